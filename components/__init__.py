@@ -1,0 +1,1 @@
+"""Pulumi component resources that make up an environment."""

@@ -1,0 +1,1 @@
+"""The embedded default: toolchain, one-node Kubernetes, registry, BuildKit and fallback plugins."""

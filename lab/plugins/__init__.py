@@ -1,0 +1,1 @@
+"""Stand-ins for Pulumi plugins that can be neither found on PATH nor downloaded."""

@@ -1,0 +1,1 @@
+"""One module a command; each command is a plain function that returns an exit code."""

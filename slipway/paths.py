@@ -1,0 +1,32 @@
+"""Where Slipway keeps things: the checkout, the toolchain cache and the lab's state."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+def cache_home() -> Path:
+    """Folder for what can be made again (toolchain, build caches): `SLIPWAY_CACHE`, else the XDG cache folder."""
+    if chosen := os.environ.get("SLIPWAY_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
+
+
+def data_home() -> Path:
+    """Folder for what must not be lost (the lab's file backend, its keys): `SLIPWAY_HOME`, else the XDG data folder."""
+    if chosen := os.environ.get("SLIPWAY_HOME"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "slipway"
+
+
+def lab_environment_file() -> Path:
+    """JSON object of the environment variables a running lab gives a shell; absent while no lab was made."""
+    return data_home() / "lab" / "environment.json"
+
+
+def toolchain_environment_file() -> Path:
+    """JSON object of the environment variables that put the toolchain on PATH; absent until it was installed."""
+    return data_home() / "toolchain.json"
