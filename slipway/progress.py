@@ -1,0 +1,120 @@
+"""Shows what is being done: a live line with the elapsed time on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+HEARTBEAT_SECONDS = 30.0
+
+
+def elapsed_text(seconds: float) -> str:
+    """`3.2 s` below a minute, `4 min 07 s` above."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+@dataclass
+class Step:
+    """One piece of work under way; `update` says what it is doing just now (the last line of a log, a byte count)."""
+
+    title: str
+    detail: str = ""
+    started: float = field(default_factory=time.monotonic)
+
+    def update(self, text: str) -> None:
+        self.detail = " ".join(text.split())
+
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.started
+
+
+class _LiveLines:
+    """Draws the running steps anew at each refresh, so that the elapsed time moves without anyone calling `update`."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self._steps = steps
+        self._spinner = Spinner("dots", style="cyan")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table.grid()
+        table.add_column(width=2)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for step in list(self._steps):
+            line = Text.assemble(step.title, (f"  {elapsed_text(step.elapsed_seconds())}", "dim"))
+            line.append(f"  {step.detail}" if step.detail else "", "dim")
+            table.add_row(self._spinner, line)
+        yield table
+
+
+class Progress:
+    """Reports steps on `console` (standard error by default). Steps may be nested and may run in several threads."""
+
+    def __init__(self, console: Console | None = None, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
+        self.console = console or Console(stderr=True, highlight=False)
+        self._heartbeat_seconds = heartbeat_seconds
+        self._steps: list[Step] = []
+        self._lock = threading.Lock()
+        self._live: Live | None = None
+
+    def note(self, text: str) -> None:
+        """Say something once, above the running steps."""
+        self.console.print(Text(text), soft_wrap=True)
+
+    @contextmanager
+    def step(self, title: str) -> Iterator[Step]:
+        """Show `title` as under way until the block ends: marked done, or failed when it raises."""
+        step = Step(title)
+        with self._lock:
+            self._begin(step)
+        stopped = threading.Event()
+        threading.Thread(target=self._beat, args=(step, stopped), daemon=True).start()
+        error: BaseException | None = None
+        try:
+            yield step
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            stopped.set()
+            with self._lock:
+                self._end(step, error)
+
+    def _begin(self, step: Step) -> None:
+        self._steps.append(step)
+        if not self.console.is_terminal:
+            self.console.print(Text(f"{step.title} ..."), soft_wrap=True)
+        elif self._live is None:
+            self._live = Live(_LiveLines(self._steps), console=self.console, refresh_per_second=8, transient=True)
+            self._live.start()
+
+    def _end(self, step: Step, error: BaseException | None) -> None:
+        self._steps.remove(step)
+        if self._live is not None and not self._steps:
+            self._live.stop()
+            self._live = None
+        self.console.print(self._closing_line(step, error), soft_wrap=True)
+
+    def _closing_line(self, step: Step, error: BaseException | None) -> Text:
+        word = "done" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        took = elapsed_text(step.elapsed_seconds())
+        if not self.console.is_terminal:
+            return Text(f"{step.title}: {word} {'in' if error is None else 'after'} {took}")
+        mark = ("✓", "green") if error is None else ("✗", "red")
+        return Text.assemble(mark, f" {step.title}  ", (took if error is None else f"{word} after {took}", "dim"))
+
+    def _beat(self, step: Step, stopped: threading.Event) -> None:
+        while not (self.console.is_terminal or stopped.wait(self._heartbeat_seconds)):
+            detail = f": {step.detail}" if step.detail else ""
+            self.console.print(Text(f"{step.title}: {elapsed_text(step.elapsed_seconds())}{detail}"), soft_wrap=True)
