@@ -1,0 +1,114 @@
+"""What an environment is: its cluster connection, its namespace, its registry, its secrets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pulumi
+import pulumi_docker as docker
+import pulumi_kubernetes as kubernetes
+
+from components.settings import Settings, configuration_error
+from services.catalog import CatalogError, Overrides, Service, load
+from services.spec import ServiceSpec
+
+# Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
+QUERIES_PER_SECOND = 500
+
+
+@dataclass(frozen=True)
+class EnvironmentArgs:
+    """Everything one stack says about its environment."""
+
+    settings: Settings
+    services: tuple[Service, ...]
+
+    @classmethod
+    def from_config(cls) -> EnvironmentArgs:
+        """Read the stack's configuration and the catalogue; raises RunError that lists every problem."""
+        settings, source = Settings.from_config(pulumi.get_stack())
+        overrides = Overrides(settings.services, settings.defaults, source)
+        try:
+            return cls(settings, load(overrides=overrides))
+        except CatalogError as error:
+            raise configuration_error(error.problems) from error
+
+
+class Environment(pulumi.ComponentResource):
+    """The Kubernetes namespace of a stack and the provider that reaches it."""
+
+    def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:Environment", name, None, opts)
+        self.settings = args.settings
+        self.services = args.services
+        self.kubernetes = kubernetes.Provider(
+            name,
+            context=args.settings.context,
+            kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        namespace = self._namespace(name)
+        self.namespace: pulumi.Output[str] = namespace.metadata.apply(lambda metadata: str(metadata.name))
+        self.register_outputs({"namespace": self.namespace})
+
+    def _namespace(self, name: str) -> kubernetes.core.v1.Namespace:
+        return kubernetes.core.v1.Namespace(
+            name,
+            metadata={
+                "name": self.settings.namespace,
+                "labels": {
+                    "app.kubernetes.io/managed-by": "pulumi",
+                    # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+                    "pod-security.kubernetes.io/enforce": "restricted",
+                },
+            },
+            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+        )
+
+    def base_image(self) -> pulumi.Output[str]:
+        """The base image of every build, pinned by digest; fails when the registry does not have it."""
+        name = self.settings.base_image
+        found = docker.get_registry_image_output(name=name)
+        return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
+
+    def repository(self, service: Service) -> str:
+        """Where images of the service are pushed, without a tag."""
+        return f"{self.settings.registry}/{service.name}"
+
+    def secrets(self, spec: ServiceSpec) -> Mapping[str, pulumi.Output[str]]:
+        """Values of the service's `secrets`: the stack's configuration first, then the process environment.
+
+        Raises RunError that names each missing one and how to set it.
+        """
+        values = {key: _secret(spec.name, key) for key in spec.secrets}
+        missing = [key for key, value in values.items() if value is None]
+        if missing:
+            raise configuration_error(_how_to_set(spec.name, key) for key in missing)
+        return {key: value for key, value in values.items() if value is not None}
+
+
+def _secret(service: str, key: str) -> pulumi.Output[str] | None:
+    configured = pulumi.Config(service).get_secret(key)
+    if configured is not None:
+        return configured
+    variable = environment_variable(service, key)
+    if file := os.environ.get(f"{variable}_FILE"):
+        return pulumi.Output.secret(Path(file).read_text(encoding="utf-8").strip())
+    value = os.environ.get(variable)
+    return None if value is None else pulumi.Output.secret(value)
+
+
+def environment_variable(service: str, key: str) -> str:
+    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
+    return f"{service}_{key}".upper().replace("-", "_")
+
+
+def _how_to_set(service: str, key: str) -> str:
+    return (
+        f"{service} needs the secret {key}, which is not set in stack {pulumi.get_stack()}; "
+        f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable "
+        f"{environment_variable(service, key)} (or a file's path in {environment_variable(service, key)}_FILE)"
+    )

@@ -1,0 +1,131 @@
+"""Whether a service works: its probes, and the checks that every update asks once all rollouts are done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Protocol
+
+import pulumi
+from pulumi_kubernetes import core
+
+from services.spec import Check, Health
+
+CHECKS_ANNOTATION = "slipway.dev/checks"
+PROBE_TIMEOUT_SECONDS = 3
+PAUSE_SECONDS = 0.5
+REQUEST_TIMEOUT_SECONDS = 5.0
+PARALLEL_CHECKS = 32
+BODY_SHOWN = 300
+
+
+# https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
+def startup_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
+    """Asked every second, so that a rollout ends as soon as it can."""
+    return _probe(health.startup, port_name, period_seconds=1, failure_threshold=health.startup_timeout_seconds)
+
+
+def liveness_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
+    """The most patient one: a restart under load makes the load of the others worse."""
+    return _probe(health.live, port_name, period_seconds=10, failure_threshold=6)
+
+
+def readiness_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
+    """Takes a pod out of the Service after 15 seconds of failing, and back in at its first success."""
+    return _probe(health.ready, port_name, period_seconds=5, failure_threshold=3)
+
+
+def _probe(path: str, port_name: str, *, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgsDict:
+    return {
+        "http_get": {"path": path, "port": port_name},
+        "period_seconds": period_seconds,
+        "timeout_seconds": PROBE_TIMEOUT_SECONDS,
+        "failure_threshold": failure_threshold,
+    }
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a request got: an HTTP status and the body, or no status and the reason."""
+
+    status: int | None
+    body: str
+
+    def __str__(self) -> str:
+        shown = " ".join(self.body.split())[:BODY_SHOWN]
+        return f"answered {self.status}: {shown}" if self.status else f"did not answer: {shown}"
+
+
+class Ask(Protocol):
+    """GET a path of a service, given its name; never raises for an answer that is merely bad."""
+
+    def __call__(self, service: str, path: str) -> Answer: ...
+
+
+def checks_annotation(checks: Sequence[Check]) -> str:
+    """The checks as they are recorded on the Deployment, so that a replayed state is verified by its own checks."""
+    return json.dumps([check.model_dump(exclude_none=True) for check in checks], separators=(",", ":"))
+
+
+def unmet(check: Check, answer: Answer) -> str:
+    """Why the answer does not meet the check; empty when it does."""
+    if answer.status != check.status:
+        return f"{answer}; wanted status {check.status}"
+    if check.has is not None and check.has not in answer.body:
+        return f"{answer}; wanted a body that has {check.has!r}"
+    return ""
+
+
+def failing(
+    checks: Mapping[str, Sequence[Check]],
+    ask: Ask,
+    timeout_seconds: float,
+    *,
+    clock: Callable[[], float] = monotonic,
+    sleep: Callable[[float], None] = sleep,
+) -> list[str]:
+    """Ask all checks at once, each until it is met or the time is over; a line for each that was never met."""
+    deadline = clock() + timeout_seconds
+
+    def until_met(service: str, check: Check) -> str:
+        tries = 1
+        while reason := unmet(check, ask(service, check.get)):
+            if clock() + PAUSE_SECONDS >= deadline:
+                return f"{service}: GET {check.get} {reason} (asked {tries} times in {timeout_seconds:g} s)"
+            tries += 1
+            sleep(PAUSE_SECONDS)
+        return ""
+
+    questions = [(service, check) for service, wanted in checks.items() for check in wanted]
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        return [line for line in pool.map(lambda question: until_met(*question), questions) if line]
+
+
+def verified(
+    deployments: Iterable[pulumi.Output[object]],
+    checks: Mapping[str, Sequence[Check]],
+    ask: Callable[[], Ask],
+    timeout_seconds: int,
+    next_step: str,
+) -> pulumi.Output[str]:
+    """Resolves to one line once all `deployments` are rolled out and all `checks` are met.
+
+    Asked at the end of every update, whether or not it changed anything: an after-hook of a resource that failed is
+    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing.
+    """
+    total = sum(len(wanted) for wanted in checks.values())
+
+    async def verify(_: object) -> str:
+        if pulumi.runtime.is_dry_run():
+            return f"{total} checks will be asked"
+        failures = await asyncio.to_thread(lambda: failing(checks, ask(), timeout_seconds))
+        if failures:
+            listed = "\n  ".join(failures)
+            raise pulumi.RunError(f"{len(failures)} of {total} checks failed:\n  {listed}\n{next_step}")
+        return f"{total}/{total} checks met"
+
+    return pulumi.Output.all(*deployments).apply(verify)

@@ -1,0 +1,179 @@
+"""Runs a service in an environment: every Kubernetes object it needs, under fixed names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
+
+from components import network
+from components.health import CHECKS_ANNOTATION, checks_annotation
+from components.pod import PORT_NAME, pod_template
+from services.catalog import url_variable
+from services.spec import Autoscaling, Ingress, ServiceSpec
+
+# The engine gives up after the Deployment did, so that the Deployment's own reason is what a person reads.
+ENGINE_MARGIN_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class MicroserviceArgs:
+    """`callees` are rolled out before this one; `callers` are the services that may open connections to it."""
+
+    spec: ServiceSpec
+    image: Input[str]
+    namespace: Input[str]
+    secrets: Mapping[str, Output[str]] = field(default_factory=dict)
+    callees: Sequence[Microservice] = ()
+    callers: Sequence[str] = ()
+
+
+class Microservice(pulumi.ComponentResource):
+    """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where the
+    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress. `url` is where it answers.
+    """
+
+    url: Output[str]
+
+    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:Microservice", name, None, opts)
+        self._name, self._args, self._spec = name, args, args.spec
+        self._selector = {network.NAME_LABEL: self._spec.name}
+        self._account()
+        self._network_policy()
+        service = self._service()
+        self.deployment = self._deployment(self._config_map(), self._secret())
+        self._disruption_budget()
+        if self._spec.autoscaling:
+            self._autoscaler(self._spec.autoscaling)
+        if self._spec.ingress:
+            self._ingress(self._spec.ingress)
+        self.url = network.url(self._spec, service)
+        self.register_outputs({"url": self.url})
+
+    def _metadata(
+        self, name: Input[str] | None = None, annotations: Mapping[str, str] | None = None
+    ) -> meta.v1.ObjectMetaArgsDict:
+        return {
+            "name": name or self._spec.name,
+            "namespace": self._args.namespace,
+            "annotations": annotations,
+            "labels": {
+                **self._selector,
+                "app.kubernetes.io/part-of": pulumi.get_project(),
+                "app.kubernetes.io/managed-by": "pulumi",
+            },
+        }
+
+    def _child(self) -> ResourceOptions:
+        return ResourceOptions(parent=self)
+
+    def _account(self) -> None:
+        core.v1.ServiceAccount(
+            self._name, metadata=self._metadata(), automount_service_account_token=False, opts=self._child()
+        )
+
+    def _network_policy(self) -> None:
+        rules = network.policy(self._spec, self._args.callers)
+        networking.v1.NetworkPolicy(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+
+    def _config_map(self) -> core.v1.ConfigMap:
+        """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
+        urls = {url_variable(callee): f"http://{callee}" for callee in self._spec.calls}
+        data = {"PORT": str(self._spec.port), **self._spec.env, **urls}
+        name = f"{self._spec.name}-{hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()[:8]}"
+        return core.v1.ConfigMap(
+            self._name, metadata=self._metadata(name), data=data, immutable=True, opts=self._child()
+        )
+
+    def _secret(self) -> core.v1.Secret | None:
+        if not self._args.secrets:
+            return None
+        data = Output.all(**self._args.secrets)
+        name = Output.unsecret(data.apply(self._secret_name))
+        return core.v1.Secret(
+            self._name, metadata=self._metadata(name), string_data=data, immutable=True, opts=self._child()
+        )
+
+    def _secret_name(self, data: Mapping[str, str]) -> str:
+        """Named by its content as the ConfigMap is, through a slow hash: names are no secrets, values stay so."""
+        salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{self._spec.name}".encode()
+        digest = hashlib.scrypt(repr(sorted(data.items())).encode(), salt=salt, n=2**14, r=8, p=1, dklen=4)
+        return f"{self._spec.name}-{digest.hex()}"
+
+    def _service(self) -> core.v1.Service:
+        exposure = self._spec.service
+        # The Deployment is what is waited for; only a load balancer's address is worth waiting for here.
+        skip = {} if exposure.type == "LoadBalancer" else {"pulumi.com/skipAwait": "true"}
+        port: core.v1.ServicePortArgsDict = {
+            "name": PORT_NAME,
+            "port": network.SERVICE_PORT,
+            "target_port": PORT_NAME,
+            "protocol": "TCP",
+        }
+        if exposure.node_port:
+            port["node_port"] = exposure.node_port
+        return core.v1.Service(
+            self._name,
+            metadata=self._metadata(annotations=skip),
+            spec={"type": exposure.type, "selector": self._selector, "ports": [port]},
+            opts=self._child(),
+        )
+
+    def _deployment(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> apps.v1.Deployment:
+        spec, rollout = self._spec, self._spec.rollout
+        secret_name = secret.metadata.name if secret else None
+        template = pod_template(spec, self._selector, self._args.image, config_map.metadata.name, secret_name)
+        timeout = f"{rollout.progress_deadline_seconds + ENGINE_MARGIN_SECONDS}s"
+        return apps.v1.Deployment(
+            self._name,
+            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.checks)}),
+            spec={
+                "replicas": None if spec.autoscaling else spec.replicas,
+                "selector": {"match_labels": self._selector},
+                "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
+                "min_ready_seconds": rollout.min_ready_seconds,
+                "progress_deadline_seconds": rollout.progress_deadline_seconds,
+                "revision_history_limit": 3,
+                "template": template,
+            },
+            opts=ResourceOptions(
+                parent=self,
+                depends_on=[callee.deployment for callee in self._args.callees],
+                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+            ),
+        )
+
+    def _disruption_budget(self) -> None:
+        policy.v1.PodDisruptionBudget(
+            self._name,
+            metadata=self._metadata(),
+            # Satisfiable with any number of replicas; `minAvailable: 1` would block the drain of a lone pod.
+            spec={"max_unavailable": 1, "selector": {"match_labels": self._selector}},
+            opts=self._child(),
+        )
+
+    def _autoscaler(self, wanted: Autoscaling) -> None:
+        target: autoscaling.v2.MetricTargetArgsDict = {
+            "type": "Utilization",
+            "average_utilization": wanted.cpu_percent,
+        }
+        autoscaling.v2.HorizontalPodAutoscaler(
+            self._name,
+            metadata=self._metadata(),
+            spec={
+                "scale_target_ref": {"api_version": "apps/v1", "kind": "Deployment", "name": self._spec.name},
+                "min_replicas": wanted.min_replicas,
+                "max_replicas": wanted.max_replicas,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+            },
+            opts=self._child(),
+        )
+
+    def _ingress(self, wanted: Ingress) -> None:
+        rules = network.ingress(self._spec, wanted, PORT_NAME)
+        networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())

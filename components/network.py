@@ -1,0 +1,84 @@
+"""Who may talk to a service, and where it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pulumi
+from pulumi_kubernetes import core, networking
+
+from services.spec import Ingress, ServiceSpec
+
+SERVICE_PORT = 80
+DNS_PORT = 53
+NAME_LABEL = "app.kubernetes.io/name"
+
+
+def policy(spec: ServiceSpec, callers: Sequence[str]) -> networking.v1.NetworkPolicySpecArgsDict:
+    """Default deny; opened to the callers in, and out to DNS, the services it calls and its `egress`.
+
+    A service that is reached from outside the cluster is opened to everybody, on its port alone.
+    https://kubernetes.io/docs/concepts/services-networking/network-policies/
+    """
+    public = spec.ingress is not None or spec.service.type != "ClusterIP"
+    port: networking.v1.NetworkPolicyPortArgsDict = {"port": spec.port, "protocol": "TCP"}
+    into: list[networking.v1.NetworkPolicyIngressRuleArgsDict] = []
+    if public:
+        into = [{"ports": [port]}]
+    elif callers:
+        into = [{"from_": [_pods_of(name) for name in callers], "ports": [port]}]
+    return {
+        "pod_selector": {"match_labels": {NAME_LABEL: spec.name}},
+        "policy_types": ["Ingress", "Egress"],
+        "ingress": into,
+        "egress": _out_of(spec),
+    }
+
+
+def _pods_of(name: str) -> networking.v1.NetworkPolicyPeerArgsDict:
+    return {"pod_selector": {"match_labels": {NAME_LABEL: name}}}
+
+
+def _out_of(spec: ServiceSpec) -> list[networking.v1.NetworkPolicyEgressRuleArgsDict]:
+    dns: networking.v1.NetworkPolicyEgressRuleArgsDict = {
+        "ports": [{"port": DNS_PORT, "protocol": "UDP"}, {"port": DNS_PORT, "protocol": "TCP"}]
+    }
+    called: list[networking.v1.NetworkPolicyEgressRuleArgsDict] = (
+        [{"to": [_pods_of(name) for name in spec.calls]}] if spec.calls else []
+    )
+    outside: list[networking.v1.NetworkPolicyEgressRuleArgsDict] = [
+        {"to": [{"ip_block": {"cidr": allowed.cidr}}], "ports": [{"port": allowed.port, "protocol": "TCP"}]}
+        for allowed in spec.egress
+    ]
+    return [dns, *called, *outside]
+
+
+def ingress(spec: ServiceSpec, wanted: Ingress, port_name: str) -> networking.v1.IngressSpecArgsDict:
+    """One host and path prefix, served by the service's port."""
+    backend: networking.v1.IngressBackendArgsDict = {"service": {"name": spec.name, "port": {"name": port_name}}}
+    rules: networking.v1.IngressSpecArgsDict = {
+        "rules": [
+            {"host": wanted.host, "http": {"paths": [{"path": wanted.path, "path_type": "Prefix", "backend": backend}]}}
+        ]
+    }
+    if wanted.class_name:
+        rules["ingress_class_name"] = wanted.class_name
+    if wanted.tls_secret_name:
+        rules["tls"] = [{"hosts": [wanted.host], "secret_name": wanted.tls_secret_name}]
+    return rules
+
+
+def url(spec: ServiceSpec, service: core.v1.Service) -> pulumi.Output[str]:
+    """Where a person reaches it: through its Ingress, its load balancer, or at its address within the cluster."""
+    if spec.ingress:
+        scheme = "https" if spec.ingress.tls_secret_name else "http"
+        return pulumi.Output.from_input(f"{scheme}://{spec.ingress.host}{spec.ingress.path.rstrip('/')}")
+    if spec.service.type == "LoadBalancer":
+        return service.status.apply(lambda status: f"http://{_address(status)}")
+    return service.spec.apply(lambda found: f"http://{found.cluster_ip}")
+
+
+def _address(status: core.v1.outputs.ServiceStatus | None) -> str:
+    balancer = status.load_balancer if status else None
+    entries = (balancer.ingress if balancer else None) or []
+    return next((str(entry.hostname or entry.ip) for entry in entries), "pending")

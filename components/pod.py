@@ -1,0 +1,101 @@
+"""The pods of a service: one container under Pod Security `restricted`, probed, drained and spread."""
+
+from __future__ import annotations
+
+import pulumi
+from pulumi_kubernetes import core, meta
+
+from components.health import liveness_probe, readiness_probe, startup_probe
+from services.spec import Resources, ServiceSpec
+
+# Above the ranges that hosts give to people and daemons, so that an escape meets no file of anybody's.
+# https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+USER_ID = 10001
+PORT_NAME = "http"
+# As long as kube-proxy and ingress controllers may still send new requests to a pod that is going.
+DRAIN_SECONDS = 5
+TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod; the rest of its file system is read-only)
+
+
+def pod_template(
+    spec: ServiceSpec,
+    labels: dict[str, str],
+    image: pulumi.Input[str],
+    config_map_name: pulumi.Input[str],
+    secret_name: pulumi.Input[str] | None,
+) -> core.v1.PodTemplateSpecArgsDict:
+    """The Deployment's `template`; environment variables come from one ConfigMap and, where given, one Secret."""
+    scratch = TMP | spec.scratch
+    return {
+        "metadata": {
+            "labels": labels,
+            "annotations": {"kubectl.kubernetes.io/default-container": spec.name},
+        },
+        "spec": {
+            "service_account_name": spec.name,
+            "automount_service_account_token": False,
+            "enable_service_links": False,
+            "termination_grace_period_seconds": spec.rollout.termination_grace_period_seconds + DRAIN_SECONDS,
+            "security_context": {
+                "run_as_non_root": True,
+                "run_as_user": USER_ID,
+                "run_as_group": USER_ID,
+                "fs_group": USER_ID,
+                "seccomp_profile": {"type": "RuntimeDefault"},
+            },
+            "topology_spread_constraints": [_spread(labels)],
+            "volumes": [
+                {"name": _volume_name(path), "empty_dir": {"size_limit": size}} for path, size in scratch.items()
+            ],
+            "containers": [_container(spec, image, config_map_name, secret_name, list(scratch))],
+        },
+    }
+
+
+def _container(
+    spec: ServiceSpec,
+    image: pulumi.Input[str],
+    config_map_name: pulumi.Input[str],
+    secret_name: pulumi.Input[str] | None,
+    writable: list[str],
+) -> core.v1.ContainerArgsDict:
+    sources: list[core.v1.EnvFromSourceArgsDict] = [{"config_map_ref": {"name": config_map_name}}]
+    if secret_name is not None:
+        sources.append({"secret_ref": {"name": secret_name}})
+    return {
+        "name": spec.name,
+        "image": image,
+        "ports": [{"name": PORT_NAME, "container_port": spec.port, "protocol": "TCP"}],
+        "env_from": sources,
+        "resources": _resources(spec.resources),
+        "security_context": {
+            "allow_privilege_escalation": False,
+            "read_only_root_filesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "lifecycle": {"pre_stop": {"sleep": {"seconds": DRAIN_SECONDS}}},
+        "volume_mounts": [{"name": _volume_name(path), "mount_path": path} for path in writable],
+        "startup_probe": startup_probe(spec.health, PORT_NAME),
+        "liveness_probe": liveness_probe(spec.health, PORT_NAME),
+        "readiness_probe": readiness_probe(spec.health, PORT_NAME),
+    }
+
+
+def _resources(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
+    bounded = {"memory": resources.memory, "ephemeral-storage": resources.ephemeral_storage}
+    return {"requests": {"cpu": resources.cpu, **bounded}, "limits": bounded}
+
+
+def _spread(labels: dict[str, str]) -> core.v1.TopologySpreadConstraintArgsDict:
+    """Soft, so that a one-node cluster and a drained node can still run every replica."""
+    selector: meta.v1.LabelSelectorArgsDict = {"match_labels": labels}
+    return {
+        "max_skew": 1,
+        "topology_key": "kubernetes.io/hostname",
+        "when_unsatisfiable": "ScheduleAnyway",
+        "label_selector": selector,
+    }
+
+
+def _volume_name(path: str) -> str:
+    return path.strip("/").replace("/", "-").replace("_", "-").replace(".", "-").lower() or "root"

@@ -1,0 +1,83 @@
+"""The three steps of an update over all services: build, deploy, verify."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pulumi import Output, ResourceOptions
+
+from components.environment import Environment
+from components.health import verified
+from components.microservice import Microservice, MicroserviceArgs
+from components.pod import PORT_NAME
+from components.service_image import ServiceImage, ServiceImageArgs
+from components.service_proxy import service_proxy
+
+T = TypeVar("T")
+
+
+def build(environment: Environment) -> dict[str, ServiceImage]:
+    """An image for each service, by service name."""
+    base_image = environment.base_image()
+    return {
+        service.name: ServiceImage(
+            service.name,
+            ServiceImageArgs(
+                context=service.folder,
+                repository=environment.repository(service),
+                base_image=base_image,
+                platforms=environment.settings.platforms,
+            ),
+        )
+        for service in environment.services
+    }
+
+
+def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict[str, Microservice]:
+    """Every service in the environment, by service name; nothing is deployed before everything is built."""
+    namespace = after(environment.namespace, (image.reference for image in images.values()))
+    deployed: dict[str, Microservice] = {}
+    for service in environment.services:
+        spec = service.spec
+        deployed[service.name] = Microservice(
+            service.name,
+            MicroserviceArgs(
+                spec=spec,
+                image=images[service.name].reference,
+                namespace=namespace,
+                secrets=environment.secrets(spec),
+                callees=[deployed[callee] for callee in spec.calls],
+                callers=[other.name for other in environment.services if service.name in other.spec.calls],
+            ),
+            ResourceOptions(providers=[environment.kubernetes]),
+        )
+    return deployed
+
+
+def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[str]:
+    """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
+    settings = environment.settings
+    checks = {service.name: service.spec.checks for service in environment.services}
+    return verified(
+        [microservice.deployment.id for microservice in microservices.values()],
+        checks,
+        service_proxy(settings.context, settings.namespace, PORT_NAME),
+        settings.checks_timeout_seconds,
+        next_step=f"Look with `kubectl -n {settings.namespace} logs deployment/NAME`, then run the update again.",
+    )
+
+
+def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
+    """`value`, held back until all `others` are there.
+
+    Unlike `depends_on` it leaves no dependency in the state: with n services that would be n² of them.
+    """
+    waited_for = [other.future() for other in others]
+
+    async def held_back() -> T:
+        await asyncio.gather(*waited_for)
+        return await value.future()  # type: ignore[return-value]
+
+    return Output(value.resources(), asyncio.ensure_future(held_back()), value.is_known(), value.is_secret())

@@ -1,0 +1,258 @@
+"""Finds, validates and orders the services of this repository."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from services.spec import ServiceSpec
+from services.yaml_source import KeyPath, YamlError, YamlSource, read
+
+SPEC_FILE = "service.yaml"
+CATALOG_FOLDER = Path(__file__).resolve().parent
+
+
+class CatalogError(ValueError):
+    """Everything that is wrong with the services, one problem a line, each with its file and line."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+@dataclass(frozen=True)
+class Service:
+    """A validated service and the folder it is built from, relative to the repository."""
+
+    spec: ServiceSpec
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What one environment says differently: values by service name, and the file they were read from."""
+
+    services: Mapping[str, Mapping[str, Any]]
+    defaults: Mapping[str, Any]
+    source: YamlSource | None = None
+    key: str = "slipway:services"
+    defaults_key: str = "slipway:defaults"
+
+    @classmethod
+    def none(cls) -> Overrides:
+        return cls(services={}, defaults={})
+
+    def where(self, path: KeyPath) -> str:
+        if self.source is None:
+            return ".".join(map(str, (self.key, *path)))
+        return f"{self.source.file}:{self.source.line(('config', self.key, *path))}"
+
+
+def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tuple[Service, ...]:
+    """Every service under `root`, those that are called before those that call them.
+
+    Raises CatalogError with all problems at once.
+    """
+    overrides = overrides or Overrides.none()
+    problems: list[str] = []
+    found: list[tuple[Service, YamlSource]] = []
+    for folder in _service_folders(root):
+        try:
+            found.append(_read_service(folder, root, overrides))
+        except (CatalogError, YamlError) as error:
+            problems.extend(str(error).splitlines())
+    problems.extend(_unknown_overrides(found, overrides, complete=not problems))
+    problems.extend(_clashes(found))
+    problems.extend(_unknown_calls(found, complete=not problems))
+    if problems:
+        raise CatalogError(problems)
+    return _callees_first(found)
+
+
+def _service_folders(root: Path) -> Iterator[Path]:
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        if (folder / SPEC_FILE).exists() or (folder / "Dockerfile").exists():
+            yield folder
+
+
+def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
+    shown = folder.relative_to(root.parent)
+    if not (folder / SPEC_FILE).is_file():
+        raise CatalogError([f"{shown}: has a Dockerfile and no {SPEC_FILE}; write one, or remove the folder"])
+    source = read(folder / SPEC_FILE, shown_as=shown / SPEC_FILE)
+    name = source.data.get("name")
+    override = overrides.services.get(str(name), {})
+    try:
+        spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, source.data), override))
+    except ValidationError as error:
+        raise CatalogError(_explain(error, source, overrides, str(name))) from error
+    problems = [f"{source.file}:{source.line(path)}: {text}" for path, text in _contradictions(spec)]
+    if not (folder / "Dockerfile").is_file():
+        problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
+    if problems:
+        raise CatalogError(problems)
+    return Service(spec, shown), source
+
+
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`above` laid over `below`; mappings merge, everything else replaces."""
+    merged = dict(below)
+    for key, value in above.items():
+        under = merged.get(key)
+        merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
+    """What each value allows alone and the whole does not."""
+    given = {"PORT"} | {url_variable(callee) for callee in spec.calls}
+    for name in sorted((given & set(spec.env)) | (given & set(spec.secrets))):
+        yield ("env", name), f"{name} is set by Slipway itself; choose another name"
+    for name in sorted(set(spec.env) & set(spec.secrets)):
+        yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
+    for key in ("calls", "secrets"):
+        values: list[str] = getattr(spec, key)
+        for name in sorted({value for value in values if values.count(value) > 1}):
+            yield (key,), f"{name} is listed twice"
+    if spec.name in spec.calls:
+        yield ("calls",), f"{spec.name} calls itself; name other services only"
+    if spec.autoscaling and spec.autoscaling.min_replicas > spec.autoscaling.max_replicas:
+        yield (
+            ("autoscaling",),
+            f"minReplicas {spec.autoscaling.min_replicas} is more than maxReplicas {spec.autoscaling.max_replicas}",
+        )
+    if spec.service.node_port and spec.service.type == "ClusterIP":
+        yield ("service", "nodePort"), "nodePort needs `type: NodePort` or `type: LoadBalancer`"
+    if spec.rollout.min_ready_seconds >= spec.rollout.progress_deadline_seconds:
+        yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
+
+
+def url_variable(callee: str) -> str:
+    """Environment variable that carries a called service's address: `user-service` gives `USER_SERVICE_URL`."""
+    return callee.upper().replace("-", "_") + "_URL"
+
+
+def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, name: str) -> list[str]:
+    problems = []
+    for detail in error.errors():
+        path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
+        override_path: KeyPath = ("config", overrides.key, name, *path)
+        if overrides.source is not None and overrides.source.has(override_path):
+            where = overrides.where((name, *path))
+        elif not source.has(path) and _present(overrides.defaults, path):
+            where = overrides.defaults_key
+        else:
+            where = f"{source.file}:{source.line(path)}"
+        problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
+    return problems
+
+
+def _present(data: Any, path: KeyPath) -> bool:
+    for part in path:
+        if not isinstance(data, Mapping) or part not in data:
+            return False
+        data = data[part]
+    return bool(path)
+
+
+def _sentence(kind: str, message: str, value: Any, path: KeyPath) -> str:
+    key = ".".join(map(str, path))
+    if kind == "extra_forbidden":
+        allowed = allowed_keys(path[:-1])
+        return f"unknown key `{key}`; {_did_you_mean(str(path[-1]), allowed)}Allowed here: {', '.join(allowed)}"
+    if kind == "missing":
+        return f"`{key}` is missing"
+    message = message.removeprefix("Value error, ").replace("Input should", "it should")
+    met = "" if kind == "value_error" else f" is {value!r};"
+    return f"`{key}`{met} {message}" if met else f"`{key}`: {message}"
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`? " if near else ""
+
+
+def allowed_keys(path: KeyPath) -> list[str]:
+    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file."""
+    model: type[BaseModel] | None = ServiceSpec
+    for part in path:
+        if model is None:
+            return []
+        if isinstance(part, int):
+            continue
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        model = _model_in(fields.get(part))
+    return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for inner in get_args(annotation) if (model := _model_in(inner))), None)
+
+
+def _unknown_overrides(
+    found: list[tuple[Service, YamlSource]], overrides: Overrides, *, complete: bool
+) -> Iterator[str]:
+    names = [service.name for service, _ in found]
+    for name in overrides.services:
+        if complete and name not in names:
+            hint = _did_you_mean(name, names)
+            yield f"{overrides.where((name,))}: no service is named `{name}`; {hint}There are: {', '.join(names)}"
+
+
+def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
+    """Names, node ports and Ingress addresses that two services want at once."""
+    wanted: dict[tuple[str, str], Path] = {}
+    for service, source in found:
+        spec = service.spec
+        claims: list[tuple[KeyPath, str, str]] = [(("name",), "the name", spec.name)]
+        if spec.service.node_port:
+            claims.append((("service", "nodePort"), "the node port", str(spec.service.node_port)))
+        if spec.ingress:
+            claims.append((("ingress",), "the address", spec.ingress.host + spec.ingress.path))
+        for path, what, value in claims:
+            first = wanted.setdefault((what, value), source.file)
+            if first != source.file:
+                yield f"{source.file}:{source.line(path)}: {what} `{value}` is taken by {first}; choose another"
+
+
+def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
+    names = [service.name for service, _ in found]
+    for service, source in found:
+        for index, callee in enumerate(service.spec.calls):
+            if complete and callee not in names:
+                where = f"{source.file}:{source.line(('calls', index))}"
+                hint = _did_you_mean(callee, names)
+                yield f"{where}: calls `{callee}`, which is no service; {hint}There are: {', '.join(names)}"
+
+
+def _callees_first(found: list[tuple[Service, YamlSource]]) -> tuple[Service, ...]:
+    by_name = {service.name: service for service, _ in found}
+    try:
+        order = list(TopologicalSorter({name: service.spec.calls for name, service in by_name.items()}).static_order())
+    except CycleError as error:
+        circle = [str(name) for name in reversed(error.args[1])]
+        source = next(source for service, source in found if service.name == circle[0])
+        raise CatalogError(
+            [
+                f"{source.file}:{source.line(('calls',))}: services call each other in a circle: "
+                f"{' -> '.join(circle)}; a rollout needs one to come first, so take one of the calls out"
+            ]
+        ) from error
+    return tuple(by_name[name] for name in order)
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of `service.yaml`, for editors."""
+    return TypeAdapter(ServiceSpec).json_schema(by_alias=True)
