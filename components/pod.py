@@ -45,7 +45,8 @@ def pod_template(
             },
             "topology_spread_constraints": [_spread(labels)],
             "volumes": [
-                {"name": _volume_name(path), "empty_dir": {"size_limit": size}} for path, size in scratch.items()
+                {"name": f"scratch-{index}", "empty_dir": {"size_limit": size}}
+                for index, size in enumerate(scratch.values())
             ],
             "containers": [_container(spec, image, config_map_name, secret_name, list(scratch))],
         },
@@ -74,7 +75,7 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
         },
         "lifecycle": {"pre_stop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-        "volume_mounts": [{"name": _volume_name(path), "mount_path": path} for path in writable],
+        "volume_mounts": [{"name": f"scratch-{index}", "mount_path": path} for index, path in enumerate(writable)],
         "startup_probe": startup_probe(spec.health, PORT_NAME),
         "liveness_probe": liveness_probe(spec.health, PORT_NAME),
         "readiness_probe": readiness_probe(spec.health, PORT_NAME),
@@ -95,7 +96,3 @@ def _spread(labels: dict[str, str]) -> core.v1.TopologySpreadConstraintArgsDict:
         "when_unsatisfiable": "ScheduleAnyway",
         "label_selector": selector,
     }
-
-
-def _volume_name(path: str) -> str:
-    return path.strip("/").replace("/", "-").replace("_", "-").replace(".", "-").lower() or "root"

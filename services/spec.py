@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
@@ -70,11 +71,25 @@ def _absolute_path(text: str) -> str:
     return text
 
 
+def _writable_path(text: str) -> str:
+    if text != _absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
+        raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
+    return text
+
+
+def _address_range(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"{error}; allowed are ranges like 10.0.0.0/8 or 2001:db8::/32") from error
+
+
 Name = Annotated[StrictStr, AfterValidator(service_name)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
+WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
@@ -113,7 +128,7 @@ class Check(Model):
 class Egress(Model):
     """An address range and TCP port the service may open connections to, besides DNS and the services it calls."""
 
-    cidr: Annotated[StrictStr, Field(pattern=r"^\d{1,3}(\.\d{1,3}){3}/\d{1,2}$")] = "0.0.0.0/0"
+    cidr: Annotated[StrictStr, AfterValidator(_address_range)] = "0.0.0.0/0"
     port: Port
 
 
@@ -128,7 +143,9 @@ class Autoscaling(Model):
 class Ingress(Model):
     """Reached from outside under `https://host/path`, or http where no TLS secret is named."""
 
-    host: StrictStr
+    host: Annotated[
+        StrictStr, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    ]
     path: AbsolutePath = "/"
     class_name: StrictStr | None = None
     tls_secret_name: StrictStr | None = None
@@ -161,7 +178,7 @@ class ServiceSpec(Model):
     secrets: list[EnvName] = []
     calls: list[Name] = []
     egress: list[Egress] = []
-    scratch: dict[AbsolutePath, Quantity] = {}
+    scratch: dict[WritablePath, Quantity] = {}
     health: Health = Health()
     checks: list[Check] = []
     service: Exposure = Exposure()

@@ -1,0 +1,77 @@
+"""Declares environments under Pulumi's mocks and shows what was registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
+
+ROOT = Path(__file__).resolve().parents[2]
+DIGEST = "sha256:" + "1" * 64
+
+
+@dataclass
+class Recorder(pulumi.runtime.Mocks):
+    """Answers like the providers would, and keeps what the program asked for."""
+
+    resources: list[pulumi.runtime.MockResourceArgs] = field(default_factory=list)
+    calls: list[pulumi.runtime.MockCallArgs] = field(default_factory=list)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        self.resources.append(args)
+        outputs = dict(args.inputs)
+        if args.typ == "docker-build:index:Image":
+            outputs |= {"digest": DIGEST, "contextHash": "0"}
+        if args.typ == "kubernetes:core/v1:Service":
+            outputs = {**outputs, "spec": {**outputs["spec"], "clusterIP": "10.96.0.7"}}
+        return f"{args.name}-id", outputs
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        self.calls.append(args)
+        return {"sha256Digest": DIGEST, "name": args.args["name"]}
+
+    def inputs(self, token: str, name: str) -> dict[str, Any]:
+        """Inputs of the one resource of that type and name; fails when there is none or more than one."""
+        (found,) = [each for each in self.resources if (each.typ, each.name) == (token, name)]
+        return dict(found.inputs)
+
+    def names(self, token: str) -> list[str]:
+        return sorted(each.name for each in self.resources if each.typ == token)
+
+
+def stack_config(stack: str, **more: Any) -> dict[str, str]:
+    """The committed configuration of a stack, as the engine hands it to the program."""
+    values = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"] | more
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+
+
+Declare = Callable[..., Recorder]
+
+
+@pytest.fixture
+def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
+    """`declare(function, stack="dev", preview=False, config={...})` runs the function as a program."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
+    monkeypatch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
+    for service in ("USER_SERVICE", "ORDER_SERVICE"):
+        monkeypatch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
+
+    def run(
+        function: Callable[[], Any], *, stack: str = "dev", preview: bool = False, config: dict[str, str] | None = None
+    ) -> Recorder:
+        recorder = Recorder()
+        pulumi.runtime.set_mocks(recorder, project="slipway", stack=stack, preview=preview)
+        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}))
+        _sync_await(run_pulumi_func(function))
+        return recorder
+
+    return run

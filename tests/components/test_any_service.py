@@ -1,0 +1,74 @@
+"""Whatever the catalogue accepts is declared as objects that Kubernetes accepts."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pulumi
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from components.microservice import Microservice, MicroserviceArgs
+from services.spec import NAME_PATTERN, QUANTITY_PATTERN, ServiceSpec, quantity_value
+
+LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 46)
+quantities = st.from_regex(QUANTITY_PATTERN, fullmatch=True).filter(
+    lambda text: text.isascii() and 0 < quantity_value(text) < 1e15
+)
+env_names = st.from_regex(re.compile(r"[A-Z][A-Z0-9_]{0,20}"), fullmatch=True)
+paths = st.lists(st.from_regex(re.compile(r"[a-z0-9_.-]{1,8}"), fullmatch=True), min_size=1, max_size=3).map(
+    lambda parts: "/" + "/".join(parts)
+)
+writable = paths.filter(lambda path: ".." not in path.split("/"))
+specs = st.fixed_dictionaries(
+    {"name": names},
+    optional={
+        "port": st.integers(1024, 65535),
+        "replicas": st.integers(0, 50),
+        "resources": st.fixed_dictionaries({}, optional={"cpu": quantities, "memory": quantities}),
+        "env": st.dictionaries(env_names.map(lambda name: f"E_{name}"), st.text(max_size=20), max_size=4),
+        "secrets": st.lists(env_names.map(lambda name: f"S_{name}"), max_size=3, unique=True),
+        "calls": st.lists(names, max_size=3, unique=True),
+        "egress": st.lists(st.fixed_dictionaries({"port": st.integers(1, 65535)}), max_size=2),
+        "scratch": st.dictionaries(writable, quantities, max_size=3),
+        "health": st.fixed_dictionaries({}, optional={"startup": paths, "live": paths, "ready": paths}),
+        "checks": st.lists(st.fixed_dictionaries({"get": paths}, optional={"has": st.text(max_size=9)}), max_size=3),
+        "service": st.one_of(
+            st.just({}), st.fixed_dictionaries({"type": st.just("NodePort"), "nodePort": st.integers(30000, 32767)})
+        ),
+        "autoscaling": st.just({"minReplicas": 1, "maxReplicas": 3}),
+        "ingress": st.fixed_dictionaries({"host": st.just("shop.example")}, optional={"path": paths}),
+    },
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=specs)
+def test_every_accepted_service_becomes_well_formed_objects(declare: Any, document: dict[str, Any]) -> None:
+    spec = ServiceSpec.model_validate(document)
+    secrets = {key: pulumi.Output.secret("x") for key in spec.secrets}
+
+    def program() -> None:
+        Microservice(
+            spec.name, MicroserviceArgs(spec, image="r/i@sha256:1", namespace="n", secrets=secrets, callers=["other"])
+        )
+
+    recorded = declare(program)
+    for resource in recorded.resources:
+        assert LABEL.fullmatch(resource.inputs.get("metadata", {}).get("name", "x")), resource.typ
+    deployment = recorded.inputs("kubernetes:apps/v1:Deployment", spec.name)
+    assert ("replicas" in deployment["spec"]) == (spec.autoscaling is None)
+    pod = deployment["spec"]["template"]["spec"]
+    volumes = [volume["name"] for volume in pod["volumes"]]
+    mounts = pod["containers"][0]["volumeMounts"]
+    assert sorted(volumes) == sorted(mount["name"] for mount in mounts)
+    assert len({mount["mountPath"] for mount in mounts}) == len(volumes) == len(set(volumes))
+    assert "/tmp" in {mount["mountPath"] for mount in mounts}
+    selector = deployment["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    assert recorded.inputs("kubernetes:core/v1:Service", spec.name)["spec"]["selector"] == selector
+    assert len(json.loads(deployment["metadata"]["annotations"]["slipway.dev/checks"])) == len(spec.checks)
+    assert (recorded.names("kubernetes:core/v1:Secret") != []) == bool(spec.secrets)

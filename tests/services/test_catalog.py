@@ -1,0 +1,229 @@
+"""The catalogue refuses what cannot work, naming file, line, the value met and what is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.catalog import CatalogError, Overrides, allowed_keys, load
+from services.spec import quantity_value, service_name
+from services.yaml_source import read
+
+
+def write(root: Path, folder: str, text: str, *, dockerfile: bool = True) -> None:
+    (root / folder).mkdir(parents=True)
+    (root / folder / "service.yaml").write_text(dedent(text))
+    if dockerfile:
+        (root / folder / "Dockerfile").write_text("FROM scratch\n")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "services"
+    folder.mkdir()
+    return folder
+
+
+def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
+    with pytest.raises(CatalogError) as caught:
+        load(root, overrides)
+    return list(caught.value.problems)
+
+
+def overrides(tmp_path: Path, text: str) -> Overrides:
+    file = tmp_path / "Pulumi.dev.yaml"
+    file.write_text(dedent(text))
+    source = read(file, shown_as=Path("Pulumi.dev.yaml"))
+    config = source.data["config"]
+    return Overrides(config.get("slipway:services", {}), config.get("slipway:defaults", {}), source)
+
+
+def test_callees_come_before_their_callers(root: Path) -> None:
+    write(root, "a", "name: a\ncalls: [c]\n")
+    write(root, "b", "name: b\n")
+    write(root, "c", "name: c\ncalls: [b]\n")
+    assert [service.name for service in load(root)] == ["b", "c", "a"]
+    assert load(root)[0].folder == Path("services/b")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("name: a\nreplcas: 2\n", "services/a/service.yaml:2: unknown key `replcas`; did you mean `replicas`? Allowed"),
+        (
+            "name: a\nhealth:\n  redy: /\n",
+            "services/a/service.yaml:3: unknown key `health.redy`; did you mean `ready`? Allowed here: live, ready, "
+            "startup, startupTimeoutSeconds",
+        ),
+        (
+            "name: a\nreplicas: -1\n",
+            "services/a/service.yaml:2: `replicas` is -1; it should be greater than or equal to 0",
+        ),
+        ("name: a\nreplicas: two\n", "services/a/service.yaml:2: `replicas` is 'two'; it should be a valid integer"),
+        ("name: a\nport: 80\n", "services/a/service.yaml:2: `port` is 80; it should be greater than or equal to 1024"),
+        ("name: A_b\n", "services/a/service.yaml:1: `name`: 'A_b' is not a DNS label"),
+        ("port: 8080\n", "services/a/service.yaml:1: `name` is missing"),
+        (
+            "name: a\nresources:\n  cpu: 1\n  memory: lots\n",
+            "services/a/service.yaml:4: `resources.memory`: 'lots' is not a Kubernetes quantity; allowed are",
+        ),
+        ("name: a\nresources: {memory: '0'}\n", "services/a/service.yaml:2: `resources.memory`: '0' must be more than"),
+        ("name: a\nenv: {DEBUG: yes}\n", "services/a/service.yaml:2: `env.DEBUG`: must be text; put it in quotes"),
+        ("name: a\nenv: {9X: y}\n", "services/a/service.yaml:2: `env.9X`: '9X' cannot name an environment variable"),
+        ("name: a\nenv: {PORT: '1'}\n", "services/a/service.yaml:2: PORT is set by Slipway itself"),
+        ("name: a\nenv: {X: y}\nsecrets: [X]\n", "services/a/service.yaml:2: X is both in `env` and in `secrets`"),
+        ("name: a\ncalls: [a]\n", "services/a/service.yaml:2: a calls itself"),
+        ("name: a\ncalls: [b]\n", "services/a/service.yaml:2: calls `b`, which is no service; There are: a"),
+        ("name: a\nname: b\n", "services/a/service.yaml:2: `name` is given twice, first on line 1"),
+        ("name: [\n", "services/a/service.yaml:2: not valid YAML"),
+        ("just text\n", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
+        ("", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
+        (
+            "name: a\nhealth: {live: healthz}\n",
+            "services/a/service.yaml:2: `health.live`: 'healthz' must start with '/'",
+        ),
+        (
+            "name: a\nautoscaling: {minReplicas: 3, maxReplicas: 2}\n",
+            "services/a/service.yaml:2: minReplicas 3 is more than maxReplicas 2",
+        ),
+        ("name: a\nservice: {nodePort: 30080}\n", "services/a/service.yaml:2: nodePort needs `type: NodePort`"),
+        (
+            "name: a\nservice: {type: External}\n",
+            "services/a/service.yaml:2: `service.type` is 'External'; it should be",
+        ),
+        (
+            "name: a\nchecks:\n  - {get: /a}\n  - {get: /b, statsu: 200}\n",
+            "services/a/service.yaml:4: unknown key `checks.1.statsu`; did you mean `status`?",
+        ),
+    ],
+)
+def test_a_bad_value_is_named_with_its_line(root: Path, text: str, expected: str) -> None:
+    write(root, "a", text)
+    (problem,) = problems(root)
+    assert problem.startswith(expected)
+
+
+def test_all_problems_are_listed_at_once(root: Path) -> None:
+    write(root, "a", "name: a\nport: x\nreplicas: -1\n")
+    write(root, "b", "name: b\nclals: []\n", dockerfile=False)
+    assert len(problems(root)) == 3
+
+
+def test_a_missing_dockerfile_and_a_missing_spec_are_named(root: Path) -> None:
+    write(root, "a", "name: a\n", dockerfile=False)
+    (root / "b").mkdir()
+    (root / "b" / "Dockerfile").write_text("FROM scratch\n")
+    assert problems(root) == [
+        "services/a: Dockerfile is missing; the image of 'a' is built from it",
+        "services/b: has a Dockerfile and no service.yaml; write one, or remove the folder",
+    ]
+
+
+def test_duplicate_names_and_port_clashes_name_both_files(root: Path) -> None:
+    write(root, "a", "name: a\nservice: {type: NodePort, nodePort: 30001}\n")
+    write(root, "b", "name: a\n")
+    write(root, "c", "name: c\nservice:\n  type: NodePort\n  nodePort: 30001\n")
+    assert problems(root) == [
+        "services/b/service.yaml:1: the name `a` is taken by services/a/service.yaml; choose another",
+        "services/c/service.yaml:4: the node port `30001` is taken by services/a/service.yaml; choose another",
+    ]
+
+
+def test_two_services_cannot_have_one_address(root: Path) -> None:
+    write(root, "a", "name: a\ningress: {host: shop.example, path: /x}\n")
+    write(root, "b", "name: b\ningress: {host: shop.example, path: /x}\n")
+    assert problems(root) == [
+        "services/b/service.yaml:2: the address `shop.example/x` is taken by services/a/service.yaml; choose another"
+    ]
+
+
+def test_a_circle_of_calls_is_shown(root: Path) -> None:
+    write(root, "a", "name: a\ncalls: [b]\n")
+    write(root, "b", "name: b\ncalls: [c]\n")
+    write(root, "c", "name: c\ncalls: [a]\n")
+    (problem,) = problems(root)
+    assert "in a circle: a -> b -> c -> a" in problem
+    assert problem.startswith("services/a/service.yaml:2: ")
+
+
+def test_an_environment_overrides_any_value(root: Path, tmp_path: Path) -> None:
+    write(root, "a", "name: a\nreplicas: 2\nresources: {cpu: 10m, memory: 1Gi}\nenv: {X: '1', Y: '2'}\n")
+    environment = overrides(
+        tmp_path,
+        """
+        config:
+          slipway:defaults: {rollout: {minReadySeconds: 3}, replicas: 9}
+          slipway:services:
+            a: {replicas: 3, resources: {memory: 2Gi}, env: {Y: three}}
+        """,
+    )
+    (service,) = load(root, environment)
+    assert service.spec.replicas == 3
+    assert (service.spec.resources.cpu, service.spec.resources.memory) == ("10m", "2Gi")
+    assert service.spec.env == {"X": "1", "Y": "three"}
+    assert service.spec.rollout.min_ready_seconds == 3
+
+
+def test_a_default_gives_way_to_the_service(root: Path, tmp_path: Path) -> None:
+    write(root, "a", "name: a\n")
+    write(root, "b", "name: b\nreplicas: 2\n")
+    environment = overrides(tmp_path, "config: {'slipway:defaults': {replicas: 5}}\n")
+    assert [service.spec.replicas for service in load(root, environment)] == [5, 2]
+
+
+def test_a_bad_override_is_named_in_the_environments_file(root: Path, tmp_path: Path) -> None:
+    write(root, "a", "name: a\n")
+    environment = overrides(
+        tmp_path,
+        """\
+        config:
+          slipway:services:
+            a:
+              replicas: -3
+              prot: 1
+            aa: {replicas: 1}
+        """,
+    )
+    found = problems(root, environment)
+    assert found[0] == "Pulumi.dev.yaml:4: `replicas` is -3; it should be greater than or equal to 0"
+    assert found[1].startswith("Pulumi.dev.yaml:5: unknown key `prot`; did you mean `port`?")
+
+
+def test_an_override_of_no_service_is_an_error(root: Path, tmp_path: Path) -> None:
+    write(root, "order", "name: order\n")
+    environment = overrides(tmp_path, "config:\n  slipway:services:\n    oder: {replicas: 1}\n")
+    assert problems(root, environment) == [
+        "Pulumi.dev.yaml:3: no service is named `oder`; did you mean `order`? There are: order"
+    ]
+
+
+def test_the_services_of_this_repository_are_valid() -> None:
+    assert [service.name for service in load()] == ["user-service", "order-service"]
+
+
+def test_allowed_keys_are_written_as_in_the_file() -> None:
+    assert "startupTimeoutSeconds" in allowed_keys(("health",))
+    assert allowed_keys(("checks", 0)) == ["get", "has", "status"]
+
+
+@given(st.text(max_size=60))
+def test_only_dns_labels_name_services(text: str) -> None:
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    well_formed = 0 < len(text) <= 46 and set(text) <= allowed and text[0].isalpha() and text[-1] != "-"
+    if well_formed:
+        assert service_name(text) == text
+    else:
+        with pytest.raises(ValueError, match="DNS label"):
+            service_name(text)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "value"),
+    [("50m", 0.05), ("1", 1), ("0.5", 0.5), ("128Mi", 128 * 2**20), ("1k", 1000), (".5Gi", 2**29)],
+)
+def test_quantities_are_read_as_kubernetes_reads_them(quantity: str, value: float) -> None:
+    assert quantity_value(quantity) == pytest.approx(value)
