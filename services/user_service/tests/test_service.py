@@ -1,0 +1,56 @@
+"""user-service as a process: its database setting, and the end with a request under way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+BODY = b'{"name": "Ada", "email": "ada@example.org"}'
+HEAD = b"POST /users HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_without_a_database_url_it_says_so_in_one_line(environment: dict[str, str]) -> None:
+    del environment["DATABASE_URL"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0"],
+        cwd=Path(__file__).resolve().parents[1],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    assert json.loads(line)["message"].startswith("cannot start: DATABASE_URL is not set; ")
+
+
+def test_a_user_half_sent_at_sigterm_is_still_made(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(HEAD % len(BODY) + BODY[:10])
+        time.sleep(0.3)
+        server.process.terminate()
+        time.sleep(0.3)
+        connection.sendall(BODY[10:])
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 201 ")
+    assert server.process.wait(timeout=10) == 0
+    again = start_server()
+    with urllib.request.urlopen(f"http://127.0.0.1:{again.port}/users", timeout=5) as listed:
+        assert json.load(listed)["total"] == 1
+
+
+def test_a_large_body_without_a_length_is_413(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    head = b"POST /users HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(head + b"5000\r\n" + b"x" * 0x5000 + b"\r\n0\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 413 ")

@@ -1,0 +1,1 @@
+"""user-service: the people who may place orders."""
