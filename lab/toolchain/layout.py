@@ -1,0 +1,70 @@
+"""Where each installed part lies, for the lab, the shell and the Pulumi engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.toolchain.files import link_atomically, pulumi_home, toolchain_home
+from lab.toolchain.parts import BUILDKIT, COREDNS, KUBERNETES, PULUMI, Part
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Paths of the installed executables. `kube` takes the component (`kubelet`, ...) as its first argument."""
+
+    pulumi: Path
+    kube: Path
+    buildkitd: Path
+    buildctl: Path
+    coredns: Path
+    pulumi_home: Path
+
+    def environment(self) -> dict[str, str | list[str]]:
+        """What `toolchain.json` holds: variables of a shell, and under PATH the folders to put in front."""
+        return {
+            "PATH": [str(self.pulumi.parent), str(self.buildctl.parent)],
+            "PULUMI_HOME": str(self.pulumi_home),
+            # Plugins on PATH are linked into PULUMI_HOME where their version is right; the engine would take any other
+            # version from PATH too, with no more than a warning.
+            "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
+            # The version is pinned: news of a newer one is of no use, and looking for it costs time at every command.
+            "PULUMI_SKIP_UPDATE_CHECK": "true",
+        }
+
+
+def installed() -> Toolchain:
+    """Where the parts are once they are installed; touches nothing."""
+    buildkit = bin_folder(BUILDKIT)
+    return Toolchain(
+        pulumi=bin_folder(PULUMI) / "pulumi",
+        kube=bin_folder(KUBERNETES) / KUBERNETES.multicall,
+        buildkitd=buildkit / "buildkitd",
+        buildctl=buildkit / "buildctl",
+        coredns=bin_folder(COREDNS) / "coredns",
+        pulumi_home=pulumi_home(),
+    )
+
+
+def part_folder(part: Part) -> Path:
+    """The part's folder in the cache: its stamp, and `bin` with its executables."""
+    return toolchain_home() / part.folder_name
+
+
+def bin_folder(part: Part) -> Path:
+    return part_folder(part) / "bin"
+
+
+def plugin_folder(part: Part) -> Path:
+    """Where the engine looks for a resource plugin of exactly this version."""
+    name = part.executables[0].removeprefix("pulumi-resource-")
+    return pulumi_home() / "plugins" / f"resource-{name}-v{part.version}"
+
+
+def show_to_engine(part: Part) -> None:
+    """Put a link to the plugin into a folder of PULUMI_HOME (a real one: the engine ignores links to folders)."""
+    folder = plugin_folder(part)
+    executable = part.executables[0]
+    link_atomically(folder / executable, bin_folder(part) / executable)
+    # Left by an interrupted `pulumi plugin install`; the engine skips a folder with such a mark.
+    folder.with_name(f"{folder.name}.partial").unlink(missing_ok=True)

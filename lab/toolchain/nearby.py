@@ -1,0 +1,51 @@
+"""Looks for parts that the user has already: on PATH, or among the plugins of their own PULUMI_HOME."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lab.toolchain.files import pulumi_home, toolchain_home
+from lab.toolchain.layout import plugin_folder
+from lab.toolchain.parts import Part
+from lab.toolchain.versions import ask_executable, ask_plugin, find_on_path, tells, version_in
+
+
+def find_nearby(part: Part) -> dict[str, Path]:
+    """The part's executables by name, if all of them are there in the right version; else nothing."""
+    found = candidates(part)
+    if len(found) < len(part.executables) or not all(has_version(part, path) for path in found.values()):
+        return {}
+    # The engine takes the companion that lies beside it: without one, this copy is of no use here.
+    lonely = part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file()
+    return {} if lonely else found
+
+
+def candidates(part: Part) -> dict[str, Path]:
+    """Whatever goes by the names of the part's executables, right version or not."""
+    found = {name: _find(part, name) for name in part.executables}
+    return {name: path for name, path in found.items() if path is not None}
+
+
+def has_version(part: Part, executable: Path) -> bool:
+    """Whether `executable` runs and says that it is of the part's version."""
+    if part.question is None:
+        return ask_plugin(executable) == part.version
+    return tells(ask_executable(executable, part.question.arguments), part.question, part.version)
+
+
+def told_version(part: Part, executable: Path) -> str:
+    """The version that `executable` gives, in its shortest form; empty when it gives none."""
+    if part.question is None:
+        return ask_plugin(executable)
+    return version_in(ask_executable(executable, part.question.arguments))
+
+
+def _find(part: Part, name: str) -> Path | None:
+    if found := find_on_path(name, but_not_below=toolchain_home()):
+        return found
+    if part.question is not None:
+        return None
+    home = Path(os.environ.get("PULUMI_HOME") or Path.home() / ".pulumi")
+    plugin = home / "plugins" / plugin_folder(part).name / name
+    return plugin if plugin.is_file() and home.resolve() != pulumi_home().resolve() else None

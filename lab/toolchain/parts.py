@@ -1,0 +1,199 @@
+"""The table of pinned parts: how the version of each is asked, where it is published, how it is built."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+
+MODULES = Path(__file__).resolve().parent / "modules"
+
+
+def machine() -> str:
+    """This machine's architecture in Go's words (`amd64`, `arm64`)."""
+    name = platform.machine().lower()
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(name, name)
+
+
+@dataclass(frozen=True)
+class VersionQuestion:
+    """How an executable tells its version: its arguments, and what its answer looks like (`{version}` is replaced)."""
+
+    arguments: tuple[str, ...]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """What the publisher offers for download: `archives` maps each URL to that of the checksums which cover it.
+
+    `{version}`, `{arch}` and `{x64}` (Pulumi's word for amd64) are replaced. A URL that ends in `.tar.gz` or `.tgz` is
+    unpacked (file names only, folders dropped), any other is the executable itself.
+    """
+
+    archives: dict[str, str]
+
+    def addresses(self, version: str) -> list[tuple[str, str]]:
+        words = {"version": version, "arch": machine(), "x64": {"amd64": "x64"}.get(machine(), machine())}
+        return [(url.format(**words), sums.format(**words)) for url, sums in self.archives.items()]
+
+
+@dataclass(frozen=True)
+class GoBuild:
+    """A module below `modules/`, the packages it builds by executable name, and the linker's `-X` settings."""
+
+    module: str
+    packages: dict[str, str]
+    settings: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return MODULES / self.module
+
+
+@dataclass(frozen=True)
+class Part:
+    """One pinned part. `executables` must all be there, whichever way it is had; `question` is put to each of them.
+
+    A part without a `question` is a Pulumi plugin, whose version is asked over gRPC. `multicall` names the one
+    executable that takes the component's name as its first argument.
+    """
+
+    name: str
+    title: str
+    version: str
+    executables: tuple[str, ...]
+    release: Release
+    build: GoBuild | None = None
+    question: VersionQuestion | None = None
+    companion: str = ""
+    multicall: str = ""
+    fallback_module: str = ""
+
+    @property
+    def folder_name(self) -> str:
+        return f"{self.name}-{self.version}"
+
+
+LANGUAGE_HOST = "pulumi-language-python"
+
+PULUMI = Part(
+    name="pulumi",
+    title="Pulumi engine",
+    version="3.259.0",
+    executables=("pulumi",),
+    companion=LANGUAGE_HOST,
+    question=VersionQuestion(("version",), "v{version}"),
+    release=Release(
+        {
+            "https://get.pulumi.com/releases/sdk/pulumi-v{version}-linux-{x64}.tar.gz": (
+                "https://get.pulumi.com/releases/sdk/pulumi-{version}-checksums.txt"
+            )
+        }
+    ),
+    build=GoBuild(
+        "pulumi",
+        {"pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"},
+        {"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v3.259.0"},
+    ),
+)
+
+_KUBE_URL = "https://dl.k8s.io/release/v{version}/bin/linux/{arch}/"
+_KUBE_COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
+
+KUBERNETES = Part(
+    name="kubernetes",
+    title="Kubernetes",
+    version="1.34.4",
+    executables=_KUBE_COMPONENTS,
+    multicall="kube",
+    question=VersionQuestion(("--version",), "Kubernetes v{version}"),
+    release=Release({f"{_KUBE_URL}{name}": f"{_KUBE_URL}{name}.sha256" for name in _KUBE_COMPONENTS}),
+    build=GoBuild(
+        "kube",
+        {"kube": "."},
+        {
+            "k8s.io/component-base/version.gitVersion": "v1.34.4",
+            "k8s.io/component-base/version.gitMajor": "1",
+            "k8s.io/component-base/version.gitMinor": "34",
+        },
+    ),
+)
+
+_BUILDKIT_URL = "https://github.com/moby/buildkit/releases/download/v{version}/buildkit-v{version}.linux-{arch}"
+
+BUILDKIT = Part(
+    name="buildkit",
+    title="BuildKit",
+    version="0.34.2",
+    executables=("buildkitd", "buildctl"),
+    question=VersionQuestion(("--version",), "v{version}"),
+    # BuildKit's releases carry no checksum file, but a provenance statement that names the archive's digest.
+    release=Release({f"{_BUILDKIT_URL}.tar.gz": f"{_BUILDKIT_URL}.provenance.json"}),
+    build=GoBuild(
+        "buildkit",
+        {
+            "buildkitd": "github.com/moby/buildkit/cmd/buildkitd",
+            "buildctl": "github.com/moby/buildkit/cmd/buildctl",
+        },
+        {"github.com/moby/buildkit/version.Version": "v0.34.2"},
+    ),
+)
+
+_COREDNS_URL = "https://github.com/coredns/coredns/releases/download/v{version}/coredns_{version}_linux_{arch}.tgz"
+
+COREDNS = Part(
+    name="coredns",
+    title="CoreDNS",
+    version="1.15.0",
+    executables=("coredns",),
+    question=VersionQuestion(("-version",), "CoreDNS-{version}"),
+    release=Release({_COREDNS_URL: f"{_COREDNS_URL}.sha256"}),
+    build=GoBuild("coredns", {"coredns": "github.com/coredns/coredns"}),
+)
+
+
+def _provider_release(name: str) -> Release:
+    """Pulumi's providers: archive and goreleaser's checksum file side by side in the GitHub release."""
+    base = f"https://github.com/pulumi/pulumi-{name}/releases/download/v{{version}}"
+    archive = f"{base}/pulumi-resource-{name}-v{{version}}-linux-{{arch}}.tar.gz"
+    return Release({archive: f"{base}/pulumi-{name}_{{version}}_checksums.txt"})
+
+
+DOCKER_BUILD = Part(
+    name="docker-build",
+    title="docker-build provider",
+    version="0.0.22",
+    executables=("pulumi-resource-docker-build",),
+    release=_provider_release("docker-build"),
+    build=GoBuild(
+        "docker-build",
+        {
+            "pulumi-resource-docker-build": (
+                "github.com/pulumi/pulumi-docker-build/provider/cmd/pulumi-resource-docker-build"
+            )
+        },
+        {"github.com/pulumi/pulumi-docker-build/provider.Version": "0.0.22"},
+    ),
+)
+
+KUBERNETES_PROVIDER = Part(
+    name="kubernetes-provider",
+    title="kubernetes provider",
+    version="4.34.2",
+    executables=("pulumi-resource-kubernetes",),
+    release=_provider_release("kubernetes"),
+    fallback_module="lab.plugins.kubernetes",
+)
+
+DOCKER_PROVIDER = Part(
+    name="docker-provider",
+    title="docker provider",
+    version="5.2.0",
+    executables=("pulumi-resource-docker",),
+    release=_provider_release("docker"),
+    fallback_module="lab.plugins.docker",
+)
+
+PROGRAMS = (PULUMI, KUBERNETES, BUILDKIT, COREDNS)
+PROVIDERS = (DOCKER_BUILD, KUBERNETES_PROVIDER, DOCKER_PROVIDER)
