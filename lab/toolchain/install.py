@@ -136,8 +136,8 @@ class Installation:
         if part.multicall and not (folder / part.multicall).exists():
             final = shlex.quote(str(bin_folder(part)))
             write_atomically(folder / part.multicall, _DISPATCHER.format(folder=final), mode=0o755)
-        files = {} if source == "fallback" else mark_files(folder)
-        settle(folder)
+        files = {} if source == "fallback" else mark_files(partial)
+        settle(partial)
         made_by = recipe(part.build) if part.build else ""
         write_stamp(partial, Stamp(part.name, part.version, source, origin, made_by, files))
         shutil.rmtree(part_folder(part), ignore_errors=True)
@@ -162,7 +162,7 @@ class Installation:
             return
         if not is_launcher(beside):
             self._progress.note(
-                "Python language host: this checkout's own is used, as it comes with no engine built here"
+                "Python language host: this checkout's own is used, as an engine built here brings none"
             )
         point_launcher(beside, LANGUAGE_HOST_MODULE)
 
