@@ -11,6 +11,7 @@ import pulumi
 import pulumi_docker as docker
 import pulumi_kubernetes as kubernetes
 
+from components.cluster import kubeconfig_problem
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
@@ -30,6 +31,8 @@ class EnvironmentArgs:
     def from_config(cls) -> EnvironmentArgs:
         """Read the stack's configuration and the catalogue; raises RunError that lists every problem."""
         settings, source = Settings.from_config(pulumi.get_stack())
+        if problem := kubeconfig_problem(settings.context):
+            raise configuration_error([problem])
         overrides = Overrides(settings.services, settings.defaults, source)
         try:
             return cls(settings, load(overrides=overrides))

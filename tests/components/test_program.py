@@ -7,12 +7,15 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime import rpc
 
 from components import release
 from components.environment import Environment, EnvironmentArgs
 from components.health import Answer
 
 SERVICES = ["order-service", "user-service"]
+# How the engine is told that a value is to be kept encrypted in the state.
+SECRET_MARK, SECRET_SIGNATURE = rpc._special_sig_key, rpc._special_secret_sig
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 PER_SERVICE = [
     "kubernetes:core/v1:ServiceAccount",
@@ -140,8 +143,8 @@ def test_a_changed_value_gives_the_config_map_another_name(declare: Any, healthy
 def test_secrets_come_from_the_stack_before_the_environment(declare: Any, healthy: Any) -> None:
     dev = declare(program, stack="dev").inputs("kubernetes:core/v1:Secret", "user-service")
     prod = declare(program, stack="prod").inputs("kubernetes:core/v1:Secret", "user-service")
-    assert dev["stringData"] == {"DATABASE_URL": "sqlite:////data/users.db"}
-    assert prod["stringData"] == {"DATABASE_URL": "postgresql+psycopg://u:p@db/x"}
+    for secret, value in ((dev, "sqlite:////data/users.db"), (prod, "postgresql+psycopg://u:p@db/x")):
+        assert secret["stringData"] == {SECRET_MARK: SECRET_SIGNATURE, "value": {"DATABASE_URL": value}}
     assert dev["metadata"]["name"] != prod["metadata"]["name"]
     assert dev["metadata"]["name"].startswith("user-service-")
 

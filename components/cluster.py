@@ -1,8 +1,10 @@
-"""Asks a service through the API server's service proxy, which needs nothing but a kubeconfig."""
+"""Speaks to the cluster outside the provider: is its kubeconfig usable, and what do services answer."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,6 +12,28 @@ from components.health import REQUEST_TIMEOUT_SECONDS, Answer, Ask
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
+
+# Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
+# ruff: noqa: PLC0415
+
+
+def kubeconfig_problem(context: str | None) -> str:
+    """Why no cluster can be reached with KUBECONFIG and `context`; empty when nothing is wrong with them."""
+    files = [file for file in os.environ.get("KUBECONFIG", "").split(os.pathsep) if file]
+    if files and not any(Path(file).is_file() for file in files):
+        return f"KUBECONFIG names {', '.join(files)}, which does not exist; set it to a kubeconfig file"
+    if context is None:
+        return ""
+    from kubernetes import config
+
+    try:
+        contexts, _ = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+    except config.ConfigException as error:
+        return f"`slipway:context` is {context!r}, but there is no kubeconfig to find it in: {error}"
+    names = [str(each["name"]) for each in contexts]
+    if context in names:
+        return ""
+    return f"`slipway:context` is {context!r}, which the kubeconfig does not have; it has: {', '.join(names)}"
 
 
 def service_proxy(context: str | None, namespace: str, port_name: str) -> Callable[[], Ask]:
@@ -19,7 +43,7 @@ def service_proxy(context: str | None, namespace: str, port_name: str) -> Callab
     """
 
     def connect() -> Ask:
-        from kubernetes import config  # noqa: PLC0415 (a preview needs none of it)
+        from kubernetes import config
 
         client = config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
         return lambda service, path: _get(
@@ -30,7 +54,7 @@ def service_proxy(context: str | None, namespace: str, port_name: str) -> Callab
 
 
 def _get(client: ApiClient, service_url: str, path: str) -> Answer:
-    from urllib3.exceptions import HTTPError  # noqa: PLC0415
+    from urllib3.exceptions import HTTPError
 
     asked = urlsplit(path)
     request = client.param_serialize(
