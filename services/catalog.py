@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
@@ -256,3 +257,7 @@ def _callees_first(found: list[tuple[Service, YamlSource]]) -> tuple[Service, ..
 def json_schema() -> dict[str, Any]:
     """JSON Schema of `service.yaml`, for editors."""
     return TypeAdapter(ServiceSpec).json_schema(by_alias=True)
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2))  # noqa: T201 (the schema is what is asked for)
