@@ -38,7 +38,7 @@ class Step:
         self.detail = " ".join(text.split())
 
     def skip(self, reason: str) -> None:
-        """Have the step end as skipped, which is no failure, even when its block raises."""
+        """Let the step end as skipped, which is no failure, even where its block raises."""
         self.skipped = reason
 
     def elapsed_seconds(self) -> float:

@@ -18,7 +18,7 @@ from google.protobuf.wrappers_pb2 import StringValue
 from lab.toolchain.parts import LANGUAGE_HOST, VersionQuestion
 
 DEADLINE_SECONDS = 10.0
-_VERSION = re.compile(r"\bv?(\d+\.\d+\.\d+(?:[-+][\w.+-]+)?)")
+_VERSION = re.compile(r"\bv?(\d+(?:\.\d+){1,2}(?:[-+][\w.+-]+)?)")
 # An address nobody answers at: a plugin takes its engine's address as argument, but only calls it when there is work.
 _NO_ENGINE = "127.0.0.1:1"
 

@@ -1,0 +1,157 @@
+"""The lab's tools that come from Debian: which are there, and installing what is missing without starting services."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.toolchain.files import installation_lock, log_file
+from lab.toolchain.running import run_logged
+from slipway.errors import SlipwayError
+from slipway.progress import Progress, Step
+
+POLICY = Path("/usr/sbin/policy-rc.d")
+UNIT_FOLDERS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
+_ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
+_POLICY_MARK = "# Written by slipway for the time of one package installation."
+_POLICY_TEXT = f"#!/bin/sh\n{_POLICY_MARK}\nexit 101\n"
+_LOCK_WAIT_SECONDS = 300
+_LOCK_POLL_SECONDS = 3.0
+_LOCK_BUSY = re.compile(r"Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock directory")
+_STALE_LISTS = re.compile(r"Unable to locate package|has no installation candidate|404 +Not Found|Failed to fetch")
+_BROKEN_OFF = re.compile(r"dpkg was interrupted")
+
+
+@dataclass(frozen=True)
+class DebianTool:
+    """A Debian package and what it must bring: names looked up on PATH, or patterns of absolute paths."""
+
+    package: str
+    executables: tuple[str, ...]
+    version_arguments: tuple[str, ...] = ("--version",)
+
+    def find(self) -> list[Path]:
+        """Where the executables are; empty unless all of them are there."""
+        found = [_find(name) for name in self.executables]
+        return [path for path in found if path is not None] if None not in found else []
+
+
+DEBIAN_TOOLS = (
+    DebianTool("etcd-server", ("etcd",)),
+    DebianTool("containerd", ("containerd", "ctr")),
+    DebianTool("runc", ("runc",)),
+    DebianTool("containernetworking-plugins", ("/usr/lib/cni/bridge", "/usr/lib/cni/host-local"), ()),
+    DebianTool("docker-registry", ("docker-registry",)),
+    DebianTool("mmdebstrap", ("mmdebstrap",)),
+    DebianTool("iptables", ("iptables", "iptables-save", "iptables-restore")),
+    DebianTool("iproute2", ("ip",), ("-Version",)),
+    DebianTool("conntrack", ("conntrack",)),
+    DebianTool("socat", ("socat",), ("-V",)),
+    DebianTool("postgresql", ("/usr/lib/postgresql/*/bin/postgres", "/usr/lib/postgresql/*/bin/initdb")),
+)
+
+
+def install_debian_tools(progress: Progress, tools: Sequence[DebianTool] = DEBIAN_TOOLS) -> None:
+    """Install the packages of the tools that are missing; none of their services is started or enabled.
+
+    Raises `SlipwayError` where that needs root or another system, or where apt-get fails.
+    """
+    missing = [tool.package for tool in tools if not tool.find()]
+    if not missing:
+        return
+    _refuse_early(missing)
+    with installation_lock(progress), progress.step(f"Installing {', '.join(missing)}") as step:
+        log = log_file("apt")
+        log.unlink(missing_ok=True)
+        units = _service_units()
+        with _services_kept_down():
+            _apt_install(missing, log, step)
+        _disable(sorted(_service_units() - units), log, step)
+    if still := [tool.package for tool in tools if not tool.find()]:
+        raise SlipwayError(
+            f"apt-get installed {', '.join(still)}, but what the lab needs of it is not there",
+            why="; ".join(f"{tool.package}: {', '.join(tool.executables)}" for tool in tools if tool.package in still),
+            next_step=f"The log is {log}.",
+        )
+
+
+def _find(name: str) -> Path | None:
+    if name.startswith("/"):
+        return next(iter(sorted(Path("/").glob(name[1:]), reverse=True)), None)
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}")
+    return Path(found) if found else None
+
+
+def _refuse_early(missing: list[str]) -> None:
+    packages = " ".join(missing)
+    if shutil.which("apt-get") is None:
+        raise SlipwayError(
+            f"The lab lacks {', '.join(missing)}, and this system has no apt-get",
+            why="The lab installs its tools on Debian and Ubuntu only.",
+            next_step="Install these tools by hand, or use a cluster of your own (KUBECONFIG and `slipway:registry`).",
+        )
+    if os.geteuid() != 0:
+        raise SlipwayError(
+            f"The lab lacks {', '.join(missing)}, and only root can install packages",
+            next_step=f"Run the same command as root, or have it done once: apt-get install {packages}",
+        )
+
+
+def _apt_install(packages: list[str], log: Path, step: Step) -> None:
+    """Install `packages`; what commonly stands in the way is put right once: old lists, a dpkg that was broken off."""
+    install = ["apt-get", "install", "-y", "--no-install-recommends", "--no-upgrade"]
+    install += ["-o", f"DPkg::Lock::Timeout={_LOCK_WAIT_SECONDS}", "-o", "Dpkg::Options::=--force-confold", *packages]
+    remedies = {_STALE_LISTS: ["apt-get", "update"], _BROKEN_OFF: ["dpkg", "--configure", "-a"]}
+    while True:
+        try:
+            return _apt(install, log, step)
+        except SlipwayError as error:
+            fitting = next((pattern for pattern in remedies if pattern.search(error.why)), None)
+            if fitting is None:
+                raise
+            _apt(remedies.pop(fitting), log, step)
+
+
+def _apt(command: list[str], log: Path, step: Step) -> None:
+    """Run `command`, waiting while another program holds apt's or dpkg's lock."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    deadline = time.monotonic() + _LOCK_WAIT_SECONDS
+    while True:
+        try:
+            return run_logged(command, what=" ".join(command[:2]), log=log, step=step, environment=environment)
+        except SlipwayError as error:
+            if not _LOCK_BUSY.search(error.why) or time.monotonic() > deadline:
+                raise
+        step.update("waiting for another package manager to end")
+        time.sleep(_LOCK_POLL_SECONDS)
+
+
+@contextmanager
+def _services_kept_down() -> Iterator[None]:
+    """Tell the packages' scripts to start and stop nothing (Debian policy 9.3.3.1), unless somebody says so already."""
+    ours = not POLICY.exists() or _POLICY_MARK in POLICY.read_text(errors="replace")  # left by a run that was killed
+    if ours:
+        POLICY.write_text(_POLICY_TEXT)
+        POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            POLICY.unlink()
+
+
+def _service_units() -> set[str]:
+    return {unit.name for folder in UNIT_FOLDERS for unit in folder.glob("*.service") if "@" not in unit.name}
+
+
+def _disable(units: list[str], log: Path, step: Step) -> None:
+    """Keep new services from starting at the next boot, when they would take the lab's ports."""
+    if units and shutil.which("systemctl"):
+        command = ["systemctl", "disable", *units]
+        run_logged(command, what="systemctl disable", log=log, step=step, environment=os.environ)

@@ -1,0 +1,124 @@
+"""Looks at every part of the toolchain without changing anything: where it is, its version, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
+from lab.toolchain.fallback import is_launcher
+from lab.toolchain.go import find_go, pinned_version, wanted_version
+from lab.toolchain.install import is_current
+from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
+from lab.toolchain.nearby import candidates, find_nearby, told_version
+from lab.toolchain.parts import LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
+from lab.toolchain.stamps import Stamp, changed_files, read_stamp
+from lab.toolchain.versions import ask_executable, ask_plugin, version_in
+
+INSTALL = "`make up` installs it"
+
+
+@dataclass(frozen=True)
+class PartStatus:
+    """One line of the survey. `ok` says whether nothing need be done; `to_do` is empty then, or holds a remark."""
+
+    name: str
+    wanted: str
+    version: str
+    where: str
+    source: str
+    ok: bool
+    to_do: str = ""
+
+
+def survey() -> list[PartStatus]:
+    """Every part, hashed and asked for its version; takes a few seconds, installs nothing."""
+    parts = [_part_status(part) for part in (*PROGRAMS, *PROVIDERS)]
+    everything_there = all(status.ok for status in parts)
+    return [
+        *parts,
+        _language_host_status(),
+        _go_status(needed=not everything_there),
+        *(_debian_status(tool) for tool in DEBIAN_TOOLS),
+    ]
+
+
+def _part_status(part: Part) -> PartStatus:
+    stamp = read_stamp(part_folder(part))
+    if stamp is None:
+        return _not_installed(part)
+    if not is_current(part, stamp, thorough=True):
+        return _damaged(part, stamp)
+    executable = bin_folder(part) / part.executables[0]
+    version = told_version(part, executable)
+    where = str(executable.resolve() if stamp.source == "PATH" else executable)
+    linked = part.question is not None or (plugin_folder(part) / part.executables[0]).exists()
+    if version == part.version and linked:
+        return PartStatus(part.title, part.version, version, where, stamp.source, ok=True)
+    right = version == part.version
+    to_do = "`make up` links it into PULUMI_HOME" if right else f"run {executable} to see why it does not start"
+    return PartStatus(part.title, part.version, version, where, stamp.source, ok=False, to_do=to_do)
+
+
+def _not_installed(part: Part) -> PartStatus:
+    found = candidates(part)
+    if not found:
+        return PartStatus(part.title, part.version, "", "", "", ok=False, to_do=INSTALL)
+    path = next(iter(found.values()))
+    version = told_version(part, path)
+    usable = bool(find_nearby(part))
+    to_do = "`make up` will take it" if usable else f"{_why_unusable(part, found, version)}; {INSTALL}"
+    return PartStatus(part.title, part.version, version, str(path), "PATH", ok=usable, to_do=to_do)
+
+
+def _why_unusable(part: Part, found: dict[str, Path], version: str) -> str:
+    missing = [name for name in part.executables if name not in found]
+    if missing:
+        return f"{', '.join(missing)} is not on PATH"
+    if version == part.version and part.companion:
+        return f"{part.companion} is not beside it"
+    return "another version"
+
+
+def _damaged(part: Part, stamp: Stamp) -> PartStatus:
+    folder = part_folder(part)
+    changed = changed_files(folder, stamp, thorough=True)
+    to_do = f"{', '.join(changed) or 'what it is made from'} changed since it was installed; `make up` makes it anew"
+    return PartStatus(part.title, part.version, stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
+
+
+def _language_host_status() -> PartStatus:
+    title = "Python language host"
+    engine = bin_folder(PULUMI) / "pulumi"
+    if not engine.exists():
+        engine = find_nearby(PULUMI).get("pulumi", engine)
+    host = engine.resolve().parent / LANGUAGE_HOST
+    if not host.exists():
+        return PartStatus(title, PULUMI.version, "", "", "", ok=False, to_do=INSTALL)
+    version = ask_plugin(host)
+    ok = version == PULUMI.version
+    source = "fallback" if is_launcher(host) else "beside the engine"
+    return PartStatus(
+        title, PULUMI.version, version, str(host), source, ok, "" if ok else f"see why {host} does not start"
+    )
+
+
+def _go_status(*, needed: bool) -> PartStatus:
+    wanted = f">= {'.'.join(map(str, wanted_version()))}"
+    if go := find_go():
+        return PartStatus("Go", wanted, ".".join(map(str, go.version)), str(go.executable), "", ok=True)
+    to_do = f"`make up` installs Go {pinned_version()}" if needed else "not needed while all that it builds is there"
+    return PartStatus("Go", wanted, "", "", "", ok=not needed, to_do=to_do)
+
+
+def _debian_status(tool: DebianTool) -> PartStatus:
+    found = tool.find()
+    if not found:
+        to_do = f"`make up` installs it (apt-get install {tool.package})"
+        return PartStatus(tool.package, "any", "", "", "Debian", ok=False, to_do=to_do)
+    version = version_in(ask_executable(found[0], tool.version_arguments)) if tool.version_arguments else ""
+    return PartStatus(tool.package, "any", version, str(found[0]), _owner(found[0]), ok=True)
+
+
+def _owner(path: Path) -> str:
+    return "" if path.is_relative_to("/usr/local") else "Debian"
