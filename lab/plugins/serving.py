@@ -45,10 +45,11 @@ def spare_the_sdk() -> None:
     spec = importlib.util.find_spec("pulumi")
     if "pulumi" in sys.modules or spec is None or not spec.submodule_search_locations:
         return
-    root = spec.submodule_search_locations[0]
-    for name, folder in (("pulumi", root), ("pulumi.runtime", os.path.join(root, "runtime"))):  # noqa: PTH118
+    folder = spec.submodule_search_locations[0]
+    for name in ("pulumi", "pulumi.runtime", "pulumi.runtime.proto"):
         package = types.ModuleType(name)
-        package.__path__ = [folder]
+        package.__path__ = [folder + name.removeprefix("pulumi").replace(".", "/")]
+        package.__spec__ = spec if name == "pulumi" else None
         sys.modules[name] = package
 
 

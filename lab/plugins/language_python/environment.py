@@ -1,0 +1,103 @@
+"""Which Python a program asks for: `runtime.options` of Pulumi.yaml, read as Pulumi's own language host reads them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.plugins.serving import PluginError
+
+if TYPE_CHECKING:
+    from pulumi.runtime.proto import language_pb2
+
+
+@dataclass(frozen=True)
+class PythonEnvironment:
+    """A program's interpreter. `virtualenv` is its folder, None for whatever Python is on PATH."""
+
+    virtualenv: Path | None
+    option: str  # `virtualenv` as the user wrote it
+
+    @property
+    def python(self) -> str:
+        """Path of the interpreter.
+
+        Raises:
+            PluginError: there is no Python on PATH.
+        """
+        if self.virtualenv is not None:
+            return str(self.virtualenv / "bin" / "python")
+        names = [chosen] if (chosen := os.environ.get("PULUMI_PYTHON_CMD")) else ["python3", "python"]
+        for name in names:
+            if found := shutil.which(name):
+                return found
+        raise PluginError(
+            f"no {' or '.join(names)} on PATH; install Python 3.11 or newer, "
+            "or set runtime.options.virtualenv in Pulumi.yaml"
+        )
+
+    def exists(self) -> bool:
+        """Whether the virtual environment has an interpreter; always true without one."""
+        return self.virtualenv is None or Path(self.python).is_file()
+
+    def require(self) -> None:
+        """Refuse a virtual environment that is none, saying how to make it."""
+        if self.exists():
+            return
+        problem = "is not a virtual environment" if self.virtualenv and self.virtualenv.exists() else "does not exist"
+        raise PluginError(
+            f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} {problem}; "
+            "run `pulumi install` to make it and install the program's dependencies into it"
+        )
+
+    def activated(self, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
+        """The environment variables of a program that runs in it."""
+        variables = dict(inherited)
+        if self.virtualenv is not None:
+            variables.pop("PYTHONHOME", None)
+            variables["PATH"] = os.pathsep.join(filter(None, [str(self.virtualenv / "bin"), variables.get("PATH")]))
+            variables["VIRTUAL_ENV"] = str(self.virtualenv)
+        return variables
+
+    def is_ours(self) -> bool:
+        """Whether the host itself runs in it, so that it can be looked at without starting another interpreter."""
+        return Path(self.python).parent.resolve() == Path(sys.executable).parent.resolve()
+
+    def output_of(self, *arguments: str) -> str:
+        """What the interpreter prints for these arguments.
+
+        Raises:
+            PluginError: it failed; the message has the end of its stderr.
+        """
+        command = [self.python, *arguments]
+        done = subprocess.run(command, env=self.activated(), capture_output=True, text=True, check=False)
+        if done.returncode:
+            reason = "\n".join(done.stderr.strip().splitlines()[-5:])
+            raise PluginError(f"`{' '.join(command)}` exited with {done.returncode}: {reason}")
+        return done.stdout
+
+
+def environment_of(info: language_pb2.ProgramInfo, *, is_plugin: bool = False) -> PythonEnvironment:
+    """Read a program's options. A plugin without a virtual environment gets one named `venv`.
+
+    Raises:
+        PluginError: an option or a value that this host does not have.
+    """
+    options = dict(info.options)
+    for name, allowed in (("toolchain", "pip"), ("typechecker", "")):
+        if name in options and options[name] != allowed:
+            only = f"only {allowed!r}" if allowed else "none"
+            raise PluginError(
+                f"runtime.options.{name} is {options[name]!r}, but Slipway's fallback language host has {only}; "
+                "remove the option, or install Pulumi's own pulumi-language-python"
+            )
+    option = options.get("virtualenv", "venv" if is_plugin else "")
+    if not isinstance(option, str):
+        raise PluginError(f"runtime.options.virtualenv must be a path, not {option!r}")
+    return PythonEnvironment(Path(info.root_directory, option) if option else None, option)

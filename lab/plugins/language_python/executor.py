@@ -1,0 +1,196 @@
+"""Runs one Pulumi program, policy pack or plugin in the interpreter it needs.
+
+The language host starts this file by its path with the program's own Python, so it imports nothing of this project.
+It loads the SDK, then waits on stdin for a request: one line of JSON. When stdin closes, the host is gone.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+
+if __name__ == "__main__":
+    del sys.path[0]  # this file's folder is none of the program's business
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the program runs, an interrupt is the end, without a word
+
+import asyncio
+import atexit
+import itertools
+import json
+import logging
+import os
+import runpy
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+ALREADY_REPORTED = 32  # the exit code for "the user has seen the error", as in Pulumi's own language host
+INTERRUPTED = 130
+GRACE_SECONDS = 3.0  # for a program whose host has died, from the interrupt to the end
+
+try:
+    import pulumi
+    import pulumi.runtime
+except ImportError as error:
+    SDK_PROBLEM = str(error)
+    MACHINERY: tuple[str, ...] = ()
+else:
+    SDK_PROBLEM = ""
+    MACHINERY = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (asyncio, pulumi))
+
+
+def main() -> int:
+    """Wait for a request, carry it out, and return the exit code."""
+    request = _receive()
+    if request is None:
+        return 0
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    os.chdir(request["working_directory"])
+    sys.argv = [request["target"], *request["arguments"]]
+    signal.signal(signal.SIGINT, _interrupted)
+    try:
+        if request["kind"] == "program":
+            return _run_program(request)
+        return _run_plugin(request)
+    except KeyboardInterrupt:
+        _leave_quietly()
+
+
+def _receive() -> dict[str, Any] | None:
+    """Read the request; None when the host closed the pipe without one."""
+    control = os.dup(0)
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    line = b""
+    while not line.endswith(b"\n"):
+        chunk = os.read(control, 65536)
+        if not chunk:
+            return None
+        line += chunk
+    threading.Thread(target=_watch_host, args=(control,), daemon=True).start()
+    request: dict[str, Any] = json.loads(line)
+    return request
+
+
+def _watch_host(control: int) -> None:
+    """End with the host: it holds the other end of the pipe for as long as it lives."""
+    os.read(control, 1)
+    os.killpg(0, signal.SIGINT)
+    threading.Event().wait(GRACE_SECONDS)
+    os.killpg(0, signal.SIGKILL)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Let the program clean up (`finally`, `except KeyboardInterrupt`); what breaks on the way is no news."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.unraisablehook = lambda _: None
+    threading.excepthook = lambda _: None
+    raise KeyboardInterrupt
+
+
+def _leave_quietly() -> NoReturn:
+    """Exit without waiting for threads that are blocked in calls to an engine that no longer answers."""
+    atexit._run_exitfuncs()  # temporary folders and the like
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
+
+
+def _run_program(request: dict[str, Any]) -> int:
+    """Run a program as a stack, as Pulumi's own `pulumi-language-python-exec` does."""
+    if SDK_PROBLEM:
+        sys.stderr.write(
+            f"The Pulumi SDK cannot be loaded by {sys.executable}: {SDK_PROBLEM}\n"
+            "Install the program's dependencies with `pulumi install`, "
+            "or name their virtual environment in Pulumi.yaml: runtime.options.virtualenv\n"
+        )
+        return 1
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    pulumi.runtime.set_all_config(request["config"], request["config_secret_keys"])
+    pulumi.runtime.configure(pulumi.runtime.Settings(**request["settings"]))
+    entry_point = Path(request["target"]).absolute()
+    if entry_point.is_dir() and not (entry_point / "__main__.py").is_file():
+        pulumi.log.error(f"unable to find main python program `__main__.py` in `{entry_point}`")
+        return ALREADY_REPORTED
+    return _run_in_loop(request["target"], parallel=request["settings"]["parallel"])
+
+
+def _run_in_loop(target: str, *, parallel: int) -> int:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    threads = ThreadPoolExecutor(max_workers=max(parallel, 1) * 4)
+    loop.set_default_executor(threads)
+    # A failing program leaves futures that nobody awaited; asyncio's complaints about them help nobody.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    try:
+        loop.run_until_complete(pulumi.runtime.run_in_stack(_program(target)))
+    except pulumi.RunError as error:
+        pulumi.log.error(str(error))
+        return ALREADY_REPORTED
+    except Exception as error:  # noqa: BLE001 -- whatever the program raised is the program's
+        pulumi.log.error("Program failed with an unhandled exception:\n" + _user_traceback(error))
+        return ALREADY_REPORTED
+    threads.shutdown(wait=True)
+    loop.close()
+    return 0
+
+
+def _program(target: str) -> Callable[[], None]:
+    def run() -> None:
+        runpy.run_path(target, run_name="__main__")
+
+    return run
+
+
+def _user_traceback(error: BaseException) -> str:
+    """The traceback without the frames that led to the program: the host's, runpy's, asyncio's and the SDK's."""
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = _from_user_frame(seen.__traceback__)
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
+    return "".join(traceback.format_exception(error))
+
+
+def _from_user_frame(trace: TracebackType | None) -> TracebackType | None:
+    """Start at the program's first frame; where it has none, at the SDK's. A syntax error in it leaves nothing."""
+    frames = list(_frames(trace))
+    started = max((index for index, frame in enumerate(frames) if _filename(frame) == __file__), default=-1)
+    frames = list(itertools.dropwhile(_is_runner, frames[started + 1 :]))
+    return next(itertools.dropwhile(_is_machinery, frames), frames[0] if frames else None)
+
+
+def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
+    while trace is not None:
+        yield trace
+        trace = trace.tb_next
+
+
+def _filename(frame: TracebackType) -> str:
+    return frame.tb_frame.f_code.co_filename
+
+
+def _is_runner(frame: TracebackType) -> bool:
+    return _filename(frame) == runpy.__file__ or _filename(frame).startswith("<frozen ")
+
+
+def _is_machinery(frame: TracebackType) -> bool:
+    return _is_runner(frame) or _filename(frame).startswith(MACHINERY)
+
+
+def _run_plugin(request: dict[str, Any]) -> int:
+    """Run a policy pack or a provider written in Python: a module by its name, or a folder by its path."""
+    if request["kind"] == "module":
+        sys.path.insert(0, request["working_directory"])  # as `python -m` does
+        runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
+    else:
+        runpy.run_path(request["target"], run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
