@@ -1,0 +1,215 @@
+"""The Python image that services are built on where no public registry can be reached: made with mmdebstrap."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import tarfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.errors import SlipwayError
+from slipway.progress import Step
+
+from . import pip_config
+from .files import last_lines, make_folder, read_json_object, write_json
+from .images import Entry, ImageConfig, Layer, Registry, archive_of, compress_layer
+from .mounts import remove_tree
+from .processes import owner_mark
+from .settings import IMAGE_FOLDER, Settings
+from .shell import attempt, program, search_path
+
+_REPOSITORY = f"{IMAGE_FOLDER}/python"
+_DEFAULT_SUITE, _DEFAULT_MIRROR = "bookworm", "http://deb.debian.org/debian"
+# pip is there as in the public images; `RUN pip install` in a Dockerfile must work in both.
+_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
+_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
+# Documentation and translations are half of a small system, and no service reads them.
+_UNWANTED = ("doc", "man", "locale", "info", "lintian")
+# Any fixed time: the same packages make the same archive, and so the same digest.
+_EPOCH = "1700000000"
+_OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
+PROCESS_NAME = "base-image"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that the image is made of; the digest of it decides whether it must be made again."""
+
+    suite: str
+    sources: tuple[str, ...]
+    apt_options: tuple[str, ...]
+    authorities: str
+    pip_config: str
+
+    def digest(self) -> str:
+        parts = (self.suite, self.sources, self.apt_options, self.authorities, self.pip_config, _PACKAGES, _UNWANTED, 1)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
+    """Source lines for Debian's own `suite` out of `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`."""
+    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    lines = []
+    for line in index_targets.splitlines():
+        origin, release, component, uri = line.split("|", 3)
+        # Before the first `apt-get update` the origin is not known, and the field prints as it was asked for.
+        debian = origin == "Debian" or (origin.startswith("$(") and uri.rstrip("/").endswith(("debian", "-security")))
+        if debian and release in wanted and component == "main":
+            lines.append(f"deb {uri} {release} {component}")
+    return tuple(dict.fromkeys(lines)) or (f"deb {_DEFAULT_MIRROR} {suite} main",)
+
+
+def apt_options(dump: str) -> tuple[str, ...]:
+    """How this host reaches its mirrors (proxy, authorities, checks), out of `apt-config dump`."""
+    return tuple(found[1] for line in dump.splitlines() if (found := _OPTION.match(line)))
+
+
+def read_recipe() -> Recipe:
+    suite = _host_suite()
+    target_format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
+    targets = attempt(["apt-get", "indextargets", "--format", target_format, "Created-By: Packages"]).stdout
+    return Recipe(
+        suite=suite,
+        sources=apt_sources(targets, suite),
+        apt_options=apt_options(attempt(["apt-config", "dump"]).stdout),
+        authorities=_BUNDLE.read_text() if _BUNDLE.exists() else "",
+        pip_config=pip_config.for_image(pip_config.of_host(), str(_BUNDLE)),
+    )
+
+
+def _host_suite() -> str:
+    release = Path("/etc/os-release")
+    text = release.read_text() if release.exists() else ""
+    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    return values.get("VERSION_CODENAME", _DEFAULT_SUITE) if values.get("ID") == "debian" else _DEFAULT_SUITE
+
+
+def _remembered(settings: Settings) -> Path:
+    return settings.home / "base-image.json"
+
+
+def reference(settings: Settings) -> str:
+    """The image's name, `REGISTRY/slipway/python:VERSION-SUITE`."""
+    known = read_json_object(_remembered(settings)) or {}
+    return f"{settings.registry_address}/{_REPOSITORY}:{known.get('tag', '')}"
+
+
+def is_current(settings: Settings, recipe: Recipe) -> bool:
+    known = read_json_object(_remembered(settings)) or {}
+    if known.get("recipe") != recipe.digest() or not known.get("tag"):
+        return False
+    with Registry(settings.registry_address) as registry:
+        return registry.recipe(_REPOSITORY, str(known["tag"])) == recipe.digest()
+
+
+def work_folder(settings: Settings) -> Path:
+    return settings.home / "base-image"
+
+
+def make(settings: Settings, recipe: Recipe, step: Step) -> None:
+    """Make the image and push it; takes about half a minute, most of it downloads."""
+    folder = work_folder(settings)
+    remove_tree(folder)
+    make_folder(folder)
+    archive = folder / "rootfs.tar"
+    _bootstrap(settings, recipe, archive, step)
+    step.update("packing")
+    python = python_version(archive)
+    with archive.open("rb") as stream:
+        system = compress_layer(stream, folder / "system.tar.gz")
+    additions = compress_layer(archive_of(_additions(recipe, python)), folder / "additions.tar.gz")
+    step.update("pushing")
+    _push(settings, recipe, f"{python}-{recipe.suite}", [system, additions])
+    remove_tree(folder)
+
+
+def _push(settings: Settings, recipe: Recipe, tag: str, layers: Sequence[Layer]) -> None:
+    config = ImageConfig(
+        recipe.digest(),
+        command=("python3",),
+        environment={
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C.UTF-8",
+            "SSL_CERT_FILE": str(_BUNDLE),
+            "REQUESTS_CA_BUNDLE": str(_BUNDLE),
+        },
+    )
+    with Registry(settings.registry_address) as registry:
+        registry.push(_REPOSITORY, tag, layers, config)
+    write_json(_remembered(settings), {"recipe": recipe.digest(), "tag": tag})
+
+
+def _additions(recipe: Recipe, python: str) -> list[Entry]:
+    """What makes the system behave as the public Python images do, on this host's network."""
+    return [
+        Entry("usr/local/bin/python", link="/usr/bin/python3"),
+        Entry("etc/ssl/certs/ca-certificates.crt", recipe.authorities.encode()),
+        Entry("etc/pip.conf", recipe.pip_config.encode()),
+        # An image's one Python belongs to the image: pip may install into it.
+        Entry(f"usr/lib/python{python}/.wh.EXTERNALLY-MANAGED"),
+    ]
+
+
+def python_version(archive: Path) -> str:
+    """`3.11`, from where `/usr/bin/python3` points to."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            if member.name.removeprefix("./") == "usr/bin/python3":
+                return member.linkname.rpartition("python")[2]
+    raise SlipwayError("the base image holds no /usr/bin/python3", why=f"looked in {archive}")
+
+
+def _bootstrap(settings: Settings, recipe: Recipe, archive: Path, step: Step) -> None:
+    log = settings.logs / "base-image.log"
+    make_folder(settings.logs)
+    environment = {
+        "PATH": search_path(),
+        "HOME": str(archive.parent),
+        "TMPDIR": str(archive.parent),
+        "SOURCE_DATE_EPOCH": _EPOCH,
+        **{key: value for key, value in os.environ.items() if key.lower().endswith("_proxy")},
+        **owner_mark(settings, PROCESS_NAME),
+    }
+    with log.open("wb") as stream:
+        child = subprocess.Popen(
+            _bootstrap_command(recipe, archive), stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment
+        )
+        try:
+            while child.poll() is None:
+                step.update(last_lines(log, 1, 2048))
+                _wait_a_second(child)
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait(30)
+    if child.returncode != 0:
+        raise SlipwayError(
+            f"mmdebstrap could not make the base image (exit status {child.returncode})",
+            why=f"the last lines of {log}:\n{last_lines(log)}",
+            next_step="check that apt-get update works on this machine, then run `slipway lab up` again",
+        )
+
+
+def _wait_a_second(child: subprocess.Popen[bytes]) -> None:
+    try:
+        child.wait(1)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _bootstrap_command(recipe: Recipe, archive: Path) -> list[str]:
+    command = [program("mmdebstrap"), "--variant=apt", f"--include={','.join(_PACKAGES)}", "--mode=root"]
+    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _UNWANTED]
+    command += [f"--aptopt={option}" for option in recipe.apt_options]
+    if any(_LOCAL_AUTHORITIES.glob("*.crt")):
+        command += [
+            f"--customize-hook=copy-in {_LOCAL_AUTHORITIES} {_LOCAL_AUTHORITIES.parent}",
+            '--customize-hook=chroot "$1" update-ca-certificates',
+        ]
+    return [*command, "--format=tar", recipe.suite, str(archive), *recipe.sources]

@@ -1,0 +1,97 @@
+"""The lab's control groups: every container of the lab runs below them, so they tell whose a process is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slipway.errors import ConfigurationError
+
+from .proc import ProcessId, identify, stop_all
+from .settings import Settings
+
+ROOT = Path("/sys/fs/cgroup")
+# What the kubelet asks its root group to have (version 1).
+_NEEDED = ("cpu", "cpuset", "memory", "pids")
+
+
+def is_unified(root: Path = ROOT) -> bool:
+    """Whether this is a machine with cgroup version 2 only."""
+    return (root / "cgroup.controllers").exists()
+
+
+def hierarchies(root: Path = ROOT) -> list[Path]:
+    """The roots of all hierarchies: one on version 2, one for each controller on version 1."""
+    if is_unified(root):
+        return [root]
+    return [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.is_symlink()]
+
+
+def create(settings: Settings, root: Path = ROOT) -> None:
+    """Make the lab's root group, which the kubelet wants to find."""
+    if is_unified(root):
+        group = root / settings.cgroup
+        group.mkdir(exist_ok=True)
+        for folder in (root, group):
+            _pass_on_controllers(folder)
+        return
+    missing = [name for name in _NEEDED if not (root / name).exists()]
+    if missing:
+        raise ConfigurationError(
+            f"the control groups {', '.join(missing)} are missing under {root}",
+            next_step="mount them, or boot with cgroup version 2; in a container, run it with its own cgroup namespace",
+        )
+    for hierarchy in hierarchies(root):
+        group = hierarchy / settings.cgroup
+        group.mkdir(exist_ok=True)
+        _inherit_cpuset(group)
+
+
+def _pass_on_controllers(folder: Path) -> None:
+    available = (folder / "cgroup.controllers").read_text().split()
+    enabled = (folder / "cgroup.subtree_control").read_text().split()
+    for name in sorted(set(available) - set(enabled)):
+        (folder / "cgroup.subtree_control").write_text(f"+{name}")
+
+
+def _inherit_cpuset(group: Path) -> None:
+    """A new cpuset group of version 1 is empty, and nothing can run in it."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        if (group / name).exists() and not (group / name).read_text().strip():
+            (group / name).write_text((group.parent / name).read_text())
+
+
+def groups(settings: Settings, root: Path = ROOT) -> list[Path]:
+    """All groups of the lab, the deepest first."""
+    found: list[Path] = []
+    for hierarchy in hierarchies(root):
+        top = hierarchy / settings.cgroup
+        if top.exists():
+            found += [top, *(path for path in top.rglob("*") if path.is_dir())]
+    return sorted(found, key=lambda path: len(path.parts), reverse=True)
+
+
+def processes(settings: Settings, root: Path = ROOT) -> set[ProcessId]:
+    """Every process in the lab's groups: those of pods and of image builds."""
+    found = set()
+    for group in groups(settings, root):
+        try:
+            pids = (group / "cgroup.procs").read_text().split()
+        except OSError:  # removed meanwhile
+            continue
+        found |= {process for pid in pids if (process := identify(int(pid)))}
+    return found
+
+
+def stop_processes(settings: Settings, grace_seconds: float) -> None:
+    """End every container, asked first and then killed, until none is left that started meanwhile."""
+    stop_all(processes(settings), grace_seconds)
+    for _ in range(20):
+        left = processes(settings)
+        if not left:
+            return
+        stop_all(left, 0)
+
+
+def remove(settings: Settings, root: Path = ROOT) -> None:
+    for group in groups(settings, root):
+        group.rmdir()

@@ -1,0 +1,35 @@
+"""What the lab gives to a shell: the variables that make Pulumi, kubectl and the program use it."""
+
+from __future__ import annotations
+
+import secrets
+
+from slipway.paths import lab_environment_file
+
+from . import base_image, buildkit, postgres
+from .files import make_folder, write_json, write_text
+from .kubeconfig import user_kubeconfig
+from .settings import Settings
+
+
+def variables(settings: Settings) -> dict[str, str]:
+    return {
+        "KUBECONFIG": str(user_kubeconfig(settings)),
+        "PULUMI_BACKEND_URL": f"file://{settings.backend}",
+        "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
+        "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
+        "SLIPWAY_REGISTRY": settings.registry_address,
+        "SLIPWAY_BASE_IMAGE": base_image.reference(settings),
+        "SLIPWAY_POSTGRES_URL": postgres.server_url(settings),
+    }
+
+
+def make_backend(settings: Settings) -> None:
+    """Pulumi's file backend and its passphrase; neither is ever made twice, as one opens the other's secrets."""
+    make_folder(settings.backend)
+    if not settings.passphrase_file.exists():
+        write_text(settings.passphrase_file, secrets.token_urlsafe(32) + "\n")
+
+
+def write(settings: Settings) -> None:
+    write_json(lab_environment_file(), variables(settings))

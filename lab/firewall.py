@@ -1,0 +1,119 @@
+"""The lab's packet filter rules, and the removal of those that the lab and kube-proxy made, never of others."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from .settings import Settings
+from .shell import attempt, find_program, run
+
+INPUT, FORWARD, MASQUERADE = "SLIPWAY-LAB-INPUT", "SLIPWAY-LAB-FORWARD", "SLIPWAY-LAB-MASQ"
+_OWN_CHAIN = re.compile(r"^(SLIPWAY-LAB|KUBE)-")
+_CHAIN_LINE = re.compile(r"^:(\S+) ")
+_TARGET = re.compile(r"(?:^| )(?:-j|-g) (\S+)")
+# iptables and ip6tables: kube-proxy keeps a few chains in the second one too.
+_FAMILIES = ("iptables", "ip6tables")
+
+
+def rules(settings: Settings) -> str:
+    """What `iptables-restore --noflush` is given; each chain is emptied and filled in one step."""
+    network, ports = settings.network, settings.ports
+    return "\n".join(
+        (
+            "*filter",
+            f":{INPUT} - [0:0]",
+            f":{FORWARD} - [0:0]",
+            # From this machine and its pods: everything. From the neighbours: nothing of the lab.
+            f"-A {INPUT} -i lo -j RETURN",
+            f"-A {INPUT} -i {network.pod_interface} -j RETURN",
+            f"-A {INPUT} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+            f"-A {INPUT} -d {network.node_address}/32 -j DROP",
+            f"-A {INPUT} -p tcp -m tcp --dport {ports.apiserver} -j DROP",
+            # Docker and some distributions forward nothing by default.
+            f"-A {FORWARD} -i {network.pod_interface} -j ACCEPT",
+            f"-A {FORWARD} -o {network.pod_interface} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "COMMIT",
+            "*nat",
+            f":{MASQUERADE} - [0:0]",
+            f"-A {MASQUERADE} -s {network.pod_range} ! -d {network.pod_range} -j MASQUERADE",
+            "COMMIT",
+            "",
+        )
+    )
+
+
+def install(settings: Settings) -> None:
+    run(["iptables-restore", "--noflush", "--wait", "10"], stdin=rules(settings))
+    for table, builtin, chain in (
+        ("filter", "INPUT", INPUT),
+        ("filter", "FORWARD", FORWARD),
+        ("nat", "POSTROUTING", MASQUERADE),
+    ):
+        jump = ["-t", table, "-C", builtin, "-j", chain]
+        if attempt(["iptables", "--wait", "10", *jump]).returncode != 0:
+            jump[2] = "-I"
+            run(["iptables", "--wait", "10", *jump])
+
+
+def is_installed() -> bool:
+    saved = attempt(["iptables-save"]).stdout
+    return all(f"-j {chain}" in saved for chain in (INPUT, FORWARD, MASQUERADE))
+
+
+def own_chains(saved: str) -> list[str]:
+    """The lab's and kube-proxy's chains in the output of `iptables-save`."""
+    names = (found[1] for line in saved.splitlines() if (found := _CHAIN_LINE.match(line)))
+    return sorted({name for name in names if _OWN_CHAIN.match(name)})
+
+
+def removal(saved: str) -> str:
+    """Input for `iptables-restore --noflush` that removes the lab's chains, and others' jumps into them, only.
+
+    `saved` is the output of `iptables-save`; the result is empty when there is nothing of ours.
+    """
+    output: list[str] = []
+    for table, lines in _tables(saved):
+        chains = own_chains("\n".join(lines))
+        if chains:
+            jumps = [line for line in lines if line.startswith("-A ") and _jumps_in(line)]
+            # Naming a chain empties it; only then may it be deleted, and only once nothing points to it.
+            output += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
+            output += [f"-D {line.removeprefix('-A ')}" for line in jumps]
+            output += [*(f"-X {chain}" for chain in chains), "COMMIT"]
+    return "\n".join([*output, ""]) if output else ""
+
+
+def _jumps_in(rule: str) -> bool:
+    """Whether the rule stands in somebody else's chain and jumps into one of ours."""
+    target = _TARGET.search(rule)
+    return bool(target and _OWN_CHAIN.match(target[1]) and not _OWN_CHAIN.match(rule.split()[1]))
+
+
+def _tables(saved: str) -> Iterator[tuple[str, list[str]]]:
+    name, lines = "", list[str]()
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            name, lines = line[1:], []
+        elif line == "COMMIT":
+            yield name, lines
+        else:
+            lines.append(line)
+
+
+def leftovers() -> list[str]:
+    """Chains of ours that exist now, in either family."""
+    return [
+        chain
+        for family in _FAMILIES
+        if find_program(f"{family}-save")
+        for chain in own_chains(attempt([f"{family}-save"]).stdout)
+    ]
+
+
+def remove() -> None:
+    for family in _FAMILIES:
+        if find_program(f"{family}-save"):
+            script = removal(attempt([f"{family}-save"]).stdout)
+            if script:
+                run([f"{family}-restore", "--noflush", "--wait", "10"], stdin=script)

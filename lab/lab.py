@@ -1,0 +1,204 @@
+"""The lab as a whole: the steps that bring it up, the steps that take it down."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab import toolchain
+from slipway.progress import Progress
+
+from . import (
+    base_image,
+    buildkit,
+    cgroups,
+    cluster,
+    containerd,
+    control_plane,
+    dns,
+    environment,
+    etcd,
+    firewall,
+    kubeconfig,
+    leftovers,
+    mounts,
+    network,
+    node,
+    packages,
+    pause_image,
+    pki,
+    postgres,
+    preflight,
+    registry,
+)
+from .files import make_folder, write_text
+from .processes import Daemon, Processes
+from .settings import Settings
+
+# In the order in which they are stopped: nobody must restart a pod while the pods are ended.
+_STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
+_STOP_LAST = ("containerd", "kube-apiserver", "registry", "postgres")
+_POD_GRACE_SECONDS = 3.0
+
+
+class Lab:
+    """One lab and what is done with it. Every step may be repeated, and does nothing where nothing is missing."""
+
+    def __init__(self, settings: Settings, progress: Progress) -> None:
+        self.settings = settings
+        self.progress = progress
+        self.processes = Processes(settings)
+
+    def up(self) -> None:
+        preflight.require_root()
+        with self._only_one_at_a_time():
+            self._check_machine()
+            self._install_programs()
+            self._clear_leftovers()
+            self._make_network()
+            self._make_keys()
+            self._write_configuration()
+            self._start_stores()
+            self._make_images()
+            self._start_control_plane()
+            self._start_node()
+            self._prepare_databases()
+            self._write_environment()
+
+    def down(self) -> None:
+        preflight.require_root()
+        if not self.settings.home.exists():
+            return
+        with self._only_one_at_a_time():
+            preflight.require_own_runtime(self.settings)
+            self._stop_daemons()
+            self._remove_traces()
+
+    def daemons(self) -> list[Daemon]:
+        """Every process of the lab, in the order of starting."""
+        return [*self._stores(), *self._control_plane(), *self._node()]
+
+    def _stores(self) -> list[Daemon]:
+        make = (etcd.daemon, registry.daemon, containerd.daemon, buildkit.daemon, postgres.daemon)
+        return [daemon(self.settings) for daemon in make]
+
+    def _control_plane(self) -> list[Daemon]:
+        make = (control_plane.apiserver, control_plane.controller_manager, control_plane.scheduler)
+        return [daemon(self.settings) for daemon in make]
+
+    def _node(self) -> list[Daemon]:
+        return [daemon(self.settings) for daemon in (node.kubelet, node.kube_proxy, dns.daemon)]
+
+    @contextmanager
+    def _only_one_at_a_time(self) -> Iterator[None]:
+        make_folder(self.settings.home)
+        with (self.settings.home / "lock").open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with self.progress.step("Waiting for another `slipway lab` command to end"):
+                    fcntl.flock(stream, fcntl.LOCK_EX)
+            yield
+
+    def _check_machine(self) -> None:
+        preflight.require_own_runtime(self.settings)
+
+    def _install_programs(self) -> None:
+        packages.ensure(self.progress)
+        toolchain.install(self.progress)
+        preflight.require_linux_features(self.settings)
+
+    def _clear_leftovers(self) -> None:
+        leftovers.clear(self.settings, self.processes)
+        make_folder(self.settings.run, 0o711)
+        write_text(self.settings.run / "home", f"{self.settings.home}\n")
+
+    def _make_network(self) -> None:
+        settings = self.settings
+        network.require_free_ranges(settings.network)
+        if settings.network.pod_interface not in network.interfaces(settings):
+            # Pods that outlived their bridge are cut off for good: the kubelet makes them anew.
+            cgroups.stop_processes(settings, grace_seconds=0)
+        network.create(settings)
+        firewall.install(settings)
+        cgroups.create(settings)
+
+    def _make_keys(self) -> None:
+        pki.ensure_pki(self.settings.pki, pki.certificate_specs(self.settings))
+        make_folder(self.settings.config)
+        kubeconfig.write_kubeconfigs(self.settings)
+        environment.make_backend(self.settings)
+
+    def _write_configuration(self) -> None:
+        settings = self.settings
+        registry.write_config(settings)
+        containerd.write_config(settings)
+        network.write_cni_config(settings)
+        buildkit.write_config(settings, containerd.snapshotter(settings))
+        buildkit.write_builder(settings)
+        dns.write_config(settings)
+        node.write_kubelet_config(settings, dns.resolver_file(settings))
+        postgres.prepare(settings)
+
+    def _start_stores(self) -> None:
+        self.processes.ensure(self._stores(), self.progress)
+
+    def _make_images(self) -> None:
+        pause_image.ensure(self.settings, self.progress)
+        recipe = base_image.read_recipe()
+        if not base_image.is_current(self.settings, recipe):
+            with self.progress.step("Making the base image for Python services") as step:
+                base_image.make(self.settings, recipe, step)
+
+    def _start_control_plane(self) -> None:
+        server, *clients = self._control_plane()
+        self.processes.ensure([server], self.progress)
+        self.processes.ensure(clients, self.progress)
+        cluster.apply_objects(self.settings)
+
+    def _start_node(self) -> None:
+        self.processes.ensure(self._node(), self.progress)
+        if not cluster.node_condition(self.settings)[0]:
+            with self.progress.step("Waiting for the node to be Ready"):
+                cluster.wait_node_ready(self.settings)
+
+    def _prepare_databases(self) -> None:
+        postgres.ensure_databases(self.settings)
+
+    def _write_environment(self) -> None:
+        environment.write(self.settings)
+
+    def _stop_daemons(self) -> None:
+        signals = {"postgres": postgres.STOP_SIGNAL}
+        with self.progress.step("Stopping the lab") as step:
+            step.update(", ".join(_STOP_FIRST))
+            self.processes.stop(_STOP_FIRST, signals)
+            step.update("pods")
+            cgroups.stop_processes(self.settings, _POD_GRACE_SECONDS)
+            step.update(", ".join(_STOP_LAST))
+            self.processes.stop((base_image.PROCESS_NAME, *_STOP_LAST), signals, timeout_seconds=20)
+            self.processes.stop(("etcd",), signals)
+
+    def _remove_traces(self) -> None:
+        settings = self.settings
+        leftovers.clear_pods(settings)
+        leftovers.remove_log_links(settings)
+        mounts.unmount_below(mounts.lab_folders(settings))
+        network.remove(settings)
+        firewall.remove()
+        cgroups.remove(settings)
+        mounts.remove_tree(settings.run)
+
+
+def remaining(settings: Settings, names: Sequence[str]) -> list[str]:
+    """What of the lab exists outside its home, for a check that `down` forgot nothing; empty when all is gone."""
+    processes = Processes(settings)
+    found = [f"process {stray.pid} of {name}" for name in names for stray in processes.strays(name)]
+    found += [f"process {process.pid} in a control group" for process in cgroups.processes(settings)]
+    found += [f"mount {point}" for point in mounts.current_mounts(mounts.lab_folders(settings))]
+    found += [f"interface {name}" for name in network.interfaces(settings)]
+    found += [f"packet filter chain {chain}" for chain in firewall.leftovers()]
+    found += [f"control group {group}" for group in cgroups.groups(settings)]
+    return found + [f"folder {path}" for path in (settings.run,) if Path(path).exists()]

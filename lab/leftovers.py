@@ -1,0 +1,58 @@
+"""Clears away what dead daemons leave behind: containers, mounts, sockets, network cables, addresses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import base_image, buildkit, cgroups, containerd, mounts, network, node, proc
+from .processes import Processes
+from .settings import Settings
+
+_LOG_LINKS = Path("/var/log/containers")
+
+
+def clear(settings: Settings, processes: Processes) -> None:
+    """Make a fresh start possible for every part that is not running; touches nothing of a part that is."""
+    proc.stop_all(processes.strays(base_image.PROCESS_NAME), 5)
+    mounts.unmount_below([base_image.work_folder(settings)])
+    if processes.running("buildkitd") is None:
+        mounts.unmount_below([settings.home / "buildkit", buildkit.temporary_folder(settings)])
+        mounts.remove_tree(buildkit.temporary_folder(settings))
+        settings.buildkit_socket.unlink(missing_ok=True)
+    # While shims live, a new containerd adopts their pods; without any, its notes about pods are of no use.
+    if processes.running("containerd") is None and not processes.strays("containerd"):
+        clear_pods(settings)
+
+
+def clear_pods(settings: Settings) -> None:
+    """Remove every trace of running pods; needs containerd and its shims gone."""
+    cgroups.stop_processes(settings, grace_seconds=0)
+    sockets = shim_sockets(settings)
+    mounts.unmount_below(
+        [containerd.state_folder(settings), containerd.root_folder(settings), node.kubelet_folder(settings)]
+    )
+    for folder in (
+        containerd.state_folder(settings),
+        containerd.runc_folder(settings),
+        network.address_folder(settings),
+    ):
+        mounts.remove_tree(folder)
+    for path in (settings.containerd_socket, Path(f"{settings.containerd_socket}.ttrpc"), *sockets):
+        path.unlink(missing_ok=True)
+    network.remove_pod_links(settings)
+    network.remove_results()
+
+
+def shim_sockets(settings: Settings) -> list[Path]:
+    """Sockets of the shims, which containerd keeps outside its own folders, as noted beside each pod."""
+    notes = containerd.state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
+    return [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
+
+
+def remove_log_links(settings: Settings) -> None:
+    """The kubelet links the logs of all pods from a folder of the system."""
+    if not _LOG_LINKS.is_dir():
+        return
+    for link in _LOG_LINKS.iterdir():
+        if link.is_symlink() and node.pod_logs_folder(settings) in link.readlink().parents:
+            link.unlink()

@@ -1,0 +1,60 @@
+"""Finds and removes the mounts that a lab left behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from slipway.errors import SlipwayError
+
+from .proc import PROC
+from .settings import Settings
+from .shell import attempt, run
+
+
+def mount_points(mountinfo: str) -> list[Path]:
+    """The places where something is mounted, in the order of mounting; blanks are written `\\040` in mountinfo."""
+    return [
+        Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]))
+        for line in mountinfo.splitlines()
+    ]
+
+
+def mounts_below(mountinfo: str, folders: Iterable[Path]) -> list[Path]:
+    """Mounts in or below `folders`, the last one mounted first, which is the order to remove them in."""
+    wanted = list(folders)
+    return [
+        point
+        for point in reversed(mount_points(mountinfo))
+        if any(point == folder or folder in point.parents for folder in wanted)
+    ]
+
+
+def lab_folders(settings: Settings) -> list[Path]:
+    """Where the lab mounts things. Not the lab's home itself: a user may keep that on a disk of its own."""
+    names = ("base-image", "buildkit", "containerd", "kubelet", "overlay-check")
+    return [settings.run, *(settings.home / name for name in names)]
+
+
+def current_mounts(folders: Iterable[Path]) -> list[Path]:
+    return mounts_below((PROC / "self/mountinfo").read_text(), folders)
+
+
+def unmount_below(folders: Iterable[Path]) -> None:
+    """Unmount everything in or below `folders`; raises SlipwayError naming what stays."""
+    wanted = list(folders)
+    for point in current_mounts(wanted):
+        if attempt(["umount", str(point)]).returncode != 0:
+            attempt(["umount", "--lazy", str(point)])
+    left = current_mounts(wanted)
+    if left:
+        raise SlipwayError(
+            f"{len(left)} mounts of the lab cannot be removed: {', '.join(map(str, left[:5]))}",
+            next_step="see who uses them with `fuser -vm PATH`, then run `slipway lab down` again",
+        )
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder of the lab, never crossing into something that is mounted there."""
+    run(["rm", "-rf", "--one-file-system", "--", str(folder)])

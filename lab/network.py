@@ -1,0 +1,146 @@
+"""The lab's interfaces, addresses and CNI configuration."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import ConfigurationError
+
+from .containerd import cni_config_folder
+from .files import make_folder, write_text
+from .settings import Network, Settings
+from .shell import attempt, run
+
+CNI_NETWORK = "slipway-lab"
+# libcni keeps its results here whatever the configuration says.
+CNI_RESULTS = Path("/var/lib/cni/results")
+FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+
+
+def ip_json(*arguments: str) -> list[dict[str, Any]]:
+    text = run(["ip", "-json", *arguments])
+    found = json.loads(text) if text.strip() else []
+    # `ip -json` prints an empty object for each entry that a filter left out.
+    return [entry for entry in found if entry]
+
+
+def overlapping_routes(routes: Iterable[dict[str, Any]], network: Network) -> list[str]:
+    """Routes of other interfaces into the lab's ranges."""
+    ours = [ipaddress.ip_network(text) for text in (network.pod_range, network.service_range, network.node_address)]
+    found = []
+    for route in routes:
+        destination, interface = route.get("dst", "default"), route.get("dev", "")
+        if destination == "default" or interface in (network.node_interface, network.pod_interface):
+            continue
+        target = ipaddress.ip_network(destination, strict=False)
+        if any(target.overlaps(own) for own in ours):
+            found.append(f"{destination} via {interface or 'no interface'}")
+    return found
+
+
+def require_free_ranges(network: Network) -> None:
+    taken = overlapping_routes(ip_json("-4", "route", "show"), network)
+    if taken:
+        raise ConfigurationError(
+            f"this machine already has routes into the lab's networks: {', '.join(taken)}",
+            why=f"pods get {network.pod_range}, services {network.service_range}, the node {network.node_address}",
+            next_step="leave that network (a VPN, another cluster), or change the ranges in lab/settings.py",
+        )
+
+
+def create(settings: Settings) -> None:
+    """Make both interfaces. Both are bridges: the one kind that a machine for containers always has."""
+    network = settings.network
+    _ensure_bridge(network.node_interface, f"{network.node_address}/32")
+    _ensure_bridge(network.pod_interface, f"{network.pod_gateway}/{network.node_pod_range.split('/')[1]}")
+    FORWARDING.write_text("1")
+    _filter_bridged_packets()
+
+
+def _ensure_bridge(name: str, address: str) -> None:
+    links = [link for link in ip_json("-details", "link", "show") if link["ifname"] == name]
+    if not links:
+        run(["ip", "link", "add", name, "type", "bridge"])
+    elif links[0].get("linkinfo", {}).get("info_kind") != "bridge":
+        raise ConfigurationError(
+            f"there is an interface {name} that is no bridge", next_step=f"remove it: ip link delete {name}"
+        )
+    run(["ip", "address", "replace", address, "dev", name])
+    run(["ip", "link", "set", name, "up"])
+
+
+def _filter_bridged_packets() -> None:
+    """A pod that calls a Service and is answered by its neighbour needs the answer translated back."""
+    if not BRIDGE_FILTER.exists():
+        attempt(["modprobe", "br_netfilter"])
+    if not BRIDGE_FILTER.exists():
+        raise ConfigurationError(
+            "the kernel cannot filter bridged packets, so Services would not answer pods",
+            next_step="load the module br_netfilter (in a container: on its host)",
+        )
+    if BRIDGE_FILTER.read_text().strip() != "1":
+        BRIDGE_FILTER.write_text("1")
+
+
+def address_folder(settings: Settings) -> Path:
+    """Which pod has which address; worthless after a reboot, so kept where it does not survive one."""
+    return settings.run / "addresses"
+
+
+def write_cni_config(settings: Settings) -> None:
+    network = settings.network
+    bridge = {
+        "type": "bridge",
+        "bridge": network.pod_interface,
+        "isGateway": True,
+        # One rule of the lab's own firewall hides all pods behind the host; none is left behind by a dead pod.
+        "ipMasq": False,
+        "hairpinMode": True,
+        "ipam": {
+            "type": "host-local",
+            "dataDir": str(make_folder(address_folder(settings))),
+            "ranges": [[{"subnet": network.node_pod_range, "gateway": network.pod_gateway}]],
+            "routes": [{"dst": "0.0.0.0/0"}],
+        },
+    }
+    conflist = {"cniVersion": "1.0.0", "name": CNI_NETWORK, "plugins": [bridge]}
+    write_text(cni_config_folder(settings) / "10-slipway.conflist", json.dumps(conflist, indent=2) + "\n")
+
+
+def pod_links(settings: Settings) -> list[str]:
+    """The host's ends of the pods' cables."""
+    links = ip_json("link", "show", "type", "veth")
+    return [link["ifname"] for link in links if link.get("master") == settings.network.pod_interface]
+
+
+def interfaces(settings: Settings) -> list[str]:
+    """Interfaces of the lab that exist."""
+    ours = (settings.network.node_interface, settings.network.pod_interface)
+    return [link["ifname"] for link in ip_json("link", "show") if link["ifname"] in ours]
+
+
+def remove_pod_links(settings: Settings) -> None:
+    for name in pod_links(settings):
+        # May already be gone: the kernel removes both ends of a cable when the pod's network goes.
+        attempt(["ip", "link", "delete", name])
+    deadline = time.monotonic() + 5
+    while pod_links(settings) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def remove_results() -> None:
+    for path in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
+        path.unlink(missing_ok=True)
+
+
+def remove(settings: Settings) -> None:
+    remove_pod_links(settings)
+    remove_results()
+    for name in interfaces(settings):
+        run(["ip", "link", "delete", name])

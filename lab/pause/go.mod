@@ -1,0 +1,3 @@
+module slipway.dev/lab/pause
+
+go 1.21

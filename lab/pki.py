@@ -1,0 +1,244 @@
+"""The lab's own certificate authorities, certificates and keys: made on first use, renewed when they no longer fit."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from .files import make_folder, write_bytes
+from .settings import CLUSTER_DOMAIN, NODE_NAME, Settings
+
+AUTHORITY_LIFETIME = timedelta(days=3650)
+CERTIFICATE_LIFETIME = timedelta(days=365)
+RENEW_BEFORE_END = timedelta(days=30)
+# A certificate is valid a little before it was made: clocks differ.
+_CLOCK_SKEW = timedelta(minutes=5)
+
+CLUSTER_AUTHORITY = "ca"
+ETCD_AUTHORITY = "etcd-ca"
+
+
+@dataclass(frozen=True)
+class CertificateSpec:
+    """What a certificate must say. The file names are `NAME.crt` and `NAME.key`."""
+
+    name: str
+    common_name: str
+    organization: str = ""
+    dns_names: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    authority: str = CLUSTER_AUTHORITY
+
+    def subject(self) -> x509.Name:
+        organization = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, self.organization)] if self.organization else []
+        return x509.Name([*organization, x509.NameAttribute(NameOID.COMMON_NAME, self.common_name)])
+
+    def alternative_names(self) -> list[x509.GeneralName]:
+        return [
+            *(x509.DNSName(name) for name in self.dns_names),
+            *(x509.IPAddress(ipaddress.ip_address(address)) for address in self.addresses),
+        ]
+
+
+def certificate_specs(settings: Settings) -> list[CertificateSpec]:
+    """Every certificate of the lab. Names and groups are those that Kubernetes' default roles are bound to."""
+    network = settings.network
+    loopback = ("localhost",)
+    service_names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
+    return [
+        CertificateSpec(
+            "apiserver",
+            "kube-apiserver",
+            dns_names=(*loopback, *service_names, f"kubernetes.default.svc.{CLUSTER_DOMAIN}"),
+            addresses=("127.0.0.1", network.apiserver_service, network.node_address),
+        ),
+        CertificateSpec("apiserver-kubelet-client", "kube-apiserver-kubelet-client"),
+        CertificateSpec("admin", "slipway-lab-admin", organization="system:masters"),
+        CertificateSpec(
+            "controller-manager", "system:kube-controller-manager", dns_names=loopback, addresses=("127.0.0.1",)
+        ),
+        CertificateSpec("scheduler", "system:kube-scheduler", dns_names=loopback, addresses=("127.0.0.1",)),
+        CertificateSpec(
+            "kubelet",
+            f"system:node:{NODE_NAME}",
+            organization="system:nodes",
+            dns_names=(NODE_NAME,),
+            addresses=(network.node_address, "127.0.0.1"),
+        ),
+        CertificateSpec("proxy", "system:kube-proxy"),
+        CertificateSpec("dns", "system:coredns"),
+        CertificateSpec("etcd", "etcd", dns_names=loopback, addresses=("127.0.0.1",), authority=ETCD_AUTHORITY),
+        CertificateSpec("etcd-client", "kube-apiserver-etcd-client", authority=ETCD_AUTHORITY),
+    ]
+
+
+def ensure_pki(folder: Path, specs: Sequence[CertificateSpec], now: datetime | None = None) -> list[str]:
+    """Make what is missing, damaged, about to expire or no longer what `specs` say; returns the names made anew."""
+    now = now or datetime.now(UTC)
+    make_folder(folder)
+    renewed = []
+    for authority in sorted({spec.authority for spec in specs}):
+        if not _authority_fits(folder, authority, now):
+            _make_authority(folder, authority, now)
+            renewed.append(authority)
+    for spec in specs:
+        if not _certificate_fits(folder, spec, now):
+            _make_certificate(folder, spec, now)
+            renewed.append(spec.name)
+    if not _service_account_key_fits(folder):
+        _make_service_account_key(folder)
+        renewed.append("service-account")
+    return renewed
+
+
+def load_certificate(path: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def load_key(path: Path) -> ec.EllipticCurvePrivateKey | None:
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (FileNotFoundError, ValueError):
+        return None
+    return key if isinstance(key, ec.EllipticCurvePrivateKey) else None
+
+
+def _load_pair(folder: Path, name: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None:
+    certificate, key = load_certificate(folder / f"{name}.crt"), load_key(folder / f"{name}.key")
+    if certificate is None or key is None or certificate.public_key() != key.public_key():
+        return None
+    return certificate, key
+
+
+def _lasts(certificate: x509.Certificate, now: datetime) -> bool:
+    return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE_END
+
+
+def _authority_fits(folder: Path, name: str, now: datetime) -> bool:
+    pair = _load_pair(folder, name)
+    return pair is not None and _lasts(pair[0], now)
+
+
+def _certificate_fits(folder: Path, spec: CertificateSpec, now: datetime) -> bool:
+    pair, authority = _load_pair(folder, spec.name), load_certificate(folder / f"{spec.authority}.crt")
+    if pair is None or authority is None or not _lasts(pair[0], now):
+        return False
+    try:
+        pair[0].verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return pair[0].subject == spec.subject() and _alternative_names(pair[0]) == spec.alternative_names()
+
+
+def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
+    try:
+        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    except x509.ExtensionNotFound:
+        return []
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    write_bytes(
+        path,
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ),
+    )
+
+
+def _write_pair(folder: Path, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    _write_key(folder / f"{name}.key", key)
+    write_bytes(folder / f"{name}.crt", certificate.public_bytes(serialization.Encoding.PEM))
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + lifetime)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+
+
+def _make_authority(folder: Path, name: str, now: datetime) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"slipway-lab-{name}")])
+    certificate = (
+        _builder(subject, subject, key, now, AUTHORITY_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    _write_pair(folder, name, certificate, key)
+
+
+def _make_certificate(folder: Path, spec: CertificateSpec, now: datetime) -> None:
+    pair = _load_pair(folder, spec.authority)
+    if pair is None:
+        raise ValueError(f"the authority {spec.authority} was not made before {spec.name}")
+    authority, authority_key = pair
+    key = ec.generate_private_key(ec.SECP256R1())
+    names = spec.alternative_names()
+    # etcd's one member speaks to itself as a client; what has no address is no server.
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])
+    builder = (
+        _builder(spec.subject(), authority.subject, key, now, CERTIFICATE_LIFETIME)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False
+        )
+    )
+    if names:
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    _write_pair(folder, spec.name, builder.sign(authority_key, hashes.SHA256()), key)
+
+
+def _key_usage(*, authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def _service_account_key_fits(folder: Path) -> bool:
+    key, public = load_key(folder / "service-account.key"), folder / "service-account.pub"
+    return key is not None and public.exists() and public.read_bytes() == _public_pem(key)
+
+
+def _make_service_account_key(folder: Path) -> None:
+    key = load_key(folder / "service-account.key") or ec.generate_private_key(ec.SECP256R1())
+    _write_key(folder / "service-account.key", key)
+    write_bytes(folder / "service-account.pub", _public_pem(key))

@@ -1,0 +1,162 @@
+"""PostgreSQL for the environments that outlive a pod: a server of the host, with its data in the lab's folder."""
+
+from __future__ import annotations
+
+import pwd
+import secrets
+import shutil
+import signal
+from pathlib import Path
+
+from slipway.errors import ConfigurationError
+
+from .files import make_folder, write_text
+from .ports import Listen
+from .probes import command_probe
+from .processes import Daemon
+from .settings import DATABASES, Settings
+from .shell import run
+
+SYSTEM_USER = "postgres"
+# "Fast shutdown": end the sessions instead of waiting for them.
+STOP_SIGNAL = signal.SIGINT
+ROLE = "slipway"
+_PROGRAM_FOLDERS = Path("/usr/lib/postgresql")
+
+_CONFIG = """\
+# Written by `slipway lab up`.
+listen_addresses = '127.0.0.1,{address}'
+port = {port}
+unix_socket_directories = '{sockets}'
+unix_socket_permissions = 0700
+password_encryption = 'scram-sha-256'
+hba_file = '{access}'
+log_min_messages = warning
+shared_buffers = 32MB
+max_connections = 100
+"""
+_ACCESS = """\
+# Written by `slipway lab up`: the server's own user on its private socket, everybody else with a password.
+local all {user} peer
+host all {role} 127.0.0.1/32 scram-sha-256
+host all {role} {address}/32 scram-sha-256
+host all {role} {pods} scram-sha-256
+"""
+
+
+def program_folder(settings: Settings) -> Path:
+    """The programs of the server that made the data, or of the newest one when there are no data yet."""
+    found = {path.parent.parent.name: path.parent for path in _PROGRAM_FOLDERS.glob("*/bin/postgres")}
+    made_by = settings.home / "postgres" / "data" / "PG_VERSION"
+    wanted = made_by.read_text().strip() if made_by.exists() else max(found, key=float, default="")
+    if wanted not in found:
+        raise ConfigurationError(
+            f"no PostgreSQL server {wanted} was found in {_PROGRAM_FOLDERS}",
+            why=f"found: {', '.join(sorted(found)) or 'none'}",
+            next_step=f"install the Debian package postgresql{'-' if wanted else ''}{wanted}",
+        )
+    return found[wanted]
+
+
+def stored_folder(settings: Settings) -> Path:
+    return settings.home / "postgres"
+
+
+def reachable_folder(settings: Settings) -> Path:
+    """The same data where the server's own user can reach it: the lab's home is closed to everybody but root."""
+    return settings.run / "postgres" / "store"
+
+
+def socket_folder(settings: Settings) -> Path:
+    return settings.run / "postgres" / "sockets"
+
+
+def password_file(settings: Settings) -> Path:
+    return settings.home / "postgres-password"
+
+
+def server_url(settings: Settings) -> str:
+    """Add `/DATABASE` to get the URL of one database."""
+    password = password_file(settings).read_text().strip()
+    return f"postgresql://{ROLE}:{password}@{settings.network.node_address}:{settings.ports.postgres}"
+
+
+def prepare(settings: Settings) -> None:
+    """Mount, initialise and configure the data folder; each part only where it is missing."""
+    if not password_file(settings).exists():
+        write_text(password_file(settings), secrets.token_hex(24) + "\n")
+    account = pwd.getpwnam(SYSTEM_USER)
+    make_folder(settings.run, 0o711)
+    make_folder(settings.run / "postgres", 0o711)
+    for folder in (stored_folder(settings), socket_folder(settings)):
+        make_folder(folder)
+        shutil.chown(folder, account.pw_uid, account.pw_gid)
+    store = reachable_folder(settings)
+    if not store.is_mount():
+        make_folder(store)
+        run(["mount", "--bind", str(stored_folder(settings)), str(store)])
+    if not (store / "data").exists():
+        _initialise(settings)
+    _configure(settings, account)
+
+
+def _initialise(settings: Settings) -> None:
+    """Make an empty database beside its place and move it there at the end: an interrupted try leaves no half."""
+    unfinished = reachable_folder(settings) / "unfinished"
+    run(["rm", "-rf", "--", str(unfinished)])
+    initdb = str(program_folder(settings) / "initdb")
+    run([initdb, "-D", str(unfinished), "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer"], user=SYSTEM_USER)
+    unfinished.rename(reachable_folder(settings) / "data")
+
+
+def _configure(settings: Settings, account: pwd.struct_passwd) -> None:
+    data = reachable_folder(settings) / "data"
+    config = _CONFIG.format(
+        address=settings.network.node_address,
+        port=settings.ports.postgres,
+        sockets=socket_folder(settings),
+        access=data / "pg_hba.conf",
+    )
+    access = _ACCESS.format(
+        user=SYSTEM_USER, role=ROLE, address=settings.network.node_address, pods=settings.network.pod_range
+    )
+    for name, text in (("postgresql.conf", config), ("pg_hba.conf", access)):
+        write_text(data / name, text)
+        shutil.chown(data / name, account.pw_uid, account.pw_gid)
+
+
+def daemon(settings: Settings) -> Daemon:
+    data, port = reachable_folder(settings) / "data", settings.ports.postgres
+    ready = [str(program_folder(settings) / "pg_isready"), "-q", "-h", settings.network.node_address, "-p", str(port)]
+    return Daemon(
+        name="postgres",
+        command=(str(program_folder(settings) / "postgres"), "-D", str(data)),
+        probe=command_probe(ready),
+        listens=(Listen("127.0.0.1", port), Listen(settings.network.node_address, port)),
+        inputs=tuple(stored_folder(settings) / "data" / name for name in ("postgresql.conf", "pg_hba.conf")),
+        user=SYSTEM_USER,
+        stop_signal=STOP_SIGNAL,
+        stop_timeout_seconds=30,
+    )
+
+
+def ensure_databases(settings: Settings) -> None:
+    """The role with the lab's password, and one database for each service that has state."""
+    password = password_file(settings).read_text().strip()
+    statements = [
+        f"SELECT 'CREATE ROLE {ROLE} LOGIN' WHERE NOT EXISTS"
+        f" (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec",
+        f"ALTER ROLE {ROLE} PASSWORD '{password}';",
+    ]
+    statements += [
+        f"SELECT 'CREATE DATABASE {name} OWNER {ROLE}' WHERE NOT EXISTS"
+        f" (SELECT FROM pg_database WHERE datname = '{name}') \\gexec"
+        for name in DATABASES
+    ]
+    _psql(settings, "\n".join(statements) + "\n")
+
+
+def _psql(settings: Settings, script: str) -> str:
+    psql = str(program_folder(settings) / "psql")
+    command = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(socket_folder(settings))]
+    return run([*command, "-p", str(settings.ports.postgres), "-d", "postgres"], stdin=script, user=SYSTEM_USER)

@@ -1,0 +1,66 @@
+"""Looks, before anything is made, whether this machine can carry a lab."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from slipway.errors import ConfigurationError, SlipwayError
+
+from .proc import PROC
+from .settings import Settings
+from .shell import attempt
+
+_NEEDED_BYTES = 4 * 1024**3
+
+
+def require_root() -> None:
+    if os.geteuid() != 0:
+        raise ConfigurationError(
+            f"the lab needs root, and this is user {os.geteuid()}",
+            why="it starts containers, makes network interfaces and packet filter rules",
+            next_step="run it as root (sudo), or set KUBECONFIG and slipway:registry to use a cluster of your own",
+        )
+
+
+def require_linux_features(settings: Settings) -> None:
+    """Raise ConfigurationError for what the kernel, or the container around us, does not give."""
+    if not Path("/sys/fs/cgroup").is_dir() or not any(Path("/sys/fs/cgroup").iterdir()):
+        raise ConfigurationError(
+            "there are no control groups under /sys/fs/cgroup", next_step="mount them, or boot a kernel that has them"
+        )
+    filters = attempt(["iptables", "--wait", "10", "-t", "nat", "-S"])
+    if filters.returncode != 0:
+        raise ConfigurationError(
+            "packet filter rules cannot be made here, so Services could not answer",
+            why=(filters.stderr or filters.stdout).strip()[-300:],
+            next_step="load the modules ip_tables or nf_tables, iptable_nat; in a container, give it CAP_NET_ADMIN",
+        )
+    free = shutil.disk_usage(settings.home.parent if not settings.home.exists() else settings.home).free
+    if free < _NEEDED_BYTES:
+        raise SlipwayError(
+            f"only {free / 1024**3:.1f} GiB are free in {settings.home}; the lab needs about 4",
+            next_step="free some space, or set SLIPWAY_HOME to a folder on a larger disk",
+        )
+
+
+def require_own_runtime(settings: Settings) -> None:
+    """There is one /run/slipway-lab, and one lab in it."""
+    owner = settings.run / "home"
+    if not owner.exists():
+        return
+    other = owner.read_text().strip()
+    if other != str(settings.home) and any(PROC.joinpath(name).exists() for name in _recorded_pids(Path(other))):
+        raise ConfigurationError(
+            f"another lab is up on this machine: {other}",
+            why=f"this one would be {settings.home}",
+            next_step="take that one down first (with the SLIPWAY_HOME it was started with)",
+        )
+
+
+def _recorded_pids(home: Path) -> list[str]:
+    from .files import read_json_object
+
+    records = [read_json_object(path) for path in (home / "processes").glob("*.json")]
+    return [str(record["pid"]) for record in records if record]

@@ -1,0 +1,62 @@
+"""Ways to ask a daemon whether it is well; each returns a probe for `Daemon`."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from slipway.errors import SlipwayError
+
+from .processes import NotReady
+from .shell import attempt
+
+_TIMEOUT_SECONDS = 5.0
+
+
+def client_context(authority: Path, certificate: Path | None = None) -> ssl.SSLContext:
+    """TLS that trusts one authority and shows the client certificate in `NAME.crt`, whose key is in `NAME.key`."""
+    context = ssl.create_default_context(cafile=str(authority))
+    if certificate:
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    return context
+
+
+def http_probe(url: str, authority: Path | None = None, certificate: Path | None = None) -> Callable[[], None]:
+    """Healthy when `url` answers 200. The host's proxies are not asked: every probed address is local."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 0
+
+    def probe() -> None:
+        connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_SECONDS)
+        try:
+            if authority:
+                context = client_context(authority, certificate)
+                connection = http.client.HTTPSConnection(host, port, timeout=_TIMEOUT_SECONDS, context=context)
+            connection.request("GET", parts.path)
+            response = connection.getresponse()
+            body = response.read().decode(errors="replace").strip()
+        except (http.client.HTTPException, OSError) as error:
+            raise NotReady(f"{url}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise NotReady(f"{url} answered {response.status}: {body[-200:]}")
+
+    return probe
+
+
+def command_probe(command: Sequence[str], user: str | None = None) -> Callable[[], None]:
+    """Healthy when the command succeeds."""
+
+    def probe() -> None:
+        try:
+            result = attempt(command, timeout_seconds=_TIMEOUT_SECONDS, user=user)
+        except SlipwayError as error:
+            raise NotReady(error.what) from error
+        if result.returncode != 0:
+            raise NotReady((result.stderr.strip() or result.stdout.strip() or "no answer").splitlines()[-1][:200])
+
+    return probe

@@ -1,0 +1,209 @@
+"""Starts, watches and stops the lab's daemons, which live on when the command line ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway.errors import SlipwayError
+from slipway.progress import Progress
+
+from . import proc
+from .files import last_lines, make_folder, read_json_object, write_json
+from .ports import Listen, require_free
+from .proc import ProcessId
+from .settings import Settings
+from .shell import search_path
+
+# In the environment of each daemon, and so of all that it starts: finds those whose record was lost.
+OWNER_VARIABLE = "SLIPWAY_LAB_OWNER"
+# Nothing else of the user's environment, credentials least of all, reaches a daemon.
+_PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
+INHERITED_VARIABLES = frozenset({"HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXY_VARIABLES})
+LOG_LIMIT_BYTES = 50 * 1024 * 1024
+_POLL_SECONDS = 0.1
+
+
+def owner_mark(settings: Settings, name: str) -> dict[str, str]:
+    """The variable that tells whose a process is, and which one."""
+    return {OWNER_VARIABLE: f"{settings.home}:{name}"}
+
+
+class NotReady(Exception):
+    """Raised by a probe; says in one line what the daemon answered, or that it did not."""
+
+
+@dataclass(frozen=True)
+class Daemon:
+    """One long-running process. It is started anew when its command, or what is in `inputs`, has changed."""
+
+    name: str
+    command: tuple[str, ...]
+    probe: Callable[[], None]
+    listens: tuple[Listen, ...] = ()
+    socket: Path | None = None
+    inputs: tuple[Path, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    user: str | None = None
+    ready_timeout_seconds: float = 60
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_timeout_seconds: float = 10
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self.command, sorted(self.environment.items()), self.user)).encode())
+        for path in self.inputs:
+            digest.update(path.read_bytes() if path.exists() else b"")
+        return digest.hexdigest()
+
+
+class Processes:
+    """The daemons of one lab, remembered in `settings.records`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def log(self, name: str) -> Path:
+        return self._settings.logs / f"{name}.log"
+
+    def running(self, name: str) -> ProcessId | None:
+        """The daemon's process, if it runs. A record of an earlier boot or of a reused pid counts as none."""
+        record = read_json_object(self._record(name))
+        if not record or record.get("boot_id") != proc.boot_id():
+            return None
+        process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
+        self._reap(process.pid)
+        return process if proc.is_alive(process) else None
+
+    def ensure(self, daemons: Sequence[Daemon], progress: Progress) -> list[str]:
+        """Have all of them running and answering; returns the names of those that had to be started."""
+        absent = [daemon for daemon in daemons if self._needs_start(daemon)]
+        if not absent:
+            return []
+        names = [daemon.name for daemon in absent]
+        with progress.step(f"Starting {', '.join(names)}") as step:
+            for daemon in absent:
+                self._start(daemon)
+            for daemon in absent:
+                step.update(f"waiting for {daemon.name}")
+                self._wait_ready(daemon, daemon.ready_timeout_seconds)
+        return names
+
+    def stop(self, names: Sequence[str], signals: Mapping[str, signal.Signals], timeout_seconds: float = 10) -> None:
+        """Stop the named daemons and whatever of them lost its record."""
+        groups: dict[signal.Signals, list[ProcessId]] = {}
+        for name in names:
+            number = signals.get(name, signal.SIGTERM)
+            groups.setdefault(number, []).extend({*filter(None, [self.running(name)]), *self.strays(name)})
+        for number, processes in groups.items():
+            for process in processes:
+                proc.signal_process(process, number)
+        stubborn = proc.stop_all([process for group in groups.values() for process in group], timeout_seconds)
+        if stubborn:
+            raise SlipwayError(f"processes {[process.pid for process in stubborn]} do not end, not even when killed")
+        for name in names:
+            self._record(name).unlink(missing_ok=True)
+
+    def strays(self, name: str) -> list[ProcessId]:
+        """Processes of that daemon by their environment, children included, whether recorded or not."""
+        owner = owner_mark(self._settings, name)[OWNER_VARIABLE]
+        return proc.find_processes(lambda pid: proc.environment_value(pid, OWNER_VARIABLE) == owner)
+
+    def _needs_start(self, daemon: Daemon) -> bool:
+        process = self.running(daemon.name)
+        if process is None:
+            return True
+        record = read_json_object(self._record(daemon.name)) or {}
+        if record.get("fingerprint") != daemon.fingerprint():
+            return True
+        try:
+            # Just started by an interrupted run: give it its time. Long up and silent: it hangs.
+            self._wait_ready(daemon, max(5.0, daemon.ready_timeout_seconds - proc.age_seconds(process)))
+        except SlipwayError:
+            return True
+        return False
+
+    def _start(self, daemon: Daemon) -> None:
+        self._stop_leftovers(daemon)
+        require_free(daemon.name, daemon.listens)
+        make_folder(self._settings.logs)
+        log = self.log(daemon.name)
+        fresh = not log.exists() or log.stat().st_size > LOG_LIMIT_BYTES
+        with log.open("wb" if fresh else "ab") as stream:
+            log.chmod(0o600)
+            stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(daemon.command)}\n".encode())
+            stream.flush()
+            child = subprocess.Popen(
+                daemon.command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                cwd="/",
+                env=self._environment(daemon),
+                user=daemon.user,
+                group=daemon.user,
+                extra_groups=[] if daemon.user else None,
+                umask=0o077,
+            )
+        self._children[child.pid] = child
+        self._remember(daemon, child.pid)
+
+    def _stop_leftovers(self, daemon: Daemon) -> None:
+        """End an older run of this daemon alone: what it started (a shim, say) may be adopted by the new one."""
+        process = self.running(daemon.name)
+        leftovers = {process} if process else set()
+        # Daemons are started as leaders of a session; what they start themselves is not.
+        leftovers |= {stray for stray in self.strays(daemon.name) if proc.leads_session(stray.pid)}
+        proc.stop_all(leftovers, daemon.stop_timeout_seconds, daemon.stop_signal)
+
+    def _remember(self, daemon: Daemon, pid: int) -> None:
+        process = proc.identify(pid)
+        if process is None:
+            raise self._failure(daemon, "it ended at once")
+        record = {
+            "pid": pid,
+            "start_ticks": process.start_ticks,
+            "boot_id": proc.boot_id(),
+            "fingerprint": daemon.fingerprint(),
+        }
+        write_json(self._record(daemon.name), record)
+
+    def _wait_ready(self, daemon: Daemon, timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            try:
+                return daemon.probe()
+            except NotReady as problem:
+                if self.running(daemon.name) is None:
+                    raise self._failure(daemon, "it ended") from problem
+                if time.monotonic() >= deadline:
+                    raise self._failure(daemon, f"no healthy answer in {timeout_seconds:.0f} s: {problem}") from problem
+            time.sleep(_POLL_SECONDS)
+
+    def _failure(self, daemon: Daemon, reason: str) -> SlipwayError:
+        log = self.log(daemon.name)
+        return SlipwayError(
+            f"{daemon.name} did not become ready: {reason}",
+            why=f"the last lines of {log}:\n{last_lines(log)}",
+            next_step="read the whole log there; `slipway lab up` goes on from here once the cause is gone",
+        )
+
+    def _reap(self, pid: int) -> None:
+        """Children of this very command line stay zombies until asked for."""
+        child = self._children.get(pid)
+        if child is not None and child.poll() is not None:
+            del self._children[pid]
+
+    def _environment(self, daemon: Daemon) -> dict[str, str]:
+        inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
+        return {**inherited, "PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
+
+    def _record(self, name: str) -> Path:
+        return self._settings.records / f"{name}.json"

@@ -1,0 +1,120 @@
+"""Every address, port, name and folder of the lab, in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.paths import data_home
+
+NODE_NAME = "slipway-lab"
+CLUSTER_DOMAIN = "cluster.local"
+IMAGE_FOLDER = "slipway"
+# One database for each service of the prod environment.
+DATABASES = ("order_service", "user_service")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports; `dns` is UDP as well. All listen on loopback or on the node address."""
+
+    registry: int = 5000
+    apiserver: int = 6443
+    etcd: int = 2379
+    etcd_peer: int = 2380
+    # Not 5353: avahi holds that one on every address of a desktop machine.
+    dns: int = 1053
+    dns_ready: int = 8181
+    postgres: int = 5433
+    kubelet: int = 10250
+    kubelet_health: int = 10248
+    controller_manager: int = 10257
+    scheduler: int = 10259
+    proxy_health: int = 10256
+    proxy_metrics: int = 10249
+    containerd_streams: int = 10011
+
+
+@dataclass(frozen=True)
+class Network:
+    """The lab's own networks.
+
+    The node has an address of its own, on an interface of its own: it stays the same when the machine
+    changes networks, and nothing that listens there is offered to the neighbours.
+    """
+
+    node_address: str = "10.97.0.1"
+    node_interface: str = "slipway-node"
+    pod_interface: str = "slipway0"
+    pod_range: str = "10.244.0.0/16"
+    node_pod_range: str = "10.244.0.0/24"
+    pod_gateway: str = "10.244.0.1"
+    service_range: str = "10.96.0.0/16"
+    apiserver_service: str = "10.96.0.1"
+    dns_service: str = "10.96.0.10"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where this lab lives. `home` is kept between runs; `run` holds what a reboot makes worthless."""
+
+    home: Path
+    run: Path = Path("/run/slipway-lab")
+    cgroup: str = "slipway-lab"
+    ports: Ports = Ports()
+    network: Network = Network()
+
+    @property
+    def pki(self) -> Path:
+        return self.home / "pki"
+
+    @property
+    def config(self) -> Path:
+        """Files written for the daemons, made anew by every `up`."""
+        return self.home / "config"
+
+    @property
+    def logs(self) -> Path:
+        return self.home / "logs"
+
+    @property
+    def records(self) -> Path:
+        return self.home / "processes"
+
+    @property
+    def backend(self) -> Path:
+        """Pulumi's file backend: the history of every stack; no command of the lab removes it."""
+        return self.home / "backend"
+
+    @property
+    def passphrase_file(self) -> Path:
+        return self.home / "passphrase"
+
+    @property
+    def containerd_socket(self) -> Path:
+        return self.run / "containerd.sock"
+
+    @property
+    def buildkit_socket(self) -> Path:
+        return self.run / "buildkitd.sock"
+
+    @property
+    def registry_address(self) -> str:
+        return f"127.0.0.1:{self.ports.registry}"
+
+    @property
+    def pause_image(self) -> str:
+        return f"{self.registry_address}/{IMAGE_FOLDER}/pause:1"
+
+    @property
+    def apiserver_url(self) -> str:
+        return f"https://127.0.0.1:{self.ports.apiserver}"
+
+
+def lab_home() -> Path:
+    """The lab's folder in `data_home()`, without symbolic links: mounts are found by their real paths."""
+    return (data_home() / "lab").resolve()
+
+
+def load_settings() -> Settings:
+    return Settings(home=lab_home())
