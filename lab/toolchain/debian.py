@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.toolchain.files import installation_lock, log_file
+from lab.toolchain.files import installation_lock, log_file, write_atomically
 from lab.toolchain.running import run_logged
 from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step
 
 POLICY = Path("/usr/sbin/policy-rc.d")
+CREATE_CLUSTER = Path("/etc/postgresql-common/createcluster.d/slipway.conf")
 UNIT_FOLDERS = (Path("/lib/systemd/system"), Path("/usr/lib/systemd/system"))
 _ADMIN_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
-_POLICY_MARK = "# Written by slipway for the time of one package installation."
-_POLICY_TEXT = f"#!/bin/sh\n{_POLICY_MARK}\nexit 101\n"
+_MARK = "# Written by slipway for the time of one package installation."
 _LOCK_WAIT_SECONDS = 300
 _LOCK_POLL_SECONDS = 3.0
 _LOCK_BUSY = re.compile(r"Could not get lock|Unable to acquire the dpkg frontend lock|Unable to lock directory")
@@ -62,21 +62,27 @@ def install_debian_tools(progress: Progress, tools: Sequence[DebianTool] = DEBIA
 
     Raises `SlipwayError` where that needs root or another system, or where apt-get fails.
     """
-    missing = [tool.package for tool in tools if not tool.find()]
-    if not missing:
-        return
-    _refuse_early(missing)
-    with installation_lock(progress), progress.step(f"Installing {', '.join(missing)}") as step:
-        log = log_file("apt")
+    with installation_lock(progress):
+        _remove_marked()
+        missing = [tool for tool in tools if not tool.find()]
+        if missing:
+            _refuse_early([tool.package for tool in missing])
+            _install(missing, progress)
+
+
+def _install(tools: Sequence[DebianTool], progress: Progress) -> None:
+    packages = [tool.package for tool in tools]
+    log = log_file("apt")
+    with progress.step(f"Installing {', '.join(packages)}") as step:
         log.unlink(missing_ok=True)
         units = _service_units()
         with _services_kept_down():
-            _apt_install(missing, log, step)
+            _apt_install(packages, log, step)
         _disable(sorted(_service_units() - units), log, step)
-    if still := [tool.package for tool in tools if not tool.find()]:
+    if still := [tool for tool in tools if not tool.find()]:
         raise SlipwayError(
-            f"apt-get installed {', '.join(still)}, but what the lab needs of it is not there",
-            why="; ".join(f"{tool.package}: {', '.join(tool.executables)}" for tool in tools if tool.package in still),
+            f"apt-get installed {', '.join(tool.package for tool in still)}, but what the lab needs of it is not there",
+            why="; ".join(f"{tool.package}: {', '.join(tool.executables)}" for tool in still),
             next_step=f"The log is {log}.",
         )
 
@@ -134,16 +140,21 @@ def _apt(command: list[str], log: Path, step: Step) -> None:
 
 @contextmanager
 def _services_kept_down() -> Iterator[None]:
-    """Tell the packages' scripts to start and stop nothing (Debian policy 9.3.3.1), unless somebody says so already."""
-    ours = not POLICY.exists() or _POLICY_MARK in POLICY.read_text(errors="replace")  # left by a run that was killed
-    if ours:
-        POLICY.write_text(_POLICY_TEXT)
-        POLICY.chmod(0o755)
+    """Tell the packages' scripts to start and stop nothing (Debian policy 9.3.3.1) and to make no database cluster."""
     try:
+        if not POLICY.exists():
+            write_atomically(POLICY, f"#!/bin/sh\n{_MARK}\nexit 101\n", mode=0o755)
+        write_atomically(CREATE_CLUSTER, f"{_MARK}\ncreate_main_cluster = false\n", mode=0o644)
         yield
     finally:
-        if ours:
-            POLICY.unlink()
+        _remove_marked()
+
+
+def _remove_marked() -> None:
+    """Take our own files away, also those of a run that was killed; a file somebody else put there stays."""
+    for path in (POLICY, CREATE_CLUSTER):
+        if os.access(path.parent, os.W_OK) and path.is_file() and _MARK in path.read_text(errors="replace"):
+            path.unlink()
 
 
 def _service_units() -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
@@ -11,7 +11,7 @@ from lab.toolchain.go import find_go, pinned_version, wanted_version
 from lab.toolchain.install import is_current
 from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
 from lab.toolchain.nearby import candidates, find_nearby, told_version
-from lab.toolchain.parts import LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
+from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
 from lab.toolchain.stamps import Stamp, changed_files, read_stamp
 from lab.toolchain.versions import ask_executable, ask_plugin, version_in
 
@@ -20,7 +20,10 @@ INSTALL = "`make up` installs it"
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One line of the survey. `ok` says whether nothing need be done; `to_do` is empty then, or holds a remark."""
+    """One line of the survey. `ok` says that nothing need be done, though `to_do` may hold a remark.
+
+    `for_lab` marks what nobody needs who brings a cluster and a registry of their own.
+    """
 
     name: str
     wanted: str
@@ -29,11 +32,12 @@ class PartStatus:
     source: str
     ok: bool
     to_do: str = ""
+    for_lab: bool = False
 
 
 def survey() -> list[PartStatus]:
     """Every part, hashed and asked for its version; takes a few seconds, installs nothing."""
-    parts = [_part_status(part) for part in (*PROGRAMS, *PROVIDERS)]
+    parts = [replace(_part_status(part), for_lab=part in LAB_PARTS) for part in (*PROGRAMS, *PROVIDERS)]
     everything_there = all(status.ok for status in parts)
     return [
         *parts,
@@ -115,10 +119,6 @@ def _debian_status(tool: DebianTool) -> PartStatus:
     found = tool.find()
     if not found:
         to_do = f"`make up` installs it (apt-get install {tool.package})"
-        return PartStatus(tool.package, "any", "", "", "Debian", ok=False, to_do=to_do)
+        return PartStatus(tool.package, "any", "", "", "", ok=False, to_do=to_do, for_lab=True)
     version = version_in(ask_executable(found[0], tool.version_arguments)) if tool.version_arguments else ""
-    return PartStatus(tool.package, "any", version, str(found[0]), _owner(found[0]), ok=True)
-
-
-def _owner(path: Path) -> str:
-    return "" if path.is_relative_to("/usr/local") else "Debian"
+    return PartStatus(tool.package, "any", version, str(found[0]), "", ok=True, for_lab=True)
