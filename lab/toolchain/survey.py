@@ -16,6 +16,7 @@ from lab.toolchain.stamps import Stamp, changed_files, read_stamp
 from lab.toolchain.versions import ask_executable, ask_plugin, version_in
 
 INSTALL = "`make up` installs it"
+_DOES_NOT_START = "does not start: run it with the argument 127.0.0.1:1 to see why"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def _part_status(part: Part) -> PartStatus:
     if version == part.version and linked:
         return PartStatus(part.title, part.version, version, where, stamp.source, ok=True)
     right = version == part.version
-    to_do = "`make up` links it into PULUMI_HOME" if right else f"run {executable} to see why it does not start"
+    to_do = "`make up` links it into PULUMI_HOME" if right else _DOES_NOT_START
     return PartStatus(part.title, part.version, version, where, stamp.source, ok=False, to_do=to_do)
 
 

@@ -148,16 +148,14 @@ def _answers(address: str) -> bool:
 
 def _print_table(statuses: Sequence[PartStatus]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "part", "wanted", "found", "where", "what to do"):
+    for heading in ("", "part", "wanted", "found", "how", "where", "what to do"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "part")
     for status in statuses:
         mark = Text("ok", "green") if status.ok else Text("!!", "bold red")
-        source = f" ({status.source})" if status.source else ""
-        where = status.where.replace(str(Path.home()), "~", 1) + source
-        table.add_row(mark, status.name, status.wanted, status.version or "-", where, status.to_do)
+        where = status.where.replace(str(Path.home()), "~", 1)
+        table.add_row(mark, status.name, status.wanted, status.version or "-", status.source, where, status.to_do)
     console = Console(highlight=False)
     console.print(table)
     missing = sum(not status.ok for status in statuses)
-    console.print(
-        Text("Everything needed is there." if not missing else f"{missing} of {len(statuses)} need something.")
-    )
+    closing = f"{missing} of {len(statuses)} need something done." if missing else "Everything needed is there."
+    console.print(Text(closing))
