@@ -1,0 +1,128 @@
+"""`slipway up`: brings an environment to what the program declares, and shows it happening."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from slipway.build_log import BuildStep
+from slipway.engine_errors import failed_builds, failure
+from slipway.engine_events import DEBUG_MARK, STACK_TYPE, Event, Finished, Resource, parse
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.paths import data_home
+from slipway.progress import Progress
+from slipway.pulumi_cli import Completed
+from slipway.session import Session, open_session
+from slipway.stages import stage_times
+from slipway.update_display import UpdateDisplay
+
+KEPT_LOGS = 20
+
+
+def up(*, stack: str, yes: bool) -> int:
+    """Update `stack`; the exit code of the command."""
+    _require_consent_possible(yes)
+    session = open_session(stack)
+    if not yes and not typer.confirm(f"Update {stack}?", err=True):
+        return ExitCode.DONE
+    progress = Progress()
+    session.stacks.ensure(stack, progress.note)
+    with progress.step(f"Update {stack}") as whole:
+        update = _run(session, stack, UpdateDisplay(progress, whole))
+        _require_success(stack, update, progress)
+    _show_summary(update.events)
+    return ExitCode.DONE
+
+
+def _require_consent_possible(yes: bool) -> None:
+    if not yes and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
+        )
+
+
+@dataclass(frozen=True)
+class _Update:
+    """An update's events, how it ended, and the file that has all the engine said."""
+
+    events: Sequence[Event]
+    ended: Completed
+    log: str
+
+
+def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
+    events: list[Event] = []
+    with session.stacks.config_file(stack) as config_file, _event_log(stack) as log:
+
+        def on_line(line: str, at_seconds: float) -> None:
+            if DEBUG_MARK not in line:
+                log.write(f"{json.dumps(round(at_seconds, 3))} {line}")
+            if event := parse(line, at_seconds):
+                events.append(event)
+                display.show(event)
+
+        arguments = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", "--config-file", str(config_file)]
+        ended = session.engine.stream(arguments, on_line, display.progress.note)
+        display.close()
+        log.write(ended.errors)
+    return _Update(events, ended, log.name)
+
+
+def _require_success(stack: str, update: _Update, progress: Progress) -> None:
+    if not update.ended.exit_code and not update.ended.interrupted:
+        return
+    _show_failed_builds(progress.console, failed_builds(update.events))
+    progress.note(f"All that the engine said: {update.log}")
+    if update.ended.interrupted:
+        raise SlipwayError(
+            f"The update of stack {stack} was interrupted.",
+            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
+            code=ExitCode.INTERRUPTED,
+        )
+    raise failure(stack, update.events, update.ended.errors)
+
+
+def _event_log(stack: str) -> TextIO:
+    """A new file for the engine's events, one a line after the seconds; old ones are removed."""
+    folder = data_home() / "logs"
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in sorted(folder.glob("up-*.log"), key=lambda file: file.stat().st_mtime)[: -KEPT_LOGS + 1]:
+        old.unlink(missing_ok=True)
+    file = folder / f"up-{stack}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+
+
+def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
+    for image, step in failed.items():
+        console.print(Text(f"\n{image}: {step.title}", style="bold red"), soft_wrap=True)
+        for line in step.output:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        if not step.error:
+            console.print(Text("  (the last lines may be missing)", style="dim"))
+    if failed:
+        console.print()
+
+
+def _show_summary(events: Sequence[Event]) -> None:
+    services = _outputs(events).get("services", {})
+    width = max((len(name) for name in services), default=0)
+    for name, service in sorted(services.items()):
+        typer.echo(f"{name:<{width}}  {service['url']}")
+    for line in stage_times(events).lines():
+        typer.echo(line)
+
+
+def _outputs(events: Sequence[Event]) -> dict[str, dict[str, dict[str, str]]]:
+    for event in reversed(events):
+        if isinstance(event, Finished) and event.resource.type == STACK_TYPE:
+            return dict(event.outputs)
+    return {}

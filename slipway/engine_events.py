@@ -1,0 +1,135 @@
+"""The engine's events as typed values: what it started, finished, failed and said, and when that reached us."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+STACK_TYPE = "pulumi:pulumi:Stack"
+DEBUG_MARK = '"severity":"debug"'
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource of the stack, as its URN names it: `urn:pulumi:dev::slipway::parent$type::name`."""
+
+    urn: str
+
+    @property
+    def type(self) -> str:
+        return self.urn.split("::")[2].rsplit("$", 1)[-1]
+
+    @property
+    def name(self) -> str:
+        return self.urn.split("::", 3)[3]
+
+    @property
+    def kind(self) -> str:
+        """The last word of the type, which is what people call it: `Deployment`, `Image`."""
+        return self.type.rsplit(":", 1)[-1]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True)
+class Event:
+    """`at_seconds` counts from the start of the run: the engine's own stamps are whole seconds."""
+
+    at_seconds: float
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """`operation` is the engine's word: same, create, update, delete, replace, read, …; `custom` is not a component."""
+
+    resource: Resource
+    operation: str
+    custom: bool = False
+
+    @property
+    def changes(self) -> bool:
+        return self.operation not in ("same", "read", "refresh")
+
+
+@dataclass(frozen=True)
+class Started(Step):
+    """The engine began an operation."""
+
+
+@dataclass(frozen=True)
+class Finished(Step):
+    """The operation succeeded; `outputs` are the resource's, secrets blinded."""
+
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Failed(Step):
+    """The operation failed; why is in the diagnostics."""
+
+
+@dataclass(frozen=True)
+class Diagnostic(Event):
+    """Something said about a resource (`None`: about the run); `ephemeral` is a status that the next one replaces."""
+
+    resource: Resource | None
+    severity: str
+    message: str
+    ephemeral: bool = False
+
+
+@dataclass(frozen=True)
+class Summary(Event):
+    """The end of the update: how many resources had which operation."""
+
+    changes: Mapping[str, int]
+    result: str
+
+
+def parse(line: str, at_seconds: float) -> Event | None:
+    """The event in one line of `pulumi up --json`; `None` for what nobody needs, and for a line that is no event."""
+    if DEBUG_MARK in line:  # the SDK logs every property of every resource: most of the stream
+        return None
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(event, dict):
+        return None
+    return _typed(event, at_seconds)
+
+
+def _typed(event: dict[str, Any], at_seconds: float) -> Event | None:
+    if body := event.get("resourcePreEvent"):
+        return _step(Started, body["metadata"], at_seconds)
+    if body := event.get("resOutputsEvent"):
+        outputs = (body["metadata"].get("new") or {}).get("outputs") or {}
+        return _step(Finished, body["metadata"], at_seconds, outputs=outputs)
+    if body := event.get("resOpFailedEvent"):
+        return _step(Failed, body["metadata"], at_seconds)
+    if body := event.get("diagnosticEvent"):
+        return _diagnostic(body, at_seconds)
+    if body := event.get("summaryEvent"):
+        return Summary(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
+    return None
+
+
+def _step(
+    kind: type[Started] | type[Finished] | type[Failed], metadata: dict[str, Any], at_seconds: float, **more: Any
+) -> Step:
+    state = metadata.get("new") or metadata.get("old") or {}
+    return kind(at_seconds, Resource(metadata["urn"]), metadata["op"], bool(state.get("custom")), **more)
+
+
+def _diagnostic(body: dict[str, Any], at_seconds: float) -> Diagnostic:
+    urn = body.get("urn")
+    return Diagnostic(
+        at_seconds,
+        Resource(urn) if urn else None,
+        body.get("severity", "info"),
+        body.get("message", "").rstrip("\n"),
+        bool(body.get("ephemeral")),
+    )

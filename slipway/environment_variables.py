@@ -1,0 +1,111 @@
+"""Resolves the environment variables a shell or a child process needs: the user's own win over the lab's."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway.errors import ConfigurationError
+from slipway.paths import lab_environment_file, toolchain_environment_file
+
+REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is to be exported on top of the user's own variables, and how much of the lab is behind it."""
+
+    exports: Mapping[str, str]
+    uses_lab: bool
+    lab_backend_url: str | None = None
+    """The lab's file backend when stacks are kept there; `None` when the user named a backend of their own."""
+
+    def complete(self, user: Mapping[str, str]) -> dict[str, str]:
+        """The whole environment of a child process."""
+        return {**user, **self.exports}
+
+
+def resolve(user: Mapping[str, str], project: Path | None) -> Environment:
+    """The exports for `user`'s environment; `project` is the folder whose `Pulumi.<env>.yaml` may name a registry.
+
+    Raises ConfigurationError when no toolchain was installed, or when KUBECONFIG names a cluster without a registry
+    that it can pull from: images would go to the lab's registry and objects to somebody's cluster.
+    """
+    toolchain = _read(toolchain_environment_file())
+    if toolchain is None:
+        raise ConfigurationError(
+            f"The toolchain is not installed: {toolchain_environment_file()} does not exist.",
+            next_step="Run `make up`, or `slipway lab up` for the lab alone.",
+        )
+    exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
+    exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath))
+    lab = _strings(lab_environment_file())
+    if owns_cluster(user, project, lab):
+        return Environment(exports, uses_lab=False)
+    lab_url = lab.get("PULUMI_BACKEND_URL")
+    in_lab_backend = user.get("PULUMI_BACKEND_URL", lab_url) == lab_url
+    return Environment({**exports, **_lab_exports(lab, user)}, bool(lab), lab_url if in_lab_backend else None)
+
+
+def owns_cluster(user: Mapping[str, str], project: Path | None, lab: Mapping[str, str] | None = None) -> bool:
+    """Whether the user brings a cluster and a registry, so that no lab is in play."""
+    lab = _strings(lab_environment_file()) if lab is None else lab
+    kubeconfig, registry = user.get("KUBECONFIG"), user.get("SLIPWAY_REGISTRY")
+    if not kubeconfig or kubeconfig == lab.get("KUBECONFIG"):
+        return False
+    if (registry and registry != lab.get("SLIPWAY_REGISTRY")) or _names_registry(project):
+        return True
+    raise ConfigurationError(
+        f"KUBECONFIG is set to {kubeconfig}, but no registry is: the lab's registry cannot serve another cluster.",
+        why="With a cluster of one's own, the registry it pulls from must be named too.",
+        next_step="Set SLIPWAY_REGISTRY or slipway:registry in Pulumi.<env>.yaml, or unset KUBECONFIG for the lab.",
+    )
+
+
+def _names_registry(project: Path | None) -> bool:
+    files = sorted(project.glob("Pulumi.*.yaml")) if project else []
+    return any(REGISTRY_SETTING.search(file.read_text()) for file in files)
+
+
+def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, str]:
+    exports = {name: value for name, value in lab.items() if name not in user}
+    if "PULUMI_CONFIG_PASSPHRASE" in user:  # the engine reads it before the file
+        exports.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
+    if lab and "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER" not in user:
+        # The lab's salts live in its backend, not in the committed Pulumi.<env>.yaml: see slipway.stacks.
+        exports["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
+    return exports
+
+
+def _path(folders: list[str], user_path: str) -> str:
+    """Toolchain folders first; this installation's own last, so that `slipway` is found and nothing is shadowed."""
+    inherited = [entry for entry in user_path.split(os.pathsep) if entry]
+    own = str(Path(sys.executable).parent)
+    return os.pathsep.join(dict.fromkeys([*folders, *inherited, own]))
+
+
+def _strings(file: Path) -> dict[str, str]:
+    return {name: value for name, value in (_read(file) or {}).items() if isinstance(value, str)}
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error}", next_step="Run `slipway lab up`, which writes it anew."
+        ) from error
+    if not isinstance(content, dict):
+        raise ConfigurationError(
+            f"{file} must hold a JSON object, not {type(content).__name__}.",
+            next_step="Run `slipway lab up`, which writes it anew.",
+        )
+    return content

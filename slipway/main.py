@@ -1,0 +1,65 @@
+"""The command line: what commands there are, and the one place where an error becomes words and an exit code."""
+
+# ruff: noqa: PLC0415 -- each command imports what it needs, so that `slipway --help` and `slipway env` start at once.
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from slipway.errors import SlipwayError
+
+app = typer.Typer(
+    name="slipway",
+    help="Build, test, package, deploy and check microservices on Kubernetes with Pulumi.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+lab_app = typer.Typer(
+    help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
+)
+app.add_typer(lab_app, name="lab")
+
+StackOption = Annotated[str, typer.Option("--stack", "-s", metavar="ENV", help="The environment: a Pulumi.ENV.yaml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def env(json_output: JsonOption = False) -> None:
+    """Print the exports a shell needs: eval "$(slipway env)"."""
+    from slipway.commands.env import env as command
+
+    raise typer.Exit(command(json_output=json_output))
+
+
+@app.command()
+def up(
+    stack: StackOption,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
+) -> None:
+    """Build, test, deploy and check every service of an environment."""
+    from slipway.commands.up import up as command
+
+    raise typer.Exit(command(stack=stack, yes=yes))
+
+
+def main() -> None:
+    """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
+    try:
+        app()
+    except SlipwayError as error:
+        from slipway.error_report import report
+
+        sys.exit(report(error))
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
+        from slipway.error_report import report_unexpected
+
+        sys.exit(report_unexpected(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The Pulumi project in front of the user: where it is, its name, and the environments it declares."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from slipway.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a `Pulumi.yaml`; each `Pulumi.<env>.yaml` in it is an environment, which is one Pulumi stack."""
+
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "Pulumi.yaml"
+
+    @property
+    def name(self) -> str:
+        """The project's name as the engine reads it, or ConfigurationError."""
+        try:
+            content = yaml.safe_load(self.file.read_text())
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{self.file} is not valid YAML: {error}") from error
+        name = content.get("name") if isinstance(content, dict) else None
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{self.file} has no `name`.", next_step="Add `name: slipway` to it.")
+        return name
+
+    def environments(self) -> list[str]:
+        names = (file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in self.folder.glob("Pulumi.*.yaml"))
+        return sorted(name for name in names if name)
+
+    def environment_file(self, environment: str) -> Path:
+        """The settings of `environment`; ConfigurationError with the known names when there is no such file."""
+        file = self.folder / f"Pulumi.{environment}.yaml"
+        if environment in self.environments():
+            return file
+        raise ConfigurationError(
+            f"There is no environment `{environment}`: {file} does not exist.",
+            why=self._known_names(environment),
+            next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml.",
+        )
+
+    def _known_names(self, wanted: str) -> str:
+        known = self.environments()
+        if not known:
+            return f"{self.folder} has no Pulumi.<env>.yaml at all."
+        nearest = difflib.get_close_matches(wanted, known, n=1)
+        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+        return f"Environments here: {', '.join(known)}.{hint}"
+
+
+def find(start: Path) -> Project | None:
+    """The nearest project at or above `start`, as the engine would find it."""
+    for folder in (start, *start.parents):
+        if (folder / "Pulumi.yaml").is_file():
+            return Project(folder)
+    return None
+
+
+def require(start: Path) -> Project:
+    """The project at or above `start`, or ConfigurationError."""
+    project = find(start)
+    if project is None:
+        raise ConfigurationError(
+            f"There is no Pulumi.yaml in {start} or any folder above it.",
+            next_step="Run this in a clone of the project.",
+        )
+    return project

@@ -1,0 +1,143 @@
+"""Starts `pulumi`, and nothing else here does: captured runs, and updates whose events are read as they happen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from slipway.errors import ConfigurationError
+
+LAST_WORDS_LINES = 200
+KILL_AFTER_SECONDS = 3.0
+
+LineHandler = Callable[[str, float], None]
+"""Called with each line of standard output and the seconds since the start of the run."""
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a run of the engine ended."""
+
+    exit_code: int
+    output: str = ""
+    errors: str = ""
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class Pulumi:
+    """The engine found on PATH of `environment`, run in the project's `folder`."""
+
+    folder: Path
+    environment: Mapping[str, str] = field(repr=False)
+
+    def program(self) -> str:
+        found = shutil.which("pulumi", path=self.environment.get("PATH", os.defpath))
+        if found is None:
+            raise ConfigurationError(
+                "`pulumi` was not found on PATH.",
+                why=f"PATH is {self.environment.get('PATH', '')}",
+                next_step="Run `slipway doctor` to see the toolchain, `make up` to install it.",
+            )
+        return found
+
+    def run(self, *arguments: str, folder: Path | None = None) -> Completed:
+        """Run to the end without a terminal and return what it printed."""
+        with self._started(arguments, folder or self.folder) as process:
+            output, errors = process.communicate()
+        return Completed(process.returncode, output, errors)
+
+    def stream(self, arguments: Sequence[str], on_line: LineHandler, on_interrupt: Callable[[str], None]) -> Completed:
+        """Run and hand each line of standard output to `on_line` as it arrives.
+
+        The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
+        second makes it stop at once.
+        """
+        started = time.monotonic()
+        with self._started(arguments, self.folder) as process:
+            last_words = _LastWords(process)
+            with _forwarded_interrupts(process, on_interrupt) as interrupts:
+                for line in process.stdout or ():
+                    on_line(line, time.monotonic() - started)
+                exit_code = process.wait()
+        return Completed(exit_code, errors=last_words.text(), interrupted=bool(interrupts))
+
+    @contextmanager
+    def _started(self, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
+        command = [self.program(), *arguments, "--non-interactive", "--color", "never"]
+        # A process group of its own: a terminal's Ctrl-C must reach the engine through us, once, and not its plugins.
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            env={**self.environment, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            process_group=0,
+        )
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                _kill_group(process)
+            process.wait()
+
+
+class _LastWords:
+    """Reads standard error in the background, so that the engine never blocks on it, and keeps its end."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._lines: list[str] = []
+        self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._thread.start()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stderr or ():
+            self._lines.append(line)
+            del self._lines[:-LAST_WORDS_LINES]
+
+    def text(self) -> str:
+        self._thread.join(timeout=KILL_AFTER_SECONDS)
+        return "".join(self._lines)
+
+
+@contextmanager
+def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[list[int]]:
+    """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields the list of those that came."""
+    received: list[int] = []
+
+    def forward(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) == 1:
+            say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
+        else:
+            say("Interrupted again: stopping at once.")
+            timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(process,))
+            timer.daemon = True
+            timer.start()
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+
+    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, forward) for number in watched}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _kill_group(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
