@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ class Server:
                 stderr=subprocess.STDOUT,
             )
         self.port = self._wait_for_port()
+        # the port takes connections before a worker is there to answer them
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=START_TIMEOUT_SECONDS).close()
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged; raises ValueError where a line is no JSON."""
@@ -53,7 +56,7 @@ class Server:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             text = self.log_file.read_text()
-            if "Booting worker" in text:
+            if "Listening at" in text:
                 return int(text.partition("http://127.0.0.1:")[2].partition(" ")[0])
             time.sleep(0.05)
         self.process.kill()

@@ -16,7 +16,7 @@ import pytest
 
 
 def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], package: str) -> None:
-    server = start_server()
+    server = start_server(LOG_LEVEL="DEBUG")
     for path in ("/healthz", "/readyz", "/metrics"):
         with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
             assert answer.status == 200
@@ -24,6 +24,8 @@ def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], p
     lines = server.lines()
     assert {line["service"] for line in lines} == {package.replace("_", "-")}
     assert not [line for line in lines if line["level"] in ("warning", "error", "critical")]
+    asked = [line["path"] for line in lines if line["logger"] == "request"]
+    assert asked[-3:] == ["/healthz", "/readyz", "/metrics"]
 
 
 def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., Any]) -> None:
@@ -41,22 +43,12 @@ def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., 
     assert server.process.wait(timeout=10) == 0
 
 
-def test_the_log_level_is_the_environments(start_server: Callable[..., Any]) -> None:
-    server = start_server(LOG_LEVEL="DEBUG")
-    urllib.request.urlopen(f"http://127.0.0.1:{server.port}/healthz", timeout=5).close()
-    assert server.stop() == 0
-    assert [line["path"] for line in server.lines() if line["logger"] == "request"] == ["/healthz"]
-
-
-@pytest.mark.parametrize(("name", "value"), [("LOG_LEVEL", "loud"), ("PORT", "eighty"), ("PORT", "65536")])
-def test_a_wrong_setting_ends_it_with_one_clear_line(
-    environment: dict[str, str], package: str, name: str, value: str
-) -> None:
+def test_a_wrong_setting_ends_it_with_one_clear_line(environment: dict[str, str], package: str) -> None:
     code = f"import {package}.settings as s; s.Settings.from_environment()"
     ended = subprocess.run(
         [sys.executable, "-c", code],
         cwd=Path(__file__).resolve().parents[2],
-        env={**environment, name: value},
+        env={**environment, "LOG_LEVEL": "loud"},
         capture_output=True,
         text=True,
         timeout=20,
@@ -65,4 +57,18 @@ def test_a_wrong_setting_ends_it_with_one_clear_line(
     assert ended.returncode == 2
     (line,) = (ended.stdout + ended.stderr).splitlines()
     message = json.loads(line)["message"]
-    assert message.startswith(f"cannot start: {name} is '{value}'; set it to ")
+    assert message == "cannot start: LOG_LEVEL is 'loud'; set it to one of debug, info, warning, error"
+
+
+@pytest.mark.parametrize("value", ["eighty", "65536", "-1", "80.5", "²"])
+def test_a_wrong_port_is_refused(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PORT", value)
+    with pytest.raises(kit("settings").SettingsError, match=f"PORT is '{value}'; set it to a number from 0 to 65535"):
+        kit("settings").port(default=8080)
+
+
+def test_the_port_is_the_environments(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    assert kit("settings").port(default=8080) == 8080
+    monkeypatch.setenv("PORT", "9000")
+    assert kit("settings").port(default=8080) == 9000

@@ -1,0 +1,166 @@
+"""An app on a database of its own, and real gunicorn processes, for the tests of order-service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+FOLDER = Path(__file__).resolve().parent.parent
+PACKAGE = "order_service"
+# so that the tests find the service from any working directory
+sys.path.insert(0, str(FOLDER))
+
+START_TIMEOUT_SECONDS = 30
+
+
+class Server:
+    """The service as it runs in its image, on a free port of the loopback address."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log_file = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0"],
+                cwd=FOLDER,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = self._wait_for_port()
+        # the port takes connections before a worker is there to answer them
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=START_TIMEOUT_SECONDS).close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; raises ValueError where a line is no JSON."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def stop(self) -> int:
+        """Exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=START_TIMEOUT_SECONDS)
+
+    def _wait_for_port(self) -> int:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            text = self.log_file.read_text()
+            if "Listening at" in text:
+                return int(text.partition("http://127.0.0.1:")[2].partition(" ")[0])
+            time.sleep(0.05)
+        self.process.kill()
+        raise AssertionError(f"the server did not start:\n{self.log_file.read_text()}")
+
+
+@pytest.fixture
+def package() -> str:
+    return PACKAGE
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """All the service needs to start; nobody listens on port 1, so user-service is away."""
+    return {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": f"sqlite:///{tmp_path}/service.db",
+        "USER_SERVICE_URL": "http://127.0.0.1:1",
+    }
+
+
+@pytest.fixture
+def kit() -> Callable[[str], Any]:
+    """Imports a module of the service's kit by its name."""
+    return lambda name: importlib.import_module(f"{PACKAGE}.kit.{name}")
+
+
+class UserServiceStandIn(ThreadingHTTPServer):
+    """Speaks user-service's side of the conversation on the loopback address: users 1 to 9 exist."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _UserHandler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.seen: list[tuple[str, str | None]] = []
+        # answered in this order before the usual answers: a status, or None to close the connection without one
+        self.next_answers: list[int | None] = []
+        self.delay_seconds = 0.0
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # a caller that gave up is what some tests are about
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
+class _UserHandler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: UserServiceStandIn
+
+    def do_GET(self) -> None:
+        self.server.seen.append((self.path, self.headers["X-Request-ID"]))
+        time.sleep(self.server.delay_seconds)
+        exists = re.fullmatch("/users/[1-9]", self.path)
+        status = self.server.next_answers.pop(0) if self.server.next_answers else (200 if exists else 404)
+        if status is None:
+            self.close_connection = True
+            return
+        self.send_response(status)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Not on the test's screen."""
+
+
+@pytest.fixture
+def user_service(environment: dict[str, str]) -> Iterator[UserServiceStandIn]:
+    """A stand-in for user-service, which the app and servers of the test use."""
+    stand_in = UserServiceStandIn()
+    environment["USER_SERVICE_URL"] = stand_in.url
+    threading.Thread(target=stand_in.serve_forever, kwargs={"poll_interval": 0.01}).start()
+    yield stand_in
+    stand_in.shutdown()
+    stand_in.server_close()
+
+
+@pytest.fixture
+def app(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Flask:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    created: Flask = importlib.import_module(f"{PACKAGE}.main").create_app()
+    return created
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def start_server(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts the service with the environment and what is given on top; stops it after the test."""
+    started: list[Server] = []
+
+    def start(**variables: str) -> Server:
+        started.append(Server({**environment, **variables}, tmp_path / f"server-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait()
