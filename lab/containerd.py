@@ -153,4 +153,3 @@ def daemon(settings: Settings) -> Daemon:
         socket=settings.containerd_socket,
         inputs=(config_file(settings), settings.config / "registries" / settings.registry_address / "hosts.toml"),
     )
-

@@ -26,7 +26,6 @@ from . import (
     mounts,
     network,
     node,
-    packages,
     pause_image,
     pki,
     postgres,
@@ -36,6 +35,7 @@ from . import (
 from .files import make_folder, write_text
 from .processes import Daemon, Processes
 from .settings import Settings
+from .status import ProcessStatus, look_at
 
 # In the order in which they are stopped: nobody must restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
@@ -50,8 +50,10 @@ class Lab:
         self.settings = settings
         self.progress = progress
         self.processes = Processes(settings)
+        self._changed = False
 
-    def up(self) -> None:
+    def up(self) -> bool:
+        """Bring everything up; returns whether anything had to be started or made."""
         preflight.require_root()
         with self._only_one_at_a_time():
             self._check_machine()
@@ -61,20 +63,33 @@ class Lab:
             self._make_keys()
             self._write_configuration()
             self._start_stores()
-            self._make_images()
             self._start_control_plane()
             self._start_node()
+            self._make_base_image()
             self._prepare_databases()
             self._write_environment()
+        return self._changed
 
-    def down(self) -> None:
+    def down(self, *, purge: bool = False) -> str:
+        """Stop everything and remove its traces outside the lab's folder; returns what to tell the user."""
         preflight.require_root()
         if not self.settings.home.exists():
-            return
+            return "There is no lab on this machine."
         with self._only_one_at_a_time():
             preflight.require_own_runtime(self.settings)
             self._stop_daemons()
             self._remove_traces()
+            if purge:
+                self._purge()
+        kept = "Pulumi's history and its passphrase stay" if purge else "Its data stay"
+        return f"The lab is down. {kept} in {self.settings.home}"
+
+    def status(self) -> list[ProcessStatus]:
+        """Every process of the lab as it is now; empty when no lab was ever made here."""
+        return look_at(self.daemons(), self.processes) if self.settings.records.exists() else []
+
+    def variables(self) -> dict[str, str]:
+        return environment.variables(self.settings)
 
     def daemons(self) -> list[Daemon]:
         """Every process of the lab, in the order of starting."""
@@ -106,7 +121,7 @@ class Lab:
         preflight.require_own_runtime(self.settings)
 
     def _install_programs(self) -> None:
-        packages.ensure(self.progress)
+        toolchain.install_debian_tools(self.progress)
         toolchain.install(self.progress)
         preflight.require_linux_features(self.settings)
 
@@ -142,27 +157,32 @@ class Lab:
         node.write_kubelet_config(settings, dns.resolver_file(settings))
         postgres.prepare(settings)
 
-    def _start_stores(self) -> None:
-        self.processes.ensure(self._stores(), self.progress)
+    def _ensure(self, daemons: Sequence[Daemon]) -> None:
+        self._changed |= bool(self.processes.ensure(daemons, self.progress))
 
-    def _make_images(self) -> None:
-        pause_image.ensure(self.settings, self.progress)
-        recipe = base_image.read_recipe()
-        if not base_image.is_current(self.settings, recipe):
-            with self.progress.step("Making the base image for Python services") as step:
-                base_image.make(self.settings, recipe, step)
+    def _start_stores(self) -> None:
+        self._ensure(self._stores())
 
     def _start_control_plane(self) -> None:
         server, *clients = self._control_plane()
-        self.processes.ensure([server], self.progress)
-        self.processes.ensure(clients, self.progress)
+        self._ensure([server])
+        self._ensure(clients)
         cluster.apply_objects(self.settings)
 
     def _start_node(self) -> None:
-        self.processes.ensure(self._node(), self.progress)
+        pause_image.ensure(self.settings, self.progress)
+        self._ensure(self._node())
         if not cluster.node_condition(self.settings)[0]:
+            self._changed = True
             with self.progress.step("Waiting for the node to be Ready"):
                 cluster.wait_node_ready(self.settings)
+
+    def _make_base_image(self) -> None:
+        recipe = base_image.read_recipe()
+        if not base_image.is_current(self.settings, recipe):
+            self._changed = True
+            with self.progress.step("Making the base image for Python services") as step:
+                base_image.make(self.settings, recipe, step)
 
     def _prepare_databases(self) -> None:
         postgres.ensure_databases(self.settings)
@@ -190,6 +210,12 @@ class Lab:
         firewall.remove()
         cgroups.remove(settings)
         mounts.remove_tree(settings.run)
+
+    def _purge(self) -> None:
+        keep = (self.settings.backend, self.settings.passphrase_file, self.settings.home / "lock")
+        for entry in self.settings.home.iterdir():
+            if entry not in keep:
+                mounts.remove_tree(entry)
 
 
 def remaining(settings: Settings, names: Sequence[str]) -> list[str]:

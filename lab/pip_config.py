@@ -36,8 +36,6 @@ def has_credentials(value: str) -> bool:
 
 def for_image(settings: Mapping[str, str], bundle: str) -> str:
     """The text of an image's `/etc/pip.conf`. An address with a password stays out: images get pushed around."""
-    carried = {
-        key: value for key, value in settings.items() if key in _CARRIED and not has_credentials(value)
-    }
+    carried = {key: value for key, value in settings.items() if key in _CARRIED and not has_credentials(value)}
     lines = [f"{key} = {' '.join(value.split())}" for key, value in sorted(carried.items())]
     return "\n".join(["[global]", f"cert = {bundle}", "disable-pip-version-check = true", *lines, ""])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ from slipway.errors import SlipwayError
 from .proc import PROC, all_pids, command_line
 
 _LISTEN = "0A"
-_WILDCARDS = ("0.0.0.0", "::")
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - looked for, not bound
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,7 @@ def _sockets(protocol: str) -> Iterator[_Socket]:
 
 def _clashes(wanted: Listen, held: _Socket) -> bool:
     same_address = held.address in (wanted.address, f"::ffff:{wanted.address}")
-    return held.port == wanted.port and (
-        same_address or held.address in _WILDCARDS or wanted.address in _WILDCARDS
-    )
+    return held.port == wanted.port and (same_address or held.address in _WILDCARDS or wanted.address in _WILDCARDS)
 
 
 def holders(wanted: Listen) -> list[int]:
@@ -77,7 +74,7 @@ def _owner(inode: str) -> int:
             continue
         for descriptor in descriptors:
             try:
-                if os.readlink(descriptor) == target:
+                if str(descriptor.readlink()) == target:
                     return pid
             except OSError:  # closed meanwhile
                 continue

@@ -140,23 +140,22 @@ def daemon(settings: Settings) -> Daemon:
     )
 
 
+_MAKE_ROLE = """\
+SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
+ALTER ROLE :"role" PASSWORD :'password';
+"""
+_MAKE_DATABASE = """\
+SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
+"""
+
+
 def ensure_databases(settings: Settings) -> None:
     """The role with the lab's password, and one database for each service that has state."""
     password = password_file(settings).read_text().strip()
-    statements = [
-        f"SELECT 'CREATE ROLE {ROLE} LOGIN' WHERE NOT EXISTS"
-        f" (SELECT FROM pg_roles WHERE rolname = '{ROLE}') \\gexec",
-        f"ALTER ROLE {ROLE} PASSWORD '{password}';",
-    ]
-    statements += [
-        f"SELECT 'CREATE DATABASE {name} OWNER {ROLE}' WHERE NOT EXISTS"
-        f" (SELECT FROM pg_database WHERE datname = '{name}') \\gexec"
-        for name in DATABASES
-    ]
-    _psql(settings, "\n".join(statements) + "\n")
-
-
-def _psql(settings: Settings, script: str) -> str:
-    psql = str(program_folder(settings) / "psql")
-    command = [psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(socket_folder(settings))]
-    return run([*command, "-p", str(settings.ports.postgres), "-d", "postgres"], stdin=script, user=SYSTEM_USER)
+    script = [f"\\set role {ROLE}\n\\set password {password}\n", _MAKE_ROLE]
+    script += [f"\\set name {name}\n{_MAKE_DATABASE}" for name in DATABASES]
+    psql = [str(program_folder(settings) / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
+    server = ["-h", str(socket_folder(settings)), "-p", str(settings.ports.postgres)]
+    # Through standard input: a command line can be read by every user of the machine.
+    run([*psql, *server], stdin="".join(script), user=SYSTEM_USER)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from slipway.errors import ConfigurationError, SlipwayError
 
-from .proc import PROC
+from .processes import Processes
 from .settings import Settings
 from .shell import attempt
 
@@ -50,17 +51,10 @@ def require_own_runtime(settings: Settings) -> None:
     owner = settings.run / "home"
     if not owner.exists():
         return
-    other = owner.read_text().strip()
-    if other != str(settings.home) and any(PROC.joinpath(name).exists() for name in _recorded_pids(Path(other))):
+    other = Path(owner.read_text().strip())
+    if other != settings.home and Processes(replace(settings, home=other)).running_names():
         raise ConfigurationError(
             f"another lab is up on this machine: {other}",
             why=f"this one would be {settings.home}",
             next_step="take that one down first (with the SLIPWAY_HOME it was started with)",
         )
-
-
-def _recorded_pids(home: Path) -> list[str]:
-    from .files import read_json_object
-
-    records = [read_json_object(path) for path in (home / "processes").glob("*.json")]
-    return [str(record["pid"]) for record in records if record]

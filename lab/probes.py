@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from slipway.errors import SlipwayError
 
-from .processes import NotReady
+from .processes import NotReadyError
 from .shell import attempt
 
 _TIMEOUT_SECONDS = 5.0
@@ -39,11 +39,11 @@ def http_probe(url: str, authority: Path | None = None, certificate: Path | None
             response = connection.getresponse()
             body = response.read().decode(errors="replace").strip()
         except (http.client.HTTPException, OSError) as error:
-            raise NotReady(f"{url}: {error}") from error
+            raise NotReadyError(f"{url}: {error}") from error
         finally:
             connection.close()
         if response.status != 200:
-            raise NotReady(f"{url} answered {response.status}: {body[-200:]}")
+            raise NotReadyError(f"{url} answered {response.status}: {body[-200:]}")
 
     return probe
 
@@ -55,8 +55,8 @@ def command_probe(command: Sequence[str], user: str | None = None) -> Callable[[
         try:
             result = attempt(command, timeout_seconds=_TIMEOUT_SECONDS, user=user)
         except SlipwayError as error:
-            raise NotReady(error.what) from error
+            raise NotReadyError(error.what) from error
         if result.returncode != 0:
-            raise NotReady((result.stderr.strip() or result.stdout.strip() or "no answer").splitlines()[-1][:200])
+            raise NotReadyError((result.stderr.strip() or result.stdout.strip() or "no answer").splitlines()[-1][:200])
 
     return probe

@@ -35,7 +35,7 @@ def owner_mark(settings: Settings, name: str) -> dict[str, str]:
     return {OWNER_VARIABLE: f"{settings.home}:{name}"}
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """Raised by a probe; says in one line what the daemon answered, or that it did not."""
 
 
@@ -80,6 +80,11 @@ class Processes:
         process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
         self._reap(process.pid)
         return process if proc.is_alive(process) else None
+
+    def running_names(self) -> list[str]:
+        """The recorded daemons that run now."""
+        names = sorted(path.stem for path in self._settings.records.glob("*.json"))
+        return [name for name in names if self.running(name)]
 
     def ensure(self, daemons: Sequence[Daemon], progress: Progress) -> list[str]:
         """Have all of them running and answering; returns the names of those that had to be started."""
@@ -180,7 +185,7 @@ class Processes:
         while True:
             try:
                 return daemon.probe()
-            except NotReady as problem:
+            except NotReadyError as problem:
                 if self.running(daemon.name) is None:
                     raise self._failure(daemon, "it ended") from problem
                 if time.monotonic() >= deadline:
