@@ -31,8 +31,9 @@ class Environment:
         return {**user, **self.exports}
 
 
-def resolve(user: Mapping[str, str], project: Path | None) -> Environment:
-    """The exports for `user`'s environment; `project` is the folder whose `Pulumi.<env>.yaml` may name a registry.
+def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> Environment:
+    """The exports for `user`'s environment; `project` is the folder whose `Pulumi.<stack>.yaml` may name a registry
+    (any of them when the stack is not known).
 
     Raises ConfigurationError when no toolchain was installed, or when KUBECONFIG names a cluster without a registry
     that it can pull from: images would go to the lab's registry and objects to somebody's cluster.
@@ -46,20 +47,20 @@ def resolve(user: Mapping[str, str], project: Path | None) -> Environment:
     exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
     exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath))
     lab = _strings(lab_environment_file())
-    if owns_cluster(user, project, lab):
+    if owns_cluster(user, project, stack):
         return Environment(exports, uses_lab=False)
     lab_url = lab.get("PULUMI_BACKEND_URL")
     in_lab_backend = user.get("PULUMI_BACKEND_URL", lab_url) == lab_url
     return Environment({**exports, **_lab_exports(lab, user)}, bool(lab), lab_url if in_lab_backend else None)
 
 
-def owns_cluster(user: Mapping[str, str], project: Path | None, lab: Mapping[str, str] | None = None) -> bool:
+def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*") -> bool:
     """Whether the user brings a cluster and a registry, so that no lab is in play."""
-    lab = _strings(lab_environment_file()) if lab is None else lab
+    lab = _strings(lab_environment_file())
     kubeconfig, registry = user.get("KUBECONFIG"), user.get("SLIPWAY_REGISTRY")
     if not kubeconfig or kubeconfig == lab.get("KUBECONFIG"):
         return False
-    if (registry and registry != lab.get("SLIPWAY_REGISTRY")) or _names_registry(project):
+    if (registry and registry != lab.get("SLIPWAY_REGISTRY")) or _names_registry(project, stack):
         return True
     raise ConfigurationError(
         f"KUBECONFIG is set to {kubeconfig}, but no registry is: the lab's registry cannot serve another cluster.",
@@ -68,8 +69,8 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, lab: Mapping[str
     )
 
 
-def _names_registry(project: Path | None) -> bool:
-    files = sorted(project.glob("Pulumi.*.yaml")) if project else []
+def _names_registry(project: Path | None, stack: str) -> bool:
+    files = project.glob(f"Pulumi.{stack}.yaml") if project else ()
     return any(REGISTRY_SETTING.search(file.read_text()) for file in files)
 
 

@@ -47,6 +47,48 @@ def up(
     raise typer.Exit(command(stack=stack, yes=yes))
 
 
+@app.command()
+def doctor(json_output: JsonOption = False) -> None:
+    """Show every part the project stands on: where it is, its version, and what to do about what is missing."""
+    from slipway.commands.doctor import doctor as command
+
+    raise typer.Exit(command(json_output))
+
+
+@lab_app.command("up")
+def lab_up() -> None:
+    """Bring the lab up, installing its toolchain where that is missing."""
+    from slipway.commands import lab
+
+    raise typer.Exit(lab.up())
+
+
+@lab_app.command("down")
+def lab_down(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
+) -> None:
+    """Take the lab down, leaving no process, mount, network interface or firewall rule."""
+    from slipway.commands import lab
+
+    raise typer.Exit(lab.down(purge=purge))
+
+
+@lab_app.command("status")
+def lab_status(json_output: JsonOption = False) -> None:
+    """Show each process of the lab, its health and its log."""
+    from slipway.commands import lab
+
+    raise typer.Exit(lab.status(json_output))
+
+
+@lab_app.command("toolchain")
+def lab_toolchain() -> None:
+    """Install the pinned toolchain alone: all that a cluster and a registry of your own leave to be had."""
+    from slipway.commands import toolchain
+
+    raise typer.Exit(toolchain.install())
+
+
 def main() -> None:
     """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
     try:

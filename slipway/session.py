@@ -31,7 +31,7 @@ def open_session(stack: str) -> Session:
     """Resolve all that a command on `stack` needs, or raise ConfigurationError before anything is touched."""
     project = projects.require(Path.cwd())
     project.environment_file(stack)
-    environment = resolve(os.environ, project.folder)
+    environment = resolve(os.environ, project.folder, stack)
     _require_cluster(environment)
     engine = Pulumi(project.folder, environment.complete(os.environ))
     stacks = Stacks(project, engine, backend_folder(environment.lab_backend_url))
@@ -42,7 +42,7 @@ def _require_cluster(environment: Environment) -> None:
     """A lab that is down is told at once, not by a provider's time-out."""
     if environment.uses_lab:
         registry = environment.complete(os.environ)["SLIPWAY_REGISTRY"]
-        host, _, port = registry.partition(":")
+        host, _, port = registry.split("/")[0].partition(":")
         try:
             socket.create_connection((host, int(port or "443")), CONNECT_TIMEOUT_SECONDS).close()
         except OSError as error:

@@ -1,0 +1,15 @@
+"""`slipway lab toolchain`: the pinned engine, plugins and programs, without a lab."""
+
+from __future__ import annotations
+
+from lab.toolchain import install as install_toolchain
+from slipway.errors import ExitCode
+from slipway.progress import Progress
+
+
+def install(progress: Progress | None = None) -> int:
+    """Have every part of the toolchain ready; quick when all is there."""
+    progress = progress or Progress()
+    with progress.step("Toolchain"):
+        install_toolchain(progress)
+    return ExitCode.DONE
