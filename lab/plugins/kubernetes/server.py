@@ -1,0 +1,142 @@
+"""The gRPC service: each of the engine's calls goes to the module named after it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
+
+from lab.plugins.kubernetes import (
+    OFFICIAL_PLUGIN,
+    VERSION,
+    checking,
+    configuring,
+    creating,
+    deleting,
+    diffing,
+    reading,
+    updating,
+)
+from lab.plugins.kubernetes.client import Unreachable
+from lab.plugins.kubernetes.cluster import Cluster
+from lab.plugins.kubernetes.engine import Engine
+from lab.plugins.kubernetes.session import Session
+from lab.plugins.kubernetes.settings import Settings
+from lab.plugins.serving import PluginError, serve
+
+# Every operation that waits holds a thread; they are started only when needed.
+_THREADS = 512
+
+
+class Provider(provider_pb2_grpc.ResourceProviderServicer):
+    """The resource provider `kubernetes`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._cancelled = threading.Event()
+        self._session: Session | None = None
+
+    def GetPluginInfo(self, request: Empty, context: Any) -> plugin_pb2.PluginInfo:  # noqa: ARG002, N802
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def GetSchema(  # noqa: N802
+        self, request: provider_pb2.GetSchemaRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.GetSchemaResponse:
+        return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": VERSION}))
+
+    def Attach(self, request: plugin_pb2.PluginAttach, context: Any) -> Empty:  # noqa: ARG002, N802
+        self._engine.attach(request.address)
+        return Empty()
+
+    def CheckConfig(  # noqa: N802
+        self, request: provider_pb2.CheckRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.CheckResponse:
+        return configuring.check_config(request)
+
+    def DiffConfig(  # noqa: N802
+        self, request: provider_pb2.DiffRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.DiffResponse:
+        return configuring.diff_config(request)
+
+    def Configure(  # noqa: N802
+        self, request: provider_pb2.ConfigureRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.ConfigureResponse:
+        settings = Settings.of(dict(request.variables))
+        self._session = Session(settings, Cluster(settings, self._cancelled), self._engine, self._cancelled)
+        return provider_pb2.ConfigureResponse(
+            acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
+        )
+
+    def Check(  # noqa: N802
+        self, request: provider_pb2.CheckRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.CheckResponse:
+        return checking.check(self._configured(), request)
+
+    def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:  # noqa: ARG002, N802
+        return diffing.diff(self._configured(), request)
+
+    def Create(  # noqa: N802
+        self, request: provider_pb2.CreateRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.CreateResponse:
+        return creating.create(self._configured(), request)
+
+    def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:  # noqa: ARG002, N802
+        return reading.read(self._configured(), request)
+
+    def Update(  # noqa: N802
+        self, request: provider_pb2.UpdateRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.UpdateResponse:
+        return updating.update(self._configured(), request)
+
+    def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> Empty:  # noqa: ARG002, N802
+        deleting.delete(self._configured(), request)
+        return Empty()
+
+    def Invoke(  # noqa: N802
+        self, request: provider_pb2.InvokeRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.InvokeResponse:
+        from lab.plugins.kubernetes import invoking  # noqa: PLC0415 -- rarely needed
+
+        return invoking.invoke(self._configured(), request)
+
+    def Construct(  # noqa: N802
+        self, request: provider_pb2.ConstructRequest, context: Any  # noqa: ARG002
+    ) -> provider_pb2.ConstructResponse:
+        raise PluginError(
+            f"the component {request.type} is not supported by the fallback for {OFFICIAL_PLUGIN}; it needs the official "
+            "plugin. Install it where its download is reachable: pulumi plugin install resource kubernetes"
+        )
+
+    def Cancel(self, request: Empty, context: Any) -> Empty:  # noqa: ARG002, N802
+        self.stop()
+        return Empty()
+
+    def stop(self) -> None:
+        """End every wait; what was created stays recorded."""
+        self._cancelled.set()
+        if self._session is not None:
+            try:
+                self._session.cluster.reach().watches.wake_all()
+            except Unreachable:
+                return  # nobody waits for a cluster that was never reached
+
+    def _configured(self) -> Session:
+        if self._session is None:
+            raise PluginError("the provider was not configured", grpc.StatusCode.FAILED_PRECONDITION)
+        return self._session
+
+
+def run() -> NoReturn:
+    """Serve until the engine goes away."""
+    arguments = [argument for argument in sys.argv[1:] if not argument.startswith("-")]
+    provider = Provider(Engine(arguments[-1] if arguments else ""))
+    serve(
+        lambda server: provider_pb2_grpc.add_ResourceProviderServicer_to_server(provider, server),
+        threads=_THREADS,
+        on_stop=provider.stop,
+    )
