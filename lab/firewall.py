@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 
 from .settings import Settings
 from .shell import attempt, find_program, run
@@ -11,7 +13,6 @@ from .shell import attempt, find_program, run
 INPUT, FORWARD, MASQUERADE = "SLIPWAY-LAB-INPUT", "SLIPWAY-LAB-FORWARD", "SLIPWAY-LAB-MASQ"
 _OWN_CHAIN = re.compile(r"^(SLIPWAY-LAB|KUBE)-")
 _CHAIN_LINE = re.compile(r"^:(\S+) ")
-_TARGET = re.compile(r"(?:^| )(?:-j|-g) (\S+)")
 # iptables and ip6tables: kube-proxy keeps a few chains in the second one too.
 _FAMILIES = ("iptables", "ip6tables")
 
@@ -86,8 +87,9 @@ def removal(saved: str) -> str:
 
 def _jumps_in(rule: str) -> bool:
     """Whether the rule stands in somebody else's chain and jumps into one of ours."""
-    target = _TARGET.search(rule)
-    return bool(target and _OWN_CHAIN.match(target[1]) and not _OWN_CHAIN.match(rule.split()[1]))
+    words = shlex.split(rule)  # a comment is one word, whatever it says
+    targets = [target for flag, target in pairwise(words) if flag in ("-j", "-g")]
+    return any(_OWN_CHAIN.match(target) for target in targets) and not _OWN_CHAIN.match(words[1])
 
 
 def _tables(saved: str) -> Iterator[tuple[str, list[str]]]:

@@ -54,11 +54,10 @@ def _print_table(found: list[ProcessStatus]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("process", no_wrap=True)
     table.add_column("pid", justify="right", no_wrap=True)
-    table.add_column("health")
+    table.add_column("health", min_width=7, overflow="fold")
     table.add_column("memory", justify="right", no_wrap=True)
     table.add_column("up", justify="right", no_wrap=True)
     table.add_column("listens on", overflow="fold")
-    table.add_column("log", no_wrap=True)
     for process in found:
         table.add_row(*_cells(process))
     console = Console(highlight=False)
@@ -66,7 +65,7 @@ def _print_table(found: list[ProcessStatus]) -> None:
     total = sum(process.memory_bytes for process in found)
     unhealthy = [process.name for process in found if not process.healthy]
     console.print(f"{len(found) - len(unhealthy)} of {len(found)} healthy, {_mebibytes(total)} in all")
-    console.print(f"Logs are in {Path(found[0].log).parent}", soft_wrap=True)
+    console.print(f"The log of each is {Path(found[0].log).parent}/PROCESS.log", soft_wrap=True)
     if unhealthy:
         console.print("`slipway lab up` starts what is missing; the logs say why it ended.")
 
@@ -81,7 +80,6 @@ def _cells(process: ProcessStatus) -> list[str | Text]:
         _mebibytes(process.memory_bytes) if running else "-",
         elapsed_text(process.uptime_seconds) if running else "-",
         _short(process.listens),
-        Path(process.log).name,
     ]
 
 

@@ -1,0 +1,32 @@
+"""Networks of the machine that would collide with the lab's are found before anything is made."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.network import overlapping_routes
+from lab.settings import Network
+
+NETWORK = Network()
+
+
+@pytest.mark.parametrize(
+    ("route", "clashes"),
+    [
+        ({"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}, False),
+        ({"dst": "192.0.2.0/24", "dev": "eth0"}, False),
+        ({"dst": "10.97.0.1", "dev": "eth0"}, True),
+        ({"dst": "10.0.0.0/8", "dev": "tun0"}, True),
+        ({"dst": "10.244.7.0/24", "dev": "cni0"}, True),
+        ({"dst": "10.96.5.5", "dev": "wg0"}, True),
+        ({"dst": "10.98.0.0/16", "dev": "wg0"}, False),
+        ({"dst": "10.244.0.0/24", "dev": "slipway0"}, False),
+        ({"dst": "10.97.0.1", "dev": "slipway-node"}, False),
+    ],
+)
+def test_overlap(route: dict[str, str], clashes: bool) -> None:
+    assert bool(overlapping_routes([route], NETWORK)) is clashes
+
+
+def test_the_message_names_network_and_interface() -> None:
+    assert overlapping_routes([{"dst": "10.0.0.0/8", "dev": "tun0"}], NETWORK) == ["10.0.0.0/8 via tun0"]
