@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -93,6 +94,15 @@ def failure(stack: str, events: Sequence[Event], last_words: str) -> SlipwayErro
     if known := known_failure(stack, text):
         return known
     return SlipwayError(f"The update of stack {stack} failed.", why=text)
+
+
+def killed(stack: str, signal_number: int) -> SlipwayError:
+    """The error for an engine that something ended from outside."""
+    return SlipwayError(
+        f"The engine was killed by {signal.Signals(signal_number).name} while it updated stack {stack}.",
+        why="It could not release the stack's lock. Its memory is the usual reason: see `dmesg` for the OOM killer.",
+        next_step=f"Release the lock with `pulumi cancel -s {stack}`, then run `slipway up -s {stack}` again.",
+    )
 
 
 def known_failure(stack: str, text: str) -> SlipwayError | None:

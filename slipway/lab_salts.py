@@ -1,15 +1,14 @@
-"""Keeps the salts of the lab's stacks out of what is committed, though a plain `pulumi up` writes them into the files.
+"""Keeps the salts of the lab's stacks out of what is committed, though they stand in `Pulumi.<env>.yaml`.
 
-With a passphrase the engine writes `encryptionsalt` into `Pulumi.<stack>.yaml` and expects it to be committed. Right
-for a backend that a team shares; wrong for a lab, whose passphrase and stacks exist on one machine only: committed,
-its salt locks everybody else out. So git is told, in this clone only, to overlook exactly those lines.
+With a passphrase the engine wants an `encryptionsalt` in `Pulumi.<stack>.yaml` and expects it to be committed. Right
+for a backend that a team shares; wrong for a lab, whose passphrase and stacks exist on one machine only: committed, its
+salt locks everybody else out. So git is told, in this clone only, to overlook exactly those lines.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,26 +26,40 @@ class LabSalts:
 
     folder: Path
 
-    def remember(self, salts: Iterable[str]) -> None:
-        """Add `salts` to those that git overlooks; nothing is done outside a clone."""
-        directory = self._git_directory()
-        known = self.known()
-        if directory is None or known.issuperset(salts):
-            return
-        commands = (rf"\|^encryptionsalt: {salt}$|d" for salt in sorted(known.union(salts)))
-        (directory / SCRIPT).write_text("\n".join(commands) + "\n")
-        _add_line(directory / "info" / "attributes", RULE)
-        self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
+    def put(self, salt: str, file: Path) -> None:
+        """Have `salt` in the settings `file`, instead of one of another lab, without git seeing a change."""
+        self._overlook(salt)
+        settings = file.read_text()
+        salted = with_salt(self.without(settings, but=salt), salt)
+        if salted != settings:
+            file.write_text(salted)
+        self._refresh(file)
 
     def known(self) -> set[str]:
         directory = self._git_directory()
         script = directory / SCRIPT if directory else None
         return set(COMMAND.findall(script.read_text())) if script and script.exists() else set()
 
-    def without(self, settings: str) -> str:
+    def without(self, settings: str, but: str = "") -> str:
         """The text of a `Pulumi.<env>.yaml` without a salt of a lab; one of any other backend stays."""
-        known = self.known()
+        known = self.known() - {but}
         return SALT_LINE.sub(lambda line: "" if line["salt"] in known else line[0], settings)
+
+    def _overlook(self, salt: str) -> None:
+        directory, known = self._git_directory(), self.known()
+        if directory is None or salt in known:
+            return
+        commands = (rf"\|^encryptionsalt: {known_salt}$|d" for known_salt in sorted({*known, salt}))
+        (directory / SCRIPT).write_text("\n".join(commands) + "\n")
+        _add_line(directory / "info" / "attributes", RULE)
+        self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
+
+    def _refresh(self, file: Path) -> None:
+        """Let the index know the file's new size: git takes another size for a change without looking further."""
+        if self._git("diff-files", "--name-only", "--", file.name).stdout:
+            staged, seen = self._git("rev-parse", f":./{file.name}"), self._git("hash-object", file.name)
+            if seen.stdout == staged.stdout:
+                self._git("update-index", "--", file.name)
 
     def _git_directory(self) -> Path | None:
         found = self._git("rev-parse", "--git-common-dir")

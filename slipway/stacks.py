@@ -1,19 +1,19 @@
-"""Makes the stacks of the environments, and hands the engine the settings of one."""
+"""Makes the stacks of the environments."""
 
 from __future__ import annotations
 
 import json
 import shutil
+import socket
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from slipway.engine_errors import failure
 from slipway.errors import SlipwayError
-from slipway.lab_salts import LabSalts, with_salt
+from slipway.lab_salts import LabSalts
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 
@@ -22,8 +22,7 @@ from slipway.pulumi_cli import Pulumi
 class Stacks:
     """The stacks of a project in the backend in use; `lab_backend` is the folder of the lab's, `None` for another.
 
-    In the lab's backend the salt of a stack is read from its state, and the checkout's files stay as they were
-    committed: see `slipway.lab_salts`.
+    In the lab's backend the salt of a stack is read from its state, and git sees no change: see `slipway.lab_salts`.
     """
 
     project: Project
@@ -35,25 +34,12 @@ class Stacks:
         if self.lab_backend is None:
             self._ensure_in_own_backend(environment, say)
             return
-        for name in dict.fromkeys([environment, *self.project.environments()]):
-            if self._lab_state(name) is None:
-                self._create_in_lab(name)
-                say(f"Created stack {name} in the lab's backend.")
-        salts = map(self._lab_salt, self.project.environments())
-        LabSalts(self.project.folder).remember([salt for salt in salts if salt])
-
-    @contextmanager
-    def config_file(self, environment: str) -> Iterator[Path]:
-        """The settings that the engine is to read and may write to: in the lab a copy that has the stack's salt."""
-        committed = self.project.environment_file(environment)
-        salt = self._lab_salt(environment)
-        if salt is None:
-            yield committed
-            return
-        with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
-            copy = Path(folder) / committed.name
-            copy.write_text(with_salt(LabSalts(self.project.folder).without(committed.read_text()), salt))
-            yield copy
+        self._ensure_in_lab(environment, say)
+        for other in set(self.project.environments()) - {environment}:
+            try:
+                self._ensure_in_lab(other, say)
+            except SlipwayError as error:
+                say(f"Stack {other} could not be made in the lab's backend: {error}")
 
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
         known = json.loads(self._run(environment, "stack", "ls", "--json"))
@@ -62,17 +48,30 @@ class Stacks:
         self._run(environment, "stack", "init", environment, "--no-select")
         say(f"Created stack {environment}. Commit Pulumi.{environment}.yaml if it got an encryptionsalt.")
 
+    def _ensure_in_lab(self, environment: str, say: Callable[[str], None]) -> None:
+        if self._lab_state(environment) is None:
+            self._create_in_lab(environment)
+            say(f"Created stack {environment} in the lab's backend.")
+        self._release_dead_lock(environment, say)
+        if salt := self._lab_salt(environment):
+            LabSalts(self.project.folder).put(salt, self.project.environment_file(environment))
+
     def _create_in_lab(self, environment: str) -> None:
-        """Run `stack init` on a copy of the project's two files, because it writes the new salt next to them."""
+        """Run `stack init` on copies: in place it would write the file anew, in a layout of its own."""
         committed = self.project.environment_file(environment)
-        settings = committed.read_text()
-        own = LabSalts(self.project.folder).without(settings)
-        if own != settings:  # a plain `pulumi up` left the salt of a lab that is gone
-            committed.write_text(own)
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
-            for file in (self.project.file, committed):
-                shutil.copy(file, folder)
+            shutil.copy(self.project.file, folder)
+            # The salt of a lab that is gone would ask for a passphrase that is gone with it.
+            (Path(folder) / committed.name).write_text(LabSalts(self.project.folder).without(committed.read_text()))
             self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
+
+    def _release_dead_lock(self, environment: str, say: Callable[[str], None]) -> None:
+        """An engine that was killed leaves its lock; in the lab, whose engines all run here, that can be told."""
+        locks = self._lab_folder("locks", "organization") / environment
+        held = [json.loads(file.read_text()) for file in locks.glob("*.json")]
+        if held and all(_is_dead(lock) for lock in held):
+            self._run(environment, "cancel", "--stack", environment, "--yes")
+            say(f"Released the lock of stack {environment}: process {held[0]['pid']}, which held it, is gone.")
 
     def _run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
         done = self.engine.run(*arguments, folder=folder)
@@ -84,7 +83,7 @@ class Stacks:
         """The stack's checkpoint as the lab's file backend keeps it; asking the engine takes a third of a second."""
         if self.lab_backend is None:
             return None
-        file = self.lab_backend / ".pulumi" / "stacks" / self.project.name / f"{environment}.json"
+        file = self._lab_folder("stacks") / f"{environment}.json"
         try:
             content: dict[str, object] = json.loads(file.read_text())
         except FileNotFoundError:
@@ -93,12 +92,25 @@ class Stacks:
             raise SlipwayError(f"The state of stack {environment} cannot be read: {file}: {error}") from error
         return content
 
+    def _lab_folder(self, *parts: str) -> Path:
+        """Where the file backend keeps something of the project's stacks."""
+        return Path(self.lab_backend or "", ".pulumi", *parts, self.project.name)
+
     def _lab_salt(self, environment: str) -> str | None:
         """The salt under which the lab's stack keeps its secrets."""
         value: object = self._lab_state(environment)
         for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, str) else None
+
+
+def _is_dead(lock: dict[str, object]) -> bool:
+    """Whether the engine that took the lock ran on this machine and does no more."""
+    try:
+        name = Path(f"/proc/{lock['pid']}/comm").read_text().strip()
+    except FileNotFoundError:
+        name = ""
+    return lock["hostname"] == socket.gethostname() and name != "pulumi"
 
 
 def backend_folder(url: str | None) -> Path | None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from slipway.build_log import BuildStep
-from slipway.engine_errors import failed_builds, failure
+from slipway.engine_errors import failed_builds, failure, killed
 from slipway.engine_events import DEBUG_MARK, STACK_TYPE, Event, Finished, Resource, parse
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.paths import data_home
@@ -61,7 +61,7 @@ class _Update:
 
 def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
     events: list[Event] = []
-    with session.stacks.config_file(stack) as config_file, _event_log(stack) as log:
+    with _event_log(stack) as log:
 
         def on_line(line: str, at_seconds: float) -> None:
             if DEBUG_MARK not in line:
@@ -70,7 +70,7 @@ def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
                 events.append(event)
                 display.show(event)
 
-        arguments = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", "--config-file", str(config_file)]
+        arguments = ["up", "--stack", stack, "--yes", "--skip-preview", "--json"]
         ended = session.engine.stream(arguments, on_line, display.progress.note)
         display.close()
         log.write(ended.errors)
@@ -88,6 +88,8 @@ def _require_success(stack: str, update: _Update, progress: Progress) -> None:
             next_step=f"`slipway up -s {stack}` goes on where it stopped.",
             code=ExitCode.INTERRUPTED,
         )
+    if update.ended.exit_code < 0:
+        raise killed(stack, -update.ended.exit_code)
     raise failure(stack, update.events, update.ended.errors)
 
 
@@ -98,7 +100,8 @@ def _event_log(stack: str) -> TextIO:
     for old in sorted(folder.glob("up-*.log"), key=lambda file: file.stat().st_mtime)[: -KEPT_LOGS + 1]:
         old.unlink(missing_ok=True)
     file = folder / f"up-{stack}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    return os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8")
+    file.touch(mode=0o600)
+    return file.open("w", encoding="utf-8")
 
 
 def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
