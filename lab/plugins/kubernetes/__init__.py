@@ -1,4 +1,4 @@
-"""A stand-in for `pulumi-resource-kubernetes` 4.34.2: every `kubernetes:*` custom resource over the plain Kubernetes API."""
+"""A stand-in for `pulumi-resource-kubernetes` 4.34.2: every `kubernetes:*` custom resource by the plain API."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import directives, naming, tokens, values
 from lab.plugins.kubernetes.checkpoint import is_definition
-from lab.plugins.kubernetes.client import Unreachable
+from lab.plugins.kubernetes.client import UnreachableError
 from lab.plugins.kubernetes.normalize import normalize, to_dashes
 from lab.plugins.kubernetes.secrecy import mark_secrets
 from lab.plugins.kubernetes.session import Session
@@ -73,7 +73,7 @@ def _place(session: Session, token: TypeToken, inputs: Object) -> None:
     if is_definition(inputs):
         try:
             session.cluster.reach().discovery.declare(inputs)
-        except Unreachable:
+        except UnreachableError:
             return  # nothing can be looked up later either
 
 
@@ -83,14 +83,14 @@ def _is_namespaced(session: Session, token: TypeToken) -> bool:
         return known
     try:
         return session.cluster.reach().discovery.is_namespaced(token.target) is not False
-    except Unreachable:
+    except UnreachableError:
         return True
 
 
 def _is_reachable(session: Session) -> bool:
     try:
         session.cluster.reach()
-    except Unreachable:
+    except UnreachableError:
         return False
     return True
 
@@ -101,8 +101,8 @@ def _warn(session: Session, urn: str, inputs: Object) -> None:
     if any("test" in str(value) for value in hooks) and not session.settings.suppress_helm_hook_warnings:
         session.engine.warn(
             urn,
-            "This resource contains Helm hooks that are not currently supported by Pulumi. The resource will be created, "
-            "but any hooks will not be executed. Hooks support is tracked at "
+            "This resource contains Helm hooks that are not currently supported by Pulumi. The resource will be "
+            "created, but any hooks will not be executed. Hooks support is tracked at "
             "https://github.com/pulumi/pulumi-kubernetes/issues/555 -- This warning can be disabled by setting the "
             "PULUMI_K8S_SUPPRESS_HELM_HOOK_WARNINGS environment variable",
         )

@@ -1,4 +1,4 @@
-"""What the state keeps of a resource: the live object, and beside it `__inputs`, `__initialApiVersion`, `__fieldManager`."""
+"""What the state keeps of a resource: the live object, its inputs in `__inputs`, and two more private keys."""
 
 from __future__ import annotations
 

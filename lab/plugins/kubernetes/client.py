@@ -32,11 +32,11 @@ _POOL_SIZE = 64
 _PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No answer could be had from the API server."""
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The user interrupted the update."""
 
 
@@ -101,9 +101,15 @@ class Client:
         return self.send("GET", path, query=query).body
 
     def send(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Any = None, content_type: str = JSON
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
     ) -> Answer:
-        """One request, asked again where that is safe; raises `ApiError`, `Unreachable` or `Cancelled`."""
+        """One request, asked again where that is safe; raises `ApiError`, `UnreachableError` or `CancelledError`."""
         data = None if body is None else json.dumps(body).encode()
         url = self._url(path, query)
         for pause in (*_PAUSES, None):
@@ -142,11 +148,11 @@ class Client:
                 opened.set()
             yield from _lines(response)
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(str(error)) from error
+            raise UnreachableError(str(error)) from error
 
     def _send_once(self, method: str, url: str, data: bytes | None, content_type: str) -> urllib3.BaseHTTPResponse:
         if self.cancelled.is_set():
-            raise Cancelled
+            raise CancelledError
         return self._ready_pool().urlopen(
             method,
             url,
@@ -163,14 +169,14 @@ class Client:
 
     def _pause_or_raise(self, pause: float | None, error: Exception) -> None:
         if self.cancelled.is_set():
-            raise Cancelled from error
+            raise CancelledError from error
         if pause is None:
-            raise Unreachable(f"{self.connection.cluster.server}: {_root_cause(error)}") from error
+            raise UnreachableError(f"{self.connection.cluster.server}: {_root_cause(error)}") from error
         self._sleep(pause)
 
     def _sleep(self, seconds: float) -> None:
         if self.cancelled.wait(min(seconds, 30.0)):
-            raise Cancelled
+            raise CancelledError
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
         headers = {"Accept": JSON, "User-Agent": f"slipway-pulumi-kubernetes/{VERSION}", **self._credentials.headers()}

@@ -1,11 +1,11 @@
-"""The cluster a configured provider works on: one client with its discovery and watches, or the reason why there is none."""
+"""The cluster a configured provider works on: a client, discovery and watches, or the reason why there is none."""
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
 
-from lab.plugins.kubernetes.client import ApiError, Client, Unreachable
+from lab.plugins.kubernetes.client import ApiError, Client, UnreachableError
 from lab.plugins.kubernetes.discovery import Discovery
 from lab.plugins.kubernetes.kubeconfig import Connection, KubeconfigError, connect
 from lab.plugins.kubernetes.settings import Settings
@@ -45,24 +45,29 @@ class Cluster:
         return told or (self._connection.namespace if self._connection else "") or "default"
 
     def reach(self) -> Reached:
-        """The cluster; raises `Unreachable` with the reason, at once if it was not reachable before."""
+        """The cluster; raises `UnreachableError` with the reason, at once if it was not reachable before."""
         with self._lock:
             if self._reached is None and not self._problem:
                 self._try()
             if self._reached is None:
-                raise Unreachable(self._problem)
+                raise UnreachableError(self._problem)
             return self._reached
 
     def demand(self) -> Reached:
         """The cluster, or the official plugin's error as the user sees it."""
         try:
             return self.reach()
-        except Unreachable as error:
+        except UnreachableError as error:
             raise PluginError(
                 f"configured Kubernetes cluster is unreachable: {error}\n"
                 "Check that the cluster runs and that the provider's kubeconfig, or KUBECONFIG, and its context are "
                 "the ones you mean."
             ) from error
+
+    def wake_all(self) -> None:
+        """Wake everything that waits, if anything does; never starts a connection."""
+        if (reached := self._reached) is not None:
+            reached.watches.wake_all()
 
     def _try(self) -> None:
         if self._connection is None:
@@ -70,7 +75,7 @@ class Cluster:
         try:
             client = Client(self._connection, self._settings.client, self._cancelled)
             version = client.get("/version")
-        except (Unreachable, KubeconfigError) as error:
+        except (UnreachableError, KubeconfigError) as error:
             self._problem = f"{error}{self._whereabouts()}"
         except ApiError as error:
             if error.status in (401, 403):

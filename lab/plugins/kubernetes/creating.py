@@ -8,10 +8,10 @@ from typing import Any
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import checkpoint, naming, tokens, values
-from lab.plugins.kubernetes.awaiting.runner import NotReady
-from lab.plugins.kubernetes.client import Answer, ApiError, Cancelled, Unreachable
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError
+from lab.plugins.kubernetes.client import Answer, ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.objects import Writer, retried, target_of
 from lab.plugins.kubernetes.session import Session, half_done
 from lab.plugins.kubernetes.values import UNKNOWN, Object, mapping_at, text_at
@@ -80,10 +80,10 @@ def create(session: Session, request: provider_pb2.CreateRequest) -> provider_pb
         live = session.wait_until_ready(
             reached, endpoint, live, creation.inputs, urn=creation.urn, timeout_seconds=creation.timeout_seconds
         )
-    except NotReady as error:
+    except NotReadyError as error:
         message = (
-            f'resource "{creation.urn}" was successfully created, but the Kubernetes API server reported that it failed '
-            f"to fully initialize or become live: {error}"
+            f'resource "{creation.urn}" was successfully created, but the Kubernetes API server reported that it '
+            f"failed to fully initialize or become live: {error}"
         )
         raise half_done(error, message, creation.state(error.live)) from error
     return provider_pb2.CreateResponse(id=naming.object_id(live), properties=values.write(creation.state(live)))
@@ -102,7 +102,7 @@ def _create(session: Session, reached: Reached, creation: Creation) -> tuple[End
 
     try:
         answer = retried(attempt, reached=reached, report=report)
-    except (ApiError, UnknownKind, Unreachable, Cancelled) as error:
+    except (ApiError, UnknownKindError, UnreachableError, CancelledError) as error:
         raise _failure(creation, error) from error
     finally:
         report.clear()
@@ -111,13 +111,13 @@ def _create(session: Session, reached: Reached, creation: Creation) -> tuple[End
 
 
 def _failure(creation: Creation, error: Exception) -> PluginError:
-    if isinstance(error, UnknownKind):
+    if isinstance(error, UnknownKindError):
         return PluginError(
-            f'creation of resource "{creation.urn}" with kind {error.target.api_version}/{error.target.kind} failed because '
-            "the Kubernetes API server reported that the apiVersion for this resource does not exist. "
+            f'creation of resource "{creation.urn}" with kind {error.target.api_version}/{error.target.kind} failed '
+            "because the Kubernetes API server reported that the apiVersion for this resource does not exist. "
             f"Verify that any required CRDs have been created: {error}"
         )
-    if isinstance(error, Cancelled):
+    if isinstance(error, CancelledError):
         return PluginError(f'creation of resource "{creation.urn}" was cancelled before the object was created')
     advice = _EXISTS_ADVICE if isinstance(error, ApiError) and error.reason == "AlreadyExists" else ""
     return PluginError(
@@ -134,7 +134,7 @@ def _preview(session: Session, creation: Creation) -> Object:
     try:
         endpoint = reached.discovery.endpoint(target_of(creation.inputs))
         answer = Writer(reached, creation.manager, dry_run=True).create(endpoint, creation.inputs)
-    except UnknownKind:
+    except UnknownKindError:
         return with_unknowns(creation.declared, creation.inputs)
     except ApiError as error:
         if error.names_missing_namespace:
@@ -150,8 +150,8 @@ def _preview(session: Session, creation: Creation) -> Object:
 def with_unknowns(outputs: Object, inputs: Object) -> Object:
     """Previewed outputs of a new object, a Service's addresses marked as unknown: the server will choose others.
 
-    The metadata stay as a dry run gives them: programs read names out of them with `apply`, which a preview does not run
-    over anything unknown.
+    The metadata stay as a dry run gives them: programs read names out of them with `apply`, which a preview does not
+    run over anything unknown.
     """
     spec: Any = outputs.get("spec")
     told = mapping_at(inputs, "spec")

@@ -1,4 +1,4 @@
-"""The headers and the client certificate a request carries, renewed when a token file changes or a plugin's token ends."""
+"""The headers and the client certificate a request carries, renewed when they end."""
 
 from __future__ import annotations
 
@@ -126,7 +126,9 @@ def _exec_credential(output: str, plugin: ExecPlugin) -> Credential:
             token=status.get("token") or "",
             client_certificate=(status.get("clientCertificateData") or "").encode(),
             client_key=(status.get("clientKeyData") or "").encode(),
-            expires_at=datetime.fromisoformat(expires).timestamp() - _EXPIRY_MARGIN_SECONDS if expires else float("inf"),
+            expires_at=datetime.fromisoformat(expires).timestamp() - _EXPIRY_MARGIN_SECONDS
+            if expires
+            else float("inf"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise KubeconfigError(

@@ -5,24 +5,25 @@ from __future__ import annotations
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import directives, naming, objects, tokens, values
-from lab.plugins.kubernetes.awaiting.deletion import NotGone, wait_until_gone
+from lab.plugins.kubernetes.awaiting.deletion import NotGoneError, wait_until_gone
 from lab.plugins.kubernetes.awaiting.registry import DEFAULT_TIMEOUT_SECONDS
 from lab.plugins.kubernetes.checkpoint import Checkpoint
-from lab.plugins.kubernetes.client import ApiError, Cancelled, Unreachable
+from lab.plugins.kubernetes.client import ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.objects import Writer
 from lab.plugins.kubernetes.session import Session
-from lab.plugins.kubernetes.tokens import GroupVersionKind
+from lab.plugins.kubernetes.tokens import GroupVersionKind, words
 from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.serving import PluginError
 
 # Nothing is ever owned by these, so the garbage collector need not be waited for as it is elsewhere.
-_LEAVES = frozenset(
-    ["ClusterRole", "ClusterRoleBinding", "ConfigMap", "HorizontalPodAutoscaler", "Ingress", "LimitRange", "NetworkPolicy", "PodDisruptionBudget", "PriorityClass", "ResourceQuota", "Role", "RoleBinding", "Secret", "ServiceAccount", "StorageClass"]
+_LEAVES = words(
+    "ClusterRole ClusterRoleBinding ConfigMap HorizontalPodAutoscaler Ingress LimitRange NetworkPolicy "
+    "PodDisruptionBudget PriorityClass ResourceQuota Role RoleBinding Secret ServiceAccount StorageClass"
 )
 # Kinds whose end `pulumi.com/skipAwait` does not wait for.
-_SKIPPABLE = frozenset(["Namespace", "Pod", "ReplicationController", "DaemonSet", "Deployment", "StatefulSet", "Job"])
+_SKIPPABLE = words("Namespace Pod ReplicationController DaemonSet Deployment StatefulSet Job")
 
 
 def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
@@ -31,7 +32,7 @@ def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
     namespace, name = naming.parse_id(request.id)
     try:
         reached = session.cluster.reach()
-    except Unreachable as error:
+    except UnreachableError as error:
         return _unreachable(session, request.urn, error)
     inputs = recorded.inputs or recorded.live
     target = objects.target_of(recorded.live if recorded.live.get("kind") else inputs)
@@ -41,10 +42,10 @@ def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
             return _relinquish(reached, endpoint, recorded)
         metadata = {"name": name, "namespace": namespace, "uid": text_at(recorded.live, "metadata", "uid")}
         named = {"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata}
-        _delete(session, reached, endpoint, named, inputs, request)
-    except UnknownKind:
+        _delete(session, reached, endpoint, named, inputs=inputs, request=request)
+    except UnknownKindError:
         return None
-    except (ApiError, Unreachable, NotGone, Cancelled) as error:
+    except (ApiError, UnreachableError, NotGoneError, CancelledError) as error:
         raise PluginError(f'deletion of resource "{request.urn}" failed: {error or "it was cancelled"}') from error
     return None
 
@@ -54,6 +55,7 @@ def _delete(
     reached: Reached,
     endpoint: Endpoint,
     named: Object,
+    *,
     inputs: Object,
     request: provider_pb2.DeleteRequest,
 ) -> None:
@@ -95,20 +97,20 @@ def _relinquish(reached: Reached, endpoint: Endpoint, recorded: Checkpoint) -> N
             return
         if error.status == 422 and "Required value" in str(error):
             raise PluginError(
-                "this Patch resource is currently managing a required field, so it can't be deleted directly. Either set "
-                "the `retainOnDelete` resource option, or transfer ownership of the field before deleting: "
+                "this Patch resource is currently managing a required field, so it can't be deleted directly. Either "
+                "set the `retainOnDelete` resource option, or transfer ownership of the field before deleting: "
                 f"{', '.join(text_at(cause, 'field') for cause in error.causes)}"
             ) from error
         raise
 
 
-def _unreachable(session: Session, urn: str, error: Unreachable) -> None:
+def _unreachable(session: Session, urn: str, error: UnreachableError) -> None:
     told = f"configured Kubernetes cluster is unreachable: {error}"
     session.engine.warn(urn, told)
     if not session.settings.delete_unreachable:
         raise PluginError(
-            f"{told}. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the operation "
-            'with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
+            f"{told}. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the "
+            'operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
         ) from error
     session.engine.info(
         urn,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lab.plugins.kubernetes.paths import MISSING, Path, leaves
+from lab.plugins.kubernetes.paths import MISSING, ROOT, Path, leaves
 from lab.plugins.kubernetes.values import UNKNOWN
 
 ChangeKind = Literal["ADD", "DELETE", "UPDATE"]
@@ -22,7 +22,7 @@ class Change:
     replaces: bool = False
 
 
-def changes(old: Any, new: Any, path: Path = Path(())) -> Iterator[Change]:
+def changes(old: Any, new: Any, path: Path = ROOT) -> Iterator[Change]:
     """Where `new` differs from `old`; objects and lists are walked, lists by position."""
     if isinstance(old, dict) and isinstance(new, dict):
         yield from _dict_changes(old, new, path)

@@ -9,9 +9,9 @@ from pulumi.runtime.proto import provider_pb2
 from lab.plugins.kubernetes import directives, immutable, naming, tokens, values
 from lab.plugins.kubernetes.awaiting.readiness import is_condition_true
 from lab.plugins.kubernetes.checkpoint import Checkpoint
-from lab.plugins.kubernetes.client import ApiError, Unreachable
+from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.diff import Change, changes, replaces
-from lab.plugins.kubernetes.discovery import UnknownKind
+from lab.plugins.kubernetes.discovery import UnknownKindError
 from lab.plugins.kubernetes.kubeconfig import KubeconfigError
 from lab.plugins.kubernetes.normalize import normalize
 from lab.plugins.kubernetes.objects import Writer, target_of
@@ -110,15 +110,17 @@ def _refused_by_server(session: Session, recorded: Checkpoint, new: Object) -> l
         Writer(reached, manager, force=True, dry_run=True).apply(endpoint, new)
     except ApiError as error:
         return immutable.immutable_fields(error.body) if error.status == 422 else []
-    except (Unreachable, UnknownKind, KubeconfigError, PluginError):
+    except (UnreachableError, UnknownKindError, KubeconfigError, PluginError):
         return []
     return []
 
 
 def _asks_replace_unready(request: provider_pb2.DiffRequest) -> bool:
     metadata = request.news.fields["metadata"].struct_value if "metadata" in request.news.fields else None
-    return metadata is not None and "annotations" in metadata.fields and (
-        metadata.fields["annotations"].struct_value.fields[directives.REPLACE_UNREADY].string_value == "true"
+    return (
+        metadata is not None
+        and "annotations" in metadata.fields
+        and (metadata.fields["annotations"].struct_value.fields[directives.REPLACE_UNREADY].string_value == "true")
     )
 
 
@@ -131,6 +133,6 @@ def _unready_job(session: Session, new: Object, recorded: Checkpoint) -> list[st
         endpoint = reached.discovery.endpoint(target_of(new))
         name = text_at(recorded.live, "metadata", "name")
         live = reached.client.get(endpoint.path(text_at(recorded.live, "metadata", "namespace"), name))
-    except (ApiError, Unreachable, UnknownKind):
+    except (ApiError, UnreachableError, UnknownKindError):
         return []
     return [] if is_condition_true(live, "Complete") else [f'metadata.annotations["{directives.REPLACE_UNREADY}"]']

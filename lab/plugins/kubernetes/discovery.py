@@ -1,4 +1,4 @@
-"""Where the API server keeps the objects of a kind: its path and whether it is namespaced, asked once per API version."""
+"""Where the API server keeps the objects of a kind: path and scope, asked once per API version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lab.plugins.kubernetes.tokens import GroupVersionKind
 from lab.plugins.kubernetes.values import Object, list_at, mapping_at, text_at
 
 
-class UnknownKind(Exception):
+class UnknownKindError(Exception):
     """The API server does not serve this kind (yet)."""
 
     def __init__(self, target: GroupVersionKind) -> None:
@@ -54,7 +54,7 @@ class Discovery:
             if kinds is None or target.kind not in kinds:
                 kinds = self._versions[target.api_version] = self._ask(target)
         if target.kind not in kinds:
-            raise UnknownKind(target)
+            raise UnknownKindError(target)
         return kinds[target.kind]
 
     def is_namespaced(self, target: GroupVersionKind) -> bool | None:
@@ -65,7 +65,7 @@ class Discovery:
             return declared
         try:
             return self.endpoint(target).namespaced
-        except (UnknownKind, ApiError):
+        except (UnknownKindError, ApiError):
             return None
 
     def declare(self, definition: Object) -> None:
@@ -81,11 +81,13 @@ class Discovery:
             listed = self._client.get(path)
         except ApiError as error:
             if error.is_not_found:
-                raise UnknownKind(target) from error
+                raise UnknownKindError(target) from error
             raise
         return {
             resource["kind"]: Endpoint(
-                GroupVersionKind(target.group, target.version, resource["kind"]), resource["name"], resource["namespaced"]
+                GroupVersionKind(target.group, target.version, resource["kind"]),
+                resource["name"],
+                resource["namespaced"],
             )
             for resource in list_at(listed, "resources")
             if "/" not in resource["name"]

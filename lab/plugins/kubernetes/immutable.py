@@ -1,7 +1,7 @@
 """Which fields the API server never changes in place, so that a change of them replaces the object.
 
-The tables are those of the official plugin's `forceNew` database. What they do not cover is asked of the server by a dry
-run: `needs_server` says when that is worth a request, `immutable_fields` reads the answer.
+The tables are those of the official plugin's `forceNew` database. What they do not cover is asked of the server by a
+dry run: `needs_server` says when that is worth a request, `immutable_fields` reads the answer.
 """
 
 from __future__ import annotations
@@ -10,14 +10,27 @@ import re
 from typing import Any
 
 from lab.plugins.kubernetes.paths import Path
-from lab.plugins.kubernetes.tokens import GroupVersionKind
+from lab.plugins.kubernetes.tokens import GroupVersionKind, words
 from lab.plugins.kubernetes.values import Object, list_at, text_at
 
 _ALL = "*"
 _SELECTOR = ("spec.selector",)
-_CONTAINER_FIELDS = ["args", "command", "env", "image", "imagePullPolicy", "lifecycle", "livenessProbe", "ports", "readinessProbe", "resources", "securityContext", "stdin", "stdinOnce", "terminationMessagePath", "terminationMessagePolicy", "tty", "volumeDevices", "volumeMounts", "workingDir"]
-_POD_FIELDS = ["affinity", "automountServiceAccountToken", "dnsConfig", "dnsPolicy", "enableServiceLinks", "hostAliases", "hostIPC", "hostNetwork", "hostPID", "hostname", "imagePullSecrets", "nodeName", "nodeSelector", "overhead", "preemptionPolicy", "priority", "priorityClassName", "readinessGates", "restartPolicy", "runtimeClassName", "schedulerName", "securityContext", "serviceAccount", "serviceAccountName", "shareProcessNamespace", "subdomain", "terminationGracePeriodSeconds", "volumes"]
-_VOLUME_SOURCES = ["awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker", "gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk", "portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume"]
+_CONTAINER_FIELDS = words(
+    "args command env image imagePullPolicy lifecycle livenessProbe ports readinessProbe resources "
+    "securityContext stdin stdinOnce terminationMessagePath terminationMessagePolicy tty volumeDevices "
+    "volumeMounts workingDir"
+)
+_POD_FIELDS = words(
+    "affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks hostAliases hostIPC "
+    "hostNetwork hostPID hostname imagePullSecrets nodeName nodeSelector overhead preemptionPolicy priority "
+    "priorityClassName readinessGates restartPolicy runtimeClassName schedulerName securityContext "
+    "serviceAccount serviceAccountName shareProcessNamespace subdomain terminationGracePeriodSeconds volumes"
+)
+_VOLUME_SOURCES = words(
+    "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker gcePersistentDisk "
+    "glusterfs hostPath iscsi local nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO storageos "
+    "vsphereVolume"
+)
 
 _REPLACING: dict[tuple[str, str], tuple[str, ...]] = {
     ("apps", "DaemonSet"): _SELECTOR,
@@ -37,7 +50,11 @@ _REPLACING: dict[tuple[str, str], tuple[str, ...]] = {
     ("", "PersistentVolumeClaim"): (*_SELECTOR, "spec.accessModes", "spec.storageClassName", "spec.volumeName"),
     ("", "Pod"): (
         *(f"spec.{name}" for name in _POD_FIELDS),
-        *(f"spec.{list_name}[*].{name}" for list_name in ("containers", "initContainers") for name in _CONTAINER_FIELDS),
+        *(
+            f"spec.{list_name}[*].{name}"
+            for list_name in ("containers", "initContainers")
+            for name in _CONTAINER_FIELDS
+        ),
     ),
     ("", "ResourceQuota"): ("spec.scopes",),
     ("", "Secret"): ("type",),
@@ -81,7 +98,9 @@ _IMMUTABLE_MESSAGE = re.compile(
 )
 
 
-def replacing_fields(target: GroupVersionKind, inputs: Object, *, mutable_config_maps: bool, mutable_secrets: bool) -> list[Path]:
+def replacing_fields(
+    target: GroupVersionKind, inputs: Object, *, mutable_config_maps: bool, mutable_secrets: bool
+) -> list[Path]:
     """The fields of this object whose change replaces it."""
     fields = ["metadata.name", "metadata.namespace", "kind"]
     frozen = inputs.get("immutable") is True

@@ -1,4 +1,4 @@
-"""Invoke: decoding YAML for the SDK's config groups and files; templates and kustomizations need the official plugin."""
+"""Invoke: decoding YAML for the SDK's config groups and files; the rest needs the official plugin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import yaml
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import OFFICIAL_PLUGIN, values
-from lab.plugins.kubernetes.client import Unreachable
+from lab.plugins.kubernetes.client import UnreachableError
 from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.tokens import GroupVersionKind
 from lab.plugins.kubernetes.values import Object
@@ -30,7 +30,8 @@ _Loader.yaml_implicit_resolvers = {
 def invoke(session: Session, request: provider_pb2.InvokeRequest) -> provider_pb2.InvokeResponse:
     if request.tok != _DECODE:
         raise PluginError(
-            f"the function {request.tok} is not supported by the fallback for {OFFICIAL_PLUGIN}; it needs the official plugin"
+            f"the function {request.tok} is not supported by the fallback for {OFFICIAL_PLUGIN}; "
+            "it needs the official plugin"
         )
     arguments = values.plain(values.read(request.args))
     text = arguments.get("text")
@@ -62,5 +63,5 @@ def _is_namespaced(session: Session, item: Object) -> bool:
         return known
     try:
         return session.cluster.reach().discovery.is_namespaced(target) is not False
-    except Unreachable:
+    except UnreachableError:
         return True

@@ -129,7 +129,9 @@ class Kubeconfig:
         cluster = overrides.cluster or context.text("cluster")
         return Connection(
             cluster=_cluster(_named(self.clusters, cluster, "cluster", f"context {name!r}")),
-            user=_user(_named(self.users, context.text("user"), "user", f"context {name!r}") if context.text("user") else None),
+            user=_user(
+                _named(self.users, context.text("user"), "user", f"context {name!r}") if context.text("user") else None
+            ),
             context=name,
             namespace=overrides.namespace or context.text("namespace") or "default",
         )

@@ -1,4 +1,4 @@
-"""Field ownership in server-side apply: whose fields are whose, taking over from older managers, telling of conflicts."""
+"""Field ownership in server-side apply: taking over from older managers, telling of conflicts."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def conflict_message(error: ApiError, manager: str) -> str:
             f"server-side apply field conflict detected, see {_GUIDE} for troubleshooting help",
             f"The resource managed by field manager {manager!r} had an apply conflict:",
             *told,
-            'Either take these fields over with the annotation `pulumi.com/patchForce: "true"` on the resource, or leave '
-            "them to their owner by removing them from the program or naming them in `ignore_changes`.",
+            'Either take these fields over with the annotation `pulumi.com/patchForce: "true"` on the resource, or '
+            "leave them to their owner by removing them from the program or naming them in `ignore_changes`.",
         ]
     )
 

@@ -50,11 +50,10 @@ def assign(inputs: Object, *, resource_name: str, old_inputs: Object, seed: byte
     """Give an unnamed object its old generated name, or a new one, and mark it as generated."""
     if has_name(inputs):
         return
-    if old_inputs:
-        if directives.is_true(old_inputs, directives.AUTONAMED):
-            _set_generated(inputs, text_at(old_inputs, "metadata", "name"))
-            return
-        # The old name was the program's own and is not ours to keep: the object gets a new one, and is replaced.
+    if directives.is_true(old_inputs, directives.AUTONAMED):
+        _set_generated(inputs, text_at(old_inputs, "metadata", "name"))
+        return
+    # A name that the program chose before is not ours to keep: the object gets a new one, and is replaced.
     if autonaming.disabled:
         raise PluginError("autonaming is disabled, resource requires the .metadata.name field to be set")
     prefix = f"{resource_name}-"

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lab.plugins.kubernetes import managed_fields
-from lab.plugins.kubernetes.client import APPLY_PATCH, JSON_PATCH, Answer, ApiError, Cancelled
+from lab.plugins.kubernetes.client import APPLY_PATCH, JSON_PATCH, Answer, ApiError, CancelledError
 from lab.plugins.kubernetes.cluster import Reached
 from lab.plugins.kubernetes.diff import changes
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.normalize import normalize, prune
 from lab.plugins.kubernetes.tokens import GroupVersionKind
 from lab.plugins.kubernetes.values import Object, mapping_at, text_at
@@ -144,14 +144,14 @@ def retried(attempt: Callable[[], Answer], *, reached: Reached, report: Callable
     while True:
         try:
             return attempt()
-        except (UnknownKind, ApiError) as error:
+        except (UnknownKindError, ApiError) as error:
             if isinstance(error, ApiError) and not error.is_not_found:
                 raise
             if time.monotonic() >= deadline:
                 raise
             report(f"Retry #{number}; creation failed: {error}")
         if reached.client.cancelled.wait(pause):
-            raise Cancelled
+            raise CancelledError
         pause, number = min(pause * 2, 2.0), number + 1
 
 

@@ -54,38 +54,44 @@ class Path:
         """Whether `other` is this path or lies below it."""
         if len(self.parts) > len(other.parts):
             return False
-        return all(ANY in (mine,) or mine == theirs for mine, theirs in zip(self.parts, other.parts, strict=False))
+        return all(mine in (ANY, theirs) for mine, theirs in zip(self.parts, other.parts, strict=False))
 
     def find(self, data: Any) -> Any:
         """The value at this path, or `MISSING`."""
         for part in self.parts:
-            if (isinstance(part, int) and isinstance(data, list) and part < len(data)) or (isinstance(part, str) and isinstance(data, dict) and part in data):
-                data = data[part]
-            else:
-                return MISSING
+            data = _step(data, part)
         return data
 
     def placed(self, data: Any, value: Any) -> Any:
-        """A copy of `data` with the value at this path, or without the path if the value is `MISSING`."""
+        """A copy of `data` with the value at this path; `MISSING` takes out what is there."""
         if not self.parts:
             return value
         part, rest = self.parts[0], Path(self.parts[1:])
+        inner = rest.placed(_step(data, part), value)
         if isinstance(part, int):
-            items = list(data) if isinstance(data, list) else []
-            if part >= len(items):
-                return items
-            items[part] = rest.placed(items[part], value)
-            return items
+            return _with_item(data, part, inner)
         entries = dict(data) if isinstance(data, dict) else {}
-        inner = rest.placed(entries.get(part), value)
-        if inner is MISSING or (value is MISSING and part not in entries):
-            entries.pop(part, None)
-        else:
-            entries[part] = inner
+        if inner is not MISSING:
+            return {**entries, part: inner}
+        entries.pop(part, None)
         return entries
 
 
-def leaves(data: Any, prefix: Path = Path(())) -> Iterator[tuple[Path, Any]]:
+def _step(data: Any, part: str | int) -> Any:
+    if isinstance(part, int):
+        return data[part] if isinstance(data, list) and part < len(data) else MISSING
+    return data.get(part, MISSING) if isinstance(data, dict) else MISSING
+
+
+def _with_item(data: Any, index: int, item: Any) -> Any:
+    items = list(data) if isinstance(data, list) else []
+    return [*items[:index], *([] if item is MISSING else [item]), *items[index + 1 :]]
+
+
+ROOT = Path(())
+
+
+def leaves(data: Any, prefix: Path = ROOT) -> Iterator[tuple[Path, Any]]:
     """Every path at which an object or list ends."""
     if isinstance(data, dict) and data:
         for key, value in data.items():

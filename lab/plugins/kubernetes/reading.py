@@ -7,11 +7,11 @@ from pulumi.runtime.proto import provider_pb2
 from lab.plugins.kubernetes import checkpoint, directives, naming, tokens, values
 from lab.plugins.kubernetes.awaiting.readiness import Sight, State
 from lab.plugins.kubernetes.awaiting.registry import rule_for
-from lab.plugins.kubernetes.awaiting.runner import NotReady
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError
 from lab.plugins.kubernetes.checkpoint import Checkpoint
-from lab.plugins.kubernetes.client import ApiError, Unreachable
+from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.normalize import prune
 from lab.plugins.kubernetes.objects import target_of
 from lab.plugins.kubernetes.secrecy import mark_secrets
@@ -32,7 +32,7 @@ def read(session: Session, request: provider_pb2.ReadRequest) -> provider_pb2.Re
     namespace, name = naming.parse_id(request.id)
     try:
         reached = session.cluster.reach()
-    except Unreachable as error:
+    except UnreachableError as error:
         return _unreachable(session, request, error)
     declared = values.read(request.inputs)
     recorded = Checkpoint.of(values.read(request.properties))
@@ -41,7 +41,7 @@ def read(session: Session, request: provider_pb2.ReadRequest) -> provider_pb2.Re
     try:
         endpoint = reached.discovery.endpoint(target)
         live = reached.client.get(endpoint.path(namespace, name))
-    except UnknownKind:
+    except UnknownKindError:
         return GONE
     except ApiError as error:
         if error.is_not_found:
@@ -82,7 +82,7 @@ def imported_inputs(live: Object) -> Object:
 
 
 def _unreachable(
-    session: Session, request: provider_pb2.ReadRequest, error: Unreachable
+    session: Session, request: provider_pb2.ReadRequest, error: UnreachableError
 ) -> provider_pb2.ReadResponse:
     engine, told = session.engine, f"configured Kubernetes cluster is unreachable: {error}"
     engine.warn(request.urn, told)
@@ -101,8 +101,8 @@ def _unreachable(
         )
         return provider_pb2.ReadResponse(id=request.id, properties=request.properties, inputs=request.inputs)
     raise PluginError(
-        f"failed to read resource state due to unreachable cluster. {told}. If the cluster was deleted, you can remove this "
-        "resource from Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment "
+        f"failed to read resource state due to unreachable cluster. {told}. If the cluster was deleted, you can remove "
+        "this resource from Pulumi state by rerunning the operation with the PULUMI_K8S_DELETE_UNREACHABLE environment "
         'variable set to "true"'
     ) from error
 
@@ -120,11 +120,13 @@ def _tell_if_unready(
         try:
             where = reached.discovery.endpoint(other.target)
             listed = list_at(reached.client.get(where.collection(namespace)), "items")
-        except (ApiError, UnknownKind):
+        except (ApiError, UnknownKindError):
             continue  # reasons are told from what can be seen
         concerns = other.concerns(live)
         related[other.role] = [item for item in listed if concerns(item)]
     answer = rule.judge(Sight(live, related, age=lambda _key: 3600.0))
     if answer.state is not State.DONE:
-        error = NotReady(live, f"Resource '{naming.qualified_name(live)}' was created but failed to initialize", answer.reasons)
+        error = NotReadyError(
+            live, f"Resource '{naming.qualified_name(live)}' was created but failed to initialize", answer.reasons
+        )
         raise half_done(error, str(error), state, recorded_inputs)

@@ -1,5 +1,7 @@
 """The gRPC service: each of the engine's calls goes to the module named after it."""
 
+# ruff: noqa: N802 -- the methods are named by the service
+
 from __future__ import annotations
 
 import json
@@ -22,7 +24,6 @@ from lab.plugins.kubernetes import (
     reading,
     updating,
 )
-from lab.plugins.kubernetes.client import Unreachable
 from lab.plugins.kubernetes.cluster import Cluster
 from lab.plugins.kubernetes.engine import Engine
 from lab.plugins.kubernetes.session import Session
@@ -41,78 +42,60 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._cancelled = threading.Event()
         self._session: Session | None = None
 
-    def GetPluginInfo(self, request: Empty, context: Any) -> plugin_pb2.PluginInfo:  # noqa: ARG002, N802
+    def GetPluginInfo(self, _request: Empty, _context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=VERSION)
 
-    def GetSchema(  # noqa: N802
-        self, request: provider_pb2.GetSchemaRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.GetSchemaResponse:
+    def GetSchema(self, _request: provider_pb2.GetSchemaRequest, _context: Any) -> provider_pb2.GetSchemaResponse:
         return provider_pb2.GetSchemaResponse(schema=json.dumps({"name": "kubernetes", "version": VERSION}))
 
-    def Attach(self, request: plugin_pb2.PluginAttach, context: Any) -> Empty:  # noqa: ARG002, N802
+    def Attach(self, request: plugin_pb2.PluginAttach, _context: Any) -> Empty:
         self._engine.attach(request.address)
         return Empty()
 
-    def CheckConfig(  # noqa: N802
-        self, request: provider_pb2.CheckRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.CheckResponse:
+    def CheckConfig(self, request: provider_pb2.CheckRequest, _context: Any) -> provider_pb2.CheckResponse:
         return configuring.check_config(request)
 
-    def DiffConfig(  # noqa: N802
-        self, request: provider_pb2.DiffRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.DiffResponse:
+    def DiffConfig(self, request: provider_pb2.DiffRequest, _context: Any) -> provider_pb2.DiffResponse:
         return configuring.diff_config(request)
 
-    def Configure(  # noqa: N802
-        self, request: provider_pb2.ConfigureRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.ConfigureResponse:
+    def Configure(self, request: provider_pb2.ConfigureRequest, _context: Any) -> provider_pb2.ConfigureResponse:
         settings = Settings.of(dict(request.variables))
         self._session = Session(settings, Cluster(settings, self._cancelled), self._engine, self._cancelled)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
 
-    def Check(  # noqa: N802
-        self, request: provider_pb2.CheckRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.CheckResponse:
+    def Check(self, request: provider_pb2.CheckRequest, _context: Any) -> provider_pb2.CheckResponse:
         return checking.check(self._configured(), request)
 
-    def Diff(self, request: provider_pb2.DiffRequest, context: Any) -> provider_pb2.DiffResponse:  # noqa: ARG002, N802
+    def Diff(self, request: provider_pb2.DiffRequest, _context: Any) -> provider_pb2.DiffResponse:
         return diffing.diff(self._configured(), request)
 
-    def Create(  # noqa: N802
-        self, request: provider_pb2.CreateRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.CreateResponse:
+    def Create(self, request: provider_pb2.CreateRequest, _context: Any) -> provider_pb2.CreateResponse:
         return creating.create(self._configured(), request)
 
-    def Read(self, request: provider_pb2.ReadRequest, context: Any) -> provider_pb2.ReadResponse:  # noqa: ARG002, N802
+    def Read(self, request: provider_pb2.ReadRequest, _context: Any) -> provider_pb2.ReadResponse:
         return reading.read(self._configured(), request)
 
-    def Update(  # noqa: N802
-        self, request: provider_pb2.UpdateRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.UpdateResponse:
+    def Update(self, request: provider_pb2.UpdateRequest, _context: Any) -> provider_pb2.UpdateResponse:
         return updating.update(self._configured(), request)
 
-    def Delete(self, request: provider_pb2.DeleteRequest, context: Any) -> Empty:  # noqa: ARG002, N802
+    def Delete(self, request: provider_pb2.DeleteRequest, _context: Any) -> Empty:
         deleting.delete(self._configured(), request)
         return Empty()
 
-    def Invoke(  # noqa: N802
-        self, request: provider_pb2.InvokeRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.InvokeResponse:
+    def Invoke(self, request: provider_pb2.InvokeRequest, _context: Any) -> provider_pb2.InvokeResponse:
         from lab.plugins.kubernetes import invoking  # noqa: PLC0415 -- rarely needed
 
         return invoking.invoke(self._configured(), request)
 
-    def Construct(  # noqa: N802
-        self, request: provider_pb2.ConstructRequest, context: Any  # noqa: ARG002
-    ) -> provider_pb2.ConstructResponse:
+    def Construct(self, request: provider_pb2.ConstructRequest, _context: Any) -> provider_pb2.ConstructResponse:
         raise PluginError(
-            f"the component {request.type} is not supported by the fallback for {OFFICIAL_PLUGIN}; it needs the official "
-            "plugin. Install it where its download is reachable: pulumi plugin install resource kubernetes"
+            f"the component {request.type} is not supported by the fallback for {OFFICIAL_PLUGIN}; it needs the "
+            "official plugin. Install it where its download is reachable: pulumi plugin install resource kubernetes"
         )
 
-    def Cancel(self, request: Empty, context: Any) -> Empty:  # noqa: ARG002, N802
+    def Cancel(self, _request: Empty, _context: Any) -> Empty:
         self.stop()
         return Empty()
 
@@ -120,10 +103,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         """End every wait; what was created stays recorded."""
         self._cancelled.set()
         if self._session is not None:
-            try:
-                self._session.cluster.reach().watches.wake_all()
-            except Unreachable:
-                return  # nobody waits for a cluster that was never reached
+            self._session.cluster.wake_all()
 
     def _configured(self) -> Session:
         if self._session is None:

@@ -10,7 +10,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import directives, values
 from lab.plugins.kubernetes.awaiting.registry import rule_for
-from lab.plugins.kubernetes.awaiting.runner import NotReady, Wait
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError, Wait
 from lab.plugins.kubernetes.client import Answer
 from lab.plugins.kubernetes.cluster import Cluster, Reached
 from lab.plugins.kubernetes.discovery import Endpoint
@@ -48,7 +48,7 @@ class Session:
     def wait_until_ready(
         self, reached: Reached, endpoint: Endpoint, live: Object, inputs: Object, *, urn: str, timeout_seconds: float
     ) -> Object:
-        """The object once it is ready; raises `NotReady`."""
+        """The object once it is ready; raises `NotReadyError`."""
         rule = rule_for(endpoint.target, inputs)
         if rule is None:
             return live
@@ -82,7 +82,7 @@ class Reporter:
 Report = Callable[[str], None]
 
 
-def half_done(error: NotReady, message: str, state: Object, inputs: Object | None = None) -> PluginError:
+def half_done(error: NotReadyError, message: str, state: Object, inputs: Object | None = None) -> PluginError:
     """The error that makes the engine record an object that exists but is not ready, with the reasons."""
     detail = provider_pb2.ErrorResourceInitFailed(
         id=object_id(error.live),

@@ -38,11 +38,15 @@ class Settings:
         """Parse the configuration variables; raises `PluginError` naming the one that is wrong."""
         return cls(
             kubeconfig=_text(variables, "kubeconfig"),
-            overrides=Overrides(_text(variables, "context"), _text(variables, "cluster"), _text(variables, "namespace")),
+            overrides=Overrides(
+                _text(variables, "context"), _text(variables, "cluster"), _text(variables, "namespace")
+            ),
             client=_client_settings(variables),
             delete_unreachable=_flag(variables, "deleteUnreachable", "DELETE_UNREACHABLE"),
             skip_update_unreachable=_flag(variables, "skipUpdateUnreachable", "SKIP_UPDATE_UNREACHABLE"),
-            enable_server_side_apply=_flag(variables, "enableServerSideApply", "ENABLE_SERVER_SIDE_APPLY", default=True),
+            enable_server_side_apply=_flag(
+                variables, "enableServerSideApply", "ENABLE_SERVER_SIDE_APPLY", default=True
+            ),
             enable_patch_force=_flag(variables, "enablePatchForce", "ENABLE_PATCH_FORCE"),
             upsert_existing_objects=_flag(variables, "upsertExistingObjects", "UPSERT_EXISTING_OBJECTS"),
             enable_config_map_mutable=_flag(variables, "enableConfigMapMutable", "ENABLE_CONFIGMAP_MUTABLE"),

@@ -1,4 +1,4 @@
-"""What a Pulumi type token such as `kubernetes:apps/v1:Deployment` says: API group, version, kind, and what cannot be done."""
+"""What a Pulumi type token such as `kubernetes:apps/v1:Deployment` says: API group, version and kind."""
 
 from __future__ import annotations
 
@@ -41,12 +41,25 @@ BUILT_IN_GROUPS = frozenset(
     }
 )
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a table kept as text."""
+    return frozenset(text.split())
+
+
 # Kinds of built-in groups that need no look-up on the server, as in pulumi-kubernetes' kinds.Namespaced.
-NAMESPACED_KINDS = frozenset(
-    ["Binding", "ConfigMap", "ControllerRevision", "CronJob", "CSIStorageCapacity", "DaemonSet", "Deployment", "Endpoints", "EndpointSlice", "Event", "HorizontalPodAutoscaler", "Ingress", "Job", "Lease", "LimitRange", "NetworkPolicy", "PersistentVolumeClaim", "Pod", "PodDisruptionBudget", "PodTemplate", "ReplicaSet", "ReplicationController", "ResourceQuota", "Role", "RoleBinding", "Secret", "Service", "ServiceAccount", "StatefulSet"]
+NAMESPACED_KINDS = words(
+    "Binding ConfigMap ControllerRevision CronJob CSIStorageCapacity DaemonSet Deployment Endpoints "
+    "EndpointSlice Event HorizontalPodAutoscaler Ingress Job Lease LimitRange NetworkPolicy "
+    "PersistentVolumeClaim Pod PodDisruptionBudget PodTemplate ReplicaSet ReplicationController "
+    "ResourceQuota Role RoleBinding Secret Service ServiceAccount StatefulSet"
 )
-CLUSTER_KINDS = frozenset(
-    ["APIService", "CertificateSigningRequest", "ClusterRole", "ClusterRoleBinding", "CSIDriver", "CSINode", "CustomResourceDefinition", "FlowSchema", "IngressClass", "MutatingWebhookConfiguration", "Namespace", "Node", "PersistentVolume", "PodSecurityPolicy", "PriorityClass", "PriorityLevelConfiguration", "RuntimeClass", "StorageClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "ValidatingWebhookConfiguration", "VolumeAttachment"]
+CLUSTER_KINDS = words(
+    "APIService CertificateSigningRequest ClusterRole ClusterRoleBinding CSIDriver CSINode "
+    "CustomResourceDefinition FlowSchema IngressClass MutatingWebhookConfiguration Namespace Node "
+    "PersistentVolume PodSecurityPolicy PriorityClass PriorityLevelConfiguration RuntimeClass StorageClass "
+    "ValidatingAdmissionPolicy ValidatingAdmissionPolicyBinding ValidatingWebhookConfiguration "
+    "VolumeAttachment"
 )
 
 _NEEDS_OFFICIAL = {
@@ -123,7 +136,7 @@ def parse(token: str) -> TypeToken:
 
 
 def resolve(token: str, declared_kind: str) -> TypeToken:
-    """The token of a resource whose inputs say `kind`; custom kinds are patches only where the two differ by `Patch`."""
+    """The token of a resource whose inputs say `kind`; a custom kind is patched where the two differ by `Patch`."""
     parsed = parse(token)
     if not parsed.is_patch and declared_kind and parsed.target.kind == f"{declared_kind}Patch":
         target = GroupVersionKind(parsed.target.group, parsed.target.version, declared_kind)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import checkpoint, managed_fields, naming, tokens, values
-from lab.plugins.kubernetes.awaiting.runner import NotReady
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError
 from lab.plugins.kubernetes.checkpoint import Checkpoint, is_definition
-from lab.plugins.kubernetes.client import Answer, ApiError, Cancelled, Unreachable
+from lab.plugins.kubernetes.client import Answer, ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.normalize import normalize
 from lab.plugins.kubernetes.objects import Writer, target_of
 from lab.plugins.kubernetes.paths import MISSING, Path
@@ -76,9 +76,10 @@ def update(session: Session, request: provider_pb2.UpdateRequest) -> provider_pb
         live = session.wait_until_ready(
             reached, endpoint, live, change.inputs, urn=change.urn, timeout_seconds=change.timeout_seconds
         )
-    except NotReady as error:
+    except NotReadyError as error:
         message = (
-            f'the Kubernetes API server reported that "{change.name}" failed to fully initialize or become live: {error}'
+            f'the Kubernetes API server reported that "{change.name}" failed to fully initialize or become live: '
+            f"{error}"
         )
         raise half_done(error, message, change.state(error.live)) from error
     return provider_pb2.UpdateResponse(properties=values.write(change.state(live)))
@@ -91,7 +92,7 @@ def _update(session: Session, reached: Reached, change: Change) -> tuple[Endpoin
         old_manager = change.recorded.field_manager
         if old_manager and old_manager != change.manager:
             Writer(reached, old_manager).relinquish(endpoint, answer.body)
-    except (ApiError, UnknownKind, Unreachable, Cancelled) as error:
+    except (ApiError, UnknownKindError, UnreachableError, CancelledError) as error:
         raise _failure(change, error) from error
     session.show_warnings(change.urn, answer)
     return endpoint, answer.body
@@ -129,12 +130,12 @@ def _is_ours(live: Object, keys: list[str]) -> bool:
 
 
 def _failure(change: Change, error: Exception) -> PluginError:
-    if isinstance(error, UnknownKind):
+    if isinstance(error, UnknownKindError):
         return PluginError(
-            f'update of resource "{change.urn}" failed because the Kubernetes API server reported that the apiVersion for '
-            f"this resource does not exist. Verify that any required CRDs have been created: {error}"
+            f'update of resource "{change.urn}" failed because the Kubernetes API server reported that the apiVersion '
+            f"for this resource does not exist. Verify that any required CRDs have been created: {error}"
         )
-    if isinstance(error, Cancelled):
+    if isinstance(error, CancelledError):
         return PluginError(f'update of resource "{change.urn}" was cancelled before anything was changed')
     gone = isinstance(error, ApiError) and error.is_not_found
     advice = "\nIt was deleted outside of Pulumi: run `pulumi refresh`, then update again." if gone else ""
@@ -149,7 +150,7 @@ def _preview(session: Session, change: Change) -> Object:
     try:
         endpoint = reached.discovery.endpoint(target_of(change.inputs))
         answer = _write(session, reached, endpoint, change, dry_run=True)
-    except UnknownKind:
+    except UnknownKindError:
         return change.declared
     except ApiError as error:
         if error.status == 403 or "dry run" in str(error):
@@ -162,5 +163,3 @@ def _preview(session: Session, change: Change) -> Object:
 def replace_status(previewed: Object, recorded: Object) -> Object:
     """A previewed object with the status it had: a dry run's own is that of an object nobody works on."""
     return {**previewed, "status": recorded["status"]} if "status" in recorded else previewed
-
-

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from lab.plugins.kubernetes.client import ApiError, Cancelled, Client, Unreachable
+from lab.plugins.kubernetes.client import ApiError, CancelledError, Client, UnreachableError
 from lab.plugins.kubernetes.discovery import Endpoint
 from lab.plugins.kubernetes.kubeconfig import KubeconfigError
 from lab.plugins.kubernetes.values import Object, list_at, mapping_at, text_at
@@ -63,7 +63,7 @@ class Watch:
             return self._objects.get((namespace, name))
 
     def deleted(self, namespace: str, name: str) -> Object | None:
-        """The last state of an object seen to be deleted, while somebody listens; a job may be removed when it is done."""
+        """The last state of an object seen to be deleted while somebody listened: a finished job may be removed."""
         with self._lock:
             return self._deleted.get((namespace, name))
 
@@ -87,9 +87,9 @@ class Watch:
             except ApiError as error:
                 version = "" if error.status == 410 else version
                 self._fail(str(error), forbidden=error.status in (403, 404, 405))
-            except (Unreachable, KubeconfigError) as error:
+            except (UnreachableError, KubeconfigError) as error:
                 self._fail(str(error))
-            except Cancelled:
+            except CancelledError:
                 return
 
     def _fail(self, problem: str, *, forbidden: bool = False) -> None:

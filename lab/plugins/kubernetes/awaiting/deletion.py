@@ -24,7 +24,7 @@ _NAMESPACE_CONDITIONS = (
 )
 
 
-class NotGone(Exception):
+class NotGoneError(Exception):
     """The deletion was asked for, but the object is still there; `live` is its last known state."""
 
     def __init__(self, live: Object, message: str) -> None:
@@ -53,7 +53,7 @@ def wait_until_gone(
     cancelled: threading.Event,
     report: Callable[[str], None],
 ) -> None:
-    """Return when the object, or at least this incarnation of it, is gone; raises `NotGone`."""
+    """Return when the object, or at least this incarnation of it, is gone; raises `NotGoneError`."""
     namespace, name = text_at(live, "metadata", "namespace"), text_at(live, "metadata", "name")
     uid, deadline, wake = text_at(live, "metadata", "uid"), time.monotonic() + timeout_seconds, Wake()
     watch = reached.watches.on(endpoint, namespace)
@@ -76,9 +76,11 @@ def _give_up_if_over(seen: Object, deadline: float, cancelled: threading.Event) 
     name = qualified_name(seen)
     reasons = "".join(f"\n  - {told}" for told in holding(seen))
     if cancelled.is_set():
-        raise NotGone(seen, f"Resource operation was cancelled for {name!r}, which is still being deleted{reasons}")
+        raise NotGoneError(
+            seen, f"Resource operation was cancelled for {name!r}, which is still being deleted{reasons}"
+        )
     if time.monotonic() >= deadline:
-        raise NotGone(
+        raise NotGoneError(
             seen,
             f"{text_at(seen, 'kind')} {name!r} was deleted but is still there after the time allowed{reasons}\n"
             "Remove what holds it, or allow more time with `customTimeouts` or `pulumi.com/timeoutSeconds`.",

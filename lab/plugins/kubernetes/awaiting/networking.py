@@ -15,8 +15,8 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 SETTLE_SECONDS = 10.0
 
 _NO_PODS = (
-    "Service does not target any Pods. Selected Pods may not be ready, or field '.spec.selector' may not match labels on"
-    " any Pods"
+    "Service does not target any Pods. Selected Pods may not be ready, or field '.spec.selector' may not match labels "
+    "on any Pods"
 )
 
 

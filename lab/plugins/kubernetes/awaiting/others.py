@@ -23,7 +23,9 @@ def persistent_volume(sight: Sight) -> Readiness:
     phase = text_at(sight.live, "status", "phase")
     if phase in ("Available", "Bound"):
         return DONE
-    return waiting(f"Waiting for the volume to be available (phase {phase or 'not set'})", f"the volume is {phase or 'new'}")
+    return waiting(
+        f"Waiting for the volume to be available (phase {phase or 'not set'})", f"the volume is {phase or 'new'}"
+    )
 
 
 def persistent_volume_claim(sight: Sight) -> Readiness:

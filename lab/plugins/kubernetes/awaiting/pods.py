@@ -94,7 +94,9 @@ def _container_problem(status: Object) -> str:
     last = mapping_at(status, "lastState", "terminated")
     if last:
         at = text_at(last, "finishedAt")
-        told.append(f"container {name!r} terminated at {at} ({text_at(last, 'reason')}: exit code {last.get('exitCode')})")
+        told.append(
+            f"container {name!r} terminated at {at} ({text_at(last, 'reason')}: exit code {last.get('exitCode')})"
+        )
         told.append(text_at(last, "message"))
     return " ".join(part.strip() for part in told if part)
 

@@ -100,7 +100,7 @@ def selector_matches(selector: Object, labels: Object) -> bool:
 
 
 def _expression_matches(expression: Object, labels: Object) -> bool:
-    key, operator, values = expression.get("key"), expression.get("operator"), list_at(expression, "values")
+    key, operator, values = text_at(expression, "key"), text_at(expression, "operator"), list_at(expression, "values")
     if operator == "In":
         return labels.get(key) in values
     if operator == "NotIn":

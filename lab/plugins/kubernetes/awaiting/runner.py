@@ -1,4 +1,4 @@
-"""The loop that waits: asks the readiness function at every change of the objects it looks at, until an end is in sight."""
+"""The loop that waits: asks the readiness function at every change, until an end is in sight."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from lab.plugins.kubernetes.awaiting.readiness import Readiness, Sight, State
 from lab.plugins.kubernetes.awaiting.registry import Concerns, Rule
-from lab.plugins.kubernetes.client import ApiError, Unreachable
+from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
-from lab.plugins.kubernetes.discovery import Endpoint, UnknownKind
+from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.naming import qualified_name
 from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.kubernetes.watch import Wake, Watch
@@ -20,7 +20,7 @@ from lab.plugins.kubernetes.watch import Wake, Watch
 _TICK_SECONDS = 1.0
 
 
-class NotReady(Exception):
+class NotReadyError(Exception):
     """The object exists but did not become ready; `live` is its last known state."""
 
     def __init__(self, live: Object, message: str, reasons: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ class Wait:
         self._related: list[tuple[str, Watch, Concerns]] = []
 
     def run(self, timeout_seconds: float) -> Object:
-        """The object once it is ready; raises `NotReady` when it failed, the time is up, or all is cancelled."""
+        """The object once it is ready; raises `NotReadyError` when it failed, the time is up, or all is cancelled."""
         if self._judge(Sight(self._live, age=self._ages.of)).state is State.DONE:
             return self._live  # nothing to watch for, as with most Services that have no selector
         try:
@@ -90,11 +90,11 @@ class Wait:
             if answer.state is State.DONE:
                 return self._live
             if answer.state is State.FAILED:
-                raise NotReady(self._live, answer.message, answer.reasons)
+                raise NotReadyError(self._live, answer.message, answer.reasons)
             if self._cancelled.is_set():
-                raise NotReady(self._live, f"Resource operation was cancelled for {self._name!r}", answer.reasons)
+                raise NotReadyError(self._live, f"Resource operation was cancelled for {self._name!r}", answer.reasons)
             if time.monotonic() >= deadline:
-                raise NotReady(self._live, f"'{self._name}' timed out waiting to be Ready", answer.reasons)
+                raise NotReadyError(self._live, f"'{self._name}' timed out waiting to be Ready", answer.reasons)
             self._report(answer.message)
             self._wake.wait(min(_TICK_SECONDS, max(deadline - time.monotonic(), 0.01)))
 
@@ -105,7 +105,9 @@ class Wait:
         answer = self._judge(Sight(self._live, related, time.monotonic() - self._started, self._ages.of))
         self._ages.next_look()
         if gone and answer.state is not State.DONE:
-            return Readiness(State.FAILED, f"'{self._name}' was deleted while waiting for it to be Ready", answer.reasons)
+            return Readiness(
+                State.FAILED, f"'{self._name}' was deleted while waiting for it to be Ready", answer.reasons
+            )
         return answer
 
     def _judge(self, sight: Sight) -> Readiness:
@@ -131,7 +133,7 @@ class Wait:
             self._live = self._reached.client.get(self._endpoint.path(namespace, name))
         except ApiError as error:
             return error.is_not_found
-        except Unreachable:
+        except UnreachableError:
             return False  # the server may come back; the deadline decides
         return False
 
@@ -142,7 +144,7 @@ class Wait:
         for related in self._rule.related:
             try:
                 endpoint = self._reached.discovery.endpoint(related.target)
-            except (UnknownKind, ApiError):
+            except (UnknownKindError, ApiError):
                 continue  # reasons are told from what can be seen
             watch = self._reached.watches.on(endpoint, namespace)
             concerns = related.concerns(self._live)

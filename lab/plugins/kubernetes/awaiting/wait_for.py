@@ -79,7 +79,8 @@ def _json_path(text: str) -> Judge:
         path = None
     if path is None:
         raise PluginError(
-            f"pulumi.com/waitFor: {text!r} is no JSON path this provider understands; write `jsonpath={{.status.phase}}=Running`"
+            f"pulumi.com/waitFor: {text!r} is no JSON path this provider understands; "
+            "write `jsonpath={.status.phase}=Running`"
         )
     return _path_judge(path, value, text)
 
@@ -94,7 +95,9 @@ def _path_judge(path: Path, wanted: str | None, text: str) -> Judge:
         if "observedGeneration" in mapping_at(sight.live, "status") and not is_observed(sight.live):
             return waiting(f"Waiting for {text}", "the controller has not seen the change")
         found = path.find(sight.live)
-        met: Callable[[Any], bool] = (lambda value: value is not MISSING) if wanted is None else lambda v: _told(v) == wanted
+        met: Callable[[Any], bool] = (
+            (lambda value: value is not MISSING) if wanted is None else lambda v: _told(v) == wanted
+        )
         if met(found):
             return DONE
         told = f"Waiting for {text} (found {'nothing' if found is MISSING else _told(found)!r})"

@@ -31,7 +31,9 @@ def deployment(sight: Sight) -> Readiness:
     """Ready when the new ReplicaSet is available in full and no pod of an old one is left."""
     live = sight.live
     if not is_observed(live):
-        return waiting("Waiting for the Deployment controller to see the change", "the controller has not seen the change")
+        return waiting(
+            "Waiting for the Deployment controller to see the change", "the controller has not seen the change"
+        )
     wanted = int_at(live, "spec", "replicas", default=1)
     updated, total = int_at(live, "status", "updatedReplicas"), int_at(live, "status", "replicas")
     available = int_at(live, "status", "availableReplicas")
@@ -92,7 +94,9 @@ def stateful_set(sight: Sight) -> Readiness:
     """Ready when all replicas are, at the update revision; pods below a partition, or under OnDelete, may stay old."""
     live = sight.live
     if not is_observed(live):
-        return waiting("Waiting for the StatefulSet controller to see the change", "the controller has not seen the change")
+        return waiting(
+            "Waiting for the StatefulSet controller to see the change", "the controller has not seen the change"
+        )
     wanted = int_at(live, "spec", "replicas", default=1)
     ready, total = int_at(live, "status", "readyReplicas"), int_at(live, "status", "replicas")
     updated = int_at(live, "status", "updatedReplicas")
@@ -119,7 +123,9 @@ def daemon_set(sight: Sight) -> Readiness:
     """Ready when every node that should run a pod runs an up-to-date, available one."""
     live = sight.live
     if not is_observed(live):
-        return waiting("Waiting for the DaemonSet controller to see the change", "the controller has not seen the change")
+        return waiting(
+            "Waiting for the DaemonSet controller to see the change", "the controller has not seen the change"
+        )
     wanted = int_at(live, "status", "desiredNumberScheduled")
     updated = int_at(live, "status", "updatedNumberScheduled")
     available = int_at(live, "status", "numberAvailable")
@@ -162,11 +168,16 @@ def job(sight: Sight) -> Readiness:
         return failed(f"Job {name!r} cannot succeed", lost)
     if not text_at(live, "status", "startTime"):
         return waiting(f"Waiting for Job {name!r} to start", "the Job was not started")
-    counts = " | ".join(f"{title}: {int_at(live, 'status', title.lower())}" for title in ("Active", "Succeeded", "Failed"))
+    counts = " | ".join(
+        f"{title}: {int_at(live, 'status', title.lower())}" for title in ("Active", "Succeeded", "Failed")
+    )
     return waiting(f"Waiting for Job {name!r} to succeed ({counts})", f"the Job did not complete ({counts})", *told)
 
 
 def volumes_of(live: Object) -> list[str]:
     """The names of the claims a workload's pods mount."""
-    claims = (text_at(item, "persistentVolumeClaim", "claimName") for item in list_at(live, "spec", "template", "spec", "volumes"))
+    claims = (
+        text_at(item, "persistentVolumeClaim", "claimName")
+        for item in list_at(live, "spec", "template", "spec", "volumes")
+    )
     return [claim for claim in claims if claim]
