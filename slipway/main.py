@@ -56,11 +56,23 @@ def doctor(json_output: JsonOption = False) -> None:
 
 
 @lab_app.command("up")
-def lab_up() -> None:
+def lab_up(
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Only the toolchain, if KUBECONFIG and a registry of your own are set.")
+    ] = False,
+) -> None:
     """Bring the lab up, installing its toolchain where that is missing."""
-    from slipway.commands import lab
+    from slipway.commands import lab, toolchain
+    from slipway.progress import Progress
+    from slipway.session import brings_own_cluster, make_lab_stacks
 
-    raise typer.Exit(lab.up())
+    progress = Progress()
+    if if_needed and brings_own_cluster():
+        progress.note("KUBECONFIG and a registry of your own are set: no lab.")
+        raise typer.Exit(toolchain.install(progress))
+    code = lab.up(progress)
+    make_lab_stacks(progress.note)
+    raise typer.Exit(code)
 
 
 @lab_app.command("down")

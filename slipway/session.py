@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway import project as projects
-from slipway.environment_variables import Environment, resolve
+from slipway.environment_variables import Environment, owns_cluster, resolve
 from slipway.errors import ConfigurationError
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
@@ -36,6 +37,23 @@ def open_session(stack: str) -> Session:
     engine = Pulumi(project.folder, environment.complete(os.environ))
     stacks = Stacks(project, engine, backend_folder(environment.lab_backend_url))
     return Session(project, environment, engine, stacks)
+
+
+def brings_own_cluster() -> bool:
+    """Whether the user has set a cluster and a registry, for any environment of the project in front of them."""
+    project = projects.find(Path.cwd())
+    return owns_cluster(os.environ, project.folder if project else None)
+
+
+def make_lab_stacks(say: Callable[[str], None]) -> None:
+    """Have the stacks of the project in front of the user, if there is one, in the lab's backend."""
+    project = projects.find(Path.cwd())
+    user = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}  # the lab's cluster is meant
+    environment = resolve(user, project.folder if project else None)
+    folder = backend_folder(environment.lab_backend_url)
+    if project and folder:
+        engine = Pulumi(project.folder, environment.complete(user))
+        Stacks(project, engine, folder).ensure_all_in_lab(say)
 
 
 def _require_cluster(environment: Environment) -> None:

@@ -35,11 +35,15 @@ class Stacks:
             self._ensure_in_own_backend(environment, say)
             return
         self._ensure_in_lab(environment, say)
-        for other in set(self.project.environments()) - {environment}:
+        self.ensure_all_in_lab(say)
+
+    def ensure_all_in_lab(self, say: Callable[[str], None]) -> None:
+        """Have a stack for each environment, so that `pulumi up -s ENV` by hand finds it; says what cannot be made."""
+        for environment in self.project.environments():
             try:
-                self._ensure_in_lab(other, say)
+                self._ensure_in_lab(environment, say)
             except SlipwayError as error:
-                say(f"Stack {other} could not be made in the lab's backend: {error}")
+                say(f"Stack {environment} was not made in the lab's backend: {error}")
 
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
         known = json.loads(self._run(environment, "stack", "ls", "--json"))
