@@ -1,9 +1,9 @@
 """The pinned toolchain: `install` has every part ready, `survey` looks without touching anything."""
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool, install_debian_tools
-from lab.toolchain.install import install
+from lab.toolchain.inspection import PartStatus, survey
+from lab.toolchain.installation import install
 from lab.toolchain.layout import Toolchain, installed
-from lab.toolchain.survey import PartStatus, survey
 
 __all__ = [
     "DEBIAN_TOOLS",

@@ -25,7 +25,6 @@ CONNECT_TIMEOUT_SECONDS = 3.0
 FIRST_ANSWER_SECONDS = 5.0
 STALL_TIMEOUT_SECONDS = 20.0
 ATTEMPTS = 3
-_CHUNK_BYTES = 1 << 20
 _ALGORITHMS = {40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}
 Result = TypeVar("Result")
 
@@ -106,7 +105,7 @@ class Downloader:
                 raise UnavailableError(f"{url} answers HTTP {answer.status_code}")
             resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
             with partial.open("ab" if resumed else "wb") as stream:
-                for chunk in answer.iter_raw(_CHUNK_BYTES):
+                for chunk in answer.iter_raw():
                     stream.write(chunk)
                     step.update(_transfer_text(stream.tell(), answer, have if resumed else 0, step))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
 from lab.toolchain.fallback import is_launcher
 from lab.toolchain.go import find_go, pinned_version, wanted_version
-from lab.toolchain.install import is_current
+from lab.toolchain.installation import is_current
 from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
 from lab.toolchain.nearby import candidates, find_nearby, told_version
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part

