@@ -48,13 +48,22 @@ class PythonEnvironment:
 
     def require(self) -> None:
         """Refuse a virtual environment that is none, saying how to make it."""
-        if self.exists():
+        self.require_place()
+        if not self.exists():
+            raise PluginError(
+                f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} does not exist; "
+                "run `pulumi install` to make it and install the program's dependencies into it"
+            )
+
+    def require_place(self) -> None:
+        """Refuse a virtual environment in the place of something else."""
+        if self.virtualenv is None or self.exists() or not self.virtualenv.exists():
             return
-        problem = "is not a virtual environment" if self.virtualenv and self.virtualenv.exists() else "does not exist"
-        raise PluginError(
-            f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} {problem}; "
-            "run `pulumi install` to make it and install the program's dependencies into it"
-        )
+        if not self.virtualenv.is_dir() or any(self.virtualenv.iterdir()):
+            raise PluginError(
+                f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} exists and is "
+                "no virtual environment; name another folder, then run `pulumi install` to make it"
+            )
 
     def activated(self, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:
         """The environment variables of a program that runs in it."""

@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 
 ALREADY_REPORTED = 32  # the exit code for "the user has seen the error", as in Pulumi's own language host
 INTERRUPTED = 130
+CLEANUP_SECONDS = 2.0  # for a program that was interrupted; the host kills it after three
 GRACE_SECONDS = 3.0  # for a program whose host has died, from the interrupt to the end
 
 try:
@@ -88,9 +89,16 @@ def _watch_host(control: int) -> None:
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
     """Let the program clean up (`finally`, `except KeyboardInterrupt`); what breaks on the way is no news."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_late, daemon=True).start()
     sys.unraisablehook = lambda _: None
     threading.excepthook = lambda _: None
     raise KeyboardInterrupt
+
+
+def _leave_late() -> None:
+    """End a program whose main thread does not: it waits for an answer that a cancelled engine will not give."""
+    threading.Event().wait(CLEANUP_SECONDS)
+    _leave_quietly()
 
 
 def _leave_quietly() -> NoReturn:
@@ -129,6 +137,9 @@ def _run_in_loop(target: str, *, parallel: int) -> int:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(_program(target)))
+    except KeyboardInterrupt:
+        _cancel_tasks(loop)
+        _leave_quietly()
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return ALREADY_REPORTED
@@ -140,9 +151,21 @@ def _run_in_loop(target: str, *, parallel: int) -> int:
     return 0
 
 
+def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Let coroutines clean up; those that wait for the engine in vain get half of the time there is."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=CLEANUP_SECONDS / 2))
+
+
 def _program(target: str) -> Callable[[], None]:
     def run() -> None:
-        runpy.run_path(target, run_name="__main__")
+        try:
+            runpy.run_path(target, run_name="__main__")
+        except KeyboardInterrupt:  # the SDK would catch it, and wait for the engine
+            _leave_quietly()
 
     return run
 

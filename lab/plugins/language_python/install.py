@@ -19,6 +19,7 @@ def dependencies(environment: PythonEnvironment, directory: str) -> Iterator[lan
     Raises:
         PluginError: a command failed.
     """
+    environment.require_place()
     if not environment.exists():
         yield _line(f"Creating virtual environment {environment.virtualenv}")
         system = PythonEnvironment(virtualenv=None, option="")
