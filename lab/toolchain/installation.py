@@ -13,7 +13,7 @@ from lab.toolchain.files import installation_lock, link_atomically, toolchain_ho
 from lab.toolchain.go import build_part, ensure_go, recipe
 from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine
 from lab.toolchain.nearby import find_nearby, has_version, told_version
-from lab.toolchain.parts import PROGRAMS, PROVIDERS, Part
+from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
 from lab.toolchain.versions import ask_plugin, find_on_path
 from slipway.errors import SlipwayError
@@ -29,14 +29,19 @@ exec {folder}/"$component" "$@"
 """
 
 
-def install(progress: Progress | None = None) -> Toolchain:
-    """Have every part ready and write `toolchain.json`; quick when all is there. Raises `SlipwayError`."""
+def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolchain:
+    """Have every part ready and write `toolchain.json`; quick when all is there. Raises `SlipwayError`.
+
+    Without `for_lab`, the parts that only the lab runs are left out: a user with a cluster and a registry of their own
+    need not build Kubernetes.
+    """
     progress = progress or Progress()
     with installation_lock(progress):
         installation = Installation(progress)
         try:
             for part in (*PROGRAMS, *PROVIDERS):
-                installation.ensure(part)
+                if for_lab or part not in LAB_PARTS:
+                    installation.ensure(part)
         finally:
             installation.close()
         for part in PROVIDERS:

@@ -402,6 +402,20 @@ class TestPlugins:
         assert source(other) == "PATH"
 
 
+def test_a_cluster_of_ones_own_spares_the_parts_of_the_lab(
+    make_part: MakePart, on_path: Put, monkeypatch: pytest.MonkeyPatch, progress: Progress
+) -> None:
+    on_path("tool", "echo tool v1.2.3")
+    always, lab_only = make_part(), make_part(name="lab-only")
+    monkeypatch.setattr(installation, "PROGRAMS", (always, lab_only))
+    monkeypatch.setattr(installation, "PROVIDERS", ())
+    monkeypatch.setattr(installation, "LAB_PARTS", (lab_only,))
+    install(progress, for_lab=False)
+    assert (source(always), source(lab_only)) == ("PATH", "")
+    install(progress)
+    assert source(lab_only) == "PATH"
+
+
 def test_install_writes_what_a_shell_needs_and_shows_the_plugins_to_the_engine(
     make_part: MakePart, on_path: Put, home: Path, monkeypatch: pytest.MonkeyPatch, progress: Progress
 ) -> None:
