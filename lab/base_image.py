@@ -9,7 +9,7 @@ import re
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from slipway.errors import SlipwayError
@@ -34,6 +34,8 @@ _UNWANTED = ("doc", "man", "locale", "info", "lintian")
 # Any fixed time: the same packages make the same archive, and so the same digest.
 _EPOCH = "1700000000"
 _OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
+# Counts up when this module makes something else of the same ingredients.
+_REVISION = 2
 PROCESS_NAME = "base-image"
 
 
@@ -48,7 +50,7 @@ class Recipe:
     pip_config: str
 
     def digest(self) -> str:
-        parts = (self.suite, self.sources, self.apt_options, self.authorities, self.pip_config, _PACKAGES, _UNWANTED, 1)
+        parts = (*astuple(self), _PACKAGES, _UNWANTED, _REVISION)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import httpx
@@ -82,6 +82,10 @@ def archive_of(entries: Sequence[Entry]) -> BytesIO:
     """A tar archive of a few files, all of root and all of the same old time."""
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
+        for folder in _folders_of(entries):
+            info = tarfile.TarInfo(folder)
+            info.type, info.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(info)
         for entry in entries:
             info = tarfile.TarInfo(entry.path.lstrip("/"))
             info.mode = entry.mode
@@ -91,6 +95,12 @@ def archive_of(entries: Sequence[Entry]) -> BytesIO:
             tar.addfile(info, BytesIO(entry.content))
     archive.seek(0)
     return archive
+
+
+def _folders_of(entries: Sequence[Entry]) -> list[str]:
+    """The folders that the entries lie in, said in so many words: who unpacks would choose their modes otherwise."""
+    parents = {str(parent) for entry in entries for parent in PurePosixPath(entry.path.lstrip("/")).parents}
+    return sorted(parents - {"."})
 
 
 class Registry:

@@ -21,6 +21,7 @@ from . import (
     environment,
     etcd,
     firewall,
+    host_settings,
     kubeconfig,
     leftovers,
     mounts,
@@ -136,6 +137,7 @@ class Lab:
         if settings.network.pod_interface not in network.interfaces(settings):
             # Pods that outlived their bridge are cut off for good: the kubelet makes them anew.
             cgroups.stop_processes(settings, grace_seconds=0)
+        host_settings.remember(settings)
         network.create(settings)
         firewall.install(settings)
         cgroups.create(settings)
@@ -209,6 +211,7 @@ class Lab:
         network.remove(settings)
         firewall.remove()
         cgroups.remove(settings)
+        host_settings.restore(settings)
         mounts.remove_tree(settings.run)
 
     def _purge(self) -> None:

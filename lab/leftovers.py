@@ -39,8 +39,11 @@ def clear_pods(settings: Settings) -> None:
         mounts.remove_tree(folder)
     for path in (settings.containerd_socket, Path(f"{settings.containerd_socket}.ttrpc"), *sockets):
         path.unlink(missing_ok=True)
+    for folder in {path.parent for path in sockets}:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
     network.remove_pod_links(settings)
-    network.remove_results()
+    network.remove_results(settings)
 
 
 def shim_sockets(settings: Settings) -> list[Path]:

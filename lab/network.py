@@ -12,7 +12,7 @@ from typing import Any
 from slipway.errors import ConfigurationError
 
 from .containerd import cni_config_folder
-from .files import make_folder, write_text
+from .files import make_folder, read_json_object, write_text
 from .settings import Network, Settings
 from .shell import attempt, run
 
@@ -134,13 +134,16 @@ def remove_pod_links(settings: Settings) -> None:
         time.sleep(0.1)
 
 
-def remove_results() -> None:
-    for path in CNI_RESULTS.glob(f"{CNI_NETWORK}-*"):
-        path.unlink(missing_ok=True)
+def remove_results(settings: Settings) -> None:
+    """Forget what libcni noted about the lab's pods; the notes of other container engines lie beside them."""
+    for path in CNI_RESULTS.glob("*"):
+        note = read_json_object(path)
+        if note and settings.run in Path(str(note.get("netns", ""))).parents:
+            path.unlink(missing_ok=True)
 
 
 def remove(settings: Settings) -> None:
     remove_pod_links(settings)
-    remove_results()
+    remove_results(settings)
     for name in interfaces(settings):
         run(["ip", "link", "delete", name])

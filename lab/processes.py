@@ -155,7 +155,8 @@ class Processes:
                 user=daemon.user,
                 group=daemon.user,
                 extra_groups=[] if daemon.user else None,
-                umask=0o077,
+                # containerd unpacks images with it: a stricter one would lock every user but root out of them.
+                umask=0o022,
             )
         self._children[child.pid] = child
         self._remember(daemon, child.pid)

@@ -40,4 +40,6 @@ def test_an_archive_holds_files_and_links_as_asked() -> None:
         assert content.read() == b"[global]\n"
     assert members["usr/local/bin/python"].issym()
     assert members["usr/local/bin/python"].linkname == "/usr/bin/python3"
+    assert {name for name, member in members.items() if member.isdir()} == {"etc", "usr", "usr/local", "usr/local/bin"}
+    assert members["usr/local"].mode == 0o755
     assert (members["pause"].mode, members["etc/pip.conf"].mode) == (0o755, 0o644)

@@ -1,0 +1,43 @@
+"""Kernel settings that the lab and its kubelet change, remembered so that `down` can put them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .files import read_json_object, write_json
+from .proc import boot_id
+from .settings import Settings
+
+_ROOT = Path("/proc/sys")
+# The first is the lab's own; the others are what a kubelet sets at its start.
+CHANGED = (
+    "net/ipv4/ip_forward",
+    "vm/overcommit_memory",
+    "vm/panic_on_oom",
+    "kernel/panic",
+    "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys",
+    "kernel/keys/root_maxbytes",
+)
+
+
+def _memory(settings: Settings) -> Path:
+    return settings.home / "host-settings.json"
+
+
+def remember(settings: Settings, root: Path = _ROOT) -> None:
+    """Note the values of before the lab; once for each boot, as a second look would see the lab's own."""
+    known = read_json_object(_memory(settings))
+    if known and known.get("boot_id") == boot_id():
+        return
+    values = {name: (root / name).read_text().strip() for name in CHANGED if (root / name).exists()}
+    write_json(_memory(settings), {"boot_id": boot_id(), "values": values})
+
+
+def restore(settings: Settings, root: Path = _ROOT) -> None:
+    known = read_json_object(_memory(settings))
+    if known and known.get("boot_id") == boot_id():
+        for name, value in known["values"].items():
+            if (root / name).read_text().strip() != value:
+                (root / name).write_text(value)
+    _memory(settings).unlink(missing_ok=True)
