@@ -61,7 +61,8 @@ def _run(arguments: list[str], log: IO[bytes], step: Step, environment: Mapping[
         for line in output:
             log.write(line)
             log.flush()
-            step.update(line.decode(errors="replace"))
+            # What a progress bar drew over is no longer to be seen.
+            step.update(line.rstrip().rpartition(b"\r")[2].decode(errors="replace"))
         return process.wait()
     except BaseException:
         _end(process)
