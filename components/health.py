@@ -111,21 +111,21 @@ def verified(
     ask: Callable[[], Ask],
     timeout_seconds: int,
     next_step: str,
-) -> pulumi.Output[str]:
-    """Resolves to one line once all `deployments` are rolled out and all `checks` are met.
+) -> pulumi.Output[int]:
+    """Resolves to the number of checks once all `deployments` are rolled out and all `checks` are met.
 
     Asked at the end of every update, whether or not it changed anything: an after-hook of a resource that failed is
     not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing.
     """
     total = sum(len(wanted) for wanted in checks.values())
 
-    async def verify(_: object) -> str:
+    async def verify(_: object) -> int:
         if pulumi.runtime.is_dry_run():
-            return f"{total} checks will be asked"
+            return total
         failures = await asyncio.to_thread(lambda: failing(checks, ask(), timeout_seconds))
         if failures:
             listed = "\n  ".join(failures)
             raise pulumi.RunError(f"{len(failures)} of {total} checks failed:\n  {listed}\n{next_step}")
-        return f"{total}/{total} checks met"
+        return total
 
     return pulumi.Output.all(*deployments).apply(verify)

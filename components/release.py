@@ -56,7 +56,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
     return deployed
 
 
-def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[str]:
+def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[int]:
     """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
     settings = environment.settings
     checks = {service.name: service.spec.checks for service in environment.services}
