@@ -9,7 +9,7 @@ from slipway.paths import lab_environment_file
 from . import base_image, buildkit, postgres
 from .files import make_folder, write_json, write_text
 from .kubeconfig import user_kubeconfig
-from .settings import Settings
+from .settings import DATABASES, Settings
 
 
 def variables(settings: Settings) -> dict[str, str]:
@@ -20,8 +20,7 @@ def variables(settings: Settings) -> dict[str, str]:
         "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
         "SLIPWAY_REGISTRY": settings.registry_address,
         "SLIPWAY_BASE_IMAGE": base_image.reference(settings),
-        "SLIPWAY_POSTGRES_URL": postgres.server_url(settings),
-    }
+    } | {f"{name.upper()}_DATABASE_URL_FILE": str(postgres.url_file(settings, name)) for name in DATABASES}
 
 
 def make_backend(settings: Settings) -> None:
@@ -32,4 +31,7 @@ def make_backend(settings: Settings) -> None:
 
 
 def write(settings: Settings) -> None:
+    """The addresses of the databases go by file, so that no password is printed into a shell."""
+    for name in DATABASES:
+        write_text(postgres.url_file(settings, name), f"{postgres.server_url(settings)}/{name}\n")
     write_json(lab_environment_file(), variables(settings))

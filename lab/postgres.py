@@ -81,6 +81,11 @@ def server_url(settings: Settings) -> str:
     return f"postgresql://{ROLE}:{password}@{settings.network.node_address}:{settings.ports.postgres}"
 
 
+def url_file(settings: Settings, database: str) -> Path:
+    """Where the whole URL of one database is kept, password included."""
+    return settings.home / f"database-url-{database}"
+
+
 def prepare(settings: Settings) -> None:
     """Mount, initialise and configure the data folder; each part only where it is missing."""
     if not password_file(settings).exists():
