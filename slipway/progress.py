@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
@@ -45,24 +46,6 @@ class Step:
         return time.monotonic() - self.started
 
 
-class _LiveLines:
-    """Draws the running steps anew at each refresh, so that the elapsed time moves without anyone calling `update`."""
-
-    def __init__(self, steps: list[Step]) -> None:
-        self._steps = steps
-        self._spinner = Spinner("dots", style="cyan")
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        table = Table.grid()
-        table.add_column(width=2)
-        table.add_column(no_wrap=True, overflow="ellipsis")
-        for step in list(self._steps):
-            line = Text.assemble(step.title, (f"  {elapsed_text(step.elapsed_seconds())}", "dim"))
-            line.append(f"  {step.detail}" if step.detail else "", "dim")
-            table.add_row(self._spinner, line)
-        yield table
-
-
 class Progress:
     """Reports steps on `console` (standard error by default). Steps may be nested and may run in several threads."""
 
@@ -72,6 +55,7 @@ class Progress:
         self._steps: list[Step] = []
         self._lock = threading.Lock()
         self._live: Live | None = None
+        self._spinner = Spinner("dots", style="cyan")
 
     def note(self, text: str) -> None:
         """Say something once, above the running steps."""
@@ -83,9 +67,8 @@ class Progress:
         step = Step(title)
         with self._lock:
             self._begin(step)
-        stopped = threading.Event()
+        stopped, error = threading.Event(), None
         threading.Thread(target=self._beat, args=(step, stopped), daemon=True).start()
-        error: BaseException | None = None
         try:
             yield step
         except BaseException as raised:
@@ -101,8 +84,20 @@ class Progress:
         if not self.console.is_terminal:
             self.console.print(Text(f"{step.title} ..."), soft_wrap=True)
         elif self._live is None:
-            self._live = Live(_LiveLines(self._steps), console=self.console, refresh_per_second=8, transient=True)
+            # Redirecting keeps a shared terminal tidy, but must not carry output meant for a pipe to standard error.
+            shared = sys.stdout.isatty()
+            self._live = Live(get_renderable=self._lines, console=self.console, transient=True, redirect_stdout=shared)
             self._live.start()
+
+    def _lines(self) -> Table:
+        """The running steps, drawn at each refresh: the elapsed time moves without anyone calling `update`."""
+        table = Table.grid()
+        table.add_column(width=2)
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        for step in list(self._steps):
+            line = Text.assemble(step.title, (f"  {elapsed_text(step.elapsed_seconds())}  {step.detail}", "dim"))
+            table.add_row(self._spinner, line)
+        return table
 
     def _end(self, step: Step, error: BaseException | None) -> None:
         self._steps.remove(step)

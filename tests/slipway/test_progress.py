@@ -95,6 +95,14 @@ def test_a_terminal_shows_the_steps_under_way_and_then_how_they_ended() -> None:
     assert [line.strip() for line in ended] == ["✓ inner  N s", "✗ bad  failed after N s", "✓ outer  N s"]
 
 
+def test_output_for_a_pipe_is_not_carried_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = io.StringIO()
+    with Progress(Console(file=terminal, force_terminal=True)).step("working"):
+        print('{"for": "jq"}')
+    assert capsys.readouterr().out == '{"for": "jq"}\n'
+    assert "jq" not in terminal.getvalue()
+
+
 def test_a_step_counts_from_its_beginning() -> None:
     step = Step("title")
     time.sleep(0.05)
