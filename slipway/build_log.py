@@ -8,6 +8,7 @@ be missing: a step without an end lasted until the resource was finished.
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass, field
 
 LINE = re.compile(r"#(?P<number>\d+) (?P<text>.*)")
@@ -17,6 +18,7 @@ OUTPUT = re.compile(r"(?P<seconds>\d+\.\d+) ?(?P<text>.*)")
 TITLE = re.compile(r"\[(?:\S+/\S+ )?(?P<stage>\S+) +\d+/\d+\] (?P<instruction>.*)")
 EXIT_CODE = re.compile(r"did not complete successfully: exit code: (\d+)")
 EXPORT = "exporting to "
+HEADLINE_LENGTH = 100
 
 
 @dataclass
@@ -29,6 +31,7 @@ class BuildStep:
     cached: bool = False
     error: str = ""
     output: list[str] = field(default_factory=list)
+    told: bool = False
     pushing_since_seconds: float | None = None
     """When an export was done with the local part, as far as the log told."""
 
@@ -44,6 +47,11 @@ class BuildStep:
         return found["instruction"] if found else ""
 
     @property
+    def headline(self) -> str:
+        """The title on one line, not longer than what a person takes in."""
+        return textwrap.shorten(self.title, HEADLINE_LENGTH, placeholder=" …")
+
+    @property
     def exports(self) -> bool:
         return self.title.startswith(EXPORT)
 
@@ -55,23 +63,34 @@ class BuildLog:
     steps: dict[str, BuildStep] = field(default_factory=dict)
 
     def add(self, line: str, at_seconds: float) -> BuildStep | None:
-        """Take in the next line; the step, when the line is the first word of one that really runs."""
+        """Take in the next line; the step, when the line shows that one really runs and is not taken from the cache."""
         found = LINE.fullmatch(line)
         if not found or found["number"] == "0":
             return None
         number, text = found["number"], found["text"]
         step = self.steps.get(number)
         if step is None:
-            self.steps[number] = step = BuildStep(text, at_seconds)
-            return step if step.stage or step.exports else None
+            self.steps[number] = BuildStep(text, at_seconds)
+            return None
         _take(step, text, at_seconds)
-        return None
+        if step.told or step.cached or not (step.stage or step.exports):
+            return None
+        step.told = True
+        return step
 
     def failed_step(self) -> BuildStep | None:
         """The step that an error names; without one the last step with output that never ended."""
         named = [step for step in self.steps.values() if step.error]
         unfinished = [step for step in self.steps.values() if step.output and step.ended_seconds is None]
         return next(iter(named or unfinished[::-1]), None)
+
+
+def without_marks(line: str) -> str:
+    """What a step said, without its number and the time in front."""
+    found = LINE.fullmatch(line)
+    text = found["text"] if found else line
+    output = OUTPUT.fullmatch(text)
+    return output["text"] if output else text
 
 
 def _take(step: BuildStep, text: str, at_seconds: float) -> None:

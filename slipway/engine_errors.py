@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.build_log import EXIT_CODE, BuildStep
-from slipway.engine_events import STACK_TYPE, Diagnostic, Event, Failed, Resource
+from slipway.engine_events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.stages import IMAGE_TYPE, build_logs
+from slipway.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
 
 CONFIGURATION_ERROR = "Configuration error:"
 # What the engine adds after the reason was said already.
@@ -93,7 +93,15 @@ def failure(stack: str, events: Sequence[Event], last_words: str) -> SlipwayErro
             return ConfigurationError(what, why=why)
     if known := known_failure(stack, text):
         return known
-    return SlipwayError(f"The update of stack {stack} failed.", why=text)
+    return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events))
+
+
+def _next_step(stack: str, events: Sequence[Event]) -> str:
+    if not any(isinstance(event, Started) for event in events):
+        return ""
+    done = [event for event in events if isinstance(event, Finished) and event.changes]
+    deployed = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in done)
+    return ("" if deployed else "Nothing was deployed. ") + f"Mend it and run `slipway up -s {stack}` again."
 
 
 def killed(stack: str, signal_number: int) -> SlipwayError:
@@ -144,7 +152,7 @@ def _named(resource: Resource | None, message: str) -> str:
     if resource is None or resource.type == STACK_TYPE:
         return text
     if exit_code := EXIT_CODE.search(text):
-        return f"{resource}: the build stopped with exit code {exit_code[1]}."
+        return f"{resource}: a step of the build ended with exit code {exit_code[1]}; what it printed is above."
     return f"{resource}: {text}"
 
 

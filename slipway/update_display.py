@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from slipway.build_log import BuildLog
+from slipway.build_log import BuildLog, without_marks
 from slipway.engine_events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
 from slipway.engine_events import Step as Operation
 from slipway.progress import Progress, Step
@@ -56,13 +56,13 @@ class UpdateDisplay:
             self._leave(key, KeyboardInterrupt())
 
     def _start(self, event: Started) -> None:
-        if event.custom and event.operation in VERBS:
+        if event.operation in VERBS and _is_worth_a_line(event):
             title = f"{VERBS[event.operation]} {event.resource}"
             context = self.progress.step(title)
             self._running[event.resource, event.operation] = (context, context.__enter__())
 
     def _end(self, event: Operation, error: BaseException | None) -> None:
-        if event.custom and event.resource.type != STACK_TYPE:
+        if _is_worth_a_line(event):
             self._changed += event.operation in VERBS
             self._unchanged += event.operation == "same"
             self.whole.update(f"{self._changed} changed, {self._unchanged} unchanged")
@@ -89,10 +89,17 @@ class UpdateDisplay:
         resource = event.resource
         if resource is None:
             return
+        text = event.message
         if resource.type == IMAGE_TYPE:
+            text = without_marks(text)
             begun = self._builds.setdefault(resource, BuildLog()).add(event.message, event.at_seconds)
             if begun and not self.progress.console.is_terminal:
-                self.progress.note(f"{resource}: {begun.title}")
+                self.progress.note(f"{resource.name}: {begun.headline}")
         for (running, _), (_, step) in self._running.items():
-            if running == resource and event.message.strip():
-                step.update(event.message)
+            if running == resource and text.strip():
+                step.update(text)
+
+
+def _is_worth_a_line(event: Operation) -> bool:
+    """Components and providers are made in no time, and nobody looks for them in a cluster."""
+    return event.custom and not event.resource.type.startswith("pulumi:")

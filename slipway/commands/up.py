@@ -106,7 +106,7 @@ def _event_log(stack: str) -> TextIO:
 
 def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
     for image, step in failed.items():
-        console.print(Text(f"\n{image}: {step.title}", style="bold red"), soft_wrap=True)
+        console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
         for line in step.output:
             console.print(Text(f"  {line}"), soft_wrap=True)
         if not step.error:
