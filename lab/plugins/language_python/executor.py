@@ -15,15 +15,14 @@ if __name__ == "__main__":
 
 import asyncio
 import atexit
-import itertools
 import json
 import logging
 import os
 import runpy
 import threading
 import traceback
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
@@ -34,6 +33,7 @@ CLEANUP_SECONDS = 2.0  # for a program that was interrupted; the host kills it a
 GRACE_SECONDS = 3.0  # for a program whose host has died, from the interrupt to the end
 
 try:
+    import grpc
     import pulumi
     import pulumi.runtime
 except ImportError as error:
@@ -41,7 +41,7 @@ except ImportError as error:
     MACHINERY: tuple[str, ...] = ()
 else:
     SDK_PROBLEM = ""
-    MACHINERY = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (asyncio, pulumi))
+    MACHINERY = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (asyncio, futures, grpc, pulumi))
 
 
 def main() -> int:
@@ -131,7 +131,7 @@ def _run_program(request: dict[str, Any]) -> int:
 def _run_in_loop(target: str, *, parallel: int) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    threads = ThreadPoolExecutor(max_workers=max(parallel, 1) * 4)
+    threads = futures.ThreadPoolExecutor(max_workers=max(parallel, 1) * 4)
     loop.set_default_executor(threads)
     # A failing program leaves futures that nobody awaited; asyncio's complaints about them help nobody.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -180,29 +180,14 @@ def _user_traceback(error: BaseException) -> str:
 
 
 def _from_user_frame(trace: TracebackType | None) -> TracebackType | None:
-    """Start at the program's first frame; where it has none, at the SDK's. A syntax error in it leaves nothing."""
-    frames = list(_frames(trace))
-    started = max((index for index, frame in enumerate(frames) if _filename(frame) == __file__), default=-1)
-    frames = list(itertools.dropwhile(_is_runner, frames[started + 1 :]))
-    return next(itertools.dropwhile(_is_machinery, frames), frames[0] if frames else None)
-
-
-def _frames(trace: TracebackType | None) -> Iterator[TracebackType]:
-    while trace is not None:
-        yield trace
+    """Start at the program's first frame; nothing is left of an error without one, such as a syntax error in it."""
+    while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
+    return trace
 
 
-def _filename(frame: TracebackType) -> str:
-    return frame.tb_frame.f_code.co_filename
-
-
-def _is_runner(frame: TracebackType) -> bool:
-    return _filename(frame) == runpy.__file__ or _filename(frame).startswith("<frozen ")
-
-
-def _is_machinery(frame: TracebackType) -> bool:
-    return _is_runner(frame) or _filename(frame).startswith(MACHINERY)
+def _is_machinery(filename: str) -> bool:
+    return filename in (__file__, runpy.__file__) or filename.startswith(("<frozen ", *MACHINERY))
 
 
 def _run_plugin(request: dict[str, Any]) -> int:

@@ -1,0 +1,169 @@
+"""Who to be at which registry: the provider's `registryAuth`, else what `docker login` left behind."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.plugins.docker.images import DOCKER_HUB, DOCKER_HUB_NAMES
+from lab.plugins.serving import PluginError
+
+HELPER_TIMEOUT_SECONDS = 10
+HUB_KEY = "https://index.docker.io/v1/"  # where Docker keeps the login of its own registry
+AUTH_KEYS = frozenset({"address", "authDisabled", "configFile", "configFileContent", "password", "username"})
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user name and a password, or a token in its place."""
+
+    username: str
+    password: str
+
+
+@dataclass(frozen=True)
+class RegistryAccess:
+    """How to talk to a registry: whether its address was given as plain HTTP, and as whom.
+
+    `problem` says why Docker's configuration gave no login; it matters only to a registry that wants one.
+    """
+
+    plain_http: bool
+    login: Login | None
+    problem: str = ""
+
+
+def access_to(registry: str, registry_auth: list[Mapping[str, Any]]) -> RegistryAccess:
+    """The entry of `registry_auth` for this host, else the login in Docker's own configuration, if any.
+
+    Raises:
+        PluginError: the entry's file is missing or has no login for the registry, or a credential helper failed.
+    """
+    for entry in registry_auth:
+        address = str(entry["address"])
+        if _same_host(_host(address), registry):
+            return RegistryAccess(address.startswith("http://"), _entry_login(entry, registry))
+    own = _default_config_file()
+    try:
+        return RegistryAccess(plain_http=False, login=_login_in(_read(own), registry) if own.is_file() else None)
+    except PluginError as error:
+        return RegistryAccess(plain_http=False, login=None, problem=str(error))
+
+
+def read_registry_auth(value: object) -> list[Mapping[str, Any]]:
+    """The provider's setting, which the SDK sends as JSON.
+
+    Raises:
+        ValueError: it is no list of entries; the message says what was met.
+    """
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"is not valid JSON: {error}") from error
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ValueError(f"must be a list of objects such as {{'address': 'registry.example.org'}}, not {value!r}")
+    for entry in value:
+        if unknown := sorted(entry.keys() - AUTH_KEYS):
+            raise ValueError(f"has an entry with {', '.join(unknown)}; the keys are {', '.join(sorted(AUTH_KEYS))}")
+        if not isinstance(entry.get("address"), str) or not entry["address"]:
+            raise ValueError("has an entry without an address")
+    return value
+
+
+def _entry_login(entry: Mapping[str, Any], registry: str) -> Login | None:
+    """In the official plugin's order: user name, content of a configuration file, its path."""
+    if _is_true(entry.get("authDisabled")):
+        return None
+    if username := entry.get("username") or os.environ.get("DOCKER_REGISTRY_USER"):
+        return Login(username, entry.get("password") or os.environ.get("DOCKER_REGISTRY_PASS") or "")
+    if content := entry.get("configFileContent"):
+        return _login_in(_parse(content, "configFileContent of registryAuth"), registry)
+    chosen = entry.get("configFile")
+    return _login_in(_read(Path(chosen).expanduser() if chosen else _default_config_file()), registry)
+
+
+def _login_in(config: Mapping[str, Any], registry: str) -> Login | None:
+    for key in _keys(registry):
+        if helper := (config.get("credHelpers") or {}).get(key) or config.get("credsStore"):
+            return _ask_helper(helper, key)
+    logins = config.get("auths") or {}
+    matching = [logins[name] for key in _keys(registry) for name in logins if name == key or _host(name) == key]
+    return next((login for entry in matching if (login := _decode(entry))), None)
+
+
+def _decode(entry: Mapping[str, str]) -> Login | None:
+    if entry.get("username"):
+        return Login(entry["username"], entry.get("password", ""))
+    try:
+        username, _, password = base64.b64decode(entry.get("auth") or "").decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return Login(username, password.rstrip("\0")) if username else None
+
+
+def _ask_helper(helper: str, key: str) -> Login | None:
+    """Docker's protocol: the registry on stdin, JSON on stdout, an exit code for "no such login"."""
+    if not re.fullmatch(r"[\w.-]+", helper):
+        raise PluginError(f"Docker's configuration names a credential helper {helper!r}, which is no program's name")
+    command = f"docker-credential-{helper}"
+    try:
+        done = subprocess.run(
+            [command, "get"], input=key, capture_output=True, text=True, timeout=HELPER_TIMEOUT_SECONDS, check=False
+        )
+        answer = json.loads(done.stdout) if done.returncode == 0 else {}
+    except (OSError, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        raise PluginError(f"{command}, which Docker's configuration names for {key}, failed: {error}") from error
+    return Login(answer["Username"], answer["Secret"]) if answer.get("Username") else None
+
+
+def _default_config_file() -> Path:
+    """Docker's own: `DOCKER_CONFIG` may name the folder, or, for the plugin, the file."""
+    if chosen := os.environ.get("DOCKER_CONFIG"):
+        path = Path(chosen)
+        return path / "config.json" if path.is_dir() else path
+    return Path.home() / ".docker" / "config.json"
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return _parse(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise PluginError(
+            f"registryAuth needs a login, but {path} cannot be read ({error.strerror}); "
+            "give username and password, name another configFile, or set authDisabled"
+        ) from error
+
+
+def _parse(content: str, where: str) -> Mapping[str, Any]:
+    try:
+        config = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise PluginError(f"{where} is not valid JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise PluginError(f"{where} is not a Docker configuration: it holds no object")
+    return config
+
+
+def _keys(registry: str) -> Iterable[str]:
+    return (HUB_KEY, *sorted(DOCKER_HUB_NAMES)) if registry == DOCKER_HUB else (registry,)
+
+
+def _host(address: str) -> str:
+    return re.sub(r"^https?://", "", address).partition("/")[0]
+
+
+def _same_host(one: str, other: str) -> bool:
+    return one == other or {one, other} <= DOCKER_HUB_NAMES
+
+
+def _is_true(value: object) -> bool:
+    return value is True or value == "true"
