@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.toolchain.download import Downloader, UnavailableError
@@ -17,7 +19,7 @@ from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
 from lab.toolchain.versions import ask_plugin, find_on_path
 from slipway.errors import SlipwayError
-from slipway.paths import toolchain_environment_file
+from slipway.paths import cache_home, data_home, toolchain_environment_file
 from slipway.progress import Progress
 
 _DISPATCHER = """\
@@ -35,20 +37,33 @@ def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolch
     Without `for_lab`, the parts that only the lab runs are left out: a user with a cluster and a registry of their own
     need not build Kubernetes.
     """
+    if sys.platform != "linux":
+        raise SlipwayError(f"The toolchain is for Linux, and this is {sys.platform}", next_step="Use a Linux machine.")
     progress = progress or Progress()
-    with installation_lock(progress):
-        installation = Installation(progress)
-        try:
-            for part in (*PROGRAMS, *PROVIDERS):
-                if for_lab or part not in LAB_PARTS:
-                    installation.ensure(part)
-        finally:
-            installation.close()
-        for part in PROVIDERS:
-            show_to_engine(part)
-        toolchain = installed()
-        text = json.dumps(toolchain.environment(), indent=2) + "\n"
-        write_atomically(toolchain_environment_file(), text, mode=0o600)
+    parts = [part for part in (*PROGRAMS, *PROVIDERS) if for_lab or part not in LAB_PARTS]
+    try:
+        with installation_lock(progress):
+            return _install(parts, progress)
+    except OSError as error:
+        raise SlipwayError(
+            f"The toolchain cannot be written to {cache_home()} and {data_home()}",
+            why=str(error),
+            next_step="Free some space, or set SLIPWAY_CACHE and SLIPWAY_HOME to folders that can be written.",
+        ) from error
+
+
+def _install(parts: Sequence[Part], progress: Progress) -> Toolchain:
+    installation = Installation(progress)
+    try:
+        for part in parts:
+            installation.ensure(part)
+    finally:
+        installation.close()
+    for part in PROVIDERS:
+        show_to_engine(part)
+    toolchain = installed()
+    text = json.dumps(toolchain.environment(), indent=2) + "\n"
+    write_atomically(toolchain_environment_file(), text, mode=0o600)
     return toolchain
 
 

@@ -402,6 +402,22 @@ class TestPlugins:
         assert source(other) == "PATH"
 
 
+def test_a_cache_that_cannot_be_written_is_said(home: Path, progress: Progress) -> None:
+    (home / "cache").write_text("a file where a folder should be")
+    with pytest.raises(SlipwayError) as caught:
+        install(progress)
+    assert caught.value.what == f"The toolchain cannot be written to {home}/cache and {home}/data"
+    assert "cache" in caught.value.why
+    assert "SLIPWAY_CACHE" in caught.value.next_step
+
+
+def test_another_operating_system_is_refused(monkeypatch: pytest.MonkeyPatch, progress: Progress, home: Path) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(SlipwayError, match="is for Linux, and this is darwin"):
+        install(progress)
+    assert not (home / "cache").exists()
+
+
 def test_a_cluster_of_ones_own_spares_the_parts_of_the_lab(
     make_part: MakePart, on_path: Put, monkeypatch: pytest.MonkeyPatch, progress: Progress
 ) -> None:
