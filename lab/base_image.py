@@ -35,7 +35,7 @@ _UNWANTED = ("doc", "man", "locale", "info", "lintian")
 _EPOCH = "1700000000"
 _OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
 # Counts up when this module makes something else of the same ingredients.
-_REVISION = 2
+_REVISION = 3
 PROCESS_NAME = "base-image"
 
 
@@ -153,9 +153,15 @@ def _additions(recipe: Recipe, python: str) -> list[Entry]:
         Entry("usr/local/bin/python", link="/usr/bin/python3"),
         Entry("etc/ssl/certs/ca-certificates.crt", recipe.authorities.encode()),
         Entry("etc/pip.conf", recipe.pip_config.encode()),
+        Entry("etc/dpkg/dpkg.cfg.d/slipway", _dpkg_config().encode()),
         # An image's one Python belongs to the image: pip may install into it.
         Entry(f"usr/lib/python{python}/.wh.EXTERNALLY-MANAGED"),
     ]
+
+
+def _dpkg_config() -> str:
+    """Keeps what was removed from coming back with packages that a Dockerfile installs."""
+    return "".join(f"path-exclude=/usr/share/{name}/*\n" for name in _UNWANTED)
 
 
 def python_version(archive: Path) -> str:
@@ -207,7 +213,9 @@ def _wait_a_second(child: subprocess.Popen[bytes]) -> None:
 
 def _bootstrap_command(recipe: Recipe, archive: Path) -> list[str]:
     command = [program("mmdebstrap"), "--variant=apt", f"--include={','.join(_PACKAGES)}", "--mode=root"]
-    command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _UNWANTED]
+    # Removed at the end: excluded from the start, every archive would pass through a filter that takes far longer.
+    unwanted = " ".join(f'"$1"/usr/share/{name}/*' for name in _UNWANTED)
+    command += [f"--customize-hook=rm -rf {unwanted}"]
     command += [f"--aptopt={option}" for option in recipe.apt_options]
     if any(_LOCAL_AUTHORITIES.glob("*.crt")):
         command += [

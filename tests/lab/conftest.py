@@ -1,0 +1,57 @@
+"""What the lab's own tests share: the running lab, a client of its API server, and a namespace that goes away again."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from lab import cluster
+from lab.lab import Lab
+from lab.settings import Settings, load_settings
+from slipway.paths import lab_environment_file
+from slipway.progress import Progress
+
+
+@pytest.fixture(scope="session")
+def lab_settings() -> Settings:
+    if not lab_environment_file().exists():
+        pytest.fail(f"no lab is up ({lab_environment_file()} is missing): run `slipway lab up` first")
+    return load_settings()
+
+
+@pytest.fixture
+def running_lab(lab_settings: Settings) -> Lab:
+    return Lab(lab_settings, Progress())
+
+
+@pytest.fixture
+def api(lab_settings: Settings) -> Iterator[httpx.Client]:
+    with cluster.client(lab_settings) as client:
+        yield client
+
+
+@pytest.fixture
+def namespace(api: httpx.Client) -> Iterator[str]:
+    name = f"lab-test-{secrets.token_hex(3)}"
+    created = api.post("/api/v1/namespaces", json={"metadata": {"name": name}})
+    created.raise_for_status()
+    yield name
+    api.delete(f"/api/v1/namespaces/{name}").raise_for_status()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool], str], None]:
+    """Wait until something holds; the second argument says what, for the failure."""
+
+    def wait(holds: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                pytest.fail(f"after {timeout_seconds:.0f} s still not so: {what}")
+            time.sleep(0.3)
+
+    return wait
