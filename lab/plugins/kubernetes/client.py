@@ -270,7 +270,7 @@ def _warnings(response: urllib3.BaseHTTPResponse) -> Iterator[str]:
     """The texts of `299 - "text"` headers (RFC 7234)."""
     for header in response.headers.getlist("Warning"):
         _, _, text = header.partition('"')
-        yield text.rstrip('"').replace('\\"', '"').replace("\\\\", "\\")
+        yield text.removesuffix('"').replace('\\"', '"').replace("\\\\", "\\")
 
 
 def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:

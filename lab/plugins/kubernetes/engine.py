@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 from pulumi.runtime.proto import engine_pb2, engine_pb2_grpc
 
-INFO, WARNING, ERROR = engine_pb2.INFO, engine_pb2.WARNING, engine_pb2.ERROR
+INFO, WARNING = engine_pb2.INFO, engine_pb2.WARNING
+_SEND_SECONDS = 5.0
 
 
 class Engine:
@@ -19,6 +20,7 @@ class Engine:
         self._lock = threading.Lock()
         self._stub: Any = None
         self._said: set[tuple[str, str]] = set()
+        self._sending: set[grpc.Future[Any]] = set()
 
     def attach(self, address: str) -> None:
         """Log to this engine from now on."""
@@ -43,14 +45,19 @@ class Engine:
 
     def _log(self, urn: str, message: str, severity: int, *, ephemeral: bool) -> None:
         stub = self._connected()
-        if stub is not None:
-            request = engine_pb2.LogRequest(
-                severity=severity,  # type: ignore[arg-type]
-                message=message,
-                urn=urn,
-                ephemeral=ephemeral,
-            )
-            stub.Log.future(request)  # nobody waits for a message, and none is worth failing over
+        if stub is None:
+            return
+        request = engine_pb2.LogRequest(
+            severity=severity,  # type: ignore[arg-type]
+            message=message,
+            urn=urn,
+            ephemeral=ephemeral,
+        )
+        sent = stub.Log.future(request, timeout=_SEND_SECONDS)
+        self._sending.add(sent)  # a call that nobody holds is cancelled
+        sent.add_done_callback(self._sending.discard)
+        if not ephemeral:  # what stays on the screen must be there before the engine may go away
+            sent.exception()
 
     def _connected(self) -> Any:
         with self._lock:

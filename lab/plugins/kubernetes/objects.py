@@ -20,6 +20,7 @@ from lab.plugins.serving import PluginError
 # How long a create waits for its namespace, or for the definition of its kind, to come (seconds): the official plugin's
 # five retries, asked more often.
 _RETRY_SECONDS = 31.0
+_TAKE_OVER_ATTEMPTS = 10
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,27 @@ class Writer:
 
     def _take_over(self, endpoint: Endpoint, recorded: Object, old_inputs: Object) -> None:
         """Move the legacy managers' fields; the recorded version is tried first, since it is mostly still current."""
-        client, path = self.reached.client, endpoint.path(*_identity(recorded))
-        for live in (recorded, None):
-            live = live if live is not None else client.get(path)  # noqa: PLW2901 -- read only if the record is stale
-            moved = managed_fields.taken_over(live, self.manager, take_kubectl=not _has_drifted(live, old_inputs))
-            if moved is None:
-                if live is recorded:
-                    continue
+        if managed_fields.has_legacy_manager(recorded) and self._move_ownership(endpoint, recorded, old_inputs):
+            return
+        for _ in range(_TAKE_OVER_ATTEMPTS):  # a controller may write its status between our reading and writing
+            live = self.reached.client.get(endpoint.path(*_identity(recorded)))
+            if self._move_ownership(endpoint, live, old_inputs):
                 return
-            try:
-                client.send("PATCH", path, query={}, body=_ownership_patch(live, moved), content_type=JSON_PATCH)
-                return
-            except ApiError as error:
-                if live is not recorded or error.is_not_found:
-                    raise
+        raise PluginError(f"the object changes so often that its fields could not be taken over by {self.manager!r}")
+
+    def _move_ownership(self, endpoint: Endpoint, live: Object, old_inputs: Object) -> bool:
+        """Whether no legacy manager is left; false when the object has changed since it was read."""
+        moved = managed_fields.taken_over(live, self.manager, take_kubectl=not _has_drifted(live, old_inputs))
+        if moved is None:
+            return True
+        patch = _ownership_patch(live, moved)
+        try:
+            self.reached.client.send("PATCH", endpoint.path(*_identity(live)), body=patch, content_type=JSON_PATCH)
+        except ApiError as error:
+            if error.status in (409, 422):
+                return False
+            raise
+        return True
 
 
 def _ownership_patch(live: Object, moved: list[Object]) -> list[Object]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import checkpoint, directives, naming, tokens, values
-from lab.plugins.kubernetes.awaiting.readiness import Sight, State
 from lab.plugins.kubernetes.awaiting.registry import rule_for
-from lab.plugins.kubernetes.awaiting.runner import NotReadyError
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError, Wait
 from lab.plugins.kubernetes.checkpoint import Checkpoint
 from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
@@ -17,7 +18,7 @@ from lab.plugins.kubernetes.objects import target_of
 from lab.plugins.kubernetes.secrecy import mark_secrets
 from lab.plugins.kubernetes.session import Session, half_done
 from lab.plugins.kubernetes.tokens import GroupVersionKind
-from lab.plugins.kubernetes.values import Object, list_at, mapping_at, text_at
+from lab.plugins.kubernetes.values import Object, mapping_at
 from lab.plugins.serving import PluginError
 
 _SERVER_METADATA = frozenset(
@@ -25,42 +26,57 @@ _SERVER_METADATA = frozenset(
 )
 _SERVER_ANNOTATIONS = frozenset({"deployment.kubernetes.io/revision", directives.LAST_APPLIED})
 GONE = provider_pb2.ReadResponse()
+# A refresh looks at what is, but a controller that has not seen the latest change yet gets this long.
+_GRACE_SECONDS = 3.0
+# Everything counts as having been so for ever: a Service without any endpoint is meant so, an image that cannot be
+# pulled is a reason.
+_SETTLED_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was read, as it is to be recorded."""
+
+    state: Object
+    inputs: Object
 
 
 def read(session: Session, request: provider_pb2.ReadRequest) -> provider_pb2.ReadResponse:
     """The live state; an empty answer for an object that is gone."""
-    namespace, name = naming.parse_id(request.id)
     try:
         reached = session.cluster.reach()
     except UnreachableError as error:
         return _unreachable(session, request, error)
-    declared = values.read(request.inputs)
     recorded = Checkpoint.of(values.read(request.properties))
-    inputs = values.plain(declared)
-    target = _target(request.urn, inputs, recorded.live)
+    inputs = values.plain(values.read(request.inputs))
     try:
-        endpoint = reached.discovery.endpoint(target)
-        live = reached.client.get(endpoint.path(namespace, name))
+        endpoint = reached.discovery.endpoint(_target(request.urn, inputs, recorded.live))
+        live = reached.client.get(endpoint.path(*naming.parse_id(request.id)))
     except UnknownKindError:
         return GONE
     except ApiError as error:
         if error.is_not_found:
             return GONE
         raise PluginError(f"the Kubernetes API server did not let {request.id} be read: {error}") from error
-    found = prune(live, inputs) if inputs else imported_inputs(live)
+    found = _found(request, endpoint, live, recorded)
+    if inputs:
+        _tell_if_unready(session, reached, endpoint, live, found=found, inputs=inputs)
+    return provider_pb2.ReadResponse(
+        id=request.id, properties=values.write(found.state), inputs=values.write(found.inputs)
+    )
+
+
+def _found(request: provider_pb2.ReadRequest, endpoint: Endpoint, live: Object, recorded: Checkpoint) -> Found:
+    declared = values.read(request.inputs)
+    inputs = prune(live, values.plain(declared)) if declared else imported_inputs(live)
     state = checkpoint.record(
         live=live,
-        inputs=found,
+        inputs=inputs,
         declared=declared,
-        initial_api_version=recorded.initial_api_version or target.api_version,
-        field_manager=naming.field_manager({checkpoint.FIELD_MANAGER: recorded.field_manager}, found),
+        initial_api_version=recorded.initial_api_version or endpoint.target.api_version,
+        field_manager=naming.field_manager({checkpoint.FIELD_MANAGER: recorded.field_manager}, inputs),
     )
-    recorded_inputs = mark_secrets(found, declared)
-    if inputs:
-        _tell_if_unready(reached, endpoint, live, inputs, state=state, recorded_inputs=recorded_inputs)
-    return provider_pb2.ReadResponse(
-        id=request.id, properties=values.write(state), inputs=values.write(recorded_inputs)
-    )
+    return Found(state, mark_secrets(inputs, declared))
 
 
 def _target(urn: str, inputs: Object, live: Object) -> GroupVersionKind:
@@ -108,25 +124,15 @@ def _unreachable(
 
 
 def _tell_if_unready(
-    reached: Reached, endpoint: Endpoint, live: Object, inputs: Object, *, state: Object, recorded_inputs: Object
+    session: Session, reached: Reached, endpoint: Endpoint, live: Object, *, found: Found, inputs: Object
 ) -> None:
     """Raise the error that records an object as not ready, so that the next update waits for it again."""
     rule = rule_for(endpoint.target, inputs)
-    if rule is None or rule.judge(Sight(live)).state is State.DONE:
+    if rule is None:
         return
-    related: dict[str, list[Object]] = {}
-    namespace = text_at(live, "metadata", "namespace")
-    for other in rule.related:
-        try:
-            where = reached.discovery.endpoint(other.target)
-            listed = list_at(reached.client.get(where.collection(namespace)), "items")
-        except (ApiError, UnknownKindError):
-            continue  # reasons are told from what can be seen
-        concerns = other.concerns(live)
-        related[other.role] = [item for item in listed if concerns(item)]
-    answer = rule.judge(Sight(live, related, age=lambda _key: 3600.0))
-    if answer.state is not State.DONE:
-        error = NotReadyError(
-            live, f"Resource '{naming.qualified_name(live)}' was created but failed to initialize", answer.reasons
-        )
-        raise half_done(error, str(error), state, recorded_inputs)
+    wait = Wait(reached, endpoint, live, rule, cancelled=session.cancelled, head_start_seconds=_SETTLED_SECONDS)
+    try:
+        wait.run(_GRACE_SECONDS)
+    except NotReadyError as error:
+        message = f"Resource '{naming.qualified_name(live)}' was created but failed to initialize"
+        raise half_done(error, message, found.state, found.inputs) from error

@@ -34,13 +34,14 @@ class Ages:
     """For how long each thing has been so without a break, from one look to the next."""
 
     clock: Callable[[], float] = time.monotonic
+    head_start_seconds: float = 0.0
     _since: dict[str, float] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)
 
     def of(self, key: str) -> float:
         now = self.clock()
         self._asked.add(key)
-        return now - self._since.setdefault(key, now)
+        return now - self._since.setdefault(key, now) + self.head_start_seconds
 
     def next_look(self) -> None:
         """Forget what was not asked about in the last look."""
@@ -59,7 +60,8 @@ class Wait:
         rule: Rule,
         *,
         cancelled: threading.Event,
-        report: Callable[[str], None],
+        report: Callable[[str], None] = lambda _message: None,
+        head_start_seconds: float = 0.0,
     ) -> None:
         self._reached = reached
         self._endpoint = endpoint
@@ -68,7 +70,7 @@ class Wait:
         self._cancelled = cancelled
         self._report = report
         self._wake = Wake()
-        self._ages = Ages()
+        self._ages = Ages(head_start_seconds=head_start_seconds)
         self._started = time.monotonic()
         self._seen = False
         self._watch: Watch | None = None
@@ -76,8 +78,8 @@ class Wait:
 
     def run(self, timeout_seconds: float) -> Object:
         """The object once it is ready; raises `NotReadyError` when it failed, the time is up, or all is cancelled."""
-        if self._judge(Sight(self._live, age=self._ages.of)).state is State.DONE:
-            return self._live  # nothing to watch for, as with most Services that have no selector
+        if self._rule.judge(Sight(self._live)).state is State.DONE:
+            return self._live  # nothing to watch for, as with Services that have no selector
         try:
             self._listen()
             return self._loop(self._started + timeout_seconds)
@@ -102,16 +104,13 @@ class Wait:
         """Take in the newest state and ask the readiness function."""
         gone = self._refresh()
         related = {role: watch.select(concerns) for role, watch, concerns in self._related}
-        answer = self._judge(Sight(self._live, related, time.monotonic() - self._started, self._ages.of))
+        answer = self._rule.judge(Sight(self._live, related, time.monotonic() - self._started, self._ages.of))
         self._ages.next_look()
         if gone and answer.state is not State.DONE:
             return Readiness(
                 State.FAILED, f"'{self._name}' was deleted while waiting for it to be Ready", answer.reasons
             )
         return answer
-
-    def _judge(self, sight: Sight) -> Readiness:
-        return self._rule.judge(sight)
 
     def _refresh(self) -> bool:
         """Bring the object up to date; returns whether it is gone."""
