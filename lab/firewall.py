@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from .settings import Settings
 from .shell import attempt, find_program, run
@@ -15,6 +16,7 @@ _OWN_CHAIN = re.compile(r"^(SLIPWAY-LAB|KUBE)-")
 _CHAIN_LINE = re.compile(r"^:(\S+) ")
 # iptables and ip6tables: kube-proxy keeps a few chains in the second one too.
 _FAMILIES = ("iptables", "ip6tables")
+_IPV6 = Path("/proc/net/if_inet6")
 
 
 def rules(settings: Settings) -> str:
@@ -44,22 +46,33 @@ def rules(settings: Settings) -> str:
     )
 
 
+def rules_of_version_6(settings: Settings) -> str:
+    """The API server's socket takes IPv6 too, as Go's do; the lab itself speaks IPv4 only."""
+    return "\n".join(
+        (
+            "*filter",
+            f":{INPUT} - [0:0]",
+            f"-A {INPUT} -i lo -j RETURN",
+            f"-A {INPUT} -p tcp -m tcp --dport {settings.ports.apiserver} -j DROP",
+            "COMMIT",
+            "",
+        )
+    )
+
+
 def install(settings: Settings) -> None:
-    run(["iptables-restore", "--noflush", "--wait", "10"], stdin=rules(settings))
-    for table, builtin, chain in (
-        ("filter", "INPUT", INPUT),
-        ("filter", "FORWARD", FORWARD),
-        ("nat", "POSTROUTING", MASQUERADE),
-    ):
-        jump = ["-t", table, "-C", builtin, "-j", chain]
-        if attempt(["iptables", "--wait", "10", *jump]).returncode != 0:
-            jump[2] = "-I"
-            run(["iptables", "--wait", "10", *jump])
+    jumps = (("filter", "INPUT", INPUT), ("filter", "FORWARD", FORWARD), ("nat", "POSTROUTING", MASQUERADE))
+    _install("iptables", rules(settings), jumps)
+    if _IPV6.exists() and find_program("ip6tables-restore"):
+        _install("ip6tables", rules_of_version_6(settings), jumps[:1])
 
 
-def is_installed() -> bool:
-    saved = attempt(["iptables-save"]).stdout
-    return all(f"-j {chain}" in saved for chain in (INPUT, FORWARD, MASQUERADE))
+def _install(family: str, text: str, jumps: Sequence[tuple[str, str, str]]) -> None:
+    run([f"{family}-restore", "--noflush", "--wait", "10"], stdin=text)
+    for table, builtin, chain in jumps:
+        wanted = [builtin, "-j", chain]
+        if attempt([family, "--wait", "10", "-t", table, "-C", *wanted]).returncode != 0:
+            run([family, "--wait", "10", "-t", table, "-I", *wanted])
 
 
 def own_chains(saved: str) -> list[str]:

@@ -120,11 +120,13 @@ class Lab:
 
     def _check_machine(self) -> None:
         preflight.require_own_runtime(self.settings)
+        if not self.processes.running_names():
+            preflight.require_disk(self.settings)
 
     def _install_programs(self) -> None:
         toolchain.install_debian_tools(self.progress)
         toolchain.install(self.progress)
-        preflight.require_linux_features(self.settings)
+        preflight.require_linux_features()
 
     def _clear_leftovers(self) -> None:
         leftovers.clear(self.settings, self.processes)

@@ -15,7 +15,7 @@ def clear(settings: Settings, processes: Processes) -> None:
     """Make a fresh start possible for every part that is not running; touches nothing of a part that is."""
     proc.stop_all(processes.strays(base_image.PROCESS_NAME), 5)
     mounts.unmount_below([base_image.work_folder(settings)])
-    if processes.running("buildkitd") is None:
+    if processes.running("buildkitd") is None and not processes.strays("buildkitd"):
         mounts.unmount_below([settings.home / "buildkit", buildkit.temporary_folder(settings)])
         mounts.remove_tree(buildkit.temporary_folder(settings))
         settings.buildkit_socket.unlink(missing_ok=True)

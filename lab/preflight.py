@@ -25,7 +25,7 @@ def require_root() -> None:
         )
 
 
-def require_linux_features(settings: Settings) -> None:
+def require_linux_features() -> None:
     """Raise ConfigurationError for what the kernel, or the container around us, does not give."""
     if not Path("/sys/fs/cgroup").is_dir() or not any(Path("/sys/fs/cgroup").iterdir()):
         raise ConfigurationError(
@@ -38,7 +38,11 @@ def require_linux_features(settings: Settings) -> None:
             why=(filters.stderr or filters.stdout).strip()[-300:],
             next_step="load the modules ip_tables or nf_tables, iptable_nat; in a container, give it CAP_NET_ADMIN",
         )
-    free = shutil.disk_usage(settings.home.parent if not settings.home.exists() else settings.home).free
+
+
+def require_disk(settings: Settings) -> None:
+    """Raise SlipwayError when images, builds and logs would fill the disk at once."""
+    free = shutil.disk_usage(settings.home if settings.home.exists() else settings.home.parent).free
     if free < _NEEDED_BYTES:
         raise SlipwayError(
             f"only {free / 1024**3:.1f} GiB are free in {settings.home}; the lab needs about 4",

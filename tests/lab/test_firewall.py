@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lab.firewall import own_chains, removal, rules
+from lab.firewall import own_chains, removal, rules, rules_of_version_6
 from lab.settings import Settings
 
 SAVED = """\
@@ -83,6 +83,12 @@ def test_what_the_lab_installs_is_what_it_would_remove(tmp_path: Path) -> None:
         "-X SLIPWAY-LAB-FORWARD",
         "-X SLIPWAY-LAB-MASQ",
     }
+
+
+def test_ipv6_gets_no_more_than_the_door_to_the_api_server(tmp_path: Path) -> None:
+    text = rules_of_version_6(Settings(home=tmp_path))
+    assert own_chains(text) == ["SLIPWAY-LAB-INPUT"]
+    assert "-A SLIPWAY-LAB-INPUT -p tcp -m tcp --dport 6443 -j DROP" in text.splitlines()
 
 
 def test_neighbours_reach_neither_the_api_server_nor_the_node_address(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import signal
 from collections.abc import Callable, Iterator
 
@@ -85,6 +86,8 @@ def test_pods_outlive_containerd(lab: Lab, api: httpx.Client, namespace: str, ev
     assert httpx.get(address, trust_env=False).status_code == 200
 
 
+@pytest.mark.e2e
+@pytest.mark.skipif("SLIPWAY_TEST_LAB_DOWN" not in os.environ, reason="ends every pod; set SLIPWAY_TEST_LAB_DOWN=1")
 def test_everything_killed_at_once(lab: Lab, api: httpx.Client, namespace: str, eventually: Eventually) -> None:
     """As when the machine dies: no daemon, no shim, no pod is left, and nobody has tidied up."""
     address = _start_web(lab, api, namespace, eventually)

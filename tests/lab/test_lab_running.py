@@ -187,12 +187,13 @@ def _resolve(name: str, server: str) -> str:
     return socket.inet_ntoa(answer[-4:])
 
 
-def test_postgres_takes_the_password_on_the_address_that_pods_reach() -> None:
-    for service in ("USER_SERVICE", "ORDER_SERVICE"):
-        url = Path(environment()[f"{service}_DATABASE_URL_FILE"]).read_text().strip()
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            connection.execute("CREATE TEMPORARY TABLE probe (id int)")
-    wrong = url.replace(url.split(":")[2].split("@")[0], "wrong")
+@pytest.mark.parametrize("service", ["user_service", "order_service"])
+def test_postgres_takes_the_password_on_the_address_that_pods_reach(service: str) -> None:
+    url = Path(environment()[f"{service.upper()}_DATABASE_URL_FILE"]).read_text().strip()
+    assert url.endswith(f"@10.97.0.1:5433/{service}")
+    with psycopg.connect(url, connect_timeout=5) as connection:
+        connection.execute("CREATE TEMPORARY TABLE probe (id int)")
+    wrong = psycopg.conninfo.make_conninfo(url, password="wrong")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(wrong, connect_timeout=5)
 
@@ -245,21 +246,28 @@ def _shell() -> dict[str, str]:
 def test_neighbours_are_kept_out(lab_settings: Settings) -> None:
     """From a network namespace that stands for the neighbour's machine, nothing of the lab answers."""
     name, ours, theirs = "lab-neighbour", "198.51.100.1", "198.51.100.2"
+    ours6, theirs6 = "fd00:51::1", "fd00:51::2"
     run(["ip", "netns", "add", name])
     try:
         run(["ip", "link", "add", "labtest0", "type", "veth", "peer", "name", "labtest1", "netns", name])
         run(["ip", "address", "add", f"{ours}/30", "dev", "labtest0"])
+        run(["ip", "address", "add", f"{ours6}/64", "dev", "labtest0", "nodad"])
         run(["ip", "link", "set", "labtest0", "up"])
-        for command_line in (f"address add {theirs}/30 dev labtest1", "link set labtest1 up", "link set lo up"):
-            run(["ip", "-n", name, *command_line.split()])
+        run(["ip", "-n", name, "address", "add", f"{theirs}/30", "dev", "labtest1"])
+        run(["ip", "-n", name, "address", "add", f"{theirs6}/64", "dev", "labtest1", "nodad"])
+        run(["ip", "-n", name, "link", "set", "labtest1", "up"])
         run(["ip", "-n", name, "route", "add", "default", "via", ours])
         node, ports = lab_settings.network.node_address, lab_settings.ports
-        for address, port in ((ours, ports.apiserver), (node, ports.apiserver), (node, ports.postgres)):
-            script = f"import socket; socket.create_connection(('{address}', {port}), 2)"
-            tried = subprocess.run(
-                ["ip", "netns", "exec", name, sys.executable, "-c", script], capture_output=True, text=True, check=False
-            )
-            assert "TimeoutError" in tried.stderr, (address, port, tried)
+        for address in (ours, ours6, node):
+            _require_silence(name, address, ports.apiserver)
+        _require_silence(name, node, ports.postgres)
     finally:
         run(["ip", "netns", "delete", name])
     assert "labtest0" not in [link["ifname"] for link in ip_json("link", "show")]
+
+
+def _require_silence(namespace: str, address: str, port: int) -> None:
+    script = f"import socket; socket.create_connection(('{address}', {port}), 2)"
+    inside = ["ip", "netns", "exec", namespace, sys.executable, "-c", script]
+    tried = subprocess.run(inside, capture_output=True, text=True, check=False)
+    assert "TimeoutError" in tried.stderr, (address, port, tried)
