@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -24,10 +25,7 @@ class Project:
     @property
     def name(self) -> str:
         """The project's name as the engine reads it, or ConfigurationError."""
-        try:
-            content = yaml.safe_load(self.file.read_text())
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"{self.file} is not valid YAML: {error}") from error
+        content = _read_yaml(self.file)
         name = content.get("name") if isinstance(content, dict) else None
         if not isinstance(name, str):
             raise ConfigurationError(f"{self.file} has no `name`.", next_step="Add `name: slipway` to it.")
@@ -38,9 +36,10 @@ class Project:
         return sorted(name for name in names if name)
 
     def environment_file(self, environment: str) -> Path:
-        """The settings of `environment`; ConfigurationError with the known names when there is no such file."""
+        """The settings of `environment`; ConfigurationError when there is no such file, or when it is no YAML."""
         file = self.folder / f"Pulumi.{environment}.yaml"
         if environment in self.environments():
+            _read_yaml(file)
             return file
         raise ConfigurationError(
             f"There is no environment `{environment}`: {file} does not exist.",
@@ -55,6 +54,13 @@ class Project:
         nearest = difflib.get_close_matches(wanted, known, n=1)
         hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         return f"Environments here: {', '.join(known)}.{hint}"
+
+
+def _read_yaml(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Mend the file.") from error
 
 
 def find(start: Path) -> Project | None:

@@ -6,11 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from slipway.engine_events import Event, parse
 
 RECORDED = Path(__file__).parent / "recorded"
 TIMEOUT_SECONDS = 120
@@ -74,3 +76,18 @@ def slipway(tmp_path: Path) -> CommandLine:
     (project / "Pulumi.dev.yaml").write_text("config: {}\n")
     (project / "Pulumi.prod.yaml").write_text("config: {}\n")
     return CommandLine(tmp_path, project)
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Callable[[str], list[Event]]:
+    """The events of an update that once ran, as `slipway up` logged them: seconds, then the engine's JSON.
+
+    Cut down to what is read: of resources the kind and of the stack its outputs; without what pip downloaded.
+    """
+
+    def events(name: str) -> list[Event]:
+        lines = (line.partition(" ") for line in (RECORDED / f"{name}.log").read_text().splitlines())
+        parsed = (parse(event, float(at_seconds)) for at_seconds, _, event in lines)
+        return [event for event in parsed if event is not None]
+
+    return events

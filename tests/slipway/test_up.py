@@ -1,0 +1,278 @@
+"""`slipway up` with the real engine, on a project so small that only the engine can go wrong.
+
+The lab's toolchain and registry are used; backend and passphrase are the test's own, as if another lab had made them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.paths import lab_environment_file, toolchain_environment_file
+
+pytestmark = pytest.mark.lab
+
+PROJECT = "name: scratch\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
+PROGRAM = """\
+import pulumi
+secret = pulumi.Config().get_secret("token")
+pulumi.export("services", {"a-service": {"url": "http://10.0.0.1", "image": "a"}})
+pulumi.export("token", secret.apply(len) if secret else 0)
+"""
+SLEEPING = 'import time\nopen("started", "w").close()\ntime.sleep(60)\n'
+STARTED_TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture
+def project(slipway: Any) -> Iterator[Any]:
+    """A clone with environments dev and prod, in front of a lab that has never seen it."""
+    (slipway.folder / "Pulumi.yaml").write_text(PROJECT)
+    (slipway.folder / "__main__.py").write_text(PROGRAM)
+    for environment in ("dev", "prod"):
+        (slipway.folder / f"Pulumi.{environment}.yaml").write_text("config:\n  scratch:greeting: hello\n")
+    (slipway.folder / ".gitignore").write_text(".venv\nstarted\n__pycache__/\n")
+    (slipway.folder / ".venv").symlink_to(sys.prefix)
+    git(slipway.folder, "init", "-q")
+    git(slipway.folder, "add", ".")
+    git(slipway.folder, "commit", "-q", "-m", "first")
+    slipway.write_toolchain(**json.loads(toolchain_environment_file().read_text()))
+    make_lab(slipway, "first")
+    yield slipway
+
+
+def make_lab(slipway: Any, name: str) -> None:
+    home = slipway.home / name
+    (home / "backend").mkdir(parents=True)
+    (home / "passphrase").write_text(f"the passphrase of the {name} lab\n")
+    slipway.write_lab(
+        PULUMI_BACKEND_URL=f"file://{home}/backend",
+        PULUMI_CONFIG_PASSPHRASE_FILE=str(home / "passphrase"),
+        SLIPWAY_REGISTRY=json.loads(lab_environment_file().read_text())["SLIPWAY_REGISTRY"],
+    )
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def by_hand(project: Any, command: str) -> str:
+    """What a user's shell prints after `eval "$(slipway env)"`."""
+    script = f'eval "$({sys.executable} -m slipway.main env)"\n{command}'
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=project.folder,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def is_clean(project: Any) -> bool:
+    return git(project.folder, "status", "--porcelain") == ""
+
+
+def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project: Any) -> None:
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "a-service  http://10.0.0.1"
+    assert result.stdout.splitlines()[1].startswith("B  nothing changed")
+    assert "Created stack dev" in result.stderr
+    assert "Created stack prod" in result.stderr
+    again = project("up", "-s", "dev", "--yes")
+    assert again.returncode == 0, again.stderr
+    assert "Created" not in again.stderr
+
+
+def test_the_checkout_stays_clean_by_slipway_and_by_hand(project: Any) -> None:
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    assert is_clean(project)
+    by_hand(project, "pulumi up -s prod --yes --skip-preview --non-interactive")
+    assert is_clean(project)
+
+
+def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> None:
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    second = tmp_path / "second"
+    git(tmp_path, "clone", "-q", str(project.folder), str(second))
+    (second / ".venv").symlink_to(sys.prefix)
+    project.folder = second
+    by_hand(project, "pulumi up -s dev --yes --skip-preview --non-interactive")
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert is_clean(project)
+
+
+def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> None:
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    by_hand(project, "pulumi config set --secret token abcde -s dev")
+    added = [line for line in git(project.folder, "diff").splitlines() if line.startswith("+ ")]
+    assert len(added) == 2
+    assert added[0] == "+  scratch:token:"
+    assert added[1].startswith("+    secure: v1:")
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    assert by_hand(project, "pulumi stack output token -s dev --show-secrets").strip() == "5"
+
+
+def test_a_new_lab_does_not_stumble_over_the_salt_of_the_old_one(project: Any) -> None:
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    make_lab(project, "second")
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert is_clean(project)
+
+
+def test_a_backend_of_the_users_own_gets_no_stack_unasked(project: Any, tmp_path: Path) -> None:
+    backend = tmp_path / "own"
+    backend.mkdir()
+    result = project("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL=f"file://{backend}")
+    assert result.returncode == 0, result.stderr
+    assert "Created stack dev" in result.stderr
+    stacks = (backend / ".pulumi" / "stacks" / "scratch").glob("*.json")
+    assert [file.stem for file in stacks] == ["dev"]
+    assert not is_clean(project)  # a shared backend's salt is for everyone: it is to be committed
+
+
+def test_a_wrong_passphrase_is_refused_before_anything_happens(project: Any) -> None:
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE="wrong")
+    assert result.returncode == 2
+    assert "The passphrase does not open the secrets of stack dev." in result.stderr
+
+
+def test_a_passphrase_file_that_is_missing_is_told(project: Any) -> None:
+    result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE_FILE="/nonexistent")
+    assert result.returncode == 2
+    assert "The passphrase of stack dev cannot be read." in result.stderr
+    assert "/nonexistent" in result.stderr
+
+
+def test_an_unreachable_backend_is_told(project: Any) -> None:
+    result = project("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL="file:///nonexistent")
+    assert result.returncode == 2
+    assert "The backend that keeps the state cannot be opened." in result.stderr
+
+
+def test_a_missing_engine_is_told(project: Any) -> None:
+    project.write_toolchain(PATH=[])
+    result = project("up", "-s", "dev", "--yes", PATH="/usr/bin:/bin")
+    assert result.returncode == 2
+    assert "`pulumi` was not found on PATH." in result.stderr
+    assert "slipway doctor" in result.stderr
+
+
+def test_an_error_of_the_program_is_shown_once(project: Any) -> None:
+    (project.folder / "__main__.py").write_text('raise ValueError("no such thing")\n')
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 1
+    assert result.stderr.count("ValueError: no such thing") == 1
+    assert "slipway/" not in result.stderr.split("error:", 1)[1].split("Traceback", 1)[0]
+
+
+def test_settings_that_are_no_yaml_are_told_with_their_line(project: Any) -> None:
+    (project.folder / "Pulumi.dev.yaml").write_text("config:\n  a: [\n")
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 2
+    assert "Pulumi.dev.yaml" in result.stderr
+    assert "line 3" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+class Running:
+    """A `slipway up` that is inside a program which sleeps."""
+
+    def __init__(self, project: Any) -> None:
+        (project.folder / "__main__.py").write_text(SLEEPING)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "slipway.main", "up", "-s", "dev", "--yes"],
+            cwd=project.folder,
+            env=project.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + STARTED_TIMEOUT_SECONDS
+        while not (project.folder / "started").exists():
+            assert time.monotonic() < deadline, "the program never started"
+            time.sleep(0.1)
+
+    def engine(self) -> int:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        (engine,) = (int(pid) for pid in children if Path(f"/proc/{pid}/comm").read_text() == "pulumi\n")
+        return engine
+
+    def ended(self) -> tuple[int, str]:
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def running(project: Any) -> Iterator[Running]:
+    update = Running(project)
+    yield update
+    if update.process.poll() is None:
+        update.process.kill()
+        update.process.wait()
+
+
+def locks(project: Any) -> list[Path]:
+    return list((project.home / "first" / "backend" / ".pulumi" / "locks").rglob("*.json"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_update_cleanly(project: Any, running: Running, number: signal.Signals) -> None:
+    assert locks(project)
+    running.process.send_signal(number)
+    code, said = running.ended()
+    assert code == 130
+    assert "was interrupted" in said
+    assert "Traceback" not in said
+    assert locks(project) == []
+
+
+def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> None:
+    os.kill(running.engine(), signal.SIGSTOP)  # an engine that does not react to the first
+    running.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert running.process.poll() is None
+    running.process.send_signal(signal.SIGINT)
+    code, said = running.ended()
+    assert code == 130
+    assert "Interrupted again" in said
+
+
+def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> None:
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 1
+    assert "Stack dev is locked" in result.stderr
+    assert f"pid {running.engine()}" in result.stderr
+    assert "pulumi cancel -s dev" in result.stderr
+
+
+def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any, running: Running) -> None:
+    engine = running.engine()
+    os.kill(engine, signal.SIGKILL)
+    code, said = running.ended()
+    assert code == 1
+    assert "The engine was killed by SIGKILL" in said
+    assert locks(project)
+    (project.folder / "__main__.py").write_text(PROGRAM)
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert f"process {engine}, which held it, is gone" in result.stderr
