@@ -1,0 +1,221 @@
+"""GitHub's REST API as far as a comment on a pull request needs it: pages, rate limits, retries, clear refusals."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from slipway.errors import ConfigurationError, SlipwayError
+
+API_URL = "https://api.github.com"
+API_VERSION = "2022-11-28"
+TIMEOUT_SECONDS = 30.0
+# Longer than a secondary limit lasts, shorter than anybody waits for a job.
+PATIENCE_SECONDS = 300.0
+# What the documentation asks for where a secondary limit names no time.
+# https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+UNNAMED_WAIT_SECONDS = 60.0
+RETRIES = 4
+PAGE_SIZE = 100
+NEXT_STEPS = {
+    401: "Set GITHUB_TOKEN to a token that has not expired.",
+    403: "Give the token the right to write pull requests: `permissions: {pull-requests: write}` in the workflow. "
+    "A pull request from a fork gets a token that may only read: see docs/pull-requests.md.",
+    404: "Check --repo and --pr; a token that may not see a private repository gets the same answer.",
+    410: "Issues or pull requests are switched off in this repository.",
+    422: "Check what --file contains; GitHub takes at most 65,536 characters.",
+}
+
+
+class RefusedError(ConfigurationError):
+    """GitHub said no, and will again; `status` is the HTTP status."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what, next_step=NEXT_STEPS.get(status, "Check --repo, --pr and the token."))
+        self.status = status
+
+
+class TransientError(Exception):
+    """The server or the network failed, and the same request may succeed later."""
+
+
+@dataclass
+class GitHub:
+    """A connection; `url` is GITHUB_API_URL, `say` tells a person why nothing happens for a while.
+
+    Reads and edits are repeated when they fail for a while. A creation is not: it may have been carried out although
+    its answer got lost; it raises TransientError, and the caller looks before trying again.
+    """
+
+    token: str = field(repr=False)
+    url: str = API_URL
+    say: Callable[[str], None] = lambda _text: None
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.time
+    _left_seconds: float = PATIENCE_SECONDS
+    _client: httpx.Client = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            base = httpx.URL(self.url.rstrip("/") + "/")
+        except httpx.InvalidURL as error:
+            raise _bad_url(self.url, str(error)) from error
+        if base.scheme not in ("http", "https") or not base.host:
+            raise _bad_url(self.url, "it must be an http or https URL")
+        self._client = httpx.Client(
+            base_url=base,
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=True,  # a renamed repository
+            headers={
+                "Authorization": f"Bearer {self.token}",
+                "Accept": "application/vnd.github+json",
+                "X-GitHub-Api-Version": API_VERSION,
+                "User-Agent": "slipway",
+            },
+        )
+
+    def __enter__(self) -> GitHub:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def get(self, path: str) -> Any:
+        return self._with_retries("GET", path).json()
+
+    def patch(self, path: str, body: dict[str, str]) -> Any:
+        return self._with_retries("PATCH", path, body).json()
+
+    def post(self, path: str, body: dict[str, str]) -> Any:
+        """Create something; TransientError when it is not known whether that was done."""
+        return self._request("POST", path, body).json()
+
+    def pages(self, path: str) -> Iterator[dict[str, Any]]:
+        """Every item of a list, page after page, as the Link headers lead."""
+        address: str | None = f"{path}?per_page={PAGE_SIZE}"
+        seen: set[str] = set()
+        while address and address not in seen:
+            seen.add(address)
+            response = self._with_retries("GET", address)
+            yield from _items(response)
+            address = self._next_page(response)
+
+    def pause(self, attempt: int, why: str) -> None:
+        """Wait longer from attempt to attempt (1, 2, 4, … seconds), or give up."""
+        if attempt > RETRIES:
+            raise SlipwayError(
+                f"GitHub at {self.url} failed {attempt} times: {why}",
+                next_step="Look at https://www.githubstatus.com, then run the command again.",
+            )
+        self._wait(2.0 ** (attempt - 1), why)
+
+    def _with_retries(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        attempt = 0
+        while True:
+            try:
+                return self._request(method, path, body)
+            except TransientError as error:
+                attempt += 1
+                self.pause(attempt, str(error))
+
+    def _request(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+        """One request, repeated only where GitHub said that it was not carried out: over a rate limit."""
+        while True:
+            try:
+                response = self._client.request(method, path.lstrip("/"), json=body)
+            except httpx.TransportError as error:
+                raise TransientError(f"{type(error).__name__}: {error}") from error
+            except httpx.TooManyRedirects as error:
+                raise SlipwayError(f"GitHub at {self.url} redirects {path} in a circle.") from error
+            if response.is_success:
+                return _checked_json(response, self.url)
+            if response.status_code >= 500:
+                raise TransientError(f"{method} {path} was answered with {_answer(response)}")
+            wait_seconds = self._rate_limited(response)
+            if wait_seconds is None:
+                raise _refusal(response, method, path)
+            self._wait(wait_seconds, f"rate limit: {_answer(response)}")
+
+    def _rate_limited(self, response: httpx.Response) -> float | None:
+        """Seconds until the next request is taken; `None` if the refusal is for another reason."""
+        if response.status_code not in (403, 429):
+            return None
+        headers = response.headers
+        if (after := headers.get("retry-after", "")).isdigit():
+            return float(after)
+        if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
+            return max(0.0, math.ceil(float(headers["x-ratelimit-reset"]) - self.clock())) + 1.0
+        limited = response.status_code == 429 or "rate limit" in _message(response).lower()
+        return UNNAMED_WAIT_SECONDS if limited else None
+
+    def _wait(self, seconds: float, why: str) -> None:
+        if seconds > self._left_seconds:
+            raise SlipwayError(
+                f"GitHub takes no more requests for {seconds:.0f} seconds.",
+                why=f"{why}\nNo more than {PATIENCE_SECONDS:.0f} seconds are waited in all.",
+                next_step="Run the command again later, or with a token of its own.",
+            )
+        self._left_seconds -= seconds
+        self.say(f"Waiting {seconds:.0f} s for GitHub: {why}")
+        self.sleep(seconds)
+
+    def _next_page(self, response: httpx.Response) -> str | None:
+        """The address that the Link header gives; the token goes to no other server."""
+        following = response.links.get("next", {}).get("url")
+        if following is None:
+            return None
+        target, own = response.url.join(following), response.url
+        if (target.scheme, target.host, target.port) != (own.scheme, own.host, own.port):
+            raise SlipwayError(f"GitHub's answer leads to another server, {target.host}, for its next page.")
+        return str(target)
+
+
+def _checked_json(response: httpx.Response, url: str) -> httpx.Response:
+    try:
+        response.json()
+    except ValueError as error:
+        raise SlipwayError(
+            f"{url} does not answer as GitHub's API does: {response.request.method} {response.url} gave no JSON.",
+            next_step="Check GITHUB_API_URL; for an Enterprise server it ends in /api/v3.",
+        ) from error
+    return response
+
+
+def _items(response: httpx.Response) -> list[dict[str, Any]]:
+    content = response.json()
+    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+        raise SlipwayError(f"{response.url} gave something else than a list.", next_step="Check GITHUB_API_URL.")
+    return content
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        content = response.json()
+    except ValueError:
+        return ""
+    if not isinstance(content, dict):
+        return ""
+    errors = content.get("errors") or []
+    details = [str(error.get("message") or error) if isinstance(error, dict) else str(error) for error in errors]
+    return ": ".join([str(content.get("message", "")), *details])
+
+
+def _answer(response: httpx.Response) -> str:
+    return f"{response.status_code} {_message(response)}".strip()
+
+
+def _refusal(response: httpx.Response, method: str, path: str) -> RefusedError:
+    what = f"GitHub refused {method} /{path.lstrip('/').split('?')[0]}: {_answer(response)}"
+    return RefusedError(what, response.status_code)
+
+
+def _bad_url(url: str, why: str) -> ConfigurationError:
+    return ConfigurationError(f"GITHUB_API_URL is {url!r}: {why}.", next_step=f"Unset it for {API_URL}.")

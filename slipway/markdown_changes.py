@@ -1,0 +1,153 @@
+"""The sections of a preview's Markdown that list resources: replaced, deleted, updated, created, and long values."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+
+from slipway.change_groups import ChangeGroup, by_service, grouped
+from slipway.field_changes import FieldChange
+from slipway.images import is_image
+from slipway.markdown_fit import Entry, Section
+from slipway.markdown_text import clean, code, fence, folded, row, some_of, table_head
+from slipway.summary import ResourceChange
+from slipway.summary_words import CHANGES, counted, how_replaced, kinds_text, short_path, value_texts
+
+NAMED_RESOURCES = 3
+NAMED_SERVICES = 8
+VALUE_LENGTH = 100
+DIFF_LINES = 200
+FOLDED_ROWS = 20
+NOTHING = "—"
+DATA_LOSS = "⚠️ what is stored in it goes with it"
+
+
+def replaced(changes: Sequence[ResourceChange], importance: int) -> Section:
+    """Each with the fields that make it necessary, which are marked, and what else changes."""
+    groups = grouped(sorted(changes, key=lambda change: not (change.loses_data or change.deleted_first)))
+    entries = [_table_entry(group, f"<br>{how_replaced(group.first)}") for group in groups]
+    head = f"### Replace ({len(changes)})\n\n{table_head('resource', 'field', 'now', 'after')}"
+    return Section("replacements", importance, head, entries, "\n🔁 is why it is replaced.\n")
+
+
+def deleted(changes: Sequence[ResourceChange], importance: int, title: str = "Delete") -> Section:
+    entries = [Entry(*[_goes(service, of_service)] * 2) for service, of_service in by_service(changes)]
+    head = f"### {title} ({len(changes)})\n\n{table_head('service', 'what goes')}"
+    return Section("deletions", importance, head, entries)
+
+
+def updated(
+    title: str, changes: Sequence[ResourceChange], importance: int, titles: tuple[str, str] = ("now", "after")
+) -> Section:
+    entries = [_table_entry(group) for group in grouped(changes)]
+    head, tail = table_head("resource", "field", *titles), ""
+    if sum(len(group.fields) for group in grouped(changes)) > FOLDED_ROWS:
+        head, tail = f"<details><summary>{kinds_text(changes)}</summary>\n\n{head}", "\n</details>\n"
+    return Section("updates", importance, f"### {title} ({len(changes)})\n\n{head}", entries, tail)
+
+
+def created(changes: Sequence[ResourceChange], importance: int) -> Section:
+    """Counted and folded: services of which the same kinds are made share a line."""
+    alike: dict[str, list[str]] = {}
+    for service, of_service in by_service(changes):
+        what = kinds_text(of_service) if service else ", ".join(_label(change) for change in of_service)
+        alike.setdefault(what, []).append(code(service) if service else NOTHING)
+    entries = [Entry(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
+    head = f"### Create ({len(changes)})\n\n<details><summary>{kinds_text(changes)}</summary>\n\n"
+    return Section("creations", importance, head + table_head("service", "what is made"), entries, "\n</details>\n")
+
+
+def per_resource(changes: Iterable[ResourceChange], importance: int) -> Section:
+    """The values that a table of many resources cannot show, because each has its own."""
+    entries = []
+    for group in grouped(change for change in changes if not change.is_build):
+        wanted = {field.path for field in group.fields if field.path in group.varying and not is_image(field)}
+        for change in group.changes:
+            rows = [_field_row(_label(change), field) for field in change.fields if field.path in wanted]
+            entries += [Entry("".join(rows))] if rows else []
+    head = "<details><summary>Values that differ from one to another</summary>\n\n"
+    table = table_head("resource", "field", "now", "after")
+    return Section("resources' own values", importance, head + table, entries, "\n</details>\n")
+
+
+def long_values(changes: Iterable[ResourceChange], importance: int) -> Section:
+    """Values of several lines, as the difference between old and new."""
+    entries = [
+        Entry(folded(f"{code(field.path)} of {_label(change)}", _diff(field)))
+        for change in changes
+        if not change.is_build
+        for field in change.fields
+        if _is_long(field)
+    ]
+    return Section("long values", importance, "### Long values\n\n", entries)
+
+
+def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
+    lines = []
+    plain = [change for change in changes if not (change.loses_data or change.kept)]
+    if plain:
+        lines.append(kinds_text(plain) if service else ", ".join(map(_label, plain)))
+    lines += [f"{_label(change)}: {DATA_LOSS}" for change in changes if change.loses_data]
+    lines += [f"{_label(change)}: leaves the state only, it is kept" for change in changes if change.kept]
+    return row(code(service) if service else NOTHING, "<br>".join(lines))
+
+
+def _table_entry(group: ChangeGroup, note: str = "") -> Entry:
+    """One row a field; the resource stands in the first of them."""
+    name = _names(group) + note + (f"<br>{DATA_LOSS}" if group.first.loses_data else "")
+    rows = [
+        _field_row(name if index == 0 else "", field, varies=field.path in group.varying)
+        for index, field in enumerate(group.fields)
+    ]
+    paths = [code(short_path(field.path)) for field in group.fields]
+    brief = row(name, some_of(paths, NAMED_RESOURCES) or NOTHING, "", "")
+    return Entry("".join(rows) or brief, brief)
+
+
+def _names(group: ChangeGroup) -> str:
+    if len(group.changes) == 1:
+        return _label(group.first)
+    names = some_of([code(name) for name in group.names()], NAMED_RESOURCES)
+    return f"{len(group.changes)} **{code(group.first.resource.kind)}**<br>{names}"
+
+
+def _label(change: ResourceChange) -> str:
+    return f"**{code(change.resource.kind)}** {code(change.resource.name)}"
+
+
+def _field_row(name: str, field: FieldChange, *, varies: bool = False) -> str:
+    path = f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
+    if varies:
+        return row(name, path, "*differs*", "*see Images*" if is_image(field) else "*below*")
+    if _is_long(field):
+        return row(name, path, _size(field.old), f"{_size(field.new)} *below*")
+    old, new = value_texts(field)
+    return row(name, path, _value(old), _value(new))
+
+
+def _value(text: str) -> str:
+    if text == CHANGES:
+        return f"*{text}*"
+    return code(text, VALUE_LENGTH) if text else NOTHING
+
+
+def _is_long(field: FieldChange) -> bool:
+    return any(value and ("\n" in value.strip() or len(value) > 2 * VALUE_LENGTH) for value in (field.old, field.new))
+
+
+def _size(value: str | None) -> str:
+    return NOTHING if value is None else counted(len(value.splitlines()), "line")
+
+
+def _diff(field: FieldChange) -> str:
+    lines = list(_diff_lines(field))
+    shown = lines[:DIFF_LINES]
+    if len(lines) > DIFF_LINES:
+        shown.append(f"… {len(lines) - DIFF_LINES} more lines")
+    return fence("\n".join(shown), "diff")
+
+
+def _diff_lines(field: FieldChange) -> Iterator[str]:
+    old, new = (clean(value or "").splitlines() for value in (field.old, field.new))
+    compared = difflib.unified_diff(old, new, lineterm="", n=2)
+    yield from (line[:1000] for line in list(compared)[2:])

@@ -1,0 +1,98 @@
+"""Puts text of others into Markdown as text and nothing else: no markup, no broken table, no HTML, nobody notified.
+
+Written for GitHub Flavored Markdown (https://github.github.com/gfm/) and GitLab's. Two means, by what reads well: code
+spans, in which nothing is markup, and character references, which stand for a character and never act as one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+# Shown by their number: control characters, and those that turn the direction of a line (https://trojansource.codes).
+UNSEEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+MARKUP = re.compile(r"[\\`*_{}\[\]<>&|~!^$]")
+NOT_IN_A_CODE_SPAN = re.compile(r"[`|\\]")
+# What GitHub and GitLab make links of, and notify people by: @name, #1, !1, GH-1, addresses of pages and of mail.
+LINKED = re.compile(r"@|#(?=\d)|GH-(?=\d)|:(?=//)|(?i:www)(?=\.)")
+BETWEEN = "&#8203;"  # a space of no width
+LINE_BREAK = "<br>"
+LONGEST_DIGEST = re.compile(r"\b(sha256:)?([0-9a-f]{12})[0-9a-f]{52}\b")
+
+
+def clean(text: str) -> str:
+    """`text` without terminal colours, its unseen characters made visible; newlines and tabs stay."""
+    text = ANSI.sub("", text).replace("\r\n", "\n")
+    return "".join(_seen(character) for character in text)
+
+
+def _seen(character: str) -> str:
+    if character in "\n\t" or unicodedata.category(character) not in UNSEEN_CATEGORIES:
+        return character
+    return f"\\u{ord(character):04x}"
+
+
+def prose(text: str) -> str:
+    """A sentence of somebody else's; its lines are kept as lines. Not for the start of a line of the document."""
+    lines = [" ".join(line.split()) for line in clean(text).strip().split("\n")]
+    return LINE_BREAK.join(_without_links(MARKUP.sub(_reference, line)) for line in lines)
+
+
+def code(text: str, longest: int = 0) -> str:
+    """A name or a value in code, on one line; `longest` is how many characters of it to show, 0 for all."""
+    line = clean(text).replace("\n", "⏎").replace("\t", " ")
+    if longest and len(line) > longest:
+        line = f"{line[:longest]}…"
+    if not line.strip():
+        return "*(empty)*"
+    if line == line.strip() and not NOT_IN_A_CODE_SPAN.search(line):
+        return f"`{line}`"
+    return f"<code>{_without_links(MARKUP.sub(_reference, line))}</code>"
+
+
+def fence(text: str, language: str = "text") -> str:
+    """A block of code, whatever is in it."""
+    body = clean(text).rstrip("\n")
+    longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
+    marks = "`" * max(3, longest + 1)
+    return f"{marks}{language}\n{body}\n{marks}\n"
+
+
+def folded(summary: str, body: str, *, is_open: bool = False) -> str:
+    """A part that a reader unfolds; `summary` and `body` are Markdown already."""
+    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>\n\n{body.strip(chr(10))}\n\n</details>\n"
+
+
+def row(*cells: str) -> str:
+    """A row of a table; cells are Markdown without a bare `|` or newline, as `prose` and `code` make it."""
+    return f"| {' | '.join(cells)} |\n"
+
+
+def table_head(*titles: str) -> str:
+    return row(*titles) + row(*["---"] * len(titles))
+
+
+def shortened(text: str) -> str:
+    """`text` with SHA-256 digests cut to the 12 digits by which people tell them apart."""
+    return LONGEST_DIGEST.sub(r"\1\2…", text)
+
+
+def some_of(texts: Sequence[str], most: int) -> str:
+    """The first of them, and how many more there are."""
+    shown = ", ".join(texts[:most])
+    return f"{shown} and {len(texts) - most} more" if len(texts) > most else shown
+
+
+def _reference(found: re.Match[str]) -> str:
+    return f"&#{ord(found[0])};"
+
+
+def _without_links(text: str) -> str:
+    """The references that `_reference` wrote have a `#` of their own, which is followed by digits: it stays."""
+    return re.sub(r"(?P<reference>&#\d+;)|" + LINKED.pattern, _unlink, text)
+
+
+def _unlink(found: re.Match[str]) -> str:
+    return found[0] if found["reference"] else f"{found[0]}{BETWEEN}"
