@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 SALT_LINE = re.compile(r"^encryptionsalt: (?P<salt>\S+)\n?", re.MULTILINE)
@@ -36,7 +37,7 @@ class LabSalts:
         self._refresh(file)
 
     def known(self) -> set[str]:
-        directory = self._git_directory()
+        directory = self._git_directory
         script = directory / SCRIPT if directory else None
         return set(COMMAND.findall(script.read_text())) if script and script.exists() else set()
 
@@ -46,7 +47,7 @@ class LabSalts:
         return SALT_LINE.sub(lambda line: "" if line["salt"] in known else line[0], settings)
 
     def _overlook(self, salt: str) -> None:
-        directory, known = self._git_directory(), self.known()
+        directory, known = self._git_directory, self.known()
         if directory is None or salt in known:
             return
         commands = (rf"\|^encryptionsalt: {known_salt}$|d" for known_salt in sorted({*known, salt}))
@@ -61,6 +62,7 @@ class LabSalts:
             if seen.stdout == staged.stdout:
                 self._git("update-index", "--", file.name)
 
+    @cached_property
     def _git_directory(self) -> Path | None:
         found = self._git("rev-parse", "--git-common-dir")
         return None if found.returncode else (self.folder / found.stdout.strip()).resolve()

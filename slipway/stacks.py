@@ -8,6 +8,7 @@ import socket
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -29,17 +30,23 @@ class Stacks:
     engine: Pulumi
     lab_backend: Path | None
 
+    @cached_property
+    def _salts(self) -> LabSalts:
+        return LabSalts(self.project.folder)
+
     def ensure(self, environment: str, say: Callable[[str], None]) -> None:
         """Make the stack of `environment` where it is missing; in the lab's backend those of all environments."""
         if self.lab_backend is None:
             self._ensure_in_own_backend(environment, say)
             return
         self._ensure_in_lab(environment, say)
-        self.ensure_all_in_lab(say)
+        self.ensure_all_in_lab(say, but=environment)
 
-    def ensure_all_in_lab(self, say: Callable[[str], None]) -> None:
+    def ensure_all_in_lab(self, say: Callable[[str], None], but: str = "") -> None:
         """Have a stack for each environment, so that `pulumi up -s ENV` by hand finds it; says what cannot be made."""
         for environment in self.project.environments():
+            if environment == but:
+                continue
             try:
                 self._ensure_in_lab(environment, say)
             except SlipwayError as error:
@@ -58,7 +65,7 @@ class Stacks:
             say(f"Created stack {environment} in the lab's backend.")
         self._release_dead_lock(environment, say)
         if salt := self._lab_salt(environment):
-            LabSalts(self.project.folder).put(salt, self.project.environment_file(environment))
+            self._salts.put(salt, self.project.environment_file(environment))
 
     def _create_in_lab(self, environment: str) -> None:
         """Run `stack init` on copies: in place it would write the file anew, in a layout of its own."""
@@ -66,7 +73,7 @@ class Stacks:
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             shutil.copy(self.project.file, folder)
             # The salt of a lab that is gone would ask for a passphrase that is gone with it.
-            (Path(folder) / committed.name).write_text(LabSalts(self.project.folder).without(committed.read_text()))
+            (Path(folder) / committed.name).write_text(self._salts.without(committed.read_text()))
             self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _release_dead_lock(self, environment: str, say: Callable[[str], None]) -> None:

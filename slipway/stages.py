@@ -143,7 +143,8 @@ class _Run:
     def checks(self) -> str:
         for event in reversed(self.events):
             if isinstance(event, Finished) and event.resource.type == STACK_TYPE:
-                return str(event.outputs.get("checks", ""))
+                number = event.outputs.get("checks")
+                return f"{number} check{'' if number == 1 else 's'} met" if number is not None else "no checks"
         return ""
 
 

@@ -119,7 +119,7 @@ def _show_summary(events: Sequence[Event]) -> None:
     services = _outputs(events).get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
-        typer.echo(f"{name:<{width}}  {service['url']}")
+        typer.echo(f"{name:<{width}}  {service.get('url', '')}")
     for line in stage_times(events).lines():
         typer.echo(line)
 
