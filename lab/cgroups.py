@@ -50,7 +50,14 @@ def _pass_on_controllers(folder: Path) -> None:
     available = (folder / "cgroup.controllers").read_text().split()
     enabled = (folder / "cgroup.subtree_control").read_text().split()
     for name in sorted(set(available) - set(enabled)):
-        (folder / "cgroup.subtree_control").write_text(f"+{name}")
+        try:
+            (folder / "cgroup.subtree_control").write_text(f"+{name}")
+        except OSError as error:
+            raise ConfigurationError(
+                f"the control group {folder} cannot pass the controller {name} on: {error.strerror}",
+                why="in a container, the processes of its root group stand in the way",
+                next_step="move them into a group of their own first, or run the lab on the machine itself",
+            ) from error
 
 
 def _inherit_cpuset(group: Path) -> None:

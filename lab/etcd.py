@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .files import make_folder
 from .pki import ETCD_AUTHORITY
 from .ports import Listen
 from .probes import http_probe
@@ -25,7 +24,7 @@ def daemon(settings: Settings) -> Daemon:
         command=(
             program("etcd"),
             "--name=slipway-lab",
-            f"--data-dir={make_folder(settings.home / 'etcd')}",
+            f"--data-dir={settings.home / 'etcd'}",
             f"--listen-client-urls={client_url(settings)}",
             f"--advertise-client-urls={client_url(settings)}",
             f"--listen-peer-urls={peer_url}",

@@ -59,6 +59,7 @@ class Lab:
         with self._only_one_at_a_time():
             self._check_machine()
             self._install_programs()
+            self._check_ports()
             self._clear_leftovers()
             self._make_network()
             self._make_keys()
@@ -127,6 +128,9 @@ class Lab:
         toolchain.install_debian_tools(self.progress)
         toolchain.install(self.progress)
         preflight.require_linux_features()
+
+    def _check_ports(self) -> None:
+        self.processes.require_ports(self.daemons())
 
     def _clear_leftovers(self) -> None:
         leftovers.clear(self.settings, self.processes)

@@ -67,6 +67,10 @@ def reachable_folder(settings: Settings) -> Path:
     return settings.run / "postgres" / "store"
 
 
+def pid_file(settings: Settings) -> Path:
+    return stored_folder(settings) / "data" / "postmaster.pid"
+
+
 def socket_folder(settings: Settings) -> Path:
     return settings.run / "postgres" / "sockets"
 

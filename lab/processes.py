@@ -86,6 +86,13 @@ class Processes:
         names = sorted(path.stem for path in self._settings.records.glob("*.json"))
         return [name for name in names if self.running(name)]
 
+    def require_ports(self, daemons: Sequence[Daemon]) -> None:
+        """Raise SlipwayError, before anything is started, when somebody else holds a port that is needed."""
+        for daemon in daemons:
+            if self.running(daemon.name) is None:
+                self._stop_leftovers(daemon)
+                require_free(daemon.name, daemon.listens)
+
     def ensure(self, daemons: Sequence[Daemon], progress: Progress) -> list[str]:
         """Have all of them running and answering; returns the names of those that had to be started."""
         absent = [daemon for daemon in daemons if self._needs_start(daemon)]
@@ -99,6 +106,11 @@ class Processes:
                 step.update(f"waiting for {daemon.name}")
                 self._wait_ready(daemon, daemon.ready_timeout_seconds)
         return names
+
+    def is_of_earlier_boot(self, name: str) -> bool:
+        """Whether the daemon's record is of an earlier boot, so that nothing it left can still be running."""
+        record = read_json_object(self._record(name))
+        return record is not None and record.get("boot_id") != proc.boot_id()
 
     def stop(self, names: Sequence[str], signals: Mapping[str, signal.Signals], timeout_seconds: float = 10) -> None:
         """Stop the named daemons and whatever of them lost its record."""

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from lab import proc
+from lab.ports import Listen
 from lab.proc import ProcessId
 from lab.processes import LOG_LIMIT_BYTES, OWNER_VARIABLE, Daemon, NotReadyError, Processes
 from lab.settings import Settings
@@ -135,8 +137,10 @@ def test_a_record_of_an_earlier_boot_counts_as_none(
 ) -> None:
     processes.ensure([daemon], progress)
     kept = record(settings)
+    assert not processes.is_of_earlier_boot("thing")
     (settings.records / "thing.json").write_text(json.dumps({**kept, "boot_id": "another"}))
     assert processes.running("thing") is None
+    assert processes.is_of_earlier_boot("thing")
 
 
 @pytest.mark.parametrize("content", ["", '{"pid": 1', "[]"])
@@ -195,6 +199,14 @@ def test_one_that_never_answers_fails_with_its_last_answer(
 
     with pytest.raises(SlipwayError, match=r"no healthy answer in 1 s: 503: still thinking"):
         processes.ensure([replace(daemon, probe=probe, ready_timeout_seconds=1)], progress)
+
+
+def test_a_taken_port_is_told_before_anything_starts(processes: Processes, daemon: Daemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(SlipwayError, match=f"other needs tcp port {port} on 127.0.0.1, which is taken"):
+            processes.require_ports([daemon, replace(daemon, name="other", listens=(Listen("127.0.0.1", port),))])
+    assert processes.running_names() == []
 
 
 def test_a_stubborn_one_is_killed(processes: Processes, daemon: Daemon, progress: Progress) -> None:
