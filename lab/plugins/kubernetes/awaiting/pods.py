@@ -21,7 +21,10 @@ _PATIENCE_SECONDS = {
     "ImagePullBackOff": 15.0,
     "RegistryUnavailable": 15.0,
 }
+# A container that crashes is given up at its second back-off, or at the first one after this long: its first restart may
+# find the database that it missed.
 _CRASHES_ALLOWED = 2
+_CRASHING_SECONDS = 15.0
 _HARMLESS = frozenset({"ContainerCreating", "PodInitializing", ""})
 
 
@@ -54,11 +57,20 @@ def hopeless(pod: Object, age: Callable[[str], float]) -> str:
     """The reason why this pod will not become ready by waiting, or an empty string."""
     for status in container_statuses(pod):
         reason = text_at(status, "state", "waiting", "reason")
-        if reason == "CrashLoopBackOff" and int_at(status, "restartCount") >= _CRASHES_ALLOWED:
+        if _has_crashed(status) and _crashes_on(pod, status, age) and reason == "CrashLoopBackOff":
             return problem(pod)
         if reason in _PATIENCE_SECONDS and _since(pod, status, reason, age) >= _PATIENCE_SECONDS[reason]:
             return problem(pod)
     return ""
+
+
+def _has_crashed(status: Object) -> bool:
+    return not status.get("ready") and bool(mapping_at(status, "lastState", "terminated"))
+
+
+def _crashes_on(pod: Object, status: Object, age: Callable[[str], float]) -> bool:
+    """Whether a container that crashed was given its chances; asked at every look, whatever state it is in just now."""
+    return _since(pod, status, "crash", age) >= _CRASHING_SECONDS or int_at(status, "restartCount") >= _CRASHES_ALLOWED
 
 
 def _since(pod: Object, status: Object, reason: str, age: Callable[[str], float]) -> float:
