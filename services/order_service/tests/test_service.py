@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import subprocess
 import sys
@@ -13,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from order_service.kit.settings import SettingsError
-from order_service.settings import user_service_url
 
 ROPE = json.dumps({"user_id": 1, "item": "rope", "quantity": 3})
 
@@ -57,15 +55,16 @@ def test_without_a_database_url_it_says_so_in_one_line(environment: dict[str, st
 )
 def test_a_wrong_user_service_url_is_refused(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
     monkeypatch.setenv("USER_SERVICE_URL", value)
-    with pytest.raises(SettingsError) as refused:
-        user_service_url()
+    settings = importlib.import_module("order_service.settings")
+    with pytest.raises(settings.settings.SettingsError) as refused:
+        settings.user_service_url()
     assert str(refused.value).startswith(says)
 
 
 @pytest.mark.parametrize("value", ["http://user-service", "http://user-service:80/", "https://10.0.0.1/prefix/"])
 def test_a_user_service_url_is_taken_without_its_last_slash(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("USER_SERVICE_URL", value)
-    assert user_service_url() == value.rstrip("/")
+    assert importlib.import_module("order_service.settings").user_service_url() == value.rstrip("/")
 
 
 def test_an_order_under_way_at_sigterm_is_placed(user_service: Any, start_server: Callable[..., Any]) -> None:

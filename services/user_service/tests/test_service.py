@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 BODY = b'{"name": "Ada", "email": "ada@example.org"}'
-HEAD = b"POST /users HTTP/1.1\r\nHost: service\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+HEAD = (
+    b"POST /users HTTP/1.1\r\nHost: service\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
 
 
 def test_without_a_database_url_it_says_so_in_one_line(environment: dict[str, str]) -> None:

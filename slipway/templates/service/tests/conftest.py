@@ -1,0 +1,108 @@
+"""The app, and real gunicorn processes, for the tests of sample-service."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+FOLDER = Path(__file__).resolve().parent.parent
+PACKAGE = "sample_service"
+# so that the tests find the service from any working directory
+sys.path.insert(0, str(FOLDER))
+
+START_TIMEOUT_SECONDS = 30
+
+
+class Server:
+    """The service as it runs in its image, on a free port of the loopback address."""
+
+    def __init__(self, environment: dict[str, str], log: Path) -> None:
+        self.log_file = log
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0"],
+                cwd=FOLDER,
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.port = self._wait_for_port()
+        # the port takes connections before a worker is there to answer them
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=START_TIMEOUT_SECONDS).close()
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What it has logged; raises ValueError where a line is no JSON."""
+        return [json.loads(line) for line in self.log_file.read_text().splitlines()]
+
+    def stop(self) -> int:
+        """Exit status after SIGTERM."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=START_TIMEOUT_SECONDS)
+
+    def _wait_for_port(self) -> int:
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            text = self.log_file.read_text()
+            if "Listening at" in text:
+                return int(text.partition("http://127.0.0.1:")[2].partition(" ")[0])
+            time.sleep(0.05)
+        self.process.kill()
+        raise AssertionError(f"the server did not start:\n{self.log_file.read_text()}")
+
+
+@pytest.fixture
+def package() -> str:
+    return PACKAGE
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """All the service needs to start."""
+    return {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def kit() -> Callable[[str], Any]:
+    """Imports a module of the service's kit by its name."""
+    return lambda name: importlib.import_module(f"{PACKAGE}.kit.{name}")
+
+
+@pytest.fixture
+def app(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Flask:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    created: Flask = importlib.import_module(f"{PACKAGE}.main").create_app()
+    return created
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def start_server(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
+    """Starts the service with the environment and what is given on top; stops it after the test."""
+    started: list[Server] = []
+
+    def start(**variables: str) -> Server:
+        started.append(Server({**environment, **variables}, tmp_path / f"server-{len(started)}.log"))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.process.kill()
+        server.process.wait()

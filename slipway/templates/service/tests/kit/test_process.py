@@ -1,0 +1,74 @@
+"""The service as a process: start, logs, and its end with a request under way."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], package: str) -> None:
+    server = start_server(LOG_LEVEL="DEBUG")
+    for path in ("/healthz", "/readyz", "/metrics"):
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.port}{path}", timeout=5) as answer:
+            assert answer.status == 200
+    assert server.stop() == 0
+    lines = server.lines()
+    assert {line["service"] for line in lines} == {package.replace("_", "-")}
+    assert not [line for line in lines if line["level"] in ("warning", "error", "critical")]
+    asked = [line["path"] for line in lines if line["logger"] == "request"]
+    assert asked[-3:] == ["/healthz", "/readyz", "/metrics"]
+
+
+def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., Any]) -> None:
+    server = start_server()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: service\r\n")
+        time.sleep(0.3)
+        server.process.terminate()
+        time.sleep(0.3)
+        assert server.process.poll() is None, "it must wait for the request"
+        connection.sendall(b"\r\n")
+        answer = connection.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"Connection: close" in answer
+    assert server.process.wait(timeout=10) == 0
+
+
+def test_a_wrong_setting_ends_it_with_one_clear_line(environment: dict[str, str], package: str) -> None:
+    code = f"import {package}.settings as s; s.Settings.from_environment()"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**environment, "LOG_LEVEL": "loud"},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert ended.returncode == 2
+    (line,) = (ended.stdout + ended.stderr).splitlines()
+    message = json.loads(line)["message"]
+    assert message == "cannot start: LOG_LEVEL is 'loud'; set it to one of debug, info, warning, error"
+
+
+@pytest.mark.parametrize("value", ["eighty", "65536", "-1", "80.5", "²"])
+def test_a_wrong_port_is_refused(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("PORT", value)
+    with pytest.raises(kit("settings").SettingsError, match=f"PORT is '{value}'; set it to a number from 0 to 65535"):
+        kit("settings").port(default=8080)
+
+
+def test_the_port_is_the_environments(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PORT", raising=False)
+    assert kit("settings").port(default=8080) == 8080
+    monkeypatch.setenv("PORT", "9000")
+    assert kit("settings").port(default=8080) == 9000
