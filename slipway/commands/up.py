@@ -80,7 +80,6 @@ def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
 def _require_success(stack: str, update: _Update, progress: Progress) -> None:
     if not update.ended.exit_code and not update.ended.interrupted:
         return
-    _show_failed_builds(progress.console, failed_builds(update.events))
     progress.note(f"All that the engine said: {update.log}")
     if update.ended.interrupted:
         raise SlipwayError(
@@ -88,6 +87,7 @@ def _require_success(stack: str, update: _Update, progress: Progress) -> None:
             next_step=f"`slipway up -s {stack}` goes on where it stopped.",
             code=ExitCode.INTERRUPTED,
         )
+    _show_failed_builds(progress.console, failed_builds(update.events))
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
     raise failure(stack, update.events, update.ended.errors)
