@@ -103,7 +103,7 @@ class _Question:
                 f"without a login{self._problem}; use `docker login` or set docker:registryAuth, "
                 "and check the name: registries hide which images do not exist"
             )
-        return f"to the user {self._login.username}; check the password and what the user may read"
+        return f"for the user {self._login.username}; check the password and what the user may read"
 
     def _authorization(self, response: httpx.Response) -> str:
         """Answer the registry's challenge, by a token where it takes one."""

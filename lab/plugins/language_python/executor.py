@@ -33,7 +33,6 @@ CLEANUP_SECONDS = 2.0  # for a program that was interrupted; the host kills it a
 GRACE_SECONDS = 3.0  # for a program whose host has died, from the interrupt to the end
 
 try:
-    import grpc
     import pulumi
     import pulumi.runtime
 except ImportError as error:
@@ -41,7 +40,8 @@ except ImportError as error:
     MACHINERY: tuple[str, ...] = ()
 else:
     SDK_PROBLEM = ""
-    MACHINERY = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in (asyncio, futures, grpc, pulumi))
+    _MODULES = (asyncio, futures, sys.modules["grpc"], pulumi)
+    MACHINERY = tuple(f"{Path(str(module.__file__)).parent}{os.sep}" for module in _MODULES)
 
 
 def main() -> int:
