@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,6 +46,18 @@ def up(
     from slipway.commands.up import up as command
 
     raise typer.Exit(command(stack=stack, yes=yes))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
+    port: Annotated[int, typer.Option("--port", help="The port its container listens on.")] = 8080,
+) -> None:
+    """Make a working service under services/."""
+    from slipway.commands.new import new as command
+    from slipway.project import require
+
+    raise typer.Exit(command(name, require(Path.cwd()).folder, port=port))
 
 
 @app.command()

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TextIO
 
 import typer
 from rich.console import Console
@@ -16,16 +12,14 @@ from rich.text import Text
 
 from slipway.build_log import BuildStep
 from slipway.engine_errors import failed_builds, failure, killed
-from slipway.engine_events import DEBUG_MARK, STACK_TYPE, Event, Finished, Resource, parse
+from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.paths import data_home
+from slipway.event_log import open_log, write_line
 from slipway.progress import Progress
 from slipway.pulumi_cli import Completed
 from slipway.session import Session, open_session
 from slipway.stages import stage_times
 from slipway.update_display import UpdateDisplay
-
-KEPT_LOGS = 20
 
 
 def up(*, stack: str, yes: bool) -> int:
@@ -61,11 +55,10 @@ class _Update:
 
 def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
     events: list[Event] = []
-    with _event_log(stack) as log:
+    with open_log("up", stack) as log:
 
         def on_line(line: str, at_seconds: float) -> None:
-            if DEBUG_MARK not in line:
-                log.write(f"{json.dumps(round(at_seconds, 3))} {line}")
+            write_line(log, line, at_seconds)
             if event := parse(line, at_seconds):
                 events.append(event)
                 display.show(event)
@@ -91,17 +84,6 @@ def _require_success(stack: str, update: _Update, progress: Progress) -> None:
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
     raise failure(stack, update.events, update.ended.errors)
-
-
-def _event_log(stack: str) -> TextIO:
-    """A new file for the engine's events, one a line after the seconds; old ones are removed."""
-    folder = data_home() / "logs"
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in sorted(folder.glob("up-*.log"), key=lambda file: file.stat().st_mtime)[: -KEPT_LOGS + 1]:
-        old.unlink(missing_ok=True)
-    file = folder / f"up-{stack}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    file.touch(mode=0o600)
-    return file.open("w", encoding="utf-8")
 
 
 def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
