@@ -1,0 +1,152 @@
+"""`slipway new`: makes a service folder that builds, passes its tests and answers, with nothing left to edit."""
+
+from __future__ import annotations
+
+import keyword
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+import yaml
+
+from services.spec import service_name
+from slipway.errors import ConfigurationError, SlipwayError
+
+TEMPLATE = Path(__file__).resolve().parent.parent / "templates" / "service"
+# The template is a working service of this name; the new one's name takes its place.
+TEMPLATE_NAME, TEMPLATE_PACKAGE, TEMPLATE_PORT = "sample-service", "sample_service", 8080
+# The same in every service, byte for byte.
+SHARED_FOLDER = "kit"
+# Below 1024 the kernel asks for a capability that the pods do not have.
+PORTS = range(1024, 65536)
+_LEFT_BY_TOOLS = re.compile(r"__pycache__|\..+_cache")
+
+
+def new(name: str, root: Path, *, port: int = TEMPLATE_PORT) -> int:
+    """Make `root/services/<name>`, complete or not at all; ConfigurationError where the name or port cannot be."""
+    services = root / "services"
+    package = _package(name)
+    folder = services / package
+    if port not in PORTS:
+        raise ConfigurationError(
+            f"{port} cannot be the port of a service.",
+            why=f"Allowed are {PORTS.start} to {PORTS.stop - 1}; lower ones need rights that pods do not have.",
+            next_step=f"Leave --port out to use {TEMPLATE_PORT}; every pod has an address of its own.",
+        )
+    _refuse_taken(name, folder, services)
+    _write(folder, name, package, port)
+    _print_next_steps(name, folder.relative_to(root))
+    return 0
+
+
+def _package(name: str) -> str:
+    """The Python package and folder for `name`."""
+    try:
+        package = service_name(name).replace("-", "_")
+    except ValueError as error:
+        what, _, allowed = str(error).partition(": ")
+        likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
+        raise ConfigurationError(f"{what}.", why=f"Allowed are {allowed}.", next_step=_suggest(likely)) from error
+    if keyword.iskeyword(package) or package in _reserved() or _is_installed(package):
+        raise ConfigurationError(
+            f"A service cannot be named {name!r}.",
+            why=f"Its Python package would be `{package}`, and hide the one that has this name already.",
+            next_step=_suggest(f"{name}-service"),
+        )
+    return package
+
+
+def _suggest(name: str) -> str:
+    try:
+        return f"Try `slipway new {service_name(name)}`."
+    except ValueError:
+        return "Try a name like `greeting-service`."
+
+
+def _reserved() -> set[str]:
+    """Names of Python packages that a service needs, and of the folder its tests are in."""
+    pins = "".join((TEMPLATE / file).read_text() for file in ("requirements.txt", "requirements-test.txt"))
+    needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
+    return needed | sys.stdlib_module_names | {"tests"}
+
+
+def _is_installed(package: str) -> bool:
+    found = find_spec(package)
+    return found is not None and found.origin is not None
+
+
+def _refuse_taken(name: str, folder: Path, services: Path) -> None:
+    if not services.is_dir():
+        raise ConfigurationError(
+            f"There is no folder {services}.", next_step="Run this in a clone of the project, where `services/` is."
+        )
+    if folder.exists() or folder.is_symlink():
+        raise ConfigurationError(
+            f"{folder} exists already.",
+            why="Nothing is ever overwritten.",
+            next_step="Choose another name, or remove it first.",
+        )
+    for file, taken in _names(services):
+        if taken == name:
+            raise ConfigurationError(f"{file} is named {name!r} already.", next_step="Choose another name.")
+
+
+def _names(services: Path) -> Iterator[tuple[Path, object]]:
+    for file in sorted(services.glob("*/service.yaml")):
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # a broken neighbour is the catalogue's to report, and no reason not to make this one
+        if isinstance(content, dict):
+            yield file, content.get("name")
+
+
+def _write(folder: Path, name: str, package: str, port: int) -> None:
+    # Beside services/, not in it: what an interrupt leaves behind must not be taken for a service.
+    root = folder.parent.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".slipway-new-", dir=root) as temporary:
+            made = Path(temporary) / package
+            for source in _template_files():
+                _write_file(made, source, name, package, port)
+            made.rename(folder)
+    except OSError as error:
+        raise SlipwayError(
+            f"{folder} could not be made: {error.strerror}.",
+            why=f"Met at {error.filename}." if error.filename else "",
+            next_step="Nothing was left behind; see to that and run it again.",
+        ) from error
+
+
+def _template_files() -> Iterator[Path]:
+    for path in sorted(TEMPLATE.rglob("*")):
+        relative = path.relative_to(TEMPLATE)
+        if path.is_file() and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in relative.parts):
+            yield relative
+
+
+def _write_file(made: Path, source: Path, name: str, package: str, port: int) -> None:
+    text = (TEMPLATE / source).read_text(encoding="utf-8")
+    text = text.replace(TEMPLATE_NAME, name).replace(TEMPLATE_PACKAGE, package)
+    if SHARED_FOLDER not in source.parts:
+        text = text.replace(str(TEMPLATE_PORT), str(port))
+    target = made / str(source).replace(TEMPLATE_PACKAGE, package)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8")
+
+
+def _print_next_steps(name: str, folder: Path) -> None:
+    typer.echo(f"Made {folder}: the service {name}, with a Dockerfile and tests, answering GET /hello.")
+    steps = {
+        f".venv/bin/python -m pytest {folder}": "its unit tests; the image build runs them too",
+        "slipway up -s dev": "build, test, deploy and check it",
+        f"{folder}/{folder.name}/routes.py": "where it goes on from here",
+        f"{folder}/service.yaml": "its replicas, resources, secrets, calls and checks",
+    }
+    width = max(map(len, steps))
+    for step, meaning in steps.items():
+        typer.echo(f"  {step:{width}}  {meaning}")
