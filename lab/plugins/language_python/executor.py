@@ -192,11 +192,15 @@ def _is_machinery(filename: str) -> bool:
 
 def _run_plugin(request: dict[str, Any]) -> int:
     """Run a policy pack or a provider written in Python: a module by its name, or a folder by its path."""
-    if request["kind"] == "module":
-        sys.path.insert(0, request["working_directory"])  # as `python -m` does
-        runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
-    else:
-        runpy.run_path(request["target"], run_name="__main__")
+    try:
+        if request["kind"] == "module":
+            sys.path.insert(0, request["working_directory"])  # as `python -m` does
+            runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(request["target"], run_name="__main__")
+    except Exception as error:  # noqa: BLE001 -- whatever the plugin raised is the plugin's
+        sys.stderr.write(_user_traceback(error))
+        return 1
     return 0
 
 
