@@ -8,7 +8,6 @@ be missing: a step without an end lasted until the resource was finished.
 from __future__ import annotations
 
 import re
-import textwrap
 from dataclasses import dataclass, field
 
 LINE = re.compile(r"#(?P<number>\d+) (?P<text>.*)")
@@ -49,7 +48,8 @@ class BuildStep:
     @property
     def headline(self) -> str:
         """The title on one line, not longer than what a person takes in."""
-        return textwrap.shorten(self.title, HEADLINE_LENGTH, placeholder=" …")
+        line = " ".join(self.title.split())
+        return line if len(line) <= HEADLINE_LENGTH else f"{line[: HEADLINE_LENGTH - 1]}…"
 
     @property
     def exports(self) -> bool:
