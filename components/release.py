@@ -80,4 +80,5 @@ def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
         await asyncio.gather(*waited_for)
         return await value.future()  # type: ignore[return-value]
 
-    return Output(value.resources(), asyncio.ensure_future(held_back()), value.is_known(), value.is_secret())
+    started = asyncio.ensure_future
+    return Output(value.resources(), started(held_back()), started(value.is_known()), started(value.is_secret()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,8 @@ from kubernetes import config
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
-NAMESPACE = "slipway-e2e"
+# Of this run alone: an interrupted one may have left its own behind.
+NAMESPACE = f"slipway-e2e-{secrets.token_hex(3)}"
 SETTINGS = f"""\
 config:
   slipway:namespace: {NAMESPACE}
@@ -42,6 +44,7 @@ class Project:
 
     folder: Path
     environment: dict[str, str]
+    namespace: str = NAMESPACE
 
     def run(self, *command: str) -> Result:
         done = subprocess.run(
@@ -82,6 +85,12 @@ class Project:
         listed = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments")
         return {item["metadata"]["name"]: item for item in listed.get("items", [])}
 
+    def configure(self, more: str) -> None:
+        """The environment's settings and `more` lines of them, instead of what an earlier call added."""
+        file = self.folder / f"Pulumi.{STACK}.yaml"
+        salt = [line for line in file.read_text().splitlines() if line.startswith("encryptionsalt:")]
+        file.write_text(SETTINGS + more + "".join(f"{line}\n" for line in salt))
+
     def replace(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
         text = path.read_text()
@@ -109,10 +118,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made = Project(folder, os.environ | {"PULUMI_BACKEND_URL": f"file://{backend}"})
     exports = made.slipway("env", "--json")
     assert exports.code == 0, exports.output
-    made.environment |= json.loads(exports.output) | {"SLIPWAY_REGISTRY": f"{registry(exports)}/e2e"}
+    made.environment |= json.loads(exports.output)
+    made.environment["SLIPWAY_REGISTRY"] += "/e2e"
     yield made
     made.run("pulumi", "destroy", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
-
-
-def registry(exports: Result) -> str:
-    return str(json.loads(exports.output)["SLIPWAY_REGISTRY"])
