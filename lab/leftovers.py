@@ -19,9 +19,8 @@ def clear(settings: Settings, processes: Processes) -> None:
         mounts.unmount_below([settings.home / "buildkit", buildkit.temporary_folder(settings)])
         mounts.remove_tree(buildkit.temporary_folder(settings))
         settings.buildkit_socket.unlink(missing_ok=True)
-    if processes.is_of_earlier_boot("postgres"):
-        # Its number may belong to another process by now, which the server would take for an older self.
-        postgres.pid_file(settings).unlink(missing_ok=True)
+    if processes.running("postgres") is None:
+        postgres.clear_after_crash(settings)
     # While shims live, a new containerd adopts their pods; without any, its notes about pods are of no use.
     if processes.running("containerd") is None and not processes.strays("containerd"):
         clear_pods(settings)

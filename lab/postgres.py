@@ -10,6 +10,7 @@ from pathlib import Path
 
 from slipway.errors import ConfigurationError
 
+from . import proc
 from .files import make_folder, write_text
 from .ports import Listen
 from .probes import command_probe
@@ -67,8 +68,17 @@ def reachable_folder(settings: Settings) -> Path:
     return settings.run / "postgres" / "store"
 
 
-def pid_file(settings: Settings) -> Path:
-    return stored_folder(settings) / "data" / "postmaster.pid"
+def clear_after_crash(settings: Settings) -> None:
+    """End what a killed server left running and remove its lock, so that a new one can start.
+
+    The server would keep away from the lock for as long as its number belongs to any process, be it only one that
+    waits to be reaped. Needs the server itself gone; its children are known by the folder they work in.
+    """
+    data = stored_folder(settings) / "data"
+    if data.exists():
+        place = data.stat()
+        proc.stop_all(proc.find_processes(lambda pid: proc.works_in(pid, place)), 5, STOP_SIGNAL)
+        (data / "postmaster.pid").unlink(missing_ok=True)
 
 
 def socket_folder(settings: Settings) -> Path:
@@ -137,6 +147,8 @@ def _configure(settings: Settings, account: pwd.struct_passwd) -> None:
 def daemon(settings: Settings) -> Daemon:
     data, port = reachable_folder(settings) / "data", settings.ports.postgres
     ready = [str(program_folder(settings) / "pg_isready"), "-q", "-h", settings.network.node_address, "-p", str(port)]
+    # A role that may log in: the server would otherwise note every question as an attempt to break in.
+    ready += ["-U", ROLE, "-d", "postgres"]
     return Daemon(
         name="postgres",
         command=(str(program_folder(settings) / "postgres"), "-D", str(data)),

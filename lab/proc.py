@@ -82,6 +82,14 @@ def command_line(pid: int) -> list[str]:
     return [part.decode(errors="replace") for part in _read(pid, "cmdline").split(b"\0") if part]
 
 
+def works_in(pid: int, folder: os.stat_result) -> bool:
+    """Whether the process has `folder` as its working directory, by whatever path it got there."""
+    try:
+        return os.path.samestat((PROC / str(pid) / "cwd").stat(), folder)
+    except OSError:  # gone meanwhile, or a kernel thread
+        return False
+
+
 def environment_value(pid: int, key: str) -> str | None:
     """A variable of the environment the process was started with."""
     prefix = f"{key}=".encode()

@@ -107,11 +107,6 @@ class Processes:
                 self._wait_ready(daemon, daemon.ready_timeout_seconds)
         return names
 
-    def is_of_earlier_boot(self, name: str) -> bool:
-        """Whether the daemon's record is of an earlier boot, so that nothing it left can still be running."""
-        record = read_json_object(self._record(name))
-        return record is not None and record.get("boot_id") != proc.boot_id()
-
     def stop(self, names: Sequence[str], signals: Mapping[str, signal.Signals], timeout_seconds: float = 10) -> None:
         """Stop the named daemons and whatever of them lost its record."""
         groups: dict[signal.Signals, list[ProcessId]] = {}

@@ -137,10 +137,8 @@ def test_a_record_of_an_earlier_boot_counts_as_none(
 ) -> None:
     processes.ensure([daemon], progress)
     kept = record(settings)
-    assert not processes.is_of_earlier_boot("thing")
     (settings.records / "thing.json").write_text(json.dumps({**kept, "boot_id": "another"}))
     assert processes.running("thing") is None
-    assert processes.is_of_earlier_boot("thing")
 
 
 @pytest.mark.parametrize("content", ["", '{"pid": 1', "[]"])
@@ -238,6 +236,19 @@ def test_zombies_do_not_count_as_alive() -> None:
         assert not proc.is_alive(identity)
     finally:
         child.wait()
+
+
+def test_a_process_is_known_by_the_folder_it_works_in(tmp_path: Path) -> None:
+    script = "import sys, time; print(1, flush=True); time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = proc.find_processes(lambda pid: proc.works_in(pid, tmp_path.stat()))
+        assert [process.pid for process in found] == [child.pid]
+    finally:
+        child.kill()
+        child.communicate()
 
 
 def test_memory_and_age_of_this_process_are_plausible() -> None:
