@@ -19,7 +19,7 @@ ROPE = json.dumps({"user_id": 1, "item": "rope", "quantity": 3})
 
 
 def _place(port: int) -> tuple[int, dict[str, Any]]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     headers = {"Content-Type": "application/json", "X-Request-ID": "abc"}
     connection.request("POST", "/orders", body=ROPE, headers=headers)
     answer = connection.getresponse()
@@ -34,7 +34,7 @@ def test_without_a_database_url_it_says_so_in_one_line(environment: dict[str, st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert ended.returncode == 2
@@ -69,16 +69,17 @@ def test_a_user_service_url_is_taken_without_its_last_slash(monkeypatch: pytest.
 
 def test_an_order_under_way_at_sigterm_is_placed(user_service: Any, start_server: Callable[..., Any]) -> None:
     server = start_server()
-    user_service.delay_seconds = 0.8
+    user_service.answering.clear()
     answers: list[tuple[int, dict[str, Any]]] = []
     caller = threading.Thread(target=lambda: answers.append(_place(server.port)))
     caller.start()
-    while not user_service.seen:
+    while not user_service.seen and caller.is_alive():
         time.sleep(0.01)
-    server.process.terminate()
+    server.terminate()
+    user_service.answering.set()
     caller.join()
     assert answers == [(201, {"id": 1, **json.loads(ROPE)})]
-    assert server.process.wait(timeout=10) == 0
+    assert server.process.wait(timeout=60) == 0
 
 
 def test_every_line_of_a_request_has_its_id(user_service: Any, start_server: Callable[..., Any]) -> None:

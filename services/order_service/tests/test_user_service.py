@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -51,40 +51,34 @@ def test_an_answer_that_is_not_understood_is_502_at_once(user_service: Any, clie
 def test_nobody_there_is_503_soon_and_orders_can_still_be_listed(client: FlaskClient) -> None:
     started = time.monotonic()
     assert client.post("/orders", json=ROPE).status_code == 503
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert client.get("/orders").status_code == 200
     assert client.get("/readyz").status_code == 200
 
 
 def test_silence_is_given_up(user_service: Any, client: FlaskClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("order_service.user_service.ATTEMPT_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr("order_service.user_service.DEADLINE_SECONDS", 0.3)
-    user_service.delay_seconds = 0.6
+    monkeypatch.setattr("order_service.user_service.DEADLINE_SECONDS", 0)
+    user_service.answering.clear()
     started = time.monotonic()
     assert client.post("/orders", json=ROPE).status_code == 503
-    assert time.monotonic() - started < 1.5
-    assert len(user_service.seen) == 2, "no attempt starts after the deadline"
+    assert time.monotonic() - started < 10
+    assert len(user_service.seen) <= 1, "no attempt starts after the deadline"
 
 
-def test_a_slow_user_service_takes_no_more_than_its_share_of_threads(
-    user_service: Any, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("order_service.user_service.ATTEMPT_TIMEOUT_SECONDS", 5)
-    user_service.delay_seconds = 1.0
-    answers: list[tuple[int, float]] = []
-
-    def place() -> None:
-        started = time.monotonic()
-        answer = app.test_client().post("/orders", json=ROPE)
-        answers.append((answer.status_code, time.monotonic() - started))
-
-    callers = [threading.Thread(target=place) for _ in range(10)]
-    for caller in callers:
-        caller.start()
-    for caller in callers:
-        caller.join()
-    assert sorted(status for status, _ in answers) == [201] * 8 + [503] * 2
-    assert max(seconds for status, seconds in answers if status == 503) < 0.9
+def test_a_slow_user_service_takes_no_more_than_its_share_of_threads(user_service: Any, app: Flask) -> None:
+    user_service.answering.clear()
+    with ThreadPoolExecutor(8) as pool:
+        waiting = [pool.submit(lambda: app.test_client().post("/orders", json=ROPE)) for _ in range(8)]
+        deadline = time.monotonic() + 30
+        while len(user_service.seen) < 8 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        one_more = app.test_client().post("/orders", json=ROPE)
+        user_service.answering.set()
+    assert [answer.result().status_code for answer in waiting] == [201] * 8
+    assert one_more.status_code == 503
+    assert one_more.get_json()["detail"].startswith("user-service is slow, ")
+    assert len(user_service.seen) == 8
 
 
 def test_a_proxy_in_the_environment_is_not_asked(

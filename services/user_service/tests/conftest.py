@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib
 import json
 import os
-import signal
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ PACKAGE = "user_service"
 # so that the tests find the service from any working directory
 sys.path.insert(0, str(FOLDER))
 
-START_TIMEOUT_SECONDS = 30
+# generous: a busy machine must not look like a broken service
+TIMEOUT_SECONDS = 60
 
 
 class Server:
@@ -39,28 +42,45 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        self.port = self._wait_for_port()
+        self.port = int(self._wait_for("Listening at: http://127.0.0.1:").partition(" ")[0])
         # the port takes connections before a worker is there to answer them
-        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=START_TIMEOUT_SECONDS).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=TIMEOUT_SECONDS).close()
 
     def lines(self) -> list[dict[str, Any]]:
         """What it has logged; raises ValueError where a line is no JSON."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
+    @contextmanager
+    def connected(self) -> Iterator[socket.socket]:
+        """A connection that a worker has taken for sure: it has answered a first request on it."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read()
+        yield connection.sock
+        connection.close()
+
+    def terminate(self) -> None:
+        """Sends SIGTERM and returns when it has been noticed."""
+        self.process.terminate()
+        self._wait_for("Handling signal: term")
+
     def stop(self) -> int:
         """Exit status after SIGTERM."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=START_TIMEOUT_SECONDS)
+        self.process.terminate()
+        return self.process.wait(timeout=TIMEOUT_SECONDS)
 
-    def _wait_for_port(self) -> int:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
-            text = self.log_file.read_text()
-            if "Listening at" in text:
-                return int(text.partition("http://127.0.0.1:")[2].partition(" ")[0])
+    def _wait_for(self, text: str) -> str:
+        """The rest of the log line with `text`."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            _, found, rest = self.log_file.read_text().partition(text)
+            if found and "\n" in rest:
+                return rest.partition("\n")[0]
+            if self.process.poll() is not None:
+                break
             time.sleep(0.05)
         self.process.kill()
-        raise AssertionError(f"the server did not start:\n{self.log_file.read_text()}")
+        raise AssertionError(f"no {text!r} in the log:\n{self.log_file.read_text()}")
 
 
 @pytest.fixture

@@ -105,7 +105,7 @@ def test_replicas_that_start_at_once_make_the_tables_once(environment: dict[str,
         subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert [replica.communicate(timeout=20)[0].strip() for replica in replicas] == ["None"] * 2
+    assert [replica.communicate(timeout=60)[0].strip() for replica in replicas] == ["None"] * 2
     file = environment["DATABASE_URL"].removeprefix("sqlite:///")
     names = sqlite3.connect(file).execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
     assert names[0] >= 1
