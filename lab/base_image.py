@@ -2,94 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
 import subprocess
 import tarfile
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from slipway.errors import SlipwayError
 from slipway.progress import Step
 
-from . import pip_config
 from .files import last_lines, make_folder, read_json_object, write_json
 from .images import Entry, ImageConfig, Layer, Registry, archive_of, compress_layer
 from .mounts import remove_tree
 from .processes import owner_mark
+from .recipe import BUNDLE, PACKAGES, UNWANTED, Recipe, read_recipe, signature
 from .settings import IMAGE_FOLDER, Settings
-from .shell import attempt, program, search_path
+from .shell import program, search_path
 
 _REPOSITORY = f"{IMAGE_FOLDER}/python"
-_DEFAULT_SUITE, _DEFAULT_MIRROR = "bookworm", "http://deb.debian.org/debian"
-# pip is there as in the public images; `RUN pip install` in a Dockerfile must work in both.
-_PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
-_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 _LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")
-# Documentation and translations are half of a small system, and no service reads them.
-_UNWANTED = ("doc", "man", "locale", "info", "lintian")
 # Any fixed time: the same packages make the same archive, and so the same digest.
 _EPOCH = "1700000000"
-_OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
-# Counts up when this module makes something else of the same ingredients.
-_REVISION = 3
 PROCESS_NAME = "base-image"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """All that the image is made of; the digest of it decides whether it must be made again."""
-
-    suite: str
-    sources: tuple[str, ...]
-    apt_options: tuple[str, ...]
-    authorities: str
-    pip_config: str
-
-    def digest(self) -> str:
-        parts = (*astuple(self), _PACKAGES, _UNWANTED, _REVISION)
-        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
-    """Source lines for Debian's own `suite` out of `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`."""
-    wanted = (suite, f"{suite}-updates", f"{suite}-security")
-    lines = []
-    for line in index_targets.splitlines():
-        origin, release, component, uri = line.split("|", 3)
-        # Before the first `apt-get update` the origin is not known, and the field prints as it was asked for.
-        debian = origin == "Debian" or (origin.startswith("$(") and uri.rstrip("/").endswith(("debian", "-security")))
-        if debian and release in wanted and component == "main":
-            lines.append(f"deb {uri} {release} {component}")
-    return tuple(dict.fromkeys(lines)) or (f"deb {_DEFAULT_MIRROR} {suite} main",)
-
-
-def apt_options(dump: str) -> tuple[str, ...]:
-    """How this host reaches its mirrors (proxy, authorities, checks), out of `apt-config dump`."""
-    return tuple(found[1] for line in dump.splitlines() if (found := _OPTION.match(line)))
-
-
-def read_recipe() -> Recipe:
-    suite = _host_suite()
-    target_format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
-    targets = attempt(["apt-get", "indextargets", "--format", target_format, "Created-By: Packages"]).stdout
-    return Recipe(
-        suite=suite,
-        sources=apt_sources(targets, suite),
-        apt_options=apt_options(attempt(["apt-config", "dump"]).stdout),
-        authorities=_BUNDLE.read_text() if _BUNDLE.exists() else "",
-        pip_config=pip_config.for_image(pip_config.of_host(), str(_BUNDLE)),
-    )
-
-
-def _host_suite() -> str:
-    release = Path("/etc/os-release")
-    text = release.read_text() if release.exists() else ""
-    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return values.get("VERSION_CODENAME", _DEFAULT_SUITE) if values.get("ID") == "debian" else _DEFAULT_SUITE
 
 
 def _remembered(settings: Settings) -> Path:
@@ -102,20 +36,29 @@ def reference(settings: Settings) -> str:
     return f"{settings.registry_address}/{_REPOSITORY}:{known.get('tag', '')}"
 
 
-def is_current(settings: Settings, recipe: Recipe) -> bool:
+def is_current(settings: Settings) -> bool:
+    """Whether the registry holds the image, and nothing that it is made of has changed since."""
     known = read_json_object(_remembered(settings)) or {}
-    if known.get("recipe") != recipe.digest() or not known.get("tag"):
+    recipe, tag = str(known.get("recipe", "")), str(known.get("tag", ""))
+    unchanged = known.get("signature") == signature() or recipe == read_recipe().digest()
+    if not tag or not unchanged:
         return False
+    _remember(settings, recipe, tag)
     with Registry(settings.registry_address) as registry:
-        return registry.recipe(_REPOSITORY, str(known["tag"])) == recipe.digest()
+        return registry.recipe(_REPOSITORY, tag) == recipe
+
+
+def _remember(settings: Settings, recipe: str, tag: str) -> None:
+    write_json(_remembered(settings), {"recipe": recipe, "signature": signature(), "tag": tag})
 
 
 def work_folder(settings: Settings) -> Path:
     return settings.home / "base-image"
 
 
-def make(settings: Settings, recipe: Recipe, step: Step) -> None:
-    """Make the image and push it; takes about half a minute, most of it downloads."""
+def make(settings: Settings, step: Step) -> None:
+    """Make the image and push it; takes about half a minute, most of it unpacking."""
+    recipe = read_recipe()
     folder = work_folder(settings)
     remove_tree(folder)
     make_folder(folder)
@@ -138,13 +81,13 @@ def _push(settings: Settings, recipe: Recipe, tag: str, layers: Sequence[Layer])
         environment={
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
-            "SSL_CERT_FILE": str(_BUNDLE),
-            "REQUESTS_CA_BUNDLE": str(_BUNDLE),
+            "SSL_CERT_FILE": str(BUNDLE),
+            "REQUESTS_CA_BUNDLE": str(BUNDLE),
         },
     )
     with Registry(settings.registry_address) as registry:
         registry.push(_REPOSITORY, tag, layers, config)
-    write_json(_remembered(settings), {"recipe": recipe.digest(), "tag": tag})
+    _remember(settings, recipe.digest(), tag)
 
 
 def _additions(recipe: Recipe, python: str) -> list[Entry]:
@@ -161,7 +104,7 @@ def _additions(recipe: Recipe, python: str) -> list[Entry]:
 
 def _dpkg_config() -> str:
     """Keeps what was removed from coming back with packages that a Dockerfile installs."""
-    return "".join(f"path-exclude=/usr/share/{name}/*\n" for name in _UNWANTED)
+    return "".join(f"path-exclude=/usr/share/{name}/*\n" for name in UNWANTED)
 
 
 def python_version(archive: Path) -> str:
@@ -212,9 +155,9 @@ def _wait_a_second(child: subprocess.Popen[bytes]) -> None:
 
 
 def _bootstrap_command(recipe: Recipe, archive: Path) -> list[str]:
-    command = [program("mmdebstrap"), "--variant=apt", f"--include={','.join(_PACKAGES)}", "--mode=root"]
+    command = [program("mmdebstrap"), "--variant=apt", f"--include={','.join(PACKAGES)}", "--mode=root"]
     # Removed at the end: excluded from the start, every archive would pass through a filter that takes far longer.
-    unwanted = " ".join(f'"$1"/usr/share/{name}/*' for name in _UNWANTED)
+    unwanted = " ".join(f'"$1"/usr/share/{name}/*' for name in UNWANTED)
     command += [f"--customize-hook=rm -rf {unwanted}"]
     command += [f"--aptopt={option}" for option in recipe.apt_options]
     if any(_LOCAL_AUTHORITIES.glob("*.crt")):

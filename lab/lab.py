@@ -186,11 +186,10 @@ class Lab:
                 cluster.wait_node_ready(self.settings)
 
     def _make_base_image(self) -> None:
-        recipe = base_image.read_recipe()
-        if not base_image.is_current(self.settings, recipe):
+        if not base_image.is_current(self.settings):
             self._changed = True
             with self.progress.step("Making the base image for Python services") as step:
-                base_image.make(self.settings, recipe, step)
+                base_image.make(self.settings, step)
 
     def _prepare_databases(self) -> None:
         postgres.ensure_databases(self.settings)

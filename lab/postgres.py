@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slipway.errors import ConfigurationError
 
-from . import proc
+from . import mounts, proc
 from .files import make_folder, write_text
 from .ports import Listen
 from .probes import command_probe
@@ -111,7 +111,8 @@ def prepare(settings: Settings) -> None:
         make_folder(folder)
         shutil.chown(folder, account.pw_uid, account.pw_gid)
     store = reachable_folder(settings)
-    if not store.is_mount():
+    # Not `is_mount`: it does not see a folder that is mounted elsewhere on the same disk.
+    if store not in mounts.current_mounts([store]):
         make_folder(store)
         run(["mount", "--bind", str(stored_folder(settings)), str(store)])
     if not (store / "data").exists():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from lab import pip_config
-from lab.base_image import Recipe, apt_options, apt_sources, python_version
+from lab.base_image import python_version
+from lab.recipe import Recipe, apt_options, apt_sources, signature
 from slipway.errors import SlipwayError
 
 TARGETS = """\
@@ -74,6 +75,19 @@ DPkg::Pre-Install-Pkgs:: "/usr/sbin/something";
 def test_whatever_changes_the_image_changes_its_recipe(changed: dict[str, object]) -> None:
     assert replace(RECIPE, **changed).digest() != RECIPE.digest()  # type: ignore[arg-type]
     assert replace(RECIPE).digest() == RECIPE.digest()
+
+
+def test_the_quick_look_sees_a_changed_pip_setting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    before = signature()
+    assert signature() == before
+    settings.write_text("[global]\ntimeout = 5\n")
+    changed = signature()
+    assert changed != before
+    monkeypatch.setenv("PIP_INDEX_URL", "https://packages.example/simple")
+    assert signature() != changed
 
 
 def archive_with(path: Path, name: str, target: str) -> Path:

@@ -12,10 +12,12 @@ import httpx
 import pytest
 from rich.console import Console
 
-from lab import cgroups, proc
+from lab import cgroups, mounts, proc
 from lab.lab import Lab
+from lab.postgres import reachable_folder
 from lab.proc import ProcessId
 from lab.settings import Settings
+from lab.shell import run
 from slipway.progress import Progress
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -49,9 +51,15 @@ def healthy(lab: Lab) -> bool:
 
 
 def test_up_on_a_healthy_lab_changes_nothing(lab: Lab) -> None:
-    before = processes(lab)
+    before, rules = processes(lab), _rule_count()
     assert Lab(lab.settings, lab.progress).up() is False
     assert processes(lab) == before
+    assert mounts.current_mounts(mounts.lab_folders(lab.settings)).count(reachable_folder(lab.settings)) == 1
+    assert _rule_count() == rules
+
+
+def _rule_count() -> int:
+    return run(["iptables-save", "-t", "filter"]).count("SLIPWAY-LAB")
 
 
 @pytest.mark.parametrize(
