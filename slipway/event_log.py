@@ -13,7 +13,7 @@ KEPT_LOGS = 20
 
 
 def open_log(command: str, stack: str) -> TextIO:
-    """A new file in the data folder, readable by its owner alone; all but the newest of the same command are removed."""
+    """A new file in the data folder, readable by its owner alone; the oldest of the same command are removed."""
     folder = data_home() / "logs"
     folder.mkdir(parents=True, exist_ok=True)
     for old in sorted(folder.glob(f"{command}-*.log"), key=lambda file: file.stat().st_mtime)[: -KEPT_LOGS + 1]:

@@ -68,15 +68,13 @@ def path_text(path: Path) -> str:
 
 
 def _differences(old: Any, new: Any, path: Path) -> Iterator[FieldChange]:
-    if old is new or (old == new and type(old) is type(new)):
-        return
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
             if not key.startswith("__"):  # the providers' own notes
                 yield from _differences(old.get(key, MISSING), new.get(key, MISSING), (*path, key))
     elif isinstance(old, list) and isinstance(new, list):
         yield from _list_differences(old, new, path)
-    else:
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):  # Python takes True for 1
         yield _change(path, old, new)
 
 

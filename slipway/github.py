@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -62,14 +63,9 @@ class GitHub:
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        try:
-            base = httpx.URL(self.url.rstrip("/") + "/")
-        except httpx.InvalidURL as error:
-            raise _bad_url(self.url, str(error)) from error
-        if base.scheme not in ("http", "https") or not base.host:
-            raise _bad_url(self.url, "it must be an http or https URL")
+        _require_address(self.url)
         self._client = httpx.Client(
-            base_url=base,
+            base_url=self.url.rstrip("/") + "/",
             timeout=TIMEOUT_SECONDS,
             follow_redirects=True,  # a renamed repository
             headers={
@@ -113,7 +109,7 @@ class GitHub:
         if attempt > RETRIES:
             raise SlipwayError(
                 f"GitHub at {self.url} failed {attempt} times: {why}",
-                next_step="Look at https://www.githubstatus.com, then run the command again.",
+                next_step="Check the network, GITHUB_API_URL and https://www.githubstatus.com, then run the command again.",
             )
         self._wait(2.0 ** (attempt - 1), why)
 
@@ -217,5 +213,13 @@ def _refusal(response: httpx.Response, method: str, path: str) -> RefusedError:
     return RefusedError(what, response.status_code)
 
 
-def _bad_url(url: str, why: str) -> ConfigurationError:
-    return ConfigurationError(f"GITHUB_API_URL is {url!r}: {why}.", next_step=f"Unset it for {API_URL}.")
+def _require_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigurationError(
+            f"GITHUB_API_URL is {url!r}; it must be an http or https URL.", next_step=f"Unset it for {API_URL}."
+        )

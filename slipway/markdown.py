@@ -27,6 +27,7 @@ MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]
 OUTPUT_LINES = 120
 OUTPUT_BYTES = 12_000
 MESSAGE_LINES = 6
+STEP_LENGTH = 120
 NAMED_RESOURCES = 5
 FOLDED_IMAGES = 12
 
@@ -80,16 +81,15 @@ def _sections(summary: Summary) -> list[Section]:
 
 
 def _problem(problem: Problem) -> Entry:
-    about = f"**{code(str(problem.resource))}** " if problem.resource else ""
+    about = f"**{code(problem.service or str(problem.resource))}**: " if problem.resource else ""
     message = clean(problem.message).strip()
     lines = message.split("\n")
-    brief = f"- {about}{prose(chr(10).join(lines[:MESSAGE_LINES]))}\n"
-    if problem.step:
-        brief = f"- {about}failed in {code(problem.step)}\n"
+    step = f" {code(problem.step, STEP_LENGTH)}" if problem.step else ""
+    brief = f"- {about}{prose(chr(10).join(lines[:MESSAGE_LINES]))}{step}\n"
     if problem.next_step:
         brief += f"  <br>→ {prose(problem.next_step)}\n"
     blocks = [_output(problem)] if problem.output else []
-    if len(lines) > MESSAGE_LINES or problem.step:
+    if len(lines) > MESSAGE_LINES:
         blocks.append(folded("The whole message", fence(_tail(message.split("\n"))[0])))
     inside = "\n".join(blocks)
     return Entry(f"{brief}\n{_indented(inside)}\n" if inside else brief, brief)

@@ -32,7 +32,7 @@ def replaced(changes: Sequence[ResourceChange], importance: int) -> Section:
 
 def deleted(changes: Sequence[ResourceChange], importance: int, title: str = "Delete") -> Section:
     entries = [Entry(*[_goes(service, of_service)] * 2) for service, of_service in by_service(changes)]
-    head = f"### {title} ({len(changes)})\n\n{table_head('service', 'what goes')}"
+    head = f"### {title} ({_gone(changes)})\n\n{table_head('service', 'what goes')}"
     return Section("deletions", importance, head, entries)
 
 
@@ -82,13 +82,18 @@ def long_values(changes: Iterable[ResourceChange], importance: int) -> Section:
     return Section("long values", importance, "### Long values\n\n", entries)
 
 
+def _gone(changes: Sequence[ResourceChange]) -> int:
+    return sum(not change.kept for change in changes)
+
+
 def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
     lines = []
     plain = [change for change in changes if not (change.loses_data or change.kept)]
     if plain:
         lines.append(kinds_text(plain) if service else ", ".join(map(_label, plain)))
     lines += [f"{_label(change)}: {DATA_LOSS}" for change in changes if change.loses_data]
-    lines += [f"{_label(change)}: leaves the state only, it is kept" for change in changes if change.kept]
+    if kept := [_label(change) for change in changes if change.kept]:
+        lines.append(f"{', '.join(kept)}: kept, only no longer in the state")
     return row(code(service) if service else NOTHING, "<br>".join(lines))
 
 
@@ -117,8 +122,10 @@ def _label(change: ResourceChange) -> str:
 
 def _field_row(name: str, field: FieldChange, *, varies: bool = False) -> str:
     path = f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
+    if is_image(field):
+        return row(name, path, "*see Images*", "")
     if varies:
-        return row(name, path, "*differs*", "*see Images*" if is_image(field) else "*below*")
+        return row(name, path, "*differs*", "*below*")
     if _is_long(field):
         return row(name, path, _size(field.old), f"{_size(field.new)} *below*")
     old, new = value_texts(field)

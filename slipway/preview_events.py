@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.engine_errors import ECHOES, failed_builds
+from slipway.build_log import EXIT_CODE, BuildLog
+from slipway.engine_errors import ECHOES
 from slipway.engine_events import DEBUG_MARK, STACK_TYPE, Diagnostic, Event, Finished, Resource, parse
 from slipway.engine_events import Summary as EngineSummary
 from slipway.field_changes import FieldChange, StepDetails, field_changes
 from slipway.images import image_changes
-from slipway.stages import IMAGE_TYPE
+from slipway.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.summary import Operation, Problem, ResourceChange, Result, Summary, Violation
 
 STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
@@ -109,20 +110,9 @@ class PreviewEvents:
         return tuple(sorted((change for change in found if change), key=_order))
 
     def problems(self) -> tuple[Problem, ...]:
-        builds = failed_builds(self.events)
-        found: dict[Problem, None] = {}
-        for event in self._diagnostics("error"):
-            step = builds.get(event.resource) if event.resource else None
-            found[
-                Problem(
-                    event.message.strip(),
-                    _named(event.resource),
-                    _service(event.resource),
-                    step.title if step else "",
-                    tuple(step.output) if step else (),
-                )
-            ] = None
-        return tuple(found)
+        logs = build_logs(self.events)
+        found = (_problem(event, logs) for event in self._diagnostics("error"))
+        return tuple(dict.fromkeys(found))
 
     def _tested(self) -> tuple[str, ...]:
         """The services whose test stage was built to its end."""
@@ -160,6 +150,19 @@ class PreviewEvents:
             return Result.REFUSED
         ended = [event for event in self.events if isinstance(event, EngineSummary)]
         return Result.SUCCEEDED if ended and ended[-1].result == "succeeded" else Result.FAILED
+
+
+def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
+    """An image build that fails has no failed operation in a preview: an error is all that is said."""
+    resource, message = _named(event.resource), event.message.strip()
+    log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
+    step = log.failed_step() if log else None
+    if step is None:
+        return Problem(message, resource, _service(resource))
+    if exit_code := EXIT_CODE.search(message):
+        what = "The unit tests" if step.stage == TEST_STAGE else "The build"
+        message = f"{what} stopped with exit code {exit_code[1]}."
+    return Problem(message, resource, _service(resource), step.instruction or step.title, tuple(step.output))
 
 
 def _loaded(line: str) -> Mapping[str, Any]:

@@ -134,7 +134,8 @@ class Summary:
         return tuple(change for change in self.changes if change.is_build)
 
     def counts(self) -> Counter[Operation]:
-        return Counter(change.operation for change in self.changes if not change.is_build)
+        """How many resources each operation is for, without builds and what is kept."""
+        return Counter(change.operation for change in self.changes if not (change.is_build or change.kept))
 
     def refusals(self) -> tuple[Violation, ...]:
         return tuple(violation for violation in self.violations if violation.mandatory)

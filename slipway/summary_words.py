@@ -44,7 +44,8 @@ def verdict(summary: Summary) -> str:
 def symbol(summary: Summary) -> str:
     if summary.result is not Result.SUCCEEDED:
         return SYMBOLS[summary.result]
-    risky = summary.of(Operation.DELETE) or any(change.deleted_first for change in summary.changes) or not summary.rules
+    lost = any(not change.kept for change in summary.of(Operation.DELETE))
+    risky = lost or any(change.deleted_first for change in summary.changes) or not summary.rules
     return "⚠️" if risky else "✅"
 
 
@@ -71,6 +72,8 @@ def rules_text(summary: Summary) -> str:
     """What was asked of the policies, and that nothing was where nothing was."""
     if not summary.rules:
         return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")
+    if is_incomplete(summary):
+        return f"{counted(summary.rules, 'policy')} asked, as far as it came."
     broken = {violation.rule for violation in summary.violations}
     kept = max(0, summary.rules - len(broken))
     return f"{counted(summary.rules, 'policy')} asked, {kept} kept everywhere."
@@ -118,8 +121,13 @@ def repository(reference: str) -> str:
 
 def commits_text(commits: Commits) -> str:
     """`1234abcd → 5678ef01`: the deployed commit and the previewed one, as far as they are known."""
-    known = [commit[:COMMIT_DIGITS] for commit in (commits.deployed, commits.previewed) if commit]
+    known = [_short(commit) for commit in (commits.deployed, commits.previewed) if commit]
     return " → ".join(dict.fromkeys(known))
+
+
+def _short(commit: str) -> str:
+    digits, dash, mark = commit.partition("-")
+    return f"{digits[:COMMIT_DIGITS]}{dash}{mark}"
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:

@@ -102,7 +102,7 @@ class _Report:
             self.title(f"{title} ({len(changes)})", STYLES[Operation.DELETE])
         for change in changes:
             note = "what is stored in it goes with it" if change.loses_data else ""
-            note = "leaves the state only, it is kept" if change.kept else note
+            note = "kept, only no longer in the state" if change.kept else note
             self.line(
                 Text.assemble(f"{change.resource.kind} ", (change.resource.name, "bold"), f"  {note}".rstrip()), 2
             )
@@ -151,13 +151,15 @@ class _Report:
         if problems:
             self.title("Failed", "red")
         for problem in problems:
-            about = f"{problem.resource}: " if problem.resource else ""
+            about = f"{problem.service or problem.resource}: " if problem.resource else ""
             for output in problem.output:
                 self.line(Text(clean(output), style="dim"), 4)
             first, *more = clean(problem.message).strip().split("\n")
-            self.line(Text.assemble((f"{about}{problem.step or first}", "red")), 2)
-            for text in (first, *more) if problem.step else more:
+            self.line(Text(f"{about}{first} {problem.step}".rstrip(), style="red"), 2)
+            for text in more:
                 self.line(text, 4)
+            if problem.next_step:
+                self.line(f"next: {problem.next_step}", 4)
 
     def verdict(self, summary: Summary) -> None:
         good = summary.result is Result.SUCCEEDED

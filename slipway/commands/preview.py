@@ -81,7 +81,7 @@ class _Attempt:
         engine = replace(session.engine, environment={**session.engine.environment, **STREAMING})
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack)]
         if self.drift:
-            arguments += ["--refresh", "--run-program"]
+            arguments.append("--refresh")
         with open_log("preview", self.stack) as log:
 
             def on_line(line: str, at_seconds: float) -> None:
