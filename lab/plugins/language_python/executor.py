@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 import asyncio
 import atexit
+import importlib.util
 import json
 import logging
 import os
@@ -193,15 +194,44 @@ def _is_machinery(filename: str) -> bool:
 def _run_plugin(request: dict[str, Any]) -> int:
     """Run a policy pack or a provider written in Python: a module by its name, or a folder by its path."""
     try:
-        if request["kind"] == "module":
-            sys.path.insert(0, request["working_directory"])  # as `python -m` does
-            runpy.run_module(request["target"], run_name="__main__", alter_sys=True)
-        else:
+        if request["kind"] == "path":
             runpy.run_path(request["target"], run_name="__main__")
+        elif request["kind"] == "module":
+            _run_module(request["target"])
+        else:
+            _run_policy_pack(request["target"])
     except Exception as error:  # noqa: BLE001 -- whatever the plugin raised is the plugin's
         sys.stderr.write(_user_traceback(error))
         return 1
     return 0
+
+
+def _run_module(name: str) -> None:
+    sys.path.insert(0, str(Path.cwd()))  # as `python -m` does
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _run_policy_pack(folder: str) -> None:
+    """Run a policy pack as `python -m pulumi.policy <engine address> <pack folder>` would."""
+    server = _sibling("policy_server").PolicyServer()
+    sys.stdout.write(f"{server.port}\n")
+    sys.stdout.flush()
+    os.environ.update(server.stack_variables())
+    server.offer_to_pack()
+    sys.argv = ["pulumi.policy", *sys.argv[1:], folder]
+    try:
+        _run_module("pulumi.policy")
+    finally:
+        server.fail()
+
+
+def _sibling(name: str) -> Any:
+    """A module beside this file, which is on no path."""
+    spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None  # noqa: S101 -- for the type checker
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if not context.add_callback(process.kill):
             process.kill()
         run = plugins.run_policy_pack if is_policy_pack else plugins.run_provider
-        yield from run(process, request, environment, context)
+        yield from run(process, request, environment)
         with self._lock:
             self._running.discard(process)
 

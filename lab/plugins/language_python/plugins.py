@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import tomllib
@@ -13,14 +12,10 @@ from typing import TYPE_CHECKING
 
 from pulumi.runtime.proto import language_pb2
 
-from lab.plugins.language_python.policy_proxy import PolicyProxy
 from lab.plugins.language_python.processes import ProgramProcess, Request
 from lab.plugins.serving import PluginError
 
 if TYPE_CHECKING:
-    import grpc
-    from pulumi.runtime.proto.analyzer_pb2 import AnalyzerStackConfigureRequest
-
     from lab.plugins.language_python.environment import PythonEnvironment
 
 Responses = Iterator[language_pb2.RunPluginResponse]
@@ -30,7 +25,6 @@ def run_provider(
     process: ProgramProcess,
     request: language_pb2.RunPluginRequest,
     environment: PythonEnvironment,
-    _context: grpc.ServicerContext,
 ) -> Responses:
     """Run a provider: its folder where that has a `__main__.py`, else the package that its pyproject.toml names."""
     folder = Path(request.info.program_directory)
@@ -41,49 +35,30 @@ def run_provider(
         arguments = [_package_name(folder), *request.args]
         run |= Request(kind="module", target="pulumi.run.plugin", arguments=arguments)
     process.run(run)
-    yield from _output(process)
+    yield from _output(process, stdout=_chunks(process.stdout))
 
 
 def run_policy_pack(
     process: ProgramProcess,
     request: language_pb2.RunPluginRequest,
     environment: PythonEnvironment,
-    context: grpc.ServicerContext,
 ) -> Responses:
-    """Run a policy pack behind a proxy, since it wants the stack's name and configuration in its environment."""
-    proxy = PolicyProxy()
-    context.add_callback(proxy.stop)
-    yield language_pb2.RunPluginResponse(stdout=f"{proxy.port}\n".encode())
-    configuration = proxy.wait_for_configuration()
+    """Run a policy pack in its own folder, as Pulumi's own host does."""
     folder = request.info.program_directory
     process.run(
         Request(
-            kind="module",
-            target="pulumi.policy",
-            arguments=[*request.args, folder],
+            kind="policy",
+            target=folder,
+            arguments=list(request.args),
             working_directory=folder,
-            environment=environment.activated(_variables(request)) | _stack_variables(configuration),
+            environment=environment.activated(_variables(request)),
         )
     )
-    yield from _output(process, proxy)
+    yield from _output(process, stdout=_without_second_port(process.stdout))
 
 
 def _variables(request: language_pb2.RunPluginRequest) -> dict[str, str]:
     return dict(variable.split("=", 1) for variable in request.env)
-
-
-def _stack_variables(configuration: AnalyzerStackConfigureRequest | None) -> dict[str, str]:
-    """The variables from which the SDK's `pulumi.policy` learns about the stack."""
-    if configuration is None:
-        return {}
-    variables = {
-        "PULUMI_ORGANIZATION": configuration.organization,
-        "PULUMI_PROJECT": configuration.project,
-        "PULUMI_STACK": configuration.stack,
-        "PULUMI_DRY_RUN": str(configuration.dry_run).lower(),
-        "PULUMI_CONFIG": json.dumps(dict(configuration.config)),
-    }
-    return {name: value for name, value in variables.items() if value}
 
 
 def _package_name(folder: Path) -> str:
@@ -95,29 +70,37 @@ def _package_name(folder: Path) -> str:
     raise PluginError(f"{folder} cannot be run: it has neither a __main__.py nor a pyproject.toml with project.name")
 
 
-def _output(process: ProgramProcess, proxy: PolicyProxy | None = None) -> Responses:
-    """What the process prints, then its exit code. A policy pack's first line is its port and goes to the proxy."""
+def _output(process: ProgramProcess, stdout: Iterator[bytes]) -> Responses:
+    """What the process prints, as it comes, then its exit code."""
     output: queue.SimpleQueue[language_pb2.RunPluginResponse | None] = queue.SimpleQueue()
 
-    def pump_stdout() -> None:
-        if proxy is not None:
-            proxy.attach(process.stdout.readline())
-        for chunk in _chunks(process.stdout):
-            output.put(language_pb2.RunPluginResponse(stdout=chunk))
+    def pump(responses: Responses) -> None:
+        for response in responses:
+            output.put(response)
         output.put(None)
 
-    def pump_stderr() -> None:
-        for chunk in _chunks(process.stderr):
-            output.put(language_pb2.RunPluginResponse(stderr=chunk))
-        output.put(None)
-
-    for pump in (pump_stdout, pump_stderr):
-        threading.Thread(target=pump, daemon=True).start()
-    for _ in (pump_stdout, pump_stderr):
+    pipes = (
+        (language_pb2.RunPluginResponse(stdout=chunk) for chunk in stdout),
+        (language_pb2.RunPluginResponse(stderr=chunk) for chunk in _chunks(process.stderr)),
+    )
+    for pipe in pipes:
+        threading.Thread(target=pump, args=(pipe,), daemon=True).start()
+    for _ in pipes:
         yield from iter(output.get, None)
     yield language_pb2.RunPluginResponse(exitcode=process.wait())
 
 
+def _without_second_port(stdout: BufferedReader) -> Iterator[bytes]:
+    """The executor prints the port before the pack runs; the pack, which gets the same, prints it again."""
+    port = stdout.readline()
+    yield port
+    seen = False
+    for line in stdout:
+        if line == port and not seen:
+            seen = True
+        else:
+            yield line
+
+
 def _chunks(pipe: BufferedReader) -> Iterator[bytes]:
-    """What comes, as it comes."""
     return iter(lambda: pipe.read1(65536), b"")

@@ -24,8 +24,8 @@ GRACE_SECONDS = 3.0  # the engine kills the host five seconds after it interrupt
 class Request(TypedDict, total=False):
     """What the executor is to run; `config` and what follows are for programs only."""
 
-    kind: str  # "program", "module" or "path"
-    target: str  # an entry point, a module's name or a folder
+    kind: str  # "program", "path", "module" or "policy"
+    target: str  # an entry point, a folder, a module's name or a pack's folder
     arguments: list[str]
     working_directory: str
     environment: dict[str, str]
