@@ -89,7 +89,7 @@ def test_interrupted_program_cleans_up_quietly(new_project: NewProject, program:
     output, _ = running.communicate(timeout=DEADLINE_SECONDS)
 
     assert running.returncode not in (0, None)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 8
     assert "canceled" in output
     for noise in ("Traceback", "KeyboardInterrupt", "non-zero exit", "Exception ignored"):
         assert noise not in output
