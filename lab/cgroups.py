@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 from slipway.errors import ConfigurationError
@@ -10,6 +12,7 @@ from .proc import ProcessId, identify, stop_all
 from .settings import Settings
 
 ROOT = Path("/sys/fs/cgroup")
+_REMOVAL_SECONDS = 10.0
 # What the kubelet asks its root group to have (version 1).
 _NEEDED = ("cpu", "cpuset", "memory", "pids")
 
@@ -72,8 +75,8 @@ def groups(settings: Settings, root: Path = ROOT) -> list[Path]:
     found: list[Path] = []
     for hierarchy in hierarchies(root):
         top = hierarchy / settings.cgroup
-        if top.exists():
-            found += [top, *(path for path in top.rglob("*") if path.is_dir())]
+        # `os.walk` takes no offence at groups that vanish while it looks, as those of ending containers do.
+        found += [Path(folder) for folder, _, _ in os.walk(top)]
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 
 
@@ -100,5 +103,15 @@ def stop_processes(settings: Settings, grace_seconds: float) -> None:
 
 
 def remove(settings: Settings, root: Path = ROOT) -> None:
-    for group in groups(settings, root):
-        group.rmdir()
+    """Remove the groups; for a moment after its last process ended, the kernel still holds a group."""
+    deadline = time.monotonic() + _REMOVAL_SECONDS
+    while left := groups(settings, root):
+        for group in left:
+            try:
+                group.rmdir()
+            except FileNotFoundError:  # its container's runtime was faster
+                continue
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+        time.sleep(0.05)

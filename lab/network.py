@@ -134,11 +134,17 @@ def remove_pod_links(settings: Settings) -> None:
         time.sleep(0.1)
 
 
+def is_own_result(note: dict[str, Any], run_folder: Path) -> bool:
+    """Whether libcni's note is of a pod of this lab: one whose network namespace is kept below `run_folder`."""
+    found = note.get("result", {}).get("interfaces", [])
+    return any(run_folder in Path(interface.get("sandbox", "")).parents for interface in found)
+
+
 def remove_results(settings: Settings) -> None:
     """Forget what libcni noted about the lab's pods; the notes of other container engines lie beside them."""
     for path in CNI_RESULTS.glob("*"):
         note = read_json_object(path)
-        if note and settings.run in Path(str(note.get("netns", ""))).parents:
+        if note and is_own_result(note, settings.run):
             path.unlink(missing_ok=True)
 
 

@@ -56,6 +56,16 @@ def test_version_2_passes_its_controllers_on(tmp_path: Path, settings: Settings)
     assert (group / "cgroup.subtree_control").read_text() == "+cpu"
 
 
+def test_a_group_that_is_in_use_is_waited_for_and_then_named(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "_REMOVAL_SECONDS", 0.2)
+    root = version_1(tmp_path / "cgroup", "memory/lab-under-test/kubepods")
+    (root / "memory/lab-under-test/kubepods/cgroup.procs").write_text("1\n")
+    with pytest.raises(OSError, match="kubepods"):
+        cgroups.remove(settings, root)
+
+
 def test_removed_from_the_deepest(tmp_path: Path, settings: Settings) -> None:
     root = version_1(tmp_path / "cgroup", "memory/lab-under-test/kubepods/pod1/c1", "memory/of-somebody-else")
     cgroups.remove(settings, root)

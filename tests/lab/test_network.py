@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from lab.network import overlapping_routes
+from lab.network import is_own_result, overlapping_routes
 from lab.settings import Network
 
 NETWORK = Network()
@@ -30,3 +32,17 @@ def test_overlap(route: dict[str, str], clashes: bool) -> None:
 
 def test_the_message_names_network_and_interface() -> None:
     assert overlapping_routes([{"dst": "10.0.0.0/8", "dev": "tun0"}], NETWORK) == ["10.0.0.0/8 via tun0"]
+
+
+@pytest.mark.parametrize(
+    ("result", "own"),
+    [
+        ({"interfaces": [{"name": "lo", "sandbox": "/run/slipway-lab/containerd/netns/cni-1"}]}, True),
+        ({"interfaces": [{"name": "slipway0"}, {"name": "eth0", "sandbox": "/run/slipway-lab/x"}]}, True),
+        ({"interfaces": [{"name": "eth0", "sandbox": "/run/slipway-lab-2/netns/cni-1"}]}, False),
+        ({"interfaces": [{"name": "eth0", "sandbox": "/run/netns/cni-1"}]}, False),
+        ({}, False),
+    ],
+)
+def test_notes_of_other_container_engines_are_not_ours(result: dict[str, object], own: bool) -> None:
+    assert is_own_result({"result": result}, Path("/run/slipway-lab")) is own
