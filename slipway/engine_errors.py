@@ -58,6 +58,11 @@ KNOWN_FAILURES = (
         ExitCode.FAILED,
     ),
     KnownFailure(
+        re.compile(r"invalid YAML file: .*"),
+        "The settings of stack {stack} cannot be read.",
+        "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
+    ),
+    KnownFailure(
         re.compile(r"unable to open (?:state directory|bucket) .*"),
         "The backend that keeps the state cannot be opened.",
         "Check PULUMI_BACKEND_URL; for the lab's, run `slipway lab up`.",

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,10 @@ class Project:
 
     def slipway(self, *arguments: str) -> Result:
         return self.run(sys.executable, "-m", "slipway.main", *arguments)
+
+    def with_environment(self, **variables: str) -> Project:
+        """The same project, with other environment variables."""
+        return replace(self, environment=self.environment | variables)
 
     def up(self) -> Result:
         """A bare `pulumi up`, by hand."""

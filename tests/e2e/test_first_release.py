@@ -6,6 +6,8 @@ The tests of this module build on each other: each leaves the environment as the
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -138,6 +140,35 @@ def test_bad_configuration_is_refused_with_one_message(project: Any, settings: s
         assert generations(project) == before
     finally:
         project.configure("")
+
+
+def test_an_unreachable_cluster_changes_nothing_and_says_so(project: Any, tmp_path: Any) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    text = Path(project.environment["KUBECONFIG"]).read_text()
+    kubeconfig.write_text(re.sub(r"https://[^\s\"']+", "https://127.0.0.1:1", text))
+    before = generations(project)
+    result = project.with_environment(KUBECONFIG=str(kubeconfig)).slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 1, result.output
+    assert "127.0.0.1:1" in result.output
+    assert "Traceback" not in result.output
+    assert generations(project) == before
+
+
+def test_an_unreachable_registry_changes_nothing_and_says_so(project: Any) -> None:
+    before = generations(project)
+    elsewhere = project.with_environment(SLIPWAY_REGISTRY="127.0.0.1:1/e2e", SLIPWAY_BASE_IMAGE="127.0.0.1:1/base:1")
+    for command in (elsewhere.slipway("up", "-s", "e2e", "--yes"), elsewhere.up()):
+        assert command.code != 0
+        assert "127.0.0.1:1" in command.output
+        assert "Traceback" not in command.output
+    assert generations(project) == before
+
+
+def test_a_wrong_passphrase_changes_nothing_and_says_so(project: Any) -> None:
+    wrong = project.with_environment(PULUMI_CONFIG_PASSPHRASE="wrong")
+    result = wrong.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 2, result.output
+    assert "The passphrase does not open the secrets of stack e2e." in result.output
 
 
 def test_destroy_leaves_the_namespace_empty(project: Any) -> None:

@@ -97,6 +97,12 @@ KNOWN = [
         1,
     ),
     (
+        "error: getting stack configuration: invalid YAML file: yaml: line 7: mapping values are not allowed",
+        "The settings of stack dev cannot be read.",
+        "Pulumi.dev.yaml",
+        2,
+    ),
+    (
         'error: unable to open state directory "file:///nonexistent": stat /nonexistent: no such file or directory',
         "The backend that keeps the state cannot be opened.",
         "PULUMI_BACKEND_URL",
