@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import urllib3
 
 from lab.plugins.kubernetes import VERSION
 from lab.plugins.kubernetes.credentials import Credential, Credentials
-from lab.plugins.kubernetes.kubeconfig import Connection
+from lab.plugins.kubernetes.kubeconfig import Connection, KubeconfigError
 from lab.plugins.kubernetes.throttle import Throttle
 from lab.plugins.kubernetes.values import Object, list_at, text_at
 
@@ -30,6 +31,7 @@ _READ_SECONDS = 60.0
 _POOL_SIZE = 64
 # A server that restarts, or sheds load, is asked again after these pauses (seconds).
 _PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
+_CONNECTION_NAME = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 class UnreachableError(Exception):
@@ -108,11 +110,12 @@ class Client:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        pauses: Sequence[float] = _PAUSES,
     ) -> Answer:
         """One request, asked again where that is safe; raises `ApiError`, `UnreachableError` or `CancelledError`."""
         data = None if body is None else json.dumps(body).encode()
         url = self._url(path, query)
-        for pause in (*_PAUSES, None):
+        for pause in (*pauses, None):
             self._throttle.wait(self.cancelled)
             try:
                 response = self._send_once(method, url, data, content_type)
@@ -123,7 +126,7 @@ class Client:
                 self._pause_or_raise(None if method == "POST" else pause, error)
                 continue
             if pause is not None and self._should_retry(response, method):
-                self._sleep(float(response.headers.get("Retry-After") or pause))
+                self._sleep(_retry_after_seconds(response) or pause)
                 continue
             return _answer(response)
         raise AssertionError("the last round returns or raises")
@@ -202,7 +205,10 @@ def _make_pool(connection: Connection, credential: Credential) -> urllib3.HTTPCo
     cluster = connection.cluster
     options: dict[str, Any] = {"maxsize": _POOL_SIZE, "block": False}
     if cluster.server.startswith("https://"):
-        options["ssl_context"] = _tls(connection, credential)
+        try:
+            options["ssl_context"] = _tls(connection, credential)
+        except (ssl.SSLError, ValueError) as error:
+            raise KubeconfigError(f"the certificates of the kubeconfig cannot be used: {error}") from error
         if cluster.tls_server_name:
             options |= {"server_hostname": cluster.tls_server_name, "assert_hostname": cluster.tls_server_name}
         if cluster.insecure_skip_tls_verify:
@@ -281,7 +287,11 @@ def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         yield from whole
 
 
+def _retry_after_seconds(response: urllib3.BaseHTTPResponse) -> float:
+    told = response.headers.get("Retry-After", "")
+    return float(told) if told.isdigit() else 0.0
+
+
 def _root_cause(error: BaseException) -> str:
-    """The innermost reason, without urllib3's wrapping."""
-    text = str(error)
-    return text.partition(": ")[2] if "object at 0x" in text.partition(": ")[0] else text
+    """The reason without urllib3's name of the connection object in front."""
+    return _CONNECTION_NAME.sub("", str(error))

@@ -9,9 +9,13 @@ from lab.plugins.kubernetes.client import ApiError, Client, UnreachableError
 from lab.plugins.kubernetes.discovery import Discovery
 from lab.plugins.kubernetes.kubeconfig import Connection, KubeconfigError, connect
 from lab.plugins.kubernetes.settings import Settings
-from lab.plugins.kubernetes.values import text_at
+from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.kubernetes.watch import Watches
 from lab.plugins.serving import PluginError
+
+# A server that is not there is asked once more only: the user is waiting for the news.
+_FIRST_PAUSES = (0.3,)
+_OLDEST_MINOR = 22
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,10 @@ class Reached:
 
 
 class Cluster:
-    """Connects at the first use, once; every later caller gets the same cluster or the same reason."""
+    """Connects at the first use, once; every later caller gets the same cluster or the same reason.
+
+    A kubeconfig that names no cluster raises `KubeconfigError`, unless unreachable clusters are to be put up with.
+    """
 
     def __init__(self, settings: Settings, cancelled: threading.Event) -> None:
         self._settings = settings
@@ -32,11 +39,14 @@ class Cluster:
         self._lock = threading.Lock()
         self._reached: Reached | None = None
         self._problem = ""
+        self._was_told = False
         self._connection: Connection | None = None
         try:
             self._connection = connect(settings.kubeconfig, settings.overrides)
         except KubeconfigError as error:
             self._problem = f"unable to load Kubernetes client configuration: {error}"
+            if not (settings.delete_unreachable or settings.skip_update_unreachable):
+                raise
 
     @property
     def default_namespace(self) -> str:
@@ -58,6 +68,9 @@ class Cluster:
         try:
             return self.reach()
         except UnreachableError as error:
+            told, self._was_told = self._was_told, True
+            if told:  # once is enough, however many resources there are
+                raise PluginError("configured Kubernetes cluster is unreachable, as said above") from error
             raise PluginError(
                 f"configured Kubernetes cluster is unreachable: {error}\n"
                 "Check that the cluster runs and that the provider's kubeconfig, or KUBECONFIG, and its context are "
@@ -72,29 +85,29 @@ class Cluster:
     def _try(self) -> None:
         if self._connection is None:
             return
+        client = Client(self._connection, self._settings.client, self._cancelled)
+        context = f" (context {self._connection.context!r})" if self._connection.context else ""
         try:
-            client = Client(self._connection, self._settings.client, self._cancelled)
-            version = client.get("/version")
+            version = client.send("GET", "/version", pauses=_FIRST_PAUSES).body
         except (UnreachableError, KubeconfigError) as error:
-            self._problem = f"{error}{self._whereabouts()}"
+            self._problem = f"{error}{context}"
         except ApiError as error:
-            if error.status in (401, 403):
-                hint = "the API server refuses the credentials" if error.status == 401 else "access is forbidden"
-                self._problem = f"{hint}: {error}{self._whereabouts()}"
+            if error.status != 403:  # who may not ask for the version may still be allowed what it came for
+                refusal = "the API server refuses the credentials: " if error.status == 401 else ""
+                self._problem = f"{self._connection.cluster.server}: {refusal}{error}{context}"
             else:
-                self._problem = f"{error}{self._whereabouts()}"
+                self._use(client)
         else:
-            self._refuse_old(version)
-            self._reached = Reached(client, Discovery(client), Watches(client))
+            _refuse_old(version)
+            self._use(client)
 
-    def _refuse_old(self, version: dict[str, object]) -> None:
-        major, minor = text_at(version, "major"), text_at(version, "minor").rstrip("+")
-        if major == "1" and minor.isdigit() and int(minor) < 22:
-            raise PluginError(f"server-side apply needs Kubernetes 1.22 or newer; this cluster has {major}.{minor}")
+    def _use(self, client: Client) -> None:
+        self._reached = Reached(client, Discovery(client), Watches(client))
 
-    def _whereabouts(self) -> str:
-        connection = self._connection
-        if connection is None:
-            return ""
-        context = f", context {connection.context!r}" if connection.context else ""
-        return f" (server {connection.cluster.server}{context})"
+
+def _refuse_old(version: Object) -> None:
+    major, minor = text_at(version, "major"), text_at(version, "minor").rstrip("+")
+    if major == "1" and minor.isdigit() and int(minor) < _OLDEST_MINOR:
+        raise PluginError(
+            f"server-side apply needs Kubernetes 1.{_OLDEST_MINOR} or newer; this cluster has {major}.{minor}"
+        )

@@ -26,6 +26,7 @@ from lab.plugins.kubernetes import (
 )
 from lab.plugins.kubernetes.cluster import Cluster
 from lab.plugins.kubernetes.engine import Engine
+from lab.plugins.kubernetes.kubeconfig import KubeconfigError
 from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.settings import Settings
 from lab.plugins.serving import PluginError, serve
@@ -60,7 +61,11 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
 
     def Configure(self, request: provider_pb2.ConfigureRequest, _context: Any) -> provider_pb2.ConfigureResponse:
         settings = Settings.of(dict(request.variables))
-        self._session = Session(settings, Cluster(settings, self._cancelled), self._engine, self._cancelled)
+        try:
+            cluster = Cluster(settings, self._cancelled)
+        except KubeconfigError as error:
+            raise PluginError(f"unable to load Kubernetes client configuration: {error}") from error
+        self._session = Session(settings, cluster, self._engine, self._cancelled)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )

@@ -28,7 +28,6 @@ BUILT_IN_GROUPS = frozenset(
         "extensions",
         "flowcontrol.apiserver.k8s.io",
         "lifecycle.k8s.io",
-        "meta",
         "networking.k8s.io",
         "node.k8s.io",
         "policy",
@@ -97,7 +96,7 @@ class GroupVersionKind:
     @classmethod
     def of(cls, api_version: str, kind: str) -> GroupVersionKind:
         group, _, version = api_version.rpartition("/")
-        return cls("" if group == "core" else group, version, kind)
+        return cls("" if group in ("core", "meta") else group, version, kind)
 
 
 @dataclass(frozen=True)

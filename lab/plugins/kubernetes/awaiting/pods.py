@@ -21,8 +21,8 @@ _PATIENCE_SECONDS = {
     "ImagePullBackOff": 15.0,
     "RegistryUnavailable": 15.0,
 }
-# A container that crashes is given up at its second back-off, or at the first one after this long: its first restart may
-# find the database that it missed.
+# A container that crashes is given up at its second back-off, or at the first one after this long: a restart may find
+# the database that was missing.
 _CRASHES_ALLOWED = 2
 _CRASHING_SECONDS = 15.0
 _HARMLESS = frozenset({"ContainerCreating", "PodInitializing", ""})
@@ -36,16 +36,30 @@ def problem(pod: Object) -> str:
     """Why a pod is not ready, in the official plugin's words; empty while it starts as it should."""
     if is_ready(pod):
         return ""
-    scheduled = condition(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
-        return f"[Pod {qualified_name(pod)}]: {text_at(scheduled, 'message')}"
     initialized = condition(pod, "Initialized")
     unmet = initialized if initialized.get("status") == "False" else condition(pod, "Ready")
-    details = [text_at(unmet, "message"), *(_container_problem(status) for status in container_statuses(pod))]
+    told = [text_at(unmet, "message"), *_causes(pod)] if not _is_unscheduled(pod) else _causes(pod)
+    joined = " ".join(part for part in told if part)
+    return f"[Pod {qualified_name(pod)}]: {joined}" if joined else ""
+
+
+def _causes(pod: Object) -> list[str]:
+    """What has gone wrong with a pod, beyond its not being ready yet."""
+    if _is_unscheduled(pod):
+        return [text_at(condition(pod, "PodScheduled"), "message")]
+    told = [_container_problem(status) for status in container_statuses(pod)]
     if text_at(pod, "status", "phase") == "Failed":
-        details.append(f"[{text_at(pod, 'status', 'reason') or 'Failed'}] {text_at(pod, 'status', 'message')}".strip())
-    told = " ".join(detail for detail in details if detail)
-    return f"[Pod {qualified_name(pod)}]: {told}" if told else ""
+        told.append(f"[{text_at(pod, 'status', 'reason') or 'Failed'}] {text_at(pod, 'status', 'message')}".strip())
+    return [part for part in told if part]
+
+
+def _is_unscheduled(pod: Object) -> bool:
+    return condition(pod, "PodScheduled").get("status") == "False"
+
+
+def alarm(pods: Iterable[Object]) -> str:
+    """The first problem that is more than a pod still starting, or an empty string."""
+    return next((problem(pod) for pod in pods if not is_ready(pod) and _causes(pod)), "")
 
 
 def problems(pods: Iterable[Object]) -> list[str]:
@@ -69,7 +83,7 @@ def _has_crashed(status: Object) -> bool:
 
 
 def _crashes_on(pod: Object, status: Object, age: Callable[[str], float]) -> bool:
-    """Whether a container that crashed was given its chances; asked at every look, whatever state it is in just now."""
+    """Whether a container that crashed was given its chances; asked at every look, whatever it does just now."""
     return _since(pod, status, "crash", age) >= _CRASHING_SECONDS or int_at(status, "restartCount") >= _CRASHES_ALLOWED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from lab.plugins.kubernetes.awaiting import pods
@@ -18,7 +19,7 @@ from lab.plugins.kubernetes.awaiting.readiness import (
     waiting,
 )
 from lab.plugins.kubernetes.naming import qualified_name
-from lab.plugins.kubernetes.values import Object, int_at, list_at, text_at
+from lab.plugins.kubernetes.values import Object, int_at, text_at
 
 POD_ROLE = "pods"
 REPLICA_SET_ROLE = "replicasets"
@@ -46,7 +47,7 @@ def deployment(sight: Sight) -> Readiness:
     progress = f"Waiting for app ReplicaSet to be available ({min(updated, available)}/{wanted} Pods available)"
     if updated == wanted == available:
         progress = f"Waiting for {total - updated} Pods of the previous ReplicaSet to be gone"
-    return waiting(told[0] if told else progress, *_deployment_reasons(live), *told)
+    return waiting(pods.alarm(current) or progress, *_deployment_reasons(live), *told)
 
 
 def _lost(sight: Sight, current: Sequence[Object]) -> list[str]:
@@ -54,7 +55,7 @@ def _lost(sight: Sight, current: Sequence[Object]) -> list[str]:
     live = sight.live
     told = pods.problems(current)
     progressing = condition(live, "Progressing")
-    if progressing.get("reason") == "ProgressDeadlineExceeded":
+    if progressing.get("reason") == "ProgressDeadlineExceeded" and not _is_of_an_old_set(progressing, sight):
         return [reason_of(progressing), *told]
     refused = condition(live, "ReplicaFailure")
     if refused.get("status") == "True" and sight.age("ReplicaFailure") >= _REFUSED_PODS_SECONDS:
@@ -62,6 +63,12 @@ def _lost(sight: Sight, current: Sequence[Object]) -> list[str]:
     if pods.first_hopeless(current, sight.age):
         return [*_deployment_reasons(live), *told]
     return []
+
+
+def _is_of_an_old_set(progressing: Object, sight: Sight) -> bool:
+    """The condition outlives the rollout that it is about: going back to an older ReplicaSet does not renew it."""
+    named = re.match(r'ReplicaSet "([^"]+)"', text_at(progressing, "message"))
+    return named is not None and named[1] not in {text_at(item, "metadata", "name") for item in _current_sets(sight)}
 
 
 def _deployment_reasons(live: Object) -> list[str]:
@@ -74,11 +81,15 @@ def _deployment_reasons(live: Object) -> list[str]:
     return reasons
 
 
-def _current_pods(sight: Sight) -> list[Object]:
-    """The pods of the ReplicaSet with the Deployment's own revision."""
+def _current_sets(sight: Sight) -> list[Object]:
+    """The ReplicaSet with the Deployment's own revision; none while it was not seen yet."""
     revision = text_at(sight.live, "metadata", "annotations", _REVISION)
     sets = [item for item in sight.of(REPLICA_SET_ROLE) if is_owned_by(item, sight.live)]
-    current = [item for item in sets if text_at(item, "metadata", "annotations", _REVISION) == revision]
+    return [item for item in sets if text_at(item, "metadata", "annotations", _REVISION) == revision]
+
+
+def _current_pods(sight: Sight) -> list[Object]:
+    current = _current_sets(sight)
     return [pod for pod in sight.of(POD_ROLE) if any(is_owned_by(pod, item) for item in current) and _is_alive(pod)]
 
 
@@ -151,7 +162,7 @@ def _controller_waits(sight: Sight, progress: str, reason: str) -> Readiness:
     told = pods.problems(own)
     if pods.first_hopeless(own, sight.age):
         return failed(f"{sight.live.get('kind')} {qualified_name(sight.live)!r} cannot become ready", reason, *told)
-    return waiting(told[0] if told else progress, reason, *told)
+    return waiting(pods.alarm(own) or progress, reason, *told)
 
 
 def job(sight: Sight) -> Readiness:
@@ -172,12 +183,3 @@ def job(sight: Sight) -> Readiness:
         f"{title}: {int_at(live, 'status', title.lower())}" for title in ("Active", "Succeeded", "Failed")
     )
     return waiting(f"Waiting for Job {name!r} to succeed ({counts})", f"the Job did not complete ({counts})", *told)
-
-
-def volumes_of(live: Object) -> list[str]:
-    """The names of the claims a workload's pods mount."""
-    claims = (
-        text_at(item, "persistentVolumeClaim", "claimName")
-        for item in list_at(live, "spec", "template", "spec", "volumes")
-    )
-    return [claim for claim in claims if claim]
