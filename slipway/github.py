@@ -109,7 +109,7 @@ class GitHub:
         if attempt > RETRIES:
             raise SlipwayError(
                 f"GitHub at {self.url} failed {attempt} times: {why}",
-                next_step="Check the network, GITHUB_API_URL and https://www.githubstatus.com, then run the command again.",
+                next_step="Check the network and GITHUB_API_URL; https://www.githubstatus.com tells of outages.",
             )
         self._wait(2.0 ** (attempt - 1), why)
 

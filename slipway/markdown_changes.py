@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from slipway.change_groups import ChangeGroup, by_service, grouped
 from slipway.field_changes import FieldChange
@@ -31,7 +31,7 @@ def replaced(changes: Sequence[ResourceChange], importance: int) -> Section:
 
 
 def deleted(changes: Sequence[ResourceChange], importance: int, title: str = "Delete") -> Section:
-    entries = [Entry(*[_goes(service, of_service)] * 2) for service, of_service in by_service(changes)]
+    entries = _per_service(changes, _goes)
     head = f"### {title} ({_gone(changes)})\n\n{table_head('service', 'what goes')}"
     return Section("deletions", importance, head, entries)
 
@@ -48,11 +48,9 @@ def updated(
 
 def created(changes: Sequence[ResourceChange], importance: int) -> Section:
     """Counted and folded: services of which the same kinds are made share a line."""
-    alike: dict[str, list[str]] = {}
-    for service, of_service in by_service(changes):
-        what = kinds_text(of_service) if service else ", ".join(_label(change) for change in of_service)
-        alike.setdefault(what, []).append(code(service) if service else NOTHING)
-    entries = [Entry(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
+    entries = _per_service(
+        changes, lambda service, of_service: kinds_text(of_service) if service else _labels(of_service)
+    )
     head = f"### Create ({len(changes)})\n\n<details><summary>{kinds_text(changes)}</summary>\n\n"
     return Section("creations", importance, head + table_head("service", "what is made"), entries, "\n</details>\n")
 
@@ -86,15 +84,28 @@ def _gone(changes: Sequence[ResourceChange]) -> int:
     return sum(not change.kept for change in changes)
 
 
+def _per_service(
+    changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]
+) -> list[Entry]:
+    """A row for each service, or for all the services of which the same is told."""
+    alike: dict[str, list[str]] = {}
+    for service, of_service in by_service(changes):
+        alike.setdefault(tell(service, of_service), []).append(code(service) if service else NOTHING)
+    return [Entry(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
+
+
 def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
     lines = []
-    plain = [change for change in changes if not (change.loses_data or change.kept)]
-    if plain:
-        lines.append(kinds_text(plain) if service else ", ".join(map(_label, plain)))
+    if plain := [change for change in changes if not (change.loses_data or change.kept)]:
+        lines.append(kinds_text(plain) if service else _labels(plain))
     lines += [f"{_label(change)}: {DATA_LOSS}" for change in changes if change.loses_data]
-    if kept := [_label(change) for change in changes if change.kept]:
-        lines.append(f"{', '.join(kept)}: kept, only no longer in the state")
-    return row(code(service) if service else NOTHING, "<br>".join(lines))
+    if kept := [change for change in changes if change.kept]:
+        lines.append(f"{kinds_text(kept)}: kept, only no longer in the state")
+    return "<br>".join(lines)
+
+
+def _labels(changes: Iterable[ResourceChange]) -> str:
+    return ", ".join(map(_label, changes))
 
 
 def _table_entry(group: ChangeGroup, note: str = "") -> Entry:

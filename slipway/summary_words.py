@@ -20,6 +20,7 @@ SYMBOLS = {Result.REFUSED: "❌", Result.FAILED: "❌", Result.INTERRUPTED: "❌
 POD = "spec.template.spec."
 CHANGES = "(changes)"
 COMMIT_DIGITS = 8
+NAME = "…"
 
 
 def counted(number: int, noun: str) -> str:
@@ -131,8 +132,13 @@ def _short(commit: str) -> str:
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:
-    """Those that say the same of several resources, by rule, level and message."""
+    """Those that say the same of several resources, by rule, level and message; "…" stands for each one's own name."""
     groups: dict[tuple[str, str, str], list[Violation]] = {}
     for violation in violations:
-        groups.setdefault((violation.rule, violation.level, violation.message), []).append(violation)
-    return groups
+        name = violation.resource.name if violation.resource else ""
+        message = violation.message.replace(name, NAME) if name else violation.message
+        groups.setdefault((violation.rule, violation.level, message), []).append(violation)
+    return {
+        (rule, level, alike[0].message if len(alike) == 1 else message): alike
+        for (rule, level, message), alike in groups.items()
+    }

@@ -50,6 +50,12 @@ def preview(*, stack: str, markdown: Path | None, json_file: Path | None, drift:
     if json_file:
         _write(json_file, to_json(summary))
     show(summary, Console(highlight=False))
+    return _exit_code(summary, error)
+
+
+def _exit_code(summary: Summary, error: SlipwayError | None) -> ExitCode:
+    if summary.result is Result.SUCCEEDED and summary.drift:
+        return ExitCode.DRIFT
     return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)
 
 

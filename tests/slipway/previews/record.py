@@ -151,6 +151,9 @@ class Recorder:
             raise SystemExit(f"pulumi {' '.join(arguments)}: {done.output[-3000:]}{done.errors}")
         return done
 
+    def kubectl(self, *arguments: str) -> None:
+        subprocess.run(["kubectl", *arguments], env=dict(self.engine.environment), check=True)
+
     def config(self, *arguments: str) -> None:
         self.run("config", "set", "--stack", STACK, *arguments)
 
@@ -181,6 +184,7 @@ def recorder() -> Iterator[Recorder]:
     """With a stack of its own, whose resources are destroyed in the end."""
     with tempfile.TemporaryDirectory(prefix="slipway-previews-") as folder:
         made = Recorder(Path(folder))
+        made.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         made.run("stack", "init", STACK)
         made.config("slipway:namespace", NAMESPACE)
         try:
@@ -238,7 +242,7 @@ def _meddle(made: Recorder) -> None:
         ("set", "env", "deployment/order-service", "LOG_LEVEL=debug"),
         ("delete", "poddisruptionbudget/order-service"),
     ):
-        subprocess.run(["kubectl", "-n", NAMESPACE, *command], env=dict(made.engine.environment), check=True)
+        made.kubectl("-n", NAMESPACE, *command)
 
 
 def record_huge() -> None:
@@ -246,8 +250,10 @@ def record_huge() -> None:
         (made.folder / "__main__.py").write_text(HUGE)
         made.config("slipway:round", "1")
         for _ in range(3):  # other tests on the lab may restart its API server
-            if made.engine.run("up", "--stack", STACK, "--yes", "--skip-preview").exit_code == 0:
+            done = made.engine.run("up", "--stack", STACK, "--yes", "--skip-preview")
+            if done.exit_code == 0:
                 break
+            print(done.output[done.output.find("Diagnostics:") :])
         made.config("slipway:round", "2")
         made.record("huge")
 
