@@ -1,0 +1,11 @@
+"""The policy pack as Pulumi's engine runs it (`--policy-pack policy`): an adapter, the rules are in `rules/`."""
+
+import sys
+from pathlib import Path
+
+# The engine starts a pack by its folder, whose modules would then stand beside the standard library's.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from policy.analyzer import serve
+
+serve()

@@ -1,0 +1,213 @@
+"""Answers the engine as a policy pack: what it is about to register is judged by the rules, one protocol away.
+
+It speaks the engine's protocol itself and not through `pulumi_policy.PolicyPack`, which decodes every resource once for
+each policy: with 70 rules that is seconds for a stack of 50 services. It also can tell "decided at update" and
+"waived" apart from a violation, and hands stack-wide rules the declared inputs; the engine has only outputs for them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf import json_format
+from google.protobuf.empty_pb2 import Empty
+from pulumi.runtime.config import get_config_env
+from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
+
+from policy import report
+from policy.deadline import Deadline, DeadlineError
+from policy.judge import Judge, RuleError
+from policy.model import Level, Options, Resource, Result, Rule, State
+from policy.wire import plain
+from policy.yaml_lines import PolicyFileError
+
+T = TypeVar("T")
+PACK = "slipway"
+VERSION = "1.0.0"
+STACK_TYPE = "pulumi:pulumi:Stack"
+WAIVERS = "waivers"
+LEVELS = {
+    Level.MANDATORY: analyzer_pb2.MANDATORY,
+    Level.ADVISORY: analyzer_pb2.ADVISORY,
+    Level.OFF: analyzer_pb2.DISABLED,
+}
+THREADS = 4
+UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1)]
+
+
+class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
+    """One update's pack. What `Analyze` was shown is kept for the rules that look at everything."""
+
+    def __init__(self, judge: Judge, deadline: Deadline | None = None) -> None:
+        self._judge = judge
+        self._deadline = deadline or Deadline()
+        self._lock = threading.Lock()
+        self._seen: dict[str, Resource] = {}
+        self._results: list[Result] = []
+
+    def Handshake(self, _request: Any, _context: Any) -> analyzer_pb2.AnalyzerHandshakeResponse:  # noqa: N802 (protocol)
+        return analyzer_pb2.AnalyzerHandshakeResponse()
+
+    def ConfigureStack(self, request: Any, _context: Any) -> analyzer_pb2.AnalyzerStackConfigureResponse:  # noqa: N802
+        """Said first of all, where the language host says it at all and not only through the environment."""
+        self._judge = Judge.of(request.stack, dict(request.config), os.environ)
+        return analyzer_pb2.AnalyzerStackConfigureResponse()
+
+    def GetPluginInfo(self, _request: Empty, _context: Any) -> plugin_pb2.PluginInfo:  # noqa: N802
+        return plugin_pb2.PluginInfo(version=VERSION)
+
+    def GetAnalyzerInfo(self, _request: Empty, _context: Any) -> analyzer_pb2.AnalyzerInfo:  # noqa: N802
+        """All rules; their levels are this project's to set, so there is nothing for the engine to configure."""
+        waivers = analyzer_pb2.PolicyInfo(
+            name=WAIVERS,
+            displayName="Waivers are in order",
+            description="An expired, unknown or unused waiver is an error.",
+            enforcementLevel=analyzer_pb2.MANDATORY,
+            policy_type=analyzer_pb2.POLICY_TYPE_STACK,
+        )
+        policies = [*map(self._info, self._judge.rules), waivers]
+        return analyzer_pb2.AnalyzerInfo(name=PACK, version=VERSION, supportsConfig=False, policies=policies)
+
+    def _info(self, rule: Rule) -> analyzer_pb2.PolicyInfo:
+        kinds = (analyzer_pb2.POLICY_TYPE_RESOURCE, analyzer_pb2.POLICY_TYPE_STACK)
+        return analyzer_pb2.PolicyInfo(
+            name=rule.id,
+            displayName=rule.title,
+            description=rule.title,
+            enforcementLevel=LEVELS[self._judge.level(rule)],
+            policy_type=kinds[rule.stack_wide],
+            remediation_steps=rule.remedy,
+            url=rule.source,
+        )
+
+    def Analyze(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
+        """A resource by itself, before it is operated on."""
+        resource = _resource(request)
+        results = self._asked(lambda: self._judge.alone(resource), context)
+        with self._lock:
+            self._seen[resource.urn] = resource
+            self._results += results
+        answer = self._answer(results, stack_wide=False)
+        if resource.type == STACK_TYPE:  # the first of all: nothing has been changed yet
+            answer.diagnostics.extend(map(_waiver_problem, self._judge.waivers.problems))
+        return answer
+
+    def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
+        """Everything at once, after the last operation."""
+        resources = [self._declared(each) for each in request.resources]
+        results = self._asked(lambda: self._judge.together(resources), context)
+        answer = self._answer(results, stack_wide=True)
+        answer.diagnostics.extend(map(_waiver_problem, self._judge.unused_waivers([*self._results, *results])))
+        return answer
+
+    def _declared(self, listed: Any) -> Resource:
+        """The resource as it was shown before, with the dependencies that are told only now."""
+        known = self._seen.get(listed.urn) or _resource(listed)
+        options = known.options
+        return Resource(
+            known.type,
+            known.name,
+            known.inputs,
+            known.urn,
+            Options(
+                options.protect,
+                options.create_timeout_seconds,
+                options.update_timeout_seconds,
+                frozenset(listed.dependencies),
+                options.default_namespace,
+            ),
+        )
+
+    def Remediate(self, _request: Any, _context: Any) -> analyzer_pb2.RemediateResponse:  # noqa: N802
+        """Nothing is changed behind anybody's back."""
+        return analyzer_pb2.RemediateResponse()
+
+    def Configure(self, _request: Any, _context: Any) -> Empty:  # noqa: N802
+        return Empty()
+
+    def Cancel(self, _request: Empty, _context: Any) -> Empty:  # noqa: N802
+        return Empty()
+
+    def _asked(self, ask: Callable[[], T], context: grpc.ServicerContext) -> T:
+        """What the rules say; an error that names the rule where one fails or never comes to an end."""
+        try:
+            return self._deadline.run(ask, lambda: self._judge.current)
+        except RuleError as error:
+            context.abort(grpc.StatusCode.INTERNAL, f"Policy error: {error}")
+        except DeadlineError as error:
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"Policy error: {error}")
+
+    def _answer(self, results: Iterable[Result], *, stack_wide: bool) -> analyzer_pb2.AnalyzeResponse:
+        results = list(results)
+        asked = {result.rule.id for result in results}
+        rest = (rule.id for rule in self._judge.rules if rule.stack_wide is stack_wide and rule.id not in asked)
+        return analyzer_pb2.AnalyzeResponse(
+            diagnostics=[_diagnostic(result) for result in results if result.state is not State.PASS],
+            not_applicable=[analyzer_pb2.PolicyNotApplicable(policy_name=each) for each in rest],
+        )
+
+
+def _resource(described: Any) -> Resource:
+    """A resource of the engine's messages `AnalyzeRequest` and `AnalyzerResource`."""
+    timeouts = described.options.customTimeouts
+    provider = json_format.MessageToDict(described.provider.properties) if described.HasField("provider") else {}
+    return Resource(
+        described.type,
+        described.name,
+        plain(json_format.MessageToDict(described.properties)),
+        described.urn,
+        Options(
+            protect=described.options.protect,
+            create_timeout_seconds=timeouts.create or None,
+            update_timeout_seconds=timeouts.update or None,
+            default_namespace=plain(provider.get("namespace")),
+        ),
+    )
+
+
+def _diagnostic(result: Result) -> analyzer_pb2.AnalyzeDiagnostic:
+    level = result.level if result.state is State.VIOLATION else Level.ADVISORY
+    return analyzer_pb2.AnalyzeDiagnostic(
+        policyName=result.rule.id,
+        policyPackName=PACK,
+        policyPackVersion=VERSION,
+        description=result.rule.title,
+        message=report.message(result),
+        enforcementLevel=LEVELS[level],
+        urn=result.resource.urn,
+    )
+
+
+def _waiver_problem(problem: str) -> analyzer_pb2.AnalyzeDiagnostic:
+    return analyzer_pb2.AnalyzeDiagnostic(
+        policyName=WAIVERS,
+        policyPackName=PACK,
+        policyPackVersion=VERSION,
+        description="Waivers are in order",
+        message=problem,
+        enforcementLevel=analyzer_pb2.MANDATORY,
+    )
+
+
+def serve() -> None:
+    """Serve the engine until it ends this process; prints the port first, as plugins do."""
+    try:
+        judge = Judge.of(os.environ.get("PULUMI_STACK", ""), get_config_env(), os.environ)
+    except PolicyFileError as error:
+        sys.exit(f"Policy error: {error}")
+    server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED_MESSAGES)
+    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Analyzer(judge), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        server.stop(0)

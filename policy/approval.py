@@ -1,0 +1,47 @@
+"""How `slipway up` tells the program that the gate was passed, so that the rules are asked once and not twice."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+VARIABLE = "SLIPWAY_GATE_PASSED"
+# What decides the verdict. The services' own sources do not: they end up in images, not in objects.
+PROGRAM_FILES = ("*.py", "Pulumi*.yaml", "components/**/*.py", "policy/**/*.py", "policy/*.yaml", "services/*.py")
+SERVICE_FILES = ("services/*/service.yaml",)
+
+
+def token(folder: Path, project: str, stack: str) -> str:
+    """The value of `SLIPWAY_GATE_PASSED` that lets `stack` through.
+
+    A hash over project, stack, commit and every file of the project's `folder` that decides what is declared and how
+    it is judged: a value left over in a shell stops counting as soon as any of them changes.
+    """
+    digest = hashlib.sha256()
+    for part in ("slipway gate", project, stack, _commit(folder), *_files(folder)):
+        digest.update(f"{len(part)}:{part}".encode())
+    return digest.hexdigest()
+
+
+def is_passed(environ: Mapping[str, str], folder: Path, project: str, stack: str) -> bool:
+    """Whether the environment says that just this program, of this stack, passed the gate."""
+    given = environ.get(VARIABLE, "")
+    return bool(given) and hmac.compare_digest(given, token(folder, project, stack))
+
+
+def _commit(folder: Path) -> str:
+    """Empty where there is no git repository: the files alone decide then."""
+    command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _files(folder: Path) -> Iterator[str]:
+    found = {file for pattern in (*PROGRAM_FILES, *SERVICE_FILES) for file in folder.glob(pattern)}
+    for file in sorted(found):
+        yield f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}"

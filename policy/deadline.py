@@ -1,0 +1,59 @@
+"""Puts an end to rules that never come to one."""
+
+from __future__ import annotations
+
+import faulthandler
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 60.0
+# For a rule that lets no other thread run, such as a regular expression that backtracks for ever.
+LAST_RESORT_SECONDS = 5.0
+
+
+class DeadlineError(TimeoutError):
+    """Something was not done in time; says what."""
+
+
+class Deadline:
+    """Time for each of any number of calls, in seconds; where a call blocks the whole process, it is ended."""
+
+    def __init__(self, timeout_seconds: float = DEADLINE_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def run(self, work: Callable[[], T], doing: Callable[[], str]) -> T:
+        """The result of `work`. Raises DeadlineError, which names what `doing` says, when it takes too long."""
+        result: Future[T] = Future()
+        self._begin()
+        try:
+            threading.Thread(target=_fulfil, args=(result, work), daemon=True).start()
+            return result.result(self._timeout_seconds)
+        except TimeoutError as error:
+            if result.done():  # it raised a TimeoutError of its own
+                raise
+            raise DeadlineError(f"{doing()} did not finish in {self._timeout_seconds:g} s") from error
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._running += 1
+            faulthandler.dump_traceback_later(self._timeout_seconds + LAST_RESORT_SECONDS, exit=True)
+
+    def _end(self) -> None:
+        with self._lock:
+            self._running -= 1
+            if not self._running:
+                faulthandler.cancel_dump_traceback_later()
+
+
+def _fulfil(result: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result.set_result(work())
+    except BaseException as error:  # noqa: BLE001 (handed over to the caller)
+        result.set_exception(error)

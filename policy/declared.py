@@ -1,0 +1,176 @@
+"""Runs the program without an engine and collects what it declares: nothing is registered, built or changed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import runpy
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pulumi
+from google.protobuf import json_format, struct_pb2
+from pulumi.runtime.mocks import MockMonitor, Mocks
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import run_pulumi_func
+
+from policy.gate import declaring
+from policy.kinds import IMAGE
+from policy.model import Options, Resource
+from policy.wire import plain, seconds
+
+# What a build and a registry answer: any digest will do, since rules ask for its form alone.
+DIGEST = "sha256:" + "0" * 64
+OUTPUTS: dict[str, dict[str, Any]] = {IMAGE: {"digest": DIGEST, "contextHash": "0" * 64}}
+ANSWERS: dict[str, dict[str, Any]] = {
+    "docker:index/getRegistryImage:getRegistryImage": {"id": DIGEST, "sha256Digest": DIGEST}
+}
+STACK_TYPE = "pulumi:pulumi:Stack"
+
+
+class BlindError(RuntimeError):
+    """The program does something whose outcome only the engine knows, so that nothing can be said about it here."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Which program, and with which configuration, secret values included."""
+
+    folder: Path
+    project: str
+    stack: str
+    organization: str
+    config: Mapping[str, str]
+    secret_keys: tuple[str, ...] = ()
+
+
+def resources_of(program: Program) -> list[Resource]:
+    """Everything the program registers, in order.
+
+    Raises what the program raises, and BlindError. Leaves the SDK's settings, which are the whole process's, changed.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)  # the SDK makes futures from here on
+    monitor = _Monitor(program)
+    pulumi.runtime.set_mocks(
+        _Unused(),
+        project=program.project,
+        stack=program.stack,
+        organization=program.organization,
+        preview=True,  # the program waits for nothing and checks nothing
+        monitor=monitor,
+    )
+    pulumi.runtime.set_all_config(dict(program.config), list(program.secret_keys))
+    try:
+        with declaring(), contextlib.chdir(program.folder):
+            _run(program.folder, loop)
+    except Exception:
+        monitor.refuse_if_blind()  # the reason behind whatever the program made of it
+        raise
+    finally:
+        loop.close()
+    monitor.refuse_if_blind()
+    return monitor.resources_seen
+
+
+def _run(folder: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def main() -> None:
+        runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
+
+    sys.path.insert(0, str(folder))
+    try:
+        loop.run_until_complete(run_pulumi_func(main))
+    finally:
+        sys.path.remove(str(folder))
+
+
+class _Unused(Mocks):
+    """The monitor answers by itself."""
+
+    def call(self, args: Any) -> NoReturn:
+        raise NotImplementedError(args)
+
+    def new_resource(self, args: Any) -> NoReturn:
+        raise NotImplementedError(args)
+
+
+class _Monitor(MockMonitor):
+    """Stands where the engine would: keeps what is registered, and answers with the inputs."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__(_Unused())
+        self._program = program
+        self.resources_seen: list[Resource] = []
+        self._namespaces: dict[str, Any] = {}
+        self._blind = ""
+
+    def refuse_if_blind(self) -> None:
+        """Raises BlindError if anything was met that cannot be seen from here."""
+        if self._blind:
+            raise BlindError(self._blind)
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        """As the engine makes it; the SDK's own way loses stack and project in threads."""
+        within = f"{parent.split('::')[2]}$" if parent and not parent.split("::")[2].endswith(STACK_TYPE) else ""
+        return f"urn:pulumi:{self._program.stack}::{self._program.project}::{within}{type_}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 -- the protocol's name, as below
+        urn = self.make_urn(request.parent, request.type, request.name)
+        if request.type == STACK_TYPE:
+            return resource_pb2.RegisterResourceResponse(urn=urn)
+        if request.remote:
+            self._cannot_see(f"the remote component {request.type} `{request.name}`")
+        if request.transforms:
+            self._cannot_see(f"transforms of {request.type} `{request.name}`")
+        inputs = plain(json_format.MessageToDict(request.object))
+        self._namespaces[urn] = inputs.get("namespace")
+        self.resources_seen.append(Resource(request.type, request.name, inputs, urn, self._options(request)))
+        outputs = struct_pb2.Struct()
+        outputs.CopyFrom(request.object)
+        outputs.update(OUTPUTS.get(request.type, {}))
+        return resource_pb2.RegisterResourceResponse(urn=urn, id=request.name, object=outputs)
+
+    def _options(self, request: Any) -> Options:
+        timeouts = request.customTimeouts
+        return Options(
+            protect=bool(request.protect),
+            create_timeout_seconds=seconds(timeouts.create),
+            update_timeout_seconds=seconds(timeouts.update),
+            dependencies=frozenset(request.dependencies),
+            default_namespace=self._namespaces.get(request.provider.rpartition("::")[0]),
+        )
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802
+        urn = self.make_urn(request.parent, request.type, request.name)
+        return resource_pb2.ReadResourceResponse(urn=urn, properties=request.properties)
+
+    def Invoke(self, request: Any) -> Any:  # noqa: N802
+        if request.tok not in ANSWERS:
+            self._cannot_see(f"the function {request.tok}")
+        answer = struct_pb2.Struct()
+        answer.CopyFrom(request.args)
+        answer.update(ANSWERS.get(request.tok, {}))
+        response: dict[str, Any] = {"return": answer}  # a word that Python keeps for itself
+        return resource_pb2.ResourceInvokeResponse(**response)
+
+    def Call(self, request: Any) -> NoReturn:  # noqa: N802
+        self._cannot_see(f"the method {request.tok}")
+
+    def RegisterStackTransform(self, _request: Any) -> NoReturn:  # noqa: N802
+        self._cannot_see("transforms of the whole stack")
+
+    def RegisterStackInvokeTransform(self, _request: Any) -> NoReturn:  # noqa: N802
+        self._cannot_see("invoke transforms of the whole stack")
+
+    def RegisterResourceHook(self, _request: Any) -> None:  # noqa: N802
+        """Hooks run around operations, of which there are none."""
+
+    def RegisterErrorHook(self, _request: Any) -> None:  # noqa: N802
+        """As above."""
+
+    def _cannot_see(self, what: str) -> NoReturn:
+        self._blind = self._blind or what
+        raise BlindError(what)

@@ -1,0 +1,83 @@
+"""The gate's own process: reads a program's configuration from stdin, judges what it declares, writes the verdict.
+
+The configuration holds secret values: they come through the pipe alone, and nothing of them goes back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from policy.deadline import Deadline, DeadlineError
+from policy.gate import Finding, Verdict
+from policy.judge import Judge, Report, RuleError
+from policy.model import State
+from policy.report import notes, refusal
+from policy.yaml_lines import PolicyFileError
+
+TRACEBACK_LINES = 12
+
+
+def main() -> None:
+    """Answer one request; `argv[1]` is a pipe that closes when the parent ends."""
+    threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
+    answer = _answer_channel()
+    request = json.load(sys.stdin)
+    json.dump(asdict(_verdict(request)), answer)
+    answer.flush()
+    # The SDK's threads and an unfinished rule are nobody's business any more.
+    os._exit(0)
+
+
+def _answer_channel() -> TextIO:
+    """Standard output for us alone: what the program prints goes to standard error, which nobody reads."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return channel
+
+
+def _end_with_parent(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(1)
+
+
+def _verdict(request: dict[str, Any]) -> Verdict:
+    # Slow to load: the SDK is wanted by this process alone.
+    import pulumi  # noqa: PLC0415
+
+    from policy.declared import BlindError, Program, resources_of  # noqa: PLC0415
+
+    try:
+        judge = Judge.of(request["stack"], request["config"], os.environ)
+        keys = ("project", "stack", "organization", "config")
+        program = Program(
+            Path(request["folder"]), **{key: request[key] for key in keys}, secret_keys=tuple(request["secret_keys"])
+        )
+        resources = resources_of(program)
+        deadline = Deadline(request["timeout_seconds"])
+        return _of(deadline.run(lambda: judge.everything(resources), lambda: judge.current))
+    except pulumi.RunError as error:
+        return Verdict(program_error=str(error))
+    except BlindError as error:
+        return Verdict(blind=str(error))
+    except (RuleError, DeadlineError, PolicyFileError) as error:
+        return Verdict(error=str(error))
+    except Exception:  # noqa: BLE001 (whatever the program raised: it is not judged, so it does not pass)
+        lines = traceback.format_exc().splitlines()[-TRACEBACK_LINES:]
+        return Verdict(error="the program failed while it was looked at:\n" + "\n".join(lines))
+
+
+def _of(report: Report) -> Verdict:
+    found = [each for each in report.results if each.state is not State.PASS]
+    findings = [Finding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
+    return Verdict(refusal=refusal(report), notes=notes(report), findings=findings)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Asks rules of resources and says what became of each: violation, decided at update, waived or pass."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from policy import settings as settings_file
+from policy import waivers as waivers_file
+from policy.model import Level, Problem, Resource, Result, Rule, State
+from policy.rules import ALL
+from policy.settings import Settings
+from policy.stack import Stack
+from policy.view import Undecided, View
+from policy.waivers import Waiver, Waivers
+
+UNDECIDED = "not known before the update"
+
+
+class RuleError(RuntimeError):
+    """A rule failed itself. Says where, and nothing of the values it looked at."""
+
+    def __init__(self, rule: Rule, resource: Resource, error: Exception) -> None:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        super().__init__(f"rule `{rule.id}` failed on {resource.ref}: {type(error).__name__} at {place}")
+
+
+@dataclass
+class Judge:
+    """The rules that are asked in one stack. `current` is what is being asked, for whoever watches the clock."""
+
+    settings: Settings
+    waivers: Waivers = field(default_factory=Waivers)
+    rules: tuple[Rule, ...] = ALL
+    current: str = ""
+
+    @classmethod
+    def of(cls, stack: str, config: Mapping[str, str], environ: Mapping[str, str]) -> Judge:
+        """The judge of a stack by the files of this folder; raises PolicyFileError for unusable settings."""
+        waivers = waivers_file.load(stack, (rule.id for rule in ALL))
+        return cls(settings_file.load(stack, config, environ), waivers)
+
+    def level(self, rule: Rule) -> Level:
+        return rule.levels.of(self.settings.tier)
+
+    def alone(self, resource: Resource) -> list[Result]:
+        """What the rules for single resources say; no result from rules that do not apply to it."""
+        return self._ask(resource, Stack([resource]), stack_wide=False)
+
+    def together(self, resources: Iterable[Resource]) -> list[Result]:
+        """What the stack-wide rules say."""
+        stack = Stack(resources, self.settings.registries)
+        return [result for each in stack.resources for result in self._ask(each, stack, stack_wide=True)]
+
+    def everything(self, resources: Iterable[Resource]) -> Report:
+        """All rules, over all resources of a stack."""
+        resources = tuple(resources)
+        results = [result for each in resources for result in self.alone(each)] + self.together(resources)
+        return self.report(results)
+
+    def report(self, results: Iterable[Result]) -> Report:
+        """The results of a whole stack, with what is wrong with the waivers."""
+        results = tuple(results)
+        return Report(self.settings, results, (*self.waivers.problems, *self.unused_waivers(results)))
+
+    def unused_waivers(self, results: Iterable[Result]) -> list[str]:
+        """A complaint about each waiver that nothing in the results of a whole stack needed."""
+        waived = [each for each in results if each.state is State.WAIVED]
+        return self.waivers.unused(filter(None, (self.waivers.of(each.rule.id, each.resource.ref) for each in waived)))
+
+    def _ask(self, resource: Resource, stack: Stack, *, stack_wide: bool) -> list[Result]:
+        results: list[Result] = []
+        subjects: dict[object, list[View]] = {}
+        for rule in self.rules:
+            if rule.stack_wide is not stack_wide or self.level(rule) is Level.OFF:
+                continue
+            self.current = f"rule `{rule.id}` on {resource.ref}"
+            try:
+                if rule.subjects not in subjects:
+                    subjects[rule.subjects] = list(rule.subjects(resource))
+                if subjects[rule.subjects]:
+                    results.append(self._result(rule, resource, subjects[rule.subjects], stack))
+            except Exception as error:
+                raise RuleError(rule, resource, error) from error
+        return results
+
+    def _result(self, rule: Rule, resource: Resource, subjects: list[View], stack: Stack) -> Result:
+        problems: list[Problem] = []
+        unknown: list[Problem] = []
+        for subject in subjects:
+            try:
+                # One by one: what was found before the unknown counts.
+                for problem in rule.check(subject, stack):
+                    problems.append(problem)
+            except Undecided as reason:
+                unknown.append(Problem(reason.path, UNDECIDED))
+        state = State.VIOLATION if problems else State.UNDECIDED if unknown else State.PASS
+        waiver = self.waivers.of(rule.id, resource.ref) if state is not State.PASS else None
+        if waiver:
+            return self._waived(rule, resource, problems or unknown, waiver)
+        return Result(rule, self.level(rule), resource, state, tuple(problems or unknown))
+
+    def _waived(self, rule: Rule, resource: Resource, problems: list[Problem], waiver: Waiver) -> Result:
+        return Result(rule, self.level(rule), resource, State.WAIVED, tuple(problems), str(waiver))
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the rules say of a whole stack; `waiver_problems` are lines with file and line."""
+
+    settings: Settings
+    results: tuple[Result, ...]
+    waiver_problems: tuple[str, ...] = ()
+
+    def of(self, state: State) -> list[Result]:
+        return [result for result in self.results if result.state is state]
+
+    @property
+    def refusals(self) -> list[Result]:
+        return [result for result in self.results if result.refuses]
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the update must not happen."""
+        return bool(self.refusals or self.waiver_problems)

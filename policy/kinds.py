@@ -1,0 +1,119 @@
+"""What Kubernetes' own kinds look like: where a pod template and its containers are, what lives in a namespace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from policy.model import Resource
+from policy.view import View
+
+# https://kubernetes.io/docs/reference/kubernetes-api/
+BUILT_IN_GROUPS = frozenset(
+    {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io", "apps", "authentication.k8s.io"}
+    | {"authorization.k8s.io", "autoscaling", "batch", "certificates.k8s.io", "coordination.k8s.io", "core"}
+    | {"discovery.k8s.io", "events.k8s.io", "extensions", "flowcontrol.apiserver.k8s.io", "networking.k8s.io"}
+    | {"node.k8s.io", "policy", "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io"}
+)
+NAMESPACED_KINDS = frozenset(
+    {"ConfigMap", "ControllerRevision", "CronJob", "DaemonSet", "Deployment", "EndpointSlice", "Endpoints", "Event"}
+    | {"HorizontalPodAutoscaler", "Ingress", "Job", "Lease", "LimitRange", "NetworkPolicy", "PersistentVolumeClaim"}
+    | {"Pod", "PodDisruptionBudget", "PodTemplate", "ReplicaSet", "ReplicationController", "ResourceQuota", "Role"}
+    | {"RoleBinding", "Secret", "Service", "ServiceAccount", "StatefulSet"}
+)
+TEMPLATE: tuple[str, ...] = ("spec", "template")
+POD_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "Pod": (),
+    "PodTemplate": ("template",),
+    "CronJob": ("spec", "jobTemplate", "spec", "template"),
+} | dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), TEMPLATE)
+SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
+IMAGE = "docker-build:index:Image"
+
+
+def group_version(resource: Resource) -> tuple[str, str] | None:
+    """API group and version in the type token `kubernetes:apps/v1:Deployment`; `None` for what is no such object."""
+    parts = resource.type.split(":")
+    if len(parts) != 3 or parts[0] != "kubernetes":
+        return None
+    group, slash, version = parts[1].partition("/")
+    return (group, version) if slash else None
+
+
+def is_built_in(resource: Resource) -> bool:
+    """Whether it is an object of one of Kubernetes' own API groups."""
+    found = group_version(resource)
+    return found is not None and found[0] in BUILT_IN_GROUPS
+
+
+def objects(*kinds: str) -> Callable[[Resource], list[View]]:
+    """The whole resource, for Kubernetes' own objects of these kinds."""
+    wanted = frozenset(kinds)
+
+    def found(resource: Resource) -> list[View]:
+        return [View.of(resource)] if resource.kind in wanted and is_built_in(resource) else []
+
+    return found
+
+
+def builds(resource: Resource) -> list[View]:
+    """The whole resource, for an image build."""
+    return [View.of(resource)] if resource.type == IMAGE else []
+
+
+def pods(resource: Resource) -> list[View]:
+    """The pod or pod template (metadata and spec) in whatever carries one."""
+    keys = POD_TEMPLATES.get(resource.kind)
+    return [View.of(resource).at(*keys)] if keys is not None and is_built_in(resource) else []
+
+
+def pod_specs(resource: Resource) -> list[View]:
+    """The pod's `spec`."""
+    return [pod.at("spec") for pod in pods(resource)]
+
+
+def serving_pod_specs(resource: Resource) -> list[View]:
+    """The pod's `spec`, where pods run until they are told to stop."""
+    if resource.kind in SERVING_KINDS:
+        return pod_specs(resource)
+    return _kept_running(pod_specs(resource), default="Always") if resource.kind == "Pod" else []
+
+
+def containers(resource: Resource) -> list[View]:
+    """Every container: init, main and ephemeral."""
+    keys = ("initContainers", "containers", "ephemeralContainers")
+    return [each for spec in pod_specs(resource) for key in keys for each in spec.at(key).subjects()]
+
+
+def serving_containers(resource: Resource) -> list[View]:
+    """Containers that run until they are told to stop: the main ones and sidecars.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
+    """
+    found: list[View] = []
+    for spec in serving_pod_specs(resource):
+        found += _kept_running(spec.at("initContainers").subjects(), default="OnFailure")
+        found += spec.at("containers").subjects()
+    return found
+
+
+def _kept_running(started: Iterable[View], *, default: str) -> list[View]:
+    """Those that are always started again; where that is not known, the unknown itself."""
+    found: list[View] = []
+    for each in started:
+        policy = each.at("restartPolicy")
+        if policy.unknown:
+            found.append(policy)
+        elif (policy.value or default) == "Always":
+            found.append(each)
+    return found
+
+
+def any_of(*subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resource], list[View]]:
+    """The subjects of all of these."""
+    return lambda resource: [view for each in subjects for view in each(resource)]
+
+
+def container_name(container: View) -> str:
+    """How messages name a container."""
+    name = container.at("name").value
+    return f"container `{name}`" if isinstance(name, str) else "the container"

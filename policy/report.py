@@ -1,0 +1,60 @@
+"""Puts what the rules say into words: short lines for the engine's list, and the whole text of a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from policy.judge import Report
+from policy.model import Level, Result, State
+
+REFUSAL = "Policy violation: "
+DECIDED_AT_UPDATE = "Decided at update: "
+WAIVED = "Waived "
+WHERE_TO_LOOK = "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
+
+
+def message(result: Result) -> str:
+    """What the engine shows under the rule's name; the first words tell the states apart."""
+    problems = "\n".join(map(str, result.problems))
+    if result.state is State.UNDECIDED:
+        return DECIDED_AT_UPDATE + problems
+    if result.state is State.WAIVED:
+        return f"{WAIVED}{result.waiver}\n{problems}"
+    return f"{problems}\n{result.rule.remedy}"
+
+
+def refusal(report: Report) -> str:
+    """Why the update must not happen; empty when it may."""
+    if not report.refuses:
+        return ""
+    rules = len({result.rule.id for result in report.refusals})
+    broken = f"stack {report.settings.stack} breaks {rules} mandatory rule{'' if rules == 1 else 's'}" if rules else ""
+    waivers = "policy/waivers.yaml is not in order" if report.waiver_problems else ""
+    what = " and ".join(filter(None, (broken, waivers)))
+    lines = [line for result in report.refusals for line in _lines(result)]
+    lines += [f"  {problem}" for problem in report.waiver_problems]
+    return "\n".join([f"{REFUSAL}{what}; nothing was changed.", *lines, WHERE_TO_LOOK])
+
+
+def notes(report: Report) -> str:
+    """What a person should know though it refuses nothing; empty when there is nothing."""
+    parts = (
+        _part("Policy advice:", (each for each in report.of(State.VIOLATION) if each.level is Level.ADVISORY)),
+        _part("Policies that only the update can decide:", report.of(State.UNDECIDED)),
+        _part("Waived policies:", report.of(State.WAIVED)),
+    )
+    return "\n".join(filter(None, parts))
+
+
+def _part(title: str, results: Iterable[Result]) -> str:
+    lines = [line for result in results for line in _lines(result)]
+    return "\n".join([title, *lines]) if lines else ""
+
+
+def _lines(result: Result) -> list[str]:
+    said = [*map(str, result.problems)]
+    if result.state is State.VIOLATION:
+        said += [f"Why: {result.rule.why}", f"Fix: {result.rule.remedy}"]
+    elif result.state is State.WAIVED:
+        said.append(f"{WAIVED}{result.waiver}")
+    return [f"  [{result.level}] {result.rule.id}  {result.resource.ref}", *(f"      {line}" for line in said)]

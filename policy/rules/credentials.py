@@ -1,0 +1,60 @@
+"""Credentials: what looks like a secret is not written where everybody reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.define import rule
+from policy.kinds import builds, container_name, containers, objects
+from policy.model import Problem
+from policy.secret_literals import finding
+from policy.view import View
+
+SECRETS_PAGE = "https://kubernetes.io/docs/concepts/configuration/secret/"
+REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value by `pulumi config set --secret`."
+
+
+@rule(
+    "no-secret-in-env",
+    title="No secret stands in a container's environment",
+    why="Everybody who may read the workload reads it, and it stays in the history for ever.",
+    source=f"kube-linter: env-var-secret; {SECRETS_PAGE}",
+    remedy=REMEDY,
+    of=containers,
+)
+def no_secret_in_env(container: View) -> Iterator[Problem]:
+    for variable in container.at("env").items():
+        value = variable.at("value")
+        if kind := finding(variable.at("name").text() or "", value.text()):
+            yield value.problem(
+                f"variable `{variable.at('name').value}` of {container_name(container)} looks like {kind}; "
+                "allowed: a reference to a Secret"
+            )
+
+
+@rule(
+    "no-secret-in-config-map",
+    title="No secret stands in a ConfigMap",
+    why="ConfigMaps are not encrypted, and far more people and services may read them than Secrets.",
+    source=SECRETS_PAGE,
+    remedy=REMEDY,
+    of=objects("ConfigMap"),
+)
+def no_secret_in_config_map(config_map: View) -> Iterator[Problem]:
+    for name, value in config_map.at("data").entries().items():
+        if kind := finding(name, value.text()):
+            yield value.problem(f"the value looks like {kind}; allowed: a key of a Secret")
+
+
+@rule(
+    "no-secret-in-build",
+    title="No secret is a build argument",
+    why="Build arguments are written into the image's history, for everybody who can pull it.",
+    source="https://docs.docker.com/reference/build-checks/secrets-used-in-arg-or-env/",
+    remedy="Use a secret mount (`RUN --mount=type=secret`) and the build's `secrets`.",
+    of=builds,
+)
+def no_secret_in_build(build: View) -> Iterator[Problem]:
+    for name, value in build.at("buildArgs").entries().items():
+        if kind := finding(name, value.text()):
+            yield value.problem(f"build argument `{name}` looks like {kind}; allowed: a secret mount")

@@ -1,0 +1,127 @@
+"""Hardening beyond the standard: what a broken-into container finds around it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.define import rule, stack_rule
+from policy.kinds import container_name, containers, objects, pod_specs, pods
+from policy.model import Problem
+from policy.selectors import same_namespace
+from policy.stack import Stack
+from policy.view import View, every, those
+
+LEAST_USER_ID = 10_000
+DEFAULT_ACCOUNT = "default"
+RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock", "podman.sock", "buildkitd.sock")
+ACCOUNTS_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/"
+CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"
+
+
+@rule(
+    "high-user-id",
+    title="Containers run under a high user and group id",
+    why="Ids below 10000 are people and daemons on the node: an escaped process would own their files.",
+    source=f"kube-score: container-security-context-user-group-id; {CONTEXT_PAGE}",
+    remedy="Set securityContext.runAsUser and .runAsGroup to 10000 or more.",
+    of=pod_specs,
+)
+def high_user_id(spec: View) -> Iterator[Problem]:
+    keys = ("initContainers", "containers", "ephemeralContainers")
+    for container in (each for key in keys for each in spec.at(key).items()):
+        for name in ("runAsUser", "runAsGroup"):
+            own = container.at("securityContext", name)
+            effective = own if own.present else spec.at("securityContext", name)
+            if (effective.number() or 0) < LEAST_USER_ID:
+                yield own.problem(
+                    f"{container_name(container)} has {name} {effective.shown()}; allowed: {LEAST_USER_ID} or more"
+                )
+
+
+@rule(
+    "read-only-root",
+    title="The root file system is read-only",
+    why="What cannot be written cannot be replaced by an attacker, nor fill the node.",
+    source=f"kube-linter: no-read-only-root-fs; {CONTEXT_PAGE}",
+    remedy="Set securityContext.readOnlyRootFilesystem to true and mount an emptyDir where it writes (`scratch`).",
+    of=containers,
+)
+def read_only_root(container: View) -> Iterator[Problem]:
+    flag = container.at("securityContext", "readOnlyRootFilesystem")
+    if flag.read() is not True:
+        yield flag.problem(f"{container_name(container)} has readOnlyRootFilesystem {flag.shown()}; allowed: `true`")
+
+
+@rule(
+    "no-token",
+    title="Pods get no token of the API server",
+    why="A service does not speak to the API server; whoever breaks into it would.",
+    source=f"{ACCOUNTS_PAGE}#opt-out-of-api-credential-automounting",
+    remedy="Set automountServiceAccountToken to false in the pod's spec.",
+    of=pod_specs,
+)
+def no_token(spec: View) -> Iterator[Problem]:
+    flag = spec.at("automountServiceAccountToken")
+    if flag.read() is not False:
+        yield flag.problem(f"automountServiceAccountToken is {flag.shown()}; allowed: `false`")
+
+
+@stack_rule(
+    "own-service-account",
+    title="Each workload has a ServiceAccount of its own",
+    why="Rights given to a shared account are given to everybody who shares it.",
+    source=ACCOUNTS_PAGE,
+    remedy="Declare a ServiceAccount beside the workload and name it in serviceAccountName.",
+    of=pods,
+)
+def own_service_account(pod: View, stack: Stack) -> Iterator[Problem]:
+    account = pod.at("spec", "serviceAccountName")
+    name = account.text()
+    if name in (None, "", DEFAULT_ACCOUNT):
+        yield account.problem(f"serviceAccountName is {account.shown()}; allowed: an account of the workload's own")
+        return
+    if not stack.named("ServiceAccount", account, pod.resource):
+        yield account.problem(f"the stack has no ServiceAccount {account.shown()}; allowed: one in the same namespace")
+    others = [other for other in stack.pods_as(account) if other.resource is not pod.resource]
+    for other in those(others, lambda each: _shares(each.spec, account)):
+        yield account.problem(f"{other.resource.ref} has the same ServiceAccount {account.shown()}; allowed: its own")
+
+
+def _shares(other: View, account: View) -> bool:
+    return every(
+        (
+            lambda: other.at("serviceAccountName").read() == account.read(),
+            lambda: same_namespace(other.resource, account.resource),
+        )
+    )
+
+
+@rule(
+    "no-runtime-socket",
+    title="No pod reaches the container runtime",
+    why="Whoever holds the runtime's socket is root on the node.",
+    source="kube-linter: docker-sock",
+    remedy="Take the mount away; build images with BuildKit outside the pod.",
+    of=pod_specs,
+)
+def no_runtime_socket(spec: View) -> Iterator[Problem]:
+    for volume in spec.at("volumes").items():
+        path = volume.at("hostPath", "path")
+        if (path.text() or "").rpartition("/")[2] in RUNTIME_SOCKETS:
+            yield path.problem(
+                f"volume `{volume.at('name').value}` is the runtime's socket {path.shown()}; allowed: none"
+            )
+
+
+@rule(
+    "no-host-path-storage",
+    title="No PersistentVolume is a path of a node",
+    why="It is a hostPath volume by another name, and its data die with the node.",
+    source="https://kubernetes.io/docs/concepts/storage/volumes/#hostpath",
+    remedy="Use a storage class of the cluster.",
+    of=objects("PersistentVolume"),
+)
+def no_host_path_storage(volume: View) -> Iterator[Problem]:
+    path = volume.at("spec", "hostPath", "path")
+    if volume.at("spec", "hostPath").present:
+        yield path.problem(f"the volume is host path {path.shown()}; allowed: no hostPath")

@@ -1,0 +1,99 @@
+"""Images: which ones may run, and where they come from."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from policy.define import rule, stack_rule
+from policy.kinds import builds, container_name, containers
+from policy.model import Problem
+from policy.stack import Stack
+from policy.view import View
+
+DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+IMAGE_ARGUMENT = re.compile(r"(.*_)?IMAGE")
+DEFAULT_REGISTRY = "docker.io"
+IMAGES_PAGE = "https://kubernetes.io/docs/concepts/containers/images/"
+
+
+@rule(
+    "image-by-digest",
+    title="Containers run images by digest",
+    why="A tag can be moved: what runs would not be what was tested, and a rollback would not bring it back.",
+    source=f"{IMAGES_PAGE}#image-names",
+    remedy="Deploy `repository@sha256:…`: the digest that the build gave, or a promoted one.",
+    of=containers,
+)
+def image_by_digest(container: View) -> Iterator[Problem]:
+    image = container.at("image")
+    if not DIGEST.fullmatch(image.text() or ""):
+        yield image.problem(
+            f"{container_name(container)} has image {image.shown()}; allowed: `repository@sha256:` and 64 hex digits"
+        )
+
+
+@stack_rule(
+    "image-registry",
+    title="Images come from an allowed registry",
+    why="An image from anywhere else was built by nobody we know, and its registry may be gone when a pod needs it.",
+    source="https://kubernetes.io/docs/concepts/security/security-checklist/#images",
+    remedy="Push the image to the stack's own registry (`slipway:registry`), or add its registry to `registries` in "
+    "policy/settings.yaml.",
+    of=containers,
+)
+def image_registry(container: View, stack: Stack) -> Iterator[Problem]:
+    image = container.at("image")
+    reference = image.text()
+    if reference is None or any(_is_within(reference, registry) for registry in stack.registries):
+        return
+    allowed = ", ".join(f"`{registry}`" for registry in stack.registries) or "none, until one is named"
+    yield image.problem(f"{container_name(container)} has image {image.shown()}; allowed registries: {allowed}")
+
+
+def _is_within(reference: str, registry: str) -> bool:
+    return _complete(reference).startswith(_complete(f"{registry.rstrip('/')}/"))
+
+
+def _complete(reference: str) -> str:
+    """With the registry's host, as the container runtime adds it."""
+    host, slash, _ = reference.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return reference
+    return f"{DEFAULT_REGISTRY}/{reference}" if slash else f"{DEFAULT_REGISTRY}/library/{reference}"
+
+
+@rule(
+    "base-image-by-digest",
+    title="Builds start from base images by digest",
+    why="A base image's tag moves under the build: the same source would give another image tomorrow.",
+    source="https://docs.docker.com/build/building/best-practices/#pin-base-image-versions",
+    remedy="Hand `BASE_IMAGE` over with its digest, as `Environment.base_image()` does.",
+    of=builds,
+)
+def base_image_by_digest(build: View) -> Iterator[Problem]:
+    for name, value in build.at("buildArgs").entries().items():
+        if IMAGE_ARGUMENT.fullmatch(name) and not DIGEST.fullmatch(value.text() or ""):
+            yield value.problem(
+                f"build argument `{name}` is {value.shown()}; allowed: `repository@sha256:` and 64 hex digits"
+            )
+
+
+@rule(
+    "image-tag-fixed",
+    title="Pushed images have a tag of their own",
+    why="A clean-up of untagged images in the registry would take what a rollback needs; `latest` is overwritten.",
+    source=f"{IMAGES_PAGE}#image-names",
+    remedy="Give `tags` one that changes with the content, as `ServiceImage` does.",
+    of=builds,
+)
+def image_tag_fixed(build: View) -> Iterator[Problem]:
+    if not build.at("push").read():
+        return
+    tags = build.at("tags")
+    if not tags.items():
+        yield tags.problem("the image is pushed without a tag; allowed: tags other than `latest`")
+    for tag in tags.items():
+        name = (tag.text() or "").rpartition("/")[2]
+        if ":" not in name or name.endswith(":latest"):
+            yield tag.problem(f"the image is tagged {tag.shown()}; allowed: a tag other than `latest`")

@@ -1,0 +1,207 @@
+"""Network: what points at something finds it, and nothing is open that nobody asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from policy.define import stack_rule
+from policy.kinds import objects, pods
+from policy.model import ONLY_IN_PROD, Problem, Resource
+from policy.selectors import has_labels, object_name, same_namespace
+from policy.stack import Pod, Stack
+from policy.view import View, every, some, those
+
+SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
+INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
+POLICY_PAGE = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
+EXPOSED_TYPES = ("NodePort", "LoadBalancer")
+
+
+def _pods_behind(service: Resource, stack: Stack) -> list[Pod]:
+    """The pods that the Service sends requests to."""
+    wanted = View.of(service).at("spec", "selector")
+
+    def is_behind(pod: Pod) -> bool:
+        return every((lambda: same_namespace(service, pod.resource), lambda: has_labels(wanted, pod.labels)))
+
+    return those(stack.pods_having(wanted), is_behind) if wanted.unknown or wanted.entries() else []
+
+
+@stack_rule(
+    "service-selects-pods",
+    title="A Service selects pods of the stack",
+    why="One that selects none accepts connections to nowhere.",
+    source=f"{SERVICE_PAGE}#defining-a-service",
+    remedy="Let spec.selector be labels of a workload's pods in the same namespace.",
+    of=objects("Service"),
+)
+def service_selects_pods(service: View, stack: Stack) -> Iterator[Problem]:
+    selector = service.at("spec", "selector")
+    if service.at("spec", "type").read() != "ExternalName" and not _pods_behind(service.resource, stack):
+        labels = ", ".join(f"{key}={value.read()}" for key, value in selector.entries().items()) or "nothing"
+        yield selector.problem(f"the Service selects {labels}, which no pod of the stack has; allowed: labels of one")
+
+
+@stack_rule(
+    "service-port",
+    title="A Service's ports lead to ports of its pods",
+    why="A targetPort that no container has refuses every connection.",
+    source=f"{SERVICE_PAGE}#field-spec-ports",
+    remedy="Set targetPort to the name or the number of one of the containers' ports.",
+    of=objects("Service"),
+)
+def service_port(service: View, stack: Stack) -> Iterator[Problem]:
+    if service.at("spec", "type").read() == "ExternalName":
+        return
+    ports = service.at("spec", "ports")
+    if not ports.items():
+        yield ports.problem("the Service has no ports; allowed: at least one")
+    for pod in _pods_behind(service.resource, stack):
+        known = {str(each.read()) for each in _container_ports(pod)}
+        for port in ports.items():
+            target = port.at("targetPort") if port.at("targetPort").present else port.at("port")
+            if str(target.read()) not in known:
+                yield target.problem(
+                    f"port {port.at('port').shown()} leads to {target.shown()}, which {pod.resource.ref} has not; "
+                    f"allowed: {', '.join(sorted(known - {'None'})) or 'a port that its containers declare'}"
+                )
+
+
+def _container_ports(pod: Pod) -> Iterator[View]:
+    """Names and numbers of the pod's ports."""
+    for container in [*pod.spec.at("containers").items(), *pod.spec.at("initContainers").items()]:
+        for port in container.at("ports").items():
+            yield port.at("name")
+            yield port.at("containerPort")
+
+
+@stack_rule(
+    "ingress-backend",
+    title="An Ingress leads to a Service and port of the stack",
+    why="One that leads elsewhere answers 503 to everybody.",
+    source=f"{INGRESS_PAGE}#the-ingress-resource",
+    remedy="Name a Service of the same namespace and one of its ports.",
+    of=objects("Ingress"),
+)
+def ingress_backend(ingress: View, stack: Stack) -> Iterator[Problem]:
+    backends = _backends(ingress)
+    if not backends:
+        yield ingress.at("spec").problem("the Ingress leads nowhere; allowed: rules or a defaultBackend with a service")
+    for backend in backends:
+        name, port = backend.at("service", "name"), backend.at("service", "port")
+        found = stack.named("Service", name, ingress.resource)
+        if not found:
+            services = stack.of_kind("Service")
+            known = ", ".join(f"`{object_name(each).value}`" for each in services) or "none, until one is declared"
+            yield name.problem(f"it leads to Service {name.shown()}, which the stack does not have; allowed: {known}")
+        elif not _serves(found[0], port):
+            yield port.problem(
+                f"it leads to port {port.at('name').value or port.at('number').value} of Service {name.shown()}, "
+                "which has no such port; allowed: one of the Service's ports, by name or number"
+            )
+
+
+def _backends(ingress: View) -> list[View]:
+    """All backends but those that are no Service."""
+    paths = [path for rule in ingress.at("spec", "rules").items() for path in rule.at("http", "paths").items()]
+    found = [ingress.at("spec", "defaultBackend"), *(path.at("backend") for path in paths)]
+    return [backend for backend in found if backend.present and not backend.at("resource").present]
+
+
+def _serves(service: Resource, port: View) -> bool:
+    ports = View.of(service).at("spec", "ports").items()
+    if port.at("name").present:
+        return some(ports, lambda each: each.at("name").read() == port.at("name").read())
+    return some(ports, lambda each: port.at("number").present and each.at("port").read() == port.at("number").read())
+
+
+@stack_rule(
+    "ingress-tls",
+    title="Every host of an Ingress has TLS",
+    why="Without it passwords and data cross the internet for everybody to read.",
+    source=f"{INGRESS_PAGE}#tls",
+    remedy="Name the certificate's Secret for the host in spec.tls (`ingress.tlsSecretName`).",
+    of=objects("Ingress"),
+    levels=ONLY_IN_PROD,
+)
+def ingress_tls(ingress: View, _stack: Stack) -> Iterator[Problem]:
+    entries = [entry for entry in ingress.at("spec", "tls").items() if entry.at("secretName").present]
+    covered = [host.text() for entry in entries for host in entry.at("hosts").items()]
+    for rule in ingress.at("spec", "rules").items():
+        host = rule.at("host")
+        # No host means every host, and TLS without hosts means the same.
+        if host.text() not in covered and not (host.read() is None and entries and not covered):
+            met = f"host {host.shown()}" if host.present else "a rule for every host"
+            yield rule.problem(f"{met} has no TLS; allowed: an entry of spec.tls with the host and a secretName")
+
+
+@stack_rule(
+    "network-policy",
+    title="NetworkPolicies close every pod in both directions",
+    why="A pod that no policy selects talks to everything and is talked to by everything.",
+    source=f"{POLICY_PAGE}#the-two-sorts-of-pod-isolation",
+    remedy="Declare a NetworkPolicy with policyTypes Ingress and Egress that selects the pod.",
+    of=pods,
+)
+def network_policy(template: View, stack: Stack) -> Iterator[Problem]:
+    pod = Pod(template.resource, template)
+    for direction in ("Ingress", "Egress"):
+        policies = stack.selecting(pod, "NetworkPolicy", "spec", "podSelector")
+        if not some(policies, partial(_isolates, pod=pod, direction=direction, stack=stack)):
+            yield pod.labels.problem(
+                f"no NetworkPolicy of the stack selects this pod for {direction}; "
+                "allowed: one that does, in the same namespace"
+            )
+
+
+def _isolates(policy: Resource, *, pod: Pod, direction: str, stack: Stack) -> bool:
+    spec = View.of(policy).at("spec")
+    return every(
+        (
+            lambda: stack.selects(policy, spec.at("podSelector"), pod),
+            lambda: direction in _directions(spec),
+        )
+    )
+
+
+def _directions(spec: View) -> list[str | None]:
+    """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/#NetworkPolicySpec"""
+    given = [each.text() for each in spec.at("policyTypes").items()]
+    return given or (["Ingress", "Egress"] if spec.at("egress").items() else ["Ingress"])
+
+
+@stack_rule(
+    "exposure-declared",
+    title="NodePort and LoadBalancer are declared to be public",
+    why="A Service's type opens it to the whole network: a single word, easily copied along.",
+    source=f"{SERVICE_PAGE}#publishing-services-service-types",
+    remedy="Use ClusterIP, or open the port to everybody in the pods' NetworkPolicy (an ingress rule with `ports` and "
+    "without `from`), as `service.type` in service.yaml does.",
+    of=objects("Service"),
+)
+def exposure_declared(service: View, stack: Stack) -> Iterator[Problem]:
+    view = service.at("spec", "type")
+    outside = service.at("spec", "externalIPs")
+    if outside.items():
+        yield outside.problem("the Service answers on external addresses; allowed: none")
+    if view.read() not in EXPOSED_TYPES:
+        return
+    for pod in _pods_behind(service.resource, stack):
+        policies = stack.selecting(pod, "NetworkPolicy", "spec", "podSelector")
+        if not some(policies, partial(_opens, pod=pod, stack=stack)):
+            yield view.problem(
+                f"the Service is of type {view.shown()}, and no NetworkPolicy opens {pod.resource.ref} to everybody; "
+                "allowed: `ClusterIP`, or a NetworkPolicy that does"
+            )
+
+
+def _opens(policy: Resource, *, pod: Pod, stack: Stack) -> bool:
+    spec = View.of(policy).at("spec")
+    open_rules = (rule for rule in spec.at("ingress").items() if not rule.at("from").items())
+    return every(
+        (
+            lambda: stack.selects(policy, spec.at("podSelector"), pod),
+            lambda: some(open_rules, lambda rule: bool(rule.at("ports").items())),
+        )
+    )

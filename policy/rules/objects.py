@@ -1,0 +1,132 @@
+"""Objects: where they live, what they are called, and that the rules can see them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.define import rule
+from policy.kinds import (
+    BUILT_IN_GROUPS,
+    NAMESPACED_KINDS,
+    group_version,
+    is_built_in,
+    objects,
+    pods,
+)
+from policy.model import Problem, Resource
+from policy.removed_apis import CLUSTER_VERSION, removal
+from policy.selectors import DEFAULT_NAMESPACE, namespace
+from policy.view import View
+
+LABELS_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"
+NAMESPACES_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/"
+SYSTEM_PREFIX = "kube-"
+OBJECT_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by")
+CLUSTER_LABELS = ("app.kubernetes.io/managed-by",)
+POD_LABELS = ("app.kubernetes.io/name",)
+# Objects that only change or only list others: what they make of them cannot be judged.
+PARTIAL_SUFFIXES = ("Patch", "List")
+RELEASE = "kubernetes:helm.sh/v3:Release"
+
+
+@rule(
+    "own-namespace",
+    title="Nothing goes into the default or a system namespace",
+    why="There it meets everybody else's objects, quotas and policies, and cannot be taken away as a whole.",
+    source=f"{NAMESPACES_PAGE}#initial-namespaces",
+    remedy="Set metadata.namespace, as `Microservice` does.",
+    of=objects(*NAMESPACED_KINDS),
+)
+def own_namespace(view: View) -> Iterator[Problem]:
+    found = namespace(view.resource)
+    name = found.text() or ""
+    if name in ("", DEFAULT_NAMESPACE) or name.startswith(SYSTEM_PREFIX):
+        yield found.problem(
+            f"the object goes into namespace `{name}`; allowed: any but `{DEFAULT_NAMESPACE}` and `{SYSTEM_PREFIX}*`"
+        )
+
+
+def _kubernetes_objects(resource: Resource) -> list[View]:
+    return [View.of(resource)] if is_built_in(resource) else []
+
+
+@rule(
+    "no-removed-api",
+    title="No object uses an API that Kubernetes has removed",
+    why="The cluster does not know it: the update fails half way.",
+    source="https://kubernetes.io/docs/reference/using-api/deprecation-guide/",
+    remedy="Use the API version that took its place.",
+    of=_kubernetes_objects,
+)
+def no_removed_api(view: View) -> Iterator[Problem]:
+    found = group_version(view.resource)
+    removed = removal(*found, view.resource.kind) if found else None
+    if found and removed:
+        yield view.at("apiVersion").problem(
+            f"{'/'.join(found)} {view.resource.kind} was removed in Kubernetes {removed.version}, "
+            f"the cluster runs {CLUSTER_VERSION}; allowed: {removed.instead}"
+        )
+
+
+@rule(
+    "required-labels",
+    title="Objects say what they are, what they belong to and who manages them",
+    why="Without these labels nobody can tell what may be deleted, and selectors and dashboards miss it.",
+    source=LABELS_PAGE,
+    remedy="Set the app.kubernetes.io labels, as `Microservice` does.",
+    of=_kubernetes_objects,
+)
+def required_labels(view: View) -> Iterator[Problem]:
+    wanted = OBJECT_LABELS if view.resource.kind in NAMESPACED_KINDS else CLUSTER_LABELS
+    yield from _missing(view.at("metadata", "labels"), wanted)
+
+
+@rule(
+    "required-pod-labels",
+    title="Pods say what they are",
+    why="Logs, metrics and network policies know a pod by its labels alone.",
+    source=LABELS_PAGE,
+    remedy="Set app.kubernetes.io/name in the pod template's metadata.",
+    of=pods,
+)
+def required_pod_labels(pod: View) -> Iterator[Problem]:
+    yield from _missing(pod.at("metadata", "labels"), POD_LABELS)
+
+
+def _missing(labels: View, wanted: tuple[str, ...]) -> Iterator[Problem]:
+    missing = [name for name in wanted if not labels.at(name).text()]
+    if missing:
+        yield labels.problem(f"label {', '.join(missing)} is missing; allowed: {', '.join(wanted)}, each with a value")
+
+
+def _partial_or_hidden(resource: Resource) -> list[View]:
+    found = group_version(resource)
+    built_in = found is not None and found[0] in BUILT_IN_GROUPS
+    partial = built_in and resource.kind.endswith(PARTIAL_SUFFIXES)
+    return [View.of(resource)] if partial or resource.type == RELEASE else []
+
+
+@rule(
+    "objects-visible",
+    title="Every object is declared whole, by itself",
+    why="What a Helm Release installs or a Patch changes is hidden from every other rule.",
+    source="https://www.pulumi.com/docs/iac/crossguard/",
+    remedy="Declare the objects themselves (a Chart, or a ConfigGroup, does so), not a Release, a Patch or a List.",
+    of=_partial_or_hidden,
+)
+def objects_visible(view: View) -> Iterator[Problem]:
+    yield view.problem(f"{view.resource.type} hides what it makes or changes; allowed: whole objects, one by one")
+
+
+@rule(
+    "namespace-restricted",
+    title="Namespaces enforce Pod Security `restricted`",
+    why="The API server then refuses what came in by another way than this program.",
+    source="https://kubernetes.io/docs/concepts/security/pod-security-admission/",
+    remedy="Set the label pod-security.kubernetes.io/enforce to restricted.",
+    of=objects("Namespace"),
+)
+def namespace_restricted(view: View) -> Iterator[Problem]:
+    label = view.at("metadata", "labels", "pod-security.kubernetes.io/enforce")
+    if label.read() != "restricted":
+        yield label.problem(f"pod-security.kubernetes.io/enforce is {label.shown()}; allowed: `restricted`")

@@ -1,0 +1,200 @@
+"""Probes and shutdown: a container says when it has started, works, may get requests, and has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.define import rule
+from policy.kinds import container_name, objects, serving_containers, serving_pod_specs
+from policy.model import ADVISED_IN_DEV, Problem, Rule
+from policy.view import View, some
+
+PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
+PROBES_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/"
+LIFECYCLE_PAGE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
+DEFAULT_PERIOD_SECONDS = 10
+DEFAULT_TIMEOUT_SECONDS = 1
+DEFAULT_FAILURES = 3
+DEFAULT_GRACE_SECONDS = 30
+DEFAULT_DEADLINE_SECONDS = 600
+
+
+def _presence(probe: str, id: str, title: str, why: str) -> Rule:
+    """One rule for each of the three probes: they fail for different reasons and are waived apart."""
+
+    @rule(
+        id,
+        title=title,
+        why=why,
+        source=PROBES_PAGE,
+        remedy=f"Give the container a `{probe}` (`health` in service.yaml).",
+        of=serving_containers,
+    )
+    def check(container: View) -> Iterator[Problem]:
+        found = container.at(probe)
+        if not any(found.at(handler).present for handler in HANDLERS):
+            met = "without a handler" if found.present else "missing"
+            allowed = ", ".join(HANDLERS)
+            yield found.problem(f"{container_name(container)} has `{probe}` {met}; allowed: one with {allowed}")
+
+    return check
+
+
+startup_probe = _presence(
+    "startupProbe",
+    "startup-probe",
+    "Containers have a startup probe",
+    "Without it the liveness probe must be patient enough for the slowest start, and so finds a hang late.",
+)
+readiness_probe = _presence(
+    "readinessProbe",
+    "readiness-probe",
+    "Containers have a readiness probe",
+    "Without it a pod gets requests before it can answer them, and a rollout goes on over broken pods.",
+)
+liveness_probe = _presence(
+    "livenessProbe",
+    "liveness-probe",
+    "Containers have a liveness probe",
+    "Without it a process that hangs is never restarted.",
+)
+
+
+@rule(
+    "liveness-differs",
+    title="The liveness probe is not the readiness probe again",
+    why="Alike, they fail together: a container that is only busy is restarted instead of being left alone.",
+    source=f"{PROBES_PAGE}#define-readiness-probes; kube-score: pod-probes",
+    remedy="Ask another path, or let liveness wait longer than readiness (periodSeconds times failureThreshold).",
+    of=serving_containers,
+)
+def liveness_differs(container: View) -> Iterator[Problem]:
+    live, ready = container.at("livenessProbe"), container.at("readinessProbe")
+    handlers = [(live.at(each).known(), ready.at(each).known()) for each in HANDLERS]
+    same = any(one is not None for one, _ in handlers) and all(one == other for one, other in handlers)
+    if same and _patience_seconds(live) <= _patience_seconds(ready):
+        yield live.problem(
+            f"{container_name(container)} asks the same for liveness as for readiness and gives up after "
+            f"{_patience_seconds(live):g} s, as readiness after {_patience_seconds(ready):g} s; "
+            "allowed: another question, or more patience"
+        )
+
+
+def _patience_seconds(probe: View) -> float:
+    return _seconds(probe, "periodSeconds", DEFAULT_PERIOD_SECONDS) * _seconds(
+        probe, "failureThreshold", DEFAULT_FAILURES
+    )
+
+
+def _seconds(view: View, key: str, default: float) -> float:
+    value = view.at(key).number()
+    return default if value is None else value
+
+
+@rule(
+    "probe-port",
+    title="Probes ask a port that the container has",
+    why="A probe of a port that does not exist fails for ever: no rollout ends.",
+    source=f"{PROBES_PAGE}#use-a-named-port",
+    remedy="Name a port of the container's `ports`, or declare the number there.",
+    of=serving_containers,
+)
+def probe_port(container: View) -> Iterator[Problem]:
+    for probe in PROBES:
+        for handler in ("httpGet", "tcpSocket", "grpc"):
+            asked = container.at(probe, handler, "port")
+            if container.at(probe, handler).present and not _has_port(container, asked):
+                yield asked.problem(
+                    f"`{probe}` of {container_name(container)} asks port {asked.shown()}; allowed: {_ports(container)}"
+                )
+
+
+def _has_port(container: View, asked: View) -> bool:
+    wanted = asked.read()
+    names_and_numbers = [port.at(key) for port in container.at("ports").items() for key in ("name", "containerPort")]
+    # A number may be written as text.
+    return wanted is not None and some(names_and_numbers, lambda each: str(each.read()) == str(wanted))
+
+
+def _ports(container: View) -> str:
+    ports = container.at("ports").items()
+    shown = [f"`{port.at('name').value}` ({port.at('containerPort').value})" for port in ports]
+    return ", ".join(shown) or "the container declares none in `ports`"
+
+
+@rule(
+    "probe-timings",
+    title="Probes have time to be answered",
+    why="A readiness or liveness probe that may take longer than its period piles up on a slow container.",
+    source=f"{PROBES_PAGE}#configure-probes",
+    remedy="Set timeoutSeconds to at most periodSeconds, and the seconds and thresholds to 1 or more.",
+    of=serving_containers,
+)
+def probe_timings(container: View) -> Iterator[Problem]:
+    for name in PROBES:
+        probe = container.at(name)
+        for key in ("periodSeconds", "timeoutSeconds", "failureThreshold"):
+            if _seconds(probe, key, 1) < 1:
+                yield probe.at(key).problem(f"`{name}` has {key} {probe.at(key).shown()}; allowed: 1 or more")
+        timeout = _seconds(probe, "timeoutSeconds", DEFAULT_TIMEOUT_SECONDS)
+        period = _seconds(probe, "periodSeconds", DEFAULT_PERIOD_SECONDS)
+        # A startup probe may be asked every second for speed's sake: the kubelet asks again only after an answer.
+        if name != "startupProbe" and timeout > period:
+            yield probe.at("timeoutSeconds").problem(
+                f"`{name}` waits {timeout:g} s for an answer and asks every {period:g} s; allowed: at most the period"
+            )
+
+
+@rule(
+    "startup-within-deadline",
+    title="A container may not take longer to start than its rollout may",
+    why="The rollout is given up while the pod is still allowed to start: its failure is blamed on the wrong thing.",
+    source="https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds",
+    remedy="Raise rollout.progressDeadlineSeconds, or lower health.startupTimeoutSeconds.",
+    of=objects("Deployment"),
+    levels=ADVISED_IN_DEV,
+)
+def startup_within_deadline(deployment: View) -> Iterator[Problem]:
+    deadline = _seconds(deployment.at("spec"), "progressDeadlineSeconds", DEFAULT_DEADLINE_SECONDS)
+    for container in deployment.at("spec", "template", "spec", "containers").items():
+        probe = container.at("startupProbe")
+        if probe.present and _patience_seconds(probe) >= deadline:
+            yield probe.problem(
+                f"{container_name(container)} may take {_patience_seconds(probe):g} s to start; "
+                f"allowed: less than progressDeadlineSeconds, {deadline:g} s"
+            )
+
+
+@rule(
+    "pre-stop",
+    title="Containers wait before they stop",
+    why="Load balancers send requests for some seconds to a pod that is going; one that stops at once drops them.",
+    source=f"{LIFECYCLE_PAGE}#pod-termination",
+    remedy="Give the container a `lifecycle.preStop`, such as `sleep: {seconds: 5}`.",
+    of=serving_containers,
+)
+def pre_stop(container: View) -> Iterator[Problem]:
+    hook = container.at("lifecycle", "preStop")
+    if not any(hook.at(handler).present for handler in ("sleep", "exec", "httpGet")):
+        yield hook.problem(
+            f"{container_name(container)} has no `lifecycle.preStop`; allowed: one with sleep, exec or httpGet"
+        )
+
+
+@rule(
+    "termination-grace",
+    title="There is time to finish after the preStop wait",
+    why="The grace period includes preStop: what is left of it is all the time that open requests have.",
+    source=f"{LIFECYCLE_PAGE}#hook-handler-execution",
+    remedy="Set terminationGracePeriodSeconds to more than the preStop sleep.",
+    of=serving_pod_specs,
+)
+def termination_grace(spec: View) -> Iterator[Problem]:
+    grace = _seconds(spec, "terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+    slept = [_seconds(each.at("lifecycle", "preStop", "sleep"), "seconds", 0) for each in spec.at("containers").items()]
+    longest = max(slept, default=0)
+    if grace <= longest:
+        yield spec.at("terminationGracePeriodSeconds").problem(
+            f"the pod is killed after {grace:g} s and sleeps {longest:g} s before it stops; allowed: more than that"
+        )

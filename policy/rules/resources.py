@@ -1,0 +1,73 @@
+"""Resources: what every container asks for, and what it may not exceed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.define import rule
+from policy.kinds import container_name, containers
+from policy.model import Problem
+from policy.quantities import amount
+from policy.view import View
+
+RESOURCES_PAGE = "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"
+
+
+@rule(
+    "requests-set",
+    title="Containers request CPU and memory",
+    why="Without requests the scheduler places pods blindly, and a full node evicts these first.",
+    source=f"{RESOURCES_PAGE}#requests-and-limits",
+    remedy="Set `resources.requests.cpu` and `.memory` (`resources` in service.yaml).",
+    of=containers,
+)
+def requests_set(container: View) -> Iterator[Problem]:
+    for name in ("cpu", "memory"):
+        yield from _amount_wanted(container, "requests", name)
+
+
+@rule(
+    "memory-limit",
+    title="Containers have a memory limit, not below their request",
+    why="One leaking container takes the node's memory, and the kernel then kills whom it likes.",
+    source=f"{RESOURCES_PAGE}#how-pods-with-resource-limits-are-run",
+    remedy="Set `resources.limits.memory`, at least as much as is requested.",
+    of=containers,
+)
+def memory_limit(container: View) -> Iterator[Problem]:
+    yield from _amount_wanted(container, "limits", "memory")
+    yield from _limit_below_request(container, "memory")
+
+
+@rule(
+    "ephemeral-storage",
+    title="Containers request and limit ephemeral storage",
+    why="Logs and scratch files fill the node's disk, and then every pod on it is evicted.",
+    source=f"{RESOURCES_PAGE}#local-ephemeral-storage",
+    remedy="Set `ephemeral-storage` in `resources.requests` and in `resources.limits`.",
+    of=containers,
+)
+def ephemeral_storage(container: View) -> Iterator[Problem]:
+    for side in ("requests", "limits"):
+        yield from _amount_wanted(container, side, "ephemeral-storage")
+    yield from _limit_below_request(container, "ephemeral-storage")
+
+
+def _amount_wanted(container: View, side: str, name: str) -> Iterator[Problem]:
+    quantity = container.at("resources", side, name)
+    if not (amount(quantity) or 0) > 0:
+        what = f"`resources.{side}.{name}`"
+        yield quantity.problem(
+            f"{container_name(container)} has {what} {quantity.shown()}; allowed: a quantity above zero"
+        )
+
+
+def _limit_below_request(container: View, name: str) -> Iterator[Problem]:
+    request = container.at("resources", "requests", name)
+    limit = container.at("resources", "limits", name)
+    asked, most = amount(request), amount(limit)
+    if asked is not None and most is not None and most < asked:
+        yield limit.problem(
+            f"{container_name(container)} has a limit of {limit.shown()} below its request of {request.shown()}; "
+            "allowed: at least the request"
+        )

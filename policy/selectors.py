@@ -1,0 +1,71 @@
+"""Who selects whom: label selectors, and namespaces as Kubernetes and the provider default them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from policy.model import Resource
+from policy.view import View, every
+
+DEFAULT_NAMESPACE = "default"
+
+
+def has_labels(wanted: View, labels: View) -> bool:
+    """Whether `labels` have every key and value of the mapping `wanted`."""
+    return every(_label_conditions(wanted, labels))
+
+
+def matches(selector: View, labels: View) -> bool:
+    """Whether a LabelSelector selects something with these labels; an empty one selects everything.
+
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
+    """
+    expressions = [partial(_holds, each, labels) for each in selector.at("matchExpressions").items()]
+    return every([*_label_conditions(selector.at("matchLabels"), labels), *expressions])
+
+
+def _label_conditions(wanted: View, labels: View) -> list[Callable[[], bool]]:
+    return [partial(_equal, labels.at(key), value) for key, value in wanted.entries().items()]
+
+
+def _equal(one: View, other: View) -> bool:
+    return bool(one.read() == other.read())
+
+
+def _holds(expression: View, labels: View) -> bool:
+    label = labels.at(str(expression.at("key").text())).read()
+    values = [value.read() for value in expression.at("values").items()]
+    match expression.at("operator").text():
+        case "In":
+            return label in values
+        case "NotIn":
+            return label not in values
+        case "Exists":
+            return label is not None
+        case "DoesNotExist":
+            return label is None
+    return False
+
+
+def namespace(resource: Resource) -> View:
+    """The namespace it ends up in: its own, its provider's, or `default`."""
+    own = View.of(resource).at("metadata", "namespace")
+    if own.value is not None:
+        return own
+    default = resource.options.default_namespace
+    return View(DEFAULT_NAMESPACE if default is None else default, own.path, resource)
+
+
+def same_namespace(one: Resource, other: Resource) -> bool:
+    return _equal(namespace(one), namespace(other))
+
+
+def object_name(resource: Resource) -> View:
+    """The object's name in the cluster."""
+    return View.of(resource).at("metadata", "name")
+
+
+def is_object(resource: Resource, name: View, beside: Resource) -> bool:
+    """Whether `resource` is what `beside` calls by `name` in its own namespace."""
+    return every((partial(_equal, object_name(resource), name), partial(same_namespace, resource, beside)))

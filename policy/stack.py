@@ -1,0 +1,147 @@
+"""All resources of a stack at once, for rules about how they fit together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from policy.kinds import is_built_in, pods
+from policy.model import Resource
+from policy.selectors import is_object, matches, same_namespace
+from policy.view import View, every, some, those
+
+# A key and a value; `None` stands for anything, known or not, that no single label tells apart.
+Label = tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A pod or pod template and the resource that makes pods of it."""
+
+    resource: Resource
+    template: View
+
+    @property
+    def labels(self) -> View:
+        return self.template.at("metadata", "labels")
+
+    @property
+    def spec(self) -> View:
+        return self.template.at("spec")
+
+
+class Stack:
+    """The resources, and where images may come from: registries, each with or without a path.
+
+    Look-ups go by one label first, so that a stack of thousands takes time linear in its size.
+    """
+
+    def __init__(self, resources: Iterable[Resource], registries: Iterable[str] = ()) -> None:
+        self.resources = tuple(resources)
+        self.registries = tuple(registries)
+        self._by_value: dict[tuple[str, tuple[str, ...]], dict[Any, list[Resource]]] = {}
+        self._selecting: dict[tuple[str, tuple[str, ...]], dict[Label, list[Resource]]] = {}
+
+    def of_kind(self, *kinds: str) -> list[Resource]:
+        """Kubernetes' own objects of these kinds."""
+        return [resource for kind in kinds for resource in self._by_kind.get(kind, ())]
+
+    @cached_property
+    def _by_kind(self) -> dict[str, list[Resource]]:
+        found: dict[str, list[Resource]] = defaultdict(list)
+        for resource in self.resources:
+            if is_built_in(resource):
+                found[resource.kind].append(resource)
+        return found
+
+    @cached_property
+    def by_type_and_name(self) -> dict[tuple[str, str], Resource]:
+        return {(resource.type, resource.name): resource for resource in self.resources}
+
+    def where(self, kind: str, value: View, *keys: str) -> list[Resource]:
+        """Objects of the kind that may have the same value below `keys`; a first choice, to be looked at closely."""
+        if (kind, keys) not in self._by_value:
+            index: dict[Any, list[Resource]] = defaultdict(list)
+            for each in self.of_kind(kind):
+                found = View.of(each).at(*keys).value
+                index[found if isinstance(found, str) else None].append(each)
+            self._by_value[kind, keys] = index
+        index = self._by_value[kind, keys]
+        return self.of_kind(kind) if value.unknown else [*index.get(value.value, ()), *index.get(None, ())]
+
+    def named(self, kind: str, name: View, beside: Resource) -> list[Resource]:
+        """Objects of the kind that `beside` means by this name in its own namespace.
+
+        Raises Undecided where none is known to be it and one may yet.
+        """
+        return those(self.where(kind, name, "metadata", "name"), lambda each: is_object(each, name, beside))
+
+    @cached_property
+    def pods(self) -> tuple[Pod, ...]:
+        return tuple(Pod(resource, template) for resource in self.resources for template in pods(resource))
+
+    def pods_as(self, account: View) -> list[Pod]:
+        """Pods that may run under the ServiceAccount of this name."""
+        return [*self._pods_by_account.get(account.value, ()), *self._pods_by_account.get(None, ())]
+
+    @cached_property
+    def _pods_by_account(self) -> dict[str | None, list[Pod]]:
+        found: dict[str | None, list[Pod]] = defaultdict(list)
+        for pod in self.pods:
+            name = pod.spec.at("serviceAccountName").value
+            if name is not None:
+                found[name if isinstance(name, str) else None].append(pod)
+        return found
+
+    @cached_property
+    def _pods_by_label(self) -> dict[Label, list[Pod]]:
+        found: dict[Label, list[Pod]] = defaultdict(list)
+        for pod in self.pods:
+            for label in _labels(pod.labels.value) or [None]:
+                found[label].append(pod)
+        return found
+
+    def pods_having(self, labels_wanted: View) -> Iterator[Pod]:
+        """Pods that may have these labels; a first choice, to be looked at more closely."""
+        labels = _labels(labels_wanted.value)
+        if not labels:
+            return iter(self.pods)
+        return iter([*self._pods_by_label.get(labels[0], []), *self._pods_by_label.get(None, [])])
+
+    def selecting(self, pod: Pod, kind: str, *keys: str) -> Iterator[Resource]:
+        """Objects of the kind, their label selector below `keys`, that may take the pod; ask `selects` about each."""
+        if (kind, keys) not in self._selecting:
+            self._selecting[kind, keys] = _by_first_label(self.of_kind(kind), keys)
+        index = self._selecting[kind, keys]
+        labels = _labels(pod.labels.value)
+        if labels is None:
+            return iter(self.of_kind(kind))
+        return (each for label in [*labels, None] for each in index.get(label, ()))
+
+    def selects(self, by: Resource, selector: View, pod: Pod) -> bool:
+        """Whether the label selector of `by` takes this pod, which must be in the same namespace."""
+        return every((lambda: same_namespace(by, pod.resource), lambda: matches(selector, pod.labels)))
+
+    def selects_any(self, by: Resource, selector: View) -> bool:
+        """Whether the label selector of `by` takes any pod of the stack."""
+        pods = self.pods_having(selector.at("matchLabels"))
+        return some(pods, lambda pod: self.selects(by, selector, pod))
+
+
+def _labels(value: Any) -> list[Label] | None:
+    """The labels as pairs; `None` where one of them is not known."""
+    if not isinstance(value, Mapping):
+        return [] if value is None else None
+    known: list[Label] = [(str(key), each) for key, each in value.items() if isinstance(each, str)]
+    return known if len(known) == len(value) else None
+
+
+def _by_first_label(objects: Iterable[Resource], keys: tuple[str, ...]) -> dict[Label, list[Resource]]:
+    found: dict[Label, list[Resource]] = defaultdict(list)
+    for each in objects:
+        labels = _labels(View.of(each).at(*keys).at("matchLabels").value)
+        found[labels[0] if labels else None].append(each)
+    return found

@@ -1,0 +1,152 @@
+"""A way through a resource's inputs that knows its path, and that never takes an unknown value for an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from policy.model import UNKNOWN, Problem, Resource
+
+T = TypeVar("T")
+
+
+class Undecided(Exception):  # noqa: N818 (no error: the update decides)
+    """A rule asked for a value that is not known before the update."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class View:
+    """A value within a resource. What is missing is `None`, below it everything is missing too.
+
+    Walking never fails; reading an unknown value raises Undecided.
+    """
+
+    value: Any
+    path: str
+    resource: Resource
+
+    @classmethod
+    def of(cls, resource: Resource) -> View:
+        """The whole resource."""
+        return cls(resource.inputs, "", resource)
+
+    def at(self, *keys: str) -> View:
+        """The value below, one key after the other."""
+        here = self
+        for key in keys:
+            path = f"{here.path}.{key}" if here.path else key
+            here = View(_below(here.value, key), path, self.resource)
+        return here
+
+    @property
+    def unknown(self) -> bool:
+        return self.value is UNKNOWN
+
+    @property
+    def present(self) -> bool:
+        return self.read() is not None
+
+    def read(self) -> Any:
+        """The value itself, `None` when it is missing; parts of it may still be unknown."""
+        if self.value is UNKNOWN:
+            raise Undecided(self.path)
+        return self.value
+
+    def known(self) -> Any:
+        """The value, with nothing in it left unknown."""
+        if (path := _unknown_within(self.value, self.path)) is not None:
+            raise Undecided(path)
+        return self.value
+
+    def text(self) -> str | None:
+        """The value if it is text, else `None`."""
+        value = self.read()
+        return value if isinstance(value, str) else None
+
+    def number(self) -> int | float | None:
+        """The value if it is a number, else `None`."""
+        value = self.read()
+        return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+    def items(self) -> list[View]:
+        """The elements of a list; none when it is missing."""
+        value = self.read()
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            return []
+        return [View(each, f"{self.path}[{index}]", self.resource) for index, each in enumerate(value)]
+
+    def entries(self) -> dict[str, View]:
+        """The values of a mapping by key; none when it is missing."""
+        value = self.read()
+        return {str(key): self.at(str(key)) for key in value} if isinstance(value, Mapping) else {}
+
+    def subjects(self) -> list[View]:
+        """The elements, or, where the list is not known, the unknown itself, so that rules come upon it."""
+        return [self] if self.unknown else self.items()
+
+    def shown(self) -> str:
+        """The value as messages show it."""
+        value = self.read()
+        if value is None:
+            return "missing"
+        return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+
+    def problem(self, message: str) -> Problem:
+        return Problem(self.path, message)
+
+
+def _below(value: Any, key: str) -> Any:
+    if value is UNKNOWN:
+        return UNKNOWN
+    return value.get(key) if isinstance(value, Mapping) else None
+
+
+def _unknown_within(value: Any, path: str) -> str | None:
+    if value is UNKNOWN:
+        return path
+    if isinstance(value, Mapping):
+        inner = ((f"{path}.{key}" if path else str(key), each) for key, each in value.items())
+    elif isinstance(value, list | tuple):
+        inner = ((f"{path}[{index}]", each) for index, each in enumerate(value))
+    else:
+        return None
+    return next((found for below, each in inner if (found := _unknown_within(each, below)) is not None), None)
+
+
+def those(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
+    """The ones that fit. Raises Undecided where none is known to fit and one may yet."""
+    found: list[T] = []
+    undecided: Undecided | None = None
+    for candidate in candidates:
+        try:
+            if fits(candidate):
+                found.append(candidate)
+        except Undecided as reason:
+            undecided = undecided or reason
+    if undecided is not None and not found:
+        raise undecided
+    return found
+
+
+def some(candidates: Iterable[T], fits: Callable[[T], bool]) -> bool:
+    """Whether one of them fits. Raises Undecided where none is known to fit and one may yet."""
+    return bool(those(candidates, fits))
+
+
+def every(conditions: Iterable[Callable[[], bool]]) -> bool:
+    """Whether all hold. Raises Undecided where none is known to fail and one may yet."""
+    undecided: Undecided | None = None
+    for holds in conditions:
+        try:
+            if not holds():
+                return False
+        except Undecided as reason:
+            undecided = undecided or reason
+    if undecided is not None:
+        raise undecided
+    return True

@@ -1,0 +1,107 @@
+"""Reads `waivers.yaml`: which rule a resource may break, why, and until when."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
+
+from policy.yaml_lines import PolicyFileError, YamlFile
+
+FILE = Path(__file__).with_name("waivers.yaml")
+RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9]*/\S+")
+LEAST_REASON = 10
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rule: StrictStr
+    resource: StrictStr
+    reason: Annotated[StrictStr, Field(min_length=LEAST_REASON)]
+    expires: date
+    stack: StrictStr | None = None
+
+    @field_validator("resource")
+    @classmethod
+    def _kind_and_name(cls, value: str) -> str:
+        if not RESOURCE.fullmatch(value):
+            raise ValueError("allowed is a kind and a name, as in Deployment/user-service")
+        return value
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    waivers: list[_Entry]
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """One entry of the file that holds for this stack today; `where` is its file and line."""
+
+    rule: str
+    resource: str
+    reason: str
+    expires: date
+    where: str
+
+    def __str__(self) -> str:
+        return f"until {self.expires}: {self.reason} ({self.where})"
+
+
+@dataclass(frozen=True)
+class Waivers:
+    """The waivers that hold, by rule and resource, and what is wrong with the file, each with file and line."""
+
+    entries: tuple[Waiver, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    def of(self, rule: str, resource: str) -> Waiver | None:
+        return next((each for each in self.entries if (each.rule, each.resource) == (rule, resource)), None)
+
+    def unused(self, used: Iterable[Waiver]) -> list[str]:
+        """A complaint about each waiver that waived nothing."""
+        needed = set(used)
+        return [
+            f"{each.where}: {each.resource} does not break {each.rule}; remove the waiver"
+            for each in self.entries
+            if each not in needed
+        ]
+
+
+def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path = FILE) -> Waivers:
+    """The waivers of `stack`; `rules` are all ids there are. Never raises: a broken file waives nothing."""
+    try:
+        source = YamlFile.read(file)
+        document = source.parse(_Document)
+    except PolicyFileError as error:
+        return Waivers(problems=error.problems)
+    return _sorted_out(document, source, stack, list(rules), today or datetime.now(UTC).date())
+
+
+def _sorted_out(document: _Document, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
+    entries: list[Waiver] = []
+    problems: list[str] = []
+    for index, entry in enumerate(document.waivers):
+        where = source.where(("waivers", index, "rule"))
+        if entry.rule not in rules:
+            near = difflib.get_close_matches(entry.rule, rules, n=1)
+            hint = f"did you mean `{near[0]}`? " if near else ""
+            problems.append(f"{where}: no rule has the id `{entry.rule}`; {hint}All ids: docs/policy.md")
+        elif entry.expires < today:
+            expired = source.where(("waivers", index, "expires"))
+            problems.append(f"{expired}: the waiver of {entry.rule} for {entry.resource} expired on {entry.expires}")
+        elif entry.stack in (None, stack):
+            waiver = Waiver(entry.rule, entry.resource, entry.reason, entry.expires, where)
+            if any((each.rule, each.resource) == (entry.rule, entry.resource) for each in entries):
+                problems.append(f"{where}: {entry.rule} is waived twice for {entry.resource}; keep one")
+            else:
+                entries.append(waiver)
+    return Waivers(tuple(entries), tuple(problems))
