@@ -42,6 +42,8 @@ from .status import ProcessStatus, look_at
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
 _STOP_LAST = ("containerd", "kube-apiserver", "registry", "postgres")
 _POD_GRACE_SECONDS = 3.0
+# None of the first keeps anything but a cache; a controller in the middle of its work would take its time.
+_DAEMON_GRACE_SECONDS = 4.0
 
 
 class Lab:
@@ -201,11 +203,11 @@ class Lab:
         signals = {"postgres": postgres.STOP_SIGNAL}
         with self.progress.step("Stopping the lab") as step:
             step.update(", ".join(_STOP_FIRST))
-            self.processes.stop(_STOP_FIRST, signals)
+            self.processes.stop(_STOP_FIRST, signals, _DAEMON_GRACE_SECONDS)
             step.update("pods")
             cgroups.stop_processes(self.settings, _POD_GRACE_SECONDS)
             step.update(", ".join(_STOP_LAST))
-            self.processes.stop((base_image.PROCESS_NAME, *_STOP_LAST), signals, timeout_seconds=20)
+            self.processes.stop((base_image.PROCESS_NAME, *_STOP_LAST), signals, timeout_seconds=30)
             self.processes.stop(("etcd",), signals)
 
     def _remove_traces(self) -> None:

@@ -142,7 +142,11 @@ def stop_all(
     """Ask all of them to end, then kill those that did not; returns those that even survived that."""
     for process in processes:
         signal_process(process, first)
-    left = wait_gone(processes, timeout_seconds)
-    for process in left:
+    return kill_all(wait_gone(processes, timeout_seconds))
+
+
+def kill_all(processes: Collection[ProcessId]) -> list[ProcessId]:
+    """Kill them, and wait; returns those that are still there, which only the kernel can hold."""
+    for process in processes:
         signal_process(process, signal.SIGKILL)
-    return wait_gone(left, 10)
+    return wait_gone(processes, 10)
