@@ -69,9 +69,9 @@ def reachable_folder(settings: Settings) -> Path:
 
 
 def clear_after_crash(settings: Settings) -> None:
-    """End what a killed server left running and remove its lock, so that a new one can start.
+    """End what a killed server left running and remove its locks, so that a new one can start.
 
-    The server would keep away from the lock for as long as its number belongs to any process, be it only one that
+    The server would keep away from a lock for as long as its number belongs to any process, be it only one that
     waits to be reaped. Needs the server itself gone; its children are known by the folder they work in.
     """
     data = stored_folder(settings) / "data"
@@ -79,6 +79,7 @@ def clear_after_crash(settings: Settings) -> None:
         place = data.stat()
         proc.stop_all(proc.find_processes(lambda pid: proc.works_in(pid, place)), 5, STOP_SIGNAL)
         (data / "postmaster.pid").unlink(missing_ok=True)
+        mounts.remove_tree(socket_folder(settings))
 
 
 def socket_folder(settings: Settings) -> Path:
