@@ -3,8 +3,10 @@
 import pulumi
 
 from components.environment import Environment, EnvironmentArgs
+from components.gate import pass_policies
 from components.release import build, deploy, verify
 
+pass_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
 images = build(environment)
 microservices = deploy(environment, images)

@@ -34,17 +34,19 @@ def pass_policies() -> None:
     )
     if verdict.notes:
         pulumi.log.warn(verdict.notes)
+    if verdict.program_error:
+        raise pulumi.RunError(verdict.program_error)  # as the program would, in its own words
     problem = _problem(verdict)
-    if problem and pulumi.runtime.is_dry_run() and (verdict.refusal or verdict.blind):
-        pulumi.log.warn(problem)
-    elif problem:
-        raise pulumi.RunError(problem)
+    if not problem:
+        return
+    if pulumi.runtime.is_dry_run() and not verdict.error:
+        pulumi.log.warn(f"{problem}\nAn update would be refused.")
+    else:
+        raise pulumi.RunError(f"{problem}\nNothing was changed.")
 
 
 def _problem(verdict: gate.Verdict) -> str:
-    """Why this update must not go on; the program's own refusal is passed on in its own words."""
+    """Why an update must not go on; empty when it may."""
     if verdict.blind:
         return f"Policy error: the program's own gate cannot see {verdict.blind}.\n{NEXT_STEP}"
-    if verdict.error:
-        return f"Policy error: {verdict.error}\nNothing was changed."
-    return verdict.program_error or verdict.refusal
+    return f"Policy error: {verdict.error}" if verdict.error else verdict.refusal

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import runpy
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -48,10 +48,25 @@ class Program:
 
 
 def resources_of(program: Program) -> list[Resource]:
-    """Everything the program registers, in order.
+    """Everything that `__main__.py` in the program's folder registers, in order.
 
     Raises what the program raises, and BlindError. Leaves the SDK's settings, which are the whole process's, changed.
     """
+
+    def main() -> None:
+        runpy.run_path(str(program.folder / "__main__.py"), run_name="__main__")
+
+    folder = str(program.folder)
+    sys.path.insert(0, folder)
+    try:
+        with contextlib.chdir(folder):
+            return collect(program, main)
+    finally:
+        sys.path.remove(folder)
+
+
+def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
+    """Everything that `main`, run as the program, registers; raises as above."""
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)  # the SDK makes futures from here on
     monitor = _Monitor(program)
@@ -65,8 +80,8 @@ def resources_of(program: Program) -> list[Resource]:
     )
     pulumi.runtime.set_all_config(dict(program.config), list(program.secret_keys))
     try:
-        with declaring(), contextlib.chdir(program.folder):
-            _run(program.folder, loop)
+        with declaring():
+            loop.run_until_complete(run_pulumi_func(main))
     except Exception:
         monitor.refuse_if_blind()  # the reason behind whatever the program made of it
         raise
@@ -74,17 +89,6 @@ def resources_of(program: Program) -> list[Resource]:
         loop.close()
     monitor.refuse_if_blind()
     return monitor.resources_seen
-
-
-def _run(folder: Path, loop: asyncio.AbstractEventLoop) -> None:
-    def main() -> None:
-        runpy.run_path(str(folder / "__main__.py"), run_name="__main__")
-
-    sys.path.insert(0, str(folder))
-    try:
-        loop.run_until_complete(run_pulumi_func(main))
-    finally:
-        sys.path.remove(str(folder))
 
 
 class _Unused(Mocks):

@@ -31,9 +31,8 @@ def refusal(report: Report) -> str:
     broken = f"stack {report.settings.stack} breaks {rules} mandatory rule{'' if rules == 1 else 's'}" if rules else ""
     waivers = "policy/waivers.yaml is not in order" if report.waiver_problems else ""
     what = " and ".join(filter(None, (broken, waivers)))
-    lines = [line for result in report.refusals for line in _lines(result)]
-    lines += [f"  {problem}" for problem in report.waiver_problems]
-    return "\n".join([f"{REFUSAL}{what}; nothing was changed.", *lines, WHERE_TO_LOOK])
+    lines = [*_listed(report.refusals), *(f"  {problem}" for problem in report.waiver_problems)]
+    return "\n".join([f"{REFUSAL}{what}.", *lines, WHERE_TO_LOOK])
 
 
 def notes(report: Report) -> str:
@@ -47,14 +46,25 @@ def notes(report: Report) -> str:
 
 
 def _part(title: str, results: Iterable[Result]) -> str:
-    lines = [line for result in results for line in _lines(result)]
+    lines = _listed(results)
     return "\n".join([title, *lines]) if lines else ""
 
 
-def _lines(result: Result) -> list[str]:
-    said = [*map(str, result.problems)]
-    if result.state is State.VIOLATION:
-        said += [f"Why: {result.rule.why}", f"Fix: {result.rule.remedy}"]
-    elif result.state is State.WAIVED:
-        said.append(f"{WAIVED}{result.waiver}")
-    return [f"  [{result.level}] {result.rule.id}  {result.resource.ref}", *(f"      {line}" for line in said)]
+def _listed(results: Iterable[Result]) -> list[str]:
+    """Rule by rule, since one mistake in a component shows in every service."""
+    by_rule: dict[str, list[Result]] = {}
+    for result in results:
+        by_rule.setdefault(result.rule.id, []).append(result)
+    return [line for same in by_rule.values() for line in _of_one_rule(same)]
+
+
+def _of_one_rule(results: list[Result]) -> list[str]:
+    first = results[0]
+    lines = [f"  {first.rule.id} [{first.level}] {first.rule.title}"]
+    for result in results:
+        lines += [f"    {result.resource.ref}  {problem}" for problem in result.problems]
+        if result.waiver:
+            lines.append(f"    {WAIVED}{result.waiver}")
+    if first.state is State.VIOLATION:
+        lines += [f"    Why: {first.rule.why}", f"    Fix: {first.rule.remedy}"]
+    return lines

@@ -69,8 +69,10 @@ class Stack:
                 found = View.of(each).at(*keys).value
                 index[found if isinstance(found, str) else None].append(each)
             self._by_value[kind, keys] = index
-        index = self._by_value[kind, keys]
-        return self.of_kind(kind) if value.unknown else [*index.get(value.value, ()), *index.get(None, ())]
+        index, wanted = self._by_value[kind, keys], value.value
+        if value.unknown:
+            return self.of_kind(kind)
+        return [*(index.get(wanted, ()) if isinstance(wanted, str) else ()), *index.get(None, ())]
 
     def named(self, kind: str, name: View, beside: Resource) -> list[Resource]:
         """Objects of the kind that `beside` means by this name in its own namespace.
@@ -83,9 +85,9 @@ class Stack:
     def pods(self) -> tuple[Pod, ...]:
         return tuple(Pod(resource, template) for resource in self.resources for template in pods(resource))
 
-    def pods_as(self, account: View) -> list[Pod]:
+    def pods_as(self, account: str) -> list[Pod]:
         """Pods that may run under the ServiceAccount of this name."""
-        return [*self._pods_by_account.get(account.value, ()), *self._pods_by_account.get(None, ())]
+        return [*self._pods_by_account.get(account, ()), *self._pods_by_account.get(None, ())]
 
     @cached_property
     def _pods_by_account(self) -> dict[str | None, list[Pod]]:

@@ -19,7 +19,7 @@ AUTOSCALER_PAGE = "https://kubernetes.io/docs/tasks/run-application/horizontal-p
 SPREAD_PAGE = "https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/"
 LEAST_REPLICAS = 2
 # What the engine's Kubernetes provider waits for a rollout where nothing else is said.
-# https://www.pulumi.com/registry/packages/kubernetes/how-to-guides/managing-resources-with-server-side-apply/
+# https://www.pulumi.com/registry/packages/kubernetes/api-docs/apps/v1/deployment/
 DEFAULT_ENGINE_TIMEOUT_SECONDS = 600
 DEFAULT_DEADLINE_SECONDS = 600
 MOST_REVISIONS = 10

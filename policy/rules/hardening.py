@@ -77,12 +77,12 @@ def no_token(spec: View) -> Iterator[Problem]:
 def own_service_account(pod: View, stack: Stack) -> Iterator[Problem]:
     account = pod.at("spec", "serviceAccountName")
     name = account.text()
-    if name in (None, "", DEFAULT_ACCOUNT):
+    if not name or name == DEFAULT_ACCOUNT:
         yield account.problem(f"serviceAccountName is {account.shown()}; allowed: an account of the workload's own")
         return
     if not stack.named("ServiceAccount", account, pod.resource):
         yield account.problem(f"the stack has no ServiceAccount {account.shown()}; allowed: one in the same namespace")
-    others = [other for other in stack.pods_as(account) if other.resource is not pod.resource]
+    others = [other for other in stack.pods_as(name) if other.resource is not pod.resource]
     for other in those(others, lambda each: _shares(each.spec, account)):
         yield account.problem(f"{other.resource.ref} has the same ServiceAccount {account.shown()}; allowed: its own")
 

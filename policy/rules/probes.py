@@ -34,9 +34,8 @@ def _presence(probe: str, id: str, title: str, why: str) -> Rule:
     def check(container: View) -> Iterator[Problem]:
         found = container.at(probe)
         if not any(found.at(handler).present for handler in HANDLERS):
-            met = "without a handler" if found.present else "missing"
-            allowed = ", ".join(HANDLERS)
-            yield found.problem(f"{container_name(container)} has `{probe}` {met}; allowed: one with {allowed}")
+            met = f"a `{probe}` that asks nothing" if found.present else f"no `{probe}`"
+            yield found.problem(f"{container_name(container)} has {met}; allowed: one with {', '.join(HANDLERS)}")
 
     return check
 
