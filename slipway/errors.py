@@ -25,9 +25,7 @@ class SlipwayError(Exception):
     `next_step` says what to do. The handler in `slipway.main` prints the three and exits with `code`.
     """
 
-    def __init__(
-        self, what: str, *, why: str = "", next_step: str = "", code: ExitCode = ExitCode.FAILED
-    ) -> None:
+    def __init__(self, what: str, *, why: str = "", next_step: str = "", code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(what)
         self.what = what
         self.why = why

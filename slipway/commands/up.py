@@ -26,8 +26,8 @@ def up(*, stack: str, yes: bool) -> int:
     """Update `stack`; the exit code of the command."""
     _require_consent_possible(yes)
     session = open_session(stack)
-    if not yes and not typer.confirm(f"Update {stack}?", err=True):
-        return ExitCode.DONE
+    if not yes:
+        _ask(stack)
     progress = Progress()
     session.stacks.ensure(stack, progress.note)
     with progress.step(f"Update {stack}") as whole:
@@ -42,6 +42,15 @@ def _require_consent_possible(yes: bool) -> None:
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
         )
+
+
+def _ask(stack: str) -> None:
+    try:
+        if typer.confirm(f"Update {stack}?", err=True):
+            return
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D, which would exit with 1
+        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    raise SlipwayError(f"{stack} was not updated: you said no.")
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ class CommandLine:
 
     home: Path
     folder: Path
+    registry: str = "127.0.0.1:5000"
     variables: dict[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:

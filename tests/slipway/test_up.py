@@ -1,15 +1,20 @@
 """`slipway up` with the real engine, on a project so small that only the engine can go wrong.
 
-The lab's toolchain and registry are used; backend and passphrase are the test's own, as if another lab had made them.
+The lab's toolchain is used; all else is the test's own, as if another lab had made it.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import signal
+import socket
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from slipway.paths import lab_environment_file, toolchain_environment_file
+from slipway.paths import toolchain_environment_file
 
 pytestmark = pytest.mark.lab
 
@@ -45,8 +50,10 @@ def project(slipway: Any) -> Iterator[Any]:
     git(slipway.folder, "add", ".")
     git(slipway.folder, "commit", "-q", "-m", "first")
     slipway.write_toolchain(**json.loads(toolchain_environment_file().read_text()))
-    make_lab(slipway, "first")
-    yield slipway
+    with socket.create_server(("127.0.0.1", 0)) as registry:  # asked whether it is there, and no more
+        slipway.registry = f"127.0.0.1:{registry.getsockname()[1]}"
+        make_lab(slipway, "first")
+        yield slipway
 
 
 def make_lab(slipway: Any, name: str) -> None:
@@ -56,7 +63,7 @@ def make_lab(slipway: Any, name: str) -> None:
     slipway.write_lab(
         PULUMI_BACKEND_URL=f"file://{home}/backend",
         PULUMI_CONFIG_PASSPHRASE_FILE=str(home / "passphrase"),
-        SLIPWAY_REGISTRY=json.loads(lab_environment_file().read_text())["SLIPWAY_REGISTRY"],
+        SLIPWAY_REGISTRY=slipway.registry,
     )
 
 
@@ -193,6 +200,31 @@ def test_settings_that_are_no_yaml_are_told_with_their_line(project: Any) -> Non
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"y\n", 0), (b"\x03", 130)])
+def test_on_a_terminal_it_asks_first(project: Any, typed: bytes, code: int) -> None:
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "slipway.main", "up", "-s", "dev"],
+        cwd=project.folder,
+        env=project.environment(),
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 -- so that Ctrl-C is a signal
+    )
+    os.close(its_end)
+    screen = b""
+    with contextlib.suppress(OSError):  # the terminal is gone when the command is
+        while chunk := os.read(terminal, 1024):
+            screen += chunk
+            if screen.endswith(b"Update dev? [y/N]: "):
+                time.sleep(0.5)  # readline overhears a Ctrl-C that comes while it begins to listen
+                os.write(terminal, typed)
+    os.close(terminal)
+    assert process.wait(timeout=60) == code, screen.decode()
+
+
 class Running:
     """A `slipway up` that is inside a program which sleeps."""
 
@@ -210,6 +242,7 @@ class Running:
         deadline = time.monotonic() + STARTED_TIMEOUT_SECONDS
         while not (project.folder / "started").exists():
             assert time.monotonic() < deadline, "the program never started"
+            assert self.process.poll() is None, self.ended()
             time.sleep(0.1)
 
     def engine(self) -> int:
