@@ -28,7 +28,8 @@ JSON_PATCH: Final = "application/json-patch+json"
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
-_POOL_SIZE = 64
+# As many as keep an API server busy; more would only cost TLS handshakes.
+_CONNECTIONS = 24
 # A server that restarts, or sheds load, is asked again after these pauses (seconds).
 _PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
 _CONNECTION_NAME = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
@@ -96,8 +97,7 @@ class Client:
         self._read_seconds = settings.timeout_seconds or _READ_SECONDS
         self._prefix = urlsplit(connection.cluster.server).path.rstrip("/")
         self._lock = threading.Lock()
-        self._pool: urllib3.HTTPConnectionPool | None = None
-        self._pool_credential: Credential | None = None
+        self._pools: Pools | None = None
 
     def get(self, path: str, query: Mapping[str, str] | None = None) -> Object:
         return self.send("GET", path, query=query).body
@@ -134,7 +134,7 @@ class Client:
     def lines(self, path: str, query: Mapping[str, str], opened: threading.Event | None = None) -> Iterator[bytes]:
         """The lines of an answer that goes on for as long as the server likes: a watch."""
         self._throttle.wait(self.cancelled)
-        pool = self._ready_pool()
+        pool = self._ready_pools().watches
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=None)
         try:
             response = pool.urlopen(
@@ -156,7 +156,7 @@ class Client:
     def _send_once(self, method: str, url: str, data: bytes | None, content_type: str) -> urllib3.BaseHTTPResponse:
         if self.cancelled.is_set():
             raise CancelledError
-        return self._ready_pool().urlopen(
+        return self._ready_pools().requests.urlopen(
             method,
             url,
             body=data,
@@ -190,33 +190,53 @@ class Client:
     def _url(self, path: str, query: Mapping[str, str] | None) -> str:
         return f"{self._prefix}{path}?{urlencode(query)}" if query else self._prefix + path
 
-    def _ready_pool(self) -> urllib3.HTTPConnectionPool:
+    def _ready_pools(self) -> Pools:
         """The connections, made anew when a credential plugin hands out another client certificate."""
         credential = self._credentials.current()
         with self._lock:
-            old = self._pool_credential
-            if self._pool is None or old is None or old.client_certificate != credential.client_certificate:
-                self._pool = _make_pool(self.connection, credential)
-                self._pool_credential = credential
-            return self._pool
+            if self._pools is None or self._pools.client_certificate != credential.client_certificate:
+                self._pools = Pools.open(self.connection, credential)
+            return self._pools
 
 
-def _make_pool(connection: Connection, credential: Credential) -> urllib3.HTTPConnectionPool:
+@dataclass(frozen=True)
+class Pools:
+    """Kept-alive connections: a bounded number for requests, and one for each watch, which never gives it back."""
+
+    requests: urllib3.HTTPConnectionPool
+    watches: urllib3.HTTPConnectionPool
+    client_certificate: bytes
+
+    @classmethod
+    def open(cls, connection: Connection, credential: Credential) -> Pools:
+        options = _tls_options(connection, credential)
+        server = connection.cluster.server
+        proxy = connection.cluster.proxy_url or _environment_proxy(server)
+
+        def pool(size: int, *, bounded: bool) -> urllib3.HTTPConnectionPool:
+            if proxy:
+                manager: urllib3.PoolManager = urllib3.ProxyManager(proxy, maxsize=size, block=bounded, **options)
+            else:
+                manager = urllib3.PoolManager(maxsize=size, block=bounded, **options)
+            return manager.connection_from_url(server)
+
+        return cls(pool(_CONNECTIONS, bounded=True), pool(1, bounded=False), credential.client_certificate)
+
+
+def _tls_options(connection: Connection, credential: Credential) -> dict[str, Any]:
     cluster = connection.cluster
-    options: dict[str, Any] = {"maxsize": _POOL_SIZE, "block": False}
-    if cluster.server.startswith("https://"):
-        try:
-            options["ssl_context"] = _tls(connection, credential)
-        except (ssl.SSLError, ValueError) as error:
-            raise KubeconfigError(f"the certificates of the kubeconfig cannot be used: {error}") from error
-        if cluster.tls_server_name:
-            options |= {"server_hostname": cluster.tls_server_name, "assert_hostname": cluster.tls_server_name}
-        if cluster.insecure_skip_tls_verify:
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-            options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
-    proxy = cluster.proxy_url or _environment_proxy(cluster.server)
-    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-    return manager.connection_from_url(cluster.server)
+    if not cluster.server.startswith("https://"):
+        return {}
+    try:
+        options: dict[str, Any] = {"ssl_context": _tls(connection, credential)}
+    except (ssl.SSLError, ValueError) as error:
+        raise KubeconfigError(f"the certificates of the kubeconfig cannot be used: {error}") from error
+    if cluster.tls_server_name:
+        options |= {"server_hostname": cluster.tls_server_name, "assert_hostname": cluster.tls_server_name}
+    if cluster.insecure_skip_tls_verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+        options |= {"cert_reqs": "CERT_NONE", "assert_hostname": False}
+    return options
 
 
 def _environment_proxy(server: str) -> str:

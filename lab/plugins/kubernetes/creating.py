@@ -43,6 +43,7 @@ class Creation:
     inputs: Object
     manager: str
     timeout_seconds: float
+    is_patch: bool
     upserts: bool
 
     @classmethod
@@ -56,7 +57,8 @@ class Creation:
             inputs=inputs,
             manager=naming.field_manager({}, inputs),
             timeout_seconds=request.timeout,
-            upserts=token.is_patch or session.settings.upsert_existing_objects,
+            is_patch=token.is_patch,
+            upserts=session.settings.upsert_existing_objects,
         )
 
     def state(self, live: Object) -> Object:
@@ -97,8 +99,7 @@ def _create(session: Session, reached: Reached, creation: Creation) -> tuple[End
     def attempt() -> Answer:
         nonlocal endpoint
         endpoint = reached.discovery.endpoint(target_of(creation.inputs))
-        write = writer.apply if creation.upserts else writer.create
-        return write(endpoint, creation.inputs)
+        return _write(writer, endpoint, creation)
 
     try:
         answer = retried(attempt, reached=reached, report=report)
@@ -108,6 +109,14 @@ def _create(session: Session, reached: Reached, creation: Creation) -> tuple[End
         report.clear()
     session.show_warnings(creation.urn, answer)
     return endpoint, answer.body
+
+
+def _write(writer: Writer, endpoint: Endpoint, creation: Creation) -> Answer:
+    if creation.is_patch:
+        return writer.apply(endpoint, creation.inputs)
+    if creation.upserts:
+        return writer.upsert(endpoint, creation.inputs)
+    return writer.create(endpoint, creation.inputs)
 
 
 def _failure(creation: Creation, error: Exception) -> PluginError:
@@ -128,12 +137,14 @@ def _failure(creation: Creation, error: Exception) -> PluginError:
 def _preview(session: Session, creation: Creation) -> Object:
     """The outputs as far as they are known: from a dry run where one is possible, else the inputs themselves."""
     namespace = text_at(creation.inputs, "metadata", "namespace")
-    if values.has_unknown(creation.inputs) or creation.upserts or namespace in session.missing_namespaces:
+    if values.has_unknown(creation.inputs) or creation.is_patch or namespace in session.missing_namespaces:
         return with_unknowns(creation.declared, creation.inputs)
     reached = session.cluster.demand()
     try:
         endpoint = reached.discovery.endpoint(target_of(creation.inputs))
-        answer = Writer(reached, creation.manager, dry_run=True).create(endpoint, creation.inputs)
+        writer = Writer(reached, creation.manager, force=True, dry_run=True)
+        write = writer.apply if creation.upserts else writer.create
+        answer = write(endpoint, creation.inputs)
     except UnknownKindError:
         return with_unknowns(creation.declared, creation.inputs)
     except ApiError as error:

@@ -43,6 +43,18 @@ class Writer:
         sent = _in_scope(endpoint, body)
         return self.reached.client.send("POST", path, query=self._query(fieldManager=managed_fields.CREATOR), body=sent)
 
+    def upsert(self, endpoint: Endpoint, body: Object) -> Answer:
+        """A new object, or an existing one brought to these inputs; other managers' fields stay theirs."""
+        try:
+            return self.create(endpoint, body)
+        except ApiError as error:
+            if error.reason != "AlreadyExists":
+                raise
+        live = self.reached.client.get(endpoint.path(*_identity(body)))
+        if managed_fields.has_legacy_manager(live):
+            self._take_over(endpoint, live, None)
+        return self.apply(endpoint, body)
+
     def apply(self, endpoint: Endpoint, body: Object) -> Answer:
         """Server-side apply: create, or set the fields of the inputs and let go of those that are no longer there."""
         query = self._query(fieldManager=self.manager, force=str(self.force).lower())
@@ -90,8 +102,11 @@ class Writer:
             self._take_over(endpoint, recorded, old_inputs)
         return self.apply(endpoint, body)
 
-    def _take_over(self, endpoint: Endpoint, recorded: Object, old_inputs: Object) -> None:
-        """Move the legacy managers' fields; the recorded version is tried first, since it is mostly still current."""
+    def _take_over(self, endpoint: Endpoint, recorded: Object, old_inputs: Object | None) -> None:
+        """Move the legacy managers' fields; the recorded version is tried first, since it is mostly still current.
+
+        What kubectl holds is moved along if the object is still as `old_inputs` left it.
+        """
         if managed_fields.has_legacy_manager(recorded) and self._move_ownership(endpoint, recorded, old_inputs):
             return
         for _ in range(_TAKE_OVER_ATTEMPTS):  # a controller may write its status between our reading and writing
@@ -100,9 +115,10 @@ class Writer:
                 return
         raise PluginError(f"the object changes so often that its fields could not be taken over by {self.manager!r}")
 
-    def _move_ownership(self, endpoint: Endpoint, live: Object, old_inputs: Object) -> bool:
+    def _move_ownership(self, endpoint: Endpoint, live: Object, old_inputs: Object | None) -> bool:
         """Whether no legacy manager is left; false when the object has changed since it was read."""
-        moved = managed_fields.taken_over(live, self.manager, take_kubectl=not _has_drifted(live, old_inputs))
+        takes = old_inputs is not None and not _has_drifted(live, old_inputs)
+        moved = managed_fields.taken_over(live, self.manager, take_kubectl=takes)
         if moved is None:
             return True
         patch = _ownership_patch(live, moved)

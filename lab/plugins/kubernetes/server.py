@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import time
 from typing import Any, NoReturn
 
 import grpc
@@ -33,6 +34,32 @@ from lab.plugins.serving import PluginError, serve
 
 # Every operation that waits holds a thread; they are started only when needed.
 _THREADS = 512
+# The engine kills a plugin five seconds after asking it to end.
+_DRAIN_SECONDS = 3.0
+# What the last answer takes to leave the process.
+_ANSWER_SECONDS = 0.2
+
+
+class Operations:
+    """Counts the operations that change the cluster while they run."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._running = 0
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._running -= 1
+            self._changed.notify_all()
+
+    def wait_until_idle(self, seconds: float) -> None:
+        with self._changed:
+            if self._running and self._changed.wait_for(lambda: self._running == 0, seconds):
+                time.sleep(_ANSWER_SECONDS)
 
 
 class Provider(provider_pb2_grpc.ResourceProviderServicer):
@@ -42,6 +69,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         self._engine = engine
         self._cancelled = threading.Event()
         self._session: Session | None = None
+        self._operations = Operations()
 
     def GetPluginInfo(self, _request: Empty, _context: Any) -> plugin_pb2.PluginInfo:
         return plugin_pb2.PluginInfo(version=VERSION)
@@ -77,16 +105,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         return diffing.diff(self._configured(), request)
 
     def Create(self, request: provider_pb2.CreateRequest, _context: Any) -> provider_pb2.CreateResponse:
-        return creating.create(self._configured(), request)
+        with self._operations:
+            return creating.create(self._configured(), request)
 
     def Read(self, request: provider_pb2.ReadRequest, _context: Any) -> provider_pb2.ReadResponse:
         return reading.read(self._configured(), request)
 
     def Update(self, request: provider_pb2.UpdateRequest, _context: Any) -> provider_pb2.UpdateResponse:
-        return updating.update(self._configured(), request)
+        with self._operations:
+            return updating.update(self._configured(), request)
 
     def Delete(self, request: provider_pb2.DeleteRequest, _context: Any) -> Empty:
-        deleting.delete(self._configured(), request)
+        with self._operations:
+            deleting.delete(self._configured(), request)
         return Empty()
 
     def Invoke(self, request: provider_pb2.InvokeRequest, _context: Any) -> provider_pb2.InvokeResponse:
@@ -101,14 +132,19 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
         )
 
     def Cancel(self, _request: Empty, _context: Any) -> Empty:
-        self.stop()
+        self.cancel()
         return Empty()
 
-    def stop(self) -> None:
-        """End every wait; what was created stays recorded."""
+    def cancel(self) -> None:
+        """End every wait; what was created is recorded as not ready."""
         self._cancelled.set()
         if self._session is not None:
             self._session.cluster.wake_all()
+
+    def stop(self) -> None:
+        """Cancel, and give running operations the time to tell the engine what they have done."""
+        self.cancel()
+        self._operations.wait_until_idle(_DRAIN_SECONDS)
 
     def _configured(self) -> Session:
         if self._session is None:

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.plugins.kubernetes.awaiting.readiness import DONE, Readiness, Sight, labels_of, waiting
+from lab.plugins.kubernetes.awaiting import pods
+from lab.plugins.kubernetes.awaiting.readiness import (
+    DONE,
+    Readiness,
+    Sight,
+    condition,
+    failed,
+    labels_of,
+    reason_of,
+    waiting,
+)
+from lab.plugins.kubernetes.naming import qualified_name
 from lab.plugins.kubernetes.values import Object, int_at, list_at, mapping_at, text_at
 
+POD_ROLE = "pods"
 SLICE_ROLE = "endpointslices"
 WORKLOAD_ROLES = ("deployments", "statefulsets")
 SERVICE_ROLE = "services"
@@ -33,6 +45,8 @@ def service(sight: Sight) -> Readiness:
     ready, pending = _endpoints(sight)
     if ready and not pending:
         return DONE
+    if lost := _lost(sight):
+        return failed(f"Service {qualified_name(live)!r} will get no endpoints", _NO_PODS, *lost)
     if not ready and not pending and (_scaled_to_zero(sight) or sight.age("no endpoints") >= SETTLE_SECONDS):
         return DONE
     count = f" ({ready} ready, {pending} not ready)" if ready or pending else ""
@@ -66,6 +80,18 @@ def _slice_endpoints(sight: Sight, service_name: str) -> Iterator[Object]:
     for item in sight.of(SLICE_ROLE):
         if labels_of(item).get(SERVICE_NAME_LABEL) == service_name:
             yield from list_at(item, "endpoints")
+
+
+def _lost(sight: Sight) -> list[str]:
+    """Why the pods it selects will not become ready, or nothing: the Service need not wait longer than they do."""
+    alive = [pod for pod in sight.of(POD_ROLE) if not text_at(pod, "metadata", "deletionTimestamp")]
+    if pods.first_hopeless(alive, sight.age):
+        return pods.problems(alive)
+    workloads = [item for role in WORKLOAD_ROLES for item in sight.of(role)]
+    late = [condition(item, "Progressing") for item in workloads]
+    if late and all(item.get("reason") == "ProgressDeadlineExceeded" for item in late):
+        return [*(reason_of(item) for item in late), *pods.problems(alive)]
+    return []
 
 
 def _scaled_to_zero(sight: Sight) -> bool:

@@ -54,11 +54,17 @@ def _running_for(service: Object) -> Concerns:
     return lambda item: labels_match(selector, mapping_at(item, "spec", "template", "metadata", "labels"))
 
 
+def _served_by(service: Object) -> Concerns:
+    selector = mapping_at(service, "spec", "selector")
+    return lambda item: labels_match(selector, labels_of(item))
+
+
 def _all(_live: Object) -> Concerns:
     return lambda _item: True
 
 
 _PODS_OWNED = Related(workloads.POD_ROLE, GroupVersionKind("", "v1", "Pod"), _owned)
+_PODS_SERVED = Related(networking.POD_ROLE, GroupVersionKind("", "v1", "Pod"), _served_by)
 _PODS_SELECTED = Related(workloads.POD_ROLE, GroupVersionKind("", "v1", "Pod"), _selected)
 _REPLICA_SETS = Related(workloads.REPLICA_SET_ROLE, GroupVersionKind("apps", "v1", "ReplicaSet"), _owned)
 _DEPLOYMENTS = Related("deployments", GroupVersionKind("apps", "v1", "Deployment"), _running_for)
@@ -76,7 +82,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("batch", "Job"): Rule(workloads.job, (_PODS_OWNED,)),
     ("", "Pod"): Rule(pods.pod),
     ("", "ReplicationController"): Rule(workloads.replication_controller, (_PODS_OWNED,)),
-    ("", "Service"): Rule(networking.service, (_SLICES_OF, _DEPLOYMENTS, _STATEFUL_SETS)),
+    ("", "Service"): Rule(networking.service, (_SLICES_OF, _PODS_SERVED, _DEPLOYMENTS, _STATEFUL_SETS)),
     ("networking.k8s.io", "Ingress"): Rule(networking.ingress, (_SLICES, _SERVICES)),
     ("", "PersistentVolume"): Rule(others.persistent_volume, timeout_seconds=300),
     ("", "PersistentVolumeClaim"): Rule(others.persistent_volume_claim, (_CLASSES,), timeout_seconds=300),

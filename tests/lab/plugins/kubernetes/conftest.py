@@ -85,7 +85,7 @@ class Resource:
 
 
 @dataclass
-class Engine:
+class Driver:
     """One configured provider and the state of what was declared through it, as the engine would keep it."""
 
     stub: provider_pb2_grpc.ResourceProviderStub
@@ -241,7 +241,7 @@ def cluster(kubeconfig: str) -> Client:
 
 
 @pytest.fixture(scope="session")
-def start_provider() -> Iterator[Callable[..., Engine]]:
+def start_provider() -> Iterator[Callable[..., Driver]]:
     """Starts a provider process and configures it; keywords are the provider's configuration."""
     log = Log()
     server = grpc.server(ThreadPoolExecutor(4))
@@ -250,7 +250,7 @@ def start_provider() -> Iterator[Callable[..., Engine]]:
     server.start()
     started: list[subprocess.Popen[str]] = []
 
-    def start(**config: Any) -> Engine:
+    def start(**config: Any) -> Driver:
         process = subprocess.Popen(
             [sys.executable, "-m", "lab.plugins.kubernetes", address],
             cwd=CHECKOUT,
@@ -262,11 +262,11 @@ def start_provider() -> Iterator[Callable[..., Engine]]:
         started.append(process)
         assert process.stdout is not None
         channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}")
-        engine = Engine(provider_pb2_grpc.ResourceProviderStub(channel), log, process)
+        driver = Driver(provider_pb2_grpc.ResourceProviderStub(channel), log, process)
         told = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
         variables = {f"kubernetes:config:{key}": value for key, value in told.items()}
-        engine.call("Configure", provider_pb2.ConfigureRequest(variables=variables, acceptSecrets=True))
-        return engine
+        driver.call("Configure", provider_pb2.ConfigureRequest(variables=variables, acceptSecrets=True))
+        return driver
 
     yield start
     for process in started:
@@ -276,7 +276,7 @@ def start_provider() -> Iterator[Callable[..., Engine]]:
 
 
 @pytest.fixture
-def engine(start_provider: Callable[..., Engine], kubeconfig: str) -> Iterator[Engine]:
+def provider(start_provider: Callable[..., Driver], kubeconfig: str) -> Iterator[Driver]:
     """A provider of the lab's cluster, without a rate limit."""
     started = start_provider(kubeconfig=kubeconfig, kubeClientSettings={"qps": 500, "burst": 1000})
     started.log.messages.clear()

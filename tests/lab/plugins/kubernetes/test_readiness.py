@@ -267,6 +267,17 @@ def test_services(slices: list[Object], workloads_found: list[Object], age: floa
     assert networking.service(sight).state is state
 
 
+def test_a_service_waits_no_longer_than_there_is_hope_for_its_pods() -> None:
+    broken = pod(**unready(container("InvalidImageName", "bad")))
+    answer = networking.service(look(service(), endpointslices=[endpoints(False)], pods=[broken]))
+    assert answer.state is State.FAILED
+    assert "[InvalidImageName] bad" in answer.reasons[1]
+    late = {"type": "Progressing", "reason": "ProgressDeadlineExceeded", "message": "has timed out"}
+    workload = {"status": {"conditions": [late]}}
+    answer = networking.service(look(service(), endpointslices=[endpoints(False)], deployments=[workload]))
+    assert answer.reasons[1] == "[ProgressDeadlineExceeded] has timed out"
+
+
 def test_services_that_direct_no_traffic_are_done_and_balancers_need_an_address() -> None:
     for spec in ({"selector": None}, {"clusterIP": "None"}, {"type": "ExternalName"}):
         assert networking.service(look(service(**spec))).state is State.DONE

@@ -62,39 +62,39 @@ def service(namespace: str, name: str, **spec: Any) -> dict[str, Any]:
     }
 
 
-def failure_of(engine: Any, token: str, name: str, inputs: dict[str, Any], **more: Any) -> tuple[list[str], float]:
+def failure_of(provider: Any, token: str, name: str, inputs: dict[str, Any], **more: Any) -> tuple[list[str], float]:
     """The reasons a creation fails for, and the seconds that took."""
     started = time.monotonic()
-    with pytest.raises(engine.Failed) as failure:
-        engine.create(token, name, inputs, **more)
+    with pytest.raises(provider.Failed) as failure:
+        provider.create(token, name, inputs, **more)
     assert failure.value.detail is not None, failure.value
     assert failure.value.detail.id == f"{inputs['metadata']['namespace']}/{name}"
     return list(failure.value.detail.reasons), time.monotonic() - started
 
 
-def test_a_deployment_is_done_when_its_pods_are(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_deployment_is_done_when_its_pods_are(provider: Any, namespace: str, base_image: str) -> None:
     inputs = deployment(namespace, "good", pod_spec(base_image), replicas=2)
-    made = engine.create(DEPLOYMENT, "good", inputs)
+    made = provider.create(DEPLOYMENT, "good", inputs)
 
     assert made.outputs["status"]["availableReplicas"] == 2
-    assert any("Waiting for app ReplicaSet to be available" in told for told in engine.log.statuses())
+    assert any("Waiting for app ReplicaSet to be available" in told for told in provider.log.statuses())
 
 
-def test_a_rollout_is_done_when_no_old_pod_is_left(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_rollout_is_done_when_no_old_pod_is_left(provider: Any, namespace: str, base_image: str) -> None:
     inputs = deployment(namespace, "rolling", pod_spec(base_image), replicas=1)
-    engine.create(DEPLOYMENT, "rolling", inputs)
+    provider.create(DEPLOYMENT, "rolling", inputs)
     inputs["spec"]["template"]["metadata"]["annotations"] = {"step": "2"}
-    made = engine.update(DEPLOYMENT, "rolling", inputs)
+    made = provider.update(DEPLOYMENT, "rolling", inputs)
 
     status = made.outputs["status"]
     assert (status["updatedReplicas"], status["replicas"], status["availableReplicas"]) == (1, 1, 1)
     inputs["spec"]["replicas"] = 0
-    assert engine.update(DEPLOYMENT, "rolling", inputs).outputs["status"].get("replicas", 0) == 0
+    assert provider.update(DEPLOYMENT, "rolling", inputs).outputs["status"].get("replicas", 0) == 0
 
 
-def test_a_deployment_without_replicas_is_done_at_once(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_deployment_without_replicas_is_done_at_once(provider: Any, namespace: str, base_image: str) -> None:
     started = time.monotonic()
-    engine.create(DEPLOYMENT, "none", deployment(namespace, "none", pod_spec(base_image), replicas=0))
+    provider.create(DEPLOYMENT, "none", deployment(namespace, "none", pod_spec(base_image), replicas=0))
     assert time.monotonic() - started < 5
 
 
@@ -124,86 +124,86 @@ def test_a_deployment_without_replicas_is_done_at_once(engine: Any, namespace: s
     ],
 )
 def test_a_hopeless_rollout_ends_soon_and_says_why(  # noqa: PLR0917 -- parameters of the test
-    engine: Any, namespace: str, base_image: str, name: str, spec: dict[str, Any], told: str, seconds: float
+    provider: Any, namespace: str, base_image: str, name: str, spec: dict[str, Any], told: str, seconds: float
 ) -> None:
     spec = json.loads(json.dumps(spec).replace("BASE", base_image))
-    reasons, took = failure_of(engine, DEPLOYMENT, name, deployment(namespace, name, spec))
+    reasons, took = failure_of(provider, DEPLOYMENT, name, deployment(namespace, name, spec))
 
     assert f"Deployment '{namespace}/{name}' cannot become ready" in reasons[0]
     assert any(re.search(told, reason) for reason in reasons[1:]), reasons
     assert any(f"[Pod {namespace}/{name}-" in reason for reason in reasons[1:]), reasons
     assert took < seconds
-    assert any(f"[Pod {namespace}/{name}-" in status for status in engine.log.statuses())
+    assert any(f"[Pod {namespace}/{name}-" in status for status in provider.log.statuses())
 
 
-def test_a_failed_rollout_is_recorded_and_waited_for_again(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_failed_rollout_is_recorded_and_waited_for_again(provider: Any, namespace: str, base_image: str) -> None:
     inputs = deployment(namespace, "fixable", pod_spec("127.0.0.1:5000/nothing:1", imagePullPolicy="Never"))
-    failure_of(engine, DEPLOYMENT, "fixable", inputs)
-    recorded = engine.state[engine.urn(DEPLOYMENT, "fixable")]
+    failure_of(provider, DEPLOYMENT, "fixable", inputs)
+    recorded = provider.state[provider.urn(DEPLOYMENT, "fixable")]
     assert recorded.outputs["__inputs"]["spec"]["template"]["spec"]["containers"][0]["imagePullPolicy"] == "Never"
 
     inputs["spec"]["template"]["spec"] = pod_spec(base_image)
-    assert engine.up(DEPLOYMENT, "fixable", inputs) == "update"
-    assert engine.state[engine.urn(DEPLOYMENT, "fixable")].live["status"]["availableReplicas"] == 1
+    assert provider.up(DEPLOYMENT, "fixable", inputs) == "update"
+    assert provider.state[provider.urn(DEPLOYMENT, "fixable")].live["status"]["availableReplicas"] == 1
 
 
-def test_a_refresh_of_an_unready_deployment_records_its_reasons(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_refresh_of_an_unready_deployment_records_its_reasons(provider: Any, namespace: str, base_image: str) -> None:
     inputs = deployment(namespace, "refreshed", pod_spec("127.0.0.1:5000/nothing:1", imagePullPolicy="Never"))
-    failure_of(engine, DEPLOYMENT, "refreshed", inputs)
-    with pytest.raises(engine.Failed, match="was created but failed to initialize") as failure:
-        engine.read(DEPLOYMENT, "refreshed")
+    failure_of(provider, DEPLOYMENT, "refreshed", inputs)
+    with pytest.raises(provider.Failed, match="was created but failed to initialize") as failure:
+        provider.read(DEPLOYMENT, "refreshed")
     assert failure.value.detail.inputs.fields["spec"].struct_value.fields["template"]
     assert any("ErrImageNeverPull" in reason for reason in failure.value.detail.reasons)
 
 
-def test_the_progress_deadline_ends_a_rollout(engine: Any, namespace: str, base_image: str) -> None:
+def test_the_progress_deadline_ends_a_rollout(provider: Any, namespace: str, base_image: str) -> None:
     spec = pod_spec(base_image, readinessProbe={"exec": {"command": ["false"]}, "periodSeconds": 1})
     inputs = deployment(namespace, "unready", spec, progressDeadlineSeconds=3)
-    reasons, _ = failure_of(engine, DEPLOYMENT, "unready", inputs)
+    reasons, _ = failure_of(provider, DEPLOYMENT, "unready", inputs)
     assert any("ProgressDeadlineExceeded" in reason for reason in reasons)
     assert any("containers with unready status: [app]" in reason for reason in reasons)
 
 
 def test_the_time_allowed_is_the_resources_timeout_else_the_annotation(
-    engine: Any, namespace: str, base_image: str
+    provider: Any, namespace: str, base_image: str
 ) -> None:
     spec = pod_spec(base_image, readinessProbe={"exec": {"command": ["false"]}})
     inputs = deployment(namespace, "slow", spec)
     inputs["metadata"]["annotations"] = {"pulumi.com/timeoutSeconds": "2"}
-    reasons, took = failure_of(engine, DEPLOYMENT, "slow", inputs)
+    reasons, took = failure_of(provider, DEPLOYMENT, "slow", inputs)
     assert f"'{namespace}/slow' timed out waiting to be Ready" in reasons[0]
     assert 2 <= took < 6
     started = time.monotonic()
-    with pytest.raises(engine.Failed, match="timed out"):
-        engine.update(DEPLOYMENT, "slow", inputs, timeout=4)
+    with pytest.raises(provider.Failed, match="timed out"):
+        provider.update(DEPLOYMENT, "slow", inputs, timeout=4)
     assert 4 <= time.monotonic() - started < 8
 
 
-def test_skip_await_does_not_wait(engine: Any, namespace: str) -> None:
+def test_skip_await_does_not_wait(provider: Any, namespace: str) -> None:
     inputs = deployment(namespace, "unwatched", pod_spec("127.0.0.1:5000/nothing:1"))
     inputs["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
     started = time.monotonic()
-    engine.create(DEPLOYMENT, "unwatched", inputs)
+    provider.create(DEPLOYMENT, "unwatched", inputs)
     assert time.monotonic() - started < 3
 
 
 def test_cancel_ends_a_wait_within_a_second_and_records_the_object(
-    engine: Any, namespace: str, base_image: str
+    provider: Any, namespace: str, base_image: str
 ) -> None:
     spec = pod_spec(base_image, readinessProbe={"exec": {"command": ["false"]}})
     results: list[Any] = []
 
     def create() -> None:
         try:
-            engine.create(DEPLOYMENT, "cancelled", deployment(namespace, "cancelled", spec))
-        except engine.Failed as error:
+            provider.create(DEPLOYMENT, "cancelled", deployment(namespace, "cancelled", spec))
+        except provider.Failed as error:
             results.append((error, time.monotonic()))
 
     thread = threading.Thread(target=create)
     thread.start()
-    assert engine.log.wait_for("Waiting for app ReplicaSet")
+    assert provider.log.wait_for("Waiting for app ReplicaSet")
     asked = time.monotonic()
-    engine.call("Cancel", Empty())
+    provider.call("Cancel", Empty())
     thread.join(timeout=5)
     error, ended = results[0]
     assert ended - asked < 1
@@ -211,78 +211,78 @@ def test_cancel_ends_a_wait_within_a_second_and_records_the_object(
     assert error.detail.id == f"{namespace}/cancelled"
 
 
-def test_a_rollouts_end_is_seen_at_once(engine: Any, cluster: Client, namespace: str, base_image: str) -> None:
+def test_a_rollouts_end_is_seen_at_once(provider: Any, cluster: Client, namespace: str, base_image: str) -> None:
     """From the condition's own time (whole seconds) the end can be at most a second and a little away."""
-    made = engine.create(DEPLOYMENT, "prompt", deployment(namespace, "prompt", pod_spec(base_image)))
+    made = provider.create(DEPLOYMENT, "prompt", deployment(namespace, "prompt", pod_spec(base_image)))
     seen = datetime.now(UTC).timestamp()
     conditions = {item["type"]: item for item in made.outputs["status"]["conditions"]}
     available = datetime.fromisoformat(conditions["Available"]["lastTransitionTime"]).timestamp()
     assert seen - available < 2
 
 
-def test_a_stateful_set_is_rolled_out_in_full(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_stateful_set_is_rolled_out_in_full(provider: Any, namespace: str, base_image: str) -> None:
     inputs = workload("StatefulSet", namespace, "db", pod_spec(base_image), replicas=2, serviceName="db")
-    made = engine.create(STATEFUL_SET, "db", inputs)
+    made = provider.create(STATEFUL_SET, "db", inputs)
     assert made.outputs["status"]["readyReplicas"] == 2
     inputs["spec"]["template"]["metadata"]["annotations"] = {"step": "2"}
-    status = engine.update(STATEFUL_SET, "db", inputs).outputs["status"]
+    status = provider.update(STATEFUL_SET, "db", inputs).outputs["status"]
     assert status["currentRevision"] == status["updateRevision"]
 
 
-def test_a_daemon_set_is_done_when_every_node_runs_it(engine: Any, namespace: str, base_image: str) -> None:
-    made = engine.create(DAEMON_SET, "agent", workload("DaemonSet", namespace, "agent", pod_spec(base_image)))
+def test_a_daemon_set_is_done_when_every_node_runs_it(provider: Any, namespace: str, base_image: str) -> None:
+    made = provider.create(DAEMON_SET, "agent", workload("DaemonSet", namespace, "agent", pod_spec(base_image)))
     assert made.outputs["status"]["numberAvailable"] == made.outputs["status"]["desiredNumberScheduled"] >= 1
 
 
-def test_a_job_is_done_when_it_has_succeeded(engine: Any, namespace: str, base_image: str) -> None:
-    made = engine.create(JOB, "works", job(namespace, "works", base_image, ["python3", "-c", "print(1)"]))
+def test_a_job_is_done_when_it_has_succeeded(provider: Any, namespace: str, base_image: str) -> None:
+    made = provider.create(JOB, "works", job(namespace, "works", base_image, ["python3", "-c", "print(1)"]))
     assert made.outputs["status"]["succeeded"] == 1
 
 
-def test_a_job_that_removes_itself_is_done_all_the_same(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_job_that_removes_itself_is_done_all_the_same(provider: Any, namespace: str, base_image: str) -> None:
     inputs = job(namespace, "brief", base_image, ["python3", "-c", "print(1)"])
     inputs["spec"]["ttlSecondsAfterFinished"] = 0
-    assert engine.create(JOB, "brief", inputs).outputs["status"]["succeeded"] == 1
+    assert provider.create(JOB, "brief", inputs).outputs["status"]["succeeded"] == 1
 
 
-def test_a_job_that_fails_says_so(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_job_that_fails_says_so(provider: Any, namespace: str, base_image: str) -> None:
     inputs = job(namespace, "fails", base_image, ["python3", "-c", "raise SystemExit(3)"])
-    reasons, _ = failure_of(engine, JOB, "fails", inputs)
+    reasons, _ = failure_of(provider, JOB, "fails", inputs)
     assert f"Job '{namespace}/fails' failed" in reasons[0]
     assert any("BackoffLimitExceeded" in reason for reason in reasons)
     assert any("exit code 3" in reason for reason in reasons)
 
 
-def test_a_pod_is_done_when_it_runs_or_has_succeeded(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_pod_is_done_when_it_runs_or_has_succeeded(provider: Any, namespace: str, base_image: str) -> None:
     metadata = {"name": "bare", "namespace": namespace}
     inputs = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": pod_spec(base_image)}
-    assert engine.create(POD, "bare", inputs).outputs["status"]["phase"] == "Running"
+    assert provider.create(POD, "bare", inputs).outputs["status"]["phase"] == "Running"
     failing = {**inputs, "metadata": {**metadata, "name": "failing"}}
     failing["spec"] = {**pod_spec(base_image, ["false"]), "restartPolicy": "Never"}
-    reasons, _ = failure_of(engine, POD, "failing", failing)
+    reasons, _ = failure_of(provider, POD, "failing", failing)
     assert f"Pod '{namespace}/failing' failed" in reasons[0]
 
 
-def test_a_service_is_done_when_its_pods_are_endpoints(engine: Any, namespace: str, base_image: str) -> None:
-    engine.create(DEPLOYMENT, "served", deployment(namespace, "served", pod_spec(base_image)))
+def test_a_service_is_done_when_its_pods_are_endpoints(provider: Any, namespace: str, base_image: str) -> None:
+    provider.create(DEPLOYMENT, "served", deployment(namespace, "served", pod_spec(base_image)))
     started = time.monotonic()
-    engine.create(SERVICE, "served", service(namespace, "served"))
+    provider.create(SERVICE, "served", service(namespace, "served"))
     assert time.monotonic() - started < 5
 
 
-def test_a_service_waits_for_pods_that_are_not_ready(engine: Any, namespace: str, base_image: str) -> None:
+def test_a_service_waits_for_pods_that_are_not_ready(provider: Any, namespace: str, base_image: str) -> None:
     spec = pod_spec(base_image, readinessProbe={"exec": {"command": ["false"]}})
     inputs = deployment(namespace, "unserved", spec)
     inputs["metadata"]["annotations"] = {"pulumi.com/skipAwait": "true"}
-    engine.create(DEPLOYMENT, "unserved", inputs)
-    reasons, _ = failure_of(engine, SERVICE, "unserved", service(namespace, "unserved"), timeout=8)
+    provider.create(DEPLOYMENT, "unserved", inputs)
+    reasons, _ = failure_of(provider, SERVICE, "unserved", service(namespace, "unserved"), timeout=8)
     assert any("Service does not target any Pods" in reason for reason in reasons)
 
 
-def test_a_service_of_pods_scaled_to_zero_is_done_at_once(engine: Any, namespace: str, base_image: str) -> None:
-    engine.create(DEPLOYMENT, "zero", deployment(namespace, "zero", pod_spec(base_image), replicas=0))
+def test_a_service_of_pods_scaled_to_zero_is_done_at_once(provider: Any, namespace: str, base_image: str) -> None:
+    provider.create(DEPLOYMENT, "zero", deployment(namespace, "zero", pod_spec(base_image), replicas=0))
     started = time.monotonic()
-    engine.create(SERVICE, "zero", service(namespace, "zero"))
+    provider.create(SERVICE, "zero", service(namespace, "zero"))
     assert time.monotonic() - started < 5
 
 
@@ -291,23 +291,23 @@ def test_a_service_of_pods_scaled_to_zero_is_done_at_once(engine: Any, namespace
     [{"selector": None}, {"clusterIP": "None"}, {"type": "ExternalName", "externalName": "example.com", "ports": None}],
 )
 def test_a_service_without_endpoints_of_its_own_is_done_at_once(
-    engine: Any, namespace: str, spec: dict[str, Any]
+    provider: Any, namespace: str, spec: dict[str, Any]
 ) -> None:
-    name = f"plain-{len(engine.state)}-{abs(hash(json.dumps(spec))) % 10**6}"
+    name = f"plain-{len(provider.state)}-{abs(hash(json.dumps(spec))) % 10**6}"
     inputs = service(namespace, name, **spec)
     inputs["spec"] = {key: value for key, value in inputs["spec"].items() if value is not None}
     started = time.monotonic()
-    engine.create(SERVICE, name, inputs)
+    provider.create(SERVICE, name, inputs)
     assert time.monotonic() - started < 3
 
 
-def test_a_load_balancer_waits_for_its_address(engine: Any, namespace: str) -> None:
+def test_a_load_balancer_waits_for_its_address(provider: Any, namespace: str) -> None:
     inputs = service(namespace, "balanced", type="LoadBalancer")
-    reasons, _ = failure_of(engine, SERVICE, "balanced", inputs, timeout=2)
+    reasons, _ = failure_of(provider, SERVICE, "balanced", inputs, timeout=2)
     assert any("Service was not allocated an IP address" in reason for reason in reasons)
 
 
-def test_a_claim_without_a_provisioner_says_what_it_waits_for(engine: Any, namespace: str) -> None:
+def test_a_claim_without_a_provisioner_says_what_it_waits_for(provider: Any, namespace: str) -> None:
     inputs = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -318,11 +318,11 @@ def test_a_claim_without_a_provisioner_says_what_it_waits_for(engine: Any, names
             "storageClassName": "none-such",
         },
     }
-    reasons, _ = failure_of(engine, "kubernetes:core/v1:PersistentVolumeClaim", "data", inputs, timeout=2)
+    reasons, _ = failure_of(provider, "kubernetes:core/v1:PersistentVolumeClaim", "data", inputs, timeout=2)
     assert any("the claim is Pending, storage class none-such" in reason for reason in reasons)
 
 
-def test_an_ingress_without_a_controller_says_so(engine: Any, namespace: str) -> None:
+def test_an_ingress_without_a_controller_says_so(provider: Any, namespace: str) -> None:
     path = {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "none", "port": {"number": 80}}}}
     inputs = {
         "apiVersion": "networking.k8s.io/v1",
@@ -330,23 +330,23 @@ def test_an_ingress_without_a_controller_says_so(engine: Any, namespace: str) ->
         "metadata": {"name": "in", "namespace": namespace},
         "spec": {"rules": [{"http": {"paths": [path]}}]},
     }
-    reasons, _ = failure_of(engine, "kubernetes:networking.k8s.io/v1:Ingress", "in", inputs, timeout=2)
+    reasons, _ = failure_of(provider, "kubernetes:networking.k8s.io/v1:Ingress", "in", inputs, timeout=2)
     assert any("unavailable target endpoint: Service none" in reason for reason in reasons)
 
 
-def test_a_quota_that_refuses_pods_is_told(engine: Any, cluster: Client, base_image: str) -> None:
+def test_a_quota_that_refuses_pods_is_told(provider: Any, cluster: Client, base_image: str) -> None:
     """The quota counts pods, and allows none."""
     name = f"provider-quota-{os.getpid()}"
-    engine.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
+    provider.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
     quota = {"metadata": {"name": "q", "namespace": name}, "spec": {"hard": {"pods": "0"}}}
-    engine.create("kubernetes:core/v1:ResourceQuota", "q", quota)
+    provider.create("kubernetes:core/v1:ResourceQuota", "q", quota)
     inputs = deployment(name, "refused", pod_spec(base_image))
-    reasons, _ = failure_of(engine, DEPLOYMENT, "refused", inputs, timeout=4)
+    reasons, _ = failure_of(provider, DEPLOYMENT, "refused", inputs, timeout=4)
     assert any("FailedCreate" in reason and "exceeded quota: q" in reason for reason in reasons), reasons
-    engine.delete("kubernetes:core/v1:Namespace", name)
+    provider.delete("kubernetes:core/v1:Namespace", name)
 
 
-def test_wait_for_holds_until_the_condition_is_met(engine: Any, cluster: Client, namespace: str) -> None:
+def test_wait_for_holds_until_the_condition_is_met(provider: Any, cluster: Client, namespace: str) -> None:
     inputs = {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -358,17 +358,17 @@ def test_wait_for_holds_until_the_condition_is_met(engine: Any, cluster: Client,
     }
 
     def make_ready() -> None:
-        assert engine.log.wait_for("Waiting for {.data.ready}=yes (found 'nothing')")
+        assert provider.log.wait_for("Waiting for {.data.ready}=yes (found 'nothing')")
         path = f"/api/v1/namespaces/{namespace}/configmaps/awaited"
         cluster.send("PATCH", path, body={"data": {"ready": "yes"}}, content_type="application/merge-patch+json")
 
     thread = threading.Thread(target=make_ready)
     thread.start()
-    assert engine.create(CONFIG_MAP, "awaited", inputs).outputs["data"] == {"ready": "yes"}
+    assert provider.create(CONFIG_MAP, "awaited", inputs).outputs["data"] == {"ready": "yes"}
     thread.join()
 
 
-def test_a_definition_is_established_before_its_objects_come(engine: Any, cluster: Client, namespace: str) -> None:
+def test_a_definition_is_established_before_its_objects_come(provider: Any, cluster: Client, namespace: str) -> None:
     group = "slipway.test"
     schema = {
         "type": "object",
@@ -384,71 +384,71 @@ def test_a_definition_is_established_before_its_objects_come(engine: Any, cluste
     }
     crd, boat = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition", f"kubernetes:{group}/v1:Boat"
     inputs = {"apiVersion": f"{group}/v1", "kind": "Boat", "metadata": {"name": "b"}, "spec": {"sails": 2}}
-    assert engine.create(boat, "b", inputs, preview=True).outputs["spec"] == {"sails": 2}
-    engine.create(crd, "boats", definition)
+    assert provider.create(boat, "b", inputs, preview=True).outputs["spec"] == {"sails": 2}
+    provider.create(crd, "boats", definition)
     try:
-        assert engine.up(crd, "boats", definition) == "same"
-        made = engine.create(boat, "b", inputs)
+        assert provider.up(crd, "boats", definition) == "same"
+        made = provider.create(boat, "b", inputs)
         assert made.id == "b"
-        assert engine.up(boat, "b", {**inputs, "spec": {"sails": 3}}) == "update"
+        assert provider.up(boat, "b", {**inputs, "spec": {"sails": 3}}) == "update"
         definition["metadata"]["labels"] = {"a": "1"}
-        assert engine.up(crd, "boats", definition) == "update"
-        assert engine.read(crd, "boats") is not None
-        assert engine.up(crd, "boats", definition) == "same"
-        engine.delete(boat, "b")
+        assert provider.up(crd, "boats", definition) == "update"
+        assert provider.read(crd, "boats") is not None
+        assert provider.up(crd, "boats", definition) == "same"
+        provider.delete(boat, "b")
     finally:
-        engine.delete(crd, "boats")
+        provider.delete(crd, "boats")
 
 
-def test_a_namespace_that_stays_says_what_is_left_in_it(engine: Any, cluster: Client) -> None:
+def test_a_namespace_that_stays_says_what_is_left_in_it(provider: Any, cluster: Client) -> None:
     name = f"provider-stuck-{os.getpid()}"
-    engine.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
+    provider.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
     inputs = {"metadata": {"name": "keep", "namespace": name, "finalizers": ["slipway.test/keep"]}}
-    engine.create(CONFIG_MAP, "keep", inputs)
-    with pytest.raises(engine.Failed, match=r"slipway.test/keep in 1 resource instances"):
-        engine.delete("kubernetes:core/v1:Namespace", name, timeout=12)
+    provider.create(CONFIG_MAP, "keep", inputs)
+    with pytest.raises(provider.Failed, match=r"slipway.test/keep in 1 resource instances"):
+        provider.delete("kubernetes:core/v1:Namespace", name, timeout=12)
     patch = {"metadata": {"finalizers": None}}
     path = f"/api/v1/namespaces/{name}/configmaps/keep"
     cluster.send("PATCH", path, body=patch, content_type="application/merge-patch+json")
-    engine.delete("kubernetes:core/v1:Namespace", name)
+    provider.delete("kubernetes:core/v1:Namespace", name)
 
 
-def test_objects_wait_for_a_namespace_of_the_same_update(engine: Any) -> None:
+def test_objects_wait_for_a_namespace_of_the_same_update(provider: Any) -> None:
     name = f"provider-late-{os.getpid()}"
     inputs = {"metadata": {"name": "early", "namespace": name}}
-    thread = threading.Thread(target=engine.create, args=(CONFIG_MAP, "early", inputs))
+    thread = threading.Thread(target=provider.create, args=(CONFIG_MAP, "early", inputs))
     thread.start()
-    assert engine.log.wait_for("Retry #")
-    engine.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
+    assert provider.log.wait_for("Retry #")
+    provider.create("kubernetes:core/v1:Namespace", name, {"metadata": {"name": name}})
     thread.join(timeout=10)
-    assert engine.state[engine.urn(CONFIG_MAP, "early")].id == f"{name}/early"
-    engine.delete("kubernetes:core/v1:Namespace", name)
+    assert provider.state[provider.urn(CONFIG_MAP, "early")].id == f"{name}/early"
+    provider.delete("kubernetes:core/v1:Namespace", name)
 
 
 def test_a_patch_changes_an_object_it_does_not_own_and_gives_it_back(
-    engine: Any, cluster: Client, namespace: str
+    provider: Any, cluster: Client, namespace: str
 ) -> None:
     token = "kubernetes:core/v1:ConfigMapPatch"
     path = f"/api/v1/namespaces/{namespace}/configmaps"
     cluster.send("POST", path, body={"metadata": {"name": "patched"}, "data": {"a": "1"}})
     inputs = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "patched", "namespace": namespace}}
-    engine.create(token, "patch", {**inputs, "data": {"b": "2"}})
+    provider.create(token, "patch", {**inputs, "data": {"b": "2"}})
     assert cluster.get(f"{path}/patched")["data"] == {"a": "1", "b": "2"}
-    assert engine.up(token, "patch", {**inputs, "data": {"c": "3"}}) == "update"
+    assert provider.up(token, "patch", {**inputs, "data": {"c": "3"}}) == "update"
     assert cluster.get(f"{path}/patched")["data"] == {"a": "1", "c": "3"}
-    engine.delete(token, "patch")
+    provider.delete(token, "patch")
     assert cluster.get(f"{path}/patched")["data"] == {"a": "1"}
 
 
-def test_many_objects_at_once(engine: Any, namespace: str) -> None:
+def test_many_objects_at_once(provider: Any, namespace: str) -> None:
     """More operations than the engine's default parallelism, each in a thread of its own."""
     errors: list[Exception] = []
 
     def create(number: int) -> None:
         try:
             inputs = {"metadata": {"name": f"many-{number}", "namespace": namespace}, "data": {"n": str(number)}}
-            engine.create(CONFIG_MAP, f"many-{number}", inputs)
-        except engine.Failed as error:
+            provider.create(CONFIG_MAP, f"many-{number}", inputs)
+        except provider.Failed as error:
             errors.append(error)
 
     threads = [threading.Thread(target=create, args=(number,)) for number in range(96)]
@@ -459,11 +459,11 @@ def test_many_objects_at_once(engine: Any, namespace: str) -> None:
         thread.join()
     assert not errors
     assert time.monotonic() - started < 20
-    assert len([urn for urn in engine.state if "::many-" in urn]) == 96
+    assert len([urn for urn in provider.state if "::many-" in urn]) == 96
 
 
-def test_it_ends_when_the_engine_goes_away(engine: Any) -> None:
-    assert engine.process.stdin is not None
-    engine.process.stdin.close()
-    assert engine.process.wait(timeout=5) == 0
-    assert not Path(f"/proc/{engine.process.pid}/cmdline").exists()
+def test_it_ends_when_the_engine_goes_away(provider: Any) -> None:
+    assert provider.process.stdin is not None
+    provider.process.stdin.close()
+    assert provider.process.wait(timeout=5) == 0
+    assert not Path(f"/proc/{provider.process.pid}/cmdline").exists()
