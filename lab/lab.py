@@ -40,10 +40,12 @@ from .status import ProcessStatus, look_at
 
 # In the order in which they are stopped: nobody must restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
-_STOP_LAST = ("containerd", "kube-apiserver", "registry", "postgres")
+_STOP_THEN = ("containerd", "kube-apiserver", "registry")
+_STOP_LAST = ("etcd", "postgres")
 _POD_GRACE_SECONDS = 3.0
-# None of the first keeps anything but a cache; a controller in the middle of its work would take its time.
-_DAEMON_GRACE_SECONDS = 4.0
+# All but the last can be killed at any moment. An API server would wait for whoever still watches something.
+_DAEMON_GRACE_SECONDS = 3.0
+_DATABASE_GRACE_SECONDS = 30.0
 
 
 class Lab:
@@ -206,9 +208,10 @@ class Lab:
             self.processes.stop(_STOP_FIRST, signals, _DAEMON_GRACE_SECONDS)
             step.update("pods")
             cgroups.stop_processes(self.settings, _POD_GRACE_SECONDS)
+            step.update(", ".join(_STOP_THEN))
+            self.processes.stop((base_image.PROCESS_NAME, *_STOP_THEN), signals, _DAEMON_GRACE_SECONDS)
             step.update(", ".join(_STOP_LAST))
-            self.processes.stop((base_image.PROCESS_NAME, *_STOP_LAST), signals, timeout_seconds=30)
-            self.processes.stop(("etcd",), signals)
+            self.processes.stop(_STOP_LAST, signals, _DATABASE_GRACE_SECONDS)
 
     def _remove_traces(self) -> None:
         settings = self.settings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -12,6 +13,8 @@ from slipway.errors import SlipwayError
 from .proc import PROC, all_pids, command_line
 
 _LISTEN = "0A"
+# A process that was just killed may take a moment to let go.
+_RELEASE_SECONDS = 2.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - looked for, not bound
 
 
@@ -82,9 +85,11 @@ def _owner(inode: str) -> int:
 
 
 def require_free(name: str, wanted: Iterable[Listen]) -> None:
-    """Raise SlipwayError naming the process when a port that `name` needs is taken."""
+    """Raise SlipwayError naming the process when a port that `name` needs is taken, and stays so for a moment."""
+    deadline = time.monotonic() + _RELEASE_SECONDS
     for listen in wanted:
-        pids = holders(listen)
+        while (pids := holders(listen)) and time.monotonic() < deadline:
+            time.sleep(0.1)
         if pids:
             raise SlipwayError(
                 f"{name} needs {listen.protocol} port {listen.port} on {listen.address}, which is taken",

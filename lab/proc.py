@@ -38,9 +38,17 @@ def _stat_fields(pid: int) -> list[str] | None:
 def identify(pid: int) -> ProcessId | None:
     """The identity of a running process; None for one that is gone or only waits to be reaped."""
     fields = _stat_fields(pid)
-    if fields is None or fields[0] in "ZXx":
+    if fields is None or (fields[0] in "ZXx" and not _has_other_threads(pid)):
         return None
     return ProcessId(pid, int(fields[19]))
+
+
+def _has_other_threads(pid: int) -> bool:
+    """A killed process looks like a zombie while its last threads still end, and with them its sockets."""
+    try:
+        return len(list((PROC / str(pid) / "task").iterdir())) > 1
+    except OSError:
+        return False
 
 
 def is_alive(process: ProcessId) -> bool:

@@ -35,10 +35,13 @@ def api(lab_settings: Settings) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def namespace(api: httpx.Client) -> Iterator[str]:
+def namespace(api: httpx.Client, eventually: Callable[[Callable[[], bool], str], None]) -> Iterator[str]:
     name = f"lab-test-{secrets.token_hex(3)}"
     created = api.post("/api/v1/namespaces", json={"metadata": {"name": name}})
     created.raise_for_status()
+    # Pods are refused until a controller has made the account that they run as.
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    eventually(lambda: api.get(account).status_code == 200, "the namespace has its default account")
     yield name
     api.delete(f"/api/v1/namespaces/{name}").raise_for_status()
 

@@ -128,7 +128,9 @@ def test_pods_a_service_and_its_name(
 ) -> None:
     """A pod answers by its ClusterIP from the host, and by its Service's name from another pod."""
     labels = {"app": "web"}
-    api.post(f"/api/v1/namespaces/{namespace}/pods", json=_pod("web", labels, "-m", "http.server", "8080"))
+    api.post(
+        f"/api/v1/namespaces/{namespace}/pods", json=_pod("web", labels, "-m", "http.server", "8080")
+    ).raise_for_status()
     service = api.post(
         f"/api/v1/namespaces/{namespace}/services",
         json={"metadata": {"name": "web"}, "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]}},
@@ -137,7 +139,7 @@ def test_pods_a_service_and_its_name(
     eventually(lambda: _answers(f"http://{address}/etc/os-release"), "the Service answers on its ClusterIP")
     url = f"http://web.{namespace}.svc.cluster.local"
     script = f"import urllib.request; print(urllib.request.urlopen('{url}').status)"
-    api.post(f"/api/v1/namespaces/{namespace}/pods", json=_pod("client", {}, "-c", script))
+    api.post(f"/api/v1/namespaces/{namespace}/pods", json=_pod("client", {}, "-c", script)).raise_for_status()
     eventually(lambda: _log(api, namespace, "client") == "200\n", "another pod reaches it by name")
 
 

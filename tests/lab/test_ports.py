@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -62,3 +63,12 @@ def test_the_error_says_who_and_what_to_do(held: Listen) -> None:
 
 def test_free_ports_pass(held: Listen) -> None:
     require_free("registry", [Listen("127.0.0.2", held.port)])
+
+
+def test_a_port_that_is_let_go_in_time_passes() -> None:
+    server = socket.create_server(("127.0.0.1", 0))
+    wanted = Listen("127.0.0.1", server.getsockname()[1])
+    letting_go = threading.Timer(0.3, server.close)
+    letting_go.start()
+    require_free("registry", [wanted])
+    letting_go.join()

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -249,6 +250,27 @@ def test_a_process_is_known_by_the_folder_it_works_in(tmp_path: Path) -> None:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_a_process_whose_other_threads_still_run_is_alive() -> None:
+    """Its first thread ends and becomes a zombie; the process still holds all that it had."""
+    script = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(600,)).start();"
+        "print(1, flush=True); ctypes.CDLL(None).syscall(60 if __import__('platform').machine() == 'x86_64' else 93, 0)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        deadline = time.monotonic() + 5
+        while " Z " not in Path(f"/proc/{child.pid}/stat").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert " Z " in Path(f"/proc/{child.pid}/stat").read_text()
+        assert proc.identify(child.pid) is not None
+    finally:
+        child.kill()
+        child.communicate()
+    assert proc.identify(child.pid) is None
 
 
 def test_memory_and_age_of_this_process_are_plausible() -> None:
