@@ -49,7 +49,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         self._deadline = deadline or Deadline()
         self._lock = threading.Lock()
         self._seen: dict[str, Resource] = {}
-        self._results: list[Result] = []
+        self._results: dict[str, list[Result]] = {}
 
     def Handshake(self, _request: Any, _context: Any) -> analyzer_pb2.AnalyzerHandshakeResponse:  # noqa: N802 (protocol)
         return analyzer_pb2.AnalyzerHandshakeResponse()
@@ -92,7 +92,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         results = self._asked(lambda: self._judge.alone(resource), context)
         with self._lock:
             self._seen[resource.urn] = resource
-            self._results += results
+            self._results[resource.urn] = results
         answer = self._answer(results, stack_wide=False)
         if resource.type == STACK_TYPE:  # the first of all: nothing has been changed yet
             answer.diagnostics.extend(map(_waiver_problem, self._judge.waivers.problems))
@@ -103,7 +103,8 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         resources = [self._declared(each) for each in request.resources]
         results = self._asked(lambda: self._judge.together(resources), context)
         answer = self._answer(results, stack_wide=True)
-        answer.diagnostics.extend(map(_waiver_problem, self._judge.unused_waivers([*self._results, *results])))
+        alone = (result for each in resources for result in self._results.get(each.urn, ()))
+        answer.diagnostics.extend(map(_waiver_problem, self._judge.unused_waivers([*alone, *results])))
         return answer
 
     def _declared(self, listed: Any) -> Resource:

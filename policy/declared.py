@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import runpy
 import sys
@@ -16,6 +15,7 @@ from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.mocks import MockMonitor, Mocks
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
 
 from policy.gate import declaring
 from policy.kinds import IMAGE
@@ -67,8 +67,6 @@ def resources_of(program: Program) -> list[Resource]:
 
 def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
     """Everything that `main`, run as the program, registers; raises as above."""
-    loop = asyncio.new_event_loop()
-    asyncio.set_event_loop(loop)  # the SDK makes futures from here on
     monitor = _Monitor(program)
     pulumi.runtime.set_mocks(
         _Unused(),
@@ -81,12 +79,10 @@ def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
     pulumi.runtime.set_all_config(dict(program.config), list(program.secret_keys))
     try:
         with declaring():
-            loop.run_until_complete(run_pulumi_func(main))
+            _sync_await(run_pulumi_func(main))
     except Exception:
         monitor.refuse_if_blind()  # the reason behind whatever the program made of it
         raise
-    finally:
-        loop.close()
     monitor.refuse_if_blind()
     return monitor.resources_seen
 

@@ -9,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from policy.kinds import is_built_in, pods
+from policy.labels import is_object, matches, same_namespace
 from policy.model import Resource
-from policy.selectors import is_object, matches, same_namespace
 from policy.view import View, every, some, those
 
 # A key and a value; `None` stands for anything, known or not, that no single label tells apart.

@@ -68,7 +68,7 @@ class YamlFile:
 
     def _explain(self, detail: Mapping[str, Any]) -> str:
         path: KeyPath = tuple(detail["loc"])
-        key = path[-1] if path else "the file"
+        key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
         if detail["type"] == "missing":
             return f"{self.where(path)}: `{key}` is missing"
         if detail["type"] == "extra_forbidden":

@@ -13,9 +13,9 @@ from policy.kinds import (
     objects,
     pods,
 )
+from policy.labels import DEFAULT_NAMESPACE, namespace
 from policy.model import Problem, Resource
 from policy.removed_apis import CLUSTER_VERSION, removal
-from policy.selectors import DEFAULT_NAMESPACE, namespace
 from policy.view import View
 
 LABELS_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"

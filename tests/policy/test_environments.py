@@ -1,0 +1,122 @@
+"""Both environments of this repository obey every rule, and so does any service that the catalogue accepts."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+import yaml
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from components.microservice import Microservice, MicroserviceArgs
+from policy.declared import Program, collect, resources_of
+from policy.judge import Judge, Report
+from policy.model import Level, Resource, State
+from policy.rules import ALL
+from policy.secret_literals import finding
+from services.spec import ServiceSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+REGISTRY = "registry.example/team"
+DIGEST = "sha256:" + "a" * 64
+SERVICES = ("user-service", "order-service")
+# What only a stack with such resources is asked.
+ELSEWHERE = {"ingress-", "autoscaler-", "rbac-", "stateful-", "no-host-path-storage", "objects-visible"}
+# What the catalogue lets a service do though it is not wise; advice in dev, refused in prod.
+ADVISED = {"startup-within-deadline"}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIPWAY_REGISTRY", REGISTRY)
+    monkeypatch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+
+
+def program(stack: str) -> Program:
+    committed = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
+    config = {key: value if isinstance(value, str) else json.dumps(value) for key, value in committed.items()}
+    secrets = {f"{service}:DATABASE_URL": "postgresql://u:hunter2@db/x" for service in SERVICES}
+    return Program(ROOT, "slipway", stack, "organization", config | secrets, tuple(secrets))
+
+
+def report_on(stack: str, resources: list[Resource]) -> Report:
+    return Judge.of(stack, {}, os.environ).everything(resources)
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_the_environment_obeys_every_rule(stack: str) -> None:
+    resources = resources_of(program(stack))
+    kinds = Counter(resource.kind for resource in resources)
+    assert kinds["Deployment"] == kinds["Service"] == kinds["Secret"] == len(SERVICES)
+    assert kinds["Image"] == 2 * len(SERVICES)
+    report = report_on(stack, resources)
+    assert [
+        f"{each.rule.id} {each.resource.ref} {each.problems}" for each in report.results if each.state is not State.PASS
+    ] == []
+    assert not report.refuses
+    asked = {each.rule.id for each in report.results}
+    off = {rule.id for rule in ALL if Judge.of(stack, {}, {}).level(rule) is Level.OFF}
+    unasked = {rule.id for rule in ALL} - asked - off
+    assert all(any(rule.startswith(part) for part in ELSEWHERE) for rule in unasked), unasked
+
+
+def strategies() -> Any:
+    """Those of the components' own test, so that both speak of the same services."""
+    location = ROOT / "tests" / "components" / "test_any_service.py"
+    spec = importlib.util.spec_from_file_location("any_service", location)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+any_service = strategies()
+documents = st.builds(
+    lambda document, more: document | more,
+    any_service.specs,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "rollout": st.fixed_dictionaries(
+                {"progressDeadlineSeconds": st.integers(200, 540)},
+                optional={
+                    "minReadySeconds": st.integers(0, 199),
+                    "terminationGracePeriodSeconds": st.integers(1, 3600),
+                },
+            ),
+            "service": st.sampled_from([{"type": "LoadBalancer"}, {"type": "NodePort"}, {}]),
+            "ingress": st.just({"host": "shop.example", "tlsSecretName": "shop-tls"}),
+            "health": st.fixed_dictionaries({"startupTimeoutSeconds": st.integers(1, 3600)}),
+        },
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(document=documents)
+def test_no_service_that_the_catalogue_accepts_is_refused_in_dev(document: dict[str, Any]) -> None:
+    spec = ServiceSpec.model_validate(document)
+    # A secret in `env` is what no catalogue can tell and a rule is for.
+    assume(not any(finding(name, value) for name, value in spec.env.items()))
+    secrets = {key: pulumi.Output.secret("x") for key in spec.secrets}
+
+    def declare() -> None:
+        args = MicroserviceArgs(
+            spec, image=f"{REGISTRY}/i@{DIGEST}", namespace="slipway-dev", secrets=secrets, callers=["other"]
+        )
+        Microservice(spec.name, args)
+
+    resources = collect(Program(ROOT, "slipway", "dev", "organization", {}), declare)
+    assert "Deployment" in {resource.kind for resource in resources}
+    report = report_on("dev", resources)
+    assert [f"{each.rule.id} {each.problems}" for each in report.refusals] == []
+    assert {each.rule.id for each in report.results if each.state is not State.PASS} <= ADVISED

@@ -1,0 +1,125 @@
+"""How rules are asked: levels, waivers, rules that fail themselves, order of magnitude of the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from policy_examples import DIGEST, MISSING, REGISTRY, RULES, Edit, good, judge, judged, kubernetes, pod
+
+from policy.judge import Judge, RuleError
+from policy.kinds import containers
+from policy.model import Options, Problem, Resource, State
+from policy.report import message, notes, refusal
+from policy.view import View
+
+IMAGE = ("spec", "template", "spec", "containers", 0, "image")
+PROBE = ("spec", "template", "spec", "containers", 0, "livenessProbe")
+
+
+def broken_rule(judge: Judge, error: Exception) -> Judge:
+    def check(container: View, _stack: object) -> Iterator[Problem]:
+        if container:
+            raise error
+        yield container.problem("never")
+
+    judge.rules = (replace(RULES["pre-stop"], subjects=containers, check=check),)
+    return judge
+
+
+def test_a_rule_that_raises_is_an_error_that_names_it_and_shows_no_value() -> None:
+    with pytest.raises(RuleError) as caught:
+        broken_rule(judge(), ValueError("hunter2")).everything(good().values())
+    assert str(caught.value).startswith("rule `pre-stop` failed on Deployment/api: ValueError at test_judge.py:")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_unused_waiver_is_an_error() -> None:
+    report = judged(good(), ("pre-stop", "Deployment/api"))
+    assert report.refuses
+    assert report.waiver_problems == (
+        "policy/waivers.yaml:1: Deployment/api does not break pre-stop; remove the waiver",
+    )
+    assert "policy/waivers.yaml:1" in refusal(report)
+
+
+def test_the_refusal_says_all_a_person_needs_rule_by_rule() -> None:
+    spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
+    spoilt = Edit("Deployment/scaled", PROBE, MISSING).done(spoilt)
+    assert refusal(judged(spoilt)) == (
+        "Policy violation: stack prod breaks 1 mandatory rule.\n"
+        "  liveness-probe [mandatory] Containers have a liveness probe\n"
+        "    Deployment/api  spec.template.spec.containers[0].livenessProbe: container `api` has no `livenessProbe`; "
+        "allowed: one with httpGet, tcpSocket, grpc, exec\n"
+        "    Deployment/scaled  spec.template.spec.containers[0].livenessProbe: container `api` has no "
+        "`livenessProbe`; allowed: one with httpGet, tcpSocket, grpc, exec\n"
+        "    Why: Without it a process that hangs is never restarted.\n"
+        "    Fix: Give the container a `livenessProbe` (`health` in service.yaml).\n"
+        "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
+    )
+
+
+def test_nothing_to_say_is_nothing_said() -> None:
+    report = judged(good())
+    assert (refusal(report), notes(report), report.refuses) == ("", "", False)
+
+
+def test_waived_and_advised_and_undecided_are_said_and_refuse_nothing() -> None:
+    spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
+    spoilt = Edit("Deployment/api", ("spec", "progressDeadlineSeconds"), 100).done(spoilt)
+    report = judged(spoilt, ("liveness-probe", "Deployment/api"), stack="dev")
+    assert refusal(report) == ""
+    said = notes(report)
+    assert "Policy advice:\n  startup-within-deadline [advisory]" in said
+    assert "Waived policies:\n  liveness-probe [mandatory]" in said
+    assert "Waived until 2099-01-01: a good reason (policy/waivers.yaml:1)" in said
+
+
+@pytest.mark.parametrize(
+    ("waived", "state", "beginning"),
+    [
+        ([], State.VIOLATION, "spec.template.spec.containers[0].image: container `api` has image `api:1`"),
+        ([("image-by-digest", "Deployment/api")], State.WAIVED, "Waived until 2099-01-01: a good reason"),
+    ],
+)
+def test_messages_of_the_pack_begin_with_their_state(
+    waived: list[tuple[str, str]], state: State, beginning: str
+) -> None:
+    spoilt = Edit("Deployment/api", IMAGE, "api:1").done(good())
+    (found,) = judged(spoilt, *waived, rules=["image-by-digest"]).of(state)
+    assert message(found).startswith(beginning)
+
+
+def test_a_thousand_resources_are_judged_in_time_linear_in_their_number() -> None:
+    def seconds(services: int) -> float:
+        resources = [each for index in range(services) for each in service(f"s{index}")]
+        started = time.process_time()
+        report = judge().everything(resources)
+        assert report.of(State.VIOLATION) == []
+        return time.process_time() - started
+
+    seconds(5)
+    few, many = seconds(40), seconds(200)
+    assert many < 12 * few  # 5 times as many; a rule that pairs everything with everything would take 25 times as long
+    assert many < 8
+
+
+def service(name: str) -> list[Resource]:
+    labels = {"app.kubernetes.io/name": name}
+    selector = {"matchLabels": labels}
+    template = pod(name)
+    template["metadata"]["labels"] = labels
+    template["spec"]["topologySpreadConstraints"][0]["labelSelector"] = selector
+    template["spec"]["containers"][0]["image"] = f"{REGISTRY}/{name}@{DIGEST}"
+    spec = {**good()["Deployment/api"].inputs["spec"], "selector": selector, "template": template}
+    closed = {"podSelector": selector, "policyTypes": ["Ingress", "Egress"]}
+    ports = [{"name": "http", "port": 80, "targetPort": "http"}]
+    return [
+        kubernetes("core/v1:ServiceAccount", name),
+        kubernetes("apps/v1:Deployment", name, spec=spec),
+        kubernetes("core/v1:Service", name, spec={"selector": labels, "ports": ports}),
+        kubernetes("networking.k8s.io/v1:NetworkPolicy", name, spec=closed),
+        kubernetes("policy/v1:PodDisruptionBudget", name, Options(), spec={"maxUnavailable": 1, "selector": selector}),
+    ]

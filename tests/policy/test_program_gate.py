@@ -1,0 +1,122 @@
+"""When the program asks its gate, and what it does with the answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pulumi
+import pytest
+from pulumi.runtime.mocks import Mocks
+
+from components.gate import pass_policies
+from policy import approval, gate
+
+REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe"
+
+
+class Nothing(Mocks):
+    """No resource is registered here."""
+
+    def call(self, args: object) -> dict[str, object]:
+        raise AssertionError(args)
+
+    def new_resource(self, args: object) -> tuple[str, dict[str, object]]:
+        raise AssertionError(args)
+
+
+class Gate:
+    """Answers in place of the gate's process, and keeps what it was asked and what was said."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.verdict = gate.Verdict()
+        self.asked: list[gate.Request] = []
+        self.warnings: list[str] = []
+        monkeypatch.setattr(gate, "judge", self._judge)
+        monkeypatch.setattr(pulumi.log, "warn", self.warnings.append)
+
+    def _judge(self, request: gate.Request) -> gate.Verdict:
+        self.asked.append(request)
+        return self.verdict
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PULUMI_CONFIG", '{"user-service:DATABASE_URL": "x"}')
+    monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", '["user-service:DATABASE_URL"]')
+    monkeypatch.delenv(approval.VARIABLE, raising=False)
+    return Gate(monkeypatch)
+
+
+def run(*, preview: bool) -> None:
+    pulumi.runtime.set_mocks(Nothing(), project="slipway", stack="dev", preview=preview, organization="ada")
+    pass_policies()
+
+
+@pytest.mark.parametrize("preview", [True, False])
+def test_a_compliant_program_goes_on_without_a_word(asked: Gate, preview: bool) -> None:
+    run(preview=preview)
+    assert asked.warnings == []
+    (request,) = asked.asked
+    assert request == gate.Request(
+        str(Path.cwd()), "slipway", "dev", "ada", {"user-service:DATABASE_URL": "x"}, ["user-service:DATABASE_URL"]
+    )
+
+
+def test_an_update_is_refused_with_the_list(asked: Gate) -> None:
+    asked.verdict = gate.Verdict(refusal=REFUSAL)
+    with pytest.raises(pulumi.RunError) as caught:
+        run(preview=False)
+    assert str(caught.value) == f"{REFUSAL}\nNothing was changed."
+
+
+def test_a_preview_shows_the_same_list_and_goes_on(asked: Gate) -> None:
+    asked.verdict = gate.Verdict(refusal=REFUSAL, notes="Policy advice:\n  x")
+    run(preview=True)
+    assert asked.warnings == ["Policy advice:\n  x", f"{REFUSAL}\nAn update would be refused."]
+
+
+@pytest.mark.parametrize("preview", [True, False])
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (gate.Verdict(error="rule `x` failed"), "Policy error: rule `x` failed\nNothing was changed."),
+        (gate.Verdict(program_error="Configuration error: no registry"), "Configuration error: no registry"),
+    ],
+)
+def test_no_verdict_lets_nothing_pass(asked: Gate, verdict: gate.Verdict, words: str, preview: bool) -> None:
+    asked.verdict = verdict
+    with pytest.raises(pulumi.RunError) as caught:
+        run(preview=preview)
+    assert str(caught.value) == words
+
+
+def test_what_the_gate_cannot_see_is_left_to_the_engine(asked: Gate) -> None:
+    asked.verdict = gate.Verdict(blind="the remote component eks:index:Cluster `c`")
+    with pytest.raises(pulumi.RunError, match=r"cannot see the remote component .*\n.*slipway up"):
+        run(preview=False)
+    run(preview=True)
+    assert "An update would be refused." in asked.warnings[0]
+
+
+def test_nobody_asks_behind_slipway_up(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.verdict = gate.Verdict(refusal=REFUSAL)
+    monkeypatch.setenv(approval.VARIABLE, approval.token(Path.cwd(), "slipway", "dev"))
+    run(preview=False)
+    assert asked.asked == []
+
+
+def test_somebody_asks_when_the_program_is_another_than_approved(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.verdict = gate.Verdict(refusal=REFUSAL)
+    monkeypatch.setenv(approval.VARIABLE, approval.token(Path.cwd(), "slipway", "dev"))
+    Path("__main__.py").write_text("changed")
+    with pytest.raises(pulumi.RunError):
+        run(preview=False)
+
+
+def test_a_program_that_is_being_looked_at_does_not_ask_again(asked: Gate) -> None:
+    with gate.declaring():
+        run(preview=True)
+    assert asked.asked == []
+    run(preview=True)
+    assert len(asked.asked) == 1
