@@ -53,6 +53,7 @@ class Environment(pulumi.ComponentResource):
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )
+        self._docker = self._image_registries(name)
         namespace = self._namespace(name)
         self.namespace: pulumi.Output[str] = namespace.metadata.apply(lambda metadata: str(metadata.name))
         self.register_outputs({"namespace": self.namespace})
@@ -71,10 +72,21 @@ class Environment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
         )
 
+    def _image_registries(self, name: str) -> docker.Provider:
+        """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""
+        host = self.settings.base_image.partition("/")[0]
+        plain = docker.ProviderRegistryAuthArgs(address=f"http://{host}", auth_disabled=True)
+        return docker.Provider(
+            name,
+            disable_docker_daemon_check=True,
+            registry_auth=[plain] if host.startswith(("127.", "localhost:")) else None,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+
     def base_image(self) -> pulumi.Output[str]:
         """The base image of every build, pinned by digest; fails when the registry does not have it."""
         name = self.settings.base_image
-        found = docker.get_registry_image_output(name=name)
+        found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self._docker))
         return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
 
     def repository(self, service: Service) -> str:

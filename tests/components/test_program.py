@@ -182,3 +182,19 @@ def test_a_missing_registry_says_how_to_set_it(declare: Any, monkeypatch: pytest
     monkeypatch.delenv("SLIPWAY_REGISTRY")
     with pytest.raises(pulumi.RunError, match="pulumi config set slipway:registry"):
         declare(program)
+
+
+@pytest.mark.parametrize(
+    ("base_image", "addresses"),
+    [
+        ("127.0.0.1:5000/python:1", ["http://127.0.0.1:5000"]),
+        ("registry.example/python:1", []),
+        ("python:3.12-slim", []),
+    ],
+)
+def test_only_a_registry_on_loopback_is_asked_over_plain_http(
+    declare: Any, healthy: Any, base_image: str, addresses: list[str]
+) -> None:
+    provider = declare(program, config={"slipway:baseImage": base_image}).inputs("pulumi:providers:docker", "dev")
+    assert [entry["address"] for entry in json.loads(provider.get("registryAuth", "[]"))] == addresses
+    assert provider["disableDockerDaemonCheck"] == "true"
