@@ -7,7 +7,7 @@ import binascii
 from typing import Any
 
 from lab.plugins.kubernetes import quantities
-from lab.plugins.kubernetes.tokens import GroupVersionKind
+from lab.plugins.kubernetes.tokens import GroupVersionKind, words
 from lab.plugins.kubernetes.values import UNKNOWN, Object, has_unknown
 
 _READ_ONLY_METADATA = (
@@ -27,6 +27,14 @@ _METRIC_QUANTITIES = ("value", "averageValue")
 _STRING_MAPS = frozenset({"labels", "annotations", "data", "binaryData", "nodeSelector", "matchLabels"})
 # Below these keys the program's own data starts, whose keys mean nothing to Kubernetes.
 _OPAQUE = frozenset({"data", "stringData", "binaryData", "labels", "annotations", "matchLabels", "parameters"})
+# Fields whose zero value Kubernetes' types do not write down. Those with a pointer in Go (`replicas: 0`,
+# `automountServiceAccountToken: false`) are stored as they are told and must not be here.
+_FALSE_BY_DEFAULT = words(
+    "hostNetwork hostPID hostIPC paused publishNotReadyAddresses readOnly stdin stdinOnce tty unschedulable"
+)
+_ZERO_BY_DEFAULT = words("hostPort initialDelaySeconds minReadySeconds nodePort")
+# Texts with a pointer in Go: an empty one means something other than none.
+_TEXTS_THAT_MAY_BE_EMPTY = words("appProtocol ingressClassName loadBalancerClass storageClassName volumeMode")
 _DASHED = (
     "embedded-resource",
     "int-or-string",
@@ -64,7 +72,13 @@ def _by_kind(inputs: Object) -> Object:
 
 
 def _is_empty(key: str, value: Any) -> bool:
-    """Whether the server drops the field: nulls, empty lists and empty maps of strings are not stored."""
+    """Whether the server drops the field, since it says the same as no field."""
+    if value is False:
+        return key in _FALSE_BY_DEFAULT
+    if value == 0:
+        return key in _ZERO_BY_DEFAULT
+    if value == "":
+        return key not in _TEXTS_THAT_MAY_BE_EMPTY
     return value is None or value == [] or (value == {} and key in _STRING_MAPS)
 
 

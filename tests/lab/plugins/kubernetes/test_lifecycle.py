@@ -204,7 +204,11 @@ def test_the_same_quantity_in_other_words_is_no_change(provider: Any, namespace:
 def test_what_the_server_fills_in_is_no_change_after_a_refresh(provider: Any, namespace: str) -> None:
     inputs = deployment(namespace, "defaults")
     inputs["metadata"]["labels"] = {}
-    inputs["spec"]["template"]["spec"]["containers"][0]["env"] = []
+    inputs["spec"] |= {"minReadySeconds": 0, "paused": False}
+    pod = inputs["spec"]["template"]["spec"]
+    pod |= {"automountServiceAccountToken": False, "hostNetwork": False, "nodeName": "", "securityContext": {}}
+    pod["containers"][0] |= {"command": [], "env": [{"name": "EMPTY", "value": ""}], "tty": False, "resources": {}}
+    pod["volumes"] = [{"name": "tmp", "emptyDir": {}}]
     provider.create(DEPLOYMENT, "defaults", inputs)
     provider.read(DEPLOYMENT, "defaults")
 

@@ -106,6 +106,35 @@ def test_what_the_server_does_not_store_is_left_out() -> None:
     }
 
 
+def test_zero_values_are_left_out_where_they_say_nothing() -> None:
+    told = deployment(
+        env=[{"name": "EMPTY", "value": ""}],
+        tty=False,
+        ports=[{"containerPort": 80, "hostPort": 0}],
+        securityContext={"allowPrivilegeEscalation": False, "runAsUser": 0},
+    )
+    told["spec"] |= {"replicas": 0, "minReadySeconds": 0, "paused": False}
+    told["spec"]["template"]["spec"]["automountServiceAccountToken"] = False
+    normal = normalize(told)["spec"]
+    pod = normal.pop("template")["spec"]
+    assert normal == {"replicas": 0}
+    assert pod == {
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": "a",
+                "env": [{"name": "EMPTY"}],
+                "ports": [{"containerPort": 80}],
+                "securityContext": {"allowPrivilegeEscalation": False, "runAsUser": 0},
+            }
+        ],
+    }
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"storageClassName": "", "volumeName": ""}}
+    assert normalize(claim)["spec"] == {"storageClassName": ""}
+    config = {"apiVersion": "v1", "kind": "ConfigMap", "data": {"empty": ""}}
+    assert normalize(config) == config
+
+
 def test_empty_selectors_mean_everything_and_stay() -> None:
     told = {
         "apiVersion": "networking.k8s.io/v1",
