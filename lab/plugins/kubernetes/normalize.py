@@ -30,7 +30,7 @@ _OPAQUE = frozenset({"data", "stringData", "binaryData", "labels", "annotations"
 # Fields whose zero value Kubernetes' types do not write down. Those with a pointer in Go (`replicas: 0`,
 # `automountServiceAccountToken: false`) are stored as they are told and must not be here.
 _FALSE_BY_DEFAULT = words(
-    "hostNetwork hostPID hostIPC paused publishNotReadyAddresses readOnly stdin stdinOnce tty unschedulable"
+    "globalDefault hostNetwork hostPID hostIPC paused publishNotReadyAddresses readOnly stdin stdinOnce tty unschedulable"
 )
 _ZERO_BY_DEFAULT = words("hostPort initialDelaySeconds minReadySeconds nodePort")
 # Texts with a pointer in Go: an empty one means something other than none.
@@ -84,7 +84,7 @@ def _is_empty(key: str, value: Any) -> bool:
 
 def _walk(value: Any, key: str, kind: str) -> Any:
     if isinstance(value, list):
-        return [_walk(item, key, kind) for item in value]
+        return [_walk(item, "", kind) for item in value]
     if not isinstance(value, dict):
         return value
     if key in _QUANTITY_MAPS or (kind == "LimitRange" and key in _LIMIT_RANGE_MAPS):
