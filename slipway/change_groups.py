@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
 
 from slipway.field_changes import FieldChange
+from slipway.images import is_image
 from slipway.summary import ResourceChange
 
 SMALLEST_GROUP = 4
+# So many different values can be told in one line.
+FEW_VALUES = 3
+HASHED = re.compile(r"-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,34 @@ class ChangeGroup:
     fields: tuple[FieldChange, ...]
     varying: frozenset[str] = frozenset()
 
+    def values(self, path: str) -> Counter[tuple[str | None, str | None]]:
+        """How many of the resources have which old and new value there, the most frequent first."""
+        fields = (field for change in self.changes for field in change.fields if field.path == path)
+        counted = Counter((field.old, field.new) for field in fields)
+        return Counter(dict(counted.most_common()))
+
+    def own_values(self, change: ResourceChange) -> tuple[FieldChange, ...]:
+        """The fields of one of the resources that say something of it alone: not what most have, no hashes."""
+        return tuple(field for field in change.fields if field.path in self.varying and self._is_own(field))
+
+    def _is_own(self, field: FieldChange) -> bool:
+        if is_image(field) or is_hashed(field):
+            return False
+        values = self.values(field.path)
+        usual = next(iter(values)) if len(values) <= FEW_VALUES else None
+        return (field.old, field.new) != usual
+
     @property
     def first(self) -> ResourceChange:
         return self.changes[0]
 
     def names(self) -> list[str]:
         return [change.resource.name for change in self.changes]
+
+
+def is_hashed(field: FieldChange) -> bool:
+    """Whether it is a name that only says that a content is another: see `components.microservice`."""
+    return all(value and HASHED.search(value) for value in (field.old, field.new))
 
 
 def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:

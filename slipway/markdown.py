@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slipway import markdown_changes as changes
 from slipway.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
-from slipway.markdown_text import clean, code, fence, folded, prose, row, some_of, table_head
+from slipway.markdown_text import FOLD_END, clean, code, fence, fold, folded, prose, row, some_of, table_head
 from slipway.progress import elapsed_text
-from slipway.summary import Operation, Problem, Result, Summary, Violation
+from slipway.summary import Operation, Problem, Result, State, Summary, Violation
 from slipway.summary_words import (
     commits_text,
     counted,
@@ -73,6 +73,7 @@ def _sections(summary: Summary) -> list[Section]:
         _images(summary),
         changes.created(summary.of(Operation.CREATE), importance=8),
         _violations("Advice of the policies", "advisory violations", 7, summary.advice()),
+        _notes(summary.notes()),
         *_drift(summary),
         changes.per_resource(summary.changes, importance=10),
         changes.long_values(summary.changes, importance=11),
@@ -127,18 +128,28 @@ def _violations(title: str, name: str, importance: int, violations: Iterable[Vio
         entries.append(
             Entry(
                 row(*cells, some_of(names, NAMED_RESOURCES), prose(message)),
-                row(*cells, some_of(names, 1), prose(message.split("\n")[-1][:200])),
+                row(*cells, some_of(names, 1), prose(message.split("\n")[0][:200])),
             )
         )
     head = f"### {title}\n\n{table_head('rule', 'level', 'resource', 'what is wrong')}"
     return Section(name, importance, head, entries, f"\n{below}\n" if below else "")
 
 
+def _notes(notes: Sequence[Violation]) -> Section:
+    """Folded: nothing here is wrong, but nobody should be able to say that it was kept from them."""
+    section = _violations("", "waived and undecided policies", 10, notes)
+    waived = sum(note.state is State.WAIVED for note in notes)
+    counts = [f"{waived} waived"] * bool(waived) + [f"{len(notes) - waived} decided at update"] * (len(notes) > waived)
+    return replace(
+        section, head=section.head.replace("### \n\n", fold(f"Policies: {', '.join(counts)}"), 1), tail=FOLD_END
+    )
+
+
 def _images(summary: Summary) -> Section:
     entries = []
     for image in summary.images:
         old, new = image_texts(image)
-        entries.append(Entry(*[row(code(image.service or image.resource.name), code(old), code(new))] * 2))
+        entries.append(Entry(row(code(image.service or image.resource.name), code(old), code(new))))
     tested = f"\nUnit tests passed: {some_of([code(name) for name in summary.tested], 20)}.\n" if summary.tested else ""
     if not entries and tested:
         return Section("images", 5, "### Images\n", [Entry(tested, tested)])
@@ -146,8 +157,7 @@ def _images(summary: Summary) -> Section:
     commits = commits_text(summary.commits)
     title = f"### Images{f', {code(commits)}' if commits else ''}\n\n"
     if len(entries) > FOLDED_IMAGES:
-        head = f"<details><summary>{counted(len(entries), 'image')}</summary>\n\n{head}"
-        tail = f"\n</details>\n{tested}"
+        head, tail = f"{fold(counted(len(entries), 'image'))}{head}", f"{FOLD_END}{tested}"
     return Section("images", 5, title + head, entries, tail)
 
 
@@ -167,9 +177,9 @@ def _drift(summary: Summary) -> list[Section]:
 
 def _warnings(warnings: Sequence[str]) -> Section:
     lines = [f"- {prose(warning)}\n" for warning in warnings]
-    head = f"<details><summary>{counted(len(lines), 'warning')}</summary>\n\n"
+    head = fold(counted(len(lines), "warning"))
     return Section(
-        "warnings", 12, head, [Entry(line, line[:500] if len(line) <= 500 else "") for line in lines], "\n</details>\n"
+        "warnings", 12, head, [Entry(line, line[:500] if len(line) <= 500 else "") for line in lines], FOLD_END
     )
 
 

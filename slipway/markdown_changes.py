@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from slipway.change_groups import ChangeGroup, by_service, grouped
+from slipway.change_groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed
 from slipway.field_changes import FieldChange
 from slipway.images import is_image
 from slipway.markdown_fit import Entry, Section
-from slipway.markdown_text import clean, code, fence, folded, row, some_of, table_head
+from slipway.markdown_text import FOLD_END, clean, code, fence, fold, folded, prose, row, shortened, some_of, table_head
 from slipway.summary import ResourceChange
 from slipway.summary_words import CHANGES, counted, how_replaced, kinds_text, short_path, value_texts
 
@@ -42,36 +42,36 @@ def updated(
     entries = [_table_entry(group) for group in grouped(changes)]
     head, tail = table_head("resource", "field", *titles), ""
     if sum(len(group.fields) for group in grouped(changes)) > FOLDED_ROWS:
-        head, tail = f"<details><summary>{kinds_text(changes)}</summary>\n\n{head}", "\n</details>\n"
+        head, tail = f"{fold(kinds_text(changes))}{head}", FOLD_END
     return Section("updates", importance, f"### {title} ({len(changes)})\n\n{head}", entries, tail)
 
 
 def created(changes: Sequence[ResourceChange], importance: int) -> Section:
     """Counted and folded: services of which the same kinds are made share a line."""
     entries = _per_service(
-        changes, lambda service, of_service: kinds_text(of_service) if service else _labels(of_service)
+        changes, lambda service, of_service: prose(kinds_text(of_service)) if service else _labels(of_service)
     )
-    head = f"### Create ({len(changes)})\n\n<details><summary>{kinds_text(changes)}</summary>\n\n"
-    return Section("creations", importance, head + table_head("service", "what is made"), entries, "\n</details>\n")
+    head = f"### Create ({len(changes)})\n\n{fold(kinds_text(changes))}"
+    return Section("creations", importance, head + table_head("service", "what is made"), entries, FOLD_END)
 
 
 def per_resource(changes: Iterable[ResourceChange], importance: int) -> Section:
     """The values that a table of many resources cannot show, because each has its own."""
-    entries = []
-    for group in grouped(change for change in changes if not change.is_build):
-        wanted = {field.path for field in group.fields if field.path in group.varying and not is_image(field)}
-        for change in group.changes:
-            rows = [_field_row(_label(change), field) for field in change.fields if field.path in wanted]
-            entries += [Entry("".join(rows))] if rows else []
-    head = "<details><summary>Values that differ from one to another</summary>\n\n"
+    entries = [
+        Entry("".join(_field_row(_label(change), field) for field in own))
+        for group in grouped(change for change in changes if not change.is_build)
+        for change in group.changes
+        if (own := group.own_values(change))
+    ]
+    head = fold("Values that only some of them have")
     table = table_head("resource", "field", "now", "after")
-    return Section("resources' own values", importance, head + table, entries, "\n</details>\n")
+    return Section("resources' own values", importance, head + table, entries, FOLD_END)
 
 
 def long_values(changes: Iterable[ResourceChange], importance: int) -> Section:
     """Values of several lines, as the difference between old and new."""
     entries = [
-        Entry(folded(f"{code(field.path)} of {_label(change)}", _diff(field)))
+        Entry(folded(f"{field.path} of {change.resource}", _diff(field)))
         for change in changes
         if not change.is_build
         for field in change.fields
@@ -97,10 +97,10 @@ def _per_service(
 def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
     lines = []
     if plain := [change for change in changes if not (change.loses_data or change.kept)]:
-        lines.append(kinds_text(plain) if service else _labels(plain))
+        lines.append(prose(kinds_text(plain)) if service else _labels(plain))
     lines += [f"{_label(change)}: {DATA_LOSS}" for change in changes if change.loses_data]
     if kept := [change for change in changes if change.kept]:
-        lines.append(f"{kinds_text(kept)}: kept, only no longer in the state")
+        lines.append(f"{prose(kinds_text(kept))}: kept, only no longer in the state")
     return "<br>".join(lines)
 
 
@@ -111,10 +111,7 @@ def _labels(changes: Iterable[ResourceChange]) -> str:
 def _table_entry(group: ChangeGroup, note: str = "") -> Entry:
     """One row a field; the resource stands in the first of them."""
     name = _names(group) + note + (f"<br>{DATA_LOSS}" if group.first.loses_data else "")
-    rows = [
-        _field_row(name if index == 0 else "", field, varies=field.path in group.varying)
-        for index, field in enumerate(group.fields)
-    ]
+    rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(group.fields)]
     paths = [code(short_path(field.path)) for field in group.fields]
     brief = row(name, some_of(paths, NAMED_RESOURCES) or NOTHING, "", "")
     return Entry("".join(rows) or brief, brief)
@@ -131,16 +128,31 @@ def _label(change: ResourceChange) -> str:
     return f"**{code(change.resource.kind)}** {code(change.resource.name)}"
 
 
-def _field_row(name: str, field: FieldChange, *, varies: bool = False) -> str:
-    path = f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
+def _group_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
+    """A field of all the resources of a group; few values are told with how many have them."""
+    if field.path not in group.varying or is_image(field):
+        return _field_row(name, field)
+    if is_hashed(field):
+        return row(name, _path(field), "*differs*", "*a hash of the content*")
+    values = group.values(field.path)
+    if len(values) > FEW_VALUES:
+        return row(name, _path(field), "*differs*", "*below*")
+    old = [_value(shortened(value or "")) for value in dict.fromkeys(old for old, _ in values)]
+    new = [f"{_value(shortened(value or ''))} in {number}" for (_, value), number in values.items()]
+    return row(name, _path(field), ", ".join(old), ", ".join(new))
+
+
+def _field_row(name: str, field: FieldChange) -> str:
     if is_image(field):
-        return row(name, path, "*see Images*", "")
-    if varies:
-        return row(name, path, "*differs*", "*below*")
+        return row(name, _path(field), "*see Images*", "")
     if _is_long(field):
-        return row(name, path, _size(field.old), f"{_size(field.new)} *below*")
+        return row(name, _path(field), _size(field.old), f"{_size(field.new)} *below*")
     old, new = value_texts(field)
-    return row(name, path, _value(old), _value(new))
+    return row(name, _path(field), _value(old), _value(new))
+
+
+def _path(field: FieldChange) -> str:
+    return f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
 
 
 def _value(text: str) -> str:

@@ -30,13 +30,14 @@ class Section:
 
 
 def fit(before: str, sections: Sequence[Section], after: str, limit_bytes: int = GITHUB_LIMIT_BYTES) -> str:
-    """The document, at most `limit_bytes` of UTF-8; every section keeps its head and tail."""
+    """The document, at most `limit_bytes` of UTF-8; a section of which nothing is left loses its heading too."""
     sections = [section for section in sections if section.entries]
     chosen = _choose(sections, limit_bytes - _size(before) - _size(after) - NOTE_BYTES)
     notes: list[str] = []
     parts = [before]
     for section, texts in zip(sections, chosen, strict=True):
-        parts.append(f"{section.head}{''.join(texts)}{section.tail}\n")
+        if any(texts):
+            parts.append(f"{section.head}{''.join(texts)}{section.tail}\n")
         notes += _notes(section, texts)
     if notes:
         parts.append(f"> [!NOTE]\n> Cut to fit into a comment: {'; '.join(notes)}. The run's log has everything.\n\n")

@@ -19,6 +19,7 @@ NOT_IN_A_CODE_SPAN = re.compile(r"[`|\\]")
 LINKED = re.compile(r"@|#(?=\d)|GH-(?=\d)|:(?=//)|(?i:www)(?=\.)")
 BETWEEN = "&#8203;"  # a space of no width
 LINE_BREAK = "<br>"
+FOLD_END = "\n\n</details>\n"
 LONGEST_DIGEST = re.compile(r"\b(sha256:)?([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -60,9 +61,14 @@ def fence(text: str, language: str = "text") -> str:
     return f"{marks}{language}\n{body}\n{marks}\n"
 
 
-def folded(summary: str, body: str, *, is_open: bool = False) -> str:
-    """A part that a reader unfolds; `summary` and `body` are Markdown already."""
-    return f"<details{' open' if is_open else ''}><summary>{summary}</summary>\n\n{body.strip(chr(10))}\n\n</details>\n"
+def folded(summary: str, body: str) -> str:
+    """A part that a reader unfolds; `summary` is anybody's text, `body` is Markdown already."""
+    return f"{fold(summary)}{body.strip(chr(10))}{FOLD_END}"
+
+
+def fold(summary: str) -> str:
+    """The start of such a part. Its title is HTML to Markdown: what `code` makes would be no code there."""
+    return f"<details><summary>{prose(summary)}</summary>\n\n"
 
 
 def row(*cells: str) -> str:

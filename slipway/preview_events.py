@@ -146,7 +146,7 @@ class PreviewEvents:
     def _result(self, problems: tuple[Problem, ...]) -> Result:
         if problems:
             return Result.FAILED
-        if any(violation.mandatory for violation in self.violations):
+        if any(violation.refuses for violation in self.violations):
             return Result.REFUSED
         ended = [event for event in self.events if isinstance(event, EngineSummary)]
         return Result.SUCCEEDED if ended and ended[-1].result == "succeeded" else Result.FAILED

@@ -13,6 +13,9 @@ from slipway.stages import IMAGE_TYPE
 # Deleting one of these deletes what is stored in it.
 STATEFUL_KINDS = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet", "CustomResourceDefinition"}
 MANDATORY = "mandatory"
+# How the policy pack begins what is no violation: policy/report.py.
+UNDECIDED_PREFIX = "Decided at update: "
+WAIVED_PREFIX = "Waived "
 
 
 class Operation(StrEnum):
@@ -69,9 +72,18 @@ class ImageChange:
     new_tag: str = ""
 
 
+class State(StrEnum):
+    """What a rule says of a resource, where it does not say that all is well."""
+
+    VIOLATION = "violation"
+    UNDECIDED = "undecided"
+    """It depends on a value that only the update will know."""
+    WAIVED = "waived"
+
+
 @dataclass(frozen=True)
 class Violation:
-    """A rule that a resource (`None`: the stack as a whole) does not keep."""
+    """A rule that a resource (`None`: the stack as a whole) does not keep, or may not keep."""
 
     rule: str
     level: str
@@ -80,8 +92,14 @@ class Violation:
     pack: str = ""
 
     @property
-    def mandatory(self) -> bool:
-        return self.level == MANDATORY
+    def state(self) -> State:
+        if self.message.startswith(UNDECIDED_PREFIX):
+            return State.UNDECIDED
+        return State.WAIVED if self.message.startswith(WAIVED_PREFIX) else State.VIOLATION
+
+    @property
+    def refuses(self) -> bool:
+        return self.level == MANDATORY and self.state is State.VIOLATION
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,12 @@ class Summary:
         return Counter(change.operation for change in self.changes if not (change.is_build or change.kept))
 
     def refusals(self) -> tuple[Violation, ...]:
-        return tuple(violation for violation in self.violations if violation.mandatory)
+        return tuple(violation for violation in self.violations if violation.refuses)
 
     def advice(self) -> tuple[Violation, ...]:
-        return tuple(violation for violation in self.violations if not violation.mandatory)
+        violations = (each for each in self.violations if each.state is State.VIOLATION)
+        return tuple(violation for violation in violations if not violation.refuses)
+
+    def notes(self) -> tuple[Violation, ...]:
+        """What is waived, and what only the update can decide."""
+        return tuple(violation for violation in self.violations if violation.state is not State.VIOLATION)

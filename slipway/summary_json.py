@@ -74,6 +74,7 @@ def _violation(violation: Violation) -> dict[str, Any]:
     return {
         "rule": violation.rule,
         "level": violation.level,
+        "state": violation.state.value,
         "pack": violation.pack,
         "message": violation.message,
         **_resource(violation.resource),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slipway.change_groups import ChangeGroup, by_service, grouped
+from slipway.change_groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed
+from slipway.field_changes import FieldChange
 from slipway.images import is_image
 from slipway.markdown_text import clean, some_of
 from slipway.summary import Operation, Problem, ResourceChange, Result, Summary, Violation
@@ -46,6 +47,7 @@ def show(summary: Summary, console: Console) -> None:
     report.goes(TITLES[Operation.DELETE], summary.of(Operation.DELETE))
     report.changes(TITLES[Operation.REPLACE], STYLES[Operation.REPLACE], summary.of(Operation.REPLACE))
     report.drift(summary.drift)
+    report.violations("Waived, or decided at update", "cyan", summary.notes())
     report.violations("Advice of the policies", "yellow", summary.advice())
     report.violations("Refused by policy", "red", summary.refusals())
     report.problems(summary.problems)
@@ -83,19 +85,13 @@ class _Report:
         )
         for field in group.fields:
             if field.path in group.varying:
-                self.line(f"{short_path(field.path)}: differs from one to another", 4)
+                self.line(f"{short_path(field.path)}: {_varying(group, field)}", 4)
                 continue
-            old, new = (" ".join(clean(text).split()) for text in value_texts(field))
             why = "  (is why)" if field.replaces else ""
-            self.line(Text.assemble(f"{short_path(field.path)}: {old or NOTHING} → {new or NOTHING}", (why, "dim")), 4)
-        for change in group.changes if group.varying else ():
-            self._own_values(change, group.varying)
-
-    def _own_values(self, change: ResourceChange, varying: Iterable[str]) -> None:
-        for field in change.fields:
-            if field.path in varying and not is_image(field):
-                old, new = (" ".join(clean(text).split()) for text in value_texts(field))
-                self.line(f"{change.resource.name} {short_path(field.path)}: {old or NOTHING} → {new or NOTHING}", 6)
+            self.line(Text.assemble(f"{short_path(field.path)}: {_arrow(field)}", (why, "dim")), 4)
+        for change in group.changes:
+            for field in group.own_values(change):
+                self.line(f"{change.resource.name} {short_path(field.path)}: {_arrow(field)}", 6)
 
     def goes(self, title: str, changes: Sequence[ResourceChange]) -> None:
         if changes:
@@ -175,3 +171,18 @@ class _Report:
             self.line(f"{so_far}{counts(summary)}", 2)
         commits = commits_text(summary.commits)
         self.line(f"{rules_text(summary)}{f'  Commit {commits}.' if commits else ''}", 2)
+
+
+def _arrow(field: FieldChange) -> str:
+    old, new = (" ".join(clean(text).split()) for text in value_texts(field))
+    return f"{old or NOTHING} → {new or NOTHING}"
+
+
+def _varying(group: ChangeGroup, field: FieldChange) -> str:
+    """Values that are not the same in all resources of a group."""
+    if is_hashed(field):
+        return "a hash of the content"
+    values = group.values(field.path)
+    if len(values) > FEW_VALUES or is_image(field):
+        return "differs from one to another"
+    return ", ".join(f"{old or NOTHING} → {new or NOTHING} in {number}" for (old, new), number in values.items())

@@ -2,53 +2,29 @@
 
 from __future__ import annotations
 
-import gzip
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
 from slipway.preview_events import PreviewEvents
-from slipway.summary import Commits, Summary
-
-RECORDINGS = Path(__file__).parent
-COMMITS = Commits(previewed="5678ef0123456789", deployed="1234abcd12345678")
-
-Read = Callable[..., PreviewEvents]
-Summarize = Callable[..., Summary]
+from slipway.summary import Summary
+from tests.slipway.previews import reading
 
 
 @pytest.fixture
 def lines() -> Callable[[str], list[tuple[float, str]]]:
-    """The lines of a recording and when they came."""
-
-    def read(name: str) -> list[tuple[float, str]]:
-        text = gzip.decompress((RECORDINGS / f"{name}.jsonl.gz").read_bytes()).decode()
-        parts = (line.partition(" ") for line in text.splitlines())
-        return [(float(at_seconds), line) for at_seconds, _, line in parts]
-
-    return read
+    return reading.lines
 
 
 @pytest.fixture
-def recorded(lines: Callable[[str], list[tuple[float, str]]]) -> Read:
-    """The events of a recording; `until` cuts it off after so many lines."""
-
-    def read(name: str, until: int | None = None) -> PreviewEvents:
-        events = PreviewEvents()
-        for at_seconds, line in lines(name)[:until]:
-            events.take(line, at_seconds)
-        return events
-
-    return read
+def recorded() -> Callable[..., PreviewEvents]:
+    return reading.events
 
 
 @pytest.fixture
-def summarized(recorded: Read) -> Summarize:
-    """The summary of a recording."""
-
-    def read(name: str, until: int | None = None) -> Summary:
-        events = recorded(name, until)
-        return events.summary("slipway", "dev", drift=name == "drift", duration_seconds=9.8, commits=COMMITS)
-
-    return read
+def summarized() -> Callable[..., Summary]:
+    return reading.summarize

@@ -1,13 +1,13 @@
 """Records what the engine says in previews of the real program, for the tests: run it by hand, on the lab.
 
-    .venv/bin/python -m tests.slipway.previews.record [NAME …]
+    .venv/bin/python -m tests.slipway.previews.record [program] [huge] [texts]
 
 It works on a copy of the checkout, with a backend, a namespace and images of its own, and takes all of it away again.
 """
 
 from __future__ import annotations
 
-import gzip
+import lzma
 import os
 import shutil
 import subprocess
@@ -19,8 +19,10 @@ from pathlib import Path
 
 from slipway.environment_variables import resolve
 from slipway.event_log import DEBUG_MARK
+from slipway.markdown import render
 from slipway.preview_events import STREAMING
 from slipway.pulumi_cli import Completed, Pulumi
+from tests.slipway.previews.reading import LINKS, plain, summarize
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 RECORDINGS = Path(__file__).resolve().parent
@@ -71,6 +73,7 @@ opts = pulumi.ResourceOptions(provider=provider)
 def no_pods(args):
     if args.type_ == "kubernetes:apps/v1:Deployment":
         args.props["spec"]["replicas"] = 0
+        args.props["metadata"]["annotations"]["pulumi.com/skipAwait"] = "true"
     if args.type_ == "kubernetes:core/v1:Service":
         args.props["spec"]["cluster_ip"] = "None"  # the lab's range is small
     return pulumi.ResourceTransformationResult(args.props, args.opts)
@@ -107,6 +110,7 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "slipway"
+        self.initial_settings = ""
         self.commit = _git("rev-parse", "HEAD").decode().strip()
         self.reset()
         (folder / "backend").mkdir()
@@ -117,12 +121,14 @@ class Recorder:
             "SLIPWAY_REGISTRY": "127.0.0.1:5000/slipway-previews",
             "PULUMI_BACKEND_URL": f"file://{folder / 'backend'}",
             "PULUMI_CONFIG_PASSPHRASE": "recording",
+            # One write of the state at the end of an update: with 2,000 resources the rest would take most of the time.
+            "PULUMI_EXPERIMENTAL": "true",
+            "PULUMI_SKIP_CHECKPOINTS": "true",
         }
         self.engine = Pulumi(self.folder, variables)
 
     def reset(self) -> None:
         """Everything as it was committed at the start."""
-        kept = self.settings.read_text() if self.settings.exists() else None
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         subprocess.run(["tar", "-x"], cwd=self.folder, input=_git("archive", self.commit), check=True)
@@ -131,8 +137,8 @@ class Recorder:
         pack.mkdir()
         (pack / "PulumiPolicy.yaml").write_text("runtime: {name: python, options: {virtualenv: ../.venv}}\n")
         (pack / "__main__.py").write_text(POLICIES)
-        if kept:
-            self.settings.write_text(kept)
+        if self.initial_settings:
+            self.settings.write_text(self.initial_settings)
 
     @property
     def settings(self) -> Path:
@@ -170,8 +176,7 @@ class Recorder:
         text = "".join(lines)
         for unwanted in (*NOT_RECORDED, str(self.folder)):
             text = text.replace(unwanted, "/somewhere")
-        with gzip.GzipFile(RECORDINGS / f"{name}.jsonl.gz", "wb", mtime=0) as file:
-            file.write(text.encode())
+        (RECORDINGS / f"{name}.jsonl.xz").write_bytes(lzma.compress(text.encode()))
         print(f"{name}: {len(lines)} events, exit code {ended.exit_code} {ended.errors.strip()[:200]}")
 
 
@@ -187,6 +192,7 @@ def recorder() -> Iterator[Recorder]:
         made.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
         made.run("stack", "init", STACK)
         made.config("slipway:namespace", NAMESPACE)
+        made.initial_settings = made.settings.read_text()
         try:
             yield made
         finally:
@@ -249,16 +255,21 @@ def record_huge() -> None:
     with recorder() as made:
         (made.folder / "__main__.py").write_text(HUGE)
         made.config("slipway:round", "1")
-        for _ in range(3):  # other tests on the lab may restart its API server
-            done = made.engine.run("up", "--stack", STACK, "--yes", "--skip-preview")
-            if done.exit_code == 0:
-                break
-            print(done.output[done.output.find("Diagnostics:") :])
+        made.run("up", "--stack", STACK, "--yes", "--skip-preview")
         made.config("slipway:round", "2")
         made.record("huge")
 
 
-RECORDERS = {"program": record_program, "huge": record_huge}
+def write_texts() -> None:
+    """What is made of the recordings, for the tests to compare with and for people to read."""
+    for recording in RECORDINGS.glob("*.jsonl.xz"):
+        name = recording.name.removesuffix(".jsonl.xz")
+        summary = summarize(name)
+        (RECORDINGS / f"{name}.md").write_text(render(summary, LINKS))
+        (RECORDINGS / f"{name}.txt").write_text(plain(summary))
+
+
+RECORDERS = {"program": record_program, "huge": record_huge, "texts": write_texts}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or RECORDERS:
