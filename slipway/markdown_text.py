@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 # Shown by their number: control characters, and those that turn the direction of a line (https://trojansource.codes).
@@ -20,6 +20,7 @@ LINKED = re.compile(r"@|#(?=\d)|GH-(?=\d)|:(?=//)|(?i:www)(?=\.)")
 BETWEEN = "&#8203;"  # a space of no width
 LINE_BREAK = "<br>"
 FOLD_END = "\n\n</details>\n"
+IN_BACKTICKS = re.compile(r"`([^`]*[^`\s][^`]*)`")
 LONGEST_DIGEST = re.compile(r"\b(sha256:)?([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
@@ -36,9 +37,25 @@ def _seen(character: str) -> str:
 
 
 def prose(text: str) -> str:
-    """A sentence of somebody else's; its lines are kept as lines. Not for the start of a line of the document."""
-    lines = [" ".join(line.split()) for line in clean(text).strip().split("\n")]
-    return LINE_BREAK.join(_without_links(MARKUP.sub(_reference, line)) for line in lines)
+    """A sentence of somebody else's; its lines are kept as lines, and what it has `between backticks` is code.
+
+    Not for the start of a line of the document.
+    """
+    return LINE_BREAK.join("".join(_with_code(line)) for line in _lines(text))
+
+
+def _with_code(line: str) -> Iterator[str]:
+    for index, part in enumerate(IN_BACKTICKS.split(line)):
+        yield code(part) if index % 2 else _inert(part)
+
+
+def _lines(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in clean(text).strip().split("\n")]
+
+
+def _inert(text: str) -> str:
+    """Neither Markdown nor HTML makes anything of it."""
+    return _without_links(MARKUP.sub(_reference, text))
 
 
 def code(text: str, longest: int = 0) -> str:
@@ -50,7 +67,7 @@ def code(text: str, longest: int = 0) -> str:
         return "*(empty)*"
     if line == line.strip() and not NOT_IN_A_CODE_SPAN.search(line):
         return f"`{line}`"
-    return f"<code>{_without_links(MARKUP.sub(_reference, line))}</code>"
+    return f"<code>{_inert(line)}</code>"
 
 
 def fence(text: str, language: str = "text") -> str:
@@ -68,7 +85,7 @@ def folded(summary: str, body: str) -> str:
 
 def fold(summary: str) -> str:
     """The start of such a part. Its title is HTML to Markdown: what `code` makes would be no code there."""
-    return f"<details><summary>{prose(summary)}</summary>\n\n"
+    return f"<details><summary>{_inert(' '.join(_lines(summary)))}</summary>\n\n"
 
 
 def row(*cells: str) -> str:

@@ -75,7 +75,7 @@ def rules_text(summary: Summary) -> str:
         return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")
     if is_incomplete(summary):
         return f"{counted(summary.rules, 'policy')} asked, as far as it came."
-    broken = {violation.rule for violation in (*summary.refusals(), *summary.advice())}
+    broken = {violation.rule for violation in summary.violations}
     kept = max(0, summary.rules - len(broken))
     return f"{counted(summary.rules, 'policy')} asked, {kept} kept everywhere."
 
