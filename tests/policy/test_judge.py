@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from policy_examples import DIGEST, MISSING, REGISTRY, RULES, Edit, good, judge, judged, kubernetes, pod
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from policy_examples import DIGEST, MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judge, judged, kubernetes, pod
 
 from policy.judge import Judge, RuleError
 from policy.kinds import containers
@@ -90,6 +92,37 @@ def test_messages_of_the_pack_begin_with_their_state(
     spoilt = Edit("Deployment/api", IMAGE, "api:1").done(good())
     (found,) = judged(spoilt, *waived, rules=["image-by-digest"]).of(state)
     assert message(found).startswith(beginning)
+
+
+TOKENS = sorted({resource.type for resource in good().values()})
+KEYS = st.sampled_from(
+    [
+        "metadata",
+        "spec",
+        "template",
+        "containers",
+        "image",
+        "labels",
+        "ports",
+        "selector",
+        "matchLabels",
+        "rules",
+        "name",
+    ]
+)
+anything = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=5), st.just(UNKNOWN)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=4)),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(TOKENS), st.dictionaries(KEYS, anything, max_size=4)), max_size=4))
+def test_no_inputs_whatever_make_a_rule_fail(declared: list[tuple[str, dict[str, object]]]) -> None:
+    odd = [Resource(token, f"odd{index}", inputs, f"urn:{index}") for index, (token, inputs) in enumerate(declared)]
+    report = judge().everything([*odd, *good().values()])
+    assert {each.resource.ref for each in report.results} >= {each.ref for each in odd}
 
 
 def test_a_thousand_resources_are_judged_in_time_linear_in_their_number() -> None:

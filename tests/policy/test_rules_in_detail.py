@@ -27,7 +27,6 @@ from policy.kinds import POD_TEMPLATES
 from policy.model import Level, Options, Resource, State
 from policy.removed_apis import removal
 from policy.rules.images import _is_within
-from policy.secret_literals import finding
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"
@@ -351,65 +350,3 @@ def test_a_stateful_set_is_protected_and_so_is_its_namespace() -> None:
     assert of("stateful-namespace-protected", "Namespace/shop", resources) is VIOLATION
     resources["StatefulSet/db"] = replace(database, options=Options(protect=True))
     assert of("stateful-protected", "StatefulSet/db", resources) is PASS
-
-
-# --- secrets ---
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "what"),
-    [
-        ("A", "AKIA" + "ABCDEFGHIJKLMNOP", "an AWS access key"),
-        ("A", "-----BEGIN RSA PRIVATE KEY-----\nMIIE", "a private key"),
-        ("A", "-----BEGIN PRIVATE KEY-----", "a private key"),
-        ("A", "ghp_" + "a1B2" * 9, "a GitHub token"),
-        ("A", "github_pat_" + "a1B2" * 9, "a GitHub token"),
-        ("A", "glpat-" + "a1B2" * 5, "a GitLab token"),
-        ("A", "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N", "a JSON Web Token"),
-        ("URL", "postgresql+psycopg://user:hunter2@db/x", "an address with a password"),
-        ("DB_PASSWORD", "hunter2", "a password"),
-        ("dbPassword", "x", "a password"),
-        ("API_TOKEN", "q8Zr2LmX9tVb4KsW", "a secret under a telling name"),
-        ("SECRET_KEY", "9f86d081884c7d659a2feaa0c55ad015", "a secret under a telling name"),
-        ("app.yaml", "user: me\npassword: hunter2\n", "a password (`password` in it)"),
-        ("app.json", '{\n  "apiKey": "q8Zr2LmX9tVb4KsW",\n}', "a secret under a telling name (`apiKey` in it)"),
-    ],
-)
-def test_what_looks_like_a_secret(name: str, value: str, what: str) -> None:
-    assert finding(name, value) == what
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("LOG_LEVEL", "info"),
-        ("USER_SERVICE_URL", "http://user-service"),
-        ("DATABASE_URL", "postgresql://user@db/x"),
-        ("DATABASE_URL", "postgresql://user:$(PASSWORD)@db/x"),
-        ("DATABASE_URL", "postgresql://user:${PASSWORD}@db/x"),
-        ("DB_PASSWORD_FILE", "/run/secrets/db"),
-        ("DB_PASSWORD", "/run/secrets/db"),
-        ("DB_PASSWORD", "$(DB_PASSWORD_FROM_SECRET)"),
-        ("TOKEN_TTL", "360000000000000a"),
-        ("SECRET_NAME", "order-service-8f2c91d3aa"),
-        ("PUBLIC_KEY", "9f86d081884c7d659a2feaa0c55ad015"),
-        ("CACHE_KEY", "orders by customer"),
-        ("KEYBOARD", "q8Zr2LmX9tVb4KsW"),
-        ("GIT_COMMIT", "9f86d081884c7d659a2feaa0c55ad015"),
-        ("EMPTY_PASSWORD", ""),
-        ("NONE", None),
-    ],
-)
-def test_what_does_not_look_like_a_secret(name: str, value: str | None) -> None:
-    assert finding(name, value) == ""
-
-
-def test_a_secret_is_never_shown() -> None:
-    secret = "q8Zr2LmX9tVb4KsW"
-    env = [{"name": "API_TOKEN", "value": secret}]
-    spoilt = edited(
-        Edit(DEPLOYMENT, (*CONTAINER, "env"), env), Edit("ConfigMap/api", ("data",), {"a.env": f"API_TOKEN={secret}"})
-    )
-    report = judged(spoilt)
-    assert {each.rule.id for each in report.of(VIOLATION)} == {"no-secret-in-env", "no-secret-in-config-map"}
-    assert secret not in "".join(str(problem) for each in report.results for problem in each.problems)
