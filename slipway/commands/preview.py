@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from slipway import project as projects
 from slipway.commits import commits, links
-from slipway.engine_errors import failure
+from slipway.engine_errors import failure, known_failure
 from slipway.engine_events import Event, Step
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.event_log import open_log, write_line
@@ -126,10 +127,17 @@ class _Attempt:
 def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
     if ended.interrupted:
         return SlipwayError(f"The preview of {stack} was interrupted.", code=ExitCode.INTERRUPTED)
+    if ended.exit_code < 0:
+        name = signal.Signals(-ended.exit_code).name
+        return SlipwayError(
+            f"The engine was killed by {name} while it previewed {stack}.",
+            why="Its memory is the usual reason: see `dmesg` for the OOM killer.",
+            next_step=f"If the stack is locked now, release it with `pulumi cancel -s {stack}`.",
+        )
     error = failure(stack, events.events, ended.errors)
-    if error.next_step or isinstance(error, ConfigurationError):
+    if isinstance(error, ConfigurationError) or known_failure(stack, error.why):
         return error
-    return SlipwayError(f"The preview of {stack} failed.", why=error.why, code=error.code)
+    return SlipwayError(f"The preview of {stack} failed.", why=error.why)
 
 
 def _problems(summary: Summary, error: SlipwayError) -> tuple[Problem, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import signal
 import subprocess
 import sys
@@ -36,7 +37,7 @@ elif arguments[0] == "preview":
     for line in text[:until]:
         print(line.partition(" ")[2], flush=until < len(text))
     if os.environ.get("HANG"):
-        open(os.environ["CALLS"] + ".hanging", "w").close()
+        open(os.environ["CALLS"] + ".hanging", "w").write(str(os.getpid()))
         try:
             time.sleep(60)
         except KeyboardInterrupt:
@@ -179,11 +180,25 @@ def test_an_engine_that_says_nothing(preview: Preview) -> None:
     assert preview.json["policies"]["asked"] == 0
 
 
+def test_an_engine_that_is_killed(preview: Preview) -> None:
+    process = preview.start("small", UNTIL="190", HANG="1")
+    wait_for(Path(f"{preview.calls}.hanging"))
+    os.kill(int(Path(f"{preview.calls}.hanging").read_text()), signal.SIGKILL)
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.FAILED
+    assert "The engine was killed by SIGKILL while it previewed dev." in preview.markdown
+    assert "### Replace" in preview.markdown
+
+
+def wait_for(file: Path) -> None:
+    deadline = time.monotonic() + 30
+    while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
     process = preview.start("small", UNTIL="190", HANG="1")
-    deadline = time.monotonic() + 30
-    while not Path(f"{preview.calls}.hanging").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for(Path(f"{preview.calls}.hanging"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
