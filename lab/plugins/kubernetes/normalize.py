@@ -30,7 +30,8 @@ _OPAQUE = frozenset({"data", "stringData", "binaryData", "labels", "annotations"
 # Fields whose zero value Kubernetes' types do not write down. Those with a pointer in Go (`replicas: 0`,
 # `automountServiceAccountToken: false`) are stored as they are told and must not be here.
 _FALSE_BY_DEFAULT = words(
-    "globalDefault hostNetwork hostPID hostIPC paused publishNotReadyAddresses readOnly stdin stdinOnce tty unschedulable"
+    "globalDefault hostNetwork hostPID hostIPC paused publishNotReadyAddresses readOnly stdin stdinOnce tty "
+    "unschedulable"
 )
 _ZERO_BY_DEFAULT = words("hostPort initialDelaySeconds minReadySeconds nodePort")
 # Texts with a pointer in Go: an empty one means something other than none.

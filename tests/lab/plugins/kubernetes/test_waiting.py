@@ -133,7 +133,11 @@ def test_a_hopeless_rollout_ends_soon_and_says_why(  # noqa: PLR0917 -- paramete
     assert any(re.search(told, reason) for reason in reasons[1:]), reasons
     assert any(f"[Pod {namespace}/{name}-" in reason for reason in reasons[1:]), reasons
     assert took < seconds
-    assert any(f"[Pod {namespace}/{name}-" in status for status in provider.log.statuses())
+
+
+def test_the_status_shows_what_is_wrong_while_there_is_hope(provider: Any, namespace: str) -> None:
+    failure_of(provider, DEPLOYMENT, "told", deployment(namespace, "told", pod_spec("127.0.0.1:5000/nothing:1")))
+    assert any(f"[Pod {namespace}/told-" in told and "ErrImagePull" in told for told in provider.log.statuses())
 
 
 def test_a_failed_rollout_is_recorded_and_waited_for_again(provider: Any, namespace: str, base_image: str) -> None:
