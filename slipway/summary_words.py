@@ -20,6 +20,7 @@ SYMBOLS = {Result.REFUSED: "❌", Result.FAILED: "❌", Result.INTERRUPTED: "❌
 POD = "spec.template.spec."
 CHANGES = "(changes)"
 COMMIT_DIGITS = 8
+DIGEST_UNKNOWN = UNKNOWN.replace("(", "(digest ")
 NAME = "…"
 
 
@@ -106,7 +107,7 @@ def image_texts(image: ImageChange) -> tuple[str, str]:
     """Old and new without the repository where that stays the same."""
     new = image.new
     if image.new == UNKNOWN:
-        new = f"{repository(image.old)}:{image.new_tag} {UNKNOWN}" if image.new_tag else UNKNOWN
+        new = f"{repository(image.old)}:{image.new_tag} {DIGEST_UNKNOWN}" if image.new_tag else UNKNOWN
     old = image.old
     if repository(old) == repository(new):
         old, new = (text.removeprefix(repository(old)).lstrip("@:") for text in (old, new))
