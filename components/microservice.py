@@ -102,7 +102,7 @@ class Microservice(pulumi.ComponentResource):
     def _secret_name(self, data: Mapping[str, str]) -> str:
         """Named by its content as the ConfigMap is, through a slow hash: names are no secrets, values stay so."""
         salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{self._spec.name}".encode()
-        digest = hashlib.scrypt(repr(sorted(data.items())).encode(), salt=salt, n=2**14, r=8, p=1, dklen=4)
+        digest = hashlib.scrypt(repr(sorted(data.items())).encode(), salt=salt, n=2**12, r=8, p=1, dklen=4)
         return f"{self._spec.name}-{digest.hex()}"
 
     def _service(self) -> core.v1.Service:

@@ -13,6 +13,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
 
 CONFIGURATION_ERROR = "Configuration error:"
+POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
 ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
 PREFIX = re.compile(r"^(?:error|warning): ")
@@ -96,9 +97,21 @@ def failure(stack: str, events: Sequence[Event], last_words: str) -> SlipwayErro
         if CONFIGURATION_ERROR in message:
             what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")
             return ConfigurationError(what, why=why)
+        if message.startswith(POLICY_REFUSALS):
+            return _refused(stack, message)
     if known := known_failure(stack, text):
         return known
     return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events))
+
+
+def _refused(stack: str, message: str) -> SlipwayError:
+    what, _, why = message.partition("\n")
+    return SlipwayError(
+        what,
+        why=why,
+        next_step=f"Mend it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
+        code=ExitCode.POLICY,
+    )
 
 
 def _next_step(stack: str, events: Sequence[Event]) -> str:

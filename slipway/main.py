@@ -49,6 +49,33 @@ def up(
 
 
 @app.command()
+def preview(
+    stack: StackOption,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it for a pull request, on failure too.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it for a script.")] = None,
+    drift: Annotated[bool, typer.Option("--drift", help="Say too where the cluster differs from the state.")] = False,
+) -> None:
+    """Build and test what changed, ask the policies, and show what an update would do."""
+    from slipway.commands.preview import preview as command
+
+    raise typer.Exit(command(stack=stack, markdown=markdown, json_file=json_file, drift=drift))
+
+
+@app.command()
+def comment(
+    repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
+    pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
+    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="What `slipway preview --markdown` wrote.")],
+) -> None:
+    """Put a preview into a pull request, over the one that is there already."""
+    from slipway.commands.comment import comment as command
+
+    raise typer.Exit(command(repo=repo, pr=pr, file=file))
+
+
+@app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
     port: Annotated[int, typer.Option("--port", help="The port its container listens on.")] = 8080,

@@ -149,3 +149,11 @@ def test_a_killed_engine_leaves_a_lock() -> None:
     error = killed("dev", 9)
     assert "SIGKILL" in error.what
     assert "pulumi cancel -s dev" in error.next_step
+
+
+@pytest.mark.parametrize("words", ["Policy violation: 1 rule is broken", "Policy error: rule `probes` failed"])
+def test_what_the_gate_refuses_exits_with_3(words: str) -> None:
+    error = failure("dev", [Diagnostic(0, None, "error", f"{words}\n  liveness-probe on Deployment/a")], "")
+    assert (error.what, error.code) == (words, 3)
+    assert "liveness-probe on Deployment/a" in error.why
+    assert "policy/waivers.yaml" in error.next_step

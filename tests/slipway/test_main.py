@@ -11,7 +11,7 @@ import pytest
 from slipway import main as command_line
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
-COMMANDS = ["doctor", "env", "lab", "new", "up"]
+COMMANDS = ["comment", "doctor", "env", "lab", "new", "preview", "up"]
 
 
 def test_help_lists_every_command(slipway: Any) -> None:
