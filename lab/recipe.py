@@ -14,7 +14,7 @@ from pathlib import Path
 from . import pip_config
 from .shell import attempt
 
-_DEFAULT_SUITE, _DEFAULT_MIRROR = "bookworm", "http://deb.debian.org/debian"
+_DEFAULT_SUITE = "bookworm"
 # pip is there as in the public images; `RUN pip install` in a Dockerfile must work in both.
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 # Documentation and translations are half of a small system, and no service reads them.
@@ -41,7 +41,10 @@ class Recipe:
 
 
 def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
-    """Source lines for Debian's own `suite` out of `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`."""
+    """Source lines for Debian's own `suite` out of `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`.
+
+    None on a system that has no mirror of Debian: mmdebstrap then takes Debian's public one.
+    """
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     lines = []
     for line in index_targets.splitlines():
@@ -50,7 +53,7 @@ def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
         debian = origin == "Debian" or (origin.startswith("$(") and uri.rstrip("/").endswith(("debian", "-security")))
         if debian and release in wanted and component == "main":
             lines.append(f"deb {uri} {release} {component}")
-    return tuple(dict.fromkeys(lines)) or (f"deb {_DEFAULT_MIRROR} {suite} main",)
+    return tuple(dict.fromkeys(lines))
 
 
 def apt_options(dump: str) -> tuple[str, ...]:

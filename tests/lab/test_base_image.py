@@ -39,8 +39,8 @@ def test_before_the_first_apt_update_the_mirror_is_known_by_its_path() -> None:
 
 
 @pytest.mark.parametrize("targets", ["", "Ubuntu|noble|main|http://mirror.example/ubuntu/\n"])
-def test_other_systems_use_debians_public_mirror(targets: str) -> None:
-    assert apt_sources(targets, "bookworm") == ("deb http://deb.debian.org/debian bookworm main",)
+def test_other_systems_leave_the_mirror_to_mmdebstrap(targets: str) -> None:
+    assert apt_sources(targets, "bookworm") == ()
 
 
 def test_only_what_says_how_to_reach_a_mirror_is_carried_over() -> None:
