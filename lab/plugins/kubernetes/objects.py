@@ -94,7 +94,7 @@ class Writer:
         """Apply to an object this stack has; fields held by its creator, or by kubectl, are taken over first.
 
         `recorded` is the object as the state has it. Where that shows the manager's own earlier apply, one request is
-        enough; else the ownership is put right first.
+        enough; else, as at the first update, the ownership is put right before.
         """
         if self.dry_run:
             return replace(self, force=self.force or managed_fields.has_legacy_manager(recorded)).apply(endpoint, body)
@@ -103,12 +103,7 @@ class Writer:
         return self.apply(endpoint, body)
 
     def _take_over(self, endpoint: Endpoint, recorded: Object, old_inputs: Object | None) -> None:
-        """Move the legacy managers' fields; the recorded version is tried first, since it is mostly still current.
-
-        What kubectl holds is moved along if the object is still as `old_inputs` left it.
-        """
-        if managed_fields.has_legacy_manager(recorded) and self._move_ownership(endpoint, recorded, old_inputs):
-            return
+        """Move the legacy managers' fields; what kubectl holds too, if the object is still as `old_inputs` left it."""
         for _ in range(_TAKE_OVER_ATTEMPTS):  # a controller may write its status between our reading and writing
             live = self.reached.client.get(endpoint.path(*_identity(recorded)))
             if self._move_ownership(endpoint, live, old_inputs):
