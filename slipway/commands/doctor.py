@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
@@ -24,6 +23,7 @@ from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file
 from slipway.progress import Progress
 from slipway.project import find as find_project
+from slipway.tables import print_table
 
 WANTED_PYTHON = (3, 11)
 MEMORY_GIB = 3
@@ -147,15 +147,19 @@ def _answers(address: str) -> bool:
 
 
 def _print_table(statuses: Sequence[PartStatus]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "part", "wanted", "found", "how", "where", "what to do"):
-        table.add_column(heading, overflow="fold", no_wrap=heading == "part")
-    for status in statuses:
-        mark = Text("ok", "green") if status.ok else Text("!!", "bold red")
-        where = status.where.replace(str(Path.home()), "~", 1)
-        table.add_row(mark, status.name, status.wanted, status.version or "-", status.source, where, status.to_do)
-    console = Console(highlight=False)
-    console.print(table)
+    rows = [
+        (
+            Text("ok", "green") if status.ok else Text("!!", "bold red"),
+            status.name,
+            status.wanted,
+            status.version or "-",
+            status.source,
+            status.where.replace(str(Path.home()), "~", 1),
+            status.to_do,
+        )
+        for status in statuses
+    ]
+    print_table(("", "part", "wanted", "found", "how", "where", "what to do"), rows)
     missing = sum(not status.ok for status in statuses)
     closing = f"{missing} of {len(statuses)} need something done." if missing else "Everything needed is there."
-    console.print(Text(closing))
+    Console(highlight=False).print(Text(closing))

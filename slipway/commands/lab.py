@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lab.lab import Lab
@@ -15,6 +14,7 @@ from lab.settings import load_settings
 from lab.status import ProcessStatus
 from slipway.errors import ExitCode
 from slipway.progress import Progress, elapsed_text
+from slipway.tables import print_table
 
 
 def up(progress: Progress | None = None) -> int:
@@ -51,17 +51,9 @@ def status(json_output: bool = False) -> int:
 
 
 def _print_table(found: list[ProcessStatus]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("process", no_wrap=True)
-    table.add_column("pid", justify="right", no_wrap=True)
-    table.add_column("health", min_width=7, overflow="fold")
-    table.add_column("memory", justify="right", no_wrap=True)
-    table.add_column("up", justify="right", no_wrap=True)
-    table.add_column("listens on", overflow="fold")
-    for process in found:
-        table.add_row(*_cells(process))
+    headings = ("process", "pid", "health", "memory", "up", "listens on")
+    print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
     console = Console(highlight=False)
-    console.print(table)
     total = sum(process.memory_bytes for process in found)
     unhealthy = [process.name for process in found if not process.healthy]
     console.print(f"{len(found) - len(unhealthy)} of {len(found)} healthy, {_mebibytes(total)} in all")
@@ -71,7 +63,7 @@ def _print_table(found: list[ProcessStatus]) -> None:
 
 
 def _cells(process: ProcessStatus) -> list[str | Text]:
-    health = Text("healthy", style="green") if process.healthy else Text(process.problem, style="red")
+    health = Text("healthy", style="green") if process.healthy else Text(_first_line(process.problem), style="red")
     running = process.pid is not None
     return [
         process.name,
@@ -81,6 +73,10 @@ def _cells(process: ProcessStatus) -> list[str | Text]:
         elapsed_text(process.uptime_seconds) if running else "-",
         _short(process.listens),
     ]
+
+
+def _first_line(problem: str) -> str:
+    return problem.strip().splitlines()[0] if problem.strip() else "unhealthy"
 
 
 def _short(listens: Sequence[str]) -> str:
