@@ -52,8 +52,8 @@ def _response(found: list[Change], unready: list[str], *, new: Object, live: Obj
 
 
 def _property_diff(change: Change) -> PropertyDiff:
-    kind = PropertyDiff.Kind.Value(immutable.change_kind_name(change.kind, change.replaces))
-    return PropertyDiff(kind=kind, inputDiff=True)
+    name = f"{change.kind}_REPLACE" if change.replaces else change.kind
+    return PropertyDiff(kind=PropertyDiff.Kind.Value(name), inputDiff=True)
 
 
 def _keeps_name(new: Object, live: Object) -> bool:

@@ -7,7 +7,6 @@ dry run: `needs_server` says when that is worth a request, `immutable_fields` re
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from lab.plugins.kubernetes.paths import Path
 from lab.plugins.kubernetes.tokens import GroupVersionKind, words
@@ -146,8 +145,3 @@ def _field(text: str) -> Path:
         return Path.parse(text)
     except ValueError:
         return Path(())
-
-
-def change_kind_name(kind: str, replaces: bool) -> Any:
-    """The name in `PropertyDiff.Kind` of an `ADD`, `DELETE` or `UPDATE`."""
-    return f"{kind}_REPLACE" if replaces else kind

@@ -444,6 +444,49 @@ def test_a_patch_changes_an_object_it_does_not_own_and_gives_it_back(
     assert cluster.get(f"{path}/patched")["data"] == {"a": "1"}
 
 
+def test_a_patch_cannot_let_go_of_a_field_that_must_be_there(provider: Any, cluster: Client, namespace: str) -> None:
+    """A patch of something that does not exist makes it, and then holds all of it."""
+    metadata = {"name": "patched", "namespace": namespace, "annotations": {"pulumi.com/skipAwait": "true"}}
+    inputs = {**deployment(namespace, "patched", pod_spec("none:1"), replicas=0), "metadata": metadata}
+    token = "kubernetes:apps/v1:DeploymentPatch"
+    provider.create(token, "patch", inputs)
+    with pytest.raises(provider.Failed, match="this Patch resource is currently managing a required field"):
+        provider.delete(token, "patch")
+
+
+def test_what_an_object_owns_stays_when_the_annotation_says_so(
+    provider: Any, cluster: Client, namespace: str, base_image: str
+) -> None:
+    inputs = deployment(namespace, "parent", pod_spec(base_image), replicas=0)
+    inputs["metadata"]["annotations"] = {"pulumi.com/deletionPropagationPolicy": "orphan"}
+    provider.create(DEPLOYMENT, "parent", inputs)
+    provider.delete(DEPLOYMENT, "parent")
+    path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
+    left = [item for item in cluster.get(path)["items"] if item["metadata"]["name"].startswith("parent-")]
+    assert len(left) == 1
+    assert "ownerReferences" not in left[0]["metadata"]
+
+
+def test_an_operation_that_runs_when_the_process_is_ended_is_still_answered(provider: Any, namespace: str) -> None:
+    name = "ending"
+    inputs = deployment(namespace, name, pod_spec("127.0.0.1:5000/nothing:1"))
+    results: list[Exception] = []
+
+    def create() -> None:
+        try:
+            provider.create(DEPLOYMENT, name, inputs)
+        except provider.Failed as error:
+            results.append(error)
+
+    thread = threading.Thread(target=create)
+    thread.start()
+    assert provider.log.wait_for("Waiting for app ReplicaSet")
+    provider.process.terminate()
+    thread.join(timeout=5)
+    assert "Resource operation was cancelled" in str(results[0])
+    assert provider.process.wait(timeout=5) == 0
+
+
 def test_many_objects_at_once(provider: Any, namespace: str) -> None:
     """More operations than the engine's default parallelism, each in a thread of its own."""
     errors: list[Exception] = []
