@@ -5,6 +5,7 @@ from __future__ import annotations
 from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import directives, naming, tokens, values
+from lab.plugins.kubernetes.awaiting.registry import rule_for
 from lab.plugins.kubernetes.checkpoint import is_definition
 from lab.plugins.kubernetes.client import UnreachableError
 from lab.plugins.kubernetes.normalize import normalize, to_dashes
@@ -57,6 +58,7 @@ def checked(session: Session, request: provider_pb2.CheckRequest, declared: Obje
     )
     _place(session, token, inputs)
     _warn(session, request.urn, inputs)
+    rule_for(token.target, inputs)  # raises for a `pulumi.com/waitFor` that cannot be read, before anything is made
     return inputs
 
 

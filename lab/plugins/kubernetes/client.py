@@ -9,6 +9,7 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +22,7 @@ from lab.plugins.kubernetes.credentials import Credential, Credentials
 from lab.plugins.kubernetes.kubeconfig import Connection, KubeconfigError
 from lab.plugins.kubernetes.throttle import Throttle
 from lab.plugins.kubernetes.values import Object, list_at, text_at
+from lab.plugins.serving import PluginError
 
 JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML
@@ -28,6 +30,8 @@ JSON_PATCH: Final = "application/json-patch+json"
 
 _CONNECT_SECONDS = 10.0
 _READ_SECONDS = 60.0
+# A watch that says nothing for so long, not even a bookmark, may have lost its connection unnoticed.
+_QUIET_SECONDS = 150.0
 # As many as keep an API server busy; more would only cost TLS handshakes.
 _CONNECTIONS = 24
 # A server that restarts, or sheds load, is asked again after these pauses (seconds).
@@ -35,15 +39,18 @@ _PAUSES = (0.1, 0.3, 1.0, 2.0, 4.0)
 _CONNECTION_NAME = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
-class UnreachableError(Exception):
+class UnreachableError(PluginError):
     """No answer could be had from the API server."""
 
 
-class CancelledError(Exception):
+class CancelledError(PluginError):
     """The user interrupted the update."""
 
+    def __init__(self) -> None:
+        super().__init__("the operation was cancelled")
 
-class ApiError(Exception):
+
+class ApiError(PluginError):
     """An answer of the API server that is no success; `body` is its Status object."""
 
     def __init__(self, status: int, body: Object) -> None:
@@ -135,7 +142,7 @@ class Client:
         """The lines of an answer that goes on for as long as the server likes: a watch."""
         self._throttle.wait(self.cancelled)
         pool = self._ready_pools().watches
-        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=None)
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_QUIET_SECONDS)
         try:
             response = pool.urlopen(
                 "GET",
@@ -182,7 +189,9 @@ class Client:
             raise CancelledError
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
-        headers = {"Accept": JSON, "User-Agent": f"slipway-pulumi-kubernetes/{VERSION}", **self._credentials.headers()}
+        with self._telling():
+            who = self._credentials.headers()
+        headers = {"Accept": JSON, "User-Agent": f"slipway-pulumi-kubernetes/{VERSION}", **who}
         if content_type:
             headers["Content-Type"] = content_type
         return headers
@@ -192,11 +201,20 @@ class Client:
 
     def _ready_pools(self) -> Pools:
         """The connections, made anew when a credential plugin hands out another client certificate."""
-        credential = self._credentials.current()
-        with self._lock:
-            if self._pools is None or self._pools.client_certificate != credential.client_certificate:
-                self._pools = Pools.open(self.connection, credential)
-            return self._pools
+        with self._telling():
+            credential = self._credentials.current()
+            with self._lock:
+                if self._pools is None or self._pools.client_certificate != credential.client_certificate:
+                    self._pools = Pools.open(self.connection, credential)
+                return self._pools
+
+    @contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Credentials that cannot be had, any more or at all, mean that the server cannot be reached."""
+        try:
+            yield
+        except KubeconfigError as error:
+            raise UnreachableError(f"{self.connection.cluster.server}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -68,14 +68,18 @@ class Cluster:
         try:
             return self.reach()
         except UnreachableError as error:
-            told, self._was_told = self._was_told, True
-            if told:  # once is enough, however many resources there are
+            if not self._is_first_told():  # once is enough, however many resources there are
                 raise PluginError("configured Kubernetes cluster is unreachable, as said above") from error
             raise PluginError(
                 f"configured Kubernetes cluster is unreachable: {error}\n"
                 "Check that the cluster runs and that the provider's kubeconfig, or KUBECONFIG, and its context are "
                 "the ones you mean."
             ) from error
+
+    def _is_first_told(self) -> bool:
+        with self._lock:
+            told, self._was_told = self._was_told, True
+        return not told
 
     def wake_all(self) -> None:
         """Wake everything that waits, if anything does; never starts a connection."""
@@ -89,7 +93,7 @@ class Cluster:
         context = f" (context {self._connection.context!r})" if self._connection.context else ""
         try:
             version = client.send("GET", "/version", pauses=_FIRST_PAUSES).body
-        except (UnreachableError, KubeconfigError) as error:
+        except UnreachableError as error:
             self._problem = f"{error}{context}"
         except ApiError as error:
             if error.status != 403:  # who may not ask for the version may still be allowed what it came for

@@ -12,7 +12,6 @@ from lab.plugins.kubernetes.checkpoint import Checkpoint
 from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.diff import Change, changes, replaces
 from lab.plugins.kubernetes.discovery import UnknownKindError
-from lab.plugins.kubernetes.kubeconfig import KubeconfigError
 from lab.plugins.kubernetes.normalize import normalize
 from lab.plugins.kubernetes.objects import Writer, target_of
 from lab.plugins.kubernetes.paths import Path
@@ -110,7 +109,7 @@ def _refused_by_server(session: Session, recorded: Checkpoint, new: Object) -> l
         Writer(reached, manager, force=True, dry_run=True).apply(endpoint, new)
     except ApiError as error:
         return immutable.immutable_fields(error.body) if error.status == 422 else []
-    except (UnreachableError, UnknownKindError, KubeconfigError, PluginError):
+    except (UnknownKindError, PluginError):
         return []
     return []
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from lab.plugins.kubernetes.client import ApiError, CancelledError, Client, UnreachableError
 from lab.plugins.kubernetes.discovery import Endpoint
-from lab.plugins.kubernetes.kubeconfig import KubeconfigError
 from lab.plugins.kubernetes.values import Object, list_at, mapping_at, text_at
 
 _RETRY_SECONDS = 1.0
@@ -77,17 +76,25 @@ class Watch:
                 wake.rung.set()
 
     def _follow(self) -> None:
+        try:
+            self._list_and_watch()
+        finally:  # whatever ended it, who waits must look for themselves from now on
+            self.problem = "the watch has ended"
+            self._listed.set()
+            self.wake_all()
+
+    def _list_and_watch(self) -> None:
         """List, then watch from there; list again when the watch cannot go on."""
         version = ""
         while not self._client.cancelled.is_set():
             try:
                 version = version or self._list()
-                version = self._watch(version)
                 self.problem = ""
+                version = self._watch(version)
             except ApiError as error:
                 version = "" if error.status == 410 else version
                 self._fail(str(error), forbidden=error.status in (403, 404, 405))
-            except (UnreachableError, KubeconfigError) as error:
+            except UnreachableError as error:
                 self._fail(str(error))
             except CancelledError:
                 return
@@ -128,9 +135,13 @@ class Watch:
 
     def _events(self, query: dict[str, str]) -> Iterator[tuple[str, Object]]:
         for line in self._client.lines(self._path, query):
-            if line:
+            if not line:
+                continue
+            try:
                 event = json.loads(line)
-                yield event["type"], mapping_at(event, "object")
+            except ValueError as error:  # something between us and the server cut in
+                raise UnreachableError(f"the watch of {self._path} got an answer that is no JSON") from error
+            yield text_at(event, "type"), mapping_at(event, "object")
 
     def _note(self, kind: str, item: Object) -> None:
         with self._lock:

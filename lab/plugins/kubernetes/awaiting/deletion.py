@@ -14,6 +14,8 @@ from lab.plugins.kubernetes.values import Object, list_at, text_at
 from lab.plugins.kubernetes.watch import Wake
 
 _TICK_SECONDS = 1.0
+# A watch may be dead without anyone telling, so the object itself is asked for now and then.
+_ASK_SECONDS = 20.0
 # What a namespace's conditions call the contents that keep it alive.
 _NAMESPACE_CONDITIONS = (
     "NamespaceDeletionDiscoveryFailure",
@@ -56,13 +58,14 @@ def wait_until_gone(
     """Return when the object, or at least this incarnation of it, is gone; raises `NotGoneError`."""
     namespace, name = text_at(live, "metadata", "namespace"), text_at(live, "metadata", "name")
     uid, deadline, wake = text_at(live, "metadata", "uid"), time.monotonic() + timeout_seconds, Wake()
+    ask_at = time.monotonic() + _ASK_SECONDS
     watch = reached.watches.on(endpoint, namespace)
     watch.listen(wake, lambda item: text_at(item, "metadata", "uid") == uid)
     try:
         while True:
             seen = watch.get(namespace, name)
-            if seen is None or watch.problem:
-                seen = _ask(reached, endpoint, namespace, name)
+            if seen is None or watch.problem or time.monotonic() >= ask_at:
+                seen, ask_at = _ask(reached, endpoint, namespace, name), time.monotonic() + _ASK_SECONDS
             if seen is None or text_at(seen, "metadata", "uid") != uid:
                 return
             _give_up_if_over(seen, deadline, cancelled)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lab.plugins.kubernetes.awaiting.readiness import Readiness, Sight, State
 from lab.plugins.kubernetes.awaiting.registry import Concerns, Rule
-from lab.plugins.kubernetes.client import ApiError, UnreachableError
+from lab.plugins.kubernetes.client import ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
 from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.naming import qualified_name
@@ -18,6 +18,8 @@ from lab.plugins.kubernetes.watch import Wake, Watch
 
 # How often the loop looks without being woken: reasons grow old, and a watch may be down.
 _TICK_SECONDS = 1.0
+# How often the object itself is read though a watch follows it: a connection may be dead without anyone telling.
+_ASK_SECONDS = 20.0
 
 
 class NotReadyError(Exception):
@@ -72,6 +74,7 @@ class Wait:
         self._wake = Wake()
         self._ages = Ages(head_start_seconds=head_start_seconds)
         self._started = time.monotonic()
+        self._asked = self._started
         self._seen = False
         self._watch: Watch | None = None
         self._related: list[tuple[str, Watch, Concerns]] = []
@@ -83,6 +86,10 @@ class Wait:
         try:
             self._listen()
             return self._loop(self._started + timeout_seconds)
+        except CancelledError as error:
+            raise NotReadyError(self._live, self._cancellation, ()) from error
+        except UnreachableError as error:
+            raise NotReadyError(self._live, f"'{self._name}' could not be watched", (str(error),)) from error
         finally:
             self._leave()
 
@@ -94,7 +101,7 @@ class Wait:
             if answer.state is State.FAILED:
                 raise NotReadyError(self._live, answer.message, answer.reasons)
             if self._cancelled.is_set():
-                raise NotReadyError(self._live, f"Resource operation was cancelled for {self._name!r}", answer.reasons)
+                raise NotReadyError(self._live, self._cancellation, answer.reasons)
             if time.monotonic() >= deadline:
                 raise NotReadyError(self._live, f"'{self._name}' timed out waiting to be Ready", answer.reasons)
             self._report(answer.message)
@@ -115,7 +122,8 @@ class Wait:
     def _refresh(self) -> bool:
         """Bring the object up to date; returns whether it is gone."""
         watch = self._watch
-        if watch is None or watch.problem:
+        if watch is None or watch.problem or time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked = time.monotonic()
             return self._ask()
         namespace, name = text_at(self._live, "metadata", "namespace"), text_at(self._live, "metadata", "name")
         found = watch.get(namespace, name) or watch.deleted(namespace, name)
@@ -154,6 +162,10 @@ class Wait:
         for watch in [self._watch, *(watch for _, watch, _ in self._related)]:
             if watch is not None:
                 watch.leave(self._wake)
+
+    @property
+    def _cancellation(self) -> str:
+        return f"Resource operation was cancelled for {self._name!r}"
 
     @property
     def _name(self) -> str:

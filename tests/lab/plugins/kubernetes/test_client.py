@@ -12,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from lab.plugins.kubernetes.awaiting.readiness import DONE, Readiness, Sight, waiting
+from lab.plugins.kubernetes.awaiting.registry import Rule
+from lab.plugins.kubernetes.awaiting.runner import NotReadyError, Wait
 from lab.plugins.kubernetes.client import ApiError, CancelledError, Client, ClientSettings, UnreachableError
+from lab.plugins.kubernetes.cluster import Reached
 from lab.plugins.kubernetes.discovery import Discovery, Endpoint, UnknownKindError
 from lab.plugins.kubernetes.kubeconfig import Cluster, Connection, User
 from lab.plugins.kubernetes.tokens import GroupVersionKind
@@ -40,6 +44,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.replies: list[Reply] = []
+        self.closed = threading.Event()
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
 
     @property
@@ -54,6 +59,8 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests.append((self.command, self.path, dict(self.headers), body))
+        if not self.server.replies and "watch=1" in self.path:
+            self.server.closed.wait(10)  # a quiet watch
         reply = self.server.replies.pop(0) if self.server.replies else Reply(404, {"message": "nothing more"})
         self.send_response(reply.status)
         for name, value in reply.headers.items():
@@ -86,6 +93,7 @@ def server() -> Iterator[Server]:
     made = Server()
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
+    made.closed.set()
     made.shutdown()
     made.server_close()
 
@@ -227,6 +235,55 @@ def test_a_watch_that_is_forbidden_says_so_and_lets_nobody_wait(server: Server, 
     watch.listen(Wake(), lambda _found: True)
     assert time.monotonic() - started < 5
     assert eventually(lambda: "forbidden" in watch.problem)
+
+
+def test_a_watch_that_gets_nonsense_starts_over(server: Server, client: Client) -> None:
+    server.replies = [listed("5"), Reply(200, b"<h1>Bad gateway</h1>\n"), Reply(lines=[event("ADDED", item("b", "6"))])]
+    watch = Watches(client).on(CONFIG_MAPS, "apps")
+    assert eventually(lambda: watch.get("apps", "b") is not None)
+
+
+def waiting_for_b(client: Client, **more: Any) -> Wait:
+    def judge(sight: Sight) -> Readiness:
+        return (
+            DONE if sight.live["metadata"]["resourceVersion"] == "9" else waiting("Waiting for it", "it is not there")
+        )
+
+    reached = Reached(client, Discovery(client), Watches(client))
+    return Wait(reached, CONFIG_MAPS, item("b", "5"), Rule(judge), cancelled=client.cancelled, **more)
+
+
+def test_a_wait_ends_with_the_event_it_waits_for(server: Server, client: Client) -> None:
+    told: list[str] = []
+    server.replies = [listed("5", item("b", "5")), Reply(lines=[event("MODIFIED", item("b", "9"))])]
+    live = waiting_for_b(client, report=told.append).run(10)
+    assert live["metadata"]["resourceVersion"] == "9"
+    assert set(told) <= {"Waiting for it"}
+
+
+def test_a_wait_without_the_right_to_watch_asks_for_the_object(server: Server, client: Client) -> None:
+    server.replies = [Reply(403, {"message": "cannot list"}), Reply(200, item("b", "9"))]
+    assert waiting_for_b(client).run(10)["metadata"]["resourceVersion"] == "9"
+
+
+def test_a_server_that_goes_away_leaves_an_object_that_is_recorded(server: Server, client: Client) -> None:
+    server.replies = [listed("5", item("b", "5"))]
+    wait = waiting_for_b(client)
+    threading.Timer(0.3, server.shutdown).start()
+    with pytest.raises(NotReadyError, match="'apps/b' timed out waiting to be Ready") as failure:
+        wait.run(1.5)
+    assert failure.value.live == item("b", "5")
+    assert failure.value.reasons == ("it is not there",)
+
+
+def test_a_cancelled_wait_says_so(server: Server, client: Client, cancelled: threading.Event) -> None:
+    server.replies = [listed("5", item("b", "5"))]
+    wait = waiting_for_b(client)
+    threading.Timer(0.3, cancelled.set).start()
+    started = time.monotonic()
+    with pytest.raises(NotReadyError, match="Resource operation was cancelled for 'apps/b'"):
+        wait.run(30)
+    assert time.monotonic() - started < 3
 
 
 def test_one_watch_serves_all_who_ask_for_the_same(server: Server, client: Client) -> None:

@@ -11,7 +11,12 @@ import pytest
 import yaml
 
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
-INPUTS = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, "data": {"x": "1"}}
+INPUTS: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "a", "namespace": "n"},
+    "data": {"x": "1"},
+}
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 Start = Callable[..., Any]
 
@@ -123,6 +128,13 @@ def test_a_configuration_that_cannot_work_is_refused_at_once(
 ) -> None:
     with pytest.raises(Exception, match=message):
         start_provider(**{"kubeconfig": dead, **config})
+
+
+def test_a_condition_that_cannot_be_read_is_refused_before_anything_is_made(start_provider: Start, dead: str) -> None:
+    driver = start_provider(kubeconfig=dead)
+    metadata = {**INPUTS["metadata"], "annotations": {"pulumi.com/waitFor": "Ready"}}
+    with pytest.raises(driver.Failed, match='expected a "jsonpath=" or "condition=" prefix'):
+        driver.check(CONFIG_MAP, "a", {**INPUTS, "metadata": metadata})
 
 
 def test_manifests_are_decoded_without_a_cluster(start_provider: Start, dead: str) -> None:
