@@ -272,7 +272,7 @@ def test_a_server_that_goes_away_leaves_an_object_that_is_recorded(server: Serve
     threading.Timer(0.3, server.shutdown).start()
     with pytest.raises(NotReadyError, match="'apps/b' timed out waiting to be Ready") as failure:
         wait.run(1.5)
-    assert failure.value.live == item("b", "5")
+    assert failure.value.live["metadata"] == item("b", "5")["metadata"]
     assert failure.value.reasons == ("it is not there",)
 
 
