@@ -1,4 +1,4 @@
-"""Connections to one API server: TLS as the kubeconfig says, proxies as the environment says, kept alive and counted."""
+"""Connections to one API server: TLS as the kubeconfig says, proxies as the environment says, kept alive."""
 
 from __future__ import annotations
 

@@ -169,16 +169,24 @@ def connect(path_or_contents: str, overrides: Overrides) -> Connection:
 
 def parse(path_or_contents: str) -> Kubeconfig:
     """A kubeconfig given as a path (`~` is the home folder) or as its YAML or JSON content."""
-    if "\n" not in path_or_contents and len(path_or_contents) < 4096:
-        path = Path(path_or_contents).expanduser()
-        if path.exists():
-            return _load_file(path)
-        if ":" not in path_or_contents and "{" not in path_or_contents:
-            raise KubeconfigError(f"the kubeconfig {path_or_contents!r} does not exist")
-        files = [Path(part).expanduser() for part in path_or_contents.split(os.pathsep) if part]
-        if len(files) > 1 and any(file.exists() for file in files):  # the SDK passes $KUBECONFIG on as it is
-            return _merge([_load_file(file) for file in files if file.exists()])
+    if "\n" in path_or_contents or path_or_contents.lstrip().startswith("{"):
+        return _load(path_or_contents, Path.cwd(), "the provider's kubeconfig")
+    path = Path(path_or_contents).expanduser()
+    if _exists(path):
+        return _load_file(path)
+    files = [Path(part).expanduser() for part in path_or_contents.split(os.pathsep) if part]
+    if any(_exists(file) for file in files):  # the SDK passes $KUBECONFIG on as it is
+        return _merge([_load_file(file) for file in files if _exists(file)])
+    if ": " not in path_or_contents:
+        raise KubeconfigError(f"the kubeconfig {path_or_contents!r} does not exist")
     return _load(path_or_contents, Path.cwd(), "the provider's kubeconfig")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # content that is no name of a file
+        return False
 
 
 def _candidates() -> list[Path]:

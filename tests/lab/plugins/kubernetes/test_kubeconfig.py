@@ -51,6 +51,14 @@ def test_a_path_and_its_content_are_the_same(tmp_path: Path, form: str) -> None:
     assert connect(told, Overrides()).cluster.server == "https://one:6443"
 
 
+def test_content_in_one_long_line_is_no_path() -> None:
+    told = config()
+    told["clusters"][0]["cluster"]["certificate-authority-data"] = base64.b64encode(b"x" * 900).decode()
+    assert connect(json.dumps(told), Overrides()).cluster.certificate_authority == b"x" * 900
+    flow = yaml.safe_dump(told, default_flow_style=True, width=100_000).replace("\n", " ")
+    assert connect(flow, Overrides()).cluster.certificate_authority == b"x" * 900
+
+
 def test_overrides_win(tmp_path: Path) -> None:
     path = written(tmp_path, config())
     connection = connect(path, Overrides(context="second", namespace="mine"))
