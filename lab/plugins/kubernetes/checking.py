@@ -8,9 +8,9 @@ from lab.plugins.kubernetes import directives, naming, tokens, values
 from lab.plugins.kubernetes.awaiting.registry import rule_for
 from lab.plugins.kubernetes.checkpoint import is_definition
 from lab.plugins.kubernetes.client import UnreachableError
+from lab.plugins.kubernetes.configured import Configured
 from lab.plugins.kubernetes.normalize import normalize, to_dashes
 from lab.plugins.kubernetes.secrecy import mark_secrets
-from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.tokens import TypeToken
 from lab.plugins.kubernetes.values import UNKNOWN, Object, mapping_at
 from lab.plugins.serving import PluginError
@@ -18,22 +18,22 @@ from lab.plugins.serving import PluginError
 _AUTONAMING_OFF = provider_pb2.CheckRequest.AutonamingOptions.DISABLE
 
 
-def check(session: Session, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
+def check(configured: Configured, request: provider_pb2.CheckRequest) -> provider_pb2.CheckResponse:
     """The inputs to record; what was checked before is good as it is."""
     token = tokens.parse(tokens.type_of(request.urn))
     if len(request.olds.fields) and request.news == request.olds and not is_definition_kind(token):
         return provider_pb2.CheckResponse(inputs=request.news)
-    if session.settings.skip_update_unreachable and not _is_reachable(session):
-        session.engine.warn(
+    if configured.settings.skip_update_unreachable and not _is_reachable(configured):
+        configured.engine.warn(
             request.urn, "Cluster is unreachable but skipUpdateUnreachable flag is set to true, skipping..."
         )
         return provider_pb2.CheckResponse(inputs=request.olds)
     declared = values.read(request.news)
-    inputs = checked(session, request, declared)
+    inputs = checked(configured, request, declared)
     return provider_pb2.CheckResponse(inputs=values.write(mark_secrets(inputs, declared)))
 
 
-def checked(session: Session, request: provider_pb2.CheckRequest, declared: Object) -> Object:
+def checked(configured: Configured, request: provider_pb2.CheckRequest, declared: Object) -> Object:
     """The plain inputs with a name, a namespace, and in the API server's own form."""
     inputs = values.plain(declared)
     if is_definition(inputs):
@@ -56,8 +56,8 @@ def checked(session: Session, request: provider_pb2.CheckRequest, declared: Obje
             disabled=request.HasField("autonaming") and request.autonaming.mode == _AUTONAMING_OFF,
         ),
     )
-    _place(session, token, inputs)
-    _warn(session, request.urn, inputs)
+    _place(configured, token, inputs)
+    _warn(configured, request.urn, inputs)
     rule_for(token.target, inputs)  # raises for a `pulumi.com/waitFor` that cannot be read, before anything is made
     return inputs
 
@@ -67,41 +67,41 @@ def is_definition_kind(token: TypeToken) -> bool:
     return token.target.kind == "CustomResourceDefinition"
 
 
-def _place(session: Session, token: TypeToken, inputs: Object) -> None:
+def _place(configured: Configured, token: TypeToken, inputs: Object) -> None:
     """Put a namespaced object without a namespace into the default one."""
     metadata = inputs.get("metadata")
-    if isinstance(metadata, dict) and not metadata.get("namespace") and _is_namespaced(session, token):
-        metadata["namespace"] = session.cluster.default_namespace
+    if isinstance(metadata, dict) and not metadata.get("namespace") and _is_namespaced(configured, token):
+        metadata["namespace"] = configured.cluster.default_namespace
     if is_definition(inputs):
         try:
-            session.cluster.reach().discovery.declare(inputs)
+            configured.cluster.reach().discovery.declare(inputs)
         except UnreachableError:
             return  # nothing can be looked up later either
 
 
-def _is_namespaced(session: Session, token: TypeToken) -> bool:
+def _is_namespaced(configured: Configured, token: TypeToken) -> bool:
     """An unknown kind is taken for a namespaced one, and put right when it is created."""
     if (known := token.target.known_scope) is not None:
         return known
     try:
-        return session.cluster.reach().discovery.is_namespaced(token.target) is not False
+        return configured.cluster.reach().discovery.is_namespaced(token.target) is not False
     except UnreachableError:
         return True
 
 
-def _is_reachable(session: Session) -> bool:
+def _is_reachable(configured: Configured) -> bool:
     try:
-        session.cluster.reach()
+        configured.cluster.reach()
     except UnreachableError:
         return False
     return True
 
 
-def _warn(session: Session, urn: str, inputs: Object) -> None:
+def _warn(configured: Configured, urn: str, inputs: Object) -> None:
     told = mapping_at(inputs, "metadata", "annotations")
     hooks = [value for key, value in told.items() if key.startswith(directives.HELM_HOOK) and value is not UNKNOWN]
-    if any("test" in str(value) for value in hooks) and not session.settings.suppress_helm_hook_warnings:
-        session.engine.warn(
+    if any("test" in str(value) for value in hooks) and not configured.settings.suppress_helm_hook_warnings:
+        configured.engine.warn(
             urn,
             "This resource contains Helm hooks that are not currently supported by Pulumi. The resource will be "
             "created, but any hooks will not be executed. Hooks support is tracked at "

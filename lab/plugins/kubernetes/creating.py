@@ -11,9 +11,9 @@ from lab.plugins.kubernetes import checkpoint, naming, tokens, values
 from lab.plugins.kubernetes.awaiting.runner import NotReadyError
 from lab.plugins.kubernetes.client import Answer, ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
+from lab.plugins.kubernetes.configured import Configured, half_done
 from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.objects import Writer, retried, target_of
-from lab.plugins.kubernetes.session import Session, half_done
 from lab.plugins.kubernetes.values import UNKNOWN, Object, mapping_at, text_at
 from lab.plugins.serving import PluginError
 
@@ -47,7 +47,7 @@ class Creation:
     upserts: bool
 
     @classmethod
-    def of(cls, session: Session, request: provider_pb2.CreateRequest) -> Creation:
+    def of(cls, configured: Configured, request: provider_pb2.CreateRequest) -> Creation:
         declared = values.read(request.properties)
         inputs = values.plain(declared)
         token = tokens.resolve(tokens.type_of(request.urn), str(inputs.get("kind") or ""))
@@ -58,7 +58,7 @@ class Creation:
             manager=naming.field_manager({}, inputs),
             timeout_seconds=request.timeout,
             is_patch=token.is_patch,
-            upserts=session.settings.upsert_existing_objects,
+            upserts=configured.settings.upsert_existing_objects,
         )
 
     def state(self, live: Object) -> Object:
@@ -71,15 +71,15 @@ class Creation:
         )
 
 
-def create(session: Session, request: provider_pb2.CreateRequest) -> provider_pb2.CreateResponse:
+def create(configured: Configured, request: provider_pb2.CreateRequest) -> provider_pb2.CreateResponse:
     """Create for real, or say what would come out of it."""
-    creation = Creation.of(session, request)
+    creation = Creation.of(configured, request)
     if request.preview:
-        return provider_pb2.CreateResponse(properties=values.write(_preview(session, creation)))
-    reached = session.cluster.demand()
-    endpoint, live = _create(session, reached, creation)
+        return provider_pb2.CreateResponse(properties=values.write(_preview(configured, creation)))
+    reached = configured.cluster.demand()
+    endpoint, live = _create(configured, reached, creation)
     try:
-        live = session.wait_until_ready(
+        live = configured.wait_until_ready(
             reached, endpoint, live, creation.inputs, urn=creation.urn, timeout_seconds=creation.timeout_seconds
         )
     except NotReadyError as error:
@@ -91,9 +91,9 @@ def create(session: Session, request: provider_pb2.CreateRequest) -> provider_pb
     return provider_pb2.CreateResponse(id=naming.object_id(live), properties=values.write(creation.state(live)))
 
 
-def _create(session: Session, reached: Reached, creation: Creation) -> tuple[Endpoint, Object]:
-    writer = Writer(reached, creation.manager, force=session.forces(creation.inputs))
-    report = session.reporter(creation.urn)
+def _create(configured: Configured, reached: Reached, creation: Creation) -> tuple[Endpoint, Object]:
+    writer = Writer(reached, creation.manager, force=configured.forces(creation.inputs))
+    report = configured.reporter(creation.urn)
     endpoint = Endpoint(target_of(creation.inputs), "", namespaced=False)
 
     def attempt() -> Answer:
@@ -107,7 +107,7 @@ def _create(session: Session, reached: Reached, creation: Creation) -> tuple[End
         raise _failure(creation, error) from error
     finally:
         report.clear()
-    session.show_warnings(creation.urn, answer)
+    configured.show_warnings(creation.urn, answer)
     return endpoint, answer.body
 
 
@@ -134,12 +134,12 @@ def _failure(creation: Creation, error: Exception) -> PluginError:
     )
 
 
-def _preview(session: Session, creation: Creation) -> Object:
+def _preview(configured: Configured, creation: Creation) -> Object:
     """The outputs as far as they are known: from a dry run where one is possible, else the inputs themselves."""
     namespace = text_at(creation.inputs, "metadata", "namespace")
-    if values.has_unknown(creation.inputs) or creation.is_patch or namespace in session.missing_namespaces:
+    if values.has_unknown(creation.inputs) or creation.is_patch or namespace in configured.missing_namespaces:
         return with_unknowns(creation.declared, creation.inputs)
-    reached = session.cluster.demand()
+    reached = configured.cluster.demand()
     try:
         endpoint = reached.discovery.endpoint(target_of(creation.inputs))
         writer = Writer(reached, creation.manager, force=True, dry_run=True)
@@ -149,11 +149,11 @@ def _preview(session: Session, creation: Creation) -> Object:
         return with_unknowns(creation.declared, creation.inputs)
     except ApiError as error:
         if error.names_missing_namespace:
-            session.missing_namespaces.add(namespace)
+            configured.missing_namespaces.add(namespace)
         if error.status in (403, 404, 409) or "dry run" in str(error):
             return with_unknowns(creation.declared, creation.inputs)
         raise _failure(creation, error) from error
-    session.show_warnings(creation.urn, answer)
+    configured.show_warnings(creation.urn, answer)
     live = {key: value for key, value in answer.body.items() if key != "status"}
     return with_unknowns(creation.state(live), creation.inputs)
 

@@ -10,9 +10,9 @@ from lab.plugins.kubernetes.awaiting.registry import DEFAULT_TIMEOUT_SECONDS
 from lab.plugins.kubernetes.checkpoint import Checkpoint
 from lab.plugins.kubernetes.client import ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
+from lab.plugins.kubernetes.configured import Configured
 from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.objects import Writer
-from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.tokens import GroupVersionKind, words
 from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.serving import PluginError
@@ -26,14 +26,14 @@ _LEAVES = words(
 _SKIPPABLE = words("Namespace Pod ReplicationController DaemonSet Deployment StatefulSet Job")
 
 
-def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
+def delete(configured: Configured, request: provider_pb2.DeleteRequest) -> None:
     """Delete the object; one that is gone already, or whose kind is, counts as deleted."""
     recorded = Checkpoint.of(values.read(request.properties))
     namespace, name = naming.parse_id(request.id)
     try:
-        reached = session.cluster.reach()
+        reached = configured.cluster.reach()
     except UnreachableError as error:
-        return _unreachable(session, request.urn, error)
+        return _unreachable(configured, request.urn, error)
     inputs = recorded.inputs or recorded.live
     target = objects.target_of(recorded.live if recorded.live.get("kind") else inputs)
     try:
@@ -42,7 +42,7 @@ def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
             return _relinquish(reached, endpoint, recorded)
         metadata = {"name": name, "namespace": namespace, "uid": text_at(recorded.live, "metadata", "uid")}
         named = {"apiVersion": target.api_version, "kind": target.kind, "metadata": metadata}
-        _delete(session, reached, endpoint, named, inputs=inputs, request=request)
+        _delete(configured, reached, endpoint, named, inputs=inputs, request=request)
     except UnknownKindError:
         return None
     except (ApiError, UnreachableError, NotGoneError, CancelledError) as error:
@@ -51,7 +51,7 @@ def delete(session: Session, request: provider_pb2.DeleteRequest) -> None:
 
 
 def _delete(
-    session: Session,
+    configured: Configured,
     reached: Reached,
     endpoint: Endpoint,
     named: Object,
@@ -69,14 +69,14 @@ def _delete(
     skips = directives.is_true(inputs, directives.SKIP_AWAIT) and endpoint.target.kind in _SKIPPABLE
     if skips or answer.get("kind") == "Status":  # a Status means that the object is gone at once
         return
-    report = session.reporter(request.urn)
+    report = configured.reporter(request.urn)
     try:
         wait_until_gone(
             reached,
             endpoint,
             dict(answer),
             timeout_seconds=directives.timeout_seconds(inputs, request.timeout) or DEFAULT_TIMEOUT_SECONDS,
-            cancelled=session.cancelled,
+            cancelled=configured.cancelled,
             report=report,
         )
     finally:
@@ -104,15 +104,15 @@ def _relinquish(reached: Reached, endpoint: Endpoint, recorded: Checkpoint) -> N
         raise
 
 
-def _unreachable(session: Session, urn: str, error: UnreachableError) -> None:
+def _unreachable(configured: Configured, urn: str, error: UnreachableError) -> None:
     told = f"configured Kubernetes cluster is unreachable: {error}"
-    session.engine.warn(urn, told)
-    if not session.settings.delete_unreachable:
+    configured.engine.warn(urn, told)
+    if not configured.settings.delete_unreachable:
         raise PluginError(
             f"{told}. If the cluster was deleted, you can remove this resource from Pulumi state by rerunning the "
             'operation with the PULUMI_K8S_DELETE_UNREACHABLE environment variable set to "true"'
         ) from error
-    session.engine.info(
+    configured.engine.info(
         urn,
         "configured Kubernetes cluster is unreachable and the `deleteUnreachable` option is enabled. "
         "Deleting the unreachable resource from Pulumi state",

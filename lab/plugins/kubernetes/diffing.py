@@ -10,12 +10,12 @@ from lab.plugins.kubernetes import directives, immutable, naming, tokens, values
 from lab.plugins.kubernetes.awaiting.readiness import is_condition_true
 from lab.plugins.kubernetes.checkpoint import Checkpoint
 from lab.plugins.kubernetes.client import ApiError, UnreachableError
+from lab.plugins.kubernetes.configured import Configured
 from lab.plugins.kubernetes.diff import Change, changes, replaces
 from lab.plugins.kubernetes.discovery import UnknownKindError
 from lab.plugins.kubernetes.normalize import normalize
 from lab.plugins.kubernetes.objects import Writer, target_of
 from lab.plugins.kubernetes.paths import Path
-from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.serving import PluginError
 
@@ -23,7 +23,7 @@ DiffResponse = provider_pb2.DiffResponse
 PropertyDiff = provider_pb2.PropertyDiff
 
 
-def diff(session: Session, request: provider_pb2.DiffRequest) -> DiffResponse:
+def diff(configured: Configured, request: provider_pb2.DiffRequest) -> DiffResponse:
     """Compare the inputs as recorded with the new ones; equal ones never reach the cluster."""
     if request.old_inputs == request.news and not _asks_replace_unready(request):
         return DiffResponse(changes=DiffResponse.DIFF_NONE)
@@ -31,8 +31,8 @@ def diff(session: Session, request: provider_pb2.DiffRequest) -> DiffResponse:
     old = normalize(values.plain(values.read(request.old_inputs)) or recorded.inputs)
     new = normalize(values.plain(values.read(request.news)))
     found = _without_ignored(list(changes(old, new)), list(request.ignoreChanges))
-    found = _with_replacements(session, request.urn, found, recorded=recorded, new=new)
-    unready = _unready_job(session, new, recorded)
+    found = _with_replacements(configured, request.urn, found, recorded=recorded, new=new)
+    unready = _unready_job(configured, new, recorded)
     if not found and not unready:
         return DiffResponse(changes=DiffResponse.DIFF_NONE)
     return _response(found, unready, new=new, live=recorded.live)
@@ -73,7 +73,7 @@ def _without_ignored(found: list[Change], ignored: list[str]) -> list[Change]:
 
 
 def _with_replacements(
-    session: Session, urn: str, found: list[Change], *, recorded: Checkpoint, new: Object
+    configured: Configured, urn: str, found: list[Change], *, recorded: Checkpoint, new: Object
 ) -> list[Change]:
     """The changes, those marked that the API server cannot make in place."""
     if not found:
@@ -82,7 +82,7 @@ def _with_replacements(
     token = tokens.resolve(tokens.type_of(urn), target.kind)
     fields = [Path.parse("metadata.name"), Path.parse("metadata.namespace")]
     if not token.is_patch:
-        settings = session.settings
+        settings = configured.settings
         fields = immutable.replacing_fields(
             target,
             new,
@@ -95,15 +95,15 @@ def _with_replacements(
     if any(change.replaces for change in marked) or token.is_patch or values.has_unknown(new):
         return marked
     if immutable.needs_server(target, [change.path for change in marked]):
-        refused = _refused_by_server(session, recorded, new)
+        refused = _refused_by_server(configured, recorded, new)
         marked = [replace(change, replaces=any(path.covers(change.path) for path in refused)) for change in marked]
     return marked
 
 
-def _refused_by_server(session: Session, recorded: Checkpoint, new: Object) -> list[Path]:
+def _refused_by_server(configured: Configured, recorded: Checkpoint, new: Object) -> list[Path]:
     """The fields a dry run calls immutable; other refusals are for the update itself to tell."""
     try:
-        reached = session.cluster.reach()
+        reached = configured.cluster.reach()
         endpoint = reached.discovery.endpoint(target_of(new))
         manager = naming.field_manager({"__fieldManager": recorded.field_manager}, new)
         Writer(reached, manager, force=True, dry_run=True).apply(endpoint, new)
@@ -123,12 +123,12 @@ def _asks_replace_unready(request: provider_pb2.DiffRequest) -> bool:
     )
 
 
-def _unready_job(session: Session, new: Object, recorded: Checkpoint) -> list[str]:
+def _unready_job(configured: Configured, new: Object, recorded: Checkpoint) -> list[str]:
     """A Job with `pulumi.com/replaceUnready` that is not complete is replaced."""
     if not directives.is_true(new, directives.REPLACE_UNREADY) or new.get("kind") != "Job":
         return []
     try:
-        reached = session.cluster.reach()
+        reached = configured.cluster.reach()
         endpoint = reached.discovery.endpoint(target_of(new))
         name = text_at(recorded.live, "metadata", "name")
         live = reached.client.get(endpoint.path(text_at(recorded.live, "metadata", "namespace"), name))

@@ -9,7 +9,7 @@ from pulumi.runtime.proto import provider_pb2
 
 from lab.plugins.kubernetes import OFFICIAL_PLUGIN, values
 from lab.plugins.kubernetes.client import UnreachableError
-from lab.plugins.kubernetes.session import Session
+from lab.plugins.kubernetes.configured import Configured
 from lab.plugins.kubernetes.tokens import GroupVersionKind
 from lab.plugins.kubernetes.values import Object
 from lab.plugins.serving import PluginError
@@ -27,7 +27,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def invoke(session: Session, request: provider_pb2.InvokeRequest) -> provider_pb2.InvokeResponse:
+def invoke(configured: Configured, request: provider_pb2.InvokeRequest) -> provider_pb2.InvokeResponse:
     if request.tok != _DECODE:
         raise PluginError(
             f"the function {request.tok} is not supported by the fallback for {OFFICIAL_PLUGIN}; "
@@ -37,13 +37,13 @@ def invoke(session: Session, request: provider_pb2.InvokeRequest) -> provider_pb
     text = arguments.get("text")
     if not isinstance(text, str):
         raise PluginError("missing required field 'text' of type string")
-    decoded = decode(session, text, str(arguments.get("defaultNamespace") or ""))
+    decoded = decode(configured, text, str(arguments.get("defaultNamespace") or ""))
     result = provider_pb2.InvokeResponse()
     getattr(result, "return").CopyFrom(values.write({"result": decoded}))
     return result
 
 
-def decode(session: Session, text: str, default_namespace: str) -> list[Object]:
+def decode(configured: Configured, text: str, default_namespace: str) -> list[Object]:
     """The objects in a YAML stream, empty documents left out."""
     try:
         documents = list(yaml.load_all(text, Loader=_Loader))
@@ -52,16 +52,16 @@ def decode(session: Session, text: str, default_namespace: str) -> list[Object]:
     found = [item for item in documents if isinstance(item, dict) and item.get("kind") and item.get("apiVersion")]
     for item in found:
         metadata: Any = item.get("metadata") or {}
-        if default_namespace and not metadata.get("namespace") and _is_namespaced(session, item):
+        if default_namespace and not metadata.get("namespace") and _is_namespaced(configured, item):
             item["metadata"] = {**metadata, "namespace": default_namespace}
     return found
 
 
-def _is_namespaced(session: Session, item: Object) -> bool:
+def _is_namespaced(configured: Configured, item: Object) -> bool:
     target = GroupVersionKind.of(str(item["apiVersion"]), str(item["kind"]))
     if (known := target.known_scope) is not None:
         return known
     try:
-        return session.cluster.reach().discovery.is_namespaced(target) is not False
+        return configured.cluster.reach().discovery.is_namespaced(target) is not False
     except UnreachableError:
         return True

@@ -12,11 +12,11 @@ from lab.plugins.kubernetes.awaiting.runner import NotReadyError, Wait
 from lab.plugins.kubernetes.checkpoint import Checkpoint
 from lab.plugins.kubernetes.client import ApiError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
+from lab.plugins.kubernetes.configured import Configured, half_done
 from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.normalize import prune
 from lab.plugins.kubernetes.objects import target_of
 from lab.plugins.kubernetes.secrecy import mark_secrets
-from lab.plugins.kubernetes.session import Session, half_done
 from lab.plugins.kubernetes.tokens import GroupVersionKind
 from lab.plugins.kubernetes.values import Object, mapping_at
 from lab.plugins.serving import PluginError
@@ -41,12 +41,12 @@ class Found:
     inputs: Object
 
 
-def read(session: Session, request: provider_pb2.ReadRequest) -> provider_pb2.ReadResponse:
+def read(configured: Configured, request: provider_pb2.ReadRequest) -> provider_pb2.ReadResponse:
     """The live state; an empty answer for an object that is gone."""
     try:
-        reached = session.cluster.reach()
+        reached = configured.cluster.reach()
     except UnreachableError as error:
-        return _unreachable(session, request, error)
+        return _unreachable(configured, request, error)
     recorded = Checkpoint.of(values.read(request.properties))
     inputs = values.plain(values.read(request.inputs))
     try:
@@ -60,7 +60,7 @@ def read(session: Session, request: provider_pb2.ReadRequest) -> provider_pb2.Re
         raise PluginError(f"the Kubernetes API server did not let {request.id} be read: {error}") from error
     found = _found(request, endpoint, live, recorded)
     if inputs:
-        _tell_if_unready(session, reached, endpoint, live, found=found, inputs=inputs)
+        _tell_if_unready(configured, reached, endpoint, live, found=found, inputs=inputs)
     return provider_pb2.ReadResponse(
         id=request.id, properties=values.write(found.state), inputs=values.write(found.inputs)
     )
@@ -98,18 +98,18 @@ def imported_inputs(live: Object) -> Object:
 
 
 def _unreachable(
-    session: Session, request: provider_pb2.ReadRequest, error: UnreachableError
+    configured: Configured, request: provider_pb2.ReadRequest, error: UnreachableError
 ) -> provider_pb2.ReadResponse:
-    engine, told = session.engine, f"configured Kubernetes cluster is unreachable: {error}"
+    engine, told = configured.engine, f"configured Kubernetes cluster is unreachable: {error}"
     engine.warn(request.urn, told)
-    if session.settings.delete_unreachable:
+    if configured.settings.delete_unreachable:
         engine.info(
             request.urn,
             "configured Kubernetes cluster is unreachable and the `deleteUnreachable` option is enabled. "
             "Deleting the unreachable resource from Pulumi state",
         )
         return GONE
-    if session.settings.skip_update_unreachable:
+    if configured.settings.skip_update_unreachable:
         engine.info(
             request.urn,
             "configured Kubernetes cluster is unreachable and the `skipUnreachable` option is enabled. "
@@ -124,13 +124,13 @@ def _unreachable(
 
 
 def _tell_if_unready(
-    session: Session, reached: Reached, endpoint: Endpoint, live: Object, *, found: Found, inputs: Object
+    configured: Configured, reached: Reached, endpoint: Endpoint, live: Object, *, found: Found, inputs: Object
 ) -> None:
     """Raise the error that records an object as not ready, so that the next update waits for it again."""
     rule = rule_for(endpoint.target, inputs)
     if rule is None:
         return
-    wait = Wait(reached, endpoint, live, rule, cancelled=session.cancelled, head_start_seconds=_SETTLED_SECONDS)
+    wait = Wait(reached, endpoint, live, rule, cancelled=configured.cancelled, head_start_seconds=_SETTLED_SECONDS)
     try:
         wait.run(_GRACE_SECONDS)
     except NotReadyError as error:

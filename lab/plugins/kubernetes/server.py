@@ -26,9 +26,9 @@ from lab.plugins.kubernetes import (
     updating,
 )
 from lab.plugins.kubernetes.cluster import Cluster
+from lab.plugins.kubernetes.configured import Configured
 from lab.plugins.kubernetes.engine import Engine
 from lab.plugins.kubernetes.kubeconfig import KubeconfigError
-from lab.plugins.kubernetes.session import Session
 from lab.plugins.kubernetes.settings import Settings
 from lab.plugins.serving import PluginError, serve
 
@@ -68,7 +68,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._cancelled = threading.Event()
-        self._session: Session | None = None
+        self._ready: Configured | None = None
         self._operations = Operations()
 
     def GetPluginInfo(self, _request: Empty, _context: Any) -> plugin_pb2.PluginInfo:
@@ -93,7 +93,7 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
             cluster = Cluster(settings, self._cancelled)
         except KubeconfigError as error:
             raise PluginError(f"unable to load Kubernetes client configuration: {error}") from error
-        self._session = Session(settings, cluster, self._engine, self._cancelled)
+        self._ready = Configured(settings, cluster, self._engine, self._cancelled)
         return provider_pb2.ConfigureResponse(
             acceptSecrets=True, supportsPreview=True, supports_autonaming_configuration=True
         )
@@ -138,18 +138,18 @@ class Provider(provider_pb2_grpc.ResourceProviderServicer):
     def cancel(self) -> None:
         """End every wait; what was created is recorded as not ready."""
         self._cancelled.set()
-        if self._session is not None:
-            self._session.cluster.wake_all()
+        if self._ready is not None:
+            self._ready.cluster.wake_all()
 
     def stop(self) -> None:
         """Cancel, and give running operations the time to tell the engine what they have done."""
         self.cancel()
         self._operations.wait_until_idle(_DRAIN_SECONDS)
 
-    def _configured(self) -> Session:
-        if self._session is None:
+    def _configured(self) -> Configured:
+        if self._ready is None:
             raise PluginError("the provider was not configured", grpc.StatusCode.FAILED_PRECONDITION)
-        return self._session
+        return self._ready
 
 
 def run() -> NoReturn:

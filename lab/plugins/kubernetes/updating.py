@@ -11,11 +11,11 @@ from lab.plugins.kubernetes.awaiting.runner import NotReadyError
 from lab.plugins.kubernetes.checkpoint import Checkpoint, is_definition
 from lab.plugins.kubernetes.client import Answer, ApiError, CancelledError, UnreachableError
 from lab.plugins.kubernetes.cluster import Reached
+from lab.plugins.kubernetes.configured import Configured, half_done
 from lab.plugins.kubernetes.discovery import Endpoint, UnknownKindError
 from lab.plugins.kubernetes.normalize import normalize
 from lab.plugins.kubernetes.objects import Writer, target_of
 from lab.plugins.kubernetes.paths import MISSING, Path
-from lab.plugins.kubernetes.session import Session, half_done
 from lab.plugins.kubernetes.values import Object, text_at
 from lab.plugins.serving import PluginError
 
@@ -65,15 +65,15 @@ class Change:
         )
 
 
-def update(session: Session, request: provider_pb2.UpdateRequest) -> provider_pb2.UpdateResponse:
+def update(configured: Configured, request: provider_pb2.UpdateRequest) -> provider_pb2.UpdateResponse:
     """Update for real, or say what would come out of it."""
     change = Change.of(request)
     if request.preview:
-        return provider_pb2.UpdateResponse(properties=values.write(_preview(session, change)))
-    reached = session.cluster.demand()
-    endpoint, live = _update(session, reached, change)
+        return provider_pb2.UpdateResponse(properties=values.write(_preview(configured, change)))
+    reached = configured.cluster.demand()
+    endpoint, live = _update(configured, reached, change)
     try:
-        live = session.wait_until_ready(
+        live = configured.wait_until_ready(
             reached, endpoint, live, change.inputs, urn=change.urn, timeout_seconds=change.timeout_seconds
         )
     except NotReadyError as error:
@@ -85,21 +85,21 @@ def update(session: Session, request: provider_pb2.UpdateRequest) -> provider_pb
     return provider_pb2.UpdateResponse(properties=values.write(change.state(live)))
 
 
-def _update(session: Session, reached: Reached, change: Change) -> tuple[Endpoint, Object]:
+def _update(configured: Configured, reached: Reached, change: Change) -> tuple[Endpoint, Object]:
     try:
         endpoint = reached.discovery.endpoint(target_of(change.inputs))
-        answer = _write(session, reached, endpoint, change, dry_run=False)
+        answer = _write(configured, reached, endpoint, change, dry_run=False)
         old_manager = change.recorded.field_manager
         if old_manager and old_manager != change.manager:
             Writer(reached, old_manager).relinquish(endpoint, answer.body)
     except (ApiError, UnknownKindError, UnreachableError, CancelledError) as error:
         raise _failure(change, error) from error
-    session.show_warnings(change.urn, answer)
+    configured.show_warnings(change.urn, answer)
     return endpoint, answer.body
 
 
-def _write(session: Session, reached: Reached, endpoint: Endpoint, change: Change, *, dry_run: bool) -> Answer:
-    writer = Writer(reached, change.manager, force=session.forces(change.inputs), dry_run=dry_run)
+def _write(configured: Configured, reached: Reached, endpoint: Endpoint, change: Change, *, dry_run: bool) -> Answer:
+    writer = Writer(reached, change.manager, force=configured.forces(change.inputs), dry_run=dry_run)
     if is_definition(change.inputs):
         return writer.replace(endpoint, change.inputs)
     body = _with_ignored(reached, endpoint, change) if change.ignored else change.inputs
@@ -142,21 +142,21 @@ def _failure(change: Change, error: Exception) -> PluginError:
     return PluginError(f'update of resource "{change.urn}" failed: {error}{advice}')
 
 
-def _preview(session: Session, change: Change) -> Object:
+def _preview(configured: Configured, change: Change) -> Object:
     """The outputs as far as they are known: from a dry run where one is possible, else the inputs themselves."""
     if values.has_unknown(change.inputs):
         return change.declared
-    reached = session.cluster.demand()
+    reached = configured.cluster.demand()
     try:
         endpoint = reached.discovery.endpoint(target_of(change.inputs))
-        answer = _write(session, reached, endpoint, change, dry_run=True)
+        answer = _write(configured, reached, endpoint, change, dry_run=True)
     except UnknownKindError:
         return change.declared
     except ApiError as error:
         if error.status == 403 or "dry run" in str(error):
             return change.declared
         raise _failure(change, error) from error
-    session.show_warnings(change.urn, answer)
+    configured.show_warnings(change.urn, answer)
     return change.state(replace_status(answer.body, change.recorded.live))
 
 

@@ -125,12 +125,12 @@ spec:
 ---
 apiVersion: apps/v1
 kind: DaemonSet
-metadata: {name: agent}
+metadata: {name: collector}
 spec:
-  selector: {matchLabels: {app: agent}}
+  selector: {matchLabels: {app: collector}}
   template:
-    metadata: {labels: {app: agent}}
-    spec: {nodeSelector: {nowhere: "true"}, containers: [{name: agent, image: none/none:1}]}
+    metadata: {labels: {app: collector}}
+    spec: {nodeSelector: {nowhere: "true"}, containers: [{name: collector, image: none/none:1}]}
 ---
 apiVersion: batch/v1
 kind: Job

@@ -190,7 +190,7 @@ test -n "$KUBERNETES_EXEC_INFO" && echo '{"status": {"token": "from-plugin", "ex
 @pytest.mark.parametrize(
     ("script", "message"),
     [
-        ("echo no session >&2; exit 3", r"ended with exit code 3: no session"),
+        ("echo not signed in >&2; exit 3", r"ended with exit code 3: not signed in"),
         ("echo {}", r"printed no ExecCredential with a status"),
         ("echo nonsense", r"printed no ExecCredential with a status"),
     ],

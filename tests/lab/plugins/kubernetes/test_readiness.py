@@ -208,7 +208,7 @@ def test_stateful_sets(live: Object, state: State) -> None:
 def test_daemon_sets_and_their_pods() -> None:
     live = {
         "kind": "DaemonSet",
-        "metadata": {"name": "agent", "uid": "ds", "generation": 1},
+        "metadata": {"name": "collector", "uid": "ds", "generation": 1},
         "status": {
             "observedGeneration": 1,
             "desiredNumberScheduled": 2,

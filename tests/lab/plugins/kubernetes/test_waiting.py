@@ -243,7 +243,7 @@ def test_a_stateful_set_is_rolled_out_in_full(provider: Any, namespace: str, bas
 
 
 def test_a_daemon_set_is_done_when_every_node_runs_it(provider: Any, namespace: str, base_image: str) -> None:
-    made = provider.create(DAEMON_SET, "agent", workload("DaemonSet", namespace, "agent", pod_spec(base_image)))
+    made = provider.create(DAEMON_SET, "collector", workload("DaemonSet", namespace, "collector", pod_spec(base_image)))
     assert made.outputs["status"]["numberAvailable"] == made.outputs["status"]["desiredNumberScheduled"] >= 1
 
 

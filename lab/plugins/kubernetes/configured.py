@@ -22,7 +22,7 @@ from lab.plugins.serving import PluginError
 
 
 @dataclass
-class Session:
+class Configured:
     """One configured provider: its settings, its cluster, and the engine to talk to."""
 
     settings: Settings
