@@ -219,10 +219,25 @@ def _run_policy_pack(folder: str) -> None:
     os.environ.update(server.stack_variables())
     server.offer_to_pack()
     sys.argv = ["pulumi.policy", *sys.argv[1:], folder]
+    failures = _kept_failures()
     try:
         _run_module("pulumi.policy")
     finally:
-        server.fail()
+        server.fail("".join(failures))
+
+
+def _kept_failures() -> list[str]:
+    """Fills with what the pack raises: `pulumi.policy` formats it for the engine's log, which may be closed by then."""
+    kept: list[str] = []
+    format_exc = traceback.format_exc
+
+    def keep(*arguments: Any, **options: Any) -> str:
+        if error := sys.exc_info()[1]:
+            kept.append(_user_traceback(error))
+        return format_exc(*arguments, **options)
+
+    traceback.format_exc = keep
+    return kept
 
 
 def _sibling(name: str) -> Any:

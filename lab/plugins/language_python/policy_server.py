@@ -34,7 +34,8 @@ class PolicyServer(grpc.GenericRpcHandler):
         self._pack_serves = threading.Event()
         self._introduced = threading.Lock()
         self._is_open = False  # calls go straight to the pack
-        self._failed = False
+        self._failure = ""
+        self._told = threading.Event()
         self._configuration: bytes | None = None
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._server = grpc.server(ThreadPoolExecutor(4), handlers=[self], options=UNLIMITED_MESSAGES)
@@ -69,12 +70,13 @@ class PolicyServer(grpc.GenericRpcHandler):
 
         grpc.server = once  # type: ignore[assignment]
 
-    def fail(self) -> None:
-        """The pack ended: tell the calls that wait for it."""
+    def fail(self, why: str) -> None:
+        """The pack ended: tell the calls that wait for it, and why; the engine may not read its output any more."""
         if not self._is_open:
-            self._failed = True
+            self._failure = f"the policy pack ended before it was ready: {why.strip() or 'see its output'}"
             self._asked.set()
             self._pack_serves.set()
+            self._told.wait(ANSWER_SECONDS)  # a server that stops refuses the call that would be told
         self._server.stop(ANSWER_SECONDS).wait()
 
     # What follows up to `stop` is the part of `grpc.Server` that a pack uses.
@@ -118,8 +120,9 @@ class PolicyServer(grpc.GenericRpcHandler):
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
             self._asked.set()
             self._pack_serves.wait()
-            if self._failed:
-                context.abort(grpc.StatusCode.UNAVAILABLE, "the policy pack ended before it was ready; see its output")
+            if self._failure:
+                self._told.set()
+                context.abort(grpc.StatusCode.UNAVAILABLE, self._failure)
             self._introduce(context)
             return self._call(details, request, context)
 
