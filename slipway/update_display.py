@@ -26,7 +26,7 @@ Key = tuple[Resource, str]
 
 
 class OperationError(Exception):
-    """Marks a line of the display as failed; never leaves this module."""
+    """Marks a line of the display as failed; nobody is to see it."""
 
 
 @dataclass

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
-from slipway.build_log import BuildStep
-from slipway.engine_errors import failed_builds, failure, killed
-from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
+from slipway.engine_events import STACK_TYPE, Event, Finished
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.event_log import open_log, write_line
 from slipway.progress import Progress
-from slipway.pulumi_cli import Completed
-from slipway.session import Session, open_session
+from slipway.session import open_session
 from slipway.stages import stage_times
-from slipway.update_display import UpdateDisplay
+from slipway.update import require_success, run_update
 
 
 def up(*, stack: str, yes: bool) -> int:
@@ -30,9 +23,8 @@ def up(*, stack: str, yes: bool) -> int:
         _ask(stack)
     progress = Progress()
     session.stacks.ensure(stack, progress.note)
-    with progress.step(f"Update {stack}") as whole:
-        update = _run(session, stack, UpdateDisplay(progress, whole))
-        _require_success(stack, update, progress)
+    update = run_update(session, stack, [], progress)
+    require_success(stack, update, progress)
     _show_summary(update.events)
     return ExitCode.DONE
 
@@ -51,59 +43,6 @@ def _ask(stack: str) -> None:
     except typer.Abort as error:  # Ctrl-C or Ctrl-D, which would exit with 1
         raise typer.Exit(ExitCode.INTERRUPTED) from error
     raise SlipwayError(f"{stack} was not updated: you said no.")
-
-
-@dataclass(frozen=True)
-class _Update:
-    """An update's events, how it ended, and the file that has all the engine said."""
-
-    events: Sequence[Event]
-    ended: Completed
-    log: str
-
-
-def _run(session: Session, stack: str, display: UpdateDisplay) -> _Update:
-    events: list[Event] = []
-    with open_log("up", stack) as log:
-
-        def on_line(line: str, at_seconds: float) -> None:
-            write_line(log, line, at_seconds)
-            if event := parse(line, at_seconds):
-                events.append(event)
-                display.show(event)
-
-        arguments = ["up", "--stack", stack, "--yes", "--skip-preview", "--json"]
-        ended = session.engine.stream(arguments, on_line, display.progress.note)
-        display.close()
-        log.write(ended.errors)
-    return _Update(events, ended, log.name)
-
-
-def _require_success(stack: str, update: _Update, progress: Progress) -> None:
-    if not update.ended.exit_code and not update.ended.interrupted:
-        return
-    progress.note(f"All that the engine said: {update.log}")
-    if update.ended.interrupted:
-        raise SlipwayError(
-            f"The update of stack {stack} was interrupted.",
-            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
-            code=ExitCode.INTERRUPTED,
-        )
-    _show_failed_builds(progress.console, failed_builds(update.events))
-    if update.ended.exit_code < 0:
-        raise killed(stack, -update.ended.exit_code)
-    raise failure(stack, update.events, update.ended.errors)
-
-
-def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
-    for image, step in failed.items():
-        console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
-        for line in step.output:
-            console.print(Text(f"  {line}"), soft_wrap=True)
-        if not step.error:
-            console.print(Text("  (the last lines may be missing)", style="dim"))
-    if failed:
-        console.print()
 
 
 def _show_summary(events: Sequence[Event]) -> None:

@@ -1,0 +1,96 @@
+"""Runs `pulumi up` and shows it happening; what is to be updated, and whether it may be, is the caller's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from rich.console import Console
+from rich.text import Text
+
+from slipway.build_log import BuildStep
+from slipway.engine_errors import failed_builds, failure, killed
+from slipway.engine_events import Event, Resource, parse
+from slipway.errors import ExitCode, SlipwayError
+from slipway.event_log import open_log, write_line
+from slipway.progress import Progress
+from slipway.pulumi_cli import Completed
+from slipway.session import Session
+from slipway.update_display import OperationError, UpdateDisplay
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update's events, how it ended, and the file that has all the engine said."""
+
+    events: Sequence[Event]
+    ended: Completed
+    log: str
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.ended.exit_code and not self.ended.interrupted
+
+
+def run_update(
+    session: Session,
+    stack: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    environment: Mapping[str, str] | None = None,
+    title: str = "",
+    command: str = "up",
+) -> Update:
+    """Update `stack`, shown as `title`; returns also when it fails.
+
+    `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`.
+    """
+    engine = replace(session.engine, environment={**session.engine.environment, **(environment or {})})
+    events: list[Event] = []
+    with suppress(OperationError), progress.step(title or f"Update {stack}") as whole, open_log(command, stack) as log:
+        display = UpdateDisplay(progress, whole)
+
+        def on_line(line: str, at_seconds: float) -> None:
+            write_line(log, line, at_seconds)
+            if event := parse(line, at_seconds):
+                events.append(event)
+                display.show(event)
+
+        run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
+        ended = engine.stream(run, on_line, progress.note)
+        display.close()
+        log.write(ended.errors)
+        update = Update(events, ended, log.name)
+        if not update.succeeded:
+            raise OperationError  # for the progress: its line says that it failed
+    return update
+
+
+def require_success(stack: str, update: Update, progress: Progress) -> None:
+    """Return when the update succeeded, or raise the error that tells why it did not, its failed builds shown."""
+    if update.succeeded:
+        return
+    progress.note(f"All that the engine said: {update.log}")
+    if update.ended.interrupted:
+        raise SlipwayError(
+            f"The update of stack {stack} was interrupted.",
+            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
+            code=ExitCode.INTERRUPTED,
+        )
+    _show_failed_builds(progress.console, failed_builds(update.events))
+    if update.ended.exit_code < 0:
+        raise killed(stack, -update.ended.exit_code)
+    raise failure(stack, update.events, update.ended.errors)
+
+
+def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
+    for image, step in failed.items():
+        console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
+        for line in step.output:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        if not step.error:
+            console.print(Text("  (the last lines may be missing)", style="dim"))
+    if failed:
+        console.print()
