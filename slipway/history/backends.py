@@ -1,0 +1,66 @@
+"""Which backend the engine uses, and how its URL is opened: a folder, a bucket, or Pulumi Cloud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import yaml
+
+from slipway.errors import ConfigurationError
+from slipway.history.source import Source
+from slipway.project import Project
+from slipway.pulumi_cli import Pulumi
+
+FILE = "file://"
+
+
+def backend_url(engine: Pulumi, project: Project) -> str:
+    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login."""
+    url = engine.environment.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine)
+    if not url:
+        raise ConfigurationError(
+            "No backend is known, so there is no history.",
+            why="PULUMI_BACKEND_URL is not set, Pulumi.yaml has no `backend.url`, and nobody has logged in.",
+            next_step='Run `eval "$(slipway env)"` for the lab\'s, or `pulumi login URL` for your own.',
+        )
+    return url
+
+
+def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
+    """The history of `stack` in the backend at `url`; ConfigurationError for a kind of backend that cannot be read."""
+    scheme = urlsplit(url).scheme
+    if scheme == "file":
+        from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415 -- only where files are read
+
+        from slipway.history.files import BackendFiles  # noqa: PLC0415
+
+        return BackendFiles(LocalFileSystem(), str(_folder(url, engine.folder)), project, stack)
+    raise ConfigurationError(f"The history of the backend {url} cannot be read.", why="Readable are: file://.")
+
+
+def _folder(url: str, start: Path) -> Path:
+    """As the engine reads it: `~` is the user's home, and a relative path starts at the project."""
+    path = unquote(url.removeprefix(FILE).partition("?")[0])
+    return (start / Path(path).expanduser()).resolve()
+
+
+def _project_backend(project: Project) -> str:
+    content = yaml.safe_load(project.file.read_text())
+    backend = content.get("backend") if isinstance(content, dict) else None
+    return str(backend.get("url") or "") if isinstance(backend, dict) else ""
+
+
+def _logged_in(engine: Pulumi) -> str:
+    """The backend of `pulumi login`, as its credentials file tells."""
+    variables = engine.environment
+    home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
+    file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Run `pulumi login`.") from error
+    return str(content.get("current") or "") if isinstance(content, dict) else ""

@@ -1,0 +1,116 @@
+"""What one recorded update is, and how a rollback is told in its message. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+OVERRIDDEN = "; policies overridden: "
+ROLLBACK = re.compile(
+    r"rollback of #(?P<source>\d+) to #(?P<target>\d+)(?: \((?P<services>[^()]*)\))?"
+    rf"(?:{re.escape(OVERRIDDEN)}(?P<reason>.*))?",
+    re.DOTALL,
+)
+ROLLBACK_KEY = "rollbackTo"
+
+
+class Kind(StrEnum):
+    """What an update did: the engine's words, and `rollback` for an update that declared a recorded state again."""
+
+    UPDATE = "update"
+    ROLLBACK = "rollback"
+    REFRESH = "refresh"
+    DESTROY = "destroy"
+    IMPORT = "import"
+    RENAME = "rename"
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """From which update back to which one; of all services, or of those named."""
+
+    source: int
+    target: int
+    services: tuple[str, ...] = ()
+    reason: str = ""
+    """Why today's policies were overridden; empty when they were not."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished update of the stack. One with a `problem` cannot be read: only its number and time are known."""
+
+    number: int
+    kind: Kind
+    succeeded: bool
+    started: datetime
+    duration_seconds: float = 0.0
+    author: str = ""
+    commit: str = ""
+    dirty: bool = False
+    message: str = ""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    rollback: Rollback | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    problem: str = ""
+
+
+def rollback_message(source: int, target: int, services: Sequence[str] = (), reason: str = "") -> str:
+    """The message under which a rollback is recorded; `parse_rollback` reads it."""
+    only = f" ({', '.join(services)})" if services else ""
+    overridden = f"{OVERRIDDEN}{reason}" if reason else ""
+    return f"rollback of #{source} to #{target}{only}{overridden}"
+
+
+def parse_rollback(message: str) -> Rollback | None:
+    """What `rollback_message` wrote, or `None` for the message of any other update."""
+    found = ROLLBACK.fullmatch(message)
+    if found is None:
+        return None
+    names = (name.strip() for name in (found["services"] or "").split(","))
+    return Rollback(int(found["source"]), int(found["target"]), tuple(filter(None, names)), found["reason"] or "")
+
+
+def unreadable(number: int, time: datetime, problem: str) -> Entry:
+    """The entry that keeps the number of an update of which nothing can be read."""
+    return Entry(number, Kind.UPDATE, succeeded=False, started=time, problem=problem)
+
+
+def entry(number: int, update: Mapping[str, Any], project: str) -> Entry:
+    """`update` as the engine recorded it, times in seconds since 1970; raises ValueError for any other shape."""
+    try:
+        started, ended = float(update["startTime"]), float(update["endTime"])
+        environment = update.get("environment") or {}
+        message, config = str(update.get("message") or ""), update.get("config") or {}
+        kind = Kind(update["kind"])
+        rollback = _rollback(number, message, config, project) if kind is Kind.UPDATE else None
+        return Entry(
+            number,
+            Kind.ROLLBACK if rollback else kind,
+            succeeded=update["result"] == "succeeded",
+            started=datetime.fromtimestamp(started, UTC),
+            duration_seconds=max(0.0, ended - started),
+            author=str(environment.get("git.author") or environment.get("git.committer") or ""),
+            commit=str(environment.get("git.head") or ""),
+            dirty=environment.get("git.dirty") == "true",
+            message=message,
+            changes=dict(update.get("resourceChanges") or {}),
+            rollback=rollback,
+            config=config,
+        )
+    except (AttributeError, KeyError, OverflowError, TypeError) as error:
+        raise ValueError(f"it is not the record of an update: {type(error).__name__}: {error}") from error
+
+
+def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> Rollback | None:
+    """Told by the message, or by the stack's own setting, under which a plain `pulumi up` is a rollback."""
+    told = parse_rollback(message)
+    setting = config.get(f"{project}:{ROLLBACK_KEY}")
+    value = setting.get("value") if isinstance(setting, Mapping) else setting
+    if told is None and str(value or "").isdecimal():
+        return Rollback(source=number - 1, target=int(str(value)))
+    return told

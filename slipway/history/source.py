@@ -1,0 +1,49 @@
+"""What every backend answers about one stack's history; each kind of backend is one module beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+Deployment = dict[str, Any]
+"""What `latest` holds in a checkpoint file: manifest, secrets_providers, resources, pending_operations, metadata."""
+
+
+class UnreadableError(Exception):
+    """A record that is missing, truncated or corrupt; the text names it and says which."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a backend keeps one update, known from its list alone."""
+
+    number: int
+    finished: datetime
+    update: str = ""
+    """The file of what the engine says about the update; empty when there is none."""
+    checkpoint: str = ""
+    """The file of the state after it; empty when there is none."""
+    problem: str = ""
+    """What is missing of it; such an update is not read at all."""
+
+
+class Source(Protocol):
+    """A backend, as far as the history of one stack goes."""
+
+    def records(self) -> Sequence[Record]:
+        """All updates, oldest first, numbered from 1."""
+        ...
+
+    def updates(self, records: Sequence[Record]) -> Sequence[dict[str, Any] | UnreadableError]:
+        """What the engine recorded of each, in the same order, times in seconds since 1970."""
+        ...
+
+    def checkpoint(self, record: Record) -> Deployment:
+        """The state that an update left, or UnreadableError."""
+        ...
+
+    def present(self) -> Deployment | None:
+        """The state of the stack now, `None` for a stack that does not exist, or UnreadableError."""
+        ...
