@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "SLIPWAY_GATE_PASSED"
@@ -21,7 +21,8 @@ def token(folder: Path, project: str, stack: str) -> str:
     it is judged: a value left over in a shell stops counting as soon as any of them changes.
     """
     digest = hashlib.sha256()
-    for part in ("slipway gate", project, stack, _commit(folder), *_files(folder)):
+    files = (f"{name} {content}" for name, content in file_hashes(folder).items())
+    for part in ("slipway gate", project, stack, head(folder), *files):
         digest.update(f"{len(part)}:{part}".encode())
     return digest.hexdigest()
 
@@ -32,8 +33,8 @@ def is_passed(environ: Mapping[str, str], folder: Path, project: str, stack: str
     return bool(given) and hmac.compare_digest(given, token(folder, project, stack))
 
 
-def _commit(folder: Path) -> str:
-    """Empty where there is no git repository: the files alone decide then."""
+def head(folder: Path) -> str:
+    """The commit of the work tree; empty where there is no git repository: the files alone decide then."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
@@ -41,7 +42,11 @@ def _commit(folder: Path) -> str:
         return ""
 
 
-def _files(folder: Path) -> Iterator[str]:
+def file_hashes(folder: Path) -> dict[str, str]:
+    """A hash of each file that decides the verdict, by its path in `folder`, in order."""
     found = {file for pattern in (*PROGRAM_FILES, *SERVICE_FILES) for file in folder.glob(pattern)}
-    for file in sorted(found):
-        yield f"{file.relative_to(folder)} {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    return {file.relative_to(folder).as_posix(): content_hash(file) for file in sorted(found)}
+
+
+def content_hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

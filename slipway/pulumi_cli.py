@@ -9,8 +9,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
@@ -18,9 +18,12 @@ from slipway.errors import ConfigurationError
 
 LAST_WORDS_LINES = 200
 KILL_AFTER_SECONDS = 3.0
+WATCH_EVERY_SECONDS = 0.5
 
 LineHandler = Callable[[str, float], None]
 """Called with each line of standard output and the seconds since the start of the run."""
+Overdue = Callable[[float], str]
+"""Asked with the seconds since the start of the run; what has taken too long, empty while all is well."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Completed:
     output: str = ""
     errors: str = ""
     interrupted: bool = False
+    overdue: str = ""
+    """What took too long, so that the run was ended."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,13 @@ class Pulumi:
 
     folder: Path
     environment: Mapping[str, str] = field(repr=False)
+
+    def with_variables(self, *more: Mapping[str, str]) -> Pulumi:
+        """The same engine with more environment variables."""
+        environment = dict(self.environment)
+        for each in more:
+            environment.update(each)
+        return replace(self, environment=environment)
 
     def program(self) -> str:
         found = shutil.which("pulumi", path=self.environment.get("PATH", os.defpath))
@@ -56,20 +68,27 @@ class Pulumi:
             output, errors = process.communicate()
         return Completed(process.returncode, output, errors)
 
-    def stream(self, arguments: Sequence[str], on_line: LineHandler, on_interrupt: Callable[[str], None]) -> Completed:
+    def stream(
+        self,
+        arguments: Sequence[str],
+        on_line: LineHandler,
+        on_interrupt: Callable[[str], None],
+        overdue: Overdue | None = None,
+    ) -> Completed:
         """Run and hand each line of standard output to `on_line` as it arrives.
 
         The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
-        second makes it stop at once.
+        second makes it stop at once, and so does what `overdue` says.
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
             last_words = _LastWords(process)
-            with _forwarded_interrupts(process, on_interrupt) as interrupts:
+            watch = _Watch(process, started, overdue)
+            with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
                 for line in process.stdout or ():
                     on_line(line, time.monotonic() - started)
                 exit_code = process.wait()
-        return Completed(exit_code, errors=last_words.text(), interrupted=bool(interrupts))
+        return Completed(exit_code, errors=last_words.text(), interrupted=bool(interrupts), overdue=watch.reason)
 
     @contextmanager
     def _started(self, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
@@ -112,6 +131,29 @@ class _LastWords:
         return "".join(self._lines)
 
 
+class _Watch:
+    """Ends the process once something is overdue; `reason` tells what was."""
+
+    def __init__(self, process: subprocess.Popen[str], started: float, overdue: Overdue | None) -> None:
+        self.reason = ""
+        self._process, self._started, self._overdue = process, started, overdue
+        self._ended = threading.Event()
+
+    def __enter__(self) -> None:
+        if self._overdue:
+            threading.Thread(target=self._watch, args=(self._overdue,), daemon=True).start()
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+
+    def _watch(self, overdue: Overdue) -> None:
+        while not self._ended.wait(WATCH_EVERY_SECONDS):
+            if reason := overdue(time.monotonic() - self._started):
+                self.reason = reason
+                _kill_group(self._process)
+                return
+
+
 @contextmanager
 def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[list[int]]:
     """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields the list of those that came."""
@@ -139,5 +181,19 @@ def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], N
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+    """End the engine and what it started: a plugin has a group of its own, and one that hangs ends by nothing else."""
+    if process.poll() is not None:
+        return
+    plugins = _descendants(process.pid)
+    os.killpg(process.pid, signal.SIGKILL)
+    for pid in plugins:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    children: list[int] = []
+    for file in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it ended just now
+            children += map(int, file.read_text().split())
+    return children + [each for child in children for each in _descendants(child)]

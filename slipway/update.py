@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.text import Text
@@ -47,7 +47,7 @@ def run_update(
 
     `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`.
     """
-    engine = replace(session.engine, environment={**session.engine.environment, **(environment or {})})
+    engine = session.engine.with_variables(environment or {})
     events: list[Event] = []
     with suppress(OperationError), progress.step(title or f"Update {stack}") as whole, open_log(command, stack) as log:
         display = UpdateDisplay(progress, whole)
