@@ -1,18 +1,17 @@
-"""Builds every service of `services/`, deploys them all to the stack's environment, and checks that they work."""
+"""Builds every service of `services/`, deploys them all to the stack's environment, and checks that they work; or
+brings a recorded state of the stack back.
+"""
 
 import pulumi
 
 from components.environment import Environment, EnvironmentArgs
 from components.gate import pass_policies
-from components.release import build, deploy, verify
+from components.release import release
+from components.rollback import restore
 
 pass_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
-images = build(environment)
-microservices = deploy(environment, images)
+outputs = restore(environment, environment.rollback) if environment.rollback else release(environment)
 
-pulumi.export("checks", verify(environment, microservices))
-pulumi.export(
-    "services",
-    {name: {"url": service.url, "image": images[name].reference} for name, service in microservices.items()},
-)
+for name, value in outputs.items():
+    pulumi.export(name, value)

@@ -36,6 +36,19 @@ def kubeconfig_problem(context: str | None) -> str:
     return f"`slipway:context` is {context!r}, which the kubeconfig does not have; it has: {', '.join(names)}"
 
 
+def cluster_id(context: str | None) -> str:
+    """The uid of namespace kube-system, which no two clusters share; empty where it may not be read."""
+    from kubernetes import client, config
+    from urllib3.exceptions import HTTPError
+
+    try:
+        api = client.CoreV1Api(config.new_client_from_config(context=context))  # type: ignore[no-untyped-call]
+        found = api.read_namespace("kube-system", _request_timeout=REQUEST_TIMEOUT_SECONDS)
+    except (client.ApiException, HTTPError, OSError, config.ConfigException):
+        return ""
+    return str(found.metadata.uid) if found.metadata else ""
+
+
 def service_proxy(context: str | None, namespace: str, port_name: str) -> Callable[[], Ask]:
     """A function that connects and returns an `Ask`; nothing is read or imported before it is called.
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
 import pulumi_kubernetes as kubernetes
 
-from components.cluster import kubeconfig_problem
+from components.cluster import cluster_id, kubeconfig_problem
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
+from slipway.replay import Request
 
+ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
 QUERIES_PER_SECOND = 500
 
 
 @dataclass(frozen=True)
 class EnvironmentArgs:
-    """Everything one stack says about its environment."""
+    """Everything one stack says about its environment; where it says `rollback`, a recorded state has the services."""
 
     settings: Settings
     services: tuple[Service, ...]
+    rollback: Request | None = None
 
     @classmethod
     def from_config(cls) -> EnvironmentArgs:
@@ -33,6 +38,8 @@ class EnvironmentArgs:
         settings, source = Settings.from_config(pulumi.get_stack())
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
+        if rollback := settings.rollback():
+            return cls(settings, (), rollback)
         overrides = Overrides(settings.services, settings.defaults, source)
         try:
             return cls(settings, load(overrides=overrides))
@@ -44,23 +51,33 @@ class Environment(pulumi.ComponentResource):
     """The Kubernetes namespace of a stack and the provider that reaches it."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("slipway:index:Environment", name, None, opts)
+        super().__init__(ENVIRONMENT_TYPE, name, None, opts)
+        self._name = name
         self.settings = args.settings
         self.services = args.services
+        self.rollback = args.rollback
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self._docker = self._image_registries(name)
-        namespace = self._namespace(name)
-        self.namespace: pulumi.Output[str] = namespace.metadata.apply(lambda metadata: str(metadata.name))
-        self.register_outputs({"namespace": self.namespace})
+        self.docker = self._image_registries(name)
+        self.register_outputs({"cluster": self._cluster()})
 
-    def _namespace(self, name: str) -> kubernetes.core.v1.Namespace:
-        return kubernetes.core.v1.Namespace(
-            name,
+    def _cluster(self) -> pulumi.Output[str | None]:
+        """Recorded, so that a rollback knows when it is on another cluster; a preview has no need to ask."""
+
+        async def ask(_: object) -> str | None:
+            return None if pulumi.runtime.is_dry_run() else await asyncio.to_thread(cluster_id, self.settings.context)
+
+        return pulumi.Output.from_input(None).apply(ask)
+
+    @cached_property
+    def namespace(self) -> pulumi.Output[str]:
+        """The name of the Namespace, which is declared when it is first asked for."""
+        namespace = kubernetes.core.v1.Namespace(
+            self._name,
             metadata={
                 "name": self.settings.namespace,
                 "labels": {
@@ -71,6 +88,7 @@ class Environment(pulumi.ComponentResource):
             },
             opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
         )
+        return namespace.metadata.apply(lambda metadata: str(metadata.name))
 
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""
@@ -86,7 +104,7 @@ class Environment(pulumi.ComponentResource):
     def base_image(self) -> pulumi.Output[str]:
         """The base image of every build, pinned by digest; fails when the registry does not have it."""
         name = self.settings.base_image
-        found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self._docker))
+        found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self.docker))
         return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
 
     def repository(self, service: Service) -> str:

@@ -18,6 +18,14 @@ from components.service_image import ServiceImage, ServiceImageArgs
 T = TypeVar("T")
 
 
+def release(environment: Environment) -> dict[str, Any]:
+    """The stack's outputs: the number of checks met, and where each service answers and what it runs."""
+    images = build(environment)
+    microservices = deploy(environment, images)
+    services = {name: {"url": each.url, "image": images[name].reference} for name, each in microservices.items()}
+    return {"checks": verify(environment, microservices), "services": services}
+
+
 def build(environment: Environment) -> dict[str, ServiceImage]:
     """An image for each service, by service name."""
     base_image = environment.base_image()

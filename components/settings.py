@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from services.spec import Name
 from services.yaml_source import YamlError, YamlSource, read
+from slipway.replay import VARIABLE, Request
 
 PREFIX = "Configuration error: "
 NO_REGISTRY = (
@@ -42,6 +43,13 @@ class Settings(BaseModel):
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
+    rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
+
+    def rollback(self) -> Request | None:
+        """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
+        if asked := os.environ.get(VARIABLE):
+            return Request.from_text(asked)
+        return Request(self.rollback_to) if self.rollback_to else None
 
     @classmethod
     def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:

@@ -1,0 +1,125 @@
+"""Declares recorded resources again: what they are comes from the past, their providers from the present."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pulumi
+
+from components.environment import ENVIRONMENT_TYPE, Environment
+from slipway.checkpoint import PROVIDER_PREFIX, Recorded, plain
+from slipway.engine_events import STACK_TYPE
+from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.replay import Wanted
+from slipway.stages import IMAGE_TYPE
+
+DEFAULT_PROVIDER = "default_"
+
+
+class RecordedComponent(pulumi.ComponentResource):
+    """A recorded component, with the outputs it had."""
+
+    def __init__(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> None:
+        super().__init__(recorded.type, recorded.name, values(recorded.inputs), opts)
+        self.register_outputs(values(recorded.outputs))
+
+
+class RecordedResource(pulumi.CustomResource):
+    """A recorded resource: its type and inputs as the engine wrote them, whatever the present SDK calls them."""
+
+    def __init__(self, recorded: Recorded, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+        super().__init__(recorded.type, recorded.name, dict(inputs), opts)
+
+
+class RecordedProvider(pulumi.ProviderResource):
+    """A recorded provider that the present program does not declare."""
+
+    def __init__(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> None:
+        inputs = {key: each for key, each in values(recorded.inputs).items() if key not in ("version", "__internal")}
+        super().__init__(recorded.type.removeprefix(PROVIDER_PREFIX), recorded.name, inputs, opts)
+
+
+class RecordedState:
+    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN."""
+
+    def __init__(self, environment: Environment, plan: Wanted) -> None:
+        self.resources: dict[str, pulumi.Resource] = {}
+        self._environment, self._plan = environment, plan
+        for each in plan.resources:
+            if made := self._declared(each):
+                self.resources[each.urn] = made
+
+    def _declared(self, recorded: Recorded) -> pulumi.Resource | None:
+        if recorded.type in (STACK_TYPE, IMAGE_TYPE):
+            return None  # an image is never built again: it is in the registry
+        if recorded.type == ENVIRONMENT_TYPE:
+            return self._environment
+        opts = self._options(recorded)
+        if recorded.type.startswith(PROVIDER_PREFIX):
+            return self._provider(recorded, opts)
+        if recorded.custom:
+            return RecordedResource(recorded, self._inputs(recorded), opts)
+        return RecordedComponent(recorded, opts)
+
+    def _provider(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
+        if recorded.name.startswith(DEFAULT_PROVIDER):
+            return None  # the engine makes it
+        present = (self._environment.kubernetes, self._environment.docker)
+        same = (each for each in present if _is_declared_as(each, recorded))
+        return next(same, None) or RecordedProvider(recorded, opts)
+
+    def _inputs(self, recorded: Recorded) -> dict[str, Any]:
+        """Each depends on what it depended on; nothing else of the order of things is in the values themselves."""
+        dependencies = recorded.raw.get("propertyDependencies") or {}
+        return {key: self._after(dependencies.get(key) or (), each) for key, each in values(recorded.inputs).items()}
+
+    def _after(self, urns: Any, value: Any) -> Any:
+        made = [self.resources[urn].urn for urn in urns if urn in self.resources]
+        return pulumi.Output.all(*made).apply(lambda _: value) if made else value
+
+    def _options(self, recorded: Recorded) -> pulumi.ResourceOptions:
+        raw, made = recorded.raw, self.resources
+        alias = self._plan.aliases.get(recorded.urn)
+        provider = made.get(recorded.provider)
+        return pulumi.ResourceOptions(
+            parent=made.get(recorded.parent),
+            provider=provider if isinstance(provider, pulumi.ProviderResource) else None,
+            version=_default_version(recorded),
+            depends_on=[made[urn] for urn in recorded.dependencies if urn in made],
+            deleted_with=made.get(str(raw.get("deletedWith"))),
+            aliases=[alias] if alias else None,
+            id=recorded.id if raw.get("external") else None,
+            protect=raw.get("protect"),
+            retain_on_delete=raw.get("retainOnDelete"),
+            ignore_changes=raw.get("ignoreChanges"),
+            replace_on_changes=raw.get("replaceOnChanges"),
+            additional_secret_outputs=raw.get("additionalSecretOutputs"),
+            custom_timeouts=_timeouts(raw.get("customTimeouts") or {}),
+        )
+
+
+def _is_declared_as(provider: pulumi.ProviderResource, recorded: Recorded) -> bool:
+    declared = (f"{PROVIDER_PREFIX}{provider.package}", provider.pulumi_resource_name)
+    return declared == (recorded.type, recorded.name)
+
+
+def _default_version(recorded: Recorded) -> str | None:
+    """The plugin's version where a default provider was used: `default_4_34_2` is 4.34.2."""
+    name = recorded.provider.rsplit("::", 1)[-1]
+    return name.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if name.startswith(DEFAULT_PROVIDER) else None
+
+
+def _timeouts(recorded: Mapping[str, float]) -> pulumi.CustomTimeouts | None:
+    """The engine records seconds."""
+    named = {key: f"{value}s" for key, value in recorded.items() if value}
+    return pulumi.CustomTimeouts(**named) if named else None
+
+
+def values(value: Any) -> Any:
+    """Decrypted properties as a program gives them: what was secret is a secret again."""
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET_SIGNATURE:
+            return pulumi.Output.secret(plain(value))
+        return {key: values(each) for key, each in value.items()}
+    return [values(each) for each in value] if isinstance(value, list) else value

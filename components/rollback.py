@@ -1,0 +1,128 @@
+"""The three steps of a rollback: find the recorded state, declare it again, verify it by its own checks."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pulumi_docker as docker
+from pydantic import TypeAdapter, ValidationError
+
+from components.cluster import cluster_id, service_proxy
+from components.environment import ENVIRONMENT_TYPE, Environment
+from components.health import CHECKS_ANNOTATION, verified
+from components.pod import PORT_NAME
+from components.recorded_state import RecordedState, values
+from services.spec import Check
+from slipway.checkpoint import Deployment, Recorded, decrypted, plain, resources
+from slipway.errors import SlipwayError
+from slipway.history import History
+from slipway.project import Project
+from slipway.pulumi_cli import Pulumi
+from slipway.replay import Request, Wanted, wanted
+
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+PREFIX = "Rollback error: "
+"""By which the command line knows a refusal."""
+
+
+def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
+    """Declare the recorded state that `request` names, and return the stack's outputs as they were.
+
+    Raises RunError, before anything is registered, where that state cannot be had or is of another cluster, and where
+    the registry lacks one of its images. `checks` among the outputs waits until that state's own checks are met.
+    """
+    try:
+        target, present = _states(request)
+        plan = wanted(target, present, request)
+    except SlipwayError as error:
+        raise pulumi.RunError(f"{PREFIX}{error}") from error
+    _require_same_cluster(environment, target)
+    _require_images(environment, plan, present)
+    for each in plan.kept:
+        kind = each.type.rsplit(":", 1)[-1]
+        pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it may hold data.")
+    recorded = RecordedState(environment, plan)
+    return {**values(plan.outputs), "checks": _verified(environment, plan, recorded, request)}
+
+
+def _states(request: Request) -> tuple[Deployment, Deployment]:
+    """The recorded state and the present one, decrypted."""
+    folder, stack = Path.cwd(), pulumi.get_stack()
+    engine, project = Pulumi(folder, os.environ), Project(folder)
+    history = History.open(engine, project, stack)
+    entry = history.entry(request.target)
+    if entry.problem or not entry.succeeded:
+        raise SlipwayError(
+            f"Update #{request.target} {entry.problem or 'failed'}, so it is nothing to go back to.",
+            next_step=f"`slipway history -s {stack}` lists those that succeeded.",
+        )
+    states = history.checkpoint(request.target), history.present() or {}
+    with ThreadPoolExecutor() as pool:
+        target, present = pool.map(lambda state: decrypted(engine, project.name, stack, state), states)
+    return target, present
+
+
+def _require_same_cluster(environment: Environment, target: Deployment) -> None:
+    """Names and numbers of another cluster's objects mean nothing here."""
+    of_environment = (each.outputs for each in resources(target) if each.type == ENVIRONMENT_TYPE)
+    recorded = next(of_environment, {}).get("cluster")
+    if recorded and (here := cluster_id(environment.settings.context)) and here != recorded:
+        raise pulumi.RunError(
+            f"{PREFIX}that state is of another cluster: the uid of its namespace kube-system is {recorded}, "
+            f"here it is {here}.\nSet KUBECONFIG or slipway:context to the cluster it was recorded on."
+        )
+
+
+def _require_images(environment: Environment, plan: Wanted, present: Deployment) -> None:
+    """Ask the registry for each image that does not run already: one that is gone would be found out pod by pod."""
+    running = {image for each in resources(present) for image in _images(each)}
+    missing = []
+    for image in sorted({image for each in plan.resources for image in _images(each)} - running):
+        try:
+            docker.get_registry_image(name=image, opts=pulumi.InvokeOptions(provider=environment.docker))
+        except Exception as error:  # noqa: BLE001 -- the SDK raises no narrower one for an invoke that fails
+            missing.append(f"{image}: {error}")
+    if missing:
+        listed = "\n  ".join(missing)
+        raise pulumi.RunError(f"{PREFIX}the registry does not have what that state runs:\n  {listed}")
+
+
+def _images(resource: Recorded) -> Iterable[str]:
+    if resource.type != DEPLOYMENT:
+        return ()
+    pod = plain(resource.inputs)["spec"]["template"]["spec"]
+    return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
+
+
+def _verified(environment: Environment, plan: Wanted, recorded: RecordedState, request: Request) -> pulumi.Output[int]:
+    """The checks that were recorded with the Deployments, asked once these are rolled out again."""
+    rolled_out = [each for each in plan.resources if each.type == DEPLOYMENT]
+    if request.services:
+        rolled_out = [each for each in rolled_out if each.service in request.services]
+    settings = environment.settings
+    namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
+    return verified(
+        [recorded.resources[each.urn].urn for each in rolled_out],
+        {_metadata(each)["name"]: _checks(each) for each in rolled_out},
+        service_proxy(settings.context, (*namespaces, settings.namespace)[0], PORT_NAME),
+        settings.checks_timeout_seconds,
+        next_step=f"Look with `kubectl -n {settings.namespace} logs deployment/NAME`.",
+    )
+
+
+def _metadata(resource: Recorded) -> dict[str, Any]:
+    return dict(plain(resource.inputs)["metadata"])
+
+
+def _checks(deployment: Recorded) -> list[Check]:
+    recorded = (_metadata(deployment).get("annotations") or {}).get(CHECKS_ANNOTATION, "[]")
+    try:
+        return TypeAdapter(list[Check]).validate_python(json.loads(recorded))
+    except (ValueError, ValidationError) as error:
+        raise pulumi.RunError(f"{PREFIX}the checks recorded on Deployment {deployment.name}: {error}") from error
