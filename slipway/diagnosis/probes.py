@@ -1,0 +1,61 @@
+"""What the kubelet's probes asked and what they were answered, from a pod's events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from slipway.diagnosis.model import container_spec
+from slipway.diagnosis.objects import Object, event_time, number_at, object_at, text_at, time_at
+
+_SIGNALLED = (137, 143)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
+_KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
+# After the grace period the kubelet kills; the runtime may take a moment to say so.
+_KILL_MARGIN = timedelta(seconds=10)
+
+
+def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
+    """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
+    newest, answer = _EPOCH, ""
+    for event in events:
+        told = _UNHEALTHY.match(text_at(event, "message"))
+        if told and told[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
+            newest, answer = event_time(event) or _EPOCH, told[2].strip()
+    return answer
+
+
+def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
+    """`Liveness` or `Startup` when the kubelet ended that run of a container for its probe; else empty.
+
+    A signal's exit code is believed whenever a probe has killed before: the kubelet stops to report each kill.
+    """
+    finished = time_at(ended, "finishedAt")
+    by_signal = ended.get("exitCode") in _SIGNALLED and ended.get("reason") != "OOMKilled"
+    grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
+    for event in events:
+        told, at = _KILLING.match(text_at(event, "message")), event_time(event)
+        if not told or not _is_about(event, container):
+            continue
+        in_time = finished and at and timedelta(seconds=-2) <= finished - at <= grace + _KILL_MARGIN
+        if by_signal or in_time:
+            return told[1].capitalize()
+    return ""
+
+
+def question(pod: Object, container: str, probe: str) -> str:
+    """What a probe asks: `GET /readyz on port http`."""
+    asked = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
+    if "httpGet" in asked:
+        return f"GET {text_at(asked, 'httpGet', 'path') or '/'} on port {text_at(asked, 'httpGet', 'port')}"
+    if "exec" in asked:
+        return f"the command {' '.join(map(str, object_at(asked, 'exec').get('command') or ()))}"
+    kind = "grpc" if "grpc" in asked else "tcpSocket"
+    return f"a connection to port {text_at(asked, kind, 'port')}"
+
+
+def _is_about(event: Object, container: str) -> bool:
+    path = text_at(event, "involvedObject", "fieldPath")
+    return not path or f"{{{container}}}" in path
