@@ -48,7 +48,7 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
         kind = each.type.rsplit(":", 1)[-1]
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it may hold data.")
     recorded = RecordedState(environment, plan)
-    return {**values(plan.outputs), "checks": _verified(environment, plan, recorded, request)}
+    return {**values(plan.outputs), "checks": _verified(environment, plan, recorded)}
 
 
 def _states(request: Request) -> tuple[Deployment, Deployment]:
@@ -100,11 +100,9 @@ def _images(resource: Recorded) -> Iterable[str]:
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
-def _verified(environment: Environment, plan: Wanted, recorded: RecordedState, request: Request) -> pulumi.Output[int]:
+def _verified(environment: Environment, plan: Wanted, recorded: RecordedState) -> pulumi.Output[int]:
     """The checks that were recorded with the Deployments, asked once these are rolled out again."""
     rolled_out = [each for each in plan.resources if each.type == DEPLOYMENT]
-    if request.services:
-        rolled_out = [each for each in rolled_out if each.service in request.services]
     settings = environment.settings
     namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
     return verified(

@@ -13,6 +13,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
 
 CONFIGURATION_ERROR = "Configuration error:"
+ROLLBACK_ERROR = "Rollback error:"
 POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
 ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
@@ -97,11 +98,18 @@ def failure(stack: str, events: Sequence[Event], last_words: str) -> SlipwayErro
         if CONFIGURATION_ERROR in message:
             what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")
             return ConfigurationError(what, why=why)
+        if message.startswith(ROLLBACK_ERROR):
+            return _not_rolled_back(message.removeprefix(ROLLBACK_ERROR).strip())
         if message.startswith(POLICY_REFUSALS):
             return _refused(stack, message)
     if known := known_failure(stack, text):
         return known
     return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events))
+
+
+def _not_rolled_back(message: str) -> SlipwayError:
+    what, _, why = message.partition("\n")
+    return SlipwayError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
 
 
 def _refused(stack: str, message: str) -> SlipwayError:

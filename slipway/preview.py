@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,6 +34,10 @@ class Preview:
     project: Project
     stack: str
     drift: bool = False
+    arguments: Sequence[str] = ()
+    """More of `pulumi preview`."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables for it."""
     progress: Progress = field(default_factory=Progress)
     events: PreviewEvents = field(default_factory=PreviewEvents)
     started: float = field(default_factory=time.monotonic)
@@ -48,8 +52,8 @@ class Preview:
 
     def _run(self, session: Session, pack: Path, display: UpdateDisplay) -> None:
         # The pack judges the same program, so its own gate need not.
-        engine = session.engine.with_variables(STREAMING, gate_passed(self.project, self.stack))
-        arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack)]
+        engine = session.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
+        arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.drift:
             arguments.append("--refresh")
         watch = PreviewWatch.of(engine.environment, pack)

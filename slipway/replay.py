@@ -14,6 +14,7 @@ from slipway.errors import SlipwayError
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
 
+MICROSERVICE_TYPE = "slipway:index:Microservice"
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
 # Where an object names a Secret: the keys that hold `name` or `secretName`.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
@@ -224,15 +225,14 @@ def _outputs(
     """
     if not request.services:
         return outputs(target)
-    now = dict(outputs(present) or outputs(target))
     services = {
         name: {
             "url": _component_output(chosen, "Microservice", name, "url"),
             "image": _component_output(chosen, "ServiceImage", name, "reference"),
         }
-        for name in sorted({each.service for each in chosen.values() if each.service})
+        for name in sorted({each.name for each in chosen.values() if each.type == MICROSERVICE_TYPE})
     }
-    return {**now, "services": services}
+    return {**(outputs(present) or outputs(target)), "services": services}
 
 
 def _component_output(chosen: Mapping[str, Recorded], kind: str, name: str, key: str) -> Any:

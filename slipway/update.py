@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from slipway.build_log import BuildStep
 from slipway.engine_errors import failed_builds, failure, killed
-from slipway.engine_events import Event, Resource, parse
+from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
 from slipway.errors import ExitCode, SlipwayError
 from slipway.event_log import open_log, write_line
 from slipway.progress import Progress
@@ -31,6 +32,12 @@ class Update:
     @property
     def succeeded(self) -> bool:
         return not self.ended.exit_code and not self.ended.interrupted
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's, empty where the update did not come to them."""
+        ends = (event for event in reversed(self.events) if isinstance(event, Finished))
+        return next((event.outputs for event in ends if event.resource.type == STACK_TYPE), {})
 
 
 def run_update(

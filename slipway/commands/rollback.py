@@ -1,0 +1,96 @@
+"""`slipway rollback`: takes an environment back to a recorded state, and proves that it is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.history import Entry
+from slipway.preview import Preview
+from slipway.progress import Progress
+from slipway.rollback import Options, Rollback
+from slipway.session import open_session
+from slipway.terminal_summary import show
+
+
+def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
+    """Take `stack` back to update `to`, or to the last good one; the exit code of the command."""
+    if not (yes or preview) and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is no terminal, so nobody can be asked.",
+            next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
+        )
+    progress = Progress()
+    session = open_session(stack)
+    session.stacks.ensure(stack, progress.note)
+    prepared = Rollback.prepare(session, stack, to, options)
+    typer.echo(headline(prepared))
+    if preview or not yes:
+        _show_preview(prepared, progress)
+    if preview:
+        return ExitCode.DONE
+    if not yes and not _is_wanted(prepared):
+        raise SlipwayError(f"{stack} was not rolled back: you said no.")
+    carry_out(prepared, progress)
+    return ExitCode.DONE
+
+
+def carry_out(prepared: Rollback, progress: Progress) -> None:
+    """Replay, wait, check, compare; says what came of it, or raises why it did not."""
+    update = prepared.run(progress)
+    comparison = prepared.verify()
+    checks = update.outputs.get("checks", 0)
+    typer.echo(
+        f"{prepared.stack} is back at #{prepared.target.number}: {comparison} recorded inputs are the same, "
+        f"{checks} check{'' if checks == 1 else 's'} met."
+    )
+
+
+def headline(prepared: Rollback) -> str:
+    """What goes back to what, in a line or two."""
+    target, only = prepared.target, prepared.request.services
+    what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
+    lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
+    if prepared.reason:
+        lines.append(f"Today's policies are overridden: {prepared.reason}")
+    return "\n".join(lines)
+
+
+def _described(entry: Entry) -> str:
+    dirty = " (with uncommitted changes)" if entry.dirty else ""
+    parts: Sequence[str] = (
+        f"{entry.started:%Y-%m-%d %H:%M} UTC",
+        f"by {entry.author}" if entry.author else "",
+        f"commit {entry.commit[:8]}{dirty}" if entry.commit else "",
+        entry.message.splitlines()[0] if entry.message else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _show_preview(prepared: Rollback, progress: Progress) -> None:
+    preview = Preview(
+        prepared.session.project,
+        prepared.stack,
+        arguments=prepared.arguments(),
+        variables=prepared.variables(),
+        progress=progress,
+    )
+    error: SlipwayError | None = None
+    try:
+        preview.run(prepared.session)
+    except SlipwayError as caught:
+        error = caught
+    show(preview.summary(error), Console(highlight=False))
+    if error:
+        raise error
+
+
+def _is_wanted(prepared: Rollback) -> bool:
+    try:
+        return typer.confirm(f"Roll {prepared.stack} back to #{prepared.target.number}?", err=True)
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D, which would exit with 1
+        raise typer.Exit(ExitCode.INTERRUPTED) from error

@@ -1,0 +1,173 @@
+"""Takes a stack back to a recorded state: finds it, refuses what must not be, replays it, and compares the outcome."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from policy.judge import Judge, RuleError
+from policy.report import refusal
+from policy.wire import from_checkpoint
+from policy.yaml_lines import PolicyFileError
+from slipway.checkpoint import Deployment, decrypted, objects
+from slipway.comparison import Comparison, compared
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.history import Entry, History, rollback_message
+from slipway.preview import gate_passed
+from slipway.progress import Progress
+from slipway.replay import VARIABLE, Request, Wanted, wanted
+from slipway.rollback_target import default_target
+from slipway.session import Session
+from slipway.stages import IMAGE_TYPE
+from slipway.update import Update, require_success, run_update
+
+DIFFERENCES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that may begin: what is to be declared, from which update back to which."""
+
+    session: Session = field(repr=False)
+    stack: str
+    source: int
+    target: Entry
+    request: Request
+    plan: Wanted = field(repr=False)
+    present: Deployment = field(repr=False)
+    reason: str = ""
+    """Why today's policies are overridden; empty when they are not."""
+
+    @classmethod
+    def prepare(cls, session: Session, stack: str, to: int | None, options: Options) -> Rollback:
+        """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
+
+        Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
+        """
+        history = History.open(session.engine, session.project, stack)
+        present = history.present()
+        if present is None or not history.entries:
+            raise ConfigurationError(
+                f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
+            )
+        target = default_target(history, present) if to is None else _target(history, to)
+        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
+        plan, opened = _plan(session, stack, history.checkpoint(target.number), present, request)
+        _require_difference(plan, opened, target, stack)
+        if not options.reason:
+            _require_policies(plan, stack, target)
+        return cls(session, stack, history.entries[-1].number, target, request, plan, opened, options.reason)
+
+    @property
+    def message(self) -> str:
+        return rollback_message(self.source, self.target.number, self.request.services, self.reason)
+
+    def arguments(self) -> list[str]:
+        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others."""
+        untouched = [f"**{IMAGE_TYPE}::*"]
+        if self.request.services:
+            both = {**objects(self.present), **self.plan.objects()}
+            untouched += [urn for urn, each in both.items() if each.service not in self.request.services]
+        return [argument for urn in untouched for argument in ("--exclude", urn)]
+
+    def variables(self) -> dict[str, str]:
+        """What tells the program to replay; read right before it starts, as the policies were asked here."""
+        return {VARIABLE: self.request.to_text(), **gate_passed(self.session.project, self.stack)}
+
+    def run(self, progress: Progress) -> Update:
+        """Replay the recorded state; raises the error that says why where that fails."""
+        update = run_update(
+            self.session,
+            self.stack,
+            [*self.arguments(), "--message", self.message],
+            progress,
+            environment=self.variables(),
+            title=f"Roll {self.stack} back to #{self.target.number}",
+            command="rollback",
+        )
+        require_success(self.stack, update, progress)
+        return update
+
+    def verify(self) -> Comparison:
+        """Every recorded input against the state as it is now; SlipwayError where one differs."""
+        history = History.open(self.session.engine, self.session.project, self.stack)
+        actual = decrypted(self.session.engine, self.session.project.name, self.stack, history.present() or {})
+        comparison = compared(self.plan.objects(), objects(actual))
+        if comparison.differences:
+            shown = comparison.differences[:DIFFERENCES_SHOWN]
+            more = len(comparison.differences) - len(shown)
+            raise SlipwayError(
+                f"The rollback ran, but only {comparison} recorded inputs are as in #{self.target.number}.",
+                why="\n".join([*shown, *([f"and {more} more"] if more else [])]),
+                next_step=f"`slipway diff -s {self.stack} {self.target.number}` shows the values.",
+            )
+        return comparison
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of a rollback."""
+
+    services: tuple[str, ...] = ()
+    keep_secrets: bool = False
+    include_stateful: bool = False
+    reason: str = ""
+
+
+def _target(history: History, number: int) -> Entry:
+    try:
+        entry = history.entry(number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+    if entry.problem or not entry.succeeded:
+        raise ConfigurationError(
+            f"Update #{number} of {history.stack} is nothing to go back to: {entry.problem or 'it failed'}.",
+            next_step=f"`slipway history -s {history.stack}` lists those that succeeded.",
+        )
+    return entry
+
+
+def _plan(
+    session: Session, stack: str, target: Deployment, present: Deployment, request: Request
+) -> tuple[Wanted, Deployment]:
+    """What is to be declared, and the present state, decrypted."""
+    with ThreadPoolExecutor() as pool:
+        then, now = pool.map(
+            lambda state: decrypted(session.engine, session.project.name, stack, state), (target, present)
+        )
+    return wanted(then, now, request), now
+
+
+def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str) -> None:
+    """A state that an update was killed in may look like the target while the cluster does not."""
+    if present.get("pending_operations"):
+        return
+    if not compared(plan.objects(), objects(present)).differences:
+        raise ConfigurationError(
+            f"There is nothing to roll back: {stack} is as update #{target.number} left it.",
+            why="Every recorded input is the same.",
+            next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",
+        )
+
+
+def _require_policies(plan: Wanted, stack: str, target: Entry) -> None:
+    try:
+        judge = Judge.of(stack, _config(target.config), os.environ)
+        report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
+    except (PolicyFileError, RuleError) as error:
+        raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
+    if report.refusals:
+        what, _, why = refusal(report).partition("\n")
+        raise SlipwayError(
+            f"{what} That is what update #{target.number} declares; nothing was changed.",
+            why=why,
+            next_step='Choose another update with --to, waive the rule, or override it: --break-glass "REASON".',
+            code=ExitCode.POLICY,
+        )
+
+
+def _config(recorded: Mapping[str, object]) -> dict[str, str]:
+    """The plain values of a recorded configuration."""
+    return {key: value for key, value in recorded.items() if isinstance(value, str)}
