@@ -9,7 +9,13 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from slipway.errors import ConfigurationError
+from slipway.history.bucket_urls import EXTRAS, bucket
+from slipway.history.buckets import BucketStorage
+from slipway.history.cloud import CloudHistory
+from slipway.history.files import BackendFiles
 from slipway.history.source import Source
+from slipway.history.storage import Folder
+from slipway.masking import masked
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 
@@ -31,13 +37,18 @@ def backend_url(engine: Pulumi, project: Project) -> str:
 def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
     """The history of `stack` in the backend at `url`; ConfigurationError for a kind of backend that cannot be read."""
     scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        return CloudHistory(engine, stack)
     if scheme == "file":
-        from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415 -- only where files are read
-
-        from slipway.history.files import BackendFiles  # noqa: PLC0415
-
-        return BackendFiles(LocalFileSystem(), str(_folder(url, engine.folder)), project, stack)
-    raise ConfigurationError(f"The history of the backend {url} cannot be read.", why="Readable are: file://.")
+        return BackendFiles(Folder(_folder(url, engine.folder)), project, stack)
+    if scheme in EXTRAS:
+        found = bucket(url, engine.environment)
+        return BackendFiles(BucketStorage.open(found, engine.environment), project, stack)
+    raise ConfigurationError(
+        f"The history of the backend {masked(url, '')} cannot be read.",
+        why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
+        next_step="Move the stack to one of them, or use `pulumi stack history`.",
+    )
 
 
 def _folder(url: str, start: Path) -> Path:

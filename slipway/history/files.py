@@ -1,4 +1,4 @@
-"""The history in the files of a self-managed backend: a folder on disk, or a bucket, through fsspec.
+"""The history in the files of a self-managed backend, wherever these are stored.
 
 Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<nanoseconds>.history.json` and
 `.checkpoint.json`, either of them with `.gz` or `.zst`; what is beside them (`.attrs`, `.bak`) is somebody else's.
@@ -9,79 +9,78 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 import yaml
-from fsspec import AbstractFileSystem
 
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history.source import Deployment, Record, UnreadableError
+from slipway.history.storage import Storage, StoredFile
 
 COMPRESSIONS = ("", ".gz", ".zst")
 UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 NANOSECONDS = 1_000_000_000
+META = ".pulumi/meta.yaml"
 PROJECT_LAYOUT = 1
 
 
 @dataclass(frozen=True)
 class BackendFiles:
-    """A self-managed backend whose `.pulumi` is in the folder `root` of `filesystem`."""
+    """One stack of the self-managed backend in `storage`."""
 
-    filesystem: AbstractFileSystem = field(repr=False)
-    root: str
+    storage: Storage = field(repr=False)
     project: str
     stack: str
 
     def records(self) -> list[Record]:
         """One for each stamp among the names, whatever of its two files is there."""
-        sizes = self._sizes(self._folder("history", self.stack))
-        found: dict[int, dict[str, str]] = {}
-        for path in sorted(sizes):
-            if stamped := self._stamp(path.rsplit("/", 1)[-1]):
+        folder = self._folder("history", self.stack)
+        found: dict[int, dict[str, StoredFile]] = {}
+        for file in sorted(self._list(folder), key=lambda each: each.name):
+            if stamped := self._stamp(file.name):
                 stamp, part = stamped
-                found.setdefault(stamp, {})[part] = path
+                found.setdefault(stamp, {})[part] = file
         return [
-            _record(number, stamp, found[stamp], sizes, f"{self.stack}-{stamp}")
+            _record(number, stamp, found[stamp], f"{folder}/{self.stack}-{stamp}")
             for number, stamp in enumerate(sorted(found), start=1)
         ]
 
     def updates(self, records: Sequence[Record]) -> list[Deployment | UnreadableError]:
-        """Read all at once: from a bucket, one after the other would take minutes."""
-        paths = [record.update for record in records]
-        contents = self._contents(paths)
-        return [_tried(path, contents[path]) for path in paths]
+        """All are read at once: from a bucket, one after the other would take minutes."""
+        contents = self.storage.read([record.update for record in records])
+        return [self._parsed(record.update, contents[record.update]) for record in records]
 
     def checkpoint(self, record: Record) -> Deployment:
-        return _deployment(self._read(record.checkpoint), record.checkpoint)
+        return self._deployment(record.checkpoint)
 
     def present(self) -> Deployment | None:
         """The newest of the stack's files: the engine leaves the old one when its compression is changed."""
         folder = self._folder("stacks")
         names = {f"{self.stack}.json{compression}" for compression in COMPRESSIONS}
-        files = [each for each in self._list(folder) if each["name"].rsplit("/", 1)[-1] in names]
+        files = [file for file in self._list(folder) if file.name in names]
         if not files:
             return None
-        path = max(files, key=_modified)["name"]
-        return _deployment(self._read(path), path)
+        return self._deployment(f"{folder}/{max(files, key=lambda file: file.modified).name}")
 
     def _folder(self, *parts: str) -> str:
         first, *rest = parts
-        scope = [self.project] if self._has_projects() else []
-        return "/".join([self.root.rstrip("/"), ".pulumi", first, *scope, *rest])
+        return "/".join([".pulumi", first, *([self.project] if self._has_projects() else []), *rest])
 
     def _has_projects(self) -> bool:
         """Whether stacks are kept by project; those of before version 1 are not."""
-        try:
-            content = yaml.safe_load(self.filesystem.cat_file(f"{self.root.rstrip('/')}/.pulumi/meta.yaml"))
-        except FileNotFoundError:
+        content = self.storage.read([META])[META]
+        if isinstance(content, FileNotFoundError):
             return False
+        try:
+            if isinstance(content, OSError):
+                raise content
+            meta = yaml.safe_load(content)
         except (OSError, yaml.YAMLError) as error:
             raise self._unreachable(error) from error
-        return isinstance(content, dict) and content.get("version") == PROJECT_LAYOUT
+        return isinstance(meta, dict) and meta.get("version") == PROJECT_LAYOUT
 
     def _stamp(self, name: str) -> tuple[int, str] | None:
         """When the update ended and which of its files this is; `None` for a file that is neither."""
@@ -92,78 +91,49 @@ class BackendFiles:
                 return int(stamp), part
         return None
 
-    def _sizes(self, folder: str) -> dict[str, int]:
-        return {each["name"]: each.get("size") or 0 for each in self._list(folder) if each["type"] == "file"}
-
-    def _list(self, folder: str) -> list[dict[str, Any]]:
+    def _list(self, folder: str) -> list[StoredFile]:
         try:
-            found: list[dict[str, Any]] = self.filesystem.ls(folder, detail=True)
-        except FileNotFoundError:
-            return []
-        except Exception as error:
+            return self.storage.files(folder)
+        except OSError as error:
             raise self._unreachable(error) from error
-        return found
 
-    def _contents(self, paths: Sequence[str]) -> dict[str, Any]:
-        """The bytes of each file, or the error met."""
-        if not paths:
-            return {}
-        found: dict[str, Any] = self.filesystem.cat(list(paths), on_error="return")
-        return found
+    def _parsed(self, path: str, content: bytes | OSError) -> Deployment | UnreadableError:
+        """The JSON object in the file, or what is wrong with it."""
+        place = self.storage.place(path)
+        if isinstance(content, OSError):
+            return UnreadableError(f"{place} cannot be read: {content}")
+        try:
+            parsed = json.loads(decompressed(content))
+        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+            return UnreadableError(f"{place} is truncated or corrupt: {error}")
+        return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
-    def _read(self, path: str) -> Deployment:
-        content = _tried(path, self._contents([path])[path])
+    def _deployment(self, path: str) -> Deployment:
+        """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
+        content = self._parsed(path, self.storage.read([path])[path])
         if isinstance(content, UnreadableError):
             raise content
-        return content
+        checkpoint = content.get("checkpoint")
+        latest = (checkpoint.get("latest") or {}) if isinstance(checkpoint, dict) else None
+        if not isinstance(latest, dict) or not isinstance(latest.get("resources") or [], list):
+            raise UnreadableError(f"{self.storage.place(path)} is corrupt: it holds no state of a stack")
+        return {**latest, "resources": latest.get("resources") or []}
 
     def _unreachable(self, error: Exception) -> SlipwayError:
         return ConfigurationError(
-            f"The backend {self.root} cannot be read.",
+            f"The backend {self.storage.place('')} cannot be read.",
             why=f"{type(error).__name__}: {error}",
-            next_step=f"`pulumi stack ls` and `pulumi stack history -s {self.stack}` show what the engine says of it.",
+            next_step=f"`pulumi stack history -s {self.stack}` shows what the engine says of it.",
         )
 
 
-def _record(number: int, stamp: int, files: dict[str, str], sizes: dict[str, int], name: str) -> Record:
-    update, checkpoint = files.get(UPDATE, ""), files.get(CHECKPOINT, "")
-    missing = [f"{name}{part} is missing" for part in (UPDATE, CHECKPOINT) if part not in files]
-    empty = [f"{path} is empty" for path in files.values() if not sizes[path]]
+def _record(number: int, stamp: int, files: Mapping[str, StoredFile], name: str) -> Record:
+    missing = [f"{name.rpartition('/')[-1]}{part} is missing" for part in (UPDATE, CHECKPOINT) if part not in files]
+    empty = [f"{file.name} is empty" for file in files.values() if not file.size]
+    paths = {part: f"{name.rpartition('/')[0]}/{file.name}" for part, file in files.items()}
     finished = datetime.fromtimestamp(stamp / NANOSECONDS, UTC)
-    return Record(number, finished, update, checkpoint, problem="; ".join([*missing, *empty]))
-
-
-def _modified(file: dict[str, Any]) -> float:
-    """Seconds since 1970, under whichever name the file system has it."""
-    for key in ("mtime", "LastModified", "last_modified", "updated"):
-        value = file.get(key)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, str):
-            return datetime.fromisoformat(value).timestamp()
-        if value is not None:
-            return float(value)
-    return 0.0
-
-
-def _deployment(content: Deployment, path: str) -> Deployment:
-    """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
-    checkpoint = content.get("checkpoint")
-    latest = checkpoint.get("latest") if isinstance(checkpoint, dict) else None
-    if not isinstance(checkpoint, dict) or not isinstance(latest or {}, dict):
-        raise UnreadableError(f"{path} is not a checkpoint: it has no `checkpoint`")
-    return {**(latest or {}), "resources": (latest or {}).get("resources") or []}
-
-
-def _tried(path: str, content: bytes | Exception) -> Deployment | UnreadableError:
-    """The JSON object in the file, or what is wrong with it."""
-    if isinstance(content, Exception):
-        return UnreadableError(f"{path} cannot be read: {type(content).__name__}: {content}")
-    try:
-        parsed = json.loads(decompressed(content))
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        return UnreadableError(f"{path} is truncated or corrupt: {error}")
-    return parsed if isinstance(parsed, dict) else UnreadableError(f"{path} is corrupt: it holds no JSON object")
+    problem = "; ".join([*missing, *empty])
+    return Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem)
 
 
 def decompressed(content: bytes) -> bytes:
