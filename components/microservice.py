@@ -22,7 +22,10 @@ ENGINE_MARGIN_SECONDS = 30
 
 @dataclass(frozen=True)
 class MicroserviceArgs:
-    """`callees` are rolled out before this one; `callers` are the services that may open connections to it."""
+    """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
+
+    `hooks` are the Deployment's: what to do when its rollout fails.
+    """
 
     spec: ServiceSpec
     image: Input[str]
@@ -30,6 +33,7 @@ class MicroserviceArgs:
     secrets: Mapping[str, Output[str]] = field(default_factory=dict)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
+    hooks: pulumi.ResourceHookBinding | None = None
 
 
 class Microservice(pulumi.ComponentResource):
@@ -145,6 +149,7 @@ class Microservice(pulumi.ComponentResource):
                 parent=self,
                 depends_on=[callee.deployment for callee in self._args.callees],
                 custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
+                hooks=self._args.hooks,
             ),
         )
 

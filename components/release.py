@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pulumi import Output, ResourceOptions
 
 from components.cluster import service_proxy
+from components.diagnosis import rollout_hooks
 from components.environment import Environment
 from components.health import verified
 from components.microservice import Microservice, MicroserviceArgs
@@ -46,6 +47,7 @@ def build(environment: Environment) -> dict[str, ServiceImage]:
 def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict[str, Microservice]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
     namespace = after(environment.namespace, (image.reference for image in images.values()))
+    hooks = rollout_hooks(environment.settings.context)
     deployed: dict[str, Microservice] = {}
     for service in environment.services:
         spec = service.spec
@@ -57,6 +59,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 namespace=namespace,
                 secrets=environment.secrets(spec),
                 callees=[deployed[callee] for callee in spec.calls],
+                hooks=hooks,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
             ),
             ResourceOptions(providers=[environment.kubernetes]),

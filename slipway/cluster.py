@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from slipway.diagnosis import Diagnosis, Evidence, Log, diagnose, is_complete
 from slipway.diagnosis.logs import LINES_READ
-from slipway.diagnosis.model import Evidence, Finding, Log
+from slipway.diagnosis.model import Finding
 from slipway.diagnosis.objects import Object, name_of, object_at
 
 if TYPE_CHECKING:
@@ -83,6 +84,13 @@ class Cluster:
             pods = pool.submit(self._list, f"/api/v1/namespaces/{namespace}/pods", selector)
             events = pool.submit(self.events, namespace)
             return Evidence(found, sets.result(), pods.result(), events.result(), (), self.kubectl(namespace))
+
+    def diagnosis(self, namespace: str, deployment: str) -> Diagnosis | None:
+        """Why the rollout of a Deployment does not get on; None when it is rolled out."""
+        evidence = self.evidence(namespace, deployment)
+        if is_complete(evidence):
+            return None
+        return diagnose(self.with_logs(evidence, diagnose(evidence).finding))
 
     def rollouts(self, namespace: str) -> dict[str, Evidence]:
         """Every Deployment of the namespace by name, without events and logs, in three requests."""

@@ -44,6 +44,16 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     )
 
 
+def is_complete(evidence: Evidence) -> bool:
+    """Whether the newest template is rolled out: every pod of it available, none of another left."""
+    deployment = evidence.deployment
+    if not evidence.current_set():
+        return False
+    wanted = number_at(deployment, "spec", "replicas", default=1)
+    counts = [number_at(deployment, "status", key) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+    return all(count == wanted for count in counts)
+
+
 def _kind(finding: Finding) -> Kind:
     return finding.cause, finding.container, finding.exit_code
 
