@@ -41,11 +41,47 @@ def env(json_output: JsonOption = False) -> None:
 def up(
     stack: StackOption,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
+    no_rollback: Annotated[
+        bool, typer.Option("--no-rollback", help="Leave an update that failed as it is, for a look.")
+    ] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
+    ] = False,
 ) -> None:
-    """Build, test, deploy and check every service of an environment."""
+    """Preview, then build, test, deploy and check every service of an environment."""
     from slipway.commands.up import up as command
 
-    raise typer.Exit(command(stack=stack, yes=yes))
+    raise typer.Exit(command(stack=stack, yes=yes, rollback=not no_rollback, allow_dirty=allow_dirty))
+
+
+@app.command()
+def rollback(
+    *,
+    stack: StackOption,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="The update to go back to; without it, the last good one.")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show what it would do, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before rolling back.")] = False,
+    keep_secrets: Annotated[
+        bool, typer.Option("--keep-secrets", help="Leave Secrets as they are now: they were rotated since.")
+    ] = False,
+    include_stateful: Annotated[
+        bool, typer.Option("--include-stateful", help="Delete or replace what holds data too, and its data with it.")
+    ] = False,
+    break_glass: Annotated[
+        str, typer.Option("--break-glass", metavar="REASON", help="Override today's policies; the history says why.")
+    ] = "",
+) -> None:
+    """Take an environment back to a recorded state, exactly, and prove it."""
+    from slipway.commands.rollback import rollback as command
+    from slipway.rollback import Options
+
+    options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
+    raise typer.Exit(command(stack=stack, to=to, options=options, preview=preview, yes=yes))
 
 
 @app.command()

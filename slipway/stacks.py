@@ -7,6 +7,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +53,21 @@ class Stacks:
             except SlipwayError as error:
                 say(f"Stack {environment} was not made in the lab's backend: {error}")
 
+    def require_unlocked(self, environment: str) -> None:
+        """Raise SlipwayError when another update holds the stack, where that costs nothing to know: in the lab.
+
+        Any other backend says so when the update begins.
+        """
+        if self.lab_backend is None:
+            return
+        for lock in self._lab_locks(environment):
+            held = f"pid {lock['pid']} of {lock['username']}@{lock['hostname']}, since {lock['timestamp']}"
+            raise SlipwayError(
+                f"Stack {environment} is locked: another update holds it.",
+                why=f"Held by {held}.",
+                next_step=f"Wait for it to end. If it hangs, release the lock with `pulumi cancel -s {environment}`.",
+            )
+
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
         known = json.loads(self._run(environment, "stack", "ls", "--json"))
         if environment in {stack["name"].rsplit("/", 1)[-1] for stack in known}:
@@ -78,11 +94,18 @@ class Stacks:
 
     def _release_dead_lock(self, environment: str, say: Callable[[str], None]) -> None:
         """An engine that was killed leaves its lock; in the lab, whose engines all run here, that can be told."""
-        locks = self._lab_folder("locks", "organization") / environment
-        held = [json.loads(file.read_text()) for file in locks.glob("*.json")]
+        held = self._lab_locks(environment)
         if held and all(_is_dead(lock) for lock in held):
             self._run(environment, "cancel", "--stack", environment, "--yes")
             say(f"Released the lock of stack {environment}: process {held[0]['pid']}, which held it, is gone.")
+
+    def _lab_locks(self, environment: str) -> list[dict[str, object]]:
+        locks = self._lab_folder("locks", "organization") / environment
+        held = []
+        for file in locks.glob("*.json"):
+            with suppress(FileNotFoundError):  # released just now
+                held.append(json.loads(file.read_text()))
+        return held
 
     def _run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
         done = self.engine.run(*arguments, folder=folder)

@@ -50,6 +50,11 @@ class StageTimes:
         return [f"B  {_line(self.build)}", f"D  {_line(self.deploy)}"]
 
 
+def gate_line(*stages: Stage) -> str:
+    """What stood in front of the update (G)."""
+    return f"G  {_line(stages)}"
+
+
 def _line(stages: Sequence[Stage]) -> str:
     notes = {stage.note for stage in stages if stage.seconds is None}
     if len(notes) == 1 and all(stage.seconds is None for stage in stages):

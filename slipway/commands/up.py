@@ -1,32 +1,68 @@
-"""`slipway up`: brings an environment to what the program declares, and shows it happening."""
+"""`slipway up`: previews an environment, asks the policies and the user, updates it, and shows it happening."""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
+from slipway import approval, work_tree
 from slipway.engine_events import STACK_TYPE, Event, Finished
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.markdown_text import clean
+from slipway.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
-from slipway.session import open_session
-from slipway.stages import stage_times
-from slipway.update import require_success, run_update
+from slipway.session import Session, open_session
+from slipway.stages import Stage, gate_line, stage_times
+from slipway.summary import Problem, Result, Summary
+from slipway.summary_words import counted, is_incomplete
+from slipway.terminal_summary import show
+from slipway.update import Update, require_success, run_update
 
 
-def up(*, stack: str, yes: bool) -> int:
+def up(*, stack: str, yes: bool, rollback: bool = True, allow_dirty: bool = False) -> int:
     """Update `stack`; the exit code of the command."""
     _require_consent_possible(yes)
+    try:
+        return _up(stack, yes=yes, rollback=rollback, allow_dirty=allow_dirty)
+    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+        raise SlipwayError(f"Interrupted; {stack} was not updated.", code=ExitCode.INTERRUPTED) from error
+
+
+def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
     session = open_session(stack)
-    if not yes:
-        _ask(stack)
+    pack = policy_pack(session.project)
+    uncommitted = work_tree.require_committed(session.project, stack, allowed=allow_dirty)
     progress = Progress()
     session.stacks.ensure(stack, progress.note)
-    update = run_update(session, stack, [], progress)
-    require_success(stack, update, progress)
-    _show_summary(update.events)
+    session.stacks.require_unlocked(stack)
+    approved = approval.take(session, stack)
+    summary = _previewed(session, stack, progress)
+    consent = _consent(stack, summary, yes=yes)
+    approval.require_unmoved(session, stack, approved)
+    arguments = ["--policy-pack", str(pack)]
+    if allow_dirty and uncommitted:
+        arguments += ["--message", work_tree.message(uncommitted)]
+    update = run_update(session, stack, arguments, progress, environment=gate_passed(session.project, stack))
+    try:
+        require_success(stack, update, progress)
+    except SlipwayError as error:
+        if rollback and not update.ended.interrupted:
+            return _after_failure(session, stack, update, error)
+        raise
+    _show_summary(update.events, summary, consent)
     return ExitCode.DONE
+
+
+def _after_failure(session: Session, stack: str, update: Update, error: SlipwayError) -> NoReturn:
+    """What `slipway up` does about an update that failed, unless --no-rollback or Ctrl-C told it to do nothing."""
+    del session, stack, update
+    raise error
 
 
 def _require_consent_possible(yes: bool) -> None:
@@ -36,21 +72,60 @@ def _require_consent_possible(yes: bool) -> None:
         )
 
 
-def _ask(stack: str) -> None:
+def _previewed(session: Session, stack: str, progress: Progress) -> Summary:
+    """What the update would do, shown; raises SlipwayError when it must not happen."""
+    preview, error = Preview(session.project, stack, progress=progress), None
     try:
-        if typer.confirm(f"Update {stack}?", err=True):
-            return
-    except typer.Abort as error:  # Ctrl-C or Ctrl-D, which would exit with 1
-        raise typer.Exit(ExitCode.INTERRUPTED) from error
-    raise SlipwayError(f"{stack} was not updated: you said no.")
+        preview.run(session)
+    except SlipwayError as raised:
+        error = raised
+    summary = preview.summary(error)
+    if error and is_incomplete(summary):
+        _show_output(summary.problems, progress.console)
+        raise error
+    show(summary, Console(highlight=False))
+    if summary.result is Result.REFUSED:
+        raise SlipwayError(
+            f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
+            why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
+            next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            code=ExitCode.POLICY,
+        )
+    return summary
 
 
-def _show_summary(events: Sequence[Event]) -> None:
+def _show_output(problems: Sequence[Problem], console: Console) -> None:
+    """What failed builds printed: the error that follows tells the rest."""
+    for problem in problems:
+        if problem.output:
+            console.print(Text(f"\n{problem.resource}: {problem.step}", style="bold red"), soft_wrap=True)
+        for line in problem.output:
+            console.print(Text(f"  {clean(line)}"), soft_wrap=True)
+
+
+def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
+    """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
+    if not summary.changes:
+        return Stage("approve", None, "not needed")
+    if yes:
+        return Stage("approve", None, "by --yes")
+    began = time.monotonic()
+    try:
+        agreed = typer.confirm(f"Update {stack}?", err=True)
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D
+        raise KeyboardInterrupt from error
+    if not agreed:
+        raise SlipwayError(f"{stack} was not updated: you said no.")
+    return Stage("approve", time.monotonic() - began)
+
+
+def _show_summary(events: Sequence[Event], summary: Summary, consent: Stage) -> None:
     services = _outputs(events).get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
         typer.echo(f"{name:<{width}}  {service.get('url', '')}")
-    for line in stage_times(events).lines():
+    asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
+    for line in (gate_line(asked, consent), *stage_times(events).lines()):
         typer.echo(line)
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
+import secrets
+import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from slipway.engine_events import Event, parse
+from slipway.paths import lab_environment_file, toolchain_environment_file
 
 RECORDED = Path(__file__).parent / "recorded"
 TIMEOUT_SECONDS = 120
@@ -61,6 +70,66 @@ class CommandLine:
         file.write_text(json.dumps(content))
 
 
+class Scratch(CommandLine):
+    """A clone of a project so small that only the engine can go wrong, with the real policy pack."""
+
+    def use_lab(self, name: str) -> None:
+        """Have the lab `name` in front of the project, which has never seen it; made here, but for its cluster."""
+        home = self.home / name
+        (home / "backend").mkdir(parents=True)
+        (home / "passphrase").write_text(f"the passphrase of the {name} lab\n")
+        self.write_lab(
+            KUBECONFIG=json.loads(lab_environment_file().read_text())["KUBECONFIG"],
+            PULUMI_BACKEND_URL=f"file://{home}/backend",
+            PULUMI_CONFIG_PASSPHRASE_FILE=str(home / "passphrase"),
+            SLIPWAY_REGISTRY=self.registry,
+        )
+
+    def git(self, *arguments: str) -> str:
+        command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
+        return subprocess.run(command, cwd=self.folder, check=True, capture_output=True, text=True).stdout
+
+    def commit(self) -> None:
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "a change")
+
+    def program(self, text: str) -> None:
+        """Have `text` for a program, committed; NAME in it is a name that nobody else uses in the cluster."""
+        (self.folder / "__main__.py").write_text(text.replace("NAME", self.unique))
+        self.commit()
+
+    @property
+    def unique(self) -> str:
+        file = self.home / "unique"
+        if not file.exists():
+            file.write_text(f"slipway-test-{secrets.token_hex(4)}")
+        return file.read_text()
+
+    def on_terminal(self, question: bytes, answer: Callable[[], bytes], *arguments: str) -> tuple[int, str]:
+        """Run on a terminal; what `answer` returns is typed when `question` stands there."""
+        terminal, its_end = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "slipway.main", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=its_end,
+            stdout=its_end,
+            stderr=its_end,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 -- so that Ctrl-C is a signal
+        )
+        os.close(its_end)
+        screen = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the command is
+            while chunk := os.read(terminal, 1024):
+                screen += chunk
+                if screen.endswith(question):
+                    time.sleep(0.5)  # readline overhears a Ctrl-C that comes while it begins to listen
+                    os.write(terminal, answer())
+        os.close(terminal)
+        return process.wait(timeout=60), screen.decode()
+
+
 LAB = {
     "KUBECONFIG": "/lab/kubeconfig",
     "PULUMI_BACKEND_URL": "file:///lab/backend",
@@ -77,6 +146,37 @@ def slipway(tmp_path: Path) -> CommandLine:
     (project / "Pulumi.dev.yaml").write_text("config: {}\n")
     (project / "Pulumi.prod.yaml").write_text("config: {}\n")
     return CommandLine(tmp_path, project)
+
+
+PROJECT = "name: scratch\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
+PROGRAM = """\
+import pulumi
+secret = pulumi.Config().get_secret("token")
+pulumi.export("services", {"a-service": {"url": "http://10.0.0.1", "image": "a"}})
+pulumi.export("token", secret.apply(len) if secret else 0)
+"""
+POLICY = Path(__file__).parents[2] / "policy"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    """A clone with environments dev and prod, in front of a lab that has never seen it; the lab's toolchain is used."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text(PROJECT)
+    (folder / "__main__.py").write_text(PROGRAM)
+    for environment in ("dev", "prod"):
+        (folder / f"Pulumi.{environment}.yaml").write_text("config:\n  scratch:greeting: hello\n")
+    (folder / ".gitignore").write_text(".venv\nstarted\n__pycache__/\n")
+    (folder / ".venv").symlink_to(sys.prefix)
+    shutil.copytree(POLICY, folder / "policy", ignore=shutil.ignore_patterns("__pycache__"))
+    with socket.create_server(("127.0.0.1", 0)) as registry:  # asked whether it is there, and no more
+        made = Scratch(tmp_path, folder, f"127.0.0.1:{registry.getsockname()[1]}")
+        made.git("init", "-q")
+        made.commit()
+        made.write_toolchain(**json.loads(toolchain_environment_file().read_text()))
+        made.use_lab("first")
+        yield made
 
 
 @pytest.fixture(scope="session")

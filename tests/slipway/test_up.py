@@ -5,16 +5,11 @@ The lab's toolchain is used; all else is the test's own, as if another lab had m
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import json
 import os
-import pty
+import re
 import signal
-import socket
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,54 +17,25 @@ from typing import Any
 
 import pytest
 
-from slipway.paths import toolchain_environment_file
-
 pytestmark = pytest.mark.lab
 
-PROJECT = "name: scratch\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
-PROGRAM = """\
-import pulumi
-secret = pulumi.Config().get_secret("token")
-pulumi.export("services", {"a-service": {"url": "http://10.0.0.1", "image": "a"}})
-pulumi.export("token", secret.apply(len) if secret else 0)
+SLEEPING = """\
+import pulumi, time
+if not pulumi.runtime.is_dry_run():
+    open("started", "w").close()
+    time.sleep(60)
 """
-SLEEPING = 'import time\nopen("started", "w").close()\ntime.sleep(60)\n'
+CHANGING = """\
+import pulumi_kubernetes as kubernetes
+labels = {"app.kubernetes.io/managed-by": "pulumi"}
+kubernetes.scheduling.v1.PriorityClass("NAME", metadata={"name": "NAME", "labels": labels}, value=1)
+"""
 STARTED_TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
-def project(slipway: Any) -> Iterator[Any]:
-    """A clone with environments dev and prod, in front of a lab that has never seen it."""
-    (slipway.folder / "Pulumi.yaml").write_text(PROJECT)
-    (slipway.folder / "__main__.py").write_text(PROGRAM)
-    for environment in ("dev", "prod"):
-        (slipway.folder / f"Pulumi.{environment}.yaml").write_text("config:\n  scratch:greeting: hello\n")
-    (slipway.folder / ".gitignore").write_text(".venv\nstarted\n__pycache__/\n")
-    (slipway.folder / ".venv").symlink_to(sys.prefix)
-    git(slipway.folder, "init", "-q")
-    git(slipway.folder, "add", ".")
-    git(slipway.folder, "commit", "-q", "-m", "first")
-    slipway.write_toolchain(**json.loads(toolchain_environment_file().read_text()))
-    with socket.create_server(("127.0.0.1", 0)) as registry:  # asked whether it is there, and no more
-        slipway.registry = f"127.0.0.1:{registry.getsockname()[1]}"
-        make_lab(slipway, "first")
-        yield slipway
-
-
-def make_lab(slipway: Any, name: str) -> None:
-    home = slipway.home / name
-    (home / "backend").mkdir(parents=True)
-    (home / "passphrase").write_text(f"the passphrase of the {name} lab\n")
-    slipway.write_lab(
-        PULUMI_BACKEND_URL=f"file://{home}/backend",
-        PULUMI_CONFIG_PASSPHRASE_FILE=str(home / "passphrase"),
-        SLIPWAY_REGISTRY=slipway.registry,
-    )
-
-
-def git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *arguments]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+def project(scratch: Any) -> Any:
+    return scratch
 
 
 def by_hand(project: Any, command: str) -> str:
@@ -91,14 +57,17 @@ def by_hand(project: Any, command: str) -> str:
 
 
 def is_clean(project: Any) -> bool:
-    return git(project.folder, "status", "--porcelain") == ""
+    return bool(project.git("status", "--porcelain") == "")
 
 
 def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[0] == "a-service  http://10.0.0.1"
-    assert result.stdout.splitlines()[1].startswith("B  nothing changed")
+    shown, services, gate, build, *_ = re.split(r"\n(?=\S)", result.stdout.strip())
+    assert shown.startswith("Preview of scratch/dev: nothing to do")
+    assert services == "a-service  http://10.0.0.1"
+    assert re.fullmatch(r"G  preview \d+\.\d s \(1 policy asked\) · approve not needed", gate)
+    assert build.startswith("B  nothing changed")
     assert "Created stack dev" in result.stderr
     assert "Created stack prod" in result.stderr
     again = project("up", "-s", "dev", "--yes")
@@ -116,7 +85,7 @@ def test_the_checkout_stays_clean_by_slipway_and_by_hand(project: Any) -> None:
 def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> None:
     assert project("up", "-s", "dev", "--yes").returncode == 0
     second = tmp_path / "second"
-    git(tmp_path, "clone", "-q", str(project.folder), str(second))
+    project.git("clone", "-q", str(project.folder), str(second))
     (second / ".venv").symlink_to(sys.prefix)
     project.folder = second
     by_hand(project, "pulumi up -s dev --yes --skip-preview --non-interactive")
@@ -128,7 +97,7 @@ def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> N
 def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> None:
     assert project("up", "-s", "dev", "--yes").returncode == 0
     by_hand(project, "pulumi config set --secret token abcde -s dev")
-    added = [line for line in git(project.folder, "diff").splitlines() if line.startswith("+ ")]
+    added = [line for line in project.git("diff").splitlines() if line.startswith("+ ")]
     assert len(added) == 2
     assert added[0] == "+  scratch:token:"
     assert added[1].startswith("+    secure: v1:")
@@ -138,7 +107,7 @@ def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> 
 
 def test_a_new_lab_does_not_stumble_over_the_salt_of_the_old_one(project: Any) -> None:
     assert project("up", "-s", "dev", "--yes").returncode == 0
-    make_lab(project, "second")
+    project.use_lab("second")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
     assert is_clean(project)
@@ -201,28 +170,22 @@ def test_settings_that_are_no_yaml_are_told_with_their_line(project: Any) -> Non
 
 
 @pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"y\n", 0), (b"\x03", 130)])
-def test_on_a_terminal_it_asks_first(project: Any, typed: bytes, code: int) -> None:
-    terminal, its_end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "slipway.main", "up", "-s", "dev"],
-        cwd=project.folder,
-        env=project.environment(),
-        stdin=its_end,
-        stdout=its_end,
-        stderr=its_end,
-        start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 -- so that Ctrl-C is a signal
-    )
-    os.close(its_end)
-    screen = b""
-    with contextlib.suppress(OSError):  # the terminal is gone when the command is
-        while chunk := os.read(terminal, 1024):
-            screen += chunk
-            if screen.endswith(b"Update dev? [y/N]: "):
-                time.sleep(0.5)  # readline overhears a Ctrl-C that comes while it begins to listen
-                os.write(terminal, typed)
-    os.close(terminal)
-    assert process.wait(timeout=60) == code, screen.decode()
+def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: bytes, code: int) -> None:
+    project.program(CHANGING)
+    try:
+        ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: typed, "up", "-s", "dev")
+        assert ended == code, screen
+        assert "Create (1)" in screen
+        assert len(list((project.home / "first" / "backend").rglob("*.history.json"))) == (code == 0)
+        assert locks(project) == []
+    finally:
+        by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
+
+
+def test_on_a_terminal_nobody_is_asked_about_no_change(project: Any) -> None:
+    ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: b"n\n", "up", "-s", "dev")
+    assert ended == 0, screen
+    assert "Update dev?" not in screen
 
 
 class Running:
@@ -305,7 +268,7 @@ def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any
     assert code == 1
     assert "The engine was killed by SIGKILL" in said
     assert locks(project)
-    (project.folder / "__main__.py").write_text(PROGRAM)
+    project.program("")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
     assert f"process {engine}, which held it, is gone" in result.stderr
