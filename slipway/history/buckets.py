@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slipway.errors import ConfigurationError
-from slipway.history.bucket_urls import EXTRAS, GCS, S3, Bucket
+from slipway.history.bucket_urls import AZURE, EXTRAS, GCS, S3, Bucket
 from slipway.history.storage import StoredFile
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PARALLEL_READS = 32
 CREDENTIALS_TIMEOUT_SECONDS = 30.0
+TOLD_LENGTH = 500
 RETRIES: dict[str, Any] = {"max_retries": 3}
 
 
@@ -43,14 +44,21 @@ class BucketStorage:
                 why=str(error),
                 next_step=f"Install the extra `{extra}`: `.venv/bin/python -m pip install -e '.[{extra}]'`.",
             ) from error
-        kinds: dict[str, Any] = {S3: store.S3Store, GCS: store.GCSStore}
+        kinds: dict[str, Any] = {S3: store.S3Store, GCS: store.GCSStore, AZURE: store.AzureStore}
         options = dict(bucket.options)
         if bucket.scheme == S3 and not {"access_key_id", "skip_signature"} & set(options):
             options.update(shared_credentials(bucket.profile, variables))
-        kind = kinds.get(bucket.scheme, store.AzureStore)
-        return cls(
-            bucket, kind(bucket.name, client_options=dict(bucket.client) or None, retry_config=RETRIES, **options)
-        )
+        client = dict(bucket.client) or None
+        try:
+            return cls(
+                bucket, kinds[bucket.scheme](bucket.name, client_options=client, retry_config=RETRIES, **options)
+            )
+        except Exception as error:
+            raise ConfigurationError(
+                f"The backend {bucket.scheme}://{bucket.name} cannot be opened with what is set for it.",
+                why=_told(error),
+                next_step="Mend its URL, or the AWS_..., GOOGLE_... or AZURE_... variables.",
+            ) from error
 
     def files(self, folder: str) -> list[StoredFile]:
         from obstore import list_with_delimiter  # noqa: PLC0415
@@ -58,7 +66,7 @@ class BucketStorage:
         try:
             found = list_with_delimiter(self._store, self._key(folder))
         except Exception as error:
-            raise OSError(_first_line(error)) from error
+            raise OSError(_told(error)) from error
         return [
             StoredFile(each["path"].rpartition("/")[-1], each["size"], each["last_modified"])
             for each in found["objects"]
@@ -74,7 +82,7 @@ class BucketStorage:
         except FileNotFoundError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- whatever the network says of one file, it is one file's problem
-            return OSError(_first_line(error))
+            return OSError(_told(error))
 
     def _key(self, path: str) -> str:
         return f"{self.bucket.prefix}/{path}" if self.bucket.prefix else path
@@ -83,9 +91,9 @@ class BucketStorage:
         return f"{self.bucket.scheme}://{self.bucket.name}/{self._key(path)}"
 
 
-def _first_line(error: Exception) -> str:
-    """What follows is the library's own view of itself."""
-    return str(error).strip().partition("\n")[0]
+def _told(error: Exception) -> str:
+    """In one line, without the library's view of its own insides."""
+    return " ".join(str(error).partition("Debug source:")[0].split())[:TOLD_LENGTH]
 
 
 def shared_credentials(profile: str, variables: Mapping[str, str]) -> dict[str, str]:
