@@ -100,6 +100,18 @@ def preview(
 
 
 @app.command()
+def history(
+    stack: StackOption,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="How many updates to show.")] = 20,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the recorded updates of an environment, newest first: who, from which commit, what it changed."""
+    from slipway.commands.history import history as command
+
+    raise typer.Exit(command(stack=stack, limit=limit, json_output=json_output))
+
+
+@app.command()
 def comment(
     repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],

@@ -11,9 +11,11 @@ from pathlib import Path
 from slipway import project as projects
 from slipway.environment_variables import Environment, owns_cluster, resolve
 from slipway.errors import ConfigurationError
+from slipway.file_backend import file_backend
+from slipway.history.backends import backend_url
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.stacks import Stacks, backend_folder
+from slipway.stacks import Stacks
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 
@@ -28,14 +30,19 @@ class Session:
     stacks: Stacks
 
 
-def open_session(stack: str) -> Session:
-    """Resolve all that a command on `stack` needs, or raise ConfigurationError before anything is touched."""
+def open_session(stack: str, *, cluster: bool = True) -> Session:
+    """Resolve all that a command on `stack` needs, or raise ConfigurationError before anything is touched.
+
+    Without `cluster` only the backend is needed: what is read from it can be read while the lab is down.
+    """
     project = projects.require(Path.cwd())
     project.environment_file(stack)
     environment = resolve(os.environ, project.folder, stack)
-    _require_cluster(environment)
+    if cluster:
+        _require_cluster(environment)
     engine = Pulumi(project.folder, environment.complete(os.environ))
-    stacks = Stacks(project, engine, backend_folder(environment.lab_backend_url))
+    files = file_backend(backend_url(engine, project), project.folder, project.name)
+    stacks = Stacks(project, engine, files, in_lab=environment.lab_backend_url is not None)
     return Session(project, environment, engine, stacks)
 
 
@@ -50,10 +57,10 @@ def make_lab_stacks(say: Callable[[str], None]) -> None:
     project = projects.find(Path.cwd())
     user = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}  # the lab's cluster is meant
     environment = resolve(user, project.folder if project else None)
-    folder = backend_folder(environment.lab_backend_url)
-    if project and folder:
+    if project and environment.lab_backend_url:
         engine = Pulumi(project.folder, environment.complete(user))
-        Stacks(project, engine, folder).ensure_all_in_lab(say)
+        files = file_backend(environment.lab_backend_url, project.folder, project.name)
+        Stacks(project, engine, files, in_lab=True).ensure_all_in_lab(say)
 
 
 def _require_cluster(environment: Environment) -> None:

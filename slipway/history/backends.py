@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import yaml
 
 from slipway.errors import ConfigurationError
+from slipway.file_backend import backend_folder
 from slipway.history.bucket_urls import EXTRAS, bucket
 from slipway.history.buckets import BucketStorage
 from slipway.history.cloud import CloudHistory
@@ -18,8 +19,6 @@ from slipway.history.storage import Folder
 from slipway.masking import masked
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-
-FILE = "file://"
 
 
 def backend_url(engine: Pulumi, project: Project) -> str:
@@ -38,9 +37,9 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
     """The history of `stack` in the backend at `url`; ConfigurationError for a kind of backend that cannot be read."""
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
-        return CloudHistory(engine, stack)
-    if scheme == "file":
-        return BackendFiles(Folder(_folder(url, engine.folder)), project, stack)
+        return CloudHistory(url, engine, stack)
+    if folder := backend_folder(url, engine.folder):
+        return BackendFiles(Folder(folder), project, stack)
     if scheme in EXTRAS:
         found = bucket(url, engine.environment)
         return BackendFiles(BucketStorage.open(found, engine.environment), project, stack)
@@ -49,12 +48,6 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
         why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
         next_step="Move the stack to one of them, or use `pulumi stack history`.",
     )
-
-
-def _folder(url: str, start: Path) -> Path:
-    """As the engine reads it: `~` is the user's home, and a relative path starts at the project."""
-    path = unquote(url.removeprefix(FILE).partition("?")[0])
-    return (start / Path(path).expanduser()).resolve()
 
 
 def _project_backend(project: Project) -> str:

@@ -26,8 +26,13 @@ PREVIEW = "preview"
 class CloudHistory:
     """One stack in Pulumi Cloud, which numbers updates itself: a version is a number here."""
 
+    url: str
     engine: Pulumi
     stack: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.url} {self.engine.folder} {self.stack}"
 
     def records(self) -> list[Record]:
         return [Record(number, _time(update["endTime"])) for number, update in sorted(self._updates.items())]

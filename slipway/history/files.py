@@ -35,6 +35,10 @@ class BackendFiles:
     project: str
     stack: str
 
+    @property
+    def place(self) -> str:
+        return f"{self.storage.place('')} {self.project}/{self.stack}"
+
     def records(self) -> list[Record]:
         """One for each stamp among the names, whatever of its two files is there."""
         folder = self._folder("history", self.stack)
@@ -133,7 +137,8 @@ def _record(number: int, stamp: int, files: Mapping[str, StoredFile], name: str)
     paths = {part: f"{name.rpartition('/')[0]}/{file.name}" for part, file in files.items()}
     finished = datetime.fromtimestamp(stamp / NANOSECONDS, UTC)
     problem = "; ".join([*missing, *empty])
-    return Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem)
+    size = files[CHECKPOINT].size if CHECKPOINT in files else 0
+    return Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem, size)
 
 
 def decompressed(content: bytes) -> bytes:

@@ -54,6 +54,16 @@ class History:
                 next_step=f"Choose another update: `slipway history -s {self.stack}` lists them.",
             ) from error
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all updates, the oldest first; nothing is read but their list."""
+        return tuple(record.number for record in self._records)
+
+    def identity(self, number: int) -> str:
+        """A text that changes with the record of that update; nothing is read for it."""
+        record = self._record(number)
+        return f"{record.number} {record.finished.isoformat()} {record.checkpoint} {record.size}"
+
     def present(self) -> Deployment | None:
         """The state of the stack now, `None` for a stack that does not exist."""
         try:
@@ -69,10 +79,13 @@ class History:
     def _records(self) -> Sequence[Record]:
         return self.source.records()
 
+    @cached_property
+    def _by_number(self) -> dict[int, Record]:
+        return {record.number: record for record in self._records}
+
     def _record(self, number: int) -> Record:
-        for record in self._records:
-            if record.number == number:
-                return record
+        if record := self._by_number.get(number):
+            return record
         raise SlipwayError(
             f"There is no update #{number} of {self.stack}.",
             why=self._known_numbers(),

@@ -27,10 +27,17 @@ class Record:
     """The file of the state after it; empty when there is none."""
     problem: str = ""
     """What is missing of it; such an update is not read at all."""
+    size: int = 0
+    """Of the checkpoint file, in bytes; 0 where it is not known."""
 
 
 class Source(Protocol):
     """A backend, as far as the history of one stack goes."""
+
+    @property
+    def place(self) -> str:
+        """Which stack of which backend this is, as no other is."""
+        ...
 
     def records(self) -> Sequence[Record]:
         """All updates, oldest first, numbered from 1."""
