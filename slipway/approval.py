@@ -14,11 +14,14 @@ from typing import Any
 import yaml
 
 from policy import approval as program
+from slipway.checkpoint import CIPHERTEXT
 from slipway.engine_errors import failure
 from slipway.errors import SlipwayError
+from slipway.file_backend import FILE
 from slipway.history import Entry, History
-from slipway.history.backends import FILE, backend_url
+from slipway.history.backends import backend_url
 from slipway.markdown_text import some_of
+from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.session import Session
 
 NAMED = 8
@@ -143,7 +146,20 @@ def _state(session: Session, stack: str) -> Mapping[str, Any]:
         if done.exit_code:
             raise failure(stack, (), done.errors or done.output)
         state = json.loads(done.output).get("deployment") or {}
-    return {name: value for name, value in state.items() if name != VOLATILE}
+    return telling(state)
+
+
+def telling(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded state without what is another each time the engine writes it, though nothing has changed."""
+    return {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
+
+
+def _without_ciphertexts(value: Any) -> Any:
+    """A secret is encrypted anew each time; one that really changes shows in the name of its Kubernetes Secret."""
+    if isinstance(value, dict):
+        is_secret = value.get(SIGNATURE) == SECRET_SIGNATURE
+        return {key: _without_ciphertexts(each) for key, each in value.items() if not (is_secret and key == CIPHERTEXT)}
+    return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
 
 
 def _updates_since(session: Session, stack: str, moment: datetime) -> Sequence[Entry]:
