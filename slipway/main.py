@@ -112,6 +112,19 @@ def history(
 
 
 @app.command()
+def diff(
+    stack: StackOption,
+    old: Annotated[int, typer.Argument(metavar="A", help="The number of an update, as `slipway history` shows it.")],
+    new: Annotated[int | None, typer.Argument(metavar="B", help="Another; without it, the present state.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what changed between two recorded states, service by service; secrets are masked."""
+    from slipway.commands.diff import diff as command
+
+    raise typer.Exit(command(stack=stack, old=old, new=new, json_output=json_output))
+
+
+@app.command()
 def comment(
     repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
