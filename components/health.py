@@ -5,22 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from time import monotonic, sleep
-from typing import Protocol
 
 import pulumi
 from pulumi_kubernetes import core
 
 from services.spec import Check, Health
+from slipway.checks import Ask, failing
 
-CHECKS_ANNOTATION = "slipway.dev/checks"
 PROBE_TIMEOUT_SECONDS = 3
-PAUSE_SECONDS = 0.5
-REQUEST_TIMEOUT_SECONDS = 5.0
-PARALLEL_CHECKS = 32
-BODY_SHOWN = 300
 
 
 # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
@@ -48,61 +40,9 @@ def _probe(path: str, port_name: str, *, period_seconds: int, failure_threshold:
     }
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a request got: an HTTP status and the body, or no status and the reason."""
-
-    status: int | None
-    body: str
-
-    def __str__(self) -> str:
-        shown = " ".join(self.body.split())[:BODY_SHOWN]
-        return f"answered {self.status}: {shown}" if self.status else f"did not answer: {shown}"
-
-
-class Ask(Protocol):
-    """GET a path of a service, given its name; never raises for an answer that is merely bad."""
-
-    def __call__(self, service: str, path: str) -> Answer: ...
-
-
 def checks_annotation(checks: Sequence[Check]) -> str:
     """The checks as they are recorded on the Deployment, so that a replayed state is verified by its own checks."""
     return json.dumps([check.model_dump(exclude_none=True) for check in checks], separators=(",", ":"))
-
-
-def unmet(check: Check, answer: Answer) -> str:
-    """Why the answer does not meet the check; empty when it does."""
-    if answer.status != check.status:
-        return f"{answer}; wanted status {check.status}"
-    if check.has is not None and check.has not in answer.body:
-        return f"{answer}; wanted a body that has {check.has!r}"
-    return ""
-
-
-def failing(
-    checks: Mapping[str, Sequence[Check]],
-    ask: Ask,
-    timeout_seconds: float,
-    *,
-    clock: Callable[[], float] = monotonic,
-    sleep: Callable[[float], None] = sleep,
-) -> list[str]:
-    """Ask all checks at once, each until it is met or the time is over; a line for each that was never met."""
-    deadline = clock() + timeout_seconds
-
-    def until_met(service: str, check: Check) -> str:
-        tries = 1
-        while reason := unmet(check, ask(service, check.get)):
-            if clock() + PAUSE_SECONDS >= deadline:
-                return f"{service}: GET {check.get} {reason} (asked {tries} times in {timeout_seconds:g} s)"
-            tries += 1
-            sleep(PAUSE_SECONDS)
-        return ""
-
-    questions = [(service, check) for service, wanted in checks.items() for check in wanted]
-    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        return [line for line in pool.map(lambda question: until_met(*question), questions) if line]
 
 
 def verified(

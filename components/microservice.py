@@ -11,10 +11,11 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 
 from components import network
-from components.health import CHECKS_ANNOTATION, checks_annotation
+from components.health import checks_annotation
 from components.pod import PORT_NAME, pod_template
 from services.catalog import url_variable
 from services.spec import Autoscaling, Ingress, ServiceSpec
+from slipway.checks import CHECKS_ANNOTATION
 
 # The engine gives up after the Deployment did, so that the Deployment's own reason is what a person reads.
 ENGINE_MARGIN_SECONDS = 30

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from pulumi import Output, ResourceOptions
 
-from components.cluster import service_proxy
 from components.diagnosis import rollout_hooks
 from components.environment import Environment
 from components.health import verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.pod import PORT_NAME
 from components.service_image import ServiceImage, ServiceImageArgs
+from slipway.checks import service_proxy
 
 T = TypeVar("T")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,15 +10,15 @@ from typing import Any
 
 import pulumi
 import pulumi_docker as docker
-from pydantic import TypeAdapter, ValidationError
 
-from components.cluster import cluster_id, service_proxy
+from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
-from components.health import CHECKS_ANNOTATION, verified
+from components.health import verified
 from components.pod import PORT_NAME
 from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.checkpoint import Deployment, Recorded, decrypted, plain, resources
+from slipway.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
 from slipway.errors import SlipwayError
 from slipway.history import History
 from slipway.project import Project
@@ -121,6 +120,6 @@ def _metadata(resource: Recorded) -> dict[str, Any]:
 def _checks(deployment: Recorded) -> list[Check]:
     recorded = (_metadata(deployment).get("annotations") or {}).get(CHECKS_ANNOTATION, "[]")
     try:
-        return TypeAdapter(list[Check]).validate_python(json.loads(recorded))
-    except (ValueError, ValidationError) as error:
+        return recorded_checks(recorded)
+    except ValueError as error:
         raise pulumi.RunError(f"{PREFIX}the checks recorded on Deployment {deployment.name}: {error}") from error
