@@ -15,7 +15,8 @@ from .settings import DATABASES, Settings
 def variables(settings: Settings) -> dict[str, str]:
     return {
         "KUBECONFIG": str(user_kubeconfig(settings)),
-        "PULUMI_BACKEND_URL": f"file://{settings.backend}",
+        # Attributes are written in place: an engine killed while it does leaves a state that none can read.
+        "PULUMI_BACKEND_URL": f"file://{settings.backend}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
         "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
         "SLIPWAY_REGISTRY": settings.registry_address,

@@ -12,7 +12,7 @@ from slipway import project as projects
 from slipway.environment_variables import Environment, owns_cluster, resolve
 from slipway.errors import ConfigurationError
 from slipway.file_backend import file_backend
-from slipway.history.backends import backend_url
+from slipway.history.backends import find_backend_url
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 from slipway.stacks import Stacks
@@ -41,7 +41,7 @@ def open_session(stack: str, *, cluster: bool = True) -> Session:
     if cluster:
         _require_cluster(environment)
     engine = Pulumi(project.folder, environment.complete(os.environ))
-    files = file_backend(backend_url(engine, project), project.folder, project.name)
+    files = file_backend(find_backend_url(engine, project), project.folder, project.name)
     stacks = Stacks(project, engine, files, in_lab=environment.lab_backend_url is not None)
     return Session(project, environment, engine, stacks)
 

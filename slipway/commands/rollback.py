@@ -12,6 +12,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.history import Entry
 from slipway.preview import Preview
 from slipway.progress import Progress
+from slipway.recovery import recover
 from slipway.rollback import Options, Rollback
 from slipway.session import open_session
 from slipway.terminal_summary import show
@@ -27,6 +28,8 @@ def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes
     progress = Progress()
     session = open_session(stack)
     session.stacks.ensure(stack, progress.note)
+    session.stacks.require_unlocked(stack)
+    recover(session, stack, progress.note)
     prepared = Rollback.prepare(session, stack, to, options)
     typer.echo(headline(prepared))
     if preview or not yes:

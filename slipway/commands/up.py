@@ -17,6 +17,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.markdown_text import clean
 from slipway.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
+from slipway.recovery import recover
 from slipway.session import Session, open_session
 from slipway.stages import Stage, gate_line, stage_times
 from slipway.summary import Problem, Result, Summary
@@ -41,6 +42,7 @@ def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
     progress = Progress()
     session.stacks.ensure(stack, progress.note)
     session.stacks.require_unlocked(stack)
+    recover(session, stack, progress.note)
     approved = approval.take(session, stack)
     summary = _previewed(session, stack, progress)
     consent = _consent(stack, summary, yes=yes)

@@ -22,8 +22,8 @@ from slipway.pulumi_cli import Pulumi
 
 
 def backend_url(engine: Pulumi, project: Project) -> str:
-    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login."""
-    url = engine.environment.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine)
+    """Where the engine keeps its states; ConfigurationError where that is nowhere to be found."""
+    url = find_backend_url(engine, project)
     if not url:
         raise ConfigurationError(
             "No backend is known, so there is no history.",
@@ -31,6 +31,11 @@ def backend_url(engine: Pulumi, project: Project) -> str:
             next_step='Run `eval "$(slipway env)"` for the lab\'s, or `pulumi login URL` for your own.',
         )
     return url
+
+
+def find_backend_url(engine: Pulumi, project: Project) -> str:
+    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login."""
+    return engine.environment.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine)
 
 
 def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:

@@ -11,7 +11,20 @@ import pytest
 from slipway import main as command_line
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
-COMMANDS = ["comment", "doctor", "env", "lab", "new", "preview", "up"]
+COMMANDS = [
+    "comment",
+    "diff",
+    "doctor",
+    "drift",
+    "env",
+    "history",
+    "lab",
+    "new",
+    "preview",
+    "rollback",
+    "up",
+    "verify",
+]
 
 
 def test_help_lists_every_command(slipway: Any) -> None:

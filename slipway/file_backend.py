@@ -1,0 +1,110 @@
+"""What the engine's file backend keeps of one project's stacks: their states, and the locks of updates under way."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from slipway.errors import SlipwayError
+
+FILE = "file://"
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a stack."""
+
+    pid: int
+    username: str
+    hostname: str
+    timestamp: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} of {self.username}@{self.hostname}, since {self.timestamp}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the engine that took the lock ran on this machine and does no more."""
+        if self.hostname != socket.gethostname():
+            return False
+        try:
+            return Path(f"/proc/{self.pid}/comm").read_text().strip() != "pulumi"
+        except FileNotFoundError:
+            return True
+
+
+@dataclass(frozen=True)
+class FileBackend:
+    """`folder` is that of the `file://` URL, `project` the project's name."""
+
+    folder: Path
+    project: str
+
+    def state(self, stack: str) -> dict[str, Any] | None:
+        """The stack's checkpoint file, parsed; asking the engine takes a third of a second."""
+        file = self._part("stacks") / f"{stack}.json"
+        try:
+            content: dict[str, Any] = json.loads(file.read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise SlipwayError(
+                f"The state of stack {stack} cannot be read: {file}: {error}",
+                next_step=f"The state before it is {file}.bak; older ones are in {self._part('backups') / stack}.",
+            ) from error
+        return content
+
+    def locks(self, stack: str) -> list[Lock]:
+        held = []
+        for file in (self._part("locks", "organization") / stack).glob("*.json"):
+            # Released just now, or not yet written to its end.
+            with suppress(FileNotFoundError, ValueError, KeyError):
+                content = json.loads(file.read_text())
+                keys = ("username", "hostname", "timestamp")
+                held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
+        return held
+
+    def mend(self, stack: str) -> list[Path]:
+        """Remove what an engine that was killed left half written; the files that were removed.
+
+        States are written to a temporary file and renamed, but the attributes beside them are not, and the engine
+        reads no state whose attributes are empty ("failed to load checkpoint: EOF"). They say nothing that is needed.
+        To be called while nobody holds the stack.
+        """
+        states = self._part("stacks")
+        torn = [file for file in states.glob(f"{stack}.json*.attrs") if not _is_json(file)]
+        unfinished = list(states.glob(f"{stack}.json*.tmp"))
+        for file in (*torn, *unfinished):
+            file.unlink(missing_ok=True)
+        return torn
+
+    def _part(self, *parts: str) -> Path:
+        return Path(self.folder, ".pulumi", *parts, self.project)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def file_backend(url: str, start: Path, project: str) -> FileBackend | None:
+    """The backend at `url` if it is a `file://` one; a relative path starts at `start`, as the engine has it."""
+    folder = backend_folder(url, start)
+    return FileBackend(folder, project) if folder else None
+
+
+def backend_folder(url: str, start: Path) -> Path | None:
+    """The folder of a `file://` URL, which may have a query; `None` for any other."""
+    if not url.startswith(FILE):
+        return None
+    path = unquote(url.removeprefix(FILE).partition("?")[0])
+    return Path(os.path.normpath(start / Path(path).expanduser()))
