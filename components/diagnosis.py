@@ -13,7 +13,7 @@ from pulumi.runtime.proto import engine_pb2
 from pulumi.runtime.settings import get_engine, get_monitor
 
 from slipway.cluster import Cluster, ClusterError, NotFoundError
-from slipway.diagnosis import screen
+from slipway.diagnosis import MARK, screen
 
 # Recorded with each Deployment, and asked for by the engine when one fails: the name must not change.
 HOOK_NAME = "slipway-diagnosis"
@@ -68,4 +68,4 @@ def _tell(text: str, urn: str) -> None:
     """`pulumi.log` would wait for the URN of a resource that is not going to be registered."""
     engine = get_engine()
     if engine is not None:
-        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.ERROR, message=text, urn=urn))
+        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.ERROR, message=MARK + text, urn=urn))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.build_log import EXIT_CODE, BuildStep
+from slipway.diagnosis import MARK, Diagnosis, screen
+from slipway.diagnosis.screen import WIDTH
 from slipway.engine_events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
@@ -17,6 +20,9 @@ ROLLBACK_ERROR = "Rollback error:"
 POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
 ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
+# What a provider says of an operation that it was asked to leave.
+CANCELLED = "was cancelled"
+MARGIN = 2
 PREFIX = re.compile(r"^(?:error|warning): ")
 
 
@@ -90,9 +96,16 @@ KNOWN_FAILURES = (
 )
 
 
-def failure(stack: str, events: Sequence[Event], last_words: str) -> SlipwayError:
-    """The error for a failed update: what the program found wrong, a known failure, or else all that was said."""
-    said = messages(events) or _errors_in(last_words) or [last_words.strip() or "The engine gave no reason."]
+def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Sequence[Diagnosis] = ()) -> SlipwayError:
+    """The error for a failed update: what the program found wrong, a known failure, or else all that was said.
+
+    `diagnoses` are of rollouts for which the engine was cancelled; what it says of the cancelled is no news then.
+    """
+    said = (
+        _with_diagnoses(events, diagnoses)
+        or _errors_in(last_words)
+        or [last_words.strip() or "The engine gave no reason."]
+    )
     text = "\n".join(said)
     for message in said:
         if CONFIGURATION_ERROR in message:
@@ -127,7 +140,10 @@ def _next_step(stack: str, events: Sequence[Event]) -> str:
         return ""
     done = [event for event in events if isinstance(event, Finished) and event.changes]
     deployed = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in done)
-    return ("" if deployed else "Nothing was deployed. ") + f"Mend it and run `slipway up -s {stack}` again."
+    mend = f"Mend it and run `slipway up -s {stack}` again."
+    if any(isinstance(event, Failed) and event.resource.kind == "Deployment" for event in events):
+        return mend  # some of its pods may run
+    return mend if deployed else f"Nothing was deployed. {mend}"
 
 
 def killed(stack: str, signal_number: int) -> SlipwayError:
@@ -167,6 +183,28 @@ def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
     steps = {resource: logs[resource].failed_step() for resource in dict.fromkeys(failed) if resource in logs}
     return {resource: step for resource, step in steps.items() if step is not None}
+
+
+def _with_diagnoses(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> list[str]:
+    """Every error, but for a Deployment that was diagnosed, the diagnosis alone: the log has the engine's own words."""
+    errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
+    told = {event.resource: event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)}
+    given_up = {diagnosis.service: diagnosis for diagnosis in diagnoses}
+    others = [
+        event
+        for event in errors
+        if event.resource not in told
+        and not (event.resource and event.resource.kind == "Deployment" and event.resource.name in given_up)
+        and not (given_up and CANCELLED in event.message)
+    ]
+    screens = [screen(each, _width()) for each in given_up.values()]
+    screens += [text for resource, text in told.items() if resource is None or resource.name not in given_up]
+    return [*screens, *messages(others)]
+
+
+def _width() -> int:
+    """What a terminal has room for, behind the margin of an error."""
+    return min(shutil.get_terminal_size((WIDTH + MARGIN, 24)).columns, WIDTH + MARGIN) - MARGIN
 
 
 def _is_echo(message: str) -> bool:

@@ -56,7 +56,9 @@ class Step(Event):
 
 @dataclass(frozen=True)
 class Started(Step):
-    """The engine began an operation."""
+    """The engine began an operation; `inputs` are what the resource is to be, secrets blinded."""
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,8 @@ def parse(line: str, at_seconds: float) -> Event | None:
 
 def _typed(event: dict[str, Any], at_seconds: float) -> Event | None:
     if body := event.get("resourcePreEvent"):
-        return _step(Started, body["metadata"], at_seconds)
+        inputs = (body["metadata"].get("new") or {}).get("inputs") or {}
+        return _step(Started, body["metadata"], at_seconds, inputs=inputs)
     if body := event.get("resOutputsEvent"):
         outputs = (body["metadata"].get("new") or {}).get("outputs") or {}
         return _step(Finished, body["metadata"], at_seconds, outputs=outputs)

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
@@ -24,6 +24,8 @@ LineHandler = Callable[[str, float], None]
 """Called with each line of standard output and the seconds since the start of the run."""
 Overdue = Callable[[float], str]
 """Asked with the seconds since the start of the run; what has taken too long, empty while all is well."""
+Cancelling = Callable[[Callable[[], None]], AbstractContextManager[None]]
+"""Entered with a function that asks the engine to cancel."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,28 @@ class Pulumi:
         on_line: LineHandler,
         on_interrupt: Callable[[str], None],
         overdue: Overdue | None = None,
+        cancelling: Cancelling | None = None,
     ) -> Completed:
         """Run and hand each line of standard output to `on_line` as it arrives.
 
         The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
-        second makes it stop at once, and so does what `overdue` says.
+        second makes it stop at once, and so does what `overdue` says. `cancelling` gets a function that asks for the
+        first of these, without the run counting as interrupted, and is entered for as long as it may be called.
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
             last_words = _LastWords(process)
             watch = _Watch(process, started, overdue)
-            with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
+            with (
+                _forwarded_interrupts(process, on_interrupt) as interrupts,
+                watch,
+                cancelling(interrupts.cancel) if cancelling else nullcontext(),
+            ):
                 for line in process.stdout or ():
                     on_line(line, time.monotonic() - started)
                 exit_code = process.wait()
-        return Completed(exit_code, errors=last_words.text(), interrupted=bool(interrupts), overdue=watch.reason)
+        interrupted = bool(interrupts.received)
+        return Completed(exit_code, errors=last_words.text(), interrupted=interrupted, overdue=watch.reason)
 
     @contextmanager
     def _started(self, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:
@@ -154,27 +163,47 @@ class _Watch:
                 return
 
 
-@contextmanager
-def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[list[int]]:
-    """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields the list of those that came."""
-    received: list[int] = []
+@dataclass
+class _Interrupts:
+    """What the engine was asked: `received` by signals, or `cancelled` by ourselves, which is one to it."""
 
-    def forward(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) == 1:
-            say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
+    process: subprocess.Popen[str]
+    say: Callable[[str], None]
+    received: list[int] = field(default_factory=list)
+    cancelled: bool = False
+
+    def forward(self, number: int, _frame: FrameType | None) -> None:
+        self.received.append(number)
+        if len(self.received) == 1:
+            self.say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
+            if self.cancelled:
+                return  # the engine would take it for the second one
         else:
-            say("Interrupted again: stopping at once.")
-            timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(process,))
+            self.say("Interrupted again: stopping at once.")
+            timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(self.process,))
             timer.daemon = True
             timer.start()
-        if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+        self._send()
 
+    def cancel(self) -> None:
+        """Ask once, unless somebody has asked already."""
+        if not self.received and not self.cancelled:
+            self.cancelled = True
+            self._send()
+
+    def _send(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+
+
+@contextmanager
+def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[_Interrupts]:
+    """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields what came."""
+    interrupts = _Interrupts(process, say)
     watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, forward) for number in watched}
+    before = {number: signal.signal(number, interrupts.forward) for number in watched}
     try:
-        yield received
+        yield interrupts
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.text import Text
 
 from slipway.build_log import BuildStep
+from slipway.diagnosis import Diagnosis
 from slipway.engine_errors import failed_builds, failure, killed
 from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
 from slipway.errors import ExitCode, SlipwayError
 from slipway.event_log import open_log, write_line
 from slipway.progress import Progress
 from slipway.pulumi_cli import Completed
+from slipway.rollout_watch import rollout_watch
 from slipway.session import Session
 from slipway.update_display import OperationError, UpdateDisplay
 
@@ -28,6 +30,8 @@ class Update:
     events: Sequence[Event]
     ended: Completed
     log: str
+    diagnoses: Sequence[Diagnosis] = ()
+    """Of the rollouts that were given up before their deadlines, for which the engine was asked to cancel."""
 
     @property
     def succeeded(self) -> bool:
@@ -57,19 +61,22 @@ def run_update(
     engine = session.engine.with_variables(environment or {})
     events: list[Event] = []
     with suppress(OperationError), progress.step(title or f"Update {stack}") as whole, open_log(command, stack) as log:
-        display = UpdateDisplay(progress, whole)
+        display, watch = UpdateDisplay(progress, whole), rollout_watch(session, stack)
 
         def on_line(line: str, at_seconds: float) -> None:
             write_line(log, line, at_seconds)
             if event := parse(line, at_seconds):
                 events.append(event)
+                watch.see(event)
                 display.show(event)
 
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
-        ended = engine.stream(run, on_line, progress.note)
+        ended = engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
         display.close()
         log.write(ended.errors)
-        update = Update(events, ended, log.name)
+        if watch.problem:
+            log.write(f"The rollouts could not be watched: {watch.problem}\n")
+        update = Update(events, ended, log.name, watch.diagnoses)
         if not update.succeeded:
             raise OperationError  # for the progress: its line says that it failed
     return update
@@ -89,7 +96,7 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     _show_failed_builds(progress.console, failed_builds(update.events))
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
-    raise failure(stack, update.events, update.ended.errors)
+    raise failure(stack, update.events, update.ended.errors, update.diagnoses)
 
 
 def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:

@@ -2,6 +2,6 @@
 
 from slipway.diagnosis.diagnose import diagnose, is_complete
 from slipway.diagnosis.model import Cause, Diagnosis, Evidence, Log
-from slipway.diagnosis.screen import screen
+from slipway.diagnosis.screen import MARK, screen
 
-__all__ = ["Cause", "Diagnosis", "Evidence", "Log", "diagnose", "is_complete", "screen"]
+__all__ = ["MARK", "Cause", "Diagnosis", "Evidence", "Log", "diagnose", "is_complete", "screen"]

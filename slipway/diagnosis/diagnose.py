@@ -15,6 +15,7 @@ from slipway.masking import masked_text
 EVENTS_KEPT = 3
 # What the pod's state says already.
 _ECHOES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+_PROBED = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP, Cause.STARTING)
 _DULL = ("BackOff",)
 _COMBINED = "(combined from similar events): "
 
@@ -93,5 +94,7 @@ def _is_news(event: Object, message: str, main: Finding) -> bool:
     reason = text_at(event, "reason")
     if reason in _DULL or message in _ECHOES or (main.reason and main.reason in message and reason != "Unhealthy"):
         return False
+    if reason == "Unhealthy" and main.cause not in _PROBED:
+        return False  # nothing answers where nothing runs
     # Refusals differ in the names of pods that never were.
     return (event.get("type") == "Warning" and bool(main.pod)) or message.endswith("will be restarted")

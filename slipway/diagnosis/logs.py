@@ -38,10 +38,15 @@ _DEPENDENCY = re.compile(
 
 def chosen(logs: Sequence[Log], finding: Finding) -> list[Log]:
     """The runs worth reading, most telling first: of a container that ended, the run that ended."""
-    own = [log for log in logs if log.pod == finding.pod and log.container == finding.container and log.text.strip()]
+    own = [log for log in logs if (log.pod, log.container) == (finding.pod, finding.container) and _says_something(log)]
     # In a back-off the "present" run is the one that ended; of one that runs again, only the run before can tell.
     restarted = finding.state.startswith("Running") and finding.ends > 0
     return sorted(own, key=lambda log: log.previous != restarted)
+
+
+def _says_something(log: Log) -> bool:
+    """A runtime that has thrown a run's log away says so in one line in its place."""
+    return bool(log.text.strip()) and not log.text.startswith("unable to retrieve container logs")
 
 
 def refined(finding: Finding, logs: Sequence[Log]) -> Finding:

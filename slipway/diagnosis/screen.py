@@ -9,6 +9,8 @@ from slipway.diagnosis.model import Diagnosis, LogTail
 from slipway.diagnosis.words import exit_words
 
 WIDTH = 100
+MARK = "Diagnosis: "
+"""In front of a screen among the engine's messages, by which the command line knows it."""
 MAX_LINES = 24
 MIN_WIDTH = 40
 _INDENT = 9
