@@ -26,6 +26,10 @@ from slipway.update import Update, require_success, run_update
 DIFFERENCES_SHOWN = 20
 
 
+class NothingToRollBackError(ConfigurationError):
+    """The present state is the target already."""
+
+
 @dataclass(frozen=True)
 class Rollback:
     """A rollback that may begin: what is to be declared, from which update back to which."""
@@ -116,6 +120,12 @@ class Options:
     reason: str = ""
 
 
+def checks_met(update: Update) -> str:
+    """How many checks of its own time the state met, in words."""
+    number = update.outputs.get("checks", 0)
+    return f"{number} check{'' if number == 1 else 's'} met"
+
+
 def _target(history: History, number: int) -> Entry:
     try:
         entry = history.entry(number)
@@ -145,7 +155,7 @@ def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack:
     if present.get("pending_operations"):
         return
     if not compared(plan.objects(), objects(present)).differences:
-        raise ConfigurationError(
+        raise NothingToRollBackError(
             f"There is nothing to roll back: {stack} is as update #{target.number} left it.",
             why="Every recorded input is the same.",
             next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",

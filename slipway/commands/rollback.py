@@ -13,7 +13,7 @@ from slipway.history import Entry
 from slipway.preview import Preview
 from slipway.progress import Progress
 from slipway.recovery import recover
-from slipway.rollback import Options, Rollback
+from slipway.rollback import Options, Rollback, checks_met
 from slipway.session import open_session
 from slipway.terminal_summary import show
 
@@ -46,10 +46,9 @@ def carry_out(prepared: Rollback, progress: Progress) -> None:
     """Replay, wait, check, compare; says what came of it, or raises why it did not."""
     update = prepared.run(progress)
     comparison = prepared.verify()
-    checks = update.outputs.get("checks", 0)
     typer.echo(
         f"{prepared.stack} is back at #{prepared.target.number}: {comparison} recorded inputs are the same, "
-        f"{checks} check{'' if checks == 1 else 's'} met."
+        f"{checks_met(update)}."
     )
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from typing import NoReturn
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from slipway import approval, work_tree
-from slipway.engine_events import STACK_TYPE, Event, Finished
+from slipway.automatic_rollback import FailedUpdate
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.markdown_text import clean
 from slipway.preview import Preview, gate_passed, policy_pack
@@ -55,16 +54,10 @@ def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
         require_success(stack, update, progress)
     except SlipwayError as error:
         if rollback and not update.ended.interrupted:
-            return _after_failure(session, stack, update, error)
+            raise FailedUpdate(session, stack, update, error).undone(progress) from error
         raise
-    _show_summary(update.events, summary, consent)
+    _show_summary(update, summary, consent)
     return ExitCode.DONE
-
-
-def _after_failure(session: Session, stack: str, update: Update, error: SlipwayError) -> NoReturn:
-    """What `slipway up` does about an update that failed, unless --no-rollback or Ctrl-C told it to do nothing."""
-    del session, stack, update
-    raise error
 
 
 def _require_consent_possible(yes: bool) -> None:
@@ -121,18 +114,11 @@ def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
     return Stage("approve", time.monotonic() - began)
 
 
-def _show_summary(events: Sequence[Event], summary: Summary, consent: Stage) -> None:
-    services = _outputs(events).get("services", {})
+def _show_summary(update: Update, summary: Summary, consent: Stage) -> None:
+    services = update.outputs.get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
         typer.echo(f"{name:<{width}}  {service.get('url', '')}")
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    for line in (gate_line(asked, consent), *stage_times(events).lines()):
+    for line in (gate_line(asked, consent), *stage_times(update.events).lines()):
         typer.echo(line)
-
-
-def _outputs(events: Sequence[Event]) -> dict[str, dict[str, dict[str, str]]]:
-    for event in reversed(events):
-        if isinstance(event, Finished) and event.resource.type == STACK_TYPE:
-            return dict(event.outputs)
-    return {}
