@@ -125,6 +125,14 @@ def diff(
 
 
 @app.command()
+def verify(stack: StackOption, json_output: JsonOption = False) -> None:
+    """Ask whether every service runs what the state says, and meets its checks, now."""
+    from slipway.commands.verify import verify as command
+
+    raise typer.Exit(command(stack=stack, json_output=json_output))
+
+
+@app.command()
 def comment(
     repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
