@@ -95,6 +95,16 @@ def objects(deployment: Deployment) -> dict[str, Recorded]:
     return {each.urn: each for each in resources(deployment) if each.is_object}
 
 
+def is_settled(deployment: Deployment) -> bool:
+    """Whether the cluster was told what the inputs say, and no less.
+
+    After an update that failed half way the engine keeps the old inputs beside its errors, though the object has the
+    new ones: https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
+    """
+    unfinished = (each for each in deployment.get("resources") or () if each.get("initErrors"))
+    return not deployment.get("pending_operations") and next(unfinished, None) is None
+
+
 def outputs(deployment: Deployment) -> Mapping[str, Any]:
     """The stack's outputs; a failed update leaves none."""
     return next((each.outputs for each in resources(deployment) if each.type == STACK_TYPE), {})

@@ -11,7 +11,7 @@ from policy.judge import Judge, RuleError
 from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
-from slipway.checkpoint import Deployment, decrypted, objects
+from slipway.checkpoint import Deployment, decrypted, is_settled, objects
 from slipway.comparison import Comparison, compared
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.history import Entry, History, rollback_message
@@ -151,10 +151,7 @@ def _plan(
 
 
 def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str) -> None:
-    """A state that an update was killed in may look like the target while the cluster does not."""
-    if present.get("pending_operations"):
-        return
-    if not compared(plan.objects(), objects(present)).differences:
+    if is_settled(present) and not compared(plan.objects(), objects(present)).differences:
         raise NothingToRollBackError(
             f"There is nothing to roll back: {stack} is as update #{target.number} left it.",
             why="Every recorded input is the same.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from slipway.checkpoint import Deployment, fingerprint
+from slipway.checkpoint import Deployment, fingerprint, is_settled
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import Entry, History, Kind
 
@@ -20,7 +20,7 @@ def default_target(history: History, present: Deployment) -> Entry:
     no such state.
     """
     states = _States(history)
-    now, position = fingerprint(present), _position(history.entries)
+    now, position = fingerprint(present) if is_settled(present) else "", _position(history.entries)
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
@@ -41,6 +41,8 @@ class _States:
 
     def __init__(self, history: History) -> None:
         self._history = history
+        # What a failed update left is no release; its inputs may be those of the one before.
+        self._succeeded = {entry.number for entry in history.entries if entry.succeeded}
         self._fingerprints: dict[int, str] = {}
 
     def good_releases(self) -> Iterator[Entry]:
@@ -53,7 +55,8 @@ class _States:
 
     def _is_undone(self, number: int, state: str) -> bool:
         later = (entry for entry in self._history.entries if entry.number > number and entry.succeeded)
-        return any(entry.rollback and self.fingerprint(entry.rollback.source) == state for entry in later)
+        sources = (entry.rollback.source for entry in later if entry.rollback)
+        return any(source in self._succeeded and self.fingerprint(source) == state for source in sources)
 
     def fingerprint(self, number: int) -> str:
         """Empty for a state that cannot be read: nothing to go back to."""
