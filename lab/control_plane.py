@@ -65,6 +65,9 @@ def controller_manager(settings: Settings) -> Daemon:
             program("kube"),
             "kube-controller-manager",
             f"--kubeconfig={kubeconfig}",
+            # At the default of 20 requests a second, an update of a hundred objects waits for its controllers.
+            "--kube-api-qps=300",
+            "--kube-api-burst=600",
             "--bind-address=127.0.0.1",
             f"--secure-port={port}",
             f"--tls-cert-file={pki / 'controller-manager.crt'}",
