@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -19,6 +19,7 @@ from slipway.diagnosis import MARK, screen
 HOOK_NAME = "slipway-diagnosis"
 # The engine waits for the hook; reading takes far less, unless the cluster is what is broken.
 BUDGET_SECONDS = 15.0
+LINES_SHOWN = 8
 # What both providers say where the engine was asked to stop: there is nothing to explain.
 CANCELLED = "was cancelled"
 
@@ -56,6 +57,18 @@ def explanation(context: str | None, inputs: Mapping[str, Any] | None) -> str:
     except (NotFoundError, KeyError):
         return ""  # the API server refused the Deployment itself, and said why
     return screen(diagnosis) if diagnosis else ""
+
+
+def last_words(context: str | None, namespace: str) -> Callable[[str], Sequence[str]]:
+    """A function that gives the last lines that a service printed, and where that fails, why; it never raises."""
+
+    def read(service: str) -> Sequence[str]:
+        try:
+            return Cluster.connect(context).log(namespace, service, LINES_SHOWN)
+        except ClusterError as error:
+            return [f"(its log cannot be read: {error})"]
+
+    return read
 
 
 def _reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pulumi
 from pulumi_kubernetes import core
@@ -13,6 +13,9 @@ from services.spec import Check, Health
 from slipway.checks import Ask, failing
 
 PROBE_TIMEOUT_SECONDS = 3
+SERVICES_WITH_LOG = 2
+FAILURE_SHOWN = 500
+LINE_SHOWN = 160
 
 
 # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
@@ -45,17 +48,31 @@ def checks_annotation(checks: Sequence[Check]) -> str:
     return json.dumps([check.model_dump(exclude_none=True) for check in checks], separators=(",", ":"))
 
 
+def _told(failures: Sequence[str], last_words: Callable[[str], Sequence[str]]) -> Iterator[str]:
+    """Each failure, `service: what`, and after the last of a service its log; one screen, so of few services alone."""
+    services = [failure.partition(":")[0] for failure in failures]
+    shown = list(dict.fromkeys(services))[:SERVICES_WITH_LOG]
+    for index, (service, failure) in enumerate(zip(services, failures, strict=True)):
+        yield failure[:FAILURE_SHOWN]
+        if service in shown and service not in services[index + 1 :] and (lines := last_words(service)):
+            yield f"  log {service}:"
+            yield from (f"    | {line[:LINE_SHOWN]}" for line in lines)
+
+
 def verified(
     deployments: Iterable[pulumi.Output[object]],
     checks: Mapping[str, Sequence[Check]],
     ask: Callable[[], Ask],
     timeout_seconds: int,
+    *,
     next_step: str,
+    last_words: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> pulumi.Output[int]:
     """Resolves to the number of checks once all `deployments` are rolled out and all `checks` are met.
 
     Asked at the end of every update, whether or not it changed anything: an after-hook of a resource that failed is
-    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing.
+    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing. `last_words`
+    gives the last log lines of a service whose checks fail.
     """
     total = sum(len(wanted) for wanted in checks.values())
 
@@ -64,7 +81,8 @@ def verified(
             return total
         failures = await asyncio.to_thread(lambda: failing(checks, ask(), timeout_seconds))
         if failures:
-            listed = "\n  ".join(failures)
+            told = await asyncio.to_thread(lambda: list(_told(failures, last_words)))
+            listed = "\n  ".join(told)
             raise pulumi.RunError(f"{len(failures)} of {total} checks failed:\n  {listed}\n{next_step}")
         return total
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pulumi import Output, ResourceOptions
 
-from components.diagnosis import rollout_hooks
+from components.diagnosis import last_words, rollout_hooks
 from components.environment import Environment
 from components.health import verified
 from components.microservice import Microservice, MicroserviceArgs
@@ -77,6 +77,7 @@ def verify(environment: Environment, microservices: Mapping[str, Microservice]) 
         service_proxy(settings.context, settings.namespace, PORT_NAME),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {settings.namespace} logs deployment/NAME`, then run the update again.",
+        last_words=last_words(settings.context, settings.namespace),
     )
 
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from slipway.diagnosis import Diagnosis, Evidence, Log, diagnose, is_complete
-from slipway.diagnosis.logs import LINES_READ
+from slipway.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
+from slipway.diagnosis.logs import LINES_READ, tails
 from slipway.diagnosis.model import Finding
-from slipway.diagnosis.objects import Object, name_of, object_at
+from slipway.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -92,6 +92,17 @@ class Cluster:
             return None
         return diagnose(self.with_logs(evidence, diagnose(evidence).finding))
 
+    def log(self, namespace: str, deployment: str, lines: int) -> tuple[str, ...]:
+        """The last lines, secrets masked, of the newest pod of a Deployment's newest template; none without a pod."""
+        evidence = self.evidence(namespace, deployment)
+        pods = sorted(evidence.current_pods(), key=lambda pod: text_at(pod, "metadata", "creationTimestamp"))
+        if not pods:
+            return ()
+        container = next((text_at(each, "name") for each in objects_at(pods[-1], "spec", "containers")), "")
+        newest = Finding(Cause.STARTING, name_of(pods[-1]), container)
+        read = self.with_logs(evidence, newest)
+        return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
+
     def rollouts(self, namespace: str) -> dict[str, Evidence]:
         """Every Deployment of the namespace by name, without events and logs, in three requests."""
         with ThreadPoolExecutor(3) as pool:
@@ -100,6 +111,10 @@ class Cluster:
             deployments, sets, pods = lists
         kubectl = self.kubectl(namespace)
         return {name_of(item): Evidence(item, sets, pods, (), (), kubectl) for item in deployments}
+
+    def read(self, path: str) -> Object:
+        """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
+        return self._object(path)
 
     def events(self, namespace: str) -> list[Object]:
         return self._list(f"/api/v1/namespaces/{namespace}/events")
