@@ -133,6 +133,14 @@ def verify(stack: StackOption, json_output: JsonOption = False) -> None:
 
 
 @app.command()
+def drift(stack: StackOption, json_output: JsonOption = False) -> None:
+    """Show what the cluster has that the state does not say: changed by hand, deleted, or left over; exits with 6."""
+    from slipway.commands.drift import drift as command
+
+    raise typer.Exit(command(stack=stack, json_output=json_output))
+
+
+@app.command()
 def comment(
     repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],

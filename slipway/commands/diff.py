@@ -13,6 +13,7 @@ from slipway.change_groups import by_service
 from slipway.checkpoint import Deployment, decrypted
 from slipway.difference import Difference, difference
 from slipway.errors import ExitCode, SlipwayError
+from slipway.field_changes import FieldChange
 from slipway.history import History
 from slipway.markdown_text import clean
 from slipway.session import Session, open_session
@@ -44,18 +45,18 @@ def between(session: Session, stack: str, old: int, new: int | None) -> Differen
     after = history.present() if new is None else history.checkpoint(new)
     if after is None:
         raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
-    return difference(*_opened(session, stack, before, after))
+    return difference(*opened(session, stack, before, after))
 
 
-def _opened(session: Session, stack: str, *states: Deployment) -> Sequence[Deployment]:
+def opened(session: Session, stack: str, *states: Deployment) -> Sequence[Deployment]:
     """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
 
-    def opened(state: Deployment) -> Deployment:
+    def open_one(state: Deployment) -> Deployment:
         return decrypted(session.engine, session.project.name, stack, state)
 
     try:
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(opened, states))
+            return list(pool.map(open_one, states))
     except SlipwayError as error:
         typer.echo(f"Secrets are not compared: {error.what} {error.why}".strip(), err=True)
         return states
@@ -69,12 +70,12 @@ def lines(found: Difference, title: str) -> list[str]:
         told.append(service or OUTSIDE)
         for change in changes:
             told.append(f"  {SIGNS[change.operation]} {change.resource}")
-            told += [f"      {_field(change, index)}" for index in range(len(change.fields))]
+            told += [f"      {field_text(field)}" for field in change.fields]
     return [*told, f"{title}: {_counts(found)}."]
 
 
-def _field(change: ResourceChange, index: int) -> str:
-    field = change.fields[index]
+def field_text(field: FieldChange) -> str:
+    """`spec.replicas: 1 → 2`."""
     old, new = (" ".join(clean(text).split()) for text in value_texts(field))
     return f"{short_path(field.path)}: {old or NOTHING} → {new or NOTHING}"
 
@@ -92,13 +93,13 @@ def shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
         "to": new,
         "secretsCompared": found.secrets_compared,
         "services": [
-            {"service": service, "changes": [_change(change) for change in changes]}
+            {"service": service, "changes": [change_shape(change) for change in changes]}
             for service, changes in by_service(found.changes)
         ],
     }
 
 
-def _change(change: ResourceChange) -> dict[str, Any]:
+def change_shape(change: ResourceChange) -> dict[str, Any]:
     resource = change.resource
     fields = [{"path": each.path, "kind": each.kind, "old": each.old, "new": each.new} for each in change.fields]
     operation = WORDS[change.operation]
