@@ -1,0 +1,130 @@
+"""A release and a change of it on the lab: listed, told apart, verified; then drift by hand, found and named."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
+
+CHANGED = """\
+  slipway:services:
+    user-service: {env: {LOG_LEVEL: debug}}
+  user-service:DATABASE_URL: sqlite:////data/other.db
+"""
+LEFTOVER = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: leftover
+  labels:
+    app.kubernetes.io/managed-by: pulumi
+    app.kubernetes.io/part-of: slipway
+    app.kubernetes.io/name: user-service
+"""
+
+
+@pytest.fixture(scope="module")
+def released(project: Any) -> Any:
+    """Two updates: a first release, and one with another setting and another secret."""
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    project.configure("")
+    file = project.folder / "Pulumi.e2e.yaml"
+    file.write_text(file.read_text().replace("  user-service:DATABASE_URL: sqlite:////data/users.db\n", CHANGED))
+    second = project.slipway("up", "-s", "e2e", "--yes")
+    assert second.code == 0, second.output
+    return project
+
+
+def kubectl(project: Any, *arguments: str) -> None:
+    done = project.run("kubectl", "-n", project.namespace, *arguments)
+    assert done.code == 0, done.output
+
+
+def told(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
+    done = project.slipway(command, "-s", "e2e", *arguments, "--json")
+    assert done.code == code, done.output
+    return json.loads(done.output)
+
+
+def test_the_history_tells_what_each_update_changed(released: Any) -> None:
+    second, first = told(released, "history")
+    assert [(each["number"], each["kind"], each["succeeded"]) for each in (first, second)] == [
+        (1, "update", True),
+        (2, "update", True),
+    ]
+    assert [each["name"] for each in first["services"]] == ["order-service", "user-service"]
+    assert all(each["oldImage"] == "" and "@sha256:" in each["newImage"] for each in first["services"])
+    (service,) = second["services"]
+    assert (service["name"], service["oldImage"]) == ("user-service", service["newImage"]), "only settings changed"
+    assert "user-service (settings)" in released.slipway("history", "-s", "e2e").output
+
+
+def test_the_difference_of_two_states(released: Any) -> None:
+    shown = released.slipway("diff", "-s", "e2e", "1", "2").output
+    assert "data.LOG_LEVEL: info → debug" in shown
+    assert "order-service" not in shown
+    assert "sqlite" not in shown, "secrets are seen and not shown"
+    (service,) = told(released, "diff", "1", "2")["services"]
+    secret = next(each for each in service["changes"] if each["type"] == "kubernetes:core/v1:Secret")
+    assert ("(secret)", "(secret)") in [(field["old"], field["new"]) for field in secret["fields"]]
+    assert told(released, "diff", "2")["services"] == []
+
+
+def test_verified_and_no_drift(released: Any) -> None:
+    found = told(released, "verify")
+    assert found["ok"]
+    assert [each["service"] for each in found["services"]] == ["order-service", "user-service"]
+    assert all(each["checks"] for each in found["services"])
+    assert told(released, "drift")["drift"] == []
+    assert released.slipway("drift", "-s", "e2e").output.strip() == "e2e: no drift."
+
+
+def test_drift_is_found_and_named(released: Any, tmp_path: Any) -> None:
+    kubectl(released, "set", "env", "deployment/user-service", "A=b")
+    kubectl(released, "scale", "deployment/user-service", "--replicas=0")
+    kubectl(released, "label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
+    kubectl(released, "delete", "poddisruptionbudget/order-service")
+    (tmp_path / "leftover.yaml").write_text(LEFTOVER)
+    kubectl(released, "create", "-f", str(tmp_path / "leftover.yaml"))
+
+    found = {(each["operation"], each["name"]): each for each in told(released, "drift", code=6)["drift"]}
+    assert sorted(found) == [
+        ("changed", "order-service"),
+        ("changed", "user-service"),
+        ("gone", "order-service"),
+        ("not in the state", "leftover"),
+    ]
+    fields = {field["path"]: field for field in found["changed", "user-service"]["fields"]}
+    assert (fields["spec.replicas"]["old"], fields["spec.replicas"]["new"]) == ("1", "0")
+    assert [path for path in fields if ".env" in path], "what kubectl set env added"
+    assert "kubectl-set" in found["changed", "user-service"]["changedBy"]
+    (label,) = found["changed", "order-service"]["fields"]
+    assert label["path"] == 'metadata.labels["app.kubernetes.io/name"]'
+    assert found["not in the state", "leftover"]["service"] == "user-service"
+
+    shown = released.slipway("drift", "-s", "e2e")
+    assert shown.code == 6
+    assert "~ Deployment user-service, changed by kubectl" in shown.output
+    assert "- PodDisruptionBudget order-service, gone from the cluster" in shown.output
+
+
+def test_a_service_that_does_not_work_fails_the_verification(released: Any) -> None:
+    shown = released.slipway("verify", "-s", "e2e")
+    assert shown.code == 1, shown.output
+    assert "user-service: failed, the cluster is told to run 0 pods, the state says 1" in shown.output
+    assert "check failed: GET /users" in shown.output
+    found = told(released, "verify", code=1)
+    assert not found["ok"]
+
+
+def test_a_history_of_another_backend_is_empty(released: Any, tmp_path: Any) -> None:
+    elsewhere = released.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
+    shown = elsewhere.slipway("history", "-s", "e2e")
+    assert (shown.code, "was never updated" in shown.output) == (0, True)
+    for command in ("verify", "drift"):
+        refused = elsewhere.slipway(command, "-s", "e2e")
+        assert (refused.code, "Nothing is deployed to e2e" in refused.output) == (1, True), refused.output
