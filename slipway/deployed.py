@@ -14,6 +14,7 @@ from slipway.history import History
 from slipway.session import Session
 from slipway.stages import KUBERNETES_PREFIX
 
+HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 
 
@@ -26,8 +27,9 @@ class Deployed:
     cluster: Cluster
 
     def objects(self) -> list[Recorded]:
-        """What the state has in Kubernetes."""
-        return [each for each in objects(self.state).values() if each.type.startswith(KUBERNETES_PREFIX)]
+        """What the state has in Kubernetes; a Helm release is none of its objects."""
+        of_kubernetes = [each for each in objects(self.state).values() if each.type.startswith(KUBERNETES_PREFIX)]
+        return [each for each in of_kubernetes if not each.type.startswith(HELM_PREFIX)]
 
 
 def open_deployed(session: Session, stack: str) -> Deployed:
