@@ -22,7 +22,7 @@ _SECONDS: Mapping[Cause, float] = {
     # A pod of another service, on its way out in the same update, gives back what it used.
     Cause.QUOTA: 12.0,
     # No node autoscaler makes labels up; one that is at work says so, which `may_mend` knows.
-    Cause.PLACEMENT: 20.0,
+    Cause.PLACEMENT: 15.0,
     Cause.RESOURCES: 45.0,
 }
 # How often a container must have ended. A crash may come from a dependency that is about to start; a log that says so

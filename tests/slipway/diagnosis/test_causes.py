@@ -32,7 +32,7 @@ CASES = [
     ("shell-127", Cause.ENTRYPOINT, ["exit code 127", "gunicron: not found"], 0.0),
     ("not-executable", Cause.ENTRYPOINT, ['exec: "/etc/passwd": permission denied'], 0.0),
     ("unschedulable-cpu", Cause.RESOURCES, ["Insufficient cpu", "asks for cpu 500, memory 32Mi"], 45.0),
-    ("unschedulable-affinity", Cause.PLACEMENT, ["didn't match Pod's node affinity/selector"], 20.0),
+    ("unschedulable-affinity", Cause.PLACEMENT, ["didn't match Pod's node affinity/selector"], 15.0),
     ("missing-secret", Cause.MISSING_OBJECT, ["needs Secret nope"], 5.0),
     ("missing-key", Cause.MISSING_OBJECT, ["needs the key absent of ConfigMap present"], 5.0),
     ("missing-volume", Cause.MISSING_OBJECT, ["needs Secret nope", "MountVolume"], 5.0),
