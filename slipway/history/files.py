@@ -7,13 +7,13 @@ Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<
 from __future__ import annotations
 
 import gzip
-import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import yaml
+from pydantic_core import from_json
 
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history.source import Deployment, Record, UnreadableError
@@ -107,8 +107,9 @@ class BackendFiles:
         if isinstance(content, OSError):
             return UnreadableError(f"{place} cannot be read: {content}")
         try:
-            parsed = json.loads(decompressed(content))
-        except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
+            # A state has megabytes: this takes two thirds of the time that json.loads does.
+            parsed = from_json(decompressed(content), cache_strings="keys")
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
