@@ -34,9 +34,11 @@ class Lock:
         if self.hostname != socket.gethostname():
             return False
         try:
-            return Path(f"/proc/{self.pid}/comm").read_text().strip() != "pulumi"
-        except FileNotFoundError:
+            name, _, rest = Path(f"/proc/{self.pid}/stat").read_text().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
             return True
+        # One that was killed stays on as a zombie until its parent, or whoever adopted it, takes note.
+        return name != "pulumi" or rest.split()[0] in "ZX"
 
 
 @dataclass(frozen=True)
