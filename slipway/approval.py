@@ -33,6 +33,8 @@ NO_SOURCES = ("__pycache__", "node_modules")
 SALT = "encryptionsalt"
 # Of the recorded state: when and by which engine it was written.
 VOLATILE = "manifest"
+# Of a resource: the lines of code that declared it, which move when a comment does.
+WHERE_DECLARED = {"sourcePosition", "stackTrace"}
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,28 @@ class Approval:
     files: Mapping[str, str]
     settings: Mapping[str, str]
     state: str
+    number: int | None = None
+    """Of the last update; `None` where only a slow request would tell."""
 
 
 def take(session: Session, stack: str) -> Approval:
     """All that a preview of `stack` that begins now will rest on."""
     folder = session.project.folder
+    in_folder = backend(session).startswith(FILE)
     return Approval(
         datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
         program.head(folder),
         file_hashes(folder),
         setting_hashes(session.project.environment_file(stack).read_text(encoding="utf-8")),
         _hash(_state(session, stack)),
+        _last_number(session, stack) if in_folder else None,
     )
 
 
 def require_unmoved(session: Session, stack: str, before: Approval) -> None:
     """Return when all that was approved is still so; raises SlipwayError, which names what moved."""
     after = take(session, stack)
-    others = () if before.state == after.state else _updates_since(session, stack, before.taken)
+    others = () if before.state == after.state else updates_since(session, stack, before)
     if lines := moved(before, after, others):
         raise SlipwayError(
             f"{stack} was not updated: what is there now is not what was previewed.",
@@ -137,9 +143,14 @@ def _content_hash(file: Path) -> str:
         return ""
 
 
+def backend(session: Session) -> str:
+    """The URL of the backend that keeps the stacks."""
+    return backend_url(session.engine, session.project)
+
+
 def _state(session: Session, stack: str) -> Mapping[str, Any]:
     """The recorded state of `stack`; read from a folder directly, which takes milliseconds."""
-    if backend_url(session.engine, session.project).startswith(FILE):
+    if backend(session).startswith(FILE):
         state: Mapping[str, Any] = History.open(session.engine, session.project, stack).present() or {}
     else:
         done = session.engine.run("stack", "export", "--stack", stack)
@@ -149,9 +160,27 @@ def _state(session: Session, stack: str) -> Mapping[str, Any]:
     return telling(state)
 
 
+def _last_number(session: Session, stack: str) -> int:
+    return max((entry.number for entry in History.open(session.engine, session.project, stack).latest(1)), default=0)
+
+
 def telling(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded state without what is another each time the engine writes it, though nothing has changed."""
-    return {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
+    """A recorded state without what is another each time the engine writes it, though nothing has changed.
+
+    A program declares in parallel, so that the order of resources and of their dependencies says nothing.
+    """
+    resources = [_telling(resource) for resource in state.get("resources") or ()]
+    resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
+    rest = {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
+    return {**rest, "resources": resources}
+
+
+def _telling(resource: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: _without_ciphertexts(value) for name, value in resource.items() if name not in WHERE_DECLARED}
+    told["dependencies"] = sorted(resource.get("dependencies") or ())
+    by_property = resource.get("propertyDependencies") or {}
+    told["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
+    return told
 
 
 def _without_ciphertexts(value: Any) -> Any:
@@ -162,12 +191,15 @@ def _without_ciphertexts(value: Any) -> Any:
     return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
 
 
-def _updates_since(session: Session, stack: str, moment: datetime) -> Sequence[Entry]:
+def updates_since(session: Session, stack: str, before: Approval) -> Sequence[Entry]:
+    """The updates that ended after `before` was taken; none where the backend's history cannot be read from here."""
     try:
         entries = History.open(session.engine, session.project, stack).latest(LOOKED_BACK)
-    except SlipwayError:  # a backend whose history cannot be read here: that the state moved is known all the same
+    except SlipwayError:  # that the state moved is known all the same
         return ()
-    return [entry for entry in entries if entry.started + timedelta(seconds=entry.duration_seconds) >= moment]
+    if before.number is not None:
+        return [entry for entry in entries if entry.number > before.number]
+    return [entry for entry in entries if entry.started + timedelta(seconds=entry.duration_seconds) >= before.taken]
 
 
 def _told(entry: Entry) -> str:

@@ -33,6 +33,7 @@ OPERATIONS = {
     "import-replacement": Operation.REPLACE,
     "delete-replaced": Operation.REPLACE,
 }
+POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
 COMPONENT_PREFIX = "slipway:index:"
 TEST_SUFFIX = "-test"
@@ -69,7 +70,7 @@ class PreviewEvents:
         for name in ("resourcePreEvent", "resOutputsEvent"):
             if name in event:
                 self._step(event[name]["metadata"], finished=name == "resOutputsEvent")
-        if body := event.get("policyEvent"):
+        if body := event.get(POLICY_EVENT):
             self.violations.append(_violation(body))
         for name in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
             if body := event.get(name):
@@ -233,6 +234,12 @@ def _drift(refresh: Mapping[str, Any]) -> ResourceChange | None:
 def _is_left_out(change: FieldChange) -> bool:
     """The API server does not give back what was declared to be nothing."""
     return change.kind == "delete" and change.old in NOTHING
+
+
+def violation_in(line: str) -> Violation | None:
+    """What a policy says in one line of the engine's output; `None` for any other line."""
+    body = _loaded(line).get(POLICY_EVENT) if f'"{POLICY_EVENT}":' in line else None
+    return _violation(body) if body else None
 
 
 def _violation(body: Mapping[str, Any]) -> Violation:

@@ -12,14 +12,17 @@ from rich.text import Text
 
 from slipway.build_log import BuildStep
 from slipway.diagnosis import Diagnosis
-from slipway.engine_errors import failed_builds, failure, killed
+from slipway.engine_errors import failed_builds, failure, killed, messages
 from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
 from slipway.errors import ExitCode, SlipwayError
 from slipway.event_log import open_log, write_line
+from slipway.preview_events import violation_in
 from slipway.progress import Progress
 from slipway.pulumi_cli import Completed
 from slipway.rollout_watch import rollout_watch
 from slipway.session import Session
+from slipway.summary import Violation
+from slipway.summary_words import counted
 from slipway.update_display import OperationError, UpdateDisplay
 
 
@@ -32,6 +35,8 @@ class Update:
     log: str
     diagnoses: Sequence[Diagnosis] = ()
     """Of the rollouts that were given up before their deadlines, for which the engine was asked to cancel."""
+    violations: Sequence[Violation] = ()
+    """What the policy pack said, where the update had one."""
 
     @property
     def succeeded(self) -> bool:
@@ -60,6 +65,7 @@ def run_update(
     """
     engine = session.engine.with_variables(environment or {})
     events: list[Event] = []
+    violations: list[Violation] = []
     with suppress(OperationError), progress.step(title or f"Update {stack}") as whole, open_log(command, stack) as log:
         display, watch = UpdateDisplay(progress, whole), rollout_watch(session, stack)
 
@@ -69,6 +75,8 @@ def run_update(
                 events.append(event)
                 watch.see(event)
                 display.show(event)
+            elif violation := violation_in(line):
+                violations.append(violation)
 
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
         ended = engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
@@ -76,7 +84,7 @@ def run_update(
         log.write(ended.errors)
         if watch.problem:
             log.write(f"The rollouts could not be watched: {watch.problem}\n")
-        update = Update(events, ended, log.name, watch.diagnoses)
+        update = Update(events, ended, log.name, watch.diagnoses, violations)
         if not update.succeeded:
             raise OperationError  # for the progress: its line says that it failed
     return update
@@ -96,7 +104,20 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     _show_failed_builds(progress.console, failed_builds(update.events))
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
+    refusals = [violation for violation in update.violations if violation.refuses]
+    if refusals and not messages(update.events):
+        raise _refused(stack, refusals)
     raise failure(stack, update.events, update.ended.errors, update.diagnoses)
+
+
+def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
+    """What only the update could tell the policies: nothing that they refuse was changed, what came before it was."""
+    return SlipwayError(
+        f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
+        why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
+        next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+        code=ExitCode.POLICY,
+    )
 
 
 def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway import approval, work_tree
+from slipway import approval, passed, work_tree
+from slipway.approval import Approval
 from slipway.automatic_rollback import FailedUpdate
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.markdown_text import clean
@@ -23,6 +25,14 @@ from slipway.summary import Problem, Result, Summary
 from slipway.summary_words import counted, is_incomplete
 from slipway.terminal_summary import show
 from slipway.update import Update, require_success, run_update
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the gate was passed; `rules` is how many were asked now."""
+
+    stages: tuple[Stage, ...]
+    rules: int = 0
 
 
 def up(*, stack: str, yes: bool, rollback: bool = True, allow_dirty: bool = False) -> int:
@@ -43,9 +53,10 @@ def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
     session.stacks.require_unlocked(stack)
     recover(session, stack, progress.note)
     approved = approval.take(session, stack)
-    summary = _previewed(session, stack, progress)
-    consent = _consent(stack, summary, yes=yes)
-    approval.require_unmoved(session, stack, approved)
+    gate = _passed_before(session, stack, approved) if yes else None
+    if gate is None:
+        gate = _gate(session, stack, progress, yes=yes)
+        approval.require_unmoved(session, stack, approved)
     arguments = ["--policy-pack", str(pack)]
     if allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
@@ -56,7 +67,9 @@ def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
         if rollback and not update.ended.interrupted:
             raise FailedUpdate(session, stack, update, error).undone(progress) from error
         raise
-    _show_summary(update, summary, consent)
+    if gate.rules:
+        passed.remember(session, stack, approved)
+    _show_summary(update, gate)
     return ExitCode.DONE
 
 
@@ -98,6 +111,23 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
             console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
+def _passed_before(session: Session, stack: str, approved: Approval) -> Gate | None:
+    """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
+    before = passed.recall(session, stack, approved)
+    if before is None:
+        return None
+    since = f"nothing has moved since update #{before.number}"
+    typer.echo(f"Preview of {session.project.name}/{stack}: not needed, {since}, which passed.")
+    return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
+
+
+def _gate(session: Session, stack: str, progress: Progress, *, yes: bool) -> Gate:
+    """Preview, and have somebody agree; raises where that is not so."""
+    summary = _previewed(session, stack, progress)
+    asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
+    return Gate((asked, _consent(stack, summary, yes=yes)), summary.rules)
+
+
 def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
     """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
     if not summary.changes:
@@ -114,11 +144,10 @@ def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
     return Stage("approve", time.monotonic() - began)
 
 
-def _show_summary(update: Update, summary: Summary, consent: Stage) -> None:
+def _show_summary(update: Update, gate: Gate) -> None:
     services = update.outputs.get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
         typer.echo(f"{name:<{width}}  {service.get('url', '')}")
-    asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    for line in (gate_line(asked, consent), *stage_times(update.events).lines()):
+    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
         typer.echo(line)
