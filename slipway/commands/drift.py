@@ -56,7 +56,7 @@ def lines(stack: str, found: Drift) -> list[str]:
             told += [f"      {field_text(field)}" for field in change.fields]
     numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
     counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
-    back = f"`slipway up -s {stack}` takes declared values back; fields that were added stay until they are removed."
+    back = f"To take declared values back: `pulumi refresh -s {stack}`, then `slipway up -s {stack}`."
     return [*told, f"{stack}: {counted(len(found.changes), 'object')} drifted from the state: {counts}.", back]
 
 
