@@ -30,7 +30,7 @@ def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
     begun = len(present[PENDING])
     settled, urns = settle(present)
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
-    _import(session, stack, settled)
+    import_state(session, stack, settled)
     if urns:
         targets = [argument for urn in urns for argument in ("--target", urn)]
         # What the cluster does not have leaves the state with this, what it has is recorded as it is.
@@ -50,7 +50,7 @@ def settle(deployment: Deployment) -> tuple[Deployment, list[str]]:
     made, unsure = [], []
     for operation in deployment.get(PENDING) or ():
         raw, urn = operation["resource"], str(operation["resource"]["urn"])
-        if operation["type"] == "creating" and (identity := _identity(raw)):
+        if operation["type"] == "creating" and (identity := object_id(raw)):
             adopted = {**raw, "id": identity, "outputs": raw.get("inputs") or {}}
             made.append({**adopted, "delete": True} if urn in urns else adopted)
         if urn in urns or (made and made[-1]["urn"] == urn):
@@ -69,7 +69,7 @@ def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]
             yield raw
 
 
-def _identity(raw: Mapping[str, Any]) -> str:
+def object_id(raw: Mapping[str, Any]) -> str:
     """The id that the Kubernetes provider gives an object, `namespace/name`; empty for anything else."""
     metadata = (raw.get("inputs") or {}).get("metadata")
     if not str(raw["type"]).startswith(KUBERNETES_PREFIX) or not isinstance(metadata, Mapping):
@@ -80,7 +80,8 @@ def _identity(raw: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if isinstance(namespace, str) else name
 
 
-def _import(session: Session, stack: str, deployment: Deployment) -> None:
+def import_state(session: Session, stack: str, deployment: Deployment) -> None:
+    """Put `deployment` in the place of the stack's state."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
         file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
+from slipway import twins
 from slipway.build_log import BuildStep
 from slipway.diagnosis import Diagnosis
 from slipway.engine_errors import failed_builds, failure, killed, messages
@@ -61,12 +62,26 @@ def run_update(
 ) -> Update:
     """Update `stack`, shown as `title`; returns also when it fails.
 
-    `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`.
+    `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`. One that
+    stumbles over what an earlier, failed one has left is run once more, after that was put in order.
     """
-    engine = session.engine.with_variables(environment or {})
+    session, title = (
+        replace(session, engine=session.engine.with_variables(environment or {})),
+        title or f"Update {stack}",
+    )
+    update = _run(session, stack, arguments, progress, title=title, command=command)
+    if update.succeeded or update.ended.interrupted or not twins.restore(session, stack, update.events):
+        return update
+    progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
+    return _run(session, stack, arguments, progress, title=title, command=command)
+
+
+def _run(
+    session: Session, stack: str, arguments: Sequence[str], progress: Progress, *, title: str, command: str
+) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
-    with suppress(OperationError), progress.step(title or f"Update {stack}") as whole, open_log(command, stack) as log:
+    with suppress(OperationError), progress.step(title) as whole, open_log(command, stack) as log:
         display, watch = UpdateDisplay(progress, whole), rollout_watch(session, stack)
 
         def on_line(line: str, at_seconds: float) -> None:
@@ -79,7 +94,7 @@ def run_update(
                 violations.append(violation)
 
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
-        ended = engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
+        ended = session.engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
         display.close()
         log.write(ended.errors)
         if watch.problem:
