@@ -9,7 +9,7 @@ from typing import Any
 
 from slipway.checkpoint import Deployment, Recorded, outputs, plain, resources
 from slipway.engine_events import STACK_TYPE, Resource
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigurationError, SlipwayError
 
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
@@ -66,8 +66,8 @@ class Wanted:
 def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     """The resources to declare so that the present state becomes the recorded one; both states decrypted.
 
-    Raises SlipwayError for services that the recorded state does not have, and where stored data would be lost
-    without `include_stateful`.
+    Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
+    would be lost without `include_stateful`.
     """
     then, now = _by_urn(target), _by_urn(present)
     chosen = _of_services(then, now, request) if request.services else dict(then)
@@ -90,7 +90,7 @@ def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], requ
     """The present state, with the recorded resources of the named services in the place of theirs."""
     known = sorted({each.service for each in then.values() if each.service})
     if missing := [name for name in request.services if name not in known]:
-        raise SlipwayError(
+        raise ConfigurationError(
             f"Update #{request.target} has no service {', '.join(missing)}.",
             why=f"Its services: {', '.join(known) or 'none'}.",
             next_step="Name one of them, or another update with --to.",
@@ -196,20 +196,29 @@ def _with_parents(
 
 
 def _in_order(chosen: Mapping[str, Recorded]) -> Iterator[Recorded]:
-    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough."""
-    done: set[str] = set()
+    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough.
+
+    Two times together may even make a circle, which is entered anywhere.
+    """
+    begun: set[str] = set()
     for root in chosen:
-        pending = [root]
-        while pending:
-            urn = pending[-1]
-            missing = [each for each in _before(chosen[urn]) if each in chosen and each not in done]
-            if urn not in done and missing and len(pending) <= len(chosen):
-                pending.extend(missing)
+        way = [_unbegun([root], chosen, begun)]
+        path: list[str] = []
+        while way:
+            if urn := next(way[-1], None):
+                path.append(urn)
+                way.append(_unbegun(_before(chosen[urn]), chosen, begun))
                 continue
-            pending.pop()
-            if urn not in done:
-                done.add(urn)
-                yield chosen[urn]
+            way.pop()
+            if path:
+                yield chosen[path.pop()]
+
+
+def _unbegun(urns: Iterable[str], chosen: Mapping[str, Recorded], begun: set[str]) -> Iterator[str]:
+    for urn in urns:
+        if urn in chosen and urn not in begun:
+            begun.add(urn)
+            yield urn
 
 
 def _before(resource: Recorded) -> tuple[str, ...]:

@@ -1,0 +1,54 @@
+"""Finds, makes and alters resources of a recorded state."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
+STACK = "urn:pulumi:dev::slipway::"
+STATEFUL_SET, CLAIM = "apps/v1:StatefulSet", "core/v1:PersistentVolumeClaim"
+
+
+def urn(kind: str, service: str) -> str:
+    """Of a Kubernetes object of a service: `urn("apps/v1:Deployment", "user-service")`."""
+    return f"{STACK}slipway:index:Microservice$kubernetes:{kind}::{service}"
+
+
+def find(state: dict[str, Any], kind: str, service: str) -> dict[str, Any]:
+    """The resource as the engine wrote it; changing it changes the state."""
+    (found,) = [each for each in state["resources"] if each["urn"] == urn(kind, service)]
+    result: dict[str, Any] = found
+    return result
+
+
+def add(state: dict[str, Any], kind: str, service: str, spec: dict[str, Any] | None = None, **more: Any) -> str:
+    """The URN of a new object of a service."""
+    made = {
+        "urn": urn(kind, service),
+        "type": f"kubernetes:{kind}",
+        "custom": True,
+        "id": f"slipway-dev/{service}",
+        "parent": f"{STACK}slipway:index:Microservice::{service}",
+        "inputs": {"metadata": {"name": service, "namespace": "slipway-dev"}, "spec": spec or {}},
+        **more,
+    }
+    state["resources"].append(made)
+    return str(made["urn"])
+
+
+def remove(state: dict[str, Any], service: str) -> None:
+    """Everything of a service."""
+    state["resources"] = [each for each in state["resources"] if service not in each["urn"].rsplit("::", 1)[-1]]
+
+
+def without(state: dict[str, Any], gone: str) -> None:
+    state["resources"] = [each for each in state["resources"] if each["urn"] != gone]
+
+
+def secret(value: Any) -> dict[str, str]:
+    return {SIGNATURE: SECRET, "plaintext": json.dumps(value)}
+
+
+def sealed(text: str) -> dict[str, str]:
+    return {SIGNATURE: SECRET, "ciphertext": text}
