@@ -153,11 +153,19 @@ def _preview(configured: Configured, change: Change) -> Object:
     except UnknownKindError:
         return change.declared
     except ApiError as error:
-        if error.status == 403 or "dry run" in str(error):
+        if error.status == 403 or "dry run" in str(error) or _is_half_taken_over(error, change):
             return change.declared
         raise _failure(change, error) from error
     configured.show_warnings(change.urn, answer)
     return change.state(replace_status(answer.body, change.recorded.live))
+
+
+def _is_half_taken_over(error: ApiError, change: Change) -> bool:
+    """Whether the object may be refused for what its creator holds still, which the update itself takes over first.
+
+    A dry run cannot: to it, a list's entry that is gone from the inputs stays beside the new one, say a port's.
+    """
+    return error.status == 422 and managed_fields.has_legacy_manager(change.recorded.live)
 
 
 def replace_status(previewed: Object, recorded: Object) -> Object:

@@ -451,6 +451,23 @@ def test_a_previewed_services_address_is_unknown(provider: Any, namespace: str) 
     assert previewed.outputs["metadata"]["name"] == "s"
 
 
+def with_port(namespace: str, name: str, port: int) -> dict[str, Any]:
+    made = deployment(namespace, name)
+    made["spec"]["template"]["spec"]["containers"][0]["ports"] = [{"name": "http", "containerPort": port}]
+    return made
+
+
+def test_another_port_under_the_same_name_is_previewed_and_made(provider: Any, cluster: Client, namespace: str) -> None:
+    """A dry run right after the creation cannot take the old port away, and the server has two of that name."""
+    provider.create(DEPLOYMENT, "moved", with_port(namespace, "moved", 8080))
+    for port in (8081, 8082):
+        inputs = with_port(namespace, "moved", port)
+        provider.update(DEPLOYMENT, "moved", inputs, preview=True)
+        provider.update(DEPLOYMENT, "moved", inputs)
+        (container,) = live(cluster, namespace, "deployments", "moved")["spec"]["template"]["spec"]["containers"]
+        assert [each["containerPort"] for each in container["ports"]] == [port]
+
+
 def test_a_previewed_update_shows_the_result_and_changes_nothing(
     provider: Any, cluster: Client, namespace: str
 ) -> None:
