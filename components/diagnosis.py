@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pulumi
@@ -31,19 +32,19 @@ def rollout_hooks(context: str | None) -> ResourceHookBinding | None:
     """
     if pulumi.runtime.is_dry_run() or isinstance(get_monitor(), MockMonitor):
         return None
+    return ResourceHookBinding(on_error=[ErrorHook(HOOK_NAME, partial(explain, context))])
 
-    async def explain(args: ErrorHookArgs) -> bool:
-        """Never asks for another try, and never raises: the engine's own error must stay what ends the update."""
-        if args.failed_operation != "delete" and not any(CANCELLED in error for error in args.errors):
-            try:
-                text = await asyncio.wait_for(asyncio.to_thread(explanation, context, args.new_inputs), BUDGET_SECONDS)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stand before the engine's error
-                text = f"Why it failed could not be found out: {_reason(error)}"
-            if text:
-                _tell(text, args.urn)
-        return False
 
-    return ResourceHookBinding(on_error=[ErrorHook(HOOK_NAME, explain)])
+async def explain(context: str | None, args: ErrorHookArgs) -> bool:
+    """Never asks for another try, and never raises: the engine's own error must stay what ends the update."""
+    if args.failed_operation != "delete" and not any(CANCELLED in error for error in args.errors):
+        try:
+            text = await asyncio.wait_for(asyncio.to_thread(explanation, context, args.new_inputs), BUDGET_SECONDS)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, it must not stand before the engine's error
+            text = f"Why it failed could not be found out: {_reason(error)}"
+        if text:
+            _tell(text, args.urn)
+    return False
 
 
 def explanation(context: str | None, inputs: Mapping[str, Any] | None) -> str:
@@ -56,7 +57,7 @@ def explanation(context: str | None, inputs: Mapping[str, Any] | None) -> str:
         diagnosis = Cluster.connect(context).diagnosis(str(metadata["namespace"]), str(metadata["name"]))
     except (NotFoundError, KeyError):
         return ""  # the API server refused the Deployment itself, and said why
-    return screen(diagnosis) if diagnosis else ""
+    return MARK + screen(diagnosis) if diagnosis else ""
 
 
 def last_words(context: str | None, namespace: str) -> Callable[[str], Sequence[str]]:
@@ -81,4 +82,4 @@ def _tell(text: str, urn: str) -> None:
     """`pulumi.log` would wait for the URN of a resource that is not going to be registered."""
     engine = get_engine()
     if engine is not None:
-        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.ERROR, message=MARK + text, urn=urn))
+        engine.Log(engine_pb2.LogRequest(severity=engine_pb2.ERROR, message=text, urn=urn))
