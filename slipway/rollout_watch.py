@@ -22,6 +22,8 @@ from slipway.session import Session
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 ROLLING_OUT = ("create", "update", "create-replacement")
 POLL_SECONDS = 1.0
+# Most rollouts are done by then, and nothing is spent on watching them.
+HEAD_START_SECONDS = 2.0
 # Within this time of its start, what is older than the rollout is the release before, which may be broken too.
 SETTLED_SECONDS = 8.0
 # Timestamps of objects are whole seconds.
@@ -91,6 +93,8 @@ class RolloutWatch:
             self.problem = f"{type(error).__name__}: {error}"
 
     def _watch_until_lost(self) -> None:
+        if self._stopped.wait(HEAD_START_SECONDS):
+            return
         cluster, errors = self.connect(), 0
         ahead = cluster.now() - datetime.now(UTC)
         while not self._stopped.wait(POLL_SECONDS) and errors < ERRORS_BORNE:

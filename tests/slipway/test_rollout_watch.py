@@ -60,6 +60,7 @@ class RecordedCluster:
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollout_watch, "POLL_SECONDS", 0.02)
+    monkeypatch.setattr(rollout_watch, "HEAD_START_SECONDS", 0.0)
 
 
 def event(kind: Any, name: str, operation: str = "update") -> Any:
@@ -157,5 +158,15 @@ def test_a_watch_that_breaks_says_so_and_no_more() -> None:
     made, cancelled = RolloutWatch(connect), threading.Event()
     with made.cancelling(cancelled.set):
         made.see(event(Started, "user-service"))
+        cancelled.wait(0.2)
     assert not cancelled.is_set()
     assert "there is no usable kubeconfig" in made.problem
+
+
+def test_a_rollout_that_is_done_soon_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollout_watch, "HEAD_START_SECONDS", 5.0)
+    cluster = RecordedCluster("entrypoint")
+    began = time.monotonic()
+    watch(cluster, 0.1)
+    assert cluster.asked == 0
+    assert time.monotonic() - began < 2
