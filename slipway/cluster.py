@@ -35,6 +35,10 @@ class NotFoundError(ClusterError):
     """There is no such object."""
 
 
+class ForbiddenError(ClusterError):
+    """We may not read it."""
+
+
 def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
     """A client for `context` of the kubeconfig files, KUBECONFIG's where none are given; ClusterError without them."""
     from kubernetes import config
@@ -117,7 +121,11 @@ class Cluster:
         return self._object(path)
 
     def events(self, namespace: str) -> list[Object]:
-        return self._list(f"/api/v1/namespaces/{namespace}/events")
+        """Every event; none where they may not be read, since objects tell most of it too."""
+        try:
+            return self._list(f"/api/v1/namespaces/{namespace}/events")
+        except ForbiddenError:
+            return []
 
     def with_logs(self, evidence: Evidence, finding: Finding) -> Evidence:
         """The evidence with the log of the container that `finding` is about, and of its run before."""
@@ -169,6 +177,8 @@ class Cluster:
             raise ClusterError(f"the cluster does not answer: {error}") from error
         if response.status == 404:
             raise NotFoundError(f"{path} does not exist")
+        if response.status == 403:
+            raise ForbiddenError(f"GET {path} is not allowed: {_message(body)}")
         if response.status >= 400:
             raise ClusterError(f"GET {path} was answered {response.status}: {_message(body)}")
         return body, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
