@@ -55,8 +55,14 @@ class _States:
 
     def _is_undone(self, number: int, state: str) -> bool:
         later = (entry for entry in self._history.entries if entry.number > number and entry.succeeded)
-        sources = (entry.rollback.source for entry in later if entry.rollback)
-        return any(source in self._succeeded and self.fingerprint(source) == state for source in sources)
+        return any(self._undoes(entry, state) for entry in later if entry.rollback)
+
+    def _undoes(self, entry: Entry, state: str) -> bool:
+        """Whether that rollback left `state`; one that found it done already, as a setting in git says, did not."""
+        rollback = entry.rollback
+        if rollback is None or rollback.source not in self._succeeded or self.fingerprint(rollback.source) != state:
+            return False
+        return (self.fingerprint(entry.number) or self.fingerprint(rollback.target)) != state
 
     def fingerprint(self, number: int) -> str:
         """Empty for a state that cannot be read: nothing to go back to."""
