@@ -12,12 +12,14 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from slipway import approval
 from slipway.approval import Approval
+from slipway.errors import SlipwayError
 from slipway.paths import data_home
 from slipway.session import Session
 
@@ -45,14 +47,14 @@ def recall(session: Session, stack: str, now: Approval) -> Passed | None:
 
 def remember(session: Session, stack: str, approved: Approval) -> None:
     """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
-    after = approval.take(session, stack)
-    updates = approval.updates_since(session, stack, approved)
-    if len(updates) != 1 or not updates[0].succeeded:
-        return
-    left = replace(approved, state=after.state)
-    file = _file(session, stack)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(Passed(fingerprint(session, left), updates[0].number))), encoding="utf-8")
+    with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed
+        after = approval.take(session, stack)
+        updates = approval.updates_since(session, stack, approved)
+        if len(updates) == 1 and updates[0].succeeded:
+            left = fingerprint(session, replace(approved, state=after.state))
+            file = _file(session, stack)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(asdict(Passed(left, updates[0].number))), encoding="utf-8")
 
 
 def fingerprint(session: Session, now: Approval) -> str:

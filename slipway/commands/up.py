@@ -41,7 +41,9 @@ def up(*, stack: str, yes: bool, rollback: bool = True, allow_dirty: bool = Fals
     try:
         return _up(stack, yes=yes, rollback=rollback, allow_dirty=allow_dirty)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
-        raise SlipwayError(f"Interrupted; {stack} was not updated.", code=ExitCode.INTERRUPTED) from error
+        raise SlipwayError(
+            "Interrupted.", next_step=f"`slipway up -s {stack}` begins anew.", code=ExitCode.INTERRUPTED
+        ) from error
 
 
 def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
@@ -138,7 +140,7 @@ def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
     try:
         agreed = typer.confirm(f"Update {stack}?", err=True)
     except typer.Abort as error:  # Ctrl-C or Ctrl-D
-        raise KeyboardInterrupt from error
+        raise SlipwayError(f"{stack} was not updated: interrupted.", code=ExitCode.INTERRUPTED) from error
     if not agreed:
         raise SlipwayError(f"{stack} was not updated: you said no.")
     return Stage("approve", time.monotonic() - began)
