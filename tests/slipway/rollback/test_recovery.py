@@ -1,0 +1,146 @@
+"""What becomes of operations that were under way when an engine was killed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from states import STACK, find, urn, without
+
+from slipway.recovery import PENDING, settle
+
+DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
+IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
+
+
+def under_way(state: dict[str, Any], operation: str, resource: dict[str, Any]) -> None:
+    state.setdefault(PENDING, []).append({"type": operation, "resource": resource})
+
+
+def begun(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The resource as it is recorded while it is being made: no id and no outputs yet."""
+    return {**{key: each for key, each in resource.items() if key not in ("id", "outputs")}, **more}
+
+
+def of(state: Any, urn_: str) -> list[dict[str, Any]]:
+    return [each for each in state["resources"] if each["urn"] == urn_]
+
+
+def test_a_state_in_order_stays_as_it_is(first: Any) -> None:
+    before = copy.deepcopy(first)
+    assert settle(first) == (before, [])
+
+
+def test_a_new_object_is_taken_in_under_the_id_it_would_have(first: Any) -> None:
+    made = find(first, DEPLOYMENT, "user-service")
+    without(first, made["urn"])
+    under_way(first, "creating", begun(made))
+    settled, unsure = settle(first)
+    assert unsure == [made["urn"]]
+    (adopted,) = of(settled, made["urn"])
+    assert adopted["id"] == "slipway-dev/user-service"
+    assert adopted["inputs"] == made["inputs"]
+    assert not adopted.get("delete")
+    assert PENDING not in settled
+
+
+def test_what_it_hangs_on_comes_before_it(first: Any) -> None:
+    """The engine refuses a state in which a resource comes before its parent or what it depends on."""
+    made = find(first, DEPLOYMENT, "order-service")
+    without(first, made["urn"])
+    under_way(first, "creating", begun(made))
+    settled, _ = settle(first)
+    order = [each["urn"] for each in settled["resources"]]
+    assert all(order.index(each) < order.index(made["urn"]) for each in (*made["dependencies"], made["parent"]))
+
+
+def test_an_object_of_no_namespace_goes_by_its_name(first: Any) -> None:
+    namespace = next(each for each in first["resources"] if each["type"] == "kubernetes:core/v1:Namespace")
+    without(first, namespace["urn"])
+    under_way(first, "creating", begun(namespace))
+    settled, unsure = settle(first)
+    assert unsure == [namespace["urn"]]
+    assert of(settled, namespace["urn"])[0]["id"] == "slipway-dev"
+
+
+def test_a_half_made_replacement_is_left_to_be_deleted_and_the_old_one_stays(first: Any, second: Any) -> None:
+    old, new = (find(state, CONFIG_MAP, "user-service") for state in (first, second))
+    assert old["id"] != new["id"]
+    under_way(first, "creating", begun(new))
+    settled, unsure = settle(first)
+    assert unsure == [old["urn"]]
+    kept, replacement = of(settled, old["urn"])
+    assert kept == old
+    assert (replacement["id"], replacement["delete"]) == (new["id"], True)
+
+
+@pytest.mark.parametrize("operation", ["updating", "deleting"])
+def test_what_was_there_is_looked_at_and_kept(first: Any, operation: str) -> None:
+    there = find(first, DEPLOYMENT, "user-service")
+    before = copy.deepcopy(first["resources"])
+    under_way(first, operation, {**there, "inputs": {}})
+    settled, unsure = settle(first)
+    assert unsure == [there["urn"]]
+    assert settled["resources"] == before
+
+
+def test_what_waits_to_be_deleted_goes_on_waiting(first: Any, second: Any) -> None:
+    """Replaced, and killed while the old one was being deleted: the next update deletes it again."""
+    old = {**find(first, CONFIG_MAP, "user-service"), "delete": True}
+    second["resources"].append(old)
+    under_way(second, "deleting", old)
+    settled, _ = settle(second)
+    assert old in settled["resources"]
+    assert len(settled["resources"]) == len(second["resources"])
+
+
+def test_an_image_under_way_is_built_again(first: Any) -> None:
+    image = next(each for each in first["resources"] if each["urn"] == IMAGE)
+    without(first, IMAGE)
+    under_way(first, "creating", begun(image))
+    settled, unsure = settle(first)
+    assert unsure == []
+    assert of(settled, IMAGE) == []
+
+
+def test_the_same_operation_twice_is_one_resource(first: Any) -> None:
+    made = find(first, DEPLOYMENT, "user-service")
+    without(first, made["urn"])
+    for _ in range(2):
+        under_way(first, "creating", begun(made))
+    settled, unsure = settle(first)
+    assert unsure == [made["urn"]]
+    assert len(of(settled, made["urn"])) == 1
+
+
+def test_a_replacement_begun_twice_is_deleted_once(first: Any, second: Any) -> None:
+    new = find(second, CONFIG_MAP, "user-service")
+    for _ in range(2):
+        under_way(first, "creating", begun(new))
+    settled, unsure = settle(first)
+    assert unsure == [new["urn"]]
+    assert [each.get("delete", False) for each in of(settled, new["urn"])] == [False, True]
+
+
+def test_many_at_once_are_all_settled(first: Any) -> None:
+    made = [find(first, kind, "user-service") for kind in (DEPLOYMENT, CONFIG_MAP)]
+    changed = find(first, DEPLOYMENT, "order-service")
+    for each in made:
+        without(first, each["urn"])
+        under_way(first, "creating", begun(each))
+    under_way(first, "updating", changed)
+    settled, unsure = settle(first)
+    assert set(unsure) == {*(each["urn"] for each in made), changed["urn"]}
+    assert all(len(of(settled, each)) == 1 for each in unsure)
+
+
+def test_the_given_state_is_not_changed(first: Any, second: Any) -> None:
+    under_way(first, "creating", begun(find(second, CONFIG_MAP, "user-service")))
+    before = copy.deepcopy(first)
+    settle(first)
+    assert first == before
+
+
+def test_urns_are_of_the_things_meant(first: Any) -> None:
+    assert find(first, DEPLOYMENT, "user-service")["urn"] == urn(DEPLOYMENT, "user-service")
