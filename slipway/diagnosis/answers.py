@@ -26,6 +26,8 @@ _MISSING = re.compile(
     r"(?i)(?:secret|configmap|serviceaccount|persistentvolumeclaim) \"[^\"]*\" not found|couldn't find key"
     r"|non-existent (?:secret|config) key|references non-existent"
 )
+# The kubelet has not heard from the API server yet.
+_PASSING = re.compile(r"failed to sync (?:configmap|secret) cache")
 _QUOTA = re.compile(r"(?i)exceeded quota|failed quota|insufficient quota")
 _FORBIDDEN_OBJECT = re.compile(r'^pods "[^"]*" is forbidden: ')
 
@@ -49,6 +51,11 @@ def is_entrypoint(message: str) -> bool:
 
 def is_missing_object(message: str) -> bool:
     return bool(_MISSING.search(message))
+
+
+def is_passing(message: str) -> bool:
+    """Whether it says nothing of the container, only of the moment."""
+    return bool(_PASSING.search(message))
 
 
 def refusal_cause(message: str) -> Cause:

@@ -47,11 +47,20 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
     reason, message = text_at(waits, "reason"), text_at(waits, "message")
     if reason in _PULLING:
         message = _pull_message(message, events)
+    elif answers.is_passing(message):
+        message = _missing_message(events) or message
     told = answers.unwrapped(message) or reason
     ended = _last_end(status)
     code = number_at(ended, "exitCode") if ended else None
     return Finding(
-        _cause_of_waiting(reason, message), name_of(pod), text_at(status, "name"), reason, told, code, ends_of(status)
+        _cause_of_waiting(reason, message),
+        name_of(pod),
+        text_at(status, "name"),
+        reason,
+        told,
+        code,
+        ends_of(status),
+        may_mend=answers.is_passing(message),
     )
 
 
@@ -73,6 +82,12 @@ def _pull_message(message: str, events: Sequence[Object]) -> str:
         return message
     told = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
     return re.sub(r'^Failed to pull image "[^"]*": ', "", told[-1]) if told else message
+
+
+def _missing_message(events: Sequence[Object]) -> str:
+    """A kubelet whose cache is late says that alone in the status, whatever it knows by then."""
+    told = [answers.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in told if answers.is_missing_object(message)), "")
 
 
 def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:

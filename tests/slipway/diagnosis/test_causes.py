@@ -149,3 +149,16 @@ def test_json_logs_are_shown_as_a_person_would_write_them(recorded: Recorded) ->
             each["text"] = '{"level": "error", "message": "cannot go on", "exception": "Traceback\\nKeyError: 1"}\n'
 
     assert "| ERROR cannot go on KeyError: 1" in screen(diagnose(recorded("crash", log)))
+
+
+def test_a_kubelet_whose_cache_is_late_is_no_failure_of_the_container(recorded: Recorded) -> None:
+    def late(content: dict[str, Any]) -> None:
+        for status in statuses(content):
+            status["state"]["waiting"]["message"] = "failed to sync secret cache: timed out waiting for the condition"
+
+    def late_and_unheard(content: dict[str, Any]) -> None:
+        late(content)
+        content["events"] = []
+
+    assert diagnose(recorded("missing-secret", late)).cause is Cause.MISSING_OBJECT
+    assert diagnose(recorded("missing-secret", late_and_unheard)).retryable

@@ -73,9 +73,16 @@ def hopeless(pod: Object, age: Callable[[str], float]) -> str:
         reason = text_at(status, "state", "waiting", "reason")
         if _has_crashed(status) and _crashes_on(pod, status, age) and reason == "CrashLoopBackOff":
             return problem(pod)
+        if _is_late_cache(status):
+            continue
         if reason in _PATIENCE_SECONDS and _since(pod, status, reason, age) >= _PATIENCE_SECONDS[reason]:
             return problem(pod)
     return ""
+
+
+def _is_late_cache(status: Object) -> bool:
+    """A kubelet that has not heard of a ConfigMap or Secret in time; on a busy machine it does a little later."""
+    return text_at(status, "state", "waiting", "message").startswith("failed to sync ")
 
 
 def _has_crashed(status: Object) -> bool:

@@ -132,6 +132,7 @@ def test_hopeless_pods_end_a_rollout_when_patience_is_over(status: Object, patie
     "found",
     [
         pod(**unready(container("ContainerCreating"))),
+        pod(**unready(container("CreateContainerConfigError", "failed to sync secret cache: timed out"))),
         pod(**unready(container("", restarts=5, state={"running": {}}, lastState={"terminated": {"exitCode": 1}}))),
         pod(owned_by="old-rs", **unready(container("InvalidImageName"))),
         {**pod(**unready(container("InvalidImageName"))), "metadata": {**owner("rs"), "deletionTimestamp": "now"}},
