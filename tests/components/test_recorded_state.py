@@ -1,0 +1,272 @@
+"""What is registered when a recorded state is declared again, request by request."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+import pytest
+from google.protobuf.json_format import MessageToDict
+from pulumi.runtime import rpc
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.proto import resource_pb2
+from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
+
+from components import environment as environments
+from components.environment import Environment, EnvironmentArgs
+from components.recorded_state import RecordedState
+from components.settings import Settings
+from slipway.checkpoint import resources
+from slipway.replay import Request, wanted
+
+ROOT = Path(__file__).resolve().parents[2]
+STATES = ROOT / "tests" / "slipway" / "rollback" / "states.json"
+STACK = "urn:pulumi:dev::slipway::"
+DEPLOYMENT = f"{STACK}slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
+SECRET = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Secret::user-service"
+NAMESPACE = f"{STACK}slipway:index:Environment$kubernetes:core/v1:Namespace::dev"
+KUBERNETES = f"{STACK}slipway:index:Environment$pulumi:providers:kubernetes::dev"
+PLAIN_TEXT = {rpc._special_sig_key: rpc._special_secret_sig}
+
+
+class Monitor(MockMonitor):
+    """Answers as the engine does, and keeps what it was asked, by the URN that the engine would give."""
+
+    def __init__(self, mocks: pulumi.runtime.Mocks) -> None:
+        super().__init__(mocks)
+        self.requests: dict[str, Any] = {}
+        self.read: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+
+    def make_urn(self, parent: str, type_: str, name: str) -> str:
+        above = parent.split("::")[2] if parent else ""
+        types = type_ if above in ("", "pulumi:pulumi:Stack") else f"{above}${type_}"
+        return f"{STACK}{types}::{name}"
+
+    def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the engine's name)
+        self.requests[self.make_urn(request.parent, request.type, request.name)] = request
+        return super().RegisterResource(request)
+
+    def ReadResource(self, request: Any) -> Any:  # noqa: N802
+        self.read[self.make_urn(request.parent, request.type, request.name)] = request
+        return super().ReadResource(request)
+
+    def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
+        self.outputs[request.urn] = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
+        return super().RegisterResourceOutputs(request)
+
+
+class Echo(pulumi.runtime.Mocks):
+    """Every resource comes out as it went in."""
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        return f"{args.name}-id", dict(args.inputs)
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"nothing is asked here: {args.token}")
+
+
+Replay = Callable[..., Monitor]
+
+
+@pytest.fixture
+def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
+    """Declares `target` over `present` and gives what was registered."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(environments, "cluster_id", lambda _: "here")
+
+    def run(target: Any, present: Any | None = None, **more: Any) -> Monitor:
+        plan = wanted(target, target if present is None else present, Request(1, **more))
+
+        def program() -> None:
+            settings = Settings(namespace="slipway-dev", registry="registry.example/team")
+            RecordedState(Environment("dev", EnvironmentArgs(settings, ())), plan)
+
+        mocks = Echo()
+        monitor = Monitor(mocks)
+        pulumi.runtime.set_mocks(mocks, project="slipway", stack="dev", monitor=monitor)
+        _sync_await(run_pulumi_func(program))
+        return monitor
+
+    return run
+
+
+@pytest.fixture
+def first() -> Any:
+    return json.loads(STATES.read_text())["first"]
+
+
+@pytest.fixture
+def second() -> Any:
+    return json.loads(STATES.read_text())["second"]
+
+
+def raw(state: Any, urn: str) -> Any:
+    """The resource as the engine wrote it; changing it changes the state."""
+    (found,) = [each for each in state["resources"] if each["urn"] == urn]
+    return found
+
+
+def inputs(request: Any) -> Any:
+    """As they are sent: the SDK's own reading of them leaves null out."""
+    return MessageToDict(request.object)
+
+
+def opened(value: Any) -> Any:
+    """Secrets as the SDK shows them, as plain values with a mark."""
+    if isinstance(value, dict):
+        if value.get(rpc._special_sig_key) == rpc._special_secret_sig:
+            return ("secret", json.loads(value["plaintext"]) if "plaintext" in value else opened(value["value"]))
+        return {key: opened(each) for key, each in value.items()}
+    return [opened(each) for each in value] if isinstance(value, list) else value
+
+
+def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(replay: Replay, first: Any) -> None:
+    asked = replay(first)
+    not_declared = ("pulumi:pulumi:Stack", "docker-build:index:Image", "pulumi:providers:docker-build")
+    expected = {each.urn for each in resources(first) if each.type not in not_declared}
+    assert set(asked.requests) - {f"{STACK}pulumi:pulumi:Stack::slipway-dev"} == expected
+    assert not asked.read
+
+
+def test_inputs_are_those_that_were_recorded(replay: Replay, first: Any) -> None:
+    asked = replay(first).requests
+    objects = [each for each in resources(first) if each.is_object]
+    assert len(objects) == 15
+    for each in objects:
+        assert opened(inputs(asked[each.urn])) == opened(dict(each.inputs)), each.urn
+
+
+def test_what_was_secret_is_secret_again(replay: Replay, first: Any) -> None:
+    raw(first, SECRET)["inputs"]["data"] = {"A": {**PLAIN_TEXT, "plaintext": '"keel"'}, "B": "mast"}
+    found = inputs(replay(first).requests[SECRET])
+    assert opened(found["data"]) in ({"A": ("secret", "keel"), "B": "mast"}, ("secret", {"A": "keel", "B": "mast"}))
+
+
+def test_components_and_outputs_are_as_they_were(replay: Replay, first: Any) -> None:
+    asked = replay(first)
+    for each in resources(first):
+        if each.type in ("slipway:index:Microservice", "slipway:index:ServiceImage"):
+            assert asked.outputs[each.urn] == dict(each.outputs), each.urn
+            assert not asked.requests[each.urn].custom
+
+
+def test_parents_and_dependencies_are_as_they_were(replay: Replay, first: Any) -> None:
+    asked = replay(first).requests
+    images = {each.urn for each in resources(first) if each.type == "docker-build:index:Image"}
+    for each in (each for each in resources(first) if each.is_object):
+        request = asked[each.urn]
+        assert request.parent == each.parent
+        assert set(request.dependencies) == set(each.dependencies) - images, each.urn
+
+
+def test_each_property_depends_on_what_it_depended_on(replay: Replay, first: Any) -> None:
+    """By it the engine knows what must be replaced together with something."""
+    asked = replay(first).requests[f"{DEPLOYMENT}user-service"]
+    recorded = raw(first, f"{DEPLOYMENT}user-service")["propertyDependencies"]
+    found = {key: set(asked.propertyDependencies[key].urns) for key in recorded}
+    assert found == {key: {urn for urn in urns if "$docker-build:" not in urn} for key, urns in recorded.items()}
+    assert found["spec"]
+
+
+def test_providers_are_those_of_the_present(replay: Replay, first: Any) -> None:
+    raw(first, KUBERNETES)["inputs"] = {"kubeconfig": "of another time", "version": "1.2.3"}
+    asked = replay(first).requests
+    assert "of another time" not in str(asked[KUBERNETES].object)
+    assert asked[NAMESPACE].provider.startswith(f"{KUBERNETES}::")
+    assert asked[f"{DEPLOYMENT}user-service"].provider.startswith(f"{KUBERNETES}::")
+
+
+def test_a_provider_that_the_program_has_no_more_comes_from_the_record(replay: Replay, first: Any) -> None:
+    other = f"{STACK}pulumi:providers:kubernetes::second-cluster"
+    at = first["resources"].index(raw(first, NAMESPACE))
+    recorded = {
+        "urn": other,
+        "type": "pulumi:providers:kubernetes",
+        "custom": True,
+        "id": "0",
+        "inputs": {"context": "second", "version": "4.34.2", "__internal": {"pluginDownloadURL": "x"}},
+    }
+    first["resources"].insert(at, recorded)
+    raw(first, f"{DEPLOYMENT}user-service")["provider"] = f"{other}::0"
+    asked = replay(first).requests
+    assert inputs(asked[other])["context"] == "second"
+    assert "__internal" not in inputs(asked[other])
+    assert asked[f"{DEPLOYMENT}user-service"].provider.startswith(f"{other}::")
+    assert asked[f"{DEPLOYMENT}order-service"].provider.startswith(f"{KUBERNETES}::")
+
+
+def test_a_default_provider_has_the_version_it_had_and_is_left_to_the_engine(replay: Replay, first: Any) -> None:
+    default = f"{STACK}pulumi:providers:kubernetes::default_4_20_1"
+    first["resources"].insert(1, {"urn": default, "type": "pulumi:providers:kubernetes", "custom": True, "id": "0"})
+    raw(first, NAMESPACE)["provider"] = f"{default}::0"
+    asked = replay(first).requests
+    assert default not in asked
+    assert (asked[NAMESPACE].version, asked[NAMESPACE].provider) == ("4.20.1", "")
+    assert asked[f"{DEPLOYMENT}user-service"].version == ""
+
+
+OPTIONS: list[Any] = [
+    ("protect", True, "protect", True),
+    ("retainOnDelete", True, "retainOnDelete", True),
+    ("ignoreChanges", ["spec.replicas"], "ignoreChanges", ["spec.replicas"]),
+    ("replaceOnChanges", ["spec.selector"], "replaceOnChanges", ["spec.selector"]),
+    ("additionalSecretOutputs", ["status", "spec"], "additionalSecretOutputs", ["status", "spec"]),
+    ("deletedWith", NAMESPACE, "deletedWith", NAMESPACE),
+]
+
+
+@pytest.mark.parametrize(("recorded", "value", "option", "expected"), OPTIONS, ids=[each[0] for each in OPTIONS])
+def test_every_option_is_restored(
+    replay: Replay, first: Any, *, recorded: str, value: Any, option: str, expected: Any
+) -> None:
+    raw(first, f"{DEPLOYMENT}user-service")[recorded] = value
+    asked = replay(first).requests
+    found = getattr(asked[f"{DEPLOYMENT}user-service"], option)
+    assert (list(found) if isinstance(expected, list) else found) == expected
+    assert not getattr(asked[f"{DEPLOYMENT}order-service"], option), "of this resource alone"
+
+
+def test_timeouts_are_restored(replay: Replay, first: Any) -> None:
+    raw(first, f"{DEPLOYMENT}user-service")["customTimeouts"] = {"create": 150, "update": 90.5}
+    found = replay(first).requests[f"{DEPLOYMENT}user-service"].customTimeouts
+    assert (found.create, found.update, found.delete) == ("150s", "90.5s", "")
+
+
+def test_what_was_read_and_never_made_is_read_again(replay: Replay, first: Any) -> None:
+    """Made as a resource of its own, the rollback would take somebody else's object over."""
+    raw(first, NAMESPACE).update(external=True, id="slipway-dev")
+    asked = replay(first)
+    assert NAMESPACE not in asked.requests
+    assert asked.read[NAMESPACE].id == "slipway-dev"
+
+
+def test_what_was_renamed_since_is_declared_with_an_alias(replay: Replay, first: Any) -> None:
+    present = copy.deepcopy(first)
+    renamed = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Service::renamed"
+    old = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Service::user-service"
+    raw(present, old)["urn"] = renamed
+    found = replay(first, present).requests
+    assert [each.urn for each in found[old].aliases] + list(found[old].aliasURNs) == [renamed]
+    assert not found[SECRET].aliases
+    assert not found[SECRET].aliasURNs
+
+
+def test_one_service_alone_is_declared_among_the_present_others(replay: Replay, first: Any, second: Any) -> None:
+    asked = replay(first, second, services=("user-service",)).requests
+    replicas = {
+        name: inputs(asked[f"{DEPLOYMENT}{name}"])["spec"].get("replicas") for name in ("user-service", "order-service")
+    }
+    assert replicas == {"user-service": 1, "order-service": None}
+    assert any("HorizontalPodAutoscaler" in urn for urn in asked)
+
+
+def test_the_types_of_the_protocol_are_those_meant() -> None:
+    """A field that the engine's protocol does not have would make the tests above say nothing."""
+    fields = resource_pb2.RegisterResourceRequest.DESCRIPTOR.fields_by_name
+    assert {each[2] for each in OPTIONS} <= set(fields)
