@@ -49,7 +49,9 @@ class Monitor(MockMonitor):
         return f"{STACK}{types}::{name}"
 
     def RegisterResource(self, request: Any) -> Any:  # noqa: N802 (the engine's name)
-        self.requests[self.make_urn(request.parent, request.type, request.name)] = request
+        urn = self.make_urn(request.parent, request.type, request.name)
+        assert urn not in self.requests, f"the engine refuses a second {urn}"
+        self.requests[urn] = request
         return super().RegisterResource(request)
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
