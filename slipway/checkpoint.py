@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.engine_events import STACK_TYPE, Resource
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigurationError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.pulumi_cli import Pulumi
 from slipway.stages import IMAGE_TYPE
@@ -77,7 +77,8 @@ class Recorded:
 
     @property
     def service(self) -> str:
-        return service_of(self.urn)
+        """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents."""
+        return service_of(self.parent) if self.parent and service_of(self.parent) else service_of(self.urn)
 
     @property
     def is_object(self) -> bool:
@@ -96,12 +97,14 @@ def objects(deployment: Deployment) -> dict[str, Recorded]:
 
 
 def is_settled(deployment: Deployment) -> bool:
-    """Whether the cluster was told what the inputs say, and no less.
+    """Whether the cluster has what the inputs say, no less and no more.
 
-    After an update that failed half way the engine keeps the old inputs beside its errors, though the object has the
-    new ones: https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
+    An update that was killed leaves operations of which nobody knows how they ended, one that failed leaves replaced
+    objects to be deleted; and beside its errors it keeps the old inputs of an object that has the new ones:
+    https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
     """
-    unfinished = (each for each in deployment.get("resources") or () if each.get("initErrors"))
+    known = deployment.get("resources") or ()
+    unfinished = (each for each in known if each.get("initErrors") or each.get("delete"))
     return not deployment.get("pending_operations") and next(unfinished, None) is None
 
 
@@ -111,7 +114,7 @@ def outputs(deployment: Deployment) -> Mapping[str, Any]:
 
 
 def service_of(urn: str) -> str:
-    """The service that a resource belongs to; empty where it is of none."""
+    """The service that a resource of the service's own name belongs to; empty where it is of none."""
     resource, types = Resource(urn), urn.split("::")[2].split("$")
     if not set(SERVICE_COMPONENTS) & set(types):
         return ""
@@ -146,7 +149,7 @@ def decrypted(engine: Pulumi, project: str, stack: str, deployment: Deployment) 
     """The state with its secrets opened (`plaintext` instead of `ciphertext`), by the engine itself.
 
     The state carries its secrets provider; it is put, as it is, into a backend that lives as long as this call. Opened
-    secrets are never written to a file. Raises SlipwayError where the passphrase or key does not open it.
+    secrets are never written to a file. Raises ConfigurationError where the passphrase or key does not open it.
     """
     if not has_secrets(deployment):
         return deployment
@@ -178,8 +181,8 @@ def _write_backend(folder: Path, project: str, stack: str, deployment: Deploymen
     (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
 
 
-def _not_opened(stack: str, said: str) -> SlipwayError:
-    return SlipwayError(
+def _not_opened(stack: str, said: str) -> ConfigurationError:
+    return ConfigurationError(
         f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
         why=said.strip(),
         next_step="Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE (or give access to the key) as it was "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from policy.judge import Judge, RuleError
 from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
+from slipway import twins
 from slipway.checkpoint import Deployment, decrypted, is_settled, objects
 from slipway.comparison import Comparison, compared
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -58,10 +58,10 @@ class Rollback:
             )
         target = default_target(history, present) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
-        plan, opened = _plan(session, stack, history.checkpoint(target.number), present, request)
+        plan, opened = _plan(session, stack, _state(history, target), present, request)
         _require_difference(plan, opened, target, stack)
         if not options.reason:
-            _require_policies(plan, stack, target)
+            _require_policies(plan, stack, target, session.engine.environment)
         return cls(session, stack, history.entries[-1].number, target, request, plan, opened, options.reason)
 
     @property
@@ -82,6 +82,7 @@ class Rollback:
 
     def run(self, progress: Progress) -> Update:
         """Replay the recorded state; raises the error that says why where that fails."""
+        twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
         update = run_update(
             self.session,
             self.stack,
@@ -139,6 +140,14 @@ def _target(history: History, number: int) -> Entry:
     return entry
 
 
+def _state(history: History, target: Entry) -> Deployment:
+    """The state that `target` left; one that cannot be read is as little of a target as one that failed."""
+    try:
+        return history.checkpoint(target.number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+
+
 def _plan(
     session: Session, stack: str, target: Deployment, present: Deployment, request: Request
 ) -> tuple[Wanted, Deployment]:
@@ -159,9 +168,10 @@ def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack:
         )
 
 
-def _require_policies(plan: Wanted, stack: str, target: Entry) -> None:
+def _require_policies(plan: Wanted, stack: str, target: Entry, environment: Mapping[str, str]) -> None:
+    """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
     try:
-        judge = Judge.of(stack, _config(target.config), os.environ)
+        judge = Judge.of(stack, _config(target.config), environment)
         report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
     except (PolicyFileError, RuleError) as error:
         raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error

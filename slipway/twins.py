@@ -33,9 +33,8 @@ def collided(events: Iterable[Event]) -> dict[str, str]:
     return {urn: wanted[urn] for urn in failed if wanted.get(urn)}
 
 
-def restore(session: Session, stack: str, events: Iterable[Event]) -> bool:
-    """Take back into the state what an update could not create for that reason; whether there was any."""
-    wanted = collided(events)
+def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
+    """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
     present = History.open(session.engine, session.project, stack).present() if wanted else None
     state = exchanged(present, wanted) if present else None
     if state is None:

@@ -70,7 +70,7 @@ def run_update(
         title or f"Update {stack}",
     )
     update = _run(session, stack, arguments, progress, title=title, command=command)
-    if update.succeeded or update.ended.interrupted or not twins.restore(session, stack, update.events):
+    if update.succeeded or update.ended.interrupted or not twins.restore(session, stack, twins.collided(update.events)):
         return update
     progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
     return _run(session, stack, arguments, progress, title=title, command=command)

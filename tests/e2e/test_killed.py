@@ -1,0 +1,185 @@
+"""Killed in the middle: whatever a `kill -9` hits, the next command recovers alone, and no history is lost.
+
+The tests build on each other: releases `first` and `second` follow each other through updates and rollbacks, and each
+test kills one of them at another point.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
+
+SOURCE = "services/user_service/user_service/routes.py"
+SETTINGS = "services/order_service/service.yaml"
+FIRST, SECOND = "env: {LOG_LEVEL: info}", "env: {LOG_LEVEL: debug}"
+CHANGED = '"""Second release. '
+# What the command says when the point is reached, and how long after it the kill comes.
+Point = tuple[str, float]
+
+
+def release_second(project: Any) -> None:
+    """An image is built, a ConfigMap replaced, two Deployments updated, a service added."""
+    project.replace(SOURCE, '"""', CHANGED)
+    project.replace(SETTINGS, FIRST, SECOND)
+    made = project.slipway("new", "parcel-service")
+    assert made.code == 0, made.output
+
+
+def release_first(project: Any) -> None:
+    for file, new, old in ((SOURCE, CHANGED, '"""'), (SETTINGS, SECOND, FIRST)):
+        path = project.folder / file
+        path.write_text(path.read_text().replace(new, old))
+    shutil.rmtree(project.folder / "services" / "parcel_service", ignore_errors=True)
+
+
+def killed(project: Any, point: Point, *arguments: str) -> str:
+    """Run `slipway`, kill it with everything it started when `point` is reached; what it had said."""
+    line_start, delay_seconds = point
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "slipway.main", *arguments],
+        cwd=project.folder,
+        env=project.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    said = ""
+    for line in process.stdout or ():
+        said += line
+        if line.startswith(line_start):
+            time.sleep(delay_seconds)
+            break
+    else:
+        pytest.fail(f"{line_start!r} was never said:\n{said}")
+    for pid in family(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    return said
+
+
+def family(pid: int) -> list[int]:
+    """The process and all that it started, children after their parents, each stopped so that none starts more."""
+    os.kill(pid, signal.SIGSTOP)
+    found = [pid]
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            text = stat.read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(text.rpartition(")")[2].split()[1]) == pid:
+            found += family(int(stat.parent.name))
+    return found
+
+
+def history(project: Any) -> list[dict[str, Any]]:
+    """Oldest first."""
+    shown = project.slipway("history", "-s", "e2e", "--json", "--limit", "1000")
+    assert shown.code == 0, shown.output
+    return sorted(json.loads(shown.output), key=lambda update: int(update["number"]))
+
+
+def require_in_order(project: Any, services: set[str], before: list[dict[str, Any]]) -> None:
+    """The stack has nothing pending, the cluster what the state says, and the history all that it had."""
+    assert set(project.deployments()) == services
+    assert set(project.outputs()["services"]) == services
+    for service in services:
+        assert httpx.get(f"{project.url(service)}/healthz").status_code == 200
+    export = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
+    assert not export.get("pending_operations")
+    assert not [each["urn"] for each in export["resources"] if each.get("delete") or each.get("initErrors")]
+    assert history(project)[: len(before)] == before
+    drift = project.slipway("drift", "-s", "e2e")
+    assert drift.code == 0, drift.output
+
+
+@pytest.fixture(scope="module")
+def first_release(project: Any) -> Any:
+    """Number 1 of the history."""
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    return project
+
+
+@pytest.fixture
+def two_releases(first_release: Any) -> Any:
+    """The project at its first release, whatever the test before left."""
+    release_first(first_release)
+    if set(first_release.deployments()) != OLD:
+        first_release.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    return first_release
+
+
+ALL = {"user-service", "order-service", "parcel-service"}
+OLD = {"user-service", "order-service"}
+# The command that recovers takes turns, so that each meets what the other's neighbours leave.
+GOING_ON: list[Point] = [
+    ("Preview e2e", 1.0),
+    ("Update e2e", 0.3),
+    ("Create Service parcel-service", 0.02),
+    ("Update Deployment order-service", 0.0),
+]
+GOING_BACK: list[Point] = [
+    ("Create replacement of ConfigMap", 0.0),
+    ("Create Deployment parcel-service", 0.5),
+    ("Update Deployment user-service", 0.3),
+]
+ROLLBACKS: list[Point] = [
+    ("Roll e2e back", 1.0),
+    ("Update Deployment user-service", 0.2),
+    ("Create replacement of ConfigMap", 0.05),
+    ("Delete Deployment parcel-service", 0.3),
+    ("Delete Service parcel-service", 0.0),
+]
+
+
+@pytest.mark.parametrize("point", GOING_ON, ids=lambda point: point[0].replace(" ", "-"))
+def test_an_update_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
+    project = two_releases
+    before = history(project)
+    release_second(project)
+    killed(project, point, "up", "-s", "e2e", "--yes")
+    result = project.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    require_in_order(project, ALL, before)
+    release_first(project)
+    back = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    assert back.code == 0, back.output
+    require_in_order(project, OLD, before)
+
+
+@pytest.mark.parametrize("point", GOING_BACK, ids=lambda point: point[0].replace(" ", "-"))
+def test_an_update_that_was_killed_can_be_rolled_back(two_releases: Any, point: Point) -> None:
+    project = two_releases
+    before = history(project)
+    release_second(project)
+    killed(project, point, "up", "-s", "e2e", "--yes")
+    release_first(project)
+    result = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    assert result.code == 0, result.output
+    require_in_order(project, OLD, before)
+
+
+@pytest.mark.parametrize("point", ROLLBACKS, ids=lambda point: point[0].replace(" ", "-"))
+def test_a_rollback_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
+    project = two_releases
+    before = history(project)
+    release_second(project)
+    assert project.slipway("up", "-s", "e2e", "--yes").code == 0
+    release_first(project)
+    killed(project, point, "rollback", "-s", "e2e", "--to", "1", "--yes")
+    result = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    assert result.code == 0, result.output
+    require_in_order(project, OLD, before)
