@@ -45,6 +45,15 @@ def test_a_resource_belongs_to_the_service_of_its_component(named: str, service:
     assert service_of(STACK + named) == service
 
 
+def test_a_resource_of_another_name_belongs_to_its_component_s_service(first: Any) -> None:
+    policy = urn("networking.k8s.io/v1:NetworkPolicy", "user-service")
+    renamed = urn("networking.k8s.io/v1:NetworkPolicy", "open-sea")
+    found = find(first, "networking.k8s.io/v1:NetworkPolicy", "user-service")
+    assert objects(first)[policy].service == "user-service"
+    found["urn"] = renamed
+    assert objects(first)[renamed].service == "user-service"
+
+
 def test_every_resource_of_a_real_state_has_its_place(first: Any) -> None:
     services = {each.service for each in resources(first)}
     assert services == {"", "order-service", "user-service"}

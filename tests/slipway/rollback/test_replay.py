@@ -194,6 +194,15 @@ def test_what_was_renamed_since_is_known_by_being_the_same_thing(first: Any, sec
     assert plan(first, second).aliases == {old: new}
 
 
+def test_what_was_renamed_within_a_service_goes_back_with_it(first: Any, second: Any) -> None:
+    old, new = urn("core/v1:Service", "user-service"), urn("core/v1:Service", "renamed")
+    find(second, "core/v1:Service", "user-service").update(urn=new, aliases=[old])
+    made = plan(first, second, "user-service")
+    assert made.aliases == {old: new}
+    assert new not in made.objects(), "the same thing under two names"
+    assert old in made.objects()
+
+
 def test_another_thing_is_no_alias(first: Any, second: Any) -> None:
     new = urn("core/v1:Service", "renamed")
     find(second, "core/v1:Service", "user-service").update(urn=new, id="slipway-dev/elsewhere")
