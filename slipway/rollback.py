@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -92,8 +93,26 @@ class Rollback:
             title=f"Roll {self.stack} back to #{self.target.number}",
             command="rollback",
         )
-        require_success(self.stack, update, progress)
+        try:
+            require_success(self.stack, update, progress)
+        except SlipwayError as error:
+            raise self.as_its_own(error) from error
         return update
+
+    @property
+    def command(self) -> str:
+        """What does the same again."""
+        flags = [f"--service {name}" for name in self.request.services]
+        flags += ["--keep-secrets"] if self.request.keep_secrets else []
+        flags += ["--include-stateful"] if self.request.include_stateful else []
+        flags += [f"--break-glass {shlex.quote(self.reason)}"] if self.reason else []
+        return " ".join([f"slipway rollback -s {self.stack} --to {self.target.number}", *flags])
+
+    def as_its_own(self, error: SlipwayError) -> SlipwayError:
+        """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
+        what = error.what.replace("The update of", "The rollback of", 1)
+        next_step = error.next_step.replace(f"`slipway up -s {self.stack}`", f"`{self.command}`")
+        return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
 
     def verify(self) -> Comparison:
         """Every recorded input against the state as it is now; SlipwayError where one differs."""

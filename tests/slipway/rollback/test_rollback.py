@@ -1,0 +1,67 @@
+"""What a rollback says of itself: in the history, and where it fails."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.automatic_rollback import FailedUpdate
+from slipway.errors import ExitCode, SlipwayError
+from slipway.history import Entry, Kind, parse_rollback
+from slipway.history.model import Rollback as Told
+from slipway.replay import Request, Wanted, wanted
+from slipway.rollback import Rollback
+from slipway.update import Update
+
+TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
+NOTHING = Wanted((), {}, {}, ())
+NO_SESSION: Any = None
+
+
+def rollback(request: Request, reason: str = "") -> Rollback:
+    return Rollback(NO_SESSION, "prod", 14, TARGET, request, NOTHING, {}, reason)
+
+
+def test_the_history_can_tell_what_it_was() -> None:
+    made = rollback(Request(12, ("a", "b")), "the harbour burns; (all of it)")
+    assert parse_rollback(made.message) == Told(14, 12, ("a", "b"), "the harbour burns; (all of it)")
+    assert parse_rollback(rollback(Request(12)).message) == Told(14, 12)
+
+
+def test_the_command_does_the_same_again() -> None:
+    assert rollback(Request(12)).command == "slipway rollback -s prod --to 12"
+    request = Request(12, ("a", "b"), keep_secrets=True, include_stateful=True)
+    assert rollback(request, "it's on fire").command == (
+        "slipway rollback -s prod --to 12 --service a --service b --keep-secrets --include-stateful "
+        "--break-glass 'it'\"'\"'s on fire'"
+    )
+
+
+def test_a_failure_never_advises_to_go_forward() -> None:
+    error = SlipwayError(
+        "The update of stack prod was interrupted.",
+        why="Ctrl-C",
+        next_step="`slipway up -s prod` goes on where it stopped.",
+        code=ExitCode.INTERRUPTED,
+    )
+    own = rollback(Request(12)).as_its_own(error)
+    assert own.what == "The rollback of stack prod was interrupted."
+    assert own.next_step == "`slipway rollback -s prod --to 12` goes on where it stopped."
+    assert (own.why, own.code) == (error.why, error.code)
+
+
+def test_all_images_stay_out_of_it_and_of_a_service_alone_all_other_objects(first: Any, second: Any) -> None:
+    whole = Rollback(NO_SESSION, "dev", 14, TARGET, Request(12), wanted(first, second, Request(12)), second)
+    assert whole.arguments() == ["--exclude", "**docker-build:index:Image::*"]
+    request = Request(12, ("user-service",))
+    one = Rollback(NO_SESSION, "dev", 14, TARGET, request, wanted(first, second, request), second)
+    untouched = one.arguments()[3::2]
+    everything = {each["urn"] for each in second["resources"] if each["type"].startswith("kubernetes:")}
+    assert set(untouched) == {urn for urn in everything if not urn.endswith("::user-service")}
+    assert len(untouched) == 9
+
+
+def test_an_update_that_touched_nothing_is_not_rolled_back() -> None:
+    """Refused configuration, a failed build: the cluster has not heard of it."""
+    error = SlipwayError("The update of stack dev failed.")
+    assert FailedUpdate(NO_SESSION, "dev", Update((), Any, ""), error).undone(NO_SESSION) is error  # type: ignore[arg-type]
