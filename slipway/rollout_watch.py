@@ -30,6 +30,7 @@ SETTLED_SECONDS = 8.0
 CLOCK_SLACK = timedelta(seconds=2)
 # A cluster that does not answer is the provider's to complain of.
 ERRORS_BORNE = 5
+LOG_READ_AFTER_ENDS = 2
 
 Key = tuple[str, Cause, str]
 
@@ -145,7 +146,13 @@ def _examined(cluster: Cluster, namespace: str, rollouts: Sequence[Rollout], ahe
     for evidence in unready:
         seen = replace(evidence, events=events)
         diagnosis = diagnose(seen)
-        yield diagnosis if diagnosis.retryable else diagnose(cluster.with_logs(seen, diagnosis.finding))
+        yield diagnose(cluster.with_logs(seen, diagnosis.finding)) if _is_worth_its_log(diagnosis) else diagnosis
+
+
+def _is_worth_its_log(diagnosis: Diagnosis) -> bool:
+    """A second crash may have told in its log that there is no hope in a third."""
+    crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
+    return crashed or not diagnosis.retryable
 
 
 def _of_this_update(evidence: Evidence, rollout: Rollout, ahead: timedelta) -> Evidence | None:

@@ -108,6 +108,23 @@ def test_what_may_mend_is_waited_for(name: str) -> None:
     assert not made.problem
 
 
+@pytest.mark.parametrize("name", ["read-only", "permission"])
+def test_a_log_may_end_the_wait_at_the_second_crash(name: str) -> None:
+    cluster = RecordedCluster(name)
+    for status in cluster.content["pods"][0]["status"]["containerStatuses"]:
+        status["restartCount"] = 1
+    _, cancelled = watch(cluster, 5)
+    assert cancelled
+
+
+def test_a_second_crash_that_may_have_any_reason_is_waited_for() -> None:
+    cluster = RecordedCluster("segfault")
+    for status in cluster.content["pods"][0]["status"]["containerStatuses"]:
+        status["restartCount"] = 1
+    _, cancelled = watch(cluster, 0.5)
+    assert not cancelled
+
+
 def test_patience_is_kept() -> None:
     began = time.monotonic()
     _, cancelled = watch(RecordedCluster("image-not-found"), 8)
