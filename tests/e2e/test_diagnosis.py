@@ -228,15 +228,12 @@ def one_screen(failed: Failed, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("setting", "settings", "words"), GIVEN_UP)
-def test_what_cannot_mend_is_given_up_soon(
-    released: Any, setting: Setting, settings: str, words: list[str], record_property: Any
-) -> None:
+def test_what_cannot_mend_is_given_up_soon(released: Any, setting: Setting, settings: str, words: list[str]) -> None:
     url = released.url("user-service")
     released.configure(settings)
     with setting(released):
         failed = failing_up(released)
     one_screen(failed, words)
-    record_property("wait_seconds", failed.wait_seconds)
     assert 0 < failed.wait_seconds <= SOON_SECONDS, failed.output
     assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
 
