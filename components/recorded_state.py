@@ -7,6 +7,7 @@ from typing import Any
 
 import pulumi
 
+from components.diagnosis import rollout_hooks
 from components.environment import ENVIRONMENT_TYPE, Environment
 from slipway.checkpoint import PROVIDER_PREFIX, Recorded, plain
 from slipway.engine_events import STACK_TYPE
@@ -14,6 +15,7 @@ from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.replay import Wanted
 from slipway.stages import IMAGE_TYPE
 
+DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DEFAULT_PROVIDER = "default_"
 
 
@@ -46,6 +48,7 @@ class RecordedState:
     def __init__(self, environment: Environment, plan: Wanted) -> None:
         self.resources: dict[str, pulumi.Resource] = {}
         self._environment, self._plan = environment, plan
+        self._rollout_hooks = rollout_hooks(environment.settings.context)
         for each in plan.resources:
             if made := self._declared(each):
                 self.resources[each.urn] = made
@@ -96,6 +99,7 @@ class RecordedState:
             replace_on_changes=raw.get("replaceOnChanges"),
             additional_secret_outputs=raw.get("additionalSecretOutputs"),
             custom_timeouts=_timeouts(raw.get("customTimeouts") or {}),
+            hooks=self._rollout_hooks if recorded.type == DEPLOYMENT_TYPE else None,
         )
 
 

@@ -12,10 +12,11 @@ import pulumi
 import pulumi_docker as docker
 
 from components.cluster import cluster_id
+from components.diagnosis import last_words
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import verified
 from components.pod import PORT_NAME
-from components.recorded_state import RecordedState, values
+from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
 from slipway.checkpoint import Deployment, Recorded, decrypted, plain, resources
 from slipway.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
@@ -25,7 +26,6 @@ from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 from slipway.replay import Request, Wanted, wanted
 
-DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 PREFIX = "Rollback error: "
 """By which the command line knows a refusal."""
 
@@ -93,7 +93,7 @@ def _require_images(environment: Environment, plan: Wanted, present: Deployment)
 
 
 def _images(resource: Recorded) -> Iterable[str]:
-    if resource.type != DEPLOYMENT:
+    if resource.type != DEPLOYMENT_TYPE:
         return ()
     pod = plain(resource.inputs)["spec"]["template"]["spec"]
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
@@ -101,15 +101,17 @@ def _images(resource: Recorded) -> Iterable[str]:
 
 def _verified(environment: Environment, plan: Wanted, recorded: RecordedState) -> pulumi.Output[int]:
     """The checks that were recorded with the Deployments, asked once these are rolled out again."""
-    rolled_out = [each for each in plan.resources if each.type == DEPLOYMENT]
+    rolled_out = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     settings = environment.settings
     namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
+    namespace = (*namespaces, settings.namespace)[0]
     return verified(
         [recorded.resources[each.urn].urn for each in rolled_out],
         {_metadata(each)["name"]: _checks(each) for each in rolled_out},
-        service_proxy(settings.context, (*namespaces, settings.namespace)[0], PORT_NAME),
+        service_proxy(settings.context, namespace, PORT_NAME),
         settings.checks_timeout_seconds,
-        next_step=f"Look with `kubectl -n {settings.namespace} logs deployment/NAME`.",
+        next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",
+        last_words=last_words(settings.context, namespace),
     )
 
 
