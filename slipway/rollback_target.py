@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from slipway.checkpoint import Deployment, fingerprint, is_settled
+from slipway.checkpoint import Deployment, fingerprint, is_settled, resources
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import Entry, History, Kind
 
@@ -20,7 +20,7 @@ def default_target(history: History, present: Deployment) -> Entry:
     no such state.
     """
     states = _States(history)
-    now, position = fingerprint(present) if is_settled(present) else "", _position(history.entries)
+    now, position = _outcome(present, history.entries[-1]), _position(history.entries)
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
@@ -34,6 +34,16 @@ def default_target(history: History, present: Deployment) -> Entry:
 def last_good(history: History) -> Entry | None:
     """The newest release that succeeded and was not rolled back from: where a failed update came from."""
     return next(_States(history).good_releases(), None)
+
+
+def _outcome(present: Deployment, last: Entry) -> str:
+    """What the present state is known by; empty where an update came to no end, which is no state of its own.
+
+    A success may leave replaced objects to the next update: the engine deletes nothing that a resource depends on which
+    it was told to leave alone.
+    """
+    kept = present if not last.succeeded else {**present, "resources": [each.raw for each in resources(present)]}
+    return fingerprint(present) if is_settled(kept) else ""
 
 
 class _States:

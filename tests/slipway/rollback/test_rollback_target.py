@@ -176,6 +176,25 @@ def test_after_a_failed_update_whose_inputs_are_as_before_it_is_the_last_good_on
     assert default_target(ship.history, present).number == 3
 
 
+def leftover() -> dict[str, Any]:
+    return {**state(user=0)["resources"][0], "delete": True}
+
+
+def test_after_a_success_that_left_something_to_delete_the_present_state_is_no_target(ship: Ship) -> None:
+    """As a rollback of one service does where another one depends on it."""
+    ship.back(2, "user")
+    present = ship.present()
+    present["resources"].append(leftover())
+    assert default_target(ship.history, present).number == 1
+
+
+def test_after_a_failure_that_left_something_to_delete_it_is_the_last_good_one(ship: Ship) -> None:
+    ship.add(ok=False)
+    present = ship.present()
+    present["resources"].append(leftover())
+    assert default_target(ship.history, present).number == 3
+
+
 def test_after_a_kill_it_is_the_last_good_one(ship: Ship) -> None:
     present = ship.present() | {"pending_operations": [{"type": "updating", "resource": {}}]}
     assert default_target(ship.history, present).number == 3
