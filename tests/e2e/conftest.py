@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from kubernetes import config
 
+sys.path.insert(0, str(Path(__file__).parent))  # what its tests share: recorded_states
+
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
 # Of this run alone: an interrupted one may have left its own behind.
