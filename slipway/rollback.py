@@ -12,7 +12,7 @@ from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
 from slipway import twins
-from slipway.checkpoint import Deployment, decrypted, is_settled, objects
+from slipway.checkpoint import Deployment, decrypted, is_settled, objects, resources
 from slipway.comparison import Comparison, compared
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.history import Entry, History, rollback_message
@@ -70,12 +70,18 @@ class Rollback:
         return rollback_message(self.source, self.target.number, self.request.services, self.reason)
 
     def arguments(self) -> list[str]:
-        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others."""
-        untouched = [f"**{IMAGE_TYPE}::*"]
-        if self.request.services:
-            both = {**objects(self.present), **self.plan.objects()}
-            untouched += [urn for urn, each in both.items() if each.service not in self.request.services]
-        return [argument for urn in untouched for argument in ("--exclude", urn)]
+        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others.
+
+        Those are named that may be touched, not all others: of what an excluded resource depends on, the engine deletes
+        nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
+        """
+        if not self.request.services:
+            return ["--exclude", f"**{IMAGE_TYPE}::*"]
+        there = {each.urn for each in resources(self.present)}
+        both = {**objects(self.present), **self.plan.objects()}
+        touched = [urn for urn, each in both.items() if each.service in self.request.services]
+        touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
+        return [argument for urn in dict.fromkeys(touched) for argument in ("--target", urn)]
 
     def variables(self) -> dict[str, str]:
         """What tells the program to replay; read right before it starts, as the policies were asked here."""

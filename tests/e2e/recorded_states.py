@@ -90,9 +90,8 @@ def of_service(resources: dict[str, dict[str, Any]], service: str) -> dict[str, 
     """Those of a service's own components, of whatever type, with all that the engine wrote about them."""
     types = ("slipway:index:Microservice", "slipway:index:ServiceImage")
     names = (service, f"{service}-test", f"{service}-policy")
-    return {
-        urn: each for urn, each in resources.items() if any(t in urn for t in types) and urn.split("::")[3] in names
-    }
+    mine = (urn for urn in resources if any(each in urn for each in types) and urn.split("::")[3] in names)
+    return {urn: masked(resources[urn]) for urn in mine}
 
 
 def history(project: Any) -> list[dict[str, Any]]:

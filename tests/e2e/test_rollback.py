@@ -250,6 +250,8 @@ def test_one_service_goes_back_and_the_others_are_not_touched(
     assert result.code == 0, result.output
     assert seen(ship) == {**changed, "user-service": good["user-service"]}
     after = states.in_cluster(ship)
+    assert len(after) == len(before), "what was replaced is gone"
+    assert not [each for each in states.latest(states.state_file(ship))["resources"] if each.get("delete")]
     mine = re.compile(r" user-service(-[0-9a-f]{8})?$")
     assert {k: v for k, v in after.items() if not mine.search(k)} == {
         k: v for k, v in before.items() if not mine.search(k)

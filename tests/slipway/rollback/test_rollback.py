@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from states import remove, urn
+
 from slipway.automatic_rollback import FailedUpdate
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
@@ -50,15 +52,31 @@ def test_a_failure_never_advises_to_go_forward() -> None:
     assert (own.why, own.code) == (error.why, error.code)
 
 
-def test_all_images_stay_out_of_it_and_of_a_service_alone_all_other_objects(first: Any, second: Any) -> None:
-    whole = Rollback(NO_SESSION, "dev", 14, TARGET, Request(12), wanted(first, second, Request(12)), second)
-    assert whole.arguments() == ["--exclude", "**docker-build:index:Image::*"]
-    request = Request(12, ("user-service",))
-    one = Rollback(NO_SESSION, "dev", 14, TARGET, request, wanted(first, second, request), second)
-    untouched = one.arguments()[3::2]
+def arguments(then: Any, now: Any, *services: str) -> list[str]:
+    request = Request(12, services)
+    return Rollback(NO_SESSION, "dev", 14, TARGET, request, wanted(then, now, request), now).arguments()
+
+
+def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
+    assert arguments(first, second) == ["--exclude", "**docker-build:index:Image::*"]
+
+
+def test_a_service_s_own_objects_alone_may_be_touched(first: Any, second: Any) -> None:
+    found = arguments(first, second, "user-service")
     everything = {each["urn"] for each in second["resources"] if each["type"].startswith("kubernetes:")}
-    assert set(untouched) == {urn for urn in everything if not urn.endswith("::user-service")}
-    assert len(untouched) == 9
+    assert set(found[::2]) == {"--target"}
+    assert sorted(found[1::2]) == sorted(urn for urn in everything if urn.endswith("::user-service"))
+
+
+def test_what_the_service_has_too_much_may_be_deleted(first: Any, second: Any) -> None:
+    assert urn("autoscaling/v2:HorizontalPodAutoscaler", "order-service") in arguments(first, second, "order-service")
+
+
+def test_a_service_that_is_gone_is_made_with_its_components_and_no_image(first: Any, second: Any) -> None:
+    remove(second, "user-service")
+    found = set(arguments(first, second, "user-service")[1::2])
+    mine = {each["urn"] for each in first["resources"] if each["urn"].endswith("::user-service")}
+    assert found == {each for each in mine if "docker-build" not in each}
 
 
 def test_an_update_that_touched_nothing_is_not_rolled_back() -> None:
