@@ -1,9 +1,42 @@
-"""What all tests need of the process that runs them."""
+"""What all tests need of the process that runs them, and how those that share the lab share it."""
 
 from __future__ import annotations
 
+import fcntl
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 # A background job of a shell without job control, as on a build server, has Ctrl-C ignored, and so would have every
 # program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Ends parts of the lab, so nothing else may use it meanwhile.
+ALONE = "tests/lab/test_lab_recovery.py"
+ON_THE_LAB = pytest.StashKey[set[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Several workers take a file each: first what needs the lab for itself, then what takes long."""
+    config.stash[ON_THE_LAB] = {_file(item) for item in items if _is_on_the_lab(item)}
+    items.sort(key=lambda item: (_file(item) != ALONE, "e2e" not in item.keywords, not _is_on_the_lab(item)))
+
+
+def _file(item: pytest.Item) -> str:
+    return item.nodeid.partition("::")[0]
+
+
+def _is_on_the_lab(item: pytest.Item) -> bool:
+    return "lab" in item.keywords or "e2e" in item.keywords
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _share_of_the_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    file = request.node.nodeid
+    if file not in request.config.stash[ON_THE_LAB]:
+        yield
+        return
+    with (tmp_path_factory.getbasetemp().parent / "lab.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if file == ALONE else fcntl.LOCK_SH)
+        yield
