@@ -25,6 +25,13 @@ def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes
             "Standard input is no terminal, so nobody can be asked.",
             next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
         )
+    try:
+        return _rollback(stack, to, options, preview=preview, yes=yes)
+    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+        raise SlipwayError(f"Interrupted; {stack} was not rolled back.", code=ExitCode.INTERRUPTED) from error
+
+
+def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
     progress = Progress()
     session = open_session(stack)
     session.stacks.ensure(stack, progress.note)
@@ -94,5 +101,5 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
 def _is_wanted(prepared: Rollback) -> bool:
     try:
         return typer.confirm(f"Roll {prepared.stack} back to #{prepared.target.number}?", err=True)
-    except typer.Abort as error:  # Ctrl-C or Ctrl-D, which would exit with 1
-        raise typer.Exit(ExitCode.INTERRUPTED) from error
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D
+        raise KeyboardInterrupt from error
