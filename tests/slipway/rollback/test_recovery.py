@@ -95,6 +95,19 @@ def test_what_waits_to_be_deleted_goes_on_waiting(first: Any, second: Any) -> No
     assert len(settled["resources"]) == len(second["resources"])
 
 
+def test_what_is_made_anew_beside_one_that_waits_to_be_deleted_stays(first: Any, second: Any) -> None:
+    """Killed while making what an earlier update had begun to remove."""
+    old, new = find(first, CONFIG_MAP, "user-service"), find(second, CONFIG_MAP, "user-service")
+    old["delete"] = True
+    under_way(first, "creating", begun(new))
+    settled, unsure = settle(first)
+    assert unsure == [new["urn"]]
+    assert [(each["id"], each.get("delete", False)) for each in of(settled, new["urn"])] == [
+        (old["id"], True),
+        (new["id"], False),
+    ]
+
+
 def test_an_image_under_way_is_built_again(first: Any) -> None:
     image = next(each for each in first["resources"] if each["urn"] == IMAGE)
     without(first, IMAGE)

@@ -263,6 +263,13 @@ def test_replacing_data_under_another_name_is_refused(first: Any, second: Any) -
     assert "it was slipway-dev/user-service and is slipway-dev/user-service-2" in caught.value.why
 
 
+def test_replacing_data_that_was_renamed_since_is_refused(first: Any, second: Any) -> None:
+    old = add(first, STATEFUL_SET, "user-service", {"serviceName": "a"})
+    add(second, STATEFUL_SET, "user-service", {"serviceName": "b"}, urn=urn(STATEFUL_SET, "renamed"), aliases=[old])
+    with pytest.raises(SlipwayError, match="would replace what holds data"):
+        plan(first, second)
+
+
 def test_changing_what_holds_data_in_place_is_allowed(first: Any, second: Any) -> None:
     claim = add(first, STATEFUL_SET, "user-service", {"replicas": 1, "serviceName": "a"})
     add(second, STATEFUL_SET, "user-service", {"replicas": 3, "serviceName": "a"})

@@ -260,6 +260,20 @@ def test_after_one_service_went_back_it_is_the_state_before_the_bad_one(ship: Sh
     assert both == 4
 
 
+def test_after_one_service_went_back_the_state_is_no_older_than_itself(ship: Ship) -> None:
+    ship.add(order=2)
+    ship.back(2, "user")
+    assert ship.target == 3
+
+
+def test_going_back_from_a_wreck_does_not_undo_the_release_before_it(ship: Ship) -> None:
+    """The wreck has its inputs still."""
+    ship.add(ok=False)
+    back = ship.back(2)
+    ship.states[back - 1] = None
+    assert last_good(ship.history) == ship.history.entry(3)
+
+
 def test_a_rollback_to_a_rollback_stands_for_what_that_went_to(ship: Ship) -> None:
     first = ship.back(2)
     ship.add(user=4)
