@@ -18,6 +18,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.history import Entry, History, rollback_message
 from slipway.preview import gate_passed
 from slipway.progress import Progress
+from slipway.recovery import import_state
 from slipway.replay import VARIABLE, Request, Wanted, wanted
 from slipway.rollback_target import default_target
 from slipway.session import Session
@@ -88,7 +89,11 @@ class Rollback:
         return {VARIABLE: self.request.to_text(), **gate_passed(self.session.project, self.stack)}
 
     def run(self, progress: Progress) -> Update:
-        """Replay the recorded state; raises the error that says why where that fails."""
+        """Replay the recorded state; raises the error that says why where that fails.
+
+        Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
+        """
+        before = History.open(self.session.engine, self.session.project, self.stack).present()
         twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
         update = run_update(
             self.session,
@@ -102,6 +107,8 @@ class Rollback:
         try:
             require_success(self.stack, update, progress)
         except SlipwayError as error:
+            if before and update.changed_nothing:
+                import_state(self.session, self.stack, before)
             raise self.as_its_own(error) from error
         return update
 

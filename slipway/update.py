@@ -14,7 +14,7 @@ from slipway import twins
 from slipway.build_log import BuildStep
 from slipway.diagnosis import Diagnosis
 from slipway.engine_errors import failed_builds, failure, killed, messages
-from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, parse
+from slipway.engine_events import STACK_TYPE, Event, Finished, Resource, Started, parse
 from slipway.errors import ExitCode, SlipwayError
 from slipway.event_log import open_log, write_line
 from slipway.preview_events import violation_in
@@ -42,6 +42,13 @@ class Update:
     @property
     def succeeded(self) -> bool:
         return not self.ended.exit_code and not self.ended.interrupted
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether it ended by itself before it began to change anything."""
+        return self.ended.exit_code >= 0 and not any(
+            isinstance(event, Started) and event.changes for event in self.events
+        )
 
     @property
     def outputs(self) -> Mapping[str, Any]:
