@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 
@@ -15,6 +15,21 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Ends parts of the lab, so nothing else may use it meanwhile.
 ALONE = "tests/lab/test_lab_recovery.py"
 ON_THE_LAB = pytest.StashKey[set[str]]()
+
+
+class _EncodableReports:
+    """Workers send their reports as UTF-8, which cannot hold what some tests log on purpose: lone surrogates."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]
+        return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Registered, and not a hook of this file: the tests of services/ are outside of this folder.
+    config.pluginmanager.register(_EncodableReports())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
