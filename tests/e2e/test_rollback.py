@@ -504,10 +504,11 @@ def delete_image(image: str) -> None:
 
 def test_an_image_that_is_gone_from_the_registry_is_refused(ship: Any, good: dict[str, Any]) -> None:
     delete_image(good["user-service"]["image"])
-    before, recorded = states.in_cluster(ship), states.told(states.present(ship))
+    before, recorded, outputs = states.in_cluster(ship), states.told(states.present(ship)), ship.outputs()
     result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
     assert result.code == 1, result.output
     assert "the registry does not have what that state runs" in result.output.lower()
     assert good["user-service"]["image"] in " ".join(result.output.split())
     assert states.in_cluster(ship) == before
     assert states.told(states.present(ship)) == recorded
+    assert ship.outputs() == outputs
