@@ -15,7 +15,7 @@ from google.protobuf import json_format, struct_pb2
 from pulumi.runtime.mocks import MockMonitor, Mocks
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
-from pulumi.runtime.sync_await import _sync_await
+from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from policy.gate import declaring
 from policy.kinds import IMAGE
@@ -68,6 +68,7 @@ def resources_of(program: Program) -> list[Resource]:
 def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
     """Everything that `main`, run as the program, registers; raises as above."""
     monitor = _Monitor(program)
+    _ensure_event_loop()  # the SDK makes a Stack, and with it futures, before it runs anything
     pulumi.runtime.set_mocks(
         _Unused(),
         project=program.project,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from pulumi import ErrorHookArgs
+from pulumi.runtime.sync_await import _sync_await
 
 from components import diagnosis
 
@@ -47,7 +47,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
 
 def explain(operation: str = "update", inputs: Any = INPUTS, error: str = "3 errors occurred") -> bool:
     args = ErrorHookArgs(URN, "id", "user-service", "t", inputs, failed_operation=operation, errors=[error])
-    return asyncio.run(diagnosis.explain(None, args))
+    return _sync_await(diagnosis.explain(None, args))
 
 
 def test_a_cluster_that_cannot_be_asked_is_said_in_a_line(engine: Engine) -> None:
@@ -75,5 +75,5 @@ def test_nothing_is_said_where_there_is_nothing_to_explain(engine: Engine, how: 
 
 def test_a_context_that_does_not_exist_is_named(engine: Engine) -> None:
     args = ErrorHookArgs(URN, "id", "user-service", "t", INPUTS, failed_operation="create", errors=["x"])
-    assert asyncio.run(diagnosis.explain("elsewhere", args)) is False
+    assert _sync_await(diagnosis.explain("elsewhere", args)) is False
     assert "elsewhere" in engine.told[0].message
