@@ -68,7 +68,8 @@ def resources_of(program: Program) -> list[Resource]:
 def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
     """Everything that `main`, run as the program, registers; raises as above."""
     monitor = _Monitor(program)
-    _ensure_event_loop()  # the SDK makes a Stack, and with it futures, before it runs anything
+    # The SDK makes a Stack, and with it futures, before it runs anything.
+    _ensure_event_loop()  # type: ignore[no-untyped-call]
     pulumi.runtime.set_mocks(
         _Unused(),
         project=program.project,
