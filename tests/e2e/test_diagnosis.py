@@ -1,6 +1,6 @@
-"""Bad releases of a real service: each is told by its cause on one screen, soon where waiting cannot help.
+"""Bad releases of a real service: each is told by its cause on one screen, soon where waiting cannot help, and undone.
 
-The first release goes on answering through all of them. The tests share it, and leave it as they found it.
+The first release goes on answering through all of them. The tests share it, and find it as it was: brought back, whole.
 """
 
 from __future__ import annotations
@@ -31,19 +31,21 @@ Setting = Callable[[Any], AbstractContextManager[None]]
 
 @dataclass
 class Failed:
-    """How a failing `slipway up` ended, and what it printed after `error:`."""
+    """How a failing `slipway up` ended: what it said of the failure, and after that of the rollback."""
 
     code: int
     output: str
     error: str
+    rollback: str
     wait_seconds: float
 
 
 def failing_up(project: Any) -> Failed:
-    result = project.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
-    error = "error: " + result.output.rsplit("\nerror: ", 1)[-1]
-    waited = re.search(r"Update Deployment user-service: failed after ([\d.]+) s", result.output)
-    return Failed(result.code, result.output, error, float(waited[1]) if waited else 0.0)
+    result = project.slipway("up", "-s", "e2e", "--yes")
+    said, _, rollback = result.output.partition("\nGoing back to #")
+    error = "error: " + said.rsplit("\nerror: ", 1)[-1]
+    waited = re.search(r"Update Deployment user-service: failed after ([\d.]+) s", said)
+    return Failed(result.code, result.output, error, rollback, float(waited[1]) if waited else 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -218,13 +220,16 @@ WAITED_FOR: list[Any] = [
 
 def one_screen(failed: Failed, words: list[str]) -> None:
     flat = " ".join(failed.error.split())
-    assert failed.code == 1, failed.output
+    assert failed.code == 4, failed.output
     assert failed.error.startswith("error: The update of stack e2e failed."), failed.output
     assert [word for word in words if word not in flat] == [], failed.output
     assert len(failed.error.splitlines()) <= MAX_LINES + 3, failed.error
     own_words = [line for line in failed.output.splitlines() if not line.lstrip().startswith("| ")]
     assert "Traceback" not in "\n".join(own_words)
     assert "nterrupted" not in failed.output, "an update that was given up was not interrupted by anybody"
+    same = re.search(r"rolled back to #\d+: (\d+)/(\d+) recorded inputs are the same, 2 checks met", failed.rollback)
+    assert same, failed.output
+    assert same[1] == same[2] != "0", failed.output
 
 
 @pytest.mark.parametrize(("setting", "settings", "words"), GIVEN_UP)
