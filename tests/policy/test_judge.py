@@ -134,7 +134,9 @@ def test_a_thousand_resources_are_judged_in_time_linear_in_their_number() -> Non
         return time.process_time() - started
 
     seconds(5)
-    few, many = seconds(40), seconds(200)
+    # In turns, and the best of each: the machine is not ours alone, and neither is its cache.
+    pairs = [(seconds(40), seconds(200)) for _ in range(5)]
+    few, many = (min(times) for times in zip(*pairs, strict=True))
     assert many < 12 * few  # 5 times as many; a rule that pairs everything with everything would take 25 times as long
     assert many < 8
 
