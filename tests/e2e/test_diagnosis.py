@@ -65,8 +65,8 @@ def edited(project: Any, file: str, old: str, new: str) -> Iterator[None]:
         project.replace(file, new, old)
 
 
-def overrides(deadline_seconds: int = FAR_SECONDS, **more: Any) -> str:
-    spec = {"rollout": {"progressDeadlineSeconds": deadline_seconds}, **more}
+def overrides(deadline_seconds: int = FAR_SECONDS, ready_seconds: int = 0, **more: Any) -> str:
+    spec = {"rollout": {"progressDeadlineSeconds": deadline_seconds, "minReadySeconds": ready_seconds}, **more}
     return f"  slipway:services: {json.dumps({'user-service': spec})}\n"
 
 
@@ -132,6 +132,8 @@ def admission_policy(project: Any) -> Iterator[None]:
 IMAGE = "image=images[service.name].reference,"
 NO_IMAGE = "image=images[service.name].reference.apply(lambda image: image.split('@')[0] + '@sha256:' + '0' * 64),"
 
+MISSING_KEY = '{"name": "K", "value_from": {"config_map_key_ref": {"name": config_map_name, "key": "gone"}}}'
+
 # what is wrong, how, the settings, what the screen says
 GIVEN_UP: list[Any] = [
     pytest.param(
@@ -173,6 +175,18 @@ GIVEN_UP: list[Any] = [
         id="missing-config-map",
     ),
     pytest.param(
+        program("components/pod.py", '{"secret_ref": {"name": secret_name}}', '{"secret_ref": {"name": "gone"}}'),
+        overrides(),
+        ["needs Secret gone, which its namespace does not have", "CreateContainerConfigError"],
+        id="missing-secret",
+    ),
+    pytest.param(
+        program("components/pod.py", '"env_from": sources,', f'"env_from": sources, "env": [{MISSING_KEY}],'),
+        overrides(),
+        ["CreateContainerConfigError", "couldn't find key gone"],
+        id="missing-key",
+    ),
+    pytest.param(
         program(
             "components/pod.py",
             '"enable_service_links": False,',
@@ -208,6 +222,12 @@ WAITED_FOR: list[Any] = [
         overrides(15, health={"startupTimeoutSeconds": 10}),
         ["is too slow to start: GET /healthz on port http does not answer", "| warming up", "connection refused"],
         id="startup-too-slow",
+    ),
+    pytest.param(
+        unchanged,
+        overrides(110, 100, health={"live": "/no-such-path"}),  # only a rollout that waits this long can see it
+        ["liveness probe", "/no-such-path", "statuscode: 404", "health.live"],
+        id="liveness-probe",
     ),
     pytest.param(
         unchanged,
