@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 
 from slipway.errors import ConfigurationError
@@ -168,21 +169,17 @@ class _Interrupts:
     """What the engine was asked: `received` by signals, or `cancelled` by ourselves, which is one to it."""
 
     process: subprocess.Popen[str]
-    say: Callable[[str], None]
     received: list[int] = field(default_factory=list)
     cancelled: bool = False
+    to_say: SimpleQueue[int] = field(default_factory=SimpleQueue)
+    """How often we were interrupted, each time that it happens; 0 at the end."""
 
     def forward(self, number: int, _frame: FrameType | None) -> None:
+        """A signal's handler: it may run in the middle of a write, so it writes nothing itself and takes no lock."""
         self.received.append(number)
-        if len(self.received) == 1:
-            self.say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
-            if self.cancelled:
-                return  # the engine would take it for the second one
-        else:
-            self.say("Interrupted again: stopping at once.")
-            timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(self.process,))
-            timer.daemon = True
-            timer.start()
+        self.to_say.put(len(self.received))
+        if len(self.received) == 1 and self.cancelled:
+            return  # the engine would take it for the second one
         self._send()
 
     def cancel(self) -> None:
@@ -190,6 +187,17 @@ class _Interrupts:
         if not self.received and not self.cancelled:
             self.cancelled = True
             self._send()
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Say what came until the end of the run, and end an engine that an interrupt repeated does not end."""
+        for count in iter(self.to_say.get, 0):
+            if count == 1:
+                say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
+                continue
+            say("Interrupted again: stopping at once.")
+            timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(self.process,))
+            timer.daemon = True
+            timer.start()
 
     def _send(self) -> None:
         if self.process.poll() is None:
@@ -199,7 +207,9 @@ class _Interrupts:
 @contextmanager
 def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[_Interrupts]:
     """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields what came."""
-    interrupts = _Interrupts(process, say)
+    interrupts = _Interrupts(process)
+    teller = threading.Thread(target=interrupts.tell, args=(say,), daemon=True)
+    teller.start()
     watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, interrupts.forward) for number in watched}
     try:
@@ -207,6 +217,8 @@ def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], N
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        interrupts.to_say.put(0)
+        teller.join()
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

@@ -18,17 +18,18 @@ from slipway.engine_events import Diagnostic, Event, Failed, Resource, Started
 from slipway.pulumi_cli import Pulumi
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
-# Counts the interrupts that it gets, as the engine does, and ends a moment after the first.
+# Counts the interrupts that it gets, as the engine does, and ends a moment after the first. It writes past the buffer
+# of stdout, which a handler may not enter while the line before is still on its way out of it.
 ENGINE = """\
 #!/usr/bin/env python3
-import signal, sys, time
+import os, signal, sys, time
 count = 0
 def interrupted(*_):
     global count
     count += 1
-    print("interrupt", count, flush=True)
+    os.write(1, b"interrupt %d\\n" % count)
 signal.signal(signal.SIGINT, interrupted)
-print("ready", flush=True)
+os.write(1, b"ready\\n")
 end = time.monotonic() + 20
 while time.monotonic() < end:
     time.sleep(0.05)
