@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.errors import ConfigurationError
-from slipway.paths import lab_environment_file, toolchain_environment_file
+from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
 
 REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTILINE)
 
@@ -45,6 +45,7 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
             next_step="Run `make up`, or `slipway lab up` for the lab alone.",
         )
     exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
+    exports["SLIPWAY_CHECKOUT"] = str(CHECKOUT)  # whose fallback plugins run: those of this `slipway`
     exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath))
     lab = _strings(lab_environment_file())
     if owns_cluster(user, project, stack):

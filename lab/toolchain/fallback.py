@@ -13,10 +13,14 @@ LANGUAGE_HOST_MODULE = "lab.plugins.language_python"
 
 _LAUNCHER = """\
 #!/bin/sh
-# Starts {module} of the checkout named below; written anew by every installation of the toolchain.
+# Starts {module} of the checkout that `slipway` runs from; outside of its environment
+# of the checkout named below; written anew by every installation of the toolchain.
 checkout={checkout}
 python={python}
-if [ ! -x "$python" ] || [ ! -d "$checkout/lab/plugins" ]; then
+if [ -x "$SLIPWAY_CHECKOUT/.venv/bin/python" ] && [ -d "$SLIPWAY_CHECKOUT/lab/plugins" ]; then
+  checkout=$SLIPWAY_CHECKOUT
+  python=$checkout/.venv/bin/python
+elif [ ! -x "$python" ] || [ ! -d "$checkout/lab/plugins" ]; then
   echo "$0 belongs to $checkout, which is gone; run 'make up' in the checkout you use now" >&2
   exit 1
 fi

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from slipway.paths import CHECKOUT
+
 
 def exports(slipway: Any, **variables: str) -> dict[str, str]:
     result = slipway("env", "--json", **variables)
@@ -61,17 +63,21 @@ def test_a_passphrase_of_the_user_replaces_the_labs_file(with_lab: Any) -> None:
 
 def test_asking_twice_changes_nothing(with_lab: Any) -> None:
     once = exports(with_lab)
-    assert exports(with_lab, **once) == {"PATH": once["PATH"]}
+    assert exports(with_lab, **once) == {"PATH": once["PATH"], "SLIPWAY_CHECKOUT": once["SLIPWAY_CHECKOUT"]}
+
+
+def test_the_plugins_are_those_of_the_checkout_that_was_asked(with_lab: Any) -> None:
+    assert exports(with_lab, SLIPWAY_CHECKOUT="/another/clone")["SLIPWAY_CHECKOUT"] == str(CHECKOUT)
 
 
 def test_a_cluster_with_a_registry_takes_nothing_from_the_lab(with_lab: Any) -> None:
     found = exports(with_lab, KUBECONFIG="/my/kubeconfig", SLIPWAY_REGISTRY="registry.example/team")
-    assert set(found) == {"PATH", "PULUMI_HOME"}
+    assert set(found) == {"PATH", "PULUMI_HOME", "SLIPWAY_CHECKOUT"}
 
 
 def test_the_registry_may_be_in_the_settings_of_an_environment(with_lab: Any) -> None:
     (with_lab.folder / "Pulumi.prod.yaml").write_text("config:\n  slipway:registry: registry.example\n")
-    assert set(exports(with_lab, KUBECONFIG="/my/kubeconfig")) == {"PATH", "PULUMI_HOME"}
+    assert set(exports(with_lab, KUBECONFIG="/my/kubeconfig")) == {"PATH", "PULUMI_HOME", "SLIPWAY_CHECKOUT"}
 
 
 def test_a_cluster_without_a_registry_is_refused(with_lab: Any) -> None:
@@ -96,4 +102,4 @@ def test_a_broken_file_is_named(with_lab: Any, content: str) -> None:
 
 def test_only_the_toolchain_where_there_is_no_lab(slipway: Any) -> None:
     slipway.write_toolchain()
-    assert set(exports(slipway)) == {"PATH", "PULUMI_HOME"}
+    assert set(exports(slipway)) == {"PATH", "PULUMI_HOME", "SLIPWAY_CHECKOUT"}

@@ -366,6 +366,21 @@ class TestPlugins:
             f"{launcher} belongs to {home}/another clone, which is gone; run 'make up' in the checkout you use now\n"
         )
 
+    def test_the_checkout_that_slipway_runs_from_comes_first(
+        self, provider: Part, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fallback, "CHECKOUT", home / "gone")
+        ensure(provider)
+        python = home / "here" / ".venv" / "bin" / "python"
+        (home / "here" / "lab" / "plugins").mkdir(parents=True)
+        python.parent.mkdir(parents=True)
+        python.write_text('#!/bin/sh\necho "$PYTHONPATH $@"\n')
+        python.chmod(0o755)
+        launcher = bin_folder(provider) / "pulumi-resource-tool"
+        environment = {"SLIPWAY_CHECKOUT": str(home / "here"), "PATH": "/bin"}
+        answer = subprocess.run([launcher, "engine"], capture_output=True, text=True, check=True, env=environment)
+        assert answer.stdout == f"{home}/here -P -m lab.plugins.tool engine\n"
+
     def test_an_engine_built_here_gets_the_checkouts_language_host(
         self, make_part: MakePart, fake_go: Callable[..., Path]
     ) -> None:
