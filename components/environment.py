@@ -17,7 +17,7 @@ from components.cluster import cluster_id, kubeconfig_problem
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
-from slipway.replay import Request
+from slipway.state.replay import Request
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.

@@ -9,11 +9,11 @@ import pulumi
 
 from components.diagnosis import rollout_hooks
 from components.environment import ENVIRONMENT_TYPE, Environment
-from slipway.checkpoint import PROVIDER_PREFIX, Recorded, plain
-from slipway.engine_events import STACK_TYPE
+from slipway.engine.events import STACK_TYPE
+from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
-from slipway.replay import Wanted
-from slipway.stages import IMAGE_TYPE
+from slipway.state.checkpoint import PROVIDER_PREFIX, Recorded, plain
+from slipway.state.replay import Wanted
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DEFAULT_PROVIDER = "default_"

@@ -18,13 +18,13 @@ from components.health import verified
 from components.pod import PORT_NAME
 from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
-from slipway.checkpoint import Deployment, Recorded, decrypted, plain, resources
 from slipway.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
 from slipway.errors import SlipwayError
 from slipway.history import History
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.replay import Request, Wanted, wanted
+from slipway.state.checkpoint import Deployment, Recorded, decrypted, plain, resources
+from slipway.state.replay import Request, Wanted, wanted
 
 PREFIX = "Rollback error: "
 """By which the command line knows a refusal."""

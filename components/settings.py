@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from services.spec import Name
 from services.yaml_source import YamlError, YamlSource, read
-from slipway.replay import VARIABLE, Request
+from slipway.state.replay import VARIABLE, Request
 
 PREFIX = "Configuration error: "
 NO_REGISTRY = (

@@ -19,7 +19,7 @@ from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from policy.gate import declaring
 from policy.kinds import IMAGE
-from policy.model import Options, Resource
+from policy.resource import Options, Resource
 from policy.wire import plain, seconds
 
 # What a build and a registry answer: any digest will do, since rules ask for its form alone.

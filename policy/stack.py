@@ -10,7 +10,7 @@ from typing import Any
 
 from policy.kinds import is_built_in, pods
 from policy.labels import is_object, matches, same_namespace
-from policy.model import Resource
+from policy.resource import Resource
 from policy.view import View, every, some, those
 
 # A key and a value; `None` stands for anything, known or not, that no single label tells apart.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from policy.model import UNKNOWN, Problem, Resource
+from policy.resource import UNKNOWN, Problem, Resource
 
 T = TypeVar("T")
 

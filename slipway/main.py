@@ -78,7 +78,7 @@ def rollback(
 ) -> None:
     """Take an environment back to a recorded state, exactly, and prove it."""
     from slipway.commands.rollback import rollback as command
-    from slipway.rollback import Options
+    from slipway.rollback.rollback import Options
 
     options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
     raise typer.Exit(command(stack=stack, to=to, options=options, preview=preview, yes=yes))

@@ -11,11 +11,11 @@ from pathlib import Path
 from slipway import project as projects
 from slipway.environment_variables import Environment, owns_cluster, resolve
 from slipway.errors import ConfigurationError
-from slipway.file_backend import file_backend
 from slipway.history.backends import find_backend_url
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.stacks import Stacks
+from slipway.state.file_backend import file_backend
+from slipway.state.stacks import Stacks
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.define import stack_rule
 from policy.kinds import IMAGE, builds
-from policy.model import Problem, Resource
+from policy.resource import Problem, Resource
 from policy.stack import Stack
 from policy.view import View
 

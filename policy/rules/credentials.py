@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.define import rule
 from policy.kinds import builds, container_name, containers, objects
-from policy.model import Problem
+from policy.resource import Problem
 from policy.secret_literals import finding
 from policy.view import View
 

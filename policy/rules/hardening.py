@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policy.define import rule, stack_rule
 from policy.kinds import container_name, containers, objects, pod_specs, pods
 from policy.labels import same_namespace
-from policy.model import Problem
+from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View, every, those
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from policy.define import rule, stack_rule
 from policy.kinds import builds, container_name, containers
-from policy.model import Problem
+from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View
 

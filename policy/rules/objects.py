@@ -14,8 +14,8 @@ from policy.kinds import (
     pods,
 )
 from policy.labels import DEFAULT_NAMESPACE, namespace
-from policy.model import Problem, Resource
 from policy.removed_apis import CLUSTER_VERSION, removal
+from policy.resource import Problem, Resource
 from policy.view import View
 
 LABELS_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"

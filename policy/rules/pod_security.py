@@ -7,7 +7,8 @@ from functools import partial
 
 from policy.define import rule
 from policy.kinds import any_of, container_name, containers, pod_specs, pods
-from policy.model import Problem, Rule
+from policy.model import Rule
+from policy.resource import Problem
 from policy.view import View
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"

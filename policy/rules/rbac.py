@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.define import rule
 from policy.kinds import objects
-from policy.model import Problem
+from policy.resource import Problem
 from policy.view import View
 
 GOOD_PRACTICES = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from policy.define import rule
 from policy.kinds import container_name, containers
-from policy.model import Problem
 from policy.quantities import amount
+from policy.resource import Problem
 from policy.view import View
 
 RESOURCES_PAGE = "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from policy.define import rule, stack_rule
 from policy.kinds import objects
 from policy.labels import namespace, object_name
-from policy.model import ADVISED_IN_DEV, Problem
+from policy.model import ADVISED_IN_DEV
+from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View, those
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
+from slipway.changes.markdown import MARKER
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.github import API_URL, GitHub, RefusedError, TransientError
-from slipway.markdown import MARKER
 
 ACTIONS_BOT = "github-actions[bot]"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")

@@ -9,16 +9,16 @@ from typing import Any
 
 import typer
 
-from slipway.change_groups import by_service
-from slipway.checkpoint import Deployment, decrypted
-from slipway.difference import Difference, difference
+from slipway.changes.difference import Difference, difference
+from slipway.changes.fields import FieldChange
+from slipway.changes.groups import by_service
+from slipway.changes.markdown_text import clean
+from slipway.changes.summary import Operation, ResourceChange
+from slipway.changes.words import counted, short_path, value_texts
 from slipway.errors import ExitCode, SlipwayError
-from slipway.field_changes import FieldChange
 from slipway.history import History
-from slipway.markdown_text import clean
 from slipway.session import Session, open_session
-from slipway.summary import Operation, ResourceChange
-from slipway.summary_words import counted, short_path, value_texts
+from slipway.state.checkpoint import Deployment, decrypted
 
 OUTSIDE = "outside any service"
 SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}

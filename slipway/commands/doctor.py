@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
+from slipway.changes.tables import print_table
 from slipway.environment_variables import owns_cluster
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file
 from slipway.progress import Progress
 from slipway.project import find as find_project
-from slipway.tables import print_table
 
 WANTED_PYTHON = (3, 11)
 MEMORY_GIB = 3

@@ -7,16 +7,16 @@ from typing import Any
 
 import typer
 
-from slipway.change_groups import by_service
-from slipway.checkpoint import Recorded
+from slipway.changes.groups import by_service
+from slipway.changes.summary import Operation
+from slipway.changes.words import counted
 from slipway.commands.diff import OUTSIDE, SIGNS, change_shape, field_text, opened
-from slipway.deployed import cluster_errors, open_deployed
-from slipway.drifted import Drift, to_read
-from slipway.drifted import drift as find_drift
 from slipway.errors import ExitCode
+from slipway.live.deployed import cluster_errors, open_deployed
+from slipway.live.drifted import Drift, to_read
+from slipway.live.drifted import drift as find_drift
 from slipway.session import Session, open_session
-from slipway.summary import Operation
-from slipway.summary_words import counted
+from slipway.state.checkpoint import Recorded
 
 NOTES = {Operation.CREATE: "in the cluster, not in the state", Operation.DELETE: "gone from the cluster"}
 WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Operation.DELETE: "gone"}

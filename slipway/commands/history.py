@@ -10,15 +10,15 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from slipway.commits import DIRTY
+from slipway.changes.commits import DIRTY
+from slipway.changes.markdown_text import some_of
+from slipway.changes.tables import print_table
+from slipway.changes.words import COMMIT_DIGITS, repository
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.history import Entry, History
 from slipway.history.services import RecordedServices, ServiceChange
-from slipway.markdown_text import some_of
 from slipway.progress import Progress, elapsed_text
 from slipway.session import open_session
-from slipway.summary_words import COMMIT_DIGITS, repository
-from slipway.tables import print_table
 
 HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
 DIGEST_DIGITS = 8

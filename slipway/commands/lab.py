@@ -12,9 +12,9 @@ from rich.text import Text
 from lab.lab import Lab
 from lab.settings import load_settings
 from lab.status import ProcessStatus
+from slipway.changes.tables import print_table
 from slipway.errors import ExitCode
 from slipway.progress import Progress, elapsed_text
-from slipway.tables import print_table
 
 
 def up(progress: Progress | None = None) -> int:

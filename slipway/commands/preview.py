@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.console import Console
 
 from slipway import project as projects
-from slipway.commits import links
+from slipway.changes.commits import links
+from slipway.changes.json_summary import to_json
+from slipway.changes.markdown import render
+from slipway.changes.summary import Result, Summary
+from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.markdown import render
-from slipway.preview import Preview, policy_pack
+from slipway.gate.preview import Preview, policy_pack
 from slipway.session import open_session
-from slipway.summary import Result, Summary
-from slipway.summary_json import to_json
-from slipway.terminal_summary import show
 
 EXIT_CODES = {
     Result.SUCCEEDED: ExitCode.DONE,

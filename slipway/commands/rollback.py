@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
+from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.gate.preview import Preview
 from slipway.history import Entry
-from slipway.preview import Preview
 from slipway.progress import Progress
-from slipway.recovery import recover
-from slipway.rollback import Options, Rollback, checks_met
+from slipway.rollback.rollback import Options, Rollback, checks_met
 from slipway.session import open_session
-from slipway.terminal_summary import show
+from slipway.updates.recovery import recover
 
 
 def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:

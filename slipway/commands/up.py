@@ -11,20 +11,20 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway import approval, passed, work_tree
-from slipway.approval import Approval
-from slipway.automatic_rollback import FailedUpdate
+from slipway.changes.markdown_text import clean
+from slipway.changes.summary import Problem, Result, Summary
+from slipway.changes.terminal import show
+from slipway.changes.words import counted, is_incomplete
+from slipway.engine.stages import Stage, gate_line, stage_times
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.markdown_text import clean
-from slipway.preview import Preview, gate_passed, policy_pack
+from slipway.gate import approval, passed, work_tree
+from slipway.gate.approval import Approval
+from slipway.gate.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
-from slipway.recovery import recover
+from slipway.rollback.automatic import FailedUpdate
 from slipway.session import Session, open_session
-from slipway.stages import Stage, gate_line, stage_times
-from slipway.summary import Problem, Result, Summary
-from slipway.summary_words import counted, is_incomplete
-from slipway.terminal_summary import show
-from slipway.update import Update, require_success, run_update
+from slipway.updates.recovery import recover
+from slipway.updates.update import Update, require_success, run_update
 
 
 @dataclass(frozen=True)

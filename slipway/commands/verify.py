@@ -10,14 +10,14 @@ from typing import Any
 
 import typer
 
+from slipway.changes.words import counted
 from slipway.checks import asked_through, failing
 from slipway.cluster import Cluster, ClusterError
-from slipway.deployed import Deployed, cluster_errors, open_deployed
 from slipway.diagnosis import Evidence, is_complete
 from slipway.errors import ExitCode, SlipwayError
+from slipway.live.deployed import Deployed, cluster_errors, open_deployed
+from slipway.live.verification import Recordation, Verdict, recorded_deployments, verdict
 from slipway.session import open_session
-from slipway.summary_words import counted
-from slipway.verification import Recordation, Verdict, recorded_deployments, verdict
 
 CHECKS_TIMEOUT_SECONDS = 10.0
 

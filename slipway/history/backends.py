@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 import yaml
 
 from slipway.errors import ConfigurationError
-from slipway.file_backend import backend_folder
 from slipway.history.bucket_urls import EXTRAS, bucket
 from slipway.history.buckets import BucketStorage
 from slipway.history.cloud import CloudHistory
@@ -19,6 +18,7 @@ from slipway.history.storage import Folder
 from slipway.masking import masked
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
+from slipway.state.file_backend import backend_folder
 
 
 def backend_url(engine: Pulumi, project: Project) -> str:

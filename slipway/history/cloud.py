@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from slipway.engine_errors import failure
+from slipway.engine.errors import failure
 from slipway.history.source import Deployment, Record, UnreadableError
 from slipway.pulumi_cli import Pulumi
 

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slipway.checkpoint import Deployment, Recorded, masked_secrets, objects
 from slipway.errors import SlipwayError
 from slipway.history.history import History
 from slipway.paths import cache_home
+from slipway.state.checkpoint import Deployment, Recorded, masked_secrets, objects
 
 MARK_LENGTH = 16
 KEPT = 5_000

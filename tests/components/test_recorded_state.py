@@ -21,8 +21,8 @@ from components import environment as environments
 from components.environment import Environment, EnvironmentArgs
 from components.recorded_state import RecordedState
 from components.settings import Settings
-from slipway.checkpoint import resources
-from slipway.replay import Request, wanted
+from slipway.state.checkpoint import resources
+from slipway.state.replay import Request, wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / "tests" / "slipway" / "rollback" / "states.json"

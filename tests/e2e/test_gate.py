@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.approval import telling
+from slipway.gate.approval import telling
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 

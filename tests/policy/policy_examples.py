@@ -9,7 +9,8 @@ from datetime import date
 from typing import Any
 
 from policy.judge import Judge, Report
-from policy.model import UNKNOWN, Options, Resource, Result, State
+from policy.model import Result, State
+from policy.resource import UNKNOWN, Options, Resource
 from policy.rules import ALL
 from policy.settings import Settings
 from policy.waivers import Waiver, Waivers

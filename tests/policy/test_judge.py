@@ -13,8 +13,9 @@ from policy_examples import DIGEST, MISSING, REGISTRY, RULES, UNKNOWN, Edit, goo
 
 from policy.judge import Judge, RuleError
 from policy.kinds import containers
-from policy.model import Options, Problem, Resource, State
+from policy.model import State
 from policy.report import message, notes, refusal
+from policy.resource import Options, Problem, Resource
 from policy.view import View
 
 IMAGE = ("spec", "template", "spec", "containers", 0, "image")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.engine_events import Event, parse
+from slipway.engine.events import Event, parse
 from slipway.paths import lab_environment_file, toolchain_environment_file
 
 RECORDED = Path(__file__).parent / "recorded"

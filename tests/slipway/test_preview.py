@@ -1,6 +1,6 @@
 """`slipway preview` as a command: exit codes, files and words, with an engine that says again what the real one said.
 
-What the engine says is recorded (see previews/record.py); test_preview_lab.py runs the real one.
+What the engine says is recorded (see changes/record.py); test_preview_lab.py runs the real one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 
 from slipway.errors import ExitCode
 
-RECORDINGS = Path(__file__).parent / "previews"
+RECORDINGS = Path(__file__).parent / "changes"
 # Stands for `pulumi`: replays REPLAY on `preview`, ends as the real one does, and writes down how it was called.
 ENGINE = f"""#!{sys.executable}
 import lzma, json, os, sys, time

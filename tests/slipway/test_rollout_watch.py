@@ -13,11 +13,11 @@ from typing import Any, cast
 
 import pytest
 
-from slipway import rollout_watch
 from slipway.cluster import Cluster, ClusterError
 from slipway.diagnosis import Cause, Evidence, Log
-from slipway.engine_events import Failed, Resource, Started
-from slipway.rollout_watch import DEPLOYMENT_TYPE, RolloutWatch
+from slipway.engine.events import Failed, Resource, Started
+from slipway.live import rollout_watch
+from slipway.live.rollout_watch import DEPLOYMENT_TYPE, RolloutWatch
 
 RECORDED = Path(__file__).parent / "diagnosis" / "recorded"
 

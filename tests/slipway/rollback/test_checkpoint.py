@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from states import STACK, add, find, sealed, secret, urn
 
-from slipway.checkpoint import (
+from slipway.errors import ExitCode, SlipwayError
+from slipway.pulumi_cli import Pulumi
+from slipway.state.checkpoint import (
     decrypted,
     fingerprint,
     has_secrets,
@@ -21,8 +23,6 @@ from slipway.checkpoint import (
     resources,
     service_of,
 )
-from slipway.errors import ExitCode, SlipwayError
-from slipway.pulumi_cli import Pulumi
 
 DEPLOYMENT, SECRET = "apps/v1:Deployment", "core/v1:Secret"
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from states import add, find, secret, urn, without
 
-from slipway.checkpoint import objects
-from slipway.comparison import Comparison, compared
+from slipway.state.checkpoint import objects
+from slipway.state.comparison import Comparison, compared
 
 DEPLOYMENT = "apps/v1:Deployment"
 

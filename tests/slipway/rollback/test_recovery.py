@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from states import STACK, find, urn, without
 
-from slipway.recovery import PENDING, settle
+from slipway.updates.recovery import PENDING, settle
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"

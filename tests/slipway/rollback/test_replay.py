@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import CLAIM, STATEFUL_SET, add, find, remove, secret, urn, without
 
-from slipway.checkpoint import Recorded, resources
 from slipway.errors import ExitCode, SlipwayError
-from slipway.replay import Request, Wanted, _in_order, wanted
+from slipway.state.checkpoint import Recorded, resources
+from slipway.state.replay import Request, Wanted, _in_order, wanted
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
 TARGET = 7

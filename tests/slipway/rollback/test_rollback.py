@@ -7,13 +7,13 @@ from typing import Any
 
 from states import remove, urn
 
-from slipway.automatic_rollback import FailedUpdate
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
 from slipway.history.model import Rollback as Told
-from slipway.replay import Request, Wanted, wanted
-from slipway.rollback import Rollback
-from slipway.update import Update
+from slipway.rollback.automatic import FailedUpdate
+from slipway.rollback.rollback import Rollback
+from slipway.state.replay import Request, Wanted, wanted
+from slipway.updates.update import Update
 
 TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
 NOTHING = Wanted((), {}, {}, ())

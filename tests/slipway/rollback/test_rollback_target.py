@@ -15,7 +15,7 @@ from slipway.errors import ConfigurationError
 from slipway.history import Entry, History, Kind
 from slipway.history.model import Rollback
 from slipway.history.source import Record, UnreadableError
-from slipway.rollback_target import default_target, last_good
+from slipway.rollback.target import default_target, last_good
 
 TIME = datetime(2030, 1, 1, tzinfo=UTC)
 

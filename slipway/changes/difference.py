@@ -1,0 +1,93 @@
+"""What changed from one recorded state to another, resource by resource and field by field. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slipway.changes.fields import FieldChange, Path, StepDetails, field_changes, path_text
+from slipway.changes.summary import Operation, ResourceChange
+from slipway.engine.events import Resource
+from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.state.checkpoint import CIPHERTEXT, Deployment, Recorded, objects, plain
+
+MAY_HAVE_CHANGED = "(secret, may have changed)"
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In order of services, those of no service first. Without `secrets_compared` a secret only may have changed."""
+
+    changes: tuple[ResourceChange, ...]
+    secrets_compared: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+
+def difference(old: Deployment, new: Deployment) -> Difference:
+    """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
+    before, after = objects(old), objects(new)
+    compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
+    changes = [
+        _change(urn, before.get(urn), after.get(urn), compared)
+        for urn in dict.fromkeys([*before, *after])
+        if urn not in before or urn not in after or before[urn].inputs != after[urn].inputs
+    ]
+    found = [change for change in changes if change.fields or change.operation is not Operation.UPDATE]
+    return Difference(tuple(sorted(found, key=_order)), compared)
+
+
+def _order(change: ResourceChange) -> tuple[str, str, str]:
+    return change.service, change.resource.kind, change.resource.name
+
+
+def _change(urn: str, old: Recorded | None, new: Recorded | None, compared: bool) -> ResourceChange:
+    service = (old or new or Recorded({"urn": urn})).service
+    if old is None or new is None:
+        return ResourceChange(Resource(urn), Operation.CREATE if old is None else Operation.DELETE, service)
+    return ResourceChange(Resource(urn), Operation.UPDATE, service, _fields(old, new, compared))
+
+
+def _fields(old: Recorded, new: Recorded, compared: bool) -> tuple[FieldChange, ...]:
+    """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
+    differing = dict.fromkeys(path_text(path) for path in _differing(_opened(old), _opened(new), ()))
+    told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
+    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, told))
+    return fields if compared else tuple(map(_unsure, fields))
+
+
+def _unsure(field: FieldChange) -> FieldChange:
+    return replace(field, new=MAY_HAVE_CHANGED) if field.old == field.new == SECRET else field
+
+
+def _opened(resource: Recorded) -> Any:
+    """Its inputs as plain values, or as they are where they are encrypted."""
+    return resource.inputs if _has_ciphertext(resource.inputs) else plain(resource.inputs)
+
+
+def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
+    """The paths of the values that are not the same; of a secret that cannot be opened, the secret's own."""
+    if _is_secret(old) or _is_secret(new):
+        if old != new:
+            yield path
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differing(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differing(before, after, (*path, index))
+    elif old != new:
+        yield path
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
+
+
+def _has_ciphertext(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return (_is_secret(value) and CIPHERTEXT in value) or any(map(_has_ciphertext, value.values()))
+    return isinstance(value, list) and any(map(_has_ciphertext, value))

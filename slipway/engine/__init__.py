@@ -1,0 +1,1 @@
+"""What the engine says, read: its events, its errors, its logs, and the stages of a run."""

@@ -1,0 +1,235 @@
+"""Turns what the engine says when it fails into errors a person can act on. Pure: text and events in, error out."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from slipway.diagnosis import MARK, Diagnosis, screen
+from slipway.diagnosis.screen import WIDTH
+from slipway.engine.build_log import EXIT_CODE, BuildStep
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
+from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+
+CONFIGURATION_ERROR = "Configuration error:"
+ROLLBACK_ERROR = "Rollback error:"
+POLICY_REFUSALS = ("Policy violation:", "Policy error:")
+# What the engine adds after the reason was said already.
+ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
+# What a provider says of an operation that it was asked to leave.
+CANCELLED = "was cancelled"
+MARGIN = 2
+PREFIX = re.compile(r"^(?:error|warning): ")
+
+
+@dataclass(frozen=True)
+class KnownFailure:
+    """A failure of the engine itself: how to know it and what a person should read instead."""
+
+    pattern: re.Pattern[str]
+    what: str
+    next_step: str
+    code: ExitCode = ExitCode.USAGE
+
+
+KNOWN_FAILURES = (
+    KnownFailure(
+        re.compile(r"incorrect passphrase"),
+        "The passphrase does not open the secrets of stack {stack}.",
+        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one the stack was made with. "
+        "If the `encryptionsalt` in Pulumi.{stack}.yaml belongs to another stack, remove that line.",
+    ),
+    KnownFailure(
+        re.compile(r"unable to read PULUMI_CONFIG_PASSPHRASE_FILE.*"),
+        "The passphrase of stack {stack} cannot be read.",
+        "Make PULUMI_CONFIG_PASSPHRASE_FILE name a file you may read, or unset it to use the lab's.",
+    ),
+    KnownFailure(
+        re.compile(r"passphrase must be set"),
+        "Stack {stack} keeps its secrets under a passphrase, and none is set.",
+        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
+    ),
+    KnownFailure(
+        re.compile(r"the stack is currently locked by.*(?:\n.*created by.*)*"),
+        "Stack {stack} is locked: another update holds it, or one was killed before it could let go.",
+        "Wait for it to end. If its process is gone, release the lock with `pulumi cancel -s {stack}`.",
+        ExitCode.FAILED,
+    ),
+    KnownFailure(
+        re.compile(r"Another update is currently in progress.*"),
+        "Stack {stack} is locked by another update.",
+        "Wait for it to end, or stop it with `pulumi cancel -s {stack}`.",
+        ExitCode.FAILED,
+    ),
+    KnownFailure(
+        re.compile(r"invalid YAML file: .*"),
+        "The settings of stack {stack} cannot be read.",
+        "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
+    ),
+    KnownFailure(
+        re.compile(r"unable to open (?:state directory|bucket) .*"),
+        "The backend that keeps the state cannot be opened.",
+        "Check PULUMI_BACKEND_URL; for the lab's, run `slipway lab up`.",
+    ),
+    KnownFailure(
+        re.compile(r"PULUMI_ACCESS_TOKEN must be set.*|not logged in.*"),
+        "The engine is not logged in to a backend.",
+        "Set PULUMI_BACKEND_URL (a file://, s3://, gs:// or azblob:// URL), or run `pulumi login`.",
+    ),
+    KnownFailure(
+        re.compile(r"no stack named '.*' found"),
+        "There is no stack {stack} in the backend.",
+        "`slipway up -s {stack}` makes it.",
+    ),
+    KnownFailure(
+        re.compile(
+            r"(?:no (?P<kind>resource|language|analyzer) plugin|failed to load (?:resource|language) plugin|"
+            r"could not find (?:resource|language) plugin).*"
+        ),
+        "A plugin of the engine is missing.",
+        "Run `slipway doctor` to see what is there, `make up` to install it.",
+    ),
+)
+
+
+def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Sequence[Diagnosis] = ()) -> SlipwayError:
+    """The error for a failed update: what the program found wrong, a known failure, or else all that was said.
+
+    `diagnoses` are of rollouts for which the engine was cancelled; what it says of the cancelled is no news then.
+    """
+    said = (
+        _with_diagnoses(events, diagnoses)
+        or _errors_in(last_words)
+        or [last_words.strip() or "The engine gave no reason."]
+    )
+    text = "\n".join(said)
+    for message in said:
+        if CONFIGURATION_ERROR in message:
+            what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")
+            return ConfigurationError(what, why=why)
+        if message.startswith(ROLLBACK_ERROR):
+            return _not_rolled_back(message.removeprefix(ROLLBACK_ERROR).strip())
+        if message.startswith(POLICY_REFUSALS):
+            return _refused(stack, message)
+    if known := known_failure(stack, text):
+        return known
+    return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events))
+
+
+def _not_rolled_back(message: str) -> SlipwayError:
+    what, _, why = message.partition("\n")
+    return SlipwayError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
+
+
+def _refused(stack: str, message: str) -> SlipwayError:
+    what, _, why = message.partition("\n")
+    return SlipwayError(
+        what,
+        why=why,
+        next_step=f"Mend it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
+        code=ExitCode.POLICY,
+    )
+
+
+def _next_step(stack: str, events: Sequence[Event]) -> str:
+    if not any(isinstance(event, Started) for event in events):
+        return ""
+    done = [event for event in events if isinstance(event, Finished) and event.changes]
+    deployed = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in done)
+    mend = f"Mend it and run `slipway up -s {stack}` again."
+    if any(isinstance(event, Failed) and event.resource.kind == "Deployment" for event in events):
+        return mend  # some of its pods may run
+    return mend if deployed else f"Nothing was deployed. {mend}"
+
+
+def killed(stack: str, signal_number: int) -> SlipwayError:
+    """The error for an engine that something ended from outside."""
+    return SlipwayError(
+        f"The engine was killed by {signal.Signals(signal_number).name} while it updated stack {stack}.",
+        why="It could not release the stack's lock. Its memory is the usual reason: see `dmesg` for the OOM killer.",
+        next_step=f"Release the lock with `pulumi cancel -s {stack}`, then run `slipway up -s {stack}` again.",
+    )
+
+
+def known_failure(stack: str, text: str) -> SlipwayError | None:
+    """The clear words for a failure that the engine tells in its own."""
+    for known in KNOWN_FAILURES:
+        if found := known.pattern.search(text):
+            return SlipwayError(
+                known.what.format(stack=stack),
+                why=found[0],
+                next_step=known.next_step.format(stack=stack),
+                code=known.code,
+            )
+    return None
+
+
+def messages(events: Iterable[Event]) -> list[str]:
+    """Every error said about a resource or the run, once, with the resource's name in front."""
+    found: dict[str, None] = {}
+    for event in events:
+        if isinstance(event, Diagnostic) and event.severity == "error" and not _is_echo(event.message):
+            found[_named(event.resource, event.message)] = None
+    return list(found)
+
+
+def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
+    """For each image whose build failed, the step that did, with its output."""
+    logs = build_logs(events)
+    failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
+    steps = {resource: logs[resource].failed_step() for resource in dict.fromkeys(failed) if resource in logs}
+    return {resource: step for resource, step in steps.items() if step is not None}
+
+
+def _with_diagnoses(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> list[str]:
+    """Every error, but for a Deployment that was diagnosed, the diagnosis alone: the log has the engine's own words."""
+    errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
+    told = {event.resource: event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)}
+    given_up = {diagnosis.service: diagnosis for diagnosis in diagnoses}
+    others = [
+        event
+        for event in errors
+        if event.resource not in told
+        and not (event.resource and event.resource.kind == "Deployment" and event.resource.name in given_up)
+        and not (given_up and CANCELLED in event.message)
+    ]
+    screens = [screen(each, _width()) for each in given_up.values()]
+    screens += [text for resource, text in told.items() if resource is None or resource.name not in given_up]
+    return [*screens, *messages(others)]
+
+
+def _width() -> int:
+    """What a terminal has room for, behind the margin of an error."""
+    return min(shutil.get_terminal_size((WIDTH + MARGIN, 24)).columns, WIDTH + MARGIN) - MARGIN
+
+
+def _is_echo(message: str) -> bool:
+    return not message.strip() or message.strip().startswith(ECHOES)
+
+
+def _named(resource: Resource | None, message: str) -> str:
+    text = PREFIX.sub("", message.strip())
+    if resource is None or resource.type == STACK_TYPE:
+        return text
+    if exit_code := EXIT_CODE.search(text):
+        return f"{resource}: a step of the build ended with exit code {exit_code[1]}; what it printed is above."
+    return f"{resource}: {text}"
+
+
+def _errors_in(last_words: str) -> list[str]:
+    """The engine's own errors on standard error, without the prefix; a continued line stays with its first."""
+    errors: list[str] = []
+    within = False
+    for line in last_words.splitlines():
+        if line.startswith("error: "):
+            errors.append(line.removeprefix("error: "))
+            within = True
+        elif within and line.startswith(" "):
+            errors[-1] += f"\n{line}"
+        else:
+            within = False
+    return errors

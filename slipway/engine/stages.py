@@ -1,0 +1,178 @@
+"""How long each stage of an update took: get, compile, test, package to build (B); select, push, launch, monitor to
+deploy (D). Pure: events in, times out.
+
+A stage's time is how long at least one service was in it, so that parallel work is not counted twice.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from slipway.engine.build_log import BuildLog, BuildStep
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started, Step
+
+IMAGE_TYPE = "docker-build:index:Image"
+KUBERNETES_PREFIX = "kubernetes:"
+TEST_STAGE = "test"
+PACKAGE_STAGE = "runtime"
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`seconds` is `None` when the stage had nothing to do, and `note` says why or what came of it."""
+
+    name: str
+    seconds: float | None
+    note: str = ""
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            return f"{self.name} {self.note or 'nothing to do'}"
+        return f"{self.name} {_seconds(self.seconds)}" + (f" ({self.note})" if self.note else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+@dataclass(frozen=True)
+class StageTimes:
+    """The two products of an update."""
+
+    build: tuple[Stage, ...]
+    deploy: tuple[Stage, ...]
+
+    def lines(self) -> list[str]:
+        return [f"B  {_line(self.build)}", f"D  {_line(self.deploy)}"]
+
+
+def gate_line(*stages: Stage) -> str:
+    """What stood in front of the update (G)."""
+    return f"G  {_line(stages)}"
+
+
+def _line(stages: Sequence[Stage]) -> str:
+    notes = {stage.note for stage in stages if stage.seconds is None}
+    if len(notes) == 1 and all(stage.seconds is None for stage in stages):
+        return f"{notes.pop()}: {' · '.join(stage.name for stage in stages)}"
+    return " · ".join(map(str, stages))
+
+
+def stage_times(events: Iterable[Event]) -> StageTimes:
+    """The times of an update that succeeded, from all its events in order."""
+    run = _Run(tuple(events))
+    return StageTimes(_build(run), _deploy(run))
+
+
+def _build(run: _Run) -> tuple[Stage, ...]:
+    spent = run.build_intervals()
+    if not run.changed(IMAGE_TYPE):
+        return tuple(Stage(name, None, "nothing changed") for name in ("get", "compile", "test", "package"))
+    return tuple(_stage(name, spent[name], "cached") for name in ("get", "compile", "test", "package"))
+
+
+def _deploy(run: _Run) -> tuple[Stage, ...]:
+    launched = run.operation_intervals(KUBERNETES_PREFIX)
+    return (
+        _stage("select", [(0.0, run.first_declared_seconds())]),
+        _stage("push", run.build_intervals()["push"], "nothing new"),
+        _stage("launch", launched, "nothing changed"),
+        Stage("monitor", run.monitored_seconds(), run.checks()),
+    )
+
+
+def _stage(name: str, intervals: Sequence[Interval], otherwise: str = "") -> Stage:
+    return Stage(name, covered_seconds(intervals)) if intervals else Stage(name, None, otherwise)
+
+
+def covered_seconds(intervals: Iterable[Interval]) -> float:
+    """Length of the union of the intervals."""
+    total, reached = 0.0, float("-inf")
+    for began, ended in sorted(intervals):
+        total += max(0.0, ended - max(began, reached))
+        reached = max(reached, ended)
+    return total
+
+
+@dataclass(frozen=True)
+class _Run:
+    """The events of one update, with the questions that the stages ask of them."""
+
+    events: tuple[Event, ...]
+
+    def operations(self, type_prefix: str) -> Iterator[tuple[Step, float]]:
+        """Each operation that changed something, and when it ended."""
+        begun: dict[tuple[Resource, str], Started] = {}
+        for event in self.events:
+            if isinstance(event, Started):
+                begun[event.resource, event.operation] = event
+            elif isinstance(event, Finished | Failed) and event.resource.type.startswith(type_prefix):
+                started = begun.get((event.resource, event.operation))
+                if started and event.changes:
+                    yield started, event.at_seconds
+
+    def changed(self, type_prefix: str) -> bool:
+        return any(True for _ in self.operations(type_prefix))
+
+    def operation_intervals(self, type_prefix: str) -> list[Interval]:
+        return [(started.at_seconds, ended) for started, ended in self.operations(type_prefix)]
+
+    def build_intervals(self) -> dict[str, list[Interval]]:
+        """When each build stage ran, over all images; a stage that was only taken from the cache is not in it."""
+        intervals: dict[str, list[Interval]] = defaultdict(list)
+        logs = build_logs(self.events)
+        for operation, ended_seconds in self.operations(IMAGE_TYPE):
+            for step in logs.get(operation.resource, BuildLog()).steps.values():
+                if not step.cached:
+                    for stage, interval in _parts(step, ended_seconds):
+                        intervals[stage].append(interval)
+        return intervals
+
+    def first_declared_seconds(self) -> float:
+        """When the program declared its first resource: by then the environment is known."""
+        declared = (e.at_seconds for e in self.events if isinstance(e, Started) and e.resource.type != STACK_TYPE)
+        return next(declared, self.events[-1].at_seconds if self.events else 0.0)
+
+    def monitored_seconds(self) -> float:
+        """From the last resource to the outputs of the stack, which wait for every check."""
+        finished = [event for event in self.events if isinstance(event, Finished)]
+        stack = [event.at_seconds for event in finished if event.resource.type == STACK_TYPE]
+        others = [event.at_seconds for event in finished if event.resource.type != STACK_TYPE]
+        before = [at_seconds for at_seconds in others if not stack or at_seconds <= stack[-1]]
+        return max(0.0, stack[-1] - before[-1]) if stack and before else 0.0
+
+    def checks(self) -> str:
+        for event in reversed(self.events):
+            if isinstance(event, Finished) and event.resource.type == STACK_TYPE:
+                number = event.outputs.get("checks")
+                return f"{number} check{'' if number == 1 else 's'} met" if number is not None else "no checks"
+        return ""
+
+
+def build_logs(events: Iterable[Event]) -> dict[Resource, BuildLog]:
+    """What each image's build said."""
+    logs: dict[Resource, BuildLog] = defaultdict(BuildLog)
+    for event in events:
+        if isinstance(event, Diagnostic) and event.ephemeral and event.resource and event.resource.type == IMAGE_TYPE:
+            logs[event.resource].add(event.message, event.at_seconds)
+    return logs
+
+
+def _parts(step: BuildStep, build_ended_seconds: float) -> Iterator[tuple[str, Interval]]:
+    ended = build_ended_seconds if step.ended_seconds is None else step.ended_seconds
+    if step.exports:
+        exported = min(step.pushing_since_seconds or step.began_seconds, ended)
+        yield "package", (step.began_seconds, exported)
+        yield "push", (exported, ended)
+        return
+    yield _stage_of(step), (step.began_seconds, ended)
+
+
+def _stage_of(step: BuildStep) -> str:
+    if not step.stage or step.instruction.startswith("FROM "):
+        return "get"  # the context, the Dockerfile, the base image
+    return {TEST_STAGE: "test", PACKAGE_STAGE: "package"}.get(step.stage, "compile")

@@ -1,0 +1,76 @@
+"""Notices a preview that comes to no end because the policy pack does not: neither loads nor answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started
+from slipway.errors import ConfigurationError
+
+VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
+LOADING_SECONDS = 60.0
+# Above the deadline that the pack sets its own rules (policy/deadline.py), which names the rule.
+SILENCE_SECONDS = 300.0
+LOADING = '"policyLoadEvent":'
+LOADED = '"preludeEvent":'
+
+
+@dataclass
+class PreviewWatch:
+    """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
+
+    Only silence counts while no resource is under way: builds and providers have time-outs of their own.
+    """
+
+    pack: Path
+    loading_seconds: float = LOADING_SECONDS
+    silence_seconds: float = SILENCE_SECONDS
+    _loading: bool = False
+    _judging: bool = False
+    _heard_at_seconds: float = 0.0
+    _under_way: set[tuple[Resource, str]] = field(default_factory=set)
+    _last: str = ""
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], pack: Path) -> PreviewWatch:
+        """A watch with the user's deadline where there is one; ConfigurationError for one that is no number."""
+        text = environment.get(VARIABLE, "")
+        if not text:
+            return cls(pack)
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = 0.0
+        if not seconds > 0:
+            raise ConfigurationError(
+                f"{VARIABLE} is `{text}`.", why="Allowed is a number of seconds above 0.", next_step="Set or unset it."
+            )
+        return cls(pack, seconds, seconds)
+
+    def take(self, line: str, event: Event | None, at_seconds: float) -> None:
+        """Take in one line of the engine's output and the event in it."""
+        self._heard_at_seconds = at_seconds
+        if LOADING in line:
+            self._loading = True
+        elif LOADED in line:
+            self._loading, self._judging = False, True
+        if isinstance(event, Started) and event.resource.type != STACK_TYPE:
+            self._under_way.add((event.resource, event.operation))
+        elif isinstance(event, Finished | Failed):
+            self._under_way.discard((event.resource, event.operation))
+            self._last = str(event.resource)
+
+    def overdue(self, now_seconds: float) -> str:
+        """What has taken too long by now; empty while all is well."""
+        silent_seconds = now_seconds - self._heard_at_seconds
+        if self._loading and silent_seconds > self.loading_seconds:
+            return f"the policy pack {self.pack} did not load in {self.loading_seconds:g} s"
+        if self._judging and not self._under_way and silent_seconds > self.silence_seconds:
+            after = f" after {self._last}" if self._last else ""
+            return (
+                f"neither the program nor the policy pack {self.pack} said anything{after} "
+                f"for {self.silence_seconds:g} s"
+            )
+        return ""

@@ -1,0 +1,105 @@
+"""What `slipway up` does about an update that failed: back to the last good state, once, and never in a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from slipway.engine.events import Event, Failed, Started
+from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.error_report import report
+from slipway.errors import ExitCode, SlipwayError
+from slipway.history import Entry, History
+from slipway.progress import Progress
+from slipway.rollback.rollback import NothingToRollBackError, Options, Rollback, checks_met
+from slipway.rollback.target import last_good
+from slipway.session import Session
+from slipway.updates.recovery import recover
+from slipway.updates.update import Update
+
+
+@dataclass(frozen=True)
+class FailedUpdate:
+    """An update of `stack` that failed, and the error that says why."""
+
+    session: Session = field(repr=False)
+    stack: str
+    update: Update = field(repr=False)
+    error: SlipwayError
+
+    def undone(self, progress: Progress) -> SlipwayError:
+        """Return to the last good state and verify it; the error that the command ends with.
+
+        That is the update's own where there is nothing to undo, 4 after a rollback that was verified, and 5 where it
+        could not be done. The update's own error is printed before the rollback begins.
+        """
+        if not _touched_cluster(self.update.events):
+            return self.error
+        try:
+            target = self._target(progress)
+        except SlipwayError as second:
+            return self._not_undone(second, None)
+        if target is None:
+            return _with_note(self.error, f"There is no earlier state of {self.stack} to go back to.")
+        try:
+            prepared = Rollback.prepare(self.session, self.stack, target.number, Options())
+        except NothingToRollBackError:
+            return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
+        except SlipwayError as second:
+            return self._not_undone(second, target)
+        report(self.error)
+        return self._replayed(prepared, progress)
+
+    def _target(self, progress: Progress) -> Entry | None:
+        if self.update.ended.exit_code < 0:  # the engine was killed, and could not put the state in order
+            self.session.stacks.ensure(self.stack, progress.note)
+            recover(self.session, self.stack, progress.note)
+        return last_good(History.open(self.session.engine, self.session.project, self.stack))
+
+    def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
+        progress.note(f"Going back to #{prepared.target.number}, the last good state.")
+        try:
+            rollback = prepared.run(progress)
+            comparison = prepared.verify()
+        except SlipwayError as second:
+            return self._failed_twice(second, prepared.target)
+        return SlipwayError(
+            f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
+            f"{comparison} recorded inputs are the same, {checks_met(rollback)}.",
+            why=f"Why it failed is said above; all that the engine said: {self.update.log}",
+            next_step=f"Mend it and run `slipway up -s {self.stack}` again. "
+            f"To look at the wreck of the next failure, add --no-rollback.",
+            code=ExitCode.ROLLED_BACK,
+        )
+
+    def _not_undone(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+        report(self.error)
+        return self._failed_twice(second, target)
+
+    def _failed_twice(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+        if second.code is ExitCode.INTERRUPTED:
+            return second
+        where = f" to #{target.number}" if target else ""
+        again = f" --to {target.number}" if target else ""
+        override = ' --break-glass "REASON"' if second.code is ExitCode.POLICY else ""
+        return SlipwayError(
+            f"The update of {self.stack} failed, and so did the rollback{where}.",
+            why="\n".join(filter(None, (second.what, second.why, second.next_step))),
+            next_step="By hand:\n"
+            f"slipway history -s {self.stack}                 the states to go back to\n"
+            f"slipway rollback -s {self.stack}{again}{override}   go back again\n"
+            f"slipway up -s {self.stack}                      or forward, with a fixed program",
+            code=ExitCode.ROLLBACK_FAILED,
+        )
+
+
+def _touched_cluster(events: Iterable[Event]) -> bool:
+    return any(
+        isinstance(event, Started | Failed) and event.changes and event.resource.type.startswith(KUBERNETES_PREFIX)
+        for event in events
+    )
+
+
+def _with_note(error: SlipwayError, note: str) -> SlipwayError:
+    why = "\n".join(filter(None, (error.why, note)))
+    return SlipwayError(error.what, why=why, next_step=error.next_step, code=error.code)

@@ -1,0 +1,222 @@
+"""Takes a stack back to a recorded state: finds it, refuses what must not be, replays it, and compares the outcome."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from policy.judge import Judge, RuleError
+from policy.report import refusal
+from policy.wire import from_checkpoint
+from policy.yaml_lines import PolicyFileError
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.gate.preview import gate_passed
+from slipway.history import Entry, History, rollback_message
+from slipway.progress import Progress
+from slipway.rollback.target import default_target
+from slipway.session import Session
+from slipway.state.checkpoint import Deployment, decrypted, is_settled, objects, resources
+from slipway.state.comparison import Comparison, compared
+from slipway.state.replay import VARIABLE, Request, Wanted, wanted
+from slipway.updates import twins
+from slipway.updates.recovery import import_state
+from slipway.updates.update import Update, require_success, run_update
+
+DIFFERENCES_SHOWN = 20
+
+
+class NothingToRollBackError(ConfigurationError):
+    """The present state is the target already."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that may begin: what is to be declared, from which update back to which."""
+
+    session: Session = field(repr=False)
+    stack: str
+    source: int
+    target: Entry
+    request: Request
+    plan: Wanted = field(repr=False)
+    present: Deployment = field(repr=False)
+    reason: str = ""
+    """Why today's policies are overridden; empty when they are not."""
+
+    @classmethod
+    def prepare(cls, session: Session, stack: str, to: int | None, options: Options) -> Rollback:
+        """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
+
+        Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
+        """
+        history = History.open(session.engine, session.project, stack)
+        present = history.present()
+        if present is None or not history.entries:
+            raise ConfigurationError(
+                f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
+            )
+        target = default_target(history, present) if to is None else _target(history, to)
+        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
+        plan, opened = _plan(session, stack, _state(history, target), present, request)
+        _require_difference(plan, opened, target, stack)
+        if not options.reason:
+            _require_policies(plan, stack, target, session.engine.environment)
+        return cls(session, stack, history.entries[-1].number, target, request, plan, opened, options.reason)
+
+    @property
+    def message(self) -> str:
+        return rollback_message(self.source, self.target.number, self.request.services, self.reason)
+
+    def arguments(self) -> list[str]:
+        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others.
+
+        Those are named that may be touched, not all others: of what an excluded resource depends on, the engine deletes
+        nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
+        """
+        if not self.request.services:
+            return ["--exclude", f"**{IMAGE_TYPE}::*"]
+        there = {each.urn for each in resources(self.present)}
+        both = {**objects(self.present), **self.plan.objects()}
+        touched = [urn for urn, each in both.items() if each.service in self.request.services]
+        touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
+        return [argument for urn in dict.fromkeys(touched) for argument in ("--target", urn)]
+
+    def variables(self) -> dict[str, str]:
+        """What tells the program to replay; read right before it starts, as the policies were asked here."""
+        return {VARIABLE: self.request.to_text(), **gate_passed(self.session.project, self.stack)}
+
+    def run(self, progress: Progress) -> Update:
+        """Replay the recorded state; raises the error that says why where that fails.
+
+        Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
+        """
+        before = History.open(self.session.engine, self.session.project, self.stack).present()
+        twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+        update = run_update(
+            self.session,
+            self.stack,
+            [*self.arguments(), "--message", self.message],
+            progress,
+            environment=self.variables(),
+            title=f"Roll {self.stack} back to #{self.target.number}",
+            command="rollback",
+        )
+        try:
+            require_success(self.stack, update, progress)
+        except SlipwayError as error:
+            if before and update.changed_nothing:
+                import_state(self.session, self.stack, before)
+            raise self.as_its_own(error) from error
+        return update
+
+    @property
+    def command(self) -> str:
+        """What does the same again."""
+        flags = [f"--service {name}" for name in self.request.services]
+        flags += ["--keep-secrets"] if self.request.keep_secrets else []
+        flags += ["--include-stateful"] if self.request.include_stateful else []
+        flags += [f"--break-glass {shlex.quote(self.reason)}"] if self.reason else []
+        return " ".join([f"slipway rollback -s {self.stack} --to {self.target.number}", *flags])
+
+    def as_its_own(self, error: SlipwayError) -> SlipwayError:
+        """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
+        what = error.what.replace("The update of", "The rollback of", 1)
+        next_step = error.next_step.replace(f"`slipway up -s {self.stack}`", f"`{self.command}`")
+        return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
+
+    def verify(self) -> Comparison:
+        """Every recorded input against the state as it is now; SlipwayError where one differs."""
+        history = History.open(self.session.engine, self.session.project, self.stack)
+        actual = decrypted(self.session.engine, self.session.project.name, self.stack, history.present() or {})
+        comparison = compared(self.plan.objects(), objects(actual))
+        if comparison.differences:
+            shown = comparison.differences[:DIFFERENCES_SHOWN]
+            more = len(comparison.differences) - len(shown)
+            raise SlipwayError(
+                f"The rollback ran, but only {comparison} recorded inputs are as in #{self.target.number}.",
+                why="\n".join([*shown, *([f"and {more} more"] if more else [])]),
+                next_step=f"`slipway diff -s {self.stack} {self.target.number}` shows the values.",
+            )
+        return comparison
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of a rollback."""
+
+    services: tuple[str, ...] = ()
+    keep_secrets: bool = False
+    include_stateful: bool = False
+    reason: str = ""
+
+
+def checks_met(update: Update) -> str:
+    """How many checks of its own time the state met, in words."""
+    number = update.outputs.get("checks", 0)
+    return f"{number} check{'' if number == 1 else 's'} met"
+
+
+def _target(history: History, number: int) -> Entry:
+    try:
+        entry = history.entry(number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+    if entry.problem or not entry.succeeded:
+        raise ConfigurationError(
+            f"Update #{number} of {history.stack} is nothing to go back to: {entry.problem or 'it failed'}.",
+            next_step=f"`slipway history -s {history.stack}` lists those that succeeded.",
+        )
+    return entry
+
+
+def _state(history: History, target: Entry) -> Deployment:
+    """The state that `target` left; one that cannot be read is as little of a target as one that failed."""
+    try:
+        return history.checkpoint(target.number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+
+
+def _plan(
+    session: Session, stack: str, target: Deployment, present: Deployment, request: Request
+) -> tuple[Wanted, Deployment]:
+    """What is to be declared, and the present state, decrypted."""
+    with ThreadPoolExecutor() as pool:
+        then, now = pool.map(
+            lambda state: decrypted(session.engine, session.project.name, stack, state), (target, present)
+        )
+    return wanted(then, now, request), now
+
+
+def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str) -> None:
+    if is_settled(present) and not compared(plan.objects(), objects(present)).differences:
+        raise NothingToRollBackError(
+            f"There is nothing to roll back: {stack} is as update #{target.number} left it.",
+            why="Every recorded input is the same.",
+            next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",
+        )
+
+
+def _require_policies(plan: Wanted, stack: str, target: Entry, environment: Mapping[str, str]) -> None:
+    """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
+    try:
+        judge = Judge.of(stack, _config(target.config), environment)
+        report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
+    except (PolicyFileError, RuleError) as error:
+        raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
+    if report.refusals:
+        what, _, why = refusal(report).partition("\n")
+        raise SlipwayError(
+            f"{what} That is what update #{target.number} declares; nothing was changed.",
+            why=why,
+            next_step='Choose another update with --to, waive the rule, or override it: --break-glass "REASON".',
+            code=ExitCode.POLICY,
+        )
+
+
+def _config(recorded: Mapping[str, object]) -> dict[str, str]:
+    """The plain values of a recorded configuration."""
+    return {key: value for key, value in recorded.items() if isinstance(value, str)}

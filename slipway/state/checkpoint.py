@@ -1,0 +1,206 @@
+"""Reads a recorded state: its resources, which service each is of, and what of it the cluster is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from slipway.engine.events import STACK_TYPE, Resource
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.errors import ConfigurationError
+from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.pulumi_cli import Pulumi
+
+PROVIDER_PREFIX = "pulumi:providers:"
+SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
+TEST_SUFFIX = "-test"
+CIPHERTEXT, PLAINTEXT = "ciphertext", "plaintext"
+CHECKPOINT_VERSION = 3
+HIDDEN = "(secret)"
+
+Deployment = Mapping[str, Any]
+"""What `latest` holds in a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A resource of a recorded state; `raw` is all that the engine wrote about it."""
+
+    raw: Mapping[str, Any]
+
+    @property
+    def urn(self) -> str:
+        return str(self.raw["urn"])
+
+    @property
+    def type(self) -> str:
+        return str(self.raw["type"])
+
+    @property
+    def name(self) -> str:
+        return Resource(self.urn).name
+
+    @property
+    def id(self) -> str:
+        """The provider's name for the thing itself: `namespace/name` in Kubernetes."""
+        return str(self.raw.get("id", ""))
+
+    @property
+    def custom(self) -> bool:
+        return bool(self.raw.get("custom"))
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self.raw.get("inputs") or {}
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        return self.raw.get("outputs") or {}
+
+    @property
+    def parent(self) -> str:
+        return str(self.raw.get("parent", ""))
+
+    @property
+    def provider(self) -> str:
+        """URN of the provider, without its id."""
+        return str(self.raw.get("provider", "")).rpartition("::")[0]
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        return tuple(self.raw.get("dependencies") or ())
+
+    @property
+    def service(self) -> str:
+        """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents."""
+        return service_of(self.parent) if self.parent and service_of(self.parent) else service_of(self.urn)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether this is something outside of Pulumi that a rollback brings back: no component, provider or image."""
+        return self.custom and self.type != IMAGE_TYPE and not self.type.startswith(PROVIDER_PREFIX)
+
+
+def resources(deployment: Deployment) -> list[Recorded]:
+    """Its resources in the engine's order, dependencies first; without those that only wait to be deleted."""
+    return [Recorded(raw) for raw in deployment.get("resources") or () if not raw.get("delete")]
+
+
+def objects(deployment: Deployment) -> dict[str, Recorded]:
+    """What the state has outside of Pulumi, by URN."""
+    return {each.urn: each for each in resources(deployment) if each.is_object}
+
+
+def is_settled(deployment: Deployment) -> bool:
+    """Whether the cluster has what the inputs say, no less and no more.
+
+    An update that was killed leaves operations of which nobody knows how they ended, one that failed leaves replaced
+    objects to be deleted; and beside its errors it keeps the old inputs of an object that has the new ones:
+    https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
+    """
+    known = deployment.get("resources") or ()
+    unfinished = (each for each in known if each.get("initErrors") or each.get("delete"))
+    return not deployment.get("pending_operations") and next(unfinished, None) is None
+
+
+def outputs(deployment: Deployment) -> Mapping[str, Any]:
+    """The stack's outputs; a failed update leaves none."""
+    return next((each.outputs for each in resources(deployment) if each.type == STACK_TYPE), {})
+
+
+def service_of(urn: str) -> str:
+    """The service that a resource of the service's own name belongs to; empty where it is of none."""
+    resource, types = Resource(urn), urn.split("::")[2].split("$")
+    if not set(SERVICE_COMPONENTS) & set(types):
+        return ""
+    return resource.name.removesuffix(TEST_SUFFIX) if resource.type == IMAGE_TYPE else resource.name
+
+
+def fingerprint(deployment: Deployment) -> str:
+    """A hash over what the cluster is told. Secret values are left out: see `slipway.state.replay.differs`."""
+    told = sorted((urn, masked_secrets(each.inputs)) for urn, each in objects(deployment).items())
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def masked_secrets(value: Any) -> Any:
+    """The value with a mark for each secret, encrypted or not: the same secret is encrypted anew at every update."""
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET_SIGNATURE:
+            return HIDDEN
+        return {key: masked_secrets(each) for key, each in value.items()}
+    return [masked_secrets(each) for each in value] if isinstance(value, list) else value
+
+
+def plain(value: Any) -> Any:
+    """The value of a decrypted state, its secrets opened."""
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET_SIGNATURE:
+            return json.loads(value[PLAINTEXT])
+        return {key: plain(each) for key, each in value.items()}
+    return [plain(each) for each in value] if isinstance(value, list) else value
+
+
+def decrypted(engine: Pulumi, project: str, stack: str, deployment: Deployment) -> Deployment:
+    """The state with its secrets opened (`plaintext` instead of `ciphertext`), by the engine itself.
+
+    The state carries its secrets provider; it is put, as it is, into a backend that lives as long as this call. Opened
+    secrets are never written to a file. Raises ConfigurationError where the passphrase or key does not open it.
+    """
+    if not has_secrets(deployment):
+        return deployment
+    with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
+        folder = Path(name)
+        _write_backend(folder, project, stack, deployment)
+        scratch = {
+            **engine.environment,
+            "PULUMI_BACKEND_URL": folder.as_uri(),
+            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        }
+        done = replace(engine, environment=scratch).run(
+            "stack", "export", "--show-secrets", "--stack", stack, folder=folder
+        )
+    if done.exit_code:
+        raise _not_opened(stack, done.errors or done.output)
+    opened: Deployment = json.loads(done.output)["deployment"]
+    return opened
+
+
+def _write_backend(folder: Path, project: str, stack: str, deployment: Deployment) -> None:
+    (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
+    stacks = folder / ".pulumi" / "stacks" / project
+    stacks.mkdir(parents=True)
+    (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+    # An operation that was under way has nothing to do with the secrets, and an export warns of it.
+    latest = {key: value for key, value in deployment.items() if key != "pending_operations"}
+    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
+    (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
+
+
+def _not_opened(stack: str, said: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
+        why=said.strip(),
+        next_step="Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE (or give access to the key) as it was "
+        "when that state was made.",
+    )
+
+
+def has_secrets(value: Any) -> bool:
+    """Whether anything in the resources' properties is encrypted."""
+    return any(True for _ in _ciphertexts(value))
+
+
+def _ciphertexts(value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        if value.get(SIGNATURE) == SECRET_SIGNATURE and CIPHERTEXT in value:
+            yield str(value[CIPHERTEXT])
+        for each in value.values():
+            yield from _ciphertexts(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _ciphertexts(each)

@@ -1,0 +1,68 @@
+"""How much of a recorded state is in another: every recorded input against its counterpart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.engine.events import Resource
+from slipway.state.checkpoint import Recorded, plain
+
+Path = tuple[str | int, ...]
+"""Keys and indices: a key may have dots of its own, as those of annotations do."""
+
+_MISSING = object()
+"""Stands for an input that is not there; equal to nothing recorded."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`equal` of `total` recorded inputs are the same; `differences` names every one that is not, without its value."""
+
+    equal: int
+    total: int
+    differences: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.equal}/{self.total}"
+
+
+def compared(wanted: Mapping[str, Recorded], actual: Mapping[str, Recorded]) -> Comparison:
+    """Each input of each wanted object against the actual one, both decrypted; what is there beyond counts as well."""
+    equal, total, differences = 0, 0, []
+    for urn, each in wanted.items():
+        then = _leaves(each)
+        now = _leaves(actual[urn]) if urn in actual else {}
+        unequal = [path for path, value in then.items() if not _same(now.get(path, _MISSING), value)]
+        total += len(then)
+        equal += len(then) - len(unequal)
+        beyond = (path for path in now if path not in then)
+        differences += [f"{Resource(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
+    differences += [f"{Resource(urn)}: is there and should not be" for urn in actual if urn not in wanted]
+    return Comparison(equal, total, tuple(differences))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """In JSON, true is not 1."""
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _leaves(resource: Recorded) -> dict[Path, Any]:
+    return dict(_walk(plain(resource.inputs), ()))
+
+
+def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
+    """Every value in nested properties with its path; an empty object or list is a value."""
+    if isinstance(value, Mapping) and value:
+        for key, each in value.items():
+            yield from _walk(each, (*path, str(key)))
+    elif isinstance(value, list) and value:
+        for index, each in enumerate(value):
+            yield from _walk(each, (*path, index))
+    else:
+        yield path, value
+
+
+def _words(path: Path) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")

@@ -1,0 +1,250 @@
+"""What a rollback declares: a recorded state, adapted to the present one. Pure: decrypted states in, resources out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slipway.engine.events import STACK_TYPE, Resource
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
+
+VARIABLE = "SLIPWAY_ROLLBACK"
+"""Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
+
+MICROSERVICE_TYPE = "slipway:index:Microservice"
+SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
+# Where an object names a Secret: the keys that hold `name` or `secretName`.
+SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
+# Deleting or replacing one of these deletes what is stored in it.
+STATEFUL_KINDS = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
+# https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/ and .../storage/persistent-volumes/: what the
+# API server refuses to change, so that the provider replaces the object.
+IMMUTABLE_FIELDS = {
+    "StatefulSet": ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy"),
+    "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector", "dataSource", "volumeMode"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which recorded state to declare again, and what of the present to keep. No `services` means all of them."""
+
+    target: int
+    services: tuple[str, ...] = ()
+    keep_secrets: bool = False
+    include_stateful: bool = False
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Request:
+        fields = json.loads(text)
+        return cls(**{**fields, "services": tuple(fields["services"])})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`resources` in an order in which each comes after what it depends on; `outputs` are the stack's.
+
+    `aliases` gives, for a resource that the present state knows under another URN, that URN; `kept` are the present
+    resources that the recorded state does not have and that stay, because deleting them would delete data.
+    """
+
+    resources: tuple[Recorded, ...]
+    outputs: Mapping[str, Any]
+    aliases: Mapping[str, str]
+    kept: tuple[Recorded, ...]
+
+    def objects(self) -> dict[str, Recorded]:
+        return {each.urn: each for each in self.resources if each.is_object}
+
+
+def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
+    """The resources to declare so that the present state becomes the recorded one; both states decrypted.
+
+    Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
+    would be lost without `include_stateful`.
+    """
+    then, now = _by_urn(target), _by_urn(present)
+    chosen = _of_services(then, now, request) if request.services else dict(then)
+    if request.keep_secrets:
+        chosen = _with_present_secrets(chosen, now)
+    aliases = _aliases(chosen, now)
+    kept: list[Recorded] = []
+    if not request.include_stateful:
+        _require_no_replaced_data(chosen, now, aliases)
+        kept = _stateful_without_target(chosen, now, set(aliases.values()))
+        chosen |= _with_parents(kept, now, chosen)
+    return Wanted(tuple(_in_order(chosen)), _outputs(target, present, chosen, request), aliases, tuple(kept))
+
+
+def _by_urn(deployment: Deployment) -> dict[str, Recorded]:
+    return {each.urn: each for each in resources(deployment)}
+
+
+def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], request: Request) -> dict[str, Recorded]:
+    """The present state, with the recorded resources of the named services in the place of theirs."""
+    known = sorted({each.service for each in then.values() if each.service})
+    if missing := [name for name in request.services if name not in known]:
+        raise ConfigurationError(
+            f"Update #{request.target} has no service {', '.join(missing)}.",
+            why=f"Its services: {', '.join(known) or 'none'}.",
+            next_step="Name one of them, or another update with --to.",
+        )
+    others = {urn: each for urn, each in now.items() if each.service not in request.services}
+    return others | {urn: each for urn, each in then.items() if each.service in request.services}
+
+
+def _with_present_secrets(chosen: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, Recorded]:
+    """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
+    names: dict[str, str] = {}
+    secrets: dict[str, Recorded] = {}
+    for urn, each in chosen.items():
+        if each.type == SECRET_TYPE and urn in now:
+            secrets[urn] = now[urn]
+            names[_object_name(each)] = _object_name(now[urn])
+    return {urn: secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items()}
+
+
+def _object_name(resource: Recorded) -> str:
+    return str((resource.inputs.get("metadata") or {}).get("name", ""))
+
+
+def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
+    def rename(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                name: names.get(each, each)
+                if key in SECRET_REFERENCES and name in ("name", "secretName") and isinstance(each, str)
+                else rename(each, name)
+                for name, each in value.items()
+            }
+        return [rename(each, key) for each in value] if isinstance(value, list) else value
+
+    return Recorded({**resource.raw, "inputs": rename(resource.inputs, "")}) if resource.is_object else resource
+
+
+def _aliases(chosen: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, str]:
+    """Resources that were renamed since: declared under the old name alone, they would be made anew, and the delete of
+    the new name would then delete the very same thing.
+    """
+    gone = [each for urn, each in now.items() if urn not in chosen]
+    by_thing = {(each.type, each.id): each.urn for each in gone if each.is_object and each.id}
+    by_alias = {str(alias): each.urn for each in gone for alias in each.raw.get("aliases") or ()}
+    found: dict[str, str] = {}
+    for urn, each in chosen.items():
+        if urn not in now and each.type != STACK_TYPE:
+            present = by_alias.get(urn) or by_thing.get((each.type, each.id))
+            if present:
+                found[urn] = present
+    return found
+
+
+def _require_no_replaced_data(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], aliases: Mapping[str, str]
+) -> None:
+    replaced = [
+        f"{Resource(urn)}: {reason}"
+        for urn, each in chosen.items()
+        if each.is_object and _kind(each) in STATEFUL_KINDS
+        if (present := now.get(aliases.get(urn, urn))) and (reason := _replacement_reason(each, present))
+    ]
+    if replaced:
+        raise SlipwayError(
+            "The rollback would replace what holds data: the present one would be deleted with it.",
+            why="\n".join(replaced),
+            next_step="Save the data and add --include-stateful, or choose another update with --to.",
+        )
+
+
+def _replacement_reason(then: Recorded, now: Recorded) -> str:
+    if then.id != now.id:
+        return f"it was {then.id} and is {now.id}"
+    before, after = plain(then.inputs.get("spec") or {}), plain(now.inputs.get("spec") or {})
+    changed = [name for name in IMMUTABLE_FIELDS.get(_kind(then), ()) if before.get(name) != after.get(name)]
+    return f"spec.{changed[0]} differs, which cannot be changed in place" if changed else ""
+
+
+def _kind(resource: Recorded) -> str:
+    return resource.type.rsplit(":", 1)[-1]
+
+
+def _stateful_without_target(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], renamed: set[str]
+) -> list[Recorded]:
+    return [
+        each
+        for urn, each in now.items()
+        if urn not in chosen and urn not in renamed and each.is_object and _kind(each) in STATEFUL_KINDS
+    ]
+
+
+def _with_parents(
+    kept: Iterable[Recorded], now: Mapping[str, Recorded], chosen: Mapping[str, Recorded]
+) -> dict[str, Recorded]:
+    found: dict[str, Recorded] = {}
+    for each in kept:
+        urn = each.urn
+        while urn and urn not in chosen and urn not in found:
+            found[urn] = now[urn]
+            urn = now[urn].parent
+    return found
+
+
+def _in_order(chosen: Mapping[str, Recorded]) -> Iterator[Recorded]:
+    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough.
+
+    Two times together may even make a circle, which is entered anywhere.
+    """
+    begun: set[str] = set()
+    for root in chosen:
+        way = [_unbegun([root], chosen, begun)]
+        path: list[str] = []
+        while way:
+            if urn := next(way[-1], None):
+                path.append(urn)
+                way.append(_unbegun(_before(chosen[urn]), chosen, begun))
+                continue
+            way.pop()
+            if path:
+                yield chosen[path.pop()]
+
+
+def _unbegun(urns: Iterable[str], chosen: Mapping[str, Recorded], begun: set[str]) -> Iterator[str]:
+    for urn in urns:
+        if urn in chosen and urn not in begun:
+            begun.add(urn)
+            yield urn
+
+
+def _before(resource: Recorded) -> tuple[str, ...]:
+    return tuple(filter(None, (resource.parent, resource.provider, *resource.dependencies)))
+
+
+def _outputs(
+    target: Deployment, present: Deployment, chosen: Mapping[str, Recorded], request: Request
+) -> Mapping[str, Any]:
+    """The recorded outputs; for some services alone, those of the others as they are now.
+
+    A failed update leaves no outputs, so the others' are read from their components.
+    """
+    if not request.services:
+        return outputs(target)
+    services = {
+        name: {
+            "url": _component_output(chosen, "Microservice", name, "url"),
+            "image": _component_output(chosen, "ServiceImage", name, "reference"),
+        }
+        for name in sorted({each.name for each in chosen.values() if each.type == MICROSERVICE_TYPE})
+    }
+    return {**(outputs(present) or outputs(target)), "services": services}
+
+
+def _component_output(chosen: Mapping[str, Recorded], kind: str, name: str, key: str) -> Any:
+    wanted_type = f"slipway:index:{kind}"
+    found = (each.outputs for each in chosen.values() if each.type == wanted_type and each.name == name)
+    return next(found, {}).get(key)

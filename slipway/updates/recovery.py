@@ -1,0 +1,94 @@
+"""Brings a stack back in order after an engine was killed in the middle of an update, without a person's help.
+
+What was under way is in the state as a pending operation: begun, and nobody knows how it ended. The engine itself asks
+a person at a terminal about each. Here the cluster is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from slipway.engine.errors import failure
+from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.history import History
+from slipway.session import Session
+from slipway.state.checkpoint import CHECKPOINT_VERSION, Deployment
+
+PENDING = "pending_operations"
+MESSAGE = "recovery of an update that was killed"
+
+
+def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
+    """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot."""
+    present = History.open(session.engine, session.project, stack).present()
+    if not present or not present.get(PENDING):
+        return
+    begun = len(present[PENDING])
+    settled, urns = settle(present)
+    say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
+    import_state(session, stack, settled)
+    if urns:
+        targets = [argument for urn in urns for argument in ("--target", urn)]
+        # What the cluster does not have leaves the state with this, what it has is recorded as it is.
+        _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
+    say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
+
+
+def settle(deployment: Deployment) -> tuple[Deployment, list[str]]:
+    """The state without pending operations, and the URNs of what has to be read from the cluster.
+
+    An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
+    forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
+    next update begins with: nothing refers to it yet.
+    """
+    known = list(deployment.get("resources") or ())
+    urns = {str(raw["urn"]) for raw in known if not raw.get("delete")}
+    made, unsure = [], []
+    for operation in deployment.get(PENDING) or ():
+        raw, urn = operation["resource"], str(operation["resource"]["urn"])
+        if operation["type"] == "creating" and (identity := object_id(raw)):
+            adopted = {**raw, "id": identity, "outputs": raw.get("inputs") or {}}
+            made.append({**adopted, "delete": True} if urn in urns else adopted)
+        if urn in urns or (made and made[-1]["urn"] == urn):
+            unsure.append(urn)
+    kept = {key: value for key, value in deployment.items() if key != PENDING}
+    return {**kept, "resources": list(_each_once([*known, *made]))}, list(dict.fromkeys(unsure))
+
+
+def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """A state may hold an operation twice: one that was begun again after a first kill."""
+    seen: set[tuple[str, str, bool]] = set()
+    for raw in resources:
+        key = (str(raw["urn"]), str(raw.get("id", "")), bool(raw.get("delete")))
+        if key not in seen:
+            seen.add(key)
+            yield raw
+
+
+def object_id(raw: Mapping[str, Any]) -> str:
+    """The id that the Kubernetes provider gives an object, `namespace/name`; empty for anything else."""
+    metadata = (raw.get("inputs") or {}).get("metadata")
+    if not str(raw["type"]).startswith(KUBERNETES_PREFIX) or not isinstance(metadata, Mapping):
+        return ""
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if not isinstance(name, str):
+        return ""
+    return f"{namespace}/{name}" if isinstance(namespace, str) else name
+
+
+def import_state(session: Session, stack: str, deployment: Deployment) -> None:
+    """Put `deployment` in the place of the stack's state."""
+    with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
+        file = Path(folder, "state.json")
+        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
+        _run(session, stack, "stack", "import", "--file", str(file))
+
+
+def _run(session: Session, stack: str, *arguments: str) -> None:
+    done = session.engine.run(*arguments, "--stack", stack)
+    if done.exit_code:
+        raise failure(stack, (), done.errors or done.output)

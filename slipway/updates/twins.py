@@ -1,0 +1,69 @@
+"""Lets an update go back to an object that a failed one was about to remove.
+
+A replacement is made first, and what it replaces is deleted at the end. An update that fails between leaves both in the
+state: the new one as the resource, the old one marked for deletion. Whoever then wants the old one again, which is
+what a rollback and a mended release do, is refused: the engine would make it anew, under the name that it still has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slipway.engine.events import Event, Failed, Started
+from slipway.history import History
+from slipway.session import Session
+from slipway.state.checkpoint import Deployment
+from slipway.updates.recovery import import_state, object_id
+
+CREATING = "create-replacement"
+
+
+def collided(events: Iterable[Event]) -> dict[str, str]:
+    """The ids of Kubernetes objects, by URN, whose replacement the engine failed to create."""
+    wanted: dict[str, str] = {}
+    failed: set[str] = set()
+    for event in events:
+        if not isinstance(event, Started | Failed) or event.operation != CREATING:
+            continue
+        if isinstance(event, Failed):
+            failed.add(event.resource.urn)
+        else:
+            wanted[event.resource.urn] = object_id({"type": event.resource.type, "inputs": event.inputs})
+    return {urn: wanted[urn] for urn in failed if wanted.get(urn)}
+
+
+def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
+    """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
+    present = History.open(session.engine, session.project, stack).present() if wanted else None
+    state = exchanged(present, wanted) if present else None
+    if state is None:
+        return False
+    import_state(session, stack, state)
+    return True
+
+
+def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment | None:
+    """The state with each wanted object as the resource, and its twin marked for deletion; None where there is none.
+
+    `wanted` are ids by URN. The two change places too: a resource stands in front of what depends on it.
+    """
+    resources = list(deployment.get("resources") or ())
+    found = False
+    for urn, identity in wanted.items():
+        present = _index(resources, urn, marked=False)
+        marked = _index(resources, urn, marked=True, identity=identity)
+        if present is None or marked is None:
+            continue
+        found = True
+        back = {key: value for key, value in resources[marked].items() if key != "delete"}
+        resources[marked], resources[present] = {**resources[present], "delete": True}, back
+    return {**deployment, "resources": resources} if found else None
+
+
+def _index(resources: list[Mapping[str, Any]], urn: str, *, marked: bool, identity: str = "") -> int | None:
+    for index, raw in enumerate(resources):
+        is_it = raw["urn"] == urn and bool(raw.get("delete")) is marked
+        if is_it and (not identity or raw.get("id") == identity):
+            return index
+    return None

@@ -1,0 +1,153 @@
+"""Runs `pulumi up` and shows it happening; what is to be updated, and whether it may be, is the caller's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from slipway.changes.preview_events import violation_in
+from slipway.changes.summary import Violation
+from slipway.changes.words import counted
+from slipway.diagnosis import Diagnosis
+from slipway.engine.build_log import BuildStep
+from slipway.engine.errors import failed_builds, failure, killed, messages
+from slipway.engine.event_log import open_log, write_line
+from slipway.engine.events import STACK_TYPE, Event, Finished, Resource, Started, parse
+from slipway.errors import ExitCode, SlipwayError
+from slipway.live.rollout_watch import rollout_watch
+from slipway.progress import Progress
+from slipway.pulumi_cli import Completed
+from slipway.session import Session
+from slipway.updates import twins
+from slipway.updates.display import OperationError, UpdateDisplay
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update's events, how it ended, and the file that has all the engine said."""
+
+    events: Sequence[Event]
+    ended: Completed
+    log: str
+    diagnoses: Sequence[Diagnosis] = ()
+    """Of the rollouts that were given up before their deadlines, for which the engine was asked to cancel."""
+    violations: Sequence[Violation] = ()
+    """What the policy pack said, where the update had one."""
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.ended.exit_code and not self.ended.interrupted
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether it ended by itself before it began to change anything."""
+        return self.ended.exit_code >= 0 and not any(
+            isinstance(event, Started) and event.changes for event in self.events
+        )
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's, empty where the update did not come to them."""
+        ends = (event for event in reversed(self.events) if isinstance(event, Finished))
+        return next((event.outputs for event in ends if event.resource.type == STACK_TYPE), {})
+
+
+def run_update(
+    session: Session,
+    stack: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    environment: Mapping[str, str] | None = None,
+    title: str = "",
+    command: str = "up",
+) -> Update:
+    """Update `stack`, shown as `title`; returns also when it fails.
+
+    `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`. One that
+    stumbles over what an earlier, failed one has left is run once more, after that was put in order.
+    """
+    session, title = (
+        replace(session, engine=session.engine.with_variables(environment or {})),
+        title or f"Update {stack}",
+    )
+    update = _run(session, stack, arguments, progress, title=title, command=command)
+    if update.succeeded or update.ended.interrupted or not twins.restore(session, stack, twins.collided(update.events)):
+        return update
+    progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
+    return _run(session, stack, arguments, progress, title=title, command=command)
+
+
+def _run(
+    session: Session, stack: str, arguments: Sequence[str], progress: Progress, *, title: str, command: str
+) -> Update:
+    events: list[Event] = []
+    violations: list[Violation] = []
+    with suppress(OperationError), progress.step(title) as whole, open_log(command, stack) as log:
+        display, watch = UpdateDisplay(progress, whole), rollout_watch(session, stack)
+
+        def on_line(line: str, at_seconds: float) -> None:
+            write_line(log, line, at_seconds)
+            if event := parse(line, at_seconds):
+                events.append(event)
+                watch.see(event)
+                display.show(event)
+            elif violation := violation_in(line):
+                violations.append(violation)
+
+        run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
+        ended = session.engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
+        display.close()
+        log.write(ended.errors)
+        if watch.problem:
+            log.write(f"The rollouts could not be watched: {watch.problem}\n")
+        update = Update(events, ended, log.name, watch.diagnoses, violations)
+        if not update.succeeded:
+            raise OperationError  # for the progress: its line says that it failed
+    return update
+
+
+def require_success(stack: str, update: Update, progress: Progress) -> None:
+    """Return when the update succeeded, or raise the error that tells why it did not, its failed builds shown."""
+    if update.succeeded:
+        return
+    progress.note(f"All that the engine said: {update.log}")
+    if update.ended.interrupted:
+        raise SlipwayError(
+            f"The update of stack {stack} was interrupted.",
+            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
+            code=ExitCode.INTERRUPTED,
+        )
+    _show_failed_builds(progress.console, failed_builds(update.events))
+    if update.ended.exit_code < 0:
+        raise killed(stack, -update.ended.exit_code)
+    refusals = [violation for violation in update.violations if violation.refuses]
+    if refusals and not messages(update.events):
+        raise _refused(stack, refusals)
+    raise failure(stack, update.events, update.ended.errors, update.diagnoses)
+
+
+def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
+    """What only the update could tell the policies: nothing that they refuse was changed, what came before it was."""
+    return SlipwayError(
+        f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
+        why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
+        next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+        code=ExitCode.POLICY,
+    )
+
+
+def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
+    for image, step in failed.items():
+        console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
+        for line in step.output:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        if not step.error:
+            console.print(Text("  (the last lines may be missing)", style="dim"))
+    if failed:
+        console.print()

@@ -1,0 +1,30 @@
+"""Previews of the real program as the engine told them, recorded by record.py."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
+
+from slipway.changes.preview_events import PreviewEvents
+from slipway.changes.summary import Summary
+from tests.slipway.changes import reading
+
+
+@pytest.fixture
+def lines() -> Callable[[str], list[tuple[float, str]]]:
+    return reading.lines
+
+
+@pytest.fixture
+def recorded() -> Callable[..., PreviewEvents]:
+    return reading.events
+
+
+@pytest.fixture
+def summarized() -> Callable[..., Summary]:
+    return reading.summarize

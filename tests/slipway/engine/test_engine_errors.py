@@ -1,0 +1,159 @@
+"""What a person reads when the engine fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slipway.engine.errors import failed_builds, failure, killed, messages
+from slipway.engine.events import Diagnostic, Event, Resource
+from slipway.errors import ExitCode
+
+Recorded = Callable[[str], list[Event]]
+POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
+
+
+def test_a_configuration_error_of_the_program_exits_with_2(recorded: Recorded) -> None:
+    error = failure("cli", recorded("wrong_configuration"), "")
+    assert error.code is ExitCode.USAGE
+    assert error.what.startswith(
+        "services/user_service/service.yaml:3: unknown key `replicaz`; did you mean `replicas`?"
+    )
+    assert "Configuration error" not in str(error)
+
+
+def test_further_lines_of_a_configuration_error_are_kept() -> None:
+    said = Diagnostic(0, None, "error", "Configuration error: two problems:\n  one\n  two\n")
+    error = failure("dev", [said], "")
+    assert (error.what, error.why) == ("two problems:", "  one\n  two")
+
+
+def test_a_failing_check_is_told_once_in_its_own_words(recorded: Recorded) -> None:
+    error = failure("cli", recorded("failing_check"), "")
+    assert error.code is ExitCode.FAILED
+    assert error.what == "The update of stack cli failed."
+    assert error.why.startswith("1 of 2 checks failed:\n  user-service: GET /users answered 200:")
+    assert error.why.count("checks failed") == 1
+    assert error.next_step == "Mend it and run `slipway up -s cli` again."
+
+
+def test_a_failing_unit_test_leaves_the_rest_alone_and_says_so(recorded: Recorded) -> None:
+    events = recorded("failing_unit_test")
+    error = failure("cli", events, "")
+    assert error.why == (
+        "Image user-service-test: a step of the build ended with exit code 1; what it printed is above."
+    )
+    assert error.next_step == "Nothing was deployed. Mend it and run `slipway up -s cli` again."
+
+
+def test_the_output_of_a_failing_unit_test_is_whole_and_clean(recorded: Recorded) -> None:
+    ((image, step),) = failed_builds(recorded("failing_unit_test")).items()
+    assert image.name == "user-service-test"
+    assert step.instruction == "RUN /opt/venv/bin/python -m pytest -p no:cacheprovider"
+    assert step.output[0] == "============================= test session starts =============================="
+    assert '>       assert 1 == 2, "on purpose"' in step.output
+    assert step.output[-1] == "======================== 1 failed, 114 passed in 17.80s ========================"
+
+
+def test_an_update_that_went_well_has_no_failed_build(recorded: Recorded) -> None:
+    assert failed_builds(recorded("first_update")) == {}
+
+
+def test_the_same_message_twice_is_told_once() -> None:
+    said = [Diagnostic(0, POD, "error", "no"), Diagnostic(1, POD, "error", "no"), Diagnostic(2, None, "error", "no")]
+    assert messages(said) == ["Pod a: no", "no"]
+
+
+@pytest.mark.parametrize("echo", ["update failed", "", "resource monitor shut down while waiting"])
+def test_echoes_are_left_out(echo: str) -> None:
+    assert messages([Diagnostic(0, None, "error", echo)]) == []
+
+
+KNOWN = [
+    (
+        "error: getting stack configuration: get stack secrets manager: incorrect passphrase",
+        "The passphrase does not open the secrets of stack dev.",
+        "PULUMI_CONFIG_PASSPHRASE",
+        2,
+    ),
+    (
+        "error: get stack secrets manager: unable to read PULUMI_CONFIG_PASSPHRASE_FILE: open /x: no such file",
+        "The passphrase of stack dev cannot be read.",
+        "PULUMI_CONFIG_PASSPHRASE_FILE",
+        2,
+    ),
+    (
+        "error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE",
+        "Stack dev keeps its secrets under a passphrase, and none is set.",
+        "PULUMI_CONFIG_PASSPHRASE",
+        2,
+    ),
+    (
+        "error: the stack is currently locked by 1 lock(s). Either wait or delete it with `pulumi cancel`.\n"
+        "  file:///b/.pulumi/locks/x.json: created by ada@host (pid 7) at 2026-01-01T00:00:00Z",
+        "Stack dev is locked: another update holds it, or one was killed before it could let go.",
+        "pulumi cancel -s dev",
+        1,
+    ),
+    (
+        "error: getting stack configuration: invalid YAML file: yaml: line 7: mapping values are not allowed",
+        "The settings of stack dev cannot be read.",
+        "Pulumi.dev.yaml",
+        2,
+    ),
+    (
+        'error: unable to open state directory "file:///nonexistent": stat /nonexistent: no such file or directory',
+        "The backend that keeps the state cannot be opened.",
+        "PULUMI_BACKEND_URL",
+        2,
+    ),
+    (
+        "error: PULUMI_ACCESS_TOKEN must be set for login during non-interactive CLI sessions",
+        "The engine is not logged in to a backend.",
+        "pulumi login",
+        2,
+    ),
+    ("error: no stack named 'dev' found", "There is no stack dev in the backend.", "slipway up -s dev", 2),
+    (
+        "error: no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version v4.34.2",
+        "A plugin of the engine is missing.",
+        "slipway doctor",
+        2,
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "what", "next_step", "code"), KNOWN, ids=[known[1] for known in KNOWN])
+def test_known_failures(said: str, what: str, next_step: str, code: int) -> None:
+    error = failure("dev", [], f"warning: something else\n{said}\n")
+    assert error.what == what
+    assert next_step in error.next_step
+    assert error.code == code
+
+
+def test_who_holds_the_lock_is_told() -> None:
+    assert "created by ada@host (pid 7)" in failure("dev", [], KNOWN[3][0]).why
+
+
+def test_an_unknown_failure_is_the_engines_own_text() -> None:
+    error = failure("dev", [], "warning: w\nerror: it is odd:\n  very odd\nTraceback: noise\n")
+    assert (error.what, error.why, error.code) == ("The update of stack dev failed.", "it is odd:\n  very odd", 1)
+
+
+def test_an_engine_without_a_word() -> None:
+    assert failure("dev", [], " \n").why == "The engine gave no reason."
+
+
+def test_a_killed_engine_leaves_a_lock() -> None:
+    error = killed("dev", 9)
+    assert "SIGKILL" in error.what
+    assert "pulumi cancel -s dev" in error.next_step
+
+
+@pytest.mark.parametrize("words", ["Policy violation: 1 rule is broken", "Policy error: rule `probes` failed"])
+def test_what_the_gate_refuses_exits_with_3(words: str) -> None:
+    error = failure("dev", [Diagnostic(0, None, "error", f"{words}\n  liveness-probe on Deployment/a")], "")
+    assert (error.what, error.code) == (words, 3)
+    assert "liveness-probe on Deployment/a" in error.why
+    assert "policy/waivers.yaml" in error.next_step
