@@ -164,6 +164,8 @@ def _require_no_replaced_data(
 def _replacement_reason(then: Recorded, now: Recorded) -> str:
     if then.id != now.id:
         return f"it was {then.id} and is {now.id}"
+    if plain(then.raw.get("replacementTrigger")) != plain(now.raw.get("replacementTrigger")):
+        return "its replacement trigger differs"
     before, after = plain(then.inputs.get("spec") or {}), plain(now.inputs.get("spec") or {})
     changed = [name for name in IMMUTABLE_FIELDS.get(_kind(then), ()) if before.get(name) != after.get(name)]
     return f"spec.{changed[0]} differs, which cannot be changed in place" if changed else ""
@@ -222,7 +224,8 @@ def _unbegun(urns: Iterable[str], chosen: Mapping[str, Recorded], begun: set[str
 
 
 def _before(resource: Recorded) -> tuple[str, ...]:
-    return tuple(filter(None, (resource.parent, resource.provider, *resource.dependencies)))
+    bound = (str(resource.raw.get("deletedWith", "")), *(resource.raw.get("replaceWith") or ()))
+    return tuple(filter(None, (resource.parent, resource.provider, *resource.dependencies, *bound)))
 
 
 def _outputs(

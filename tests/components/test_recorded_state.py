@@ -220,6 +220,8 @@ OPTIONS: list[Any] = [
     ("replaceOnChanges", ["spec.selector"], "replaceOnChanges", ["spec.selector"]),
     ("additionalSecretOutputs", ["status", "spec"], "additionalSecretOutputs", ["status", "spec"]),
     ("deletedWith", NAMESPACE, "deletedWith", NAMESPACE),
+    ("hideDiff", ["spec.template"], "hideDiffs", ["spec.template"]),
+    ("replaceWith", [NAMESPACE], "replace_with", [NAMESPACE]),
 ]
 
 
@@ -232,6 +234,20 @@ def test_every_option_is_restored(
     found = getattr(asked[f"{DEPLOYMENT}user-service"], option)
     assert (list(found) if isinstance(expected, list) else found) == expected
     assert not getattr(asked[f"{DEPLOYMENT}order-service"], option), "of this resource alone"
+
+
+def test_what_triggers_a_replacement_is_restored(replay: Replay, first: Any) -> None:
+    raw(first, f"{DEPLOYMENT}user-service")["replacementTrigger"] = {"revision": "2026-11"}
+    asked = replay(first).requests
+    assert asked[f"{DEPLOYMENT}user-service"].replacement_trigger.struct_value["revision"] == "2026-11"
+    assert not asked[f"{DEPLOYMENT}order-service"].HasField("replacement_trigger")
+
+
+def test_what_comes_later_in_the_state_may_be_what_a_resource_ends_with(replay: Replay, first: Any) -> None:
+    service = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Service::user-service"
+    last = f"{DEPLOYMENT}order-service"
+    raw(first, service)["deletedWith"] = last
+    assert replay(first).requests[service].deletedWith == last
 
 
 def test_timeouts_are_restored(replay: Replay, first: Any) -> None:

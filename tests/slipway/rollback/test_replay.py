@@ -251,6 +251,15 @@ def test_replacing_what_holds_data_is_refused(
     with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
         plan(first, second)
     assert field in caught.value.why
+
+
+def test_a_trigger_replaces_what_holds_data_as_well(first: Any, second: Any) -> None:
+    add(first, CLAIM, "user-service")
+    claim = add(second, CLAIM, "user-service")
+    next(each for each in second["resources"] if each["urn"] == claim)["replacementTrigger"] = "2026-11"
+    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+        plan(first, second)
+    assert "its replacement trigger differs" in caught.value.why
     assert "--include-stateful" in caught.value.next_step
     assert plan(first, second, include_stateful=True).kept == ()
 
