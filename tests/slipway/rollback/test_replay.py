@@ -251,6 +251,7 @@ def test_replacing_what_holds_data_is_refused(
     with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
         plan(first, second)
     assert field in caught.value.why
+    assert plan(first, second, include_stateful=True).kept == ()
 
 
 def test_a_trigger_replaces_what_holds_data_as_well(first: Any, second: Any) -> None:
