@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from slipway.changes.summary import Operation, ResourceChange
 from slipway.engine.events import Resource
 from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
 from slipway.state.checkpoint import CIPHERTEXT, Deployment, Recorded, objects, plain
+from slipway.state.renames import renames
 
 MAY_HAVE_CHANGED = "(secret, may have changed)"
 _MISSING = object()
@@ -31,10 +32,13 @@ def difference(old: Deployment, new: Deployment) -> Difference:
     """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
     before, after = objects(old), objects(new)
     compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
+    renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
+    pairs = {urn: found for urn in before if (found := renamed.get(urn, urn)) in after}
+    there = set(pairs.values())
     changes = [
-        _change(urn, before.get(urn), after.get(urn), compared)
-        for urn in dict.fromkeys([*before, *after])
-        if urn not in before or urn not in after or before[urn].inputs != after[urn].inputs
+        *_all(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
+        *_all(Operation.CREATE, (each for urn, each in after.items() if urn not in there)),
+        *(_updated(before[then], after[now], compared) for then, now in pairs.items()),
     ]
     found = [change for change in changes if change.fields or change.operation is not Operation.UPDATE]
     return Difference(tuple(sorted(found, key=_order)), compared)
@@ -44,11 +48,22 @@ def _order(change: ResourceChange) -> tuple[str, str, str]:
     return change.service, change.resource.kind, change.resource.name
 
 
-def _change(urn: str, old: Recorded | None, new: Recorded | None, compared: bool) -> ResourceChange:
-    service = (old or new or Recorded({"urn": urn})).service
-    if old is None or new is None:
-        return ResourceChange(Resource(urn), Operation.CREATE if old is None else Operation.DELETE, service)
-    return ResourceChange(Resource(urn), Operation.UPDATE, service, _fields(old, new, compared))
+def _all(operation: Operation, those: Iterable[Recorded]) -> Iterator[ResourceChange]:
+    return (ResourceChange(Resource(each.urn), operation, each.service) for each in those)
+
+
+def _updated(old: Recorded, new: Recorded, compared: bool) -> ResourceChange:
+    fields = (*_renamed(old, new), *(_fields(old, new, compared) if old.inputs != new.inputs else ()))
+    return ResourceChange(Resource(new.urn), Operation.UPDATE, new.service, fields)
+
+
+def _renamed(old: Recorded, new: Recorded) -> tuple[FieldChange, ...]:
+    """What is another in its URN: the name, or what it belongs to."""
+    if old.urn == new.urn:
+        return ()
+    key = "name" if old.name != new.name else "parent"
+    was, now = (each.name if key == "name" else each.parent.rsplit("::", 1)[-1] for each in (old, new))
+    return (FieldChange(f"({key} in Pulumi)", "update", was, now),)
 
 
 def _fields(old: Recorded, new: Recorded, compared: bool) -> tuple[FieldChange, ...]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from slipway.engine.events import STACK_TYPE, Resource
+from slipway.engine.events import Resource
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
+from slipway.state.renames import renames
 
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
@@ -73,7 +74,7 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     chosen = _of_services(then, now, request) if request.services else dict(then)
     if request.keep_secrets:
         chosen = _with_present_secrets(chosen, now)
-    aliases = _aliases(chosen, now)
+    aliases = renames(chosen, now)
     kept: list[Recorded] = []
     if not request.include_stateful:
         _require_no_replaced_data(chosen, now, aliases)
@@ -126,22 +127,6 @@ def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
         return [rename(each, key) for each in value] if isinstance(value, list) else value
 
     return Recorded({**resource.raw, "inputs": rename(resource.inputs, "")}) if resource.is_object else resource
-
-
-def _aliases(chosen: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, str]:
-    """Resources that were renamed since: declared under the old name alone, they would be made anew, and the delete of
-    the new name would then delete the very same thing.
-    """
-    gone = [each for urn, each in now.items() if urn not in chosen]
-    by_thing = {(each.type, each.id): each.urn for each in gone if each.is_object and each.id}
-    by_alias = {str(alias): each.urn for each in gone for alias in each.raw.get("aliases") or ()}
-    found: dict[str, str] = {}
-    for urn, each in chosen.items():
-        if urn not in now and each.type != STACK_TYPE:
-            present = by_alias.get(urn) or by_thing.get((each.type, each.id))
-            if present:
-                found[urn] = present
-    return found
 
 
 def _require_no_replaced_data(

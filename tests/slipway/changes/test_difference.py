@@ -125,3 +125,32 @@ def test_a_secret_that_was_none_is_not_shown_either() -> None:
     (change,) = difference(old, new).changes
     assert change.operation is Operation.UPDATE
     assert [(field.old, field.new) for field in change.fields] == [(SECRET, "plain")]
+
+
+def test_what_was_renamed_is_one_resource_in_both_directions() -> None:
+    inputs = {"metadata": {"name": "web", "namespace": "dev"}, "spec": {"port": 80}}
+    old = resource("core/v1:Service", "web", inputs) | {"id": "dev/web"}
+    new = resource("core/v1:Service", "front", {**inputs, "spec": {"port": 81}}) | {"id": "dev/web"}
+    assert lines(difference(state(old), state(new)), "dev")[1:] == [
+        "  ~ Service front",
+        "      (name in Pulumi): web → front",
+        "      spec.port: 80 → 81",
+        "dev: 1 resource differs: 1 changed.",
+    ]
+    assert "(name in Pulumi): front → web" in "\n".join(lines(difference(state(new), state(old)), "dev"))
+
+
+def test_an_alias_tells_that_it_is_the_same_though_the_object_is_another() -> None:
+    old = resource("core/v1:ConfigMap", "old", {"metadata": {"name": "settings-1"}}) | {"id": "dev/settings-1"}
+    new = resource("core/v1:ConfigMap", "new", {"metadata": {"name": "settings-2"}}) | {"id": "dev/settings-2"}
+    new["aliases"] = [old["urn"]]
+    for found in (difference(state(old), state(new)), difference(state(new), state(old))):
+        assert [change.operation for change in found.changes] == [Operation.UPDATE]
+        assert {field.path for field in found.changes[0].fields} == {"(name in Pulumi)", "metadata.name"}
+
+
+def test_a_resource_under_another_parent_says_whose_it_was() -> None:
+    old = resource("core/v1:Service", "web", {}, service=False) | {"id": "dev/web", "parent": f"{KUBERNETES}a:b:C::dev"}
+    new = resource("core/v1:Service", "web", {}) | {"id": "dev/web", "parent": f"{SERVICE}::shop"}
+    (change,) = difference(state(old), state(new)).changes
+    assert [(field.path, field.old, field.new) for field in change.fields] == [("(parent in Pulumi)", "dev", "shop")]

@@ -1,0 +1,26 @@
+"""Which resources of one state go by another name in another. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slipway.engine.events import STACK_TYPE
+from slipway.state.checkpoint import Recorded
+
+
+def renames(then: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, str]:
+    """The URN in `now` of each resource in `then` that is not there under its own, but was renamed since.
+
+    It is known by the aliases that the engine recorded, or by being the very same object. Taken for two, it would be
+    made anew under one name, and the delete of the other would then delete it.
+    """
+    gone = [each for urn, each in now.items() if urn not in then]
+    by_thing = {(each.type, each.id): each.urn for each in gone if each.is_object and each.id}
+    by_alias = {str(alias): each.urn for each in gone for alias in each.raw.get("aliases") or ()}
+    found: dict[str, str] = {}
+    for urn, each in then.items():
+        if urn not in now and each.type != STACK_TYPE:
+            present = by_alias.get(urn) or by_thing.get((each.type, each.id))
+            if present:
+                found[urn] = present
+    return found
