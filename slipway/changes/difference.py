@@ -33,7 +33,7 @@ def difference(old: Deployment, new: Deployment) -> Difference:
     before, after = objects(old), objects(new)
     compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
-    pairs = {urn: found for urn in before if (found := renamed.get(urn, urn)) in after}
+    pairs = {urn: renamed.get(urn, urn) for urn in before if renamed.get(urn, urn) in after}
     there = set(pairs.values())
     changes = [
         *_all(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
