@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from policy.resource import Resource
-from policy.view import View
+from policy.view import View, some
 
 # https://kubernetes.io/docs/reference/kubernetes-api/
 BUILT_IN_GROUPS = frozenset(
@@ -28,6 +28,8 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 } | dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), TEMPLATE)
 SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
 IMAGE = "docker-build:index:Image"
+# Both build and push past BuildKit's stages: https://www.pulumi.com/registry/packages/docker/api-docs/
+OTHER_IMAGES = ("docker:index/image:Image", "docker:index/registryImage:RegistryImage")
 
 
 def group_version(resource: Resource) -> tuple[str, str] | None:
@@ -60,6 +62,28 @@ def builds(resource: Resource) -> list[View]:
     return [View.of(resource)] if resource.type == IMAGE else []
 
 
+def other_builds(resource: Resource) -> list[View]:
+    """The whole resource, for an image that another provider than docker-build makes."""
+    return [View.of(resource)] if resource.type in OTHER_IMAGES else []
+
+
+def is_pushed(build: View) -> bool:
+    """Whether an image build leaves something in a registry, by `push` or by one of its `exports`.
+
+    https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#export
+    """
+    return some([build.at("push"), *build.at("exports").subjects()], _pushes)
+
+
+def _pushes(way: View) -> bool:
+    if way.path == "push":
+        return bool(way.read())
+    raw, registry = way.at("raw").text() or "", way.at("registry")
+    pushes = registry.present and registry.at("push").read() is not False
+    pushes = pushes or bool(way.at("image", "push").read()) or "type=registry" in raw or "push=true" in raw
+    return pushes and not way.at("disabled").read()
+
+
 def pods(resource: Resource) -> list[View]:
     """The pod or pod template (metadata and spec) in whatever carries one."""
     keys = POD_TEMPLATES.get(resource.kind)
@@ -82,6 +106,12 @@ def containers(resource: Resource) -> list[View]:
     """Every container: init, main and ephemeral."""
     keys = ("initContainers", "containers", "ephemeralContainers")
     return [each for spec in pod_specs(resource) for key in keys for each in spec.at(key).subjects()]
+
+
+def image_volumes(resource: Resource) -> list[View]:
+    """Volumes that are filled from an image: https://kubernetes.io/docs/concepts/storage/volumes/#image"""
+    volumes = [each for spec in pod_specs(resource) for each in spec.at("volumes").subjects()]
+    return [each for each in volumes if each.unknown or each.at("image").value is not None]
 
 
 def serving_containers(resource: Resource) -> list[View]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -136,6 +136,18 @@ def those(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
 def some(candidates: Iterable[T], fits: Callable[[T], bool]) -> bool:
     """Whether one of them fits. Raises Undecided where none is known to fit and one may yet."""
     return bool(those(candidates, fits))
+
+
+def problems_of(parts: Iterable[T], check: Callable[[T], Iterable[Problem]]) -> Iterator[Problem]:
+    """The problems of each part. Raises Undecided at the end: a part that is not known must not hide the next one."""
+    undecided: Undecided | None = None
+    for part in parts:
+        try:
+            yield from check(part)
+        except Undecided as reason:
+            undecided = undecided or reason
+    if undecided is not None:
+        raise undecided
 
 
 def every(conditions: Iterable[Callable[[], bool]]) -> bool:

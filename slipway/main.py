@@ -39,6 +39,7 @@ def env(json_output: JsonOption = False) -> None:
 
 @app.command()
 def up(
+    *,
     stack: StackOption,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
     no_rollback: Annotated[
@@ -47,11 +48,16 @@ def up(
     allow_dirty: Annotated[
         bool, typer.Option("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
     ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
+    ] = False,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
+    from slipway.commands.up import Options
     from slipway.commands.up import up as command
 
-    raise typer.Exit(command(stack=stack, yes=yes, rollback=not no_rollback, allow_dirty=allow_dirty))
+    options = Options(yes, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    raise typer.Exit(command(stack=stack, options=options))
 
 
 @app.command()

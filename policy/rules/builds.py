@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.define import stack_rule
-from policy.kinds import IMAGE, builds
+from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds
 from policy.resource import Problem, Resource
 from policy.stack import Stack
 from policy.view import View
@@ -20,12 +20,15 @@ TEST_TARGET = "test"
     source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
     remedy="Declare an Image `NAME-test` of the same context with target `test`, and let the pushed one depend on it, "
     "as `ServiceImage` does.",
-    of=builds,
+    of=any_of(builds, other_builds),
 )
 def unit_tests_first(build: View, stack: Stack) -> Iterator[Problem]:
-    if not build.at("push").read():
-        return
     pushed = build.resource
+    if pushed.type != IMAGE:
+        yield from _past_the_tests(build)
+        return
+    if not is_pushed(build):
+        return
     wanted = f"{pushed.name}-{TEST_TARGET}"
     test = stack.by_type_and_name.get((IMAGE, wanted))
     if test is None:
@@ -34,6 +37,11 @@ def unit_tests_first(build: View, stack: Stack) -> Iterator[Problem]:
         yield from _tests(View.of(test), build)
         if not _precedes(test, pushed):
             yield build.problem(f"the image does not depend on Image `{wanted}`; allowed: `depends_on` it")
+
+
+def _past_the_tests(build: View) -> Iterator[Problem]:
+    if build.at("skipPush").read() is not True:
+        yield build.problem(f"{build.resource.type} is pushed past the unit tests; allowed: {IMAGE}")
 
 
 def _tests(test: View, pushed: View) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from policy.define import rule
 from policy.kinds import builds, container_name, containers, objects
 from policy.resource import Problem
 from policy.secret_literals import finding
-from policy.view import View
+from policy.view import View, problems_of
 
 SECRETS_PAGE = "https://kubernetes.io/docs/concepts/configuration/secret/"
 REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value by `pulumi config set --secret`."
@@ -23,13 +23,15 @@ REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value by 
     of=containers,
 )
 def no_secret_in_env(container: View) -> Iterator[Problem]:
-    for variable in container.at("env").items():
+    def check(variable: View) -> Iterator[Problem]:
         value = variable.at("value")
         if kind := finding(variable.at("name").text() or "", value.text()):
             yield value.problem(
                 f"variable `{variable.at('name').value}` of {container_name(container)} looks like {kind}; "
                 "allowed: a reference to a Secret"
             )
+
+    return problems_of(container.at("env").items(), check)
 
 
 @rule(
@@ -41,9 +43,12 @@ def no_secret_in_env(container: View) -> Iterator[Problem]:
     of=objects("ConfigMap"),
 )
 def no_secret_in_config_map(config_map: View) -> Iterator[Problem]:
-    for name, value in config_map.at("data").entries().items():
+    def check(entry: tuple[str, View]) -> Iterator[Problem]:
+        name, value = entry
         if kind := finding(name, value.text()):
             yield value.problem(f"the value looks like {kind}; allowed: a key of a Secret")
+
+    return problems_of(config_map.at("data").entries().items(), check)
 
 
 @rule(
@@ -55,6 +60,9 @@ def no_secret_in_config_map(config_map: View) -> Iterator[Problem]:
     of=builds,
 )
 def no_secret_in_build(build: View) -> Iterator[Problem]:
-    for name, value in build.at("buildArgs").entries().items():
+    def check(argument: tuple[str, View]) -> Iterator[Problem]:
+        name, value = argument
         if kind := finding(name, value.text()):
             yield value.problem(f"build argument `{name}` looks like {kind}; allowed: a secret mount")
+
+    return problems_of(build.at("buildArgs").entries().items(), check)

@@ -9,7 +9,7 @@ from policy.kinds import container_name, containers, objects, pod_specs, pods
 from policy.labels import same_namespace
 from policy.resource import Problem
 from policy.stack import Stack
-from policy.view import View, every, those
+from policy.view import View, every, problems_of, those
 
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
@@ -27,8 +27,7 @@ CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/securit
     of=pod_specs,
 )
 def high_user_id(spec: View) -> Iterator[Problem]:
-    keys = ("initContainers", "containers", "ephemeralContainers")
-    for container in (each for key in keys for each in spec.at(key).items()):
+    def check(container: View) -> Iterator[Problem]:
         for name in ("runAsUser", "runAsGroup"):
             own = container.at("securityContext", name)
             effective = own if own.present else spec.at("securityContext", name)
@@ -36,6 +35,9 @@ def high_user_id(spec: View) -> Iterator[Problem]:
                 yield own.problem(
                     f"{container_name(container)} has {name} {effective.shown()}; allowed: {LEAST_USER_ID} or more"
                 )
+
+    keys = ("initContainers", "containers", "ephemeralContainers")
+    return problems_of((each for key in keys for each in spec.at(key).items()), check)
 
 
 @rule(
@@ -57,13 +59,25 @@ def read_only_root(container: View) -> Iterator[Problem]:
     title="Pods get no token of the API server",
     why="A service does not speak to the API server; whoever breaks into it would.",
     source=f"{ACCOUNTS_PAGE}#opt-out-of-api-credential-automounting",
-    remedy="Set automountServiceAccountToken to false in the pod's spec.",
+    remedy="Set automountServiceAccountToken to false in the pod's spec, and project no token without an audience.",
     of=pod_specs,
 )
 def no_token(spec: View) -> Iterator[Problem]:
     flag = spec.at("automountServiceAccountToken")
     if flag.read() is not False:
         yield flag.problem(f"automountServiceAccountToken is {flag.shown()}; allowed: `false`")
+    yield from problems_of(spec.at("volumes").items(), _mounted_tokens)
+
+
+def _mounted_tokens(volume: View) -> Iterator[Problem]:
+    """A token for another audience, such as a vault, is none of the API server's."""
+    for source in volume.at("projected", "sources").items():
+        token = source.at("serviceAccountToken")
+        if token.present and not token.at("audience").read():
+            yield token.problem(
+                f"volume `{volume.at('name').value}` is a token of the API server; "
+                "allowed: none, or a token with another `audience`"
+            )
 
 
 @stack_rule(

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from policy.define import rule, stack_rule
-from policy.kinds import builds, container_name, containers
+from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
 from policy.resource import Problem
 from policy.stack import Stack
-from policy.view import View
+from policy.view import View, problems_of
 
 DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 IMAGE_ARGUMENT = re.compile(r"(.*_)?IMAGE")
 DEFAULT_REGISTRY = "docker.io"
 IMAGES_PAGE = "https://kubernetes.io/docs/concepts/containers/images/"
+containers_and_volumes = any_of(containers, image_volumes)
+
+
+def _image(subject: View) -> View:
+    """A container names its image, a volume holds it."""
+    image = subject.at("image")
+    return image.at("reference") if isinstance(image.value, Mapping) else image
+
+
+def _who(subject: View) -> str:
+    name = container_name(subject)
+    return name.replace("container", "volume", 1) if ".volumes[" in f".{subject.path}" else name
 
 
 @rule(
@@ -23,13 +35,13 @@ IMAGES_PAGE = "https://kubernetes.io/docs/concepts/containers/images/"
     why="A tag can be moved: what runs would not be what was tested, and a rollback would not bring it back.",
     source=f"{IMAGES_PAGE}#image-names",
     remedy="Deploy `repository@sha256:…`: the digest that the build gave, or a promoted one.",
-    of=containers,
+    of=containers_and_volumes,
 )
-def image_by_digest(container: View) -> Iterator[Problem]:
-    image = container.at("image")
+def image_by_digest(subject: View) -> Iterator[Problem]:
+    image = _image(subject)
     if not DIGEST.fullmatch(image.text() or ""):
         yield image.problem(
-            f"{container_name(container)} has image {image.shown()}; allowed: `repository@sha256:` and 64 hex digits"
+            f"{_who(subject)} has image {image.shown()}; allowed: `repository@sha256:` and 64 hex digits"
         )
 
 
@@ -40,15 +52,15 @@ def image_by_digest(container: View) -> Iterator[Problem]:
     source="https://kubernetes.io/docs/concepts/security/security-checklist/#images",
     remedy="Push the image to the stack's own registry (`slipway:registry`), or add its registry to `registries` in "
     "policy/settings.yaml.",
-    of=containers,
+    of=containers_and_volumes,
 )
-def image_registry(container: View, stack: Stack) -> Iterator[Problem]:
-    image = container.at("image")
+def image_registry(subject: View, stack: Stack) -> Iterator[Problem]:
+    image = _image(subject)
     reference = image.text()
     if reference is None or any(_is_within(reference, registry) for registry in stack.registries):
         return
     allowed = ", ".join(f"`{registry}`" for registry in stack.registries) or "none, until one is named"
-    yield image.problem(f"{container_name(container)} has image {image.shown()}; allowed registries: {allowed}")
+    yield image.problem(f"{_who(subject)} has image {image.shown()}; allowed registries: {allowed}")
 
 
 def _is_within(reference: str, registry: str) -> bool:
@@ -72,11 +84,14 @@ def _complete(reference: str) -> str:
     of=builds,
 )
 def base_image_by_digest(build: View) -> Iterator[Problem]:
-    for name, value in build.at("buildArgs").entries().items():
+    def check(argument: tuple[str, View]) -> Iterator[Problem]:
+        name, value = argument
         if IMAGE_ARGUMENT.fullmatch(name) and not DIGEST.fullmatch(value.text() or ""):
             yield value.problem(
                 f"build argument `{name}` is {value.shown()}; allowed: `repository@sha256:` and 64 hex digits"
             )
+
+    return problems_of(build.at("buildArgs").entries().items(), check)
 
 
 @rule(
@@ -88,12 +103,18 @@ def base_image_by_digest(build: View) -> Iterator[Problem]:
     of=builds,
 )
 def image_tag_fixed(build: View) -> Iterator[Problem]:
-    if not build.at("push").read():
+    if not is_pushed(build):
         return
-    tags = build.at("tags")
-    if not tags.items():
-        yield tags.problem("the image is pushed without a tag; allowed: tags other than `latest`")
-    for tag in tags.items():
+    tags = build.at("tags").items() or _exported_names(build)
+    if not tags:
+        yield build.at("tags").problem("the image is pushed without a tag; allowed: tags other than `latest`")
+    for tag in tags:
         name = (tag.text() or "").rpartition("/")[2]
         if ":" not in name or name.endswith(":latest"):
             yield tag.problem(f"the image is tagged {tag.shown()}; allowed: a tag other than `latest`")
+
+
+def _exported_names(build: View) -> list[View]:
+    """What is pushed under these names where there are no `tags`."""
+    ways = [each.at(kind, "names") for each in build.at("exports").items() for kind in ("registry", "image")]
+    return [name for names in ways for name in names.items()]

@@ -135,6 +135,9 @@ def ingress_tls(ingress: View, _stack: Stack) -> Iterator[Problem]:
         if host.text() not in covered and not (host.read() is None and entries and not covered):
             met = f"host {host.shown()}" if host.present else "a rule for every host"
             yield rule.problem(f"{met} has no TLS; allowed: an entry of spec.tls with the host and a secretName")
+    default = ingress.at("spec", "defaultBackend")
+    if default.present and not entries:
+        yield default.problem("it answers to every host without TLS; allowed: an entry of spec.tls with a secretName")
 
 
 @stack_rule(

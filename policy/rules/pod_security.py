@@ -9,7 +9,7 @@ from policy.define import rule
 from policy.kinds import any_of, container_name, containers, pod_specs, pods
 from policy.model import Rule
 from policy.resource import Problem
-from policy.view import View
+from policy.view import View, problems_of
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 BASELINE, RESTRICTED = f"{PAGE}#baseline", f"{PAGE}#restricted"
@@ -107,13 +107,13 @@ def host_namespaces(spec: View) -> Iterator[Problem]:
 )
 def capabilities(container: View) -> Iterator[Problem]:
     found = _context(container).at("capabilities")
+    for added in found.at("add").items():
+        if added.read() != "NET_BIND_SERVICE":
+            yield added.problem(f"{container_name(container)} adds {added.shown()}; allowed: `NET_BIND_SERVICE`")
     dropped = [each.text() for each in found.at("drop").items()]
     if "ALL" not in dropped:
         shown = ", ".join(str(each) for each in dropped) or "nothing"
         yield found.at("drop").problem(f"{container_name(container)} drops {shown}; allowed: `ALL`")
-    for added in found.at("add").items():
-        if added.read() != "NET_BIND_SERVICE":
-            yield added.problem(f"{container_name(container)} adds {added.shown()}; allowed: `NET_BIND_SERVICE`")
 
 
 @baseline(
@@ -123,10 +123,12 @@ def capabilities(container: View) -> Iterator[Problem]:
     of=pod_specs,
 )
 def host_path(spec: View) -> Iterator[Problem]:
-    for volume in spec.at("volumes").items():
+    def check(volume: View) -> Iterator[Problem]:
         if volume.at("hostPath").present:
             path = volume.at("hostPath", "path")
             yield path.problem(f"volume `{volume.at('name').value}` is host path {path.shown()}; allowed: no hostPath")
+
+    return problems_of(spec.at("volumes").items(), check)
 
 
 @baseline(
@@ -181,9 +183,10 @@ def app_armor(subject: View) -> Iterator[Problem]:
 )
 def app_armor_annotation(pod: View) -> Iterator[Problem]:
     for name, value in pod.at("metadata", "annotations").entries().items():
+        if not name.startswith(APP_ARMOR_ANNOTATION):
+            continue
         profile = value.text() or ""
-        allowed = profile in ("", "runtime/default") or profile.startswith("localhost/")
-        if name.startswith(APP_ARMOR_ANNOTATION) and not allowed:
+        if profile not in ("", "runtime/default") and not profile.startswith("localhost/"):
             yield value.problem(f"annotation {name} is {value.shown()}; allowed: runtime/default, localhost/*")
 
 
@@ -225,13 +228,16 @@ def proc_mount(container: View) -> Iterator[Problem]:
 def seccomp(spec: View) -> Iterator[Problem]:
     of_pod = _context(spec).at("seccompProfile", "type")
     allowed = ", ".join(SECCOMP_TYPES)
-    if of_pod.present and of_pod.read() not in SECCOMP_TYPES:
-        yield of_pod.problem(f"the pod has seccomp profile {of_pod.shown()}; allowed: {allowed}")
-    for container in _containers(spec):
+
+    def check(container: View) -> Iterator[Problem]:
         own = _context(container).at("seccompProfile", "type")
         profile = own if own.present else of_pod
         if profile.read() not in SECCOMP_TYPES:
             yield own.problem(f"{container_name(container)} has seccomp profile {profile.shown()}; allowed: {allowed}")
+
+    yield from problems_of(_containers(spec), check)
+    if of_pod.present and of_pod.read() not in SECCOMP_TYPES:
+        yield of_pod.problem(f"the pod has seccomp profile {of_pod.shown()}; allowed: {allowed}")
 
 
 def _containers(spec: View) -> list[View]:
@@ -260,13 +266,15 @@ def sysctls(spec: View) -> Iterator[Problem]:
     of=pod_specs,
 )
 def volume_types(spec: View) -> Iterator[Problem]:
-    for volume in spec.at("volumes").items():
+    def check(volume: View) -> Iterator[Problem]:
         for kind, value in volume.entries().items():
             # hostPath has a rule of its own
             if kind not in ("name", "hostPath", *VOLUME_TYPES) and value.present:
                 yield value.problem(
                     f"volume `{volume.at('name').value}` is of type {kind}; allowed: {', '.join(VOLUME_TYPES)}"
                 )
+
+    return problems_of(spec.at("volumes").items(), check)
 
 
 @restricted(
@@ -291,11 +299,17 @@ def privilege_escalation(container: View) -> Iterator[Problem]:
 )
 def non_root(spec: View) -> Iterator[Problem]:
     of_pod = _context(spec).at("runAsNonRoot")
-    for container in _containers(spec):
+
+    def check(container: View) -> Iterator[Problem]:
         own = _context(container).at("runAsNonRoot")
         flag = own if own.present else of_pod
         if flag.read() is not True:
             yield own.problem(f"{container_name(container)} has runAsNonRoot {flag.shown()}; allowed: `true`")
+
+    yield from problems_of(_containers(spec), check)
+    # The API server refuses this even where every container says otherwise.
+    if of_pod.present and of_pod.read() is not True:
+        yield of_pod.problem(f"the pod has runAsNonRoot {of_pod.shown()}; allowed: `true`")
 
 
 @restricted(

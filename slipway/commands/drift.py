@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -12,11 +13,10 @@ from slipway.changes.summary import Operation
 from slipway.changes.words import counted
 from slipway.commands.diff import OUTSIDE, SIGNS, change_shape, field_text, opened
 from slipway.errors import ExitCode
-from slipway.live.deployed import cluster_errors, open_deployed
-from slipway.live.drifted import Drift, to_read
-from slipway.live.drifted import drift as find_drift
+from slipway.live.deployed import open_deployed
+from slipway.live.drifted import Drift
+from slipway.live.drifted import find as find_drift
 from slipway.session import Session, open_session
-from slipway.state.checkpoint import Recorded
 
 NOTES = {Operation.CREATE: "in the cluster, not in the state", Operation.DELETE: "gone from the cluster"}
 WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Operation.DELETE: "gone"}
@@ -36,11 +36,8 @@ def drift(*, stack: str, json_output: bool) -> int:
 def find(session: Session, stack: str) -> Drift:
     """SlipwayError where there is no state, or the cluster does not answer."""
     deployed = open_deployed(session, stack)
-    urns = {each.urn for each in deployed.objects()}
     (state,) = opened(session, stack, deployed.state)
-    recorded = [Recorded(raw) for raw in state["resources"] if raw["urn"] in urns and not raw.get("delete")]
-    with cluster_errors():
-        return find_drift(recorded, to_read(recorded, deployed.cluster), stack, session.project.name)
+    return find_drift(replace(deployed, state=state), session.project.name)
 
 
 def lines(stack: str, found: Drift) -> list[str]:
@@ -56,7 +53,7 @@ def lines(stack: str, found: Drift) -> list[str]:
             told += [f"      {field_text(field)}" for field in change.fields]
     numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
     counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
-    back = f"To take declared values back: `pulumi refresh -s {stack}`, then `slipway up -s {stack}`."
+    back = f"To take declared values back: `slipway up -s {stack} --refresh`."
     return [*told, f"{stack}: {counted(len(found.changes), 'object')} drifted from the state: {counts}.", back]
 
 

@@ -52,11 +52,7 @@ def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, ye
 def carry_out(prepared: Rollback, progress: Progress) -> None:
     """Replay, wait, check, compare; says what came of it, or raises why it did not."""
     update = prepared.run(progress)
-    comparison = prepared.verify()
-    typer.echo(
-        f"{prepared.stack} is back at #{prepared.target.number}: {comparison} recorded inputs are the same, "
-        f"{checks_met(update)}."
-    )
+    typer.echo(f"{prepared.stack} is back at #{prepared.target.number}: {prepared.verify()}, {checks_met(update)}.")
 
 
 def headline(prepared: Rollback) -> str:
@@ -64,6 +60,8 @@ def headline(prepared: Rollback) -> str:
     target, only = prepared.target, prepared.request.services
     what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
     lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
+    if prepared.moved:
+        lines.append(f"Not in the cluster as the state says, so looked at first: {prepared.moved}")
     if prepared.reason:
         lines.append(f"Today's policies are overridden: {prepared.reason}")
     return "\n".join(lines)
@@ -84,6 +82,7 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
     preview = Preview(
         prepared.session.project,
         prepared.stack,
+        drift=bool(prepared.moved),
         arguments=prepared.arguments(),
         variables=prepared.variables(),
         progress=progress,

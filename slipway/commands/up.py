@@ -35,38 +35,48 @@ class Gate:
     rules: int = 0
 
 
-def up(*, stack: str, yes: bool, rollback: bool = True, allow_dirty: bool = False) -> int:
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of an update."""
+
+    yes: bool = False
+    rollback: bool = True
+    allow_dirty: bool = False
+    refresh: bool = False
+
+
+def up(*, stack: str, options: Options) -> int:
     """Update `stack`; the exit code of the command."""
-    _require_consent_possible(yes)
+    _require_consent_possible(options.yes)
     try:
-        return _up(stack, yes=yes, rollback=rollback, allow_dirty=allow_dirty)
+        return _up(stack, options)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
         raise SlipwayError(
             "Interrupted.", next_step=f"`slipway up -s {stack}` begins anew.", code=ExitCode.INTERRUPTED
         ) from error
 
 
-def _up(stack: str, *, yes: bool, rollback: bool, allow_dirty: bool) -> int:
+def _up(stack: str, options: Options) -> int:
     session = open_session(stack)
     pack = policy_pack(session.project)
-    uncommitted = work_tree.require_committed(session.project, stack, allowed=allow_dirty)
+    uncommitted = work_tree.require_committed(session.project, stack, allowed=options.allow_dirty)
     progress = Progress()
     session.stacks.ensure(stack, progress.note)
     session.stacks.require_unlocked(stack)
     recover(session, stack, progress.note)
     approved = approval.take(session, stack)
-    gate = _passed_before(session, stack, approved) if yes else None
+    gate = _passed_before(session, stack, approved) if options.yes and not options.refresh else None
     if gate is None:
-        gate = _gate(session, stack, progress, yes=yes)
+        gate = _gate(session, stack, progress, options)
         approval.require_unmoved(session, stack, approved)
-    arguments = ["--policy-pack", str(pack)]
-    if allow_dirty and uncommitted:
+    arguments = ["--policy-pack", str(pack), *(["--refresh"] if options.refresh else [])]
+    if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
     update = run_update(session, stack, arguments, progress, environment=gate_passed(session.project, stack))
     try:
         require_success(stack, update, progress)
     except SlipwayError as error:
-        if rollback and not update.ended.interrupted:
+        if options.rollback and not update.ended.interrupted:
             raise FailedUpdate(session, stack, update, error).undone(progress) from error
         raise
     if gate.rules:
@@ -82,9 +92,9 @@ def _require_consent_possible(yes: bool) -> None:
         )
 
 
-def _previewed(session: Session, stack: str, progress: Progress) -> Summary:
+def _previewed(session: Session, stack: str, progress: Progress, *, refresh: bool) -> Summary:
     """What the update would do, shown; raises SlipwayError when it must not happen."""
-    preview, error = Preview(session.project, stack, progress=progress), None
+    preview, error = Preview(session.project, stack, drift=refresh, progress=progress), None
     try:
         preview.run(session)
     except SlipwayError as raised:
@@ -123,11 +133,11 @@ def _passed_before(session: Session, stack: str, approved: Approval) -> Gate | N
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
 
-def _gate(session: Session, stack: str, progress: Progress, *, yes: bool) -> Gate:
+def _gate(session: Session, stack: str, progress: Progress, options: Options) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
-    summary = _previewed(session, stack, progress)
+    summary = _previewed(session, stack, progress, refresh=options.refresh)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    return Gate((asked, _consent(stack, summary, yes=yes)), summary.rules)
+    return Gate((asked, _consent(stack, summary, yes=options.yes)), summary.rules)
 
 
 def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:

@@ -87,7 +87,7 @@ _ADVICE: Mapping[Cause, Advice] = {
     ),
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
-        ("What was deleted by hand is made anew after a refresh of the stack: `pulumi refresh`, then the update.",),
+        ("What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh` to it.",),
         ("{kubectl} get secrets,configmaps,serviceaccounts",),
     ),
     Cause.CONTAINER_CONFIG: Advice(("Mend what the reason names.",), (_DESCRIBE,)),

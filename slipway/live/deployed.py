@@ -20,7 +20,7 @@ PROVIDER_TYPE = "pulumi:providers:kubernetes"
 
 @dataclass(frozen=True)
 class Deployed:
-    """The present state of a stack, its secrets closed, and a client for the cluster."""
+    """The present state of a stack, and a client for the cluster."""
 
     stack: str
     state: Deployment
@@ -39,6 +39,11 @@ def open_deployed(session: Session, stack: str) -> Deployed:
         raise SlipwayError(
             f"Nothing is deployed to {stack}: its state is empty.", next_step=f"`slipway up -s {stack}` deploys it."
         )
+    return deployed(session, stack, state)
+
+
+def deployed(session: Session, stack: str, state: Deployment) -> Deployed:
+    """`state` beside the cluster that its provider names."""
     with cluster_errors():
         cluster = Cluster.connect(_context(state), session.engine.environment.get("KUBECONFIG"))
     return Deployed(stack, state, cluster)

@@ -10,7 +10,7 @@ from slipway.changes.summary import Operation, ResourceChange
 from slipway.cluster import Cluster
 from slipway.diagnosis.objects import Object, object_at, text_at
 from slipway.engine.events import Resource
-from slipway.live.deployed import metadata
+from slipway.live.deployed import Deployed, cluster_errors, metadata
 from slipway.live.drift import found_inputs, managers
 from slipway.live.objects import Key, Kind, LiveObjects
 from slipway.state.checkpoint import Recorded
@@ -47,12 +47,22 @@ class Drift:
         return self.difference.changes
 
 
-def to_read(recorded: list[Recorded], cluster: Cluster) -> LiveObjects:
+def find(deployed: Deployed, project: str, others: frozenset[Kind] = OWN_KINDS) -> Drift:
+    """The drift from a state that is best decrypted; SlipwayError where the cluster does not answer.
+
+    Objects that the state does not know are looked for among its own kinds and `others`.
+    """
+    recorded = deployed.objects()
+    with cluster_errors():
+        return drift(recorded, to_read(recorded, deployed.cluster, others), deployed.stack, project)
+
+
+def to_read(recorded: list[Recorded], cluster: Cluster, others: frozenset[Kind] = OWN_KINDS) -> LiveObjects:
     """All that has to be read to tell the drift of these resources."""
     kinds = {kind_of(each) for each in recorded}
     namespaces = {str(about["namespace"]) for each in recorded if (about := metadata(each)).get("namespace")}
     cluster_wide = frozenset((kind_of(each), name_of(each)) for each in recorded if not metadata(each).get("namespace"))
-    return LiveObjects(cluster, frozenset(kinds) | OWN_KINDS, frozenset(namespaces), cluster_wide)
+    return LiveObjects(cluster, frozenset(kinds) | others, frozenset(namespaces), cluster_wide)
 
 
 def kind_of(resource: Recorded) -> Kind:

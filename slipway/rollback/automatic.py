@@ -60,12 +60,12 @@ class FailedUpdate:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")
         try:
             rollback = prepared.run(progress)
-            comparison = prepared.verify()
+            proof = prepared.verify()
         except SlipwayError as second:
             return self._failed_twice(second, prepared.target)
         return SlipwayError(
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
-            f"{comparison} recorded inputs are the same, {checks_met(rollback)}.",
+            f"{proof}, {checks_met(rollback)}.",
             why=f"Why it failed is said above; all that the engine said: {self.update.log}",
             next_step=f"Mend it and run `slipway up -s {self.stack}` again. "
             f"To look at the wreck of the next failure, add --no-rollback.",

@@ -16,6 +16,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview import gate_passed
 from slipway.history import Entry, History, rollback_message
 from slipway.progress import Progress
+from slipway.rollback.in_cluster import OutOfPlace, out_of_place
 from slipway.rollback.target import default_target
 from slipway.session import Session
 from slipway.state.checkpoint import Deployment, decrypted, is_settled, objects, resources
@@ -45,6 +46,8 @@ class Rollback:
     present: Deployment = field(repr=False)
     reason: str = ""
     """Why today's policies are overridden; empty when they are not."""
+    moved: OutOfPlace = field(default_factory=OutOfPlace)
+    """What is not in the cluster as the present state says, so that the engine has to look at it first."""
 
     @classmethod
     def prepare(cls, session: Session, stack: str, to: int | None, options: Options) -> Rollback:
@@ -61,10 +64,13 @@ class Rollback:
         target = default_target(history, present) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
-        _require_difference(plan, opened, target, stack)
+        moved = out_of_place(session, stack, opened, options.services)
+        if not moved:
+            _require_difference(plan, opened, target, stack)
         if not options.reason:
             _require_policies(plan, stack, target, session.engine.environment)
-        return cls(session, stack, history.entries[-1].number, target, request, plan, opened, options.reason)
+        number = history.entries[-1].number
+        return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
 
     @property
     def message(self) -> str:
@@ -98,7 +104,7 @@ class Rollback:
         update = run_update(
             self.session,
             self.stack,
-            [*self.arguments(), "--message", self.message],
+            [*self.arguments(), *(["--refresh"] if self.moved else []), "--message", self.message],
             progress,
             environment=self.variables(),
             title=f"Roll {self.stack} back to #{self.target.number}",
@@ -127,8 +133,8 @@ class Rollback:
         next_step = error.next_step.replace(f"`slipway up -s {self.stack}`", f"`{self.command}`")
         return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
 
-    def verify(self) -> Comparison:
-        """Every recorded input against the state as it is now; SlipwayError where one differs."""
+    def verify(self) -> Proof:
+        """Every recorded input against the state and the cluster as they are now; SlipwayError where one differs."""
         history = History.open(self.session.engine, self.session.project, self.stack)
         actual = decrypted(self.session.engine, self.session.project.name, self.stack, history.present() or {})
         comparison = compared(self.plan.objects(), objects(actual))
@@ -140,7 +146,27 @@ class Rollback:
                 why="\n".join([*shown, *([f"and {more} more"] if more else [])]),
                 next_step=f"`slipway diff -s {self.stack} {self.target.number}` shows the values.",
             )
-        return comparison
+        moved = out_of_place(self.session, self.stack, actual, self.request.services)
+        if moved:
+            raise SlipwayError(
+                f"The rollback ran, and {comparison} recorded inputs are as in #{self.target.number}, "
+                "but the cluster does not have all of them.",
+                why="\n".join(moved.lines()),
+                next_step=f"Somebody else writes there: `slipway drift -s {self.stack}` says who, and the values.",
+            )
+        return Proof(comparison, moved.unread)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How much of the recorded state is there; `unread` says why the cluster itself could not be compared."""
+
+    comparison: Comparison
+    unread: str = ""
+
+    def __str__(self) -> str:
+        where = f" in the state (the cluster was not compared: {self.unread})" if self.unread else ""
+        return f"{self.comparison} recorded inputs are the same{where}"
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,27 @@ def test_a_service_that_does_not_work_fails_the_verification(released: Any) -> N
     assert not found["ok"]
 
 
+def test_a_rollback_brings_back_what_somebody_changed_by_hand(released: Any) -> None:
+    """The state is that of #2 already: only the cluster is not."""
+    done = released.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
+    assert done.code == 0, done.output
+    looked = next(line for line in done.output.splitlines() if line.startswith("Not in the cluster as the state says"))
+    for each in ("Deployment user-service", "Service order-service", "PodDisruptionBudget order-service"):
+        assert each in looked
+    assert "recorded inputs are the same, 2 checks met" in done.output
+    assert told(released, "verify")["ok"]
+    left = told(released, "drift", code=6)["drift"]
+    assert {each["name"] for each in left} == {"user-service", "leftover"}, "what was never declared stays"
+
+
+def test_an_update_with_refresh_takes_back_what_drifted(released: Any) -> None:
+    kubectl(released, "scale", "deployment/user-service", "--replicas=0")
+    assert not told(released, "verify", code=1)["ok"]
+    done = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
+    assert done.code == 0, done.output
+    assert told(released, "verify")["ok"]
+
+
 def test_a_history_of_another_backend_is_empty(released: Any, tmp_path: Any) -> None:
     elsewhere = released.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
     shown = elsewhere.slipway("history", "-s", "e2e")
