@@ -16,6 +16,8 @@ from policy.view import View, every, some, those
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
 POLICY_PAGE = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
+# Only names the pods, and may do so without a port.
+HEADLESS = "None"
 EXPOSED_TYPES = ("NodePort", "LoadBalancer")
 
 
@@ -56,7 +58,7 @@ def service_port(service: View, stack: Stack) -> Iterator[Problem]:
     if service.at("spec", "type").read() == "ExternalName":
         return
     ports = service.at("spec", "ports")
-    if not ports.items():
+    if not ports.items() and service.at("spec", "clusterIP").read() != HEADLESS:
         yield ports.problem("the Service has no ports; allowed: at least one")
     for pod in _pods_behind(service.resource, stack):
         known = {str(each.read()) for each in _container_ports(pod)}
