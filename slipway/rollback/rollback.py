@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -61,12 +61,12 @@ class Rollback:
             raise ConfigurationError(
                 f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
             )
-        target = default_target(history, present) if to is None else _target(history, to)
+        target = default_target(history, present, options.services) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
         moved = out_of_place(session, stack, opened, options.services)
         if not moved:
-            _require_difference(plan, opened, target, stack)
+            _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
             _require_policies(plan, stack, target, session.engine.environment)
         number = history.entries[-1].number
@@ -217,10 +217,11 @@ def _plan(
     return wanted(then, now, request), now
 
 
-def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str) -> None:
+def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str, services: Sequence[str]) -> None:
     if is_settled(present) and not compared(plan.objects(), objects(present)).differences:
+        what = f"{', '.join(services)} of {stack}" if services else stack
         raise NothingToRollBackError(
-            f"There is nothing to roll back: {stack} is as update #{target.number} left it.",
+            f"There is nothing to roll back: {what} is as update #{target.number} left it.",
             why="Every recorded input is the same.",
             next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",
         )

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Sequence
 
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import Entry, History, Kind
-from slipway.state.checkpoint import Deployment, fingerprint, is_settled, resources
+from slipway.state.checkpoint import Deployment, Recorded, fingerprint, is_settled, objects
 
 # A refresh records what others did to the cluster, a destroy nothing: neither is a release.
 RELEASES = (Kind.UPDATE, Kind.ROLLBACK, Kind.IMPORT)
 
 
-def default_target(history: History, present: Deployment) -> Entry:
+def default_target(history: History, present: Deployment, services: Collection[str] = ()) -> Entry:
     """The newest successful state that differs from the present one and was not itself rolled back from.
 
     Right after a rollback that means one older than what was rolled back to, not the one just left. States that differ
-    in nothing but the value of a Secret that keeps its name count as equal. Raises ConfigurationError where there is
-    no such state.
+    in nothing but the value of a Secret that keeps its name count as equal. With `services` only theirs counts: what
+    others have been through in the meantime says nothing of them. Raises ConfigurationError where there is no such
+    state.
     """
-    states = _States(history)
-    now, position = _outcome(present, history.entries[-1]), _position(history.entries)
+    states = _States(history, frozenset(services))
+    now, position = _outcome(present, history.entries[-1], services), states.position()
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
+    of_what = f" of {', '.join(services)}" if services else ""
     raise ConfigurationError(
-        f"{history.stack} has no earlier state to go back to.",
+        f"{history.stack} has no earlier state{of_what} to go back to.",
         why="No update before the present state succeeded with another outcome, or each was rolled back from.",
         next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
     )
@@ -36,21 +38,23 @@ def last_good(history: History) -> Entry | None:
     return next(_States(history).good_releases(), None)
 
 
-def _outcome(present: Deployment, last: Entry) -> str:
+def _outcome(present: Deployment, last: Entry, services: Collection[str]) -> str:
     """What the present state is known by; empty where an update came to no end, which is no state of its own.
 
     A success may leave replaced objects to the next update: the engine deletes nothing that a resource depends on which
     it was told to leave alone.
     """
-    kept = present if not last.succeeded else {**present, "resources": [each.raw for each in resources(present)]}
-    return fingerprint(present) if is_settled(kept) else ""
+    counting = [Recorded(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
+    told = [each.raw for each in counting if not services or each.service in services]
+    return fingerprint(present, services) if is_settled({**present, "resources": told}) else ""
 
 
 class _States:
-    """The recorded states, each read once, when it is asked for."""
+    """The recorded states, each read once, when it is asked for: the whole of each, or what it says of `services`."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, services: frozenset[str] = frozenset()) -> None:
         self._history = history
+        self._services = services
         # What a failed update left is no release; its inputs may be those of the one before.
         self._succeeded = {entry.number for entry in history.entries if entry.succeeded}
         self._fingerprints: dict[int, str] = {}
@@ -62,6 +66,32 @@ class _States:
                 state = self.fingerprint(entry.number)
                 if state and not self._is_undone(entry.number, state):
                     yield entry
+
+    def position(self) -> int:
+        """The update whose state is the present one: what a rollback went to stands for the rollback, and what a
+        refresh that found nothing came after stands for the refresh.
+        """
+        entries = self._history.entries
+        index_of = {entry.number: index for index, entry in enumerate(entries)}
+        index = len(entries) - 1
+        while (older := self._same_as(entries, index)) is not None:
+            if older not in index_of or index_of[older] >= index:  # files were taken out, and numbers moved
+                break
+            index = index_of[older]
+        return entries[index].number
+
+    def _same_as(self, entries: Sequence[Entry], index: int) -> int | None:
+        """The number of an older update that left the same; None where this one made something of its own."""
+        entry = entries[index]
+        if not entry.succeeded:
+            return None
+        if entry.rollback:
+            of_all = not entry.rollback.services or (self._services and self._services <= {*entry.rollback.services})
+            return entry.rollback.target if of_all else None
+        if entry.kind is Kind.REFRESH and index:
+            before = entries[index - 1].number
+            return before if self.fingerprint(before) == self.fingerprint(entry.number) != "" else None
+        return None
 
     def _is_undone(self, number: int, state: str) -> bool:
         later = (entry for entry in self._history.entries if entry.number > number and entry.succeeded)
@@ -75,19 +105,15 @@ class _States:
         return (self.fingerprint(entry.number) or self.fingerprint(rollback.target)) != state
 
     def fingerprint(self, number: int) -> str:
-        """Empty for a state that cannot be read: nothing to go back to."""
+        """Empty for a state that cannot be read, or that lacks one of the services: nothing to go back to."""
         if number not in self._fingerprints:
-            try:
-                self._fingerprints[number] = fingerprint(self._history.checkpoint(number))
-            except SlipwayError:
-                self._fingerprints[number] = ""
+            self._fingerprints[number] = self._read(number)
         return self._fingerprints[number]
 
-
-def _position(entries: tuple[Entry, ...]) -> int:
-    """The update whose state is the present one: what a rollback went to stands for the rollback."""
-    by_number: Mapping[int, Entry] = {entry.number: entry for entry in entries}
-    number = entries[-1].number
-    while (entry := by_number.get(number)) and entry.succeeded and entry.rollback and not entry.rollback.services:
-        number = entry.rollback.target
-    return number
+    def _read(self, number: int) -> str:
+        try:
+            state = self._history.checkpoint(number)
+        except SlipwayError:
+            return ""
+        there = not self._services or self._services <= {each.service for each in objects(state).values()}
+        return fingerprint(state, self._services) if there else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -121,9 +121,13 @@ def service_of(urn: str) -> str:
     return resource.name.removesuffix(TEST_SUFFIX) if resource.type == IMAGE_TYPE else resource.name
 
 
-def fingerprint(deployment: Deployment) -> str:
-    """A hash over what the cluster is told. Secret values are left out: see `slipway.state.replay.differs`."""
-    told = sorted((urn, masked_secrets(each.inputs)) for urn, each in objects(deployment).items())
+def fingerprint(deployment: Deployment, services: Collection[str] = ()) -> str:
+    """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
+    told = sorted(
+        (urn, masked_secrets(each.inputs))
+        for urn, each in objects(deployment).items()
+        if not services or each.service in services
+    )
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 

@@ -85,6 +85,9 @@ class Ship:
     def target(self) -> int:
         return default_target(self.history, self.present()).number
 
+    def target_of(self, *services: str) -> int:
+        return default_target(self.history, self.present(), services).number
+
     def has_no_target(self) -> bool:
         with pytest.raises(ConfigurationError, match="no earlier state"):
             default_target(self.history, self.present())
@@ -302,6 +305,74 @@ def test_a_setting_that_stays_in_git_undoes_nothing(ship: Ship) -> None:
     good = last_good(ship.history)
     assert good is not None
     assert good.number == again - 1, "the state was gone back to, not from"
+
+
+def test_one_service_goes_back_to_where_it_was_another(ship: Ship) -> None:
+    """What was released of others since says nothing of it."""
+    ship.add(order=2)
+    ship.add(order=3)
+    assert ship.target_of("user") == 2
+    assert ship.target_of("order") == 4
+    assert ship.target == 4
+
+
+def test_one_service_goes_back_step_by_step(ship: Ship) -> None:
+    ship.back(ship.target_of("user"), "user")
+    assert ship.target_of("user") == 1
+    ship.back(1, "user")
+    with pytest.raises(ConfigurationError, match="no earlier state of user to go back to"):
+        ship.target_of("user")
+
+
+def test_one_service_that_skipped_states_goes_no_further_forward(ship: Ship) -> None:
+    ship.add(user=4, order=2)
+    ship.back(1, "user", "order")
+    with pytest.raises(ConfigurationError, match="no earlier state"):
+        ship.target_of("user")
+
+
+def test_what_another_service_was_rolled_back_from_is_none_of_this_one_s(ship: Ship) -> None:
+    ship.add(user=4, order=2)
+    ship.back(3, "order")
+    ship.add(user=5)
+    assert ship.target_of("user") == 5, "user-service stayed at 4"
+
+
+def test_an_update_without_the_service_is_passed_over(ship: Ship) -> None:
+    added = ship.add(new=1)
+    ship.add(new=2)
+    assert ship.target_of("new") == added
+    ship.back(3)
+    assert ship.target_of("user", "order") == 2
+
+
+def test_a_service_that_is_gone_comes_back_from_where_it_was_last(ship: Ship) -> None:
+    ship.now.pop("user")
+    ship.add(order=2)
+    assert ship.target_of("user") == 3
+
+
+def test_a_wreck_of_another_service_is_none_of_this_one_s(ship: Ship) -> None:
+    ship.add(order=2)
+    ship.add(ok=False)
+    present = ship.present()
+    present["resources"][1]["initErrors"] = ["timed out"]
+    assert default_target(ship.history, present, ("user",)).number == 2
+    assert default_target(ship.history, present, ("order",)).number == 4
+
+
+def test_a_refresh_after_a_rollback_that_skipped_states_makes_these_no_targets(ship: Ship) -> None:
+    ship.back(1)
+    ship.add(kind="refresh")
+    ship.add(kind="refresh")
+    assert ship.has_no_target()
+
+
+@pytest.mark.parametrize("target", [3, 4, 99])
+def test_a_rollback_to_what_is_not_older_ends_the_search(ship: Ship, target: int) -> None:
+    """Files that were taken out of the history give the others other numbers."""
+    ship.updates[2]["message"] = f"rollback of #2 to #{target}"
+    assert ship.target in (1, 2)
 
 
 STEP = st.one_of(
