@@ -22,9 +22,9 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from policy import report
 from policy.deadline import Deadline, DeadlineError
+from policy.declaration import Options, Resource
 from policy.judge import Judge, RuleError
 from policy.model import Level, Result, Rule, State
-from policy.resource import Options, Resource
 from policy.wire import plain
 from policy.yaml_lines import PolicyFileError
 

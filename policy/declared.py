@@ -17,9 +17,9 @@ from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
+from policy.declaration import Options, Resource
 from policy.gate import declaring
 from policy.kinds import IMAGE
-from policy.resource import Options, Resource
 from policy.wire import plain, seconds
 
 # What a build and a registry answer: any digest will do, since rules ask for its form alone.

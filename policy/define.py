@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
+from policy.declaration import Problem
 from policy.model import EVERYWHERE, Levels, Rule, Subjects
-from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from policy import settings as settings_file
 from policy import waivers as waivers_file
+from policy.declaration import Problem, Resource
 from policy.model import Level, Result, Rule, State
-from policy.resource import Problem, Resource
 from policy.rules import ALL
 from policy.settings import Settings
 from policy.stack import Stack

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from policy.resource import Resource
+from policy.declaration import Resource
 from policy.view import View, some
 
 # https://kubernetes.io/docs/reference/kubernetes-api/

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from policy.resource import Resource
+from policy.declaration import Resource
 from policy.view import View, every
 
 DEFAULT_NAMESPACE = "default"

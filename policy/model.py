@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from policy.resource import Problem, Resource
+from policy.declaration import Problem, Resource
 from policy.stack import Stack
 from policy.view import View
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from policy.declaration import Resource
 from policy.kinds import is_built_in, pods
 from policy.labels import is_object, matches, same_namespace
-from policy.resource import Resource
 from policy.view import View, every, some, those
 
 # A key and a value; `None` stands for anything, known or not, that no single label tells apart.

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from policy.resource import UNKNOWN, Problem, Resource
+from policy.declaration import UNKNOWN, Problem, Resource
 
 T = TypeVar("T")
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from policy.resource import UNKNOWN, Options, Resource
+from policy.declaration import UNKNOWN, Options, Resource
 
 # https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/sig/sig.go
 SIGNATURE = "4dabf18193072939515e22adb298388d"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from policy.declaration import Problem, Resource
 from policy.define import rule, stack_rule
 from policy.kinds import objects
 from policy.labels import is_object, matches, namespace, object_name
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD
 from policy.quantities import share
-from policy.resource import Problem, Resource
 from policy.stack import Pod, Stack
 from policy.view import View, every, some, those
 

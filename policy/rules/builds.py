@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem, Resource
 from policy.define import stack_rule
 from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds
-from policy.resource import Problem, Resource
 from policy.stack import Stack
 from policy.view import View
 

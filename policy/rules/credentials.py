@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import builds, container_name, containers, objects
-from policy.resource import Problem
 from policy.secret_literals import finding
 from policy.view import View, problems_of
 

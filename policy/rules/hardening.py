@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem
 from policy.define import rule, stack_rule
 from policy.kinds import container_name, containers, objects, pod_specs, pods
 from policy.labels import same_namespace
-from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View, every, problems_of, those
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from policy.declaration import Problem
 from policy.define import rule, stack_rule
 from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
-from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View, problems_of
 

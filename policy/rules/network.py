@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from policy.declaration import Problem, Resource
 from policy.define import stack_rule
 from policy.kinds import objects, pods
 from policy.labels import has_labels, object_name, same_namespace
 from policy.model import ONLY_IN_PROD
-from policy.resource import Problem, Resource
 from policy.stack import Pod, Stack
 from policy.view import View, every, some, those
 

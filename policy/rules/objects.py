@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem, Resource
 from policy.define import rule
 from policy.kinds import (
     BUILT_IN_GROUPS,
@@ -15,7 +16,6 @@ from policy.kinds import (
 )
 from policy.labels import DEFAULT_NAMESPACE, namespace
 from policy.removed_apis import CLUSTER_VERSION, removal
-from policy.resource import Problem, Resource
 from policy.view import View
 
 LABELS_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"

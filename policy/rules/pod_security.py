@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import any_of, container_name, containers, pod_specs, pods
 from policy.model import Rule
-from policy.resource import Problem
 from policy.view import View, problems_of
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import container_name, objects, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule
-from policy.resource import Problem
 from policy.view import View, some
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import container_name, containers
 from policy.quantities import amount
-from policy.resource import Problem
 from policy.view import View
 
 RESOURCES_PAGE = "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"

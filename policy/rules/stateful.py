@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from policy.declaration import Problem
 from policy.define import rule, stack_rule
 from policy.kinds import objects
 from policy.labels import namespace, object_name
 from policy.model import ADVISED_IN_DEV
-from policy.resource import Problem
 from policy.stack import Stack
 from policy.view import View, those
 

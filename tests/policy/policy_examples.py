@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
+from policy.declaration import UNKNOWN, Options, Resource
 from policy.judge import Judge, Report
 from policy.model import Result, State
-from policy.resource import UNKNOWN, Options, Resource
 from policy.rules import ALL
 from policy.settings import Settings
 from policy.waivers import Waiver, Waivers

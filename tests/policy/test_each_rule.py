@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from policy_examples import MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judged, kubernetes, result, state
 
+from policy.declaration import Options, Resource
 from policy.judge import Report
 from policy.model import State
-from policy.resource import Options, Resource
 
 VIOLATION, PASS, UNDECIDED, WAIVED = State.VIOLATION, State.PASS, State.UNDECIDED, State.WAIVED
 DEPLOYMENT = "Deployment/api"

@@ -16,10 +16,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from components.microservice import Microservice, MicroserviceArgs
+from policy.declaration import Resource
 from policy.declared import Program, collect, resources_of
 from policy.judge import Judge, Report
 from policy.model import Level, State
-from policy.resource import Resource
 from policy.rules import ALL
 from policy.secret_literals import finding
 from services.spec import ServiceSpec

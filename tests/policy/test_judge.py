@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from policy_examples import DIGEST, MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judge, judged, kubernetes, pod
 
+from policy.declaration import Options, Problem, Resource
 from policy.judge import Judge, RuleError
 from policy.kinds import containers
 from policy.model import State
 from policy.report import message, notes, refusal
-from policy.resource import Options, Problem, Resource
 from policy.view import View
 
 IMAGE = ("spec", "template", "spec", "containers", 0, "image")

@@ -21,8 +21,8 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from policy.analyzer import Analyzer
 from policy.deadline import Deadline
+from policy.declaration import Resource
 from policy.model import State
-from policy.resource import Resource
 from policy.wire import SECRET, SIGNATURE
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from policy_examples import DIGEST, MISSING, REGISTRY, UNKNOWN, Edit, good, image, judged, result, state
 
+from policy.declaration import Resource
 from policy.kinds import OTHER_IMAGES
 from policy.model import State
-from policy.resource import Resource
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"

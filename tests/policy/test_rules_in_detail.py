@@ -23,10 +23,10 @@ from policy_examples import (
     state,
 )
 
+from policy.declaration import Options, Resource
 from policy.kinds import POD_TEMPLATES
 from policy.model import Level, State
 from policy.removed_apis import removal
-from policy.resource import Options, Resource
 from policy.rules.images import _is_within
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED

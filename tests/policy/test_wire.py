@@ -10,7 +10,7 @@ from pulumi.runtime import rpc
 from pulumi_policy import deserialize, proxy
 
 from policy import wire
-from policy.resource import Options, Resource
+from policy.declaration import Options, Resource
 
 
 def test_the_marks_are_the_sdks() -> None:
