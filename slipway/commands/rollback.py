@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
+from slipway.changes.summary import Result
 from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview import Preview
@@ -92,8 +93,10 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
         preview.run(prepared.session)
     except SlipwayError as caught:
         error = caught
-    show(preview.summary(error), Console(highlight=False))
-    if error:
+    summary = preview.summary(error)
+    show(summary, Console(highlight=False))
+    # The engine ends a preview that the policies refuse with an error: with a reason they are shown, and overridden.
+    if error and not (prepared.reason and summary.result is Result.REFUSED):
         raise error
 
 

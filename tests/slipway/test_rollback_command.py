@@ -1,0 +1,78 @@
+"""What `slipway rollback` asks and refuses before it changes anything: real engine, real policies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+QUESTION = b"Roll dev back to #1? [y/N]: "
+# A component of that type is judged as the object is, and needs no cluster.
+UNLABELLED = """\
+import pulumi
+inputs = {"metadata": {"name": "NAME"}, "value": 1}
+pulumi.ComponentResource("kubernetes:scheduling.k8s.io/v1:PriorityClass", "NAME", inputs)
+"""
+REASON = ("--break-glass", "the harbour burns")
+
+
+@pytest.fixture
+def project(scratch: Any) -> Any:
+    """Its only update made a PriorityClass without labels, which is gone by now, and the program makes it still."""
+    scratch.program(UNLABELLED)
+    made = scratch("history", "-s", "dev")
+    assert made.returncode == 0, made.stderr
+    folder = backend(scratch) / "history" / "scratch" / "dev"
+    folder.mkdir(parents=True)
+    (backend(scratch) / "meta.yaml").write_text("version: 1\n")
+    urn = f"urn:pulumi:dev::scratch::kubernetes:scheduling.k8s.io/v1:PriorityClass::{scratch.unique}"
+    recorded = {
+        "urn": urn,
+        "type": "kubernetes:scheduling.k8s.io/v1:PriorityClass",
+        "custom": True,
+        "id": scratch.unique,
+        "inputs": {"metadata": {"name": scratch.unique}, "value": 1},
+    }
+    record(folder / "dev-1900000000000000000", [recorded])
+    return scratch
+
+
+def backend(project: Any) -> Path:
+    return Path(project.home, "first", "backend", ".pulumi")
+
+
+def record(name: Path, resources: list[dict[str, Any]]) -> None:
+    told = {"kind": "update", "startTime": 1, "endTime": 2, "result": "succeeded", "message": ""}
+    state = {"version": 3, "checkpoint": {"latest": {"resources": resources}}}
+    name.with_name(f"{name.name}.history.json").write_text(json.dumps(told))
+    name.with_name(f"{name.name}.checkpoint.json").write_text(json.dumps(state))
+
+
+def updates(project: Any) -> int:
+    return len(list(backend(project).rglob("*.history.json")))
+
+
+def test_a_reason_is_asked_about_and_not_refused_by_what_it_overrides(project: Any) -> None:
+    code, said = project.on_terminal(QUESTION, lambda: b"n\n", "rollback", "-s", "dev", "--to", "1", *REASON)
+    assert "Today's policies are overridden: the harbour burns" in said
+    assert "required-labels" in said
+    assert QUESTION.decode() in said, said
+    assert "dev was not rolled back: you said no." in said
+    assert code == 1
+    assert updates(project) == 1
+
+
+def test_a_preview_with_a_reason_is_one_that_would_be_carried_out(project: Any) -> None:
+    result = project("rollback", "-s", "dev", "--to", "1", "--preview", *REASON)
+    assert result.returncode == 0, result.stderr
+    assert "required-labels" in result.stdout
+
+
+def test_without_a_reason_the_policies_refuse(project: Any) -> None:
+    result = project("rollback", "-s", "dev", "--to", "1", "--preview")
+    assert result.returncode == 3, result.stderr
+    assert "--break-glass" in result.stderr
