@@ -17,7 +17,7 @@ from slipway.changes.images import image_changes
 from slipway.changes.summary import Operation, Problem, ResourceChange, Result, Summary, Violation
 from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
-from slipway.engine.events import DEBUG_MARK, STACK_TYPE, Diagnostic, Event, Finished, Resource, parse
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, Resource, is_debug, parse
 from slipway.engine.events import Summary as EngineSummary
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 
@@ -57,7 +57,7 @@ class PreviewEvents:
 
     def take(self, line: str, at_seconds: float) -> Event | None:
         """Take in one line of the engine's output; the typed event for whoever shows progress."""
-        if DEBUG_MARK in line:
+        if is_debug(line):
             return None
         if UNCHANGED not in line[:120]:
             self._remember(_loaded(line))

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TextIO
 
-from slipway.engine.events import DEBUG_MARK
+from slipway.engine.events import is_debug
 from slipway.paths import data_home
 
 KEPT_LOGS = 20
@@ -25,5 +25,5 @@ def open_log(command: str, stack: str) -> TextIO:
 
 def write_line(log: TextIO, line: str, at_seconds: float) -> None:
     """One event after the seconds since the start; the SDK's debug messages are most of the stream, and left out."""
-    if DEBUG_MARK not in line:
+    if not is_debug(line):
         log.write(f"{at_seconds:.3f} {line}")

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STACK_TYPE = "pulumi:pulumi:Stack"
+# Both, since a resource may well have a property `severity`.
 DEBUG_MARK = '"severity":"debug"'
+DIAGNOSTIC_MARK = '"diagnosticEvent":{'
+HEAD_LENGTH = 100
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,14 @@ class Summary(Event):
     result: str
 
 
+def is_debug(line: str) -> bool:
+    """Whether a line is one of the SDK's debug messages, which log every property of every resource."""
+    return DEBUG_MARK in line and DIAGNOSTIC_MARK in line[:HEAD_LENGTH]
+
+
 def parse(line: str, at_seconds: float) -> Event | None:
     """The event in one line of `pulumi up --json`; `None` for what nobody needs, and for a line that is no event."""
-    if DEBUG_MARK in line:  # the SDK logs every property of every resource: most of the stream
+    if is_debug(line):  # most of the stream
         return None
     try:
         event = json.loads(line)

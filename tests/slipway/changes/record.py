@@ -19,7 +19,7 @@ from pathlib import Path
 
 from slipway.changes.markdown import render
 from slipway.changes.preview_events import STREAMING
-from slipway.engine.event_log import DEBUG_MARK
+from slipway.engine.events import is_debug
 from slipway.environment_variables import resolve
 from slipway.pulumi_cli import Completed, Pulumi
 from tests.slipway.changes.reading import LINKS, plain, summarize
@@ -168,7 +168,7 @@ class Recorder:
         lines: list[str] = []
 
         def on_line(line: str, at_seconds: float) -> None:
-            if DEBUG_MARK not in line:
+            if not is_debug(line):
                 lines.append(f"{at_seconds:.3f} {line.rstrip()}\n")
 
         command = ["preview", "--stack", STACK, "--json", "--policy-pack", "recorded_policy", *arguments]

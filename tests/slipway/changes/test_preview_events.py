@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.changes.markdown import render
+from slipway.changes.preview_events import PreviewEvents
 from slipway.changes.summary import Operation, Result
 from slipway.masking import SECRET, UNKNOWN
 
@@ -50,6 +51,15 @@ def test_the_fields_of_a_small_change(summarized: Any) -> None:
     fields = {field.path: (field.old, field.new, field.replaces) for field in config_map.fields}
     assert fields["data.LOG_LEVEL"] == ("info", "debug", True)
     assert fields["data.FEATURES"] == (None, "a|b", True)
+
+
+def test_a_property_called_severity_hides_no_change(lines: Callable[[str], list[tuple[float, str]]]) -> None:
+    read = PreviewEvents()
+    for at_seconds, line in lines("small"):
+        read.take(line.replace('"LOG_LEVEL"', '"severity"'), at_seconds)
+    config_map = read.summary("slipway", "dev").of(Operation.REPLACE)[0]
+    fields = {field.path: (field.old, field.new) for field in config_map.fields}
+    assert fields["data.severity"] == ("info", "debug")
 
 
 def test_secrets_stay_secret(summarized: Any) -> None:
