@@ -25,6 +25,7 @@ GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 NANOSECONDS = 1_000_000_000
 META = ".pulumi/meta.yaml"
 PROJECT_LAYOUT = 1
+URN_MARKS = 3
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class BackendFiles:
         for part in (UPDATE, CHECKPOINT):
             stem, found, compression = name.rpartition(part)
             stack, _, stamp = stem.rpartition("-")
-            if found and compression in COMPRESSIONS and stack == self.stack and stamp.isdecimal():
+            if found and compression in COMPRESSIONS and stack == self.stack and _is_time(stamp):
                 return int(stamp), part
         return None
 
@@ -120,9 +121,10 @@ class BackendFiles:
             raise content
         checkpoint = content.get("checkpoint")
         latest = (checkpoint.get("latest") or {}) if isinstance(checkpoint, dict) else None
-        if not isinstance(latest, dict) or not isinstance(latest.get("resources") or [], list):
+        resources = (latest.get("resources") or []) if isinstance(latest, dict) else None
+        if latest is None or not isinstance(resources, list) or not all(map(_is_resource, resources)):
             raise UnreadableError(f"{self.storage.place(path)} is corrupt: it holds no state of a stack")
-        return {**latest, "resources": latest.get("resources") or []}
+        return {**latest, "resources": resources}
 
     def _unreachable(self, error: Exception) -> SlipwayError:
         return ConfigurationError(
@@ -130,6 +132,16 @@ class BackendFiles:
             why=f"{type(error).__name__}: {error}",
             next_step=f"`pulumi stack history -s {self.stack}` shows what the engine says of it.",
         )
+
+
+def _is_time(stamp: str) -> bool:
+    """Nanoseconds since 1970, which the engine keeps in 64 bits."""
+    return stamp.isdecimal() and int(stamp) < 1 << 63
+
+
+def _is_resource(raw: object) -> bool:
+    """Whether it can be told what it is: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
+    return isinstance(raw, dict) and isinstance(raw.get("type"), str) and str(raw.get("urn")).count("::") >= URN_MARKS
 
 
 def _record(number: int, stamp: int, files: Mapping[str, StoredFile], name: str) -> Record:

@@ -16,6 +16,8 @@ ROLLBACK = re.compile(
     re.DOTALL,
 )
 ROLLBACK_KEY = "rollbackTo"
+# What `pulumi import` of single resources is recorded as: pulumi, sdk/go/common/apitype/history.go.
+RESOURCE_IMPORT = "resource-import"
 
 
 class Kind(StrEnum):
@@ -86,7 +88,7 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> Entry:
         started, ended = float(update["startTime"]), float(update["endTime"])
         environment = update.get("environment") or {}
         message, config = str(update.get("message") or ""), update.get("config") or {}
-        kind = Kind(update["kind"])
+        kind = Kind.IMPORT if update["kind"] == RESOURCE_IMPORT else Kind(update["kind"])
         rollback = _rollback(number, message, config, project) if kind is Kind.UPDATE else None
         return Entry(
             number,

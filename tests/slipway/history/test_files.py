@@ -32,6 +32,13 @@ def test_an_update_as_recorded(records: Any) -> None:
     assert records.history().checkpoint(1)["resources"] == STATE
 
 
+def test_resources_that_were_imported_are_an_import(records: Any) -> None:
+    """The engine has a word of its own for `pulumi import`."""
+    records.add(kind="resource-import")
+    (entry,) = records.history().entries
+    assert (entry.kind, entry.succeeded, entry.problem) == (Kind.IMPORT, True, "")
+
+
 def test_numbers_are_given_in_the_order_of_the_stamps_and_not_of_the_times_within(records: Any) -> None:
     records.add(startTime=2_000_000_000, endTime=2_000_000_001, message="first")
     records.add(message="second")
@@ -45,6 +52,7 @@ def test_what_is_beside_the_records_is_left_alone(records: Any) -> None:
             Path(f"{records.file(1, part)}{suffix}").write_text("not for us")
     (records.folder / "dev-two-1795461504858489662.history.json").write_text("another stack's")
     (records.folder / "dev-now.history.json").write_text("no stamp")
+    (records.folder / f"dev-{'9' * 25}.history.json").write_text("no stamp of the engine's")
     (records.folder / "a-folder.history.json").mkdir()
     assert [entry.problem for entry in records.history().entries] == [""]
 
@@ -112,7 +120,18 @@ def test_half_of_a_record(records: Any, part: str) -> None:
     assert "is missing" in caught.value.why
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"{}", b'{"checkpoint": {"latest": []}}', b'{"checkpoint": [1]}'])
+def resources_of(*raw: Any) -> bytes:
+    return json.dumps({"checkpoint": {"latest": {"resources": raw}}}).encode()
+
+
+NO_STATES = [
+    *(b"", b"{", b"{}", b'{"checkpoint": {"latest": []}}', b'{"checkpoint": [1]}'),
+    *(resources_of(None), resources_of({"type": "t"}), resources_of({"urn": "short", "type": "t"})),
+    *(resources_of({"urn": "urn:pulumi:dev::scratch::t::n"}), resources_of([])),
+]
+
+
+@pytest.mark.parametrize("content", NO_STATES)
 def test_a_damaged_checkpoint_is_refused_by_name(records: Any, content: bytes) -> None:
     records.add(STATE)
     records.file(1, "checkpoint").write_bytes(content)
