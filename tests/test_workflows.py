@@ -143,6 +143,17 @@ def test_every_secret_and_variable_is_explained() -> None:
 
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.stem)
+def test_no_path_leads_upwards(file: Path) -> None:
+    """actions/cache saves nothing of such a path: https://github.com/actions/cache/issues/684"""
+    assert "/../" not in file.read_text()
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_what_an_environment_sets_is_asked_for_in_its_jobs(file: Path) -> None:
+    assert re.findall(r"(?:vars|secrets)\.\w+", str(loaded(file).get("env", {}))) == []
+
+
+@pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.stem)
 def test_text_of_others_is_never_part_of_a_script(file: Path) -> None:
     """https://docs.github.com/en/actions/reference/security/secure-use#good-practices-for-mitigating-script-injection-attacks"""
     content = loaded(file)
@@ -229,6 +240,14 @@ def test_the_note_of_a_merge_request_is_kept_up_to_date(
         )
         assert (done.returncode, done.stdout) == (0, "note 3\n"), done.stderr
         assert [note["body"] for note in notes[3:]] == [f"{marker}\n\n{body}"]
+
+
+def test_the_builder_of_the_gitlab_pipeline_is_not_called_as_its_context() -> None:
+    """`docker buildx create` refuses that: "instance name … already exists as context builder"."""
+    script = "\n".join(gitlab_pipeline()[".slipway"]["before_script"])
+    (context,) = re.findall(r"docker context create (\S+)", script)
+    ((builder, endpoint),) = re.findall(r"docker buildx create --name (\S+) .*--use (\S+)", script)
+    assert endpoint == context != builder
 
 
 def test_the_gitlab_pipeline_has_the_same_jobs() -> None:
