@@ -99,7 +99,7 @@ class Rollback:
 
         Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
         """
-        before = History.open(self.session.engine, self.session.project, self.stack).present()
+        before = self._unmoved()
         twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
         update = run_update(
             self.session,
@@ -113,10 +113,28 @@ class Rollback:
         try:
             require_success(self.stack, update, progress)
         except SlipwayError as error:
-            if before and update.changed_nothing:
+            if before and update.changed_nothing and self._is_all_since():
                 import_state(self.session, self.stack, before)
             raise self.as_its_own(error) from error
         return update
+
+    def _unmoved(self) -> Deployment | None:
+        """The present state; raises SlipwayError where it is not the one that the rollback was prepared from."""
+        history = History.open(self.session.engine, self.session.project, self.stack)
+        if (last := history.numbers[-1]) != self.source:
+            raise SlipwayError(
+                f"{self.stack} was not rolled back: it is not as it was when that was prepared.",
+                why=f"#{self.source} was its last update then, now that is #{last}.",
+                next_step=f"`slipway history -s {self.stack}` shows what came between; ask for the rollback again.",
+            )
+        return history.present()
+
+    def _is_all_since(self) -> bool:
+        """Whether this rollback is all that was recorded since it was prepared: one that found the stack locked was
+        not, and whoever held it may have changed it by now.
+        """
+        latest = History.open(self.session.engine, self.session.project, self.stack).latest(2)
+        return [each.message for each in latest if each.number > self.source] == [self.message]
 
     @property
     def command(self) -> str:

@@ -76,3 +76,15 @@ def test_without_a_reason_the_policies_refuse(project: Any) -> None:
     result = project("rollback", "-s", "dev", "--to", "1", "--preview")
     assert result.returncode == 3, result.stderr
     assert "--break-glass" in result.stderr
+
+
+def test_an_update_by_somebody_else_stops_the_one_that_was_prepared_before(project: Any) -> None:
+    def answer() -> bytes:
+        record(backend(project) / "history" / "scratch" / "dev" / "dev-1900000000000000001", [])
+        return b"y\n"
+
+    code, said = project.on_terminal(QUESTION, answer, "rollback", "-s", "dev", "--to", "1", *REASON)
+    assert code == 1, said
+    assert "dev was not rolled back: it is not as it was when that was prepared." in said
+    assert "#1 was its last update then, now that is #2." in said
+    assert updates(project) == 2

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from states import remove, urn
 
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
 from slipway.history.model import Rollback as Told
+from slipway.progress import Progress
+from slipway.project import Project
+from slipway.pulumi_cli import Completed, Pulumi
+from slipway.rollback import rollback as module
 from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.rollback import Rollback
 from slipway.state.replay import Request, Wanted, wanted
@@ -83,3 +92,61 @@ def test_an_update_that_touched_nothing_is_not_rolled_back() -> None:
     """Refused configuration, a failed build: the cluster has not heard of it."""
     error = SlipwayError("The update of stack dev failed.")
     assert FailedUpdate(NO_SESSION, "dev", Update((), Any, ""), error).undone(NO_SESSION) is error  # type: ignore[arg-type]
+
+
+LOCKED = Completed(255, errors="error: the stack is currently locked by 1 lock(s)\n")
+REFUSED = Completed(255, errors="error: Rollback error: the registry does not have it\n")
+BEFORE, LATER = ({"manifest": {"time": time}, "resources": []} for time in ("before", "later"))
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Any:
+    """A backend with one update of stack dev, and a session that knows it."""
+    (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
+    engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri()})
+    recorded(tmp_path, 1, "a release", BEFORE)
+    return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path)
+
+
+def recorded(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:
+    """As the engine does it at the end of an update."""
+    root = folder / ".pulumi"
+    for each in ("history/slipway/dev", "stacks/slipway"):
+        (root / each).mkdir(parents=True, exist_ok=True)
+    (root / "meta.yaml").write_text("version: 1\n")
+    told = {"kind": "update", "startTime": 1, "endTime": 2, "result": "failed", "message": message}
+    checkpoint = json.dumps({"version": 3, "checkpoint": {"latest": state}})
+    (root / f"history/slipway/dev/dev-{number}.history.json").write_text(json.dumps(told))
+    (root / f"history/slipway/dev/dev-{number}.checkpoint.json").write_text(checkpoint)
+    (root / "stacks/slipway/dev.json").write_text(checkpoint)
+
+
+Ended = Callable[[Completed, str], list[Any]]
+
+
+@pytest.fixture
+def ended(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Ended:
+    """Carries a rollback out which ends so, after an update of that message was recorded; the states put back."""
+    put_back: list[Any] = []
+
+    def run(how: Completed, message: str) -> list[Any]:
+        def update(*_: object, **__: object) -> Update:
+            recorded(stack.folder, 2, message, LATER)
+            return Update((), how, "log")
+
+        monkeypatch.setattr(module, "run_update", update)
+        monkeypatch.setattr(module, "import_state", lambda *arguments: put_back.append(arguments[-1]))
+        monkeypatch.setattr(Rollback, "variables", lambda _: {})
+        with pytest.raises(SlipwayError):
+            Rollback(stack, "dev", 1, TARGET, Request(12), NOTHING, {}).run(Progress())
+        return put_back
+
+    return run
+
+
+def test_a_refused_rollback_leaves_the_state_as_it_was(ended: Ended) -> None:
+    assert ended(REFUSED, "rollback of #1 to #12") == [BEFORE]
+
+
+def test_one_that_found_the_stack_locked_leaves_what_the_other_made_of_it(ended: Ended) -> None:
+    assert ended(LOCKED, "a release by somebody else") == []
