@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import signal
+from collections import Counter
 from collections.abc import Generator, Iterator
 
 import pytest
@@ -35,7 +36,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Several workers take a file each: first what needs the lab for itself, then what takes long."""
     config.stash[ON_THE_LAB] = {_file(item) for item in items if _is_on_the_lab(item)}
-    items.sort(key=lambda item: (_file(item) != ALONE, "e2e" not in item.keywords, not _is_on_the_lab(item)))
+    tests = Counter(map(_file, items))
+
+    def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+        file = _file(item)
+        return file != ALONE, "e2e" not in item.keywords, not _is_on_the_lab(item), -tests[file]
+
+    items.sort(key=turn)
 
 
 def _file(item: pytest.Item) -> str:

@@ -128,3 +128,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     made.environment["SLIPWAY_REGISTRY"] += "/e2e"
     yield made
     made.run("pulumi", "destroy", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
+
+
+@pytest.fixture(scope="module")
+def released(project: Project) -> Project:
+    """The project with a first, good release."""
+    result = project.slipway("up", "-s", STACK, "--yes")
+    assert result.code == 0, result.output
+    return project

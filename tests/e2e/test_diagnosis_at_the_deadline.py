@@ -1,0 +1,50 @@
+"""Bad releases that may yet mend themselves: told at their deadline, and undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from bad_releases import Setting, failing_up, one_screen, overrides, python, unchanged
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
+
+WAITED_FOR: list[Any] = [
+    pytest.param(
+        unchanged,
+        overrides(15, health={"ready": "/no-such-path"}),
+        ["does not become ready: GET /no-such-path on port http answers 404", "statuscode: 404", "health.ready"],
+        id="readiness-probe",
+    ),
+    pytest.param(
+        python("import time; print('warming up', flush=True); time.sleep(999)"),
+        overrides(15, health={"startupTimeoutSeconds": 10}),
+        ["is too slow to start: GET /healthz on port http does not answer", "| warming up", "connection refused"],
+        id="startup-too-slow",
+    ),
+    pytest.param(
+        unchanged,
+        overrides(110, 100, health={"live": "/no-such-path"}),  # only a rollout that waits this long can see it
+        ["liveness probe", "/no-such-path", "statuscode: 404", "health.live"],
+        id="liveness-probe",
+    ),
+    pytest.param(
+        unchanged,
+        overrides(15, resources={"cpu": "500"}),
+        ["has no node with room for it: each pod asks for cpu 500", "Insufficient cpu"],
+        id="unschedulable-resources",
+    ),
+]
+
+
+@pytest.mark.parametrize(("setting", "settings", "words"), WAITED_FOR)
+def test_what_may_mend_is_told_at_the_deadline(
+    released: Any, setting: Setting, settings: str, words: list[str]
+) -> None:
+    url = released.url("user-service")
+    released.configure(settings)
+    with setting(released):
+        failed = failing_up(released)
+    one_screen(failed, words)
+    assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
