@@ -12,9 +12,9 @@ from slipway.changes.summary import Result
 from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview import Preview
-from slipway.history import Entry
+from slipway.history import Entry, History
 from slipway.progress import Progress
-from slipway.rollback.rollback import Options, Rollback, checks_met
+from slipway.rollback.rollback import Options, Rollback, checks_met, require_history
 from slipway.session import open_session
 from slipway.updates.recovery import recover
 
@@ -35,6 +35,8 @@ def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes
 def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
     progress = Progress()
     session = open_session(stack)
+    # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
+    require_history(History.open(session.engine, session.project, stack))
     session.stacks.ensure(stack, progress.note)
     session.stacks.require_unlocked(stack)
     recover(session, stack, progress.note)

@@ -57,10 +57,9 @@ class Rollback:
         """
         history = History.open(session.engine, session.project, stack)
         present = history.present()
-        if present is None or not history.entries:
-            raise ConfigurationError(
-                f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
-            )
+        if present is None:
+            raise _never_updated(stack)
+        require_history(history)
         target = default_target(history, present, options.services) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
@@ -201,6 +200,18 @@ def checks_met(update: Update) -> str:
     """How many checks of its own time the state met, in words."""
     number = update.outputs.get("checks", 0)
     return f"{number} check{'' if number == 1 else 's'} met"
+
+
+def require_history(history: History) -> None:
+    """Return where there is anything to go back to; ConfigurationError for a stack that was never updated."""
+    if not history.numbers:
+        raise _never_updated(history.stack)
+
+
+def _never_updated(stack: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
+    )
 
 
 def _target(history: History, number: int) -> Entry:

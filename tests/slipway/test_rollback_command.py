@@ -88,3 +88,14 @@ def test_an_update_by_somebody_else_stops_the_one_that_was_prepared_before(proje
     assert "dev was not rolled back: it is not as it was when that was prepared." in said
     assert "#1 was its last update then, now that is #2." in said
     assert updates(project) == 2
+
+
+def test_a_stack_that_never_was_is_not_made_for_a_rollback(scratch: Any) -> None:
+    """PULUMI_BACKEND_URL may name another backend than the one that is meant."""
+    before = {file: file.read_text() for file in scratch.folder.glob("Pulumi.*")}
+    for flag in ("--yes", "--preview"):
+        result = scratch("rollback", "-s", "dev", flag)
+        assert result.returncode == 2, result.stderr
+        assert "Stack dev has no history: it was never updated." in result.stderr
+    assert not list(backend(scratch).rglob("*.json"))
+    assert {file: file.read_text() for file in scratch.folder.glob("Pulumi.*")} == before
