@@ -10,7 +10,7 @@ import pulumi
 from pulumi_kubernetes import core
 
 from services.spec import Check, Health
-from slipway.checks import Ask, failing
+from slipway.checks import Ask, failed_words, failing
 
 PROBE_TIMEOUT_SECONDS = 3
 SERVICES_WITH_LOG = 2
@@ -83,7 +83,7 @@ def verified(
         if failures:
             told = await asyncio.to_thread(lambda: list(_told(failures, last_words)))
             listed = "\n  ".join(told)
-            raise pulumi.RunError(f"{len(failures)} of {total} checks failed:\n  {listed}\n{next_step}")
+            raise pulumi.RunError(f"{failed_words(len(failures), total)}\n  {listed}\n{next_step}")
         return total
 
     return pulumi.Output.all(*deployments).apply(verify)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ PAUSE_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 5.0
 PARALLEL_CHECKS = 32
 BODY_SHOWN = 300
+FAILED = re.compile(r"^\d+ of \d+ checks failed:", re.MULTILINE)
+"""How the program tells, among the engine's errors, that it was the checks: `failed_words`."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class Ask(Protocol):
     """GET a path of a service, given its name; never raises for an answer that is merely bad."""
 
     def __call__(self, service: str, path: str) -> Answer: ...
+
+
+def failed_words(failures: int, total: int) -> str:
+    return f"{failures} of {total} checks failed:"
 
 
 def recorded_checks(annotation: str) -> list[Check]:

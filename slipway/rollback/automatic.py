@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slipway.engine.events import Event, Failed, Started
+from slipway.checks import FAILED
+from slipway.engine.events import Diagnostic, Event, Failed, Started
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.error_report import report
 from slipway.errors import ExitCode, SlipwayError
@@ -33,7 +34,7 @@ class FailedUpdate:
         That is the update's own where there is nothing to undo, 4 after a rollback that was verified, and 5 where it
         could not be done. The update's own error is printed before the rollback begins.
         """
-        if not _touched_cluster(self.update.events):
+        if not (_touched_cluster(self.update.events) or _checks_failed(self.update.events)):
             return self.error
         try:
             target = self._target(progress)
@@ -97,6 +98,13 @@ def _touched_cluster(events: Iterable[Event]) -> bool:
     return any(
         isinstance(event, Started | Failed) and event.changes and event.resource.type.startswith(KUBERNETES_PREFIX)
         for event in events
+    )
+
+
+def _checks_failed(events: Iterable[Event]) -> bool:
+    """Whether what runs does not work, also where an earlier update, left for a look or killed, has put it there."""
+    return any(
+        isinstance(event, Diagnostic) and event.severity == "error" and FAILED.search(event.message) for event in events
     )
 
 

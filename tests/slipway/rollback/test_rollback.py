@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 from states import remove, urn
 
+from slipway.checks import failed_words
+from slipway.engine.events import Diagnostic, Event
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
 from slipway.history.model import Rollback as Told
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.pulumi_cli import Completed, Pulumi
+from slipway.rollback import automatic
 from slipway.rollback import rollback as module
 from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.rollback import Rollback
@@ -104,11 +107,11 @@ def stack(tmp_path: Path) -> Any:
     """A backend with one update of stack dev, and a session that knows it."""
     (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
     engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri()})
-    recorded(tmp_path, 1, "a release", BEFORE)
+    record(tmp_path, 1, "a release", BEFORE)
     return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path)
 
 
-def recorded(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:
+def record(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:
     """As the engine does it at the end of an update."""
     root = folder / ".pulumi"
     for each in ("history/slipway/dev", "stacks/slipway"):
@@ -131,7 +134,7 @@ def ended(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Ended:
 
     def run(how: Completed, message: str) -> list[Any]:
         def update(*_: object, **__: object) -> Update:
-            recorded(stack.folder, 2, message, LATER)
+            record(stack.folder, 2, message, LATER)
             return Update((), how, "log")
 
         monkeypatch.setattr(module, "run_update", update)
@@ -150,3 +153,26 @@ def test_a_refused_rollback_leaves_the_state_as_it_was(ended: Ended) -> None:
 
 def test_one_that_found_the_stack_locked_leaves_what_the_other_made_of_it(ended: Ended) -> None:
     assert ended(LOCKED, "a release by somebody else") == []
+
+
+def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier one has, which was left for a look, or was killed before it could go back."""
+    asked: list[int] = []
+
+    def prepare(*arguments: Any) -> Rollback:
+        asked.append(arguments[-2])
+        raise module.NothingToRollBackError("There is nothing to roll back.")
+
+    monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
+    monkeypatch.setattr(Rollback, "prepare", prepare)
+    error = SlipwayError("The update of stack dev failed.", why=f"{failed_words(1, 2)}\n  user: GET / answered 500")
+    said = Diagnostic(1.0, None, "error", error.why)
+    ended = FailedUpdate(NO_SESSION, "dev", Update((said,), REFUSED, "log"), error).undone(Progress())
+    assert asked == [12]
+    assert (ended.what, ended.code) == (error.what, error.code)
+    assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
+
+
+def test_a_failing_check_is_known_by_what_the_engine_said_of_one(recorded: Callable[[str], list[Event]]) -> None:
+    assert automatic._checks_failed(recorded("failing_check"))
+    assert not automatic._checks_failed(recorded("failing_unit_test"))
