@@ -19,10 +19,10 @@ SECRET_KEY = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|api
 NAMES_A_SECRET = re.compile(r"(?i)(name|names|ref|refs|seconds|path|enabled|key|file)$")
 PASSWORD_IN_URL = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(?=@)", re.IGNORECASE)
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-# `password=...`, `"api_key": "..."`, `Authorization: Bearer ...`, wherever they stand in a log.
+# `password=...`, `"api_key": "..."`, `Authorization: Bearer ...`, wherever they stand in a log; not `TestToken::test`.
 SECRET_ASSIGNMENT = re.compile(
     r"(?i)(?P<before>(?<![\w/.-])[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key)\w*"
-    r"[\\\"']*\s*[=:]\s*[\\\"']*|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
+    r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
     r"(?P<value>[^\s\"',;&\\]+)"
 )
 SECRET_KIND = "kubernetes:core/v1:Secret"  # noqa: S105
@@ -53,14 +53,18 @@ def _masked(value: Any, key: str) -> Any:
     if isinstance(value, str):
         if _is_secret_key(key) and value != UNKNOWN_MARK:
             return SECRET_VALUE
-        return PRIVATE_KEY.sub(SECRET, PASSWORD_IN_URL.sub(rf"\g<before>{SECRET}", value))
+        return without_keys(value)
     return value
+
+
+def without_keys(text: str) -> str:
+    """Text with passwords in addresses and private keys replaced: what is a secret whatever stands around it."""
+    return PRIVATE_KEY.sub(SECRET, PASSWORD_IN_URL.sub(rf"\g<before>{SECRET}", text))
 
 
 def masked_text(text: str) -> str:
     """Free text, such as a log, with all that looks like a secret replaced."""
-    text = PRIVATE_KEY.sub(SECRET, PASSWORD_IN_URL.sub(rf"\g<before>{SECRET}", text))
-    return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", text)
+    return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", without_keys(text))
 
 
 def _is_secret_key(key: str) -> bool:

@@ -27,6 +27,7 @@ MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]
 OUTPUT_LINES = 120
 OUTPUT_BYTES = 12_000
 MESSAGE_LINES = 6
+MESSAGE_LINE_LENGTH = 1_000
 STEP_LENGTH = 120
 NAMED_RESOURCES = 5
 FOLDED_IMAGES = 12
@@ -86,14 +87,19 @@ def _problem(problem: Problem) -> Entry:
     message = clean(problem.message).strip()
     lines = message.split("\n")
     step = f" {code(problem.step, STEP_LENGTH)}" if problem.step else ""
-    brief = f"- {about}{prose(chr(10).join(lines[:MESSAGE_LINES]))}{step}\n"
+    first = [_shortened(line) for line in lines[:MESSAGE_LINES]]
+    brief = f"- {about}{prose(chr(10).join(first))}{step}\n"
     if problem.next_step:
         brief += f"  <br>→ {prose(problem.next_step)}\n"
     blocks = [_output(problem)] if problem.output else []
-    if len(lines) > MESSAGE_LINES:
+    if first != lines:
         blocks.append(folded("The whole message", fence(_tail(message.split("\n"))[0])))
     inside = "\n".join(blocks)
     return Entry(f"{brief}\n{_indented(inside)}\n" if inside else brief, brief)
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= MESSAGE_LINE_LENGTH else f"{line[:MESSAGE_LINE_LENGTH]}…"
 
 
 def _output(problem: Problem) -> str:

@@ -20,6 +20,7 @@ from slipway.engine.errors import ECHOES
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, Resource, is_debug, parse
 from slipway.engine.events import Summary as EngineSummary
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
+from slipway.masking import masked_text, without_keys
 
 STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 OPERATIONS = {
@@ -134,12 +135,12 @@ class PreviewEvents:
         ]
 
     def _warnings(self) -> tuple[str, ...]:
-        said = {
-            f"{event.resource}: {event.message}" if _named(event.resource) else event.message: None
+        said = [
+            f"{event.resource}: {masked_text(event.message)}" if _named(event.resource) else masked_text(event.message)
             for event in self._diagnostics("warning")
             if not event.message.startswith(NOISE)
-        }
-        return tuple(said)
+        ]
+        return tuple(dict.fromkeys(said))
 
     def _engine_counts(self) -> Mapping[str, int]:
         return next((event.changes for event in reversed(self.events) if isinstance(event, EngineSummary)), {})
@@ -155,7 +156,7 @@ class PreviewEvents:
 
 def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
     """An image build that fails has no failed operation in a preview: an error is all that is said."""
-    resource, message = _named(event.resource), event.message.strip()
+    resource, message = _named(event.resource), masked_text(event.message.strip())
     log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
     step = log.failed_step() if log else None
     if step is None:
@@ -163,7 +164,8 @@ def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
     if exit_code := EXIT_CODE.search(message):
         what = "The unit tests" if step.stage == TEST_STAGE else "The build"
         message = f"{what} stopped with exit code {exit_code[1]}."
-    return Problem(message, resource, _service(resource), step.instruction or step.title, tuple(step.output))
+    output = masked_text("\n".join(step.output)).split("\n") if step.output else ()
+    return Problem(message, resource, _service(resource), masked_text(step.instruction or step.title), tuple(output))
 
 
 def _loaded(line: str) -> Mapping[str, Any]:
@@ -247,7 +249,7 @@ def _violation(body: Mapping[str, Any]) -> Violation:
     return Violation(
         str(body.get("policyName", "")),
         str(body.get("enforcementLevel", "")),
-        str(body.get("message", "")).strip(),
+        without_keys(str(body.get("message", "")).strip()),
         _named(Resource(urn)) if urn else None,
         str(body.get("policyPackName", "")),
     )

@@ -18,6 +18,7 @@ from slipway.engine.events import Event, Step
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview_watch import PreviewWatch
+from slipway.masking import masked_text
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.pulumi_cli import Completed
@@ -136,9 +137,10 @@ def _problems(summary: Summary, error: SlipwayError) -> tuple[Problem, ...]:
     """Those that the engine told one by one; an error that says more than they do comes first and replaces its own."""
     if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
         return summary.problems
-    said = [line.strip() for line in (error.what, *error.why.splitlines()[:1]) if line.strip()]
+    what, why = masked_text(error.what), masked_text(error.why)
+    said = [line.strip() for line in (what, *why.splitlines()[:1]) if line.strip()]
     others = [problem for problem in summary.problems if not any(line in problem.message for line in said)]
-    message = "\n".join(filter(None, (error.what, error.why)))
+    message = "\n".join(filter(None, (what, why)))
     return (Problem(message, next_step=error.next_step), *others)
 
 

@@ -202,3 +202,13 @@ def test_it_is_said_what_was_cut() -> None:
     entries = [Entry(f"{number:100}\n", f"{number}\n") for number in range(10)] + [Entry("x" * 500)]
     text = fit("", [Section("parts", 1, "", entries)], "", 850)
     assert "Cut to fit into a comment: 1 of 11 parts; the details of 6 parts." in text
+
+
+def test_a_failure_that_is_one_endless_line_is_told() -> None:
+    """Some providers answer with a page of JSON on one line."""
+    failed = Summary("shop", "dev", Result.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
+    text = render(failed)
+    assert "boom xxx" in text
+    assert "The whole message" in text
+    assert "Cut to fit" not in text
+    assert len(text) < GITHUB_LIMIT_BYTES

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from slipway.changes.json_summary import to_json
 from slipway.changes.markdown import render
 from slipway.changes.preview_events import PreviewEvents
 from slipway.changes.summary import Operation, Result
 from slipway.masking import SECRET, UNKNOWN
+from tests.slipway.changes import reading
 
 SMALL_AND_LARGE = ("first", "unchanged", "small", "refused", "failing", "removed", "drift", "huge")
 
@@ -51,6 +54,28 @@ def test_the_fields_of_a_small_change(summarized: Any) -> None:
     fields = {field.path: (field.old, field.new, field.replaces) for field in config_map.fields}
     assert fields["data.LOG_LEVEL"] == ("info", "debug", True)
     assert fields["data.FEATURES"] == (None, "a|b", True)
+
+
+def test_what_a_failing_test_prints_shows_no_secret(lines: Callable[[str], list[tuple[float, str]]]) -> None:
+    """Comments on pull requests have more readers than the log of a run."""
+    read = PreviewEvents()
+    for at_seconds, line in lines("failing"):
+        read.take(line.replace("test_hostile", "test_hostile postgres://shop:hunter2@db password=hunter2"), at_seconds)
+    summary = read.summary("slipway", "dev")
+    shown = f"{to_json(summary)}{render(summary)}{reading.plain(summary)}"
+    assert shown.count("hunter2") == 0
+    assert f"postgres://shop:{SECRET}@db password={SECRET}" in to_json(summary)
+
+
+@pytest.mark.parametrize(("kind", "key"), [("policyEvent", "policyName"), ("diagnosticEvent", "urn")])
+@pytest.mark.parametrize("severity", ["error", "warning"])
+def test_what_is_said_shows_no_secret(kind: str, key: str, severity: str) -> None:
+    said = {"message": "cannot open postgres://shop:hunter2@db", "severity": severity, "enforcementLevel": "mandatory"}
+    read = PreviewEvents()
+    read.take(json.dumps({"sequence": 1, kind: {key: "", **said}}), 0.0)
+    text = to_json(read.summary("slipway", "dev"))
+    assert f"cannot open postgres://shop:{SECRET}@db" in text
+    assert "hunter2" not in text
 
 
 def test_a_property_called_severity_hides_no_change(lines: Callable[[str], list[tuple[float, str]]]) -> None:
