@@ -63,16 +63,18 @@ class Microservice(pulumi.ComponentResource):
     def _metadata(
         self, name: Input[str] | None = None, annotations: Mapping[str, str] | None = None
     ) -> meta.v1.ObjectMetaArgsDict:
-        return {
+        metadata: meta.v1.ObjectMetaArgsDict = {
             "name": name or self._spec.name,
             "namespace": self._args.namespace,
-            "annotations": annotations,
             "labels": {
                 **self._selector,
                 "app.kubernetes.io/part-of": pulumi.get_project(),
                 "app.kubernetes.io/managed-by": "pulumi",
             },
         }
+        if annotations:  # beside a name that is an output, `None` would be recorded as null, which no cluster has
+            metadata["annotations"] = annotations
+        return metadata
 
     def _child(self) -> ResourceOptions:
         return ResourceOptions(parent=self)

@@ -129,6 +129,7 @@ def test_a_rollback_brings_back_what_somebody_changed_by_hand(released: Any) -> 
     for each in ("Deployment user-service", "Service order-service", "PodDisruptionBudget order-service"):
         assert each in looked
     assert "recorded inputs are the same, 2 checks met" in done.output
+    assert "Update Secret" not in done.output, "nobody touched the Secrets"
     assert told(released, "verify")["ok"]
     left = told(released, "drift", code=6)["drift"]
     assert {each["name"] for each in left} == {"user-service", "leftover"}, "what was never declared stays"
