@@ -105,7 +105,13 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("Change what the refusal names, or have the rule changed.",),
         ("{kubectl} describe replicaset -l app.kubernetes.io/name={service}",),
     ),
-    Cause.EVICTED: Advice(("Raise `resources.ephemeralStorage` or `scratch` in {yaml}, or write less.",), (_DESCRIBE,)),
+    Cause.EVICTED: Advice(
+        (
+            "Where the reason names storage: raise `resources.ephemeralStorage` or `scratch` in {yaml}, or write less; "
+            "memory: raise `resources.memory` there; else it is the node's.",
+        ),
+        (_DESCRIBE, "kubectl describe nodes"),
+    ),
     Cause.STARTING: Advice(
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),

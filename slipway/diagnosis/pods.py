@@ -10,8 +10,13 @@ from slipway.diagnosis.model import Cause, Evidence, Finding
 from slipway.diagnosis.objects import Object, condition, name_of, number_at, objects_at, text_at
 
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
+# A claim without a volume: nothing provisions it, or not yet.
+_UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims|PersistentVolumeClaim is not bound")
 _PREEMPTION = re.compile(r"\.?\s*(?:no new claims to deallocate, )?preemption: .*", re.DOTALL)
 _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
+_RUNNING = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP)
+# The kubelet's word for a pod that used more than it may, or that its node has no room for any more.
+_EVICTED = "Evicted"
 # https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
 _SCALING_UP = "TriggeredScaleUp"
 
@@ -28,8 +33,7 @@ def findings(evidence: Evidence) -> list[Finding]:
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     """What keeps one pod from being ready; `STARTING` when nothing is known to."""
     if text_at(pod, "status", "phase") == "Failed":
-        reason = text_at(pod, "status", "reason") or "Failed"
-        return Finding(Cause.EVICTED, name_of(pod), "", reason, text_at(pod, "status", "message").strip(), None, 1)
+        return _thrown_off(pod)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
@@ -37,6 +41,8 @@ def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     known = [each for each in found if each is not None]
     clear = [each for each in known if each.cause is not Cause.STARTING]
     starting = Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending")
+    # A container that cannot run says more than one beside it that does and is not ready: it may wait for that one.
+    clear.sort(key=lambda each: each.cause in _RUNNING)
     return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
 
 
@@ -72,12 +78,27 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(answers.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
 
 
+def _thrown_off(pod: Object) -> Finding:
+    """A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere."""
+    reason = text_at(pod, "status", "reason") or "Failed"
+    message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
+    return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
+
+
 def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
     message = _PREEMPTION.sub("", text_at(scheduled, "message")).strip().rstrip(".")
-    cause = Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
+    cause = _cause_of_no_node(message)
     helped = text_at(pod, "status", "nominatedNodeName") or any(event.get("reason") == _SCALING_UP for event in events)
     state = text_at(scheduled, "reason") or "Unschedulable"
     return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
+
+
+def _cause_of_no_node(message: str) -> Cause:
+    if answers.is_missing_object(message):
+        return Cause.MISSING_OBJECT
+    if _UNBOUND.search(message):
+        return Cause.VOLUME
+    return Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
 
 
 def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:

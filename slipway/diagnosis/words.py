@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from slipway.diagnosis import probes
 from slipway.diagnosis.model import Cause, Finding, container_spec
 from slipway.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.masking import masked_text
 
 _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
 
@@ -40,7 +41,7 @@ class Case:
     def command(self) -> str:
         """What the pod runs instead of the image's own command; empty when it does not say."""
         words = [*(self.container.get("command") or ()), *(self.container.get("args") or ())]
-        return " ".join(map(str, words))
+        return masked_text(" ".join(map(str, words)))
 
     @property
     def question(self) -> str:

@@ -68,6 +68,59 @@ def statuses(content: dict[str, Any]) -> list[dict[str, Any]]:
     return [status for pod in content["pods"] for status in pod["status"]["containerStatuses"]]
 
 
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [("crash", Cause.CRASH), ("image-not-found", Cause.IMAGE_NOT_FOUND), ("oom", Cause.OUT_OF_MEMORY)],
+)
+def test_a_container_that_cannot_run_is_named_before_one_that_is_not_ready(
+    recorded: Recorded, name: str, cause: Cause
+) -> None:
+    """Whichever of them the kubelet lists first."""
+    beside = dict(recorded(name).current_pods()[0]["status"]["containerStatuses"][0], name="proxy")
+
+    def add(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            pod["status"]["containerStatuses"].append(beside)
+            pod["spec"]["containers"].append({"name": "proxy", "image": "proxy:1"})
+
+    diagnosis = diagnose(recorded("readiness", add))
+    assert (diagnosis.cause, diagnosis.finding.container) == (cause, "proxy")
+
+
+@pytest.mark.parametrize(
+    ("message", "cause", "words", "patience"),
+    [
+        ('persistentvolumeclaim "data" not found', Cause.MISSING_OBJECT, "needs PersistentVolumeClaim data", 5.0),
+        ("pod has unbound immediate PersistentVolumeClaims", Cause.VOLUME, "cannot be set up", None),
+    ],
+)
+def test_a_volume_that_is_not_there_is_no_matter_of_placement(
+    recorded: Recorded, *, message: str, cause: Cause, words: str, patience: float | None
+) -> None:
+    def unscheduled(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            for condition in pod["status"]["conditions"]:
+                if condition["type"] == "PodScheduled":
+                    condition["message"] = f"0/1 nodes are available: {message}. preemption: 0/1 nodes are available."
+
+    diagnosis = diagnose(recorded("unschedulable-affinity", unscheduled))
+    assert diagnosis.cause is cause
+    assert words in diagnosis.headline
+    assert diagnosis.patience_seconds == patience
+    assert "Label, untaint" not in screen(diagnosis)
+
+
+@pytest.mark.parametrize("reason", ["NodeShutdown", "Terminated", "Preempting", "OutOfcpu"])
+def test_pods_that_a_node_throws_off_are_made_anew_elsewhere(recorded: Recorded, reason: str) -> None:
+    def thrown_off(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            pod["status"] |= {"reason": reason, "message": "Pod was rejected as the node is shutting down."}
+
+    diagnosis = diagnose(recorded("storage", thrown_off))
+    assert diagnosis.retryable
+    assert reason in diagnosis.headline
+
+
 def test_a_first_crash_may_mend_itself_and_a_third_does_not(recorded: Recorded) -> None:
     def ended(times: int) -> Callable[[dict[str, Any]], None]:
         def change(content: dict[str, Any]) -> None:
@@ -129,6 +182,16 @@ def test_secrets_in_logs_and_events_are_masked(recorded: Recorded) -> None:
     shown = screen(diagnose(recorded("crash", leak)))
     assert "hunter2" not in shown
     assert "postgresql://app:(secret)@db/users" in shown
+
+
+def test_secrets_in_a_command_are_masked(recorded: Recorded) -> None:
+    def leak(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            pod["spec"]["containers"][0]["args"] = ["--password=hunter2"]
+
+    diagnosis = diagnose(recorded("entrypoint", leak))
+    assert diagnosis.cause is Cause.ENTRYPOINT
+    assert "--password=(secret)" in diagnosis.headline
 
 
 def test_pods_of_the_release_before_are_not_looked_at(recorded: Recorded) -> None:
