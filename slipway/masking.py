@@ -17,11 +17,15 @@ UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 # A comment on a pull request has more readers than a state: what only looks like a secret is masked too.
 SECRET_KEY = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key")
 NAMES_A_SECRET = re.compile(r"(?i)(name|names|ref|refs|seconds|path|enabled|key|file)$")
-PASSWORD_IN_URL = re.compile(r"(?P<before>\b[a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+(?=@)", re.IGNORECASE)
+# Of bounded length in front, so that a long line of anything takes no time that anybody would notice.
+PASSWORD_IN_URL = re.compile(
+    r"(?P<before>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}:)[^\s@/]{1,1000}(?=@)", re.IGNORECASE
+)
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 # `password=...`, `"api_key": "..."`, `Authorization: Bearer ...`, wherever they stand in a log; not `TestToken::test`.
 SECRET_ASSIGNMENT = re.compile(
-    r"(?i)(?P<before>(?<![\w/.-])[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key)\w*"
+    r"(?i)(?P<before>(?<![\w/.-])[\w.-]{0,200}"
+    r"(?:passw(?:or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key)\w{0,100}"
     r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
     r"(?P<value>[^\s\"',;&\\]+)"
 )
