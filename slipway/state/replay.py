@@ -19,13 +19,18 @@ MICROSERVICE_TYPE = "slipway:index:Microservice"
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
 # Where an object names a Secret: the keys that hold `name` or `secretName`.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
-# Deleting or replacing one of these deletes what is stored in it.
-STATEFUL_KINDS = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
-# https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/ and .../storage/persistent-volumes/: what the
-# API server refuses to change, so that the provider replaces the object.
+# Deleting or replacing one of these deletes what is stored in it, or of it.
+STATEFUL_KINDS = {"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
+# What the Kubernetes provider replaces an object for (pulumi-kubernetes, provider/pkg/provider/diff.go), and what the
+# API server refuses to change, for which it does so too.
 IMMUTABLE_FIELDS = {
-    "StatefulSet": ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy"),
+    "StatefulSet": ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy", "revisionHistoryLimit"),
     "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector", "dataSource", "volumeMode"),
+    "PersistentVolume": (
+        *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker"),
+        *("gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk"),
+        *("portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "volumeMode"),
+    ),
 }
 
 
@@ -153,7 +158,12 @@ def _replacement_reason(then: Recorded, now: Recorded) -> str:
         return "its replacement trigger differs"
     before, after = plain(then.inputs.get("spec") or {}), plain(now.inputs.get("spec") or {})
     changed = [name for name in IMMUTABLE_FIELDS.get(_kind(then), ()) if before.get(name) != after.get(name)]
-    return f"spec.{changed[0]} differs, which cannot be changed in place" if changed else ""
+    if changed:
+        return f"spec.{changed[0]} differs, which cannot be changed in place"
+    replacing = then.raw.get("replaceOnChanges") or ()
+    if replacing and plain(then.inputs) != plain(now.inputs):
+        return f"it differs, and was declared to be replaced when {', '.join(replacing)} changes"
+    return ""
 
 
 def _kind(resource: Recorded) -> str:

@@ -10,11 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import CLAIM, STATEFUL_SET, add, find, remove, secret, urn, without
 
+from lab.plugins.kubernetes import immutable
+from slipway.changes import summary
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import Recorded, resources
-from slipway.state.replay import Request, Wanted, _in_order, wanted
+from slipway.state.replay import IMMUTABLE_FIELDS, Request, Wanted, _in_order, wanted
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
+VOLUME = "core/v1:PersistentVolume"
 TARGET = 7
 
 
@@ -218,6 +221,12 @@ def test_what_holds_data_stays_though_the_state_did_not_have_it(first: Any, seco
     assert plan(first, second, include_stateful=True).kept == ()
 
 
+def test_what_a_preview_says_that_data_goes_with_is_kept(first: Any, second: Any) -> None:
+    for kind in sorted(summary.STATEFUL_KINDS):
+        add(second, f"any/v1:{kind}", "order-service")
+    assert {each.type.rpartition(":")[2] for each in plan(first, second).kept} == summary.STATEFUL_KINDS
+
+
 def test_what_holds_data_keeps_its_parents_too(first: Any, second: Any) -> None:
     remove(first, "order-service")
     claim = add(second, CLAIM, "order-service")
@@ -240,7 +249,9 @@ def test_the_data_of_a_renamed_claim_is_not_kept_twice(first: Any, second: Any) 
     [
         (STATEFUL_SET, {"serviceName": "a"}, {"serviceName": "b"}, "spec.serviceName"),
         (STATEFUL_SET, {"volumeClaimTemplates": [{"a": 1}]}, {"volumeClaimTemplates": []}, "spec.volumeClaimTemplates"),
+        (STATEFUL_SET, {"revisionHistoryLimit": 3}, {"revisionHistoryLimit": 9}, "spec.revisionHistoryLimit"),
         (CLAIM, {"storageClassName": "fast"}, {}, "spec.storageClassName"),
+        (VOLUME, {"nfs": {"server": "a", "path": "/"}}, {"nfs": {"server": "b", "path": "/"}}, "spec.nfs"),
     ],
 )
 def test_replacing_what_holds_data_is_refused(
@@ -263,6 +274,23 @@ def test_a_trigger_replaces_what_holds_data_as_well(first: Any, second: Any) -> 
     assert "its replacement trigger differs" in caught.value.why
     assert "--include-stateful" in caught.value.next_step
     assert plan(first, second, include_stateful=True).kept == ()
+
+
+def test_what_was_declared_to_be_replaced_on_a_change_is_refused(first: Any, second: Any) -> None:
+    add(first, CLAIM, "user-service", {"resources": {"requests": {"storage": "1Gi"}}}, replaceOnChanges=["spec"])
+    claim = add(second, CLAIM, "user-service", {"resources": {"requests": {"storage": "2Gi"}}})
+    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+        plan(first, second)
+    assert "to be replaced when spec changes" in caught.value.why
+    find(first, CLAIM, "user-service").pop("replaceOnChanges")
+    assert claim in plan(first, second).objects()
+
+
+@pytest.mark.parametrize("kind", ["PersistentVolume", "PersistentVolumeClaim", "StatefulSet"])
+def test_whatever_the_provider_replaces_data_for_is_known_here(kind: str) -> None:
+    group = "apps" if kind == "StatefulSet" else ""
+    fields = {path.removeprefix("spec.") for path in immutable._REPLACING[group, kind]}
+    assert fields <= set(IMMUTABLE_FIELDS[kind])
 
 
 def test_replacing_data_under_another_name_is_refused(first: Any, second: Any) -> None:
