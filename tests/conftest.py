@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 
@@ -15,6 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Ends parts of the lab, so nothing else may use it meanwhile.
 ALONE = "tests/lab/test_lab_recovery.py"
+ALONE_SECONDS = 240.0
 ON_THE_LAB = pytest.StashKey[set[str]]()
 
 
@@ -55,10 +57,14 @@ def _is_on_the_lab(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="module", autouse=True)
 def _share_of_the_lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    file = request.node.nodeid
-    if file not in request.config.stash[ON_THE_LAB]:
-        yield
-        return
-    with (tmp_path_factory.getbasetemp().parent / "lab.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if file == ALONE else fcntl.LOCK_SH)
-        yield
+    """Whoever uses the lab waits for the first file, which one of the workers begins with, to be done with it."""
+    file, on_the_lab = request.node.nodeid, request.config.stash[ON_THE_LAB]
+    folder = tmp_path_factory.getbasetemp()
+    done = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "alone.done"
+    if file != ALONE and {file, ALONE} <= on_the_lab:
+        given_up = time.monotonic() + ALONE_SECONDS  # its worker died
+        while not done.exists() and time.monotonic() < given_up:
+            time.sleep(0.2)
+    yield
+    if file == ALONE:
+        done.touch()
