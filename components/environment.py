@@ -59,6 +59,9 @@ class Environment(pulumi.ComponentResource):
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
+            # What the program declares is the program's, whoever has set it meanwhile: a `kubectl set image` would else
+            # stand against every update and rollback after it.
+            enable_patch_force=True,
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )

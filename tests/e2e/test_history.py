@@ -136,7 +136,9 @@ def test_a_rollback_brings_back_what_somebody_changed_by_hand(released: Any) -> 
 
 
 def test_an_update_with_refresh_takes_back_what_drifted(released: Any) -> None:
-    kubectl(released, "scale", "deployment/user-service", "--replicas=0")
+    """What somebody else has set is taken over: else a hotfix by hand would stand against every update after it."""
+    kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
+    kubectl(released, "delete", "service/order-service")
     assert not told(released, "verify", code=1)["ok"]
     done = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
     assert done.code == 0, done.output
