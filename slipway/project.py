@@ -36,16 +36,29 @@ class Project:
         return sorted(name for name in names if name)
 
     def environment_file(self, environment: str) -> Path:
-        """The settings of `environment`; ConfigurationError when there is no such file, or when it is no YAML."""
-        file = self.folder / f"Pulumi.{environment}.yaml"
-        if environment in self.environments():
-            _read_yaml(file)
-            return file
-        raise ConfigurationError(
-            f"There is no environment `{environment}`: {file} does not exist.",
-            why=self._known_names(environment),
-            next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml.",
-        )
+        """The settings of `environment`; ConfigurationError when there is no such file, or when it is no mapping."""
+        self.require_environment(environment)
+        file = self._settings(environment)
+        content = _read_yaml(file)
+        if not isinstance(content, dict | None):
+            raise ConfigurationError(
+                f"{file} cannot be read.",
+                why=f"It holds a {type(content).__name__}; allowed: a mapping with `config`, or nothing.",
+                next_step="Mend the file.",
+            )
+        return file
+
+    def require_environment(self, environment: str) -> None:
+        """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""
+        if environment not in self.environments():
+            raise ConfigurationError(
+                f"There is no environment `{environment}`: {self._settings(environment)} does not exist.",
+                why=self._known_names(environment),
+                next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml.",
+            )
+
+    def _settings(self, environment: str) -> Path:
+        return self.folder / f"Pulumi.{environment}.yaml"
 
     def _known_names(self, wanted: str) -> str:
         known = self.environments()

@@ -29,7 +29,7 @@ def preview(*, stack: str, markdown: Path | None, json_file: Path | None, drift:
     for file in filter(None, (markdown, json_file)):
         _clear(file)
     project = projects.require(Path.cwd())
-    project.environment_file(stack)
+    project.require_environment(stack)
     attempt = Preview(project, stack, drift)
     error = _attempt(attempt)
     summary = attempt.summary(error)

@@ -251,6 +251,18 @@ def test_an_old_summary_does_not_pass_for_a_new_one(preview: Preview) -> None:
     assert not (preview.folder / "out.md").exists()
 
 
+@pytest.mark.parametrize("settings", ["config: [", "just text", "- a list"])
+def test_settings_that_cannot_be_read_are_told_in_the_comment_too(preview: Preview, settings: str) -> None:
+    """A pull request that breaks them must not keep the comment of the push before."""
+    (preview.folder / "Pulumi.dev.yaml").write_text(settings)
+    exit_code, output, errors = preview("small")
+    assert (exit_code, errors) == (ExitCode.USAGE, "")
+    assert "Pulumi.dev.yaml cannot be read." in output
+    assert preview.markdown.startswith("<!-- slipway:preview:slipway:dev -->")
+    assert "Pulumi.dev.yaml cannot be read." in preview.markdown
+    assert preview.json["result"] == "failed"
+
+
 def test_what_the_engine_said_is_kept(preview: Preview) -> None:
     preview("failing")
     (log,) = (Path(preview.variables["SLIPWAY_HOME"]) / "logs").glob("preview-dev-*.log")
