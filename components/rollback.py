@@ -44,8 +44,8 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
     _require_same_cluster(environment, target)
     _require_images(environment, plan, present)
     for each in plan.kept:
-        kind = each.type.rsplit(":", 1)[-1]
-        pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it may hold data.")
+        kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
+        pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
     recorded = RecordedState(environment, plan)
     return {**values(plan.outputs), "checks": _verified(environment, plan, recorded)}
 

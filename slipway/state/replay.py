@@ -57,7 +57,7 @@ class Wanted:
     """`resources` in an order in which each comes after what it depends on; `outputs` are the stack's.
 
     `aliases` gives, for a resource that the present state knows under another URN, that URN; `kept` are the present
-    resources that the recorded state does not have and that stay, because deleting them would delete data.
+    resources that the recorded state does not have and that stay: they hold data, or are protected.
     """
 
     resources: tuple[Recorded, ...]
@@ -80,11 +80,10 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     if request.keep_secrets:
         chosen = _with_present_secrets(chosen, now)
     aliases = renames(chosen, now)
-    kept: list[Recorded] = []
     if not request.include_stateful:
         _require_no_replaced_data(chosen, now, aliases)
-        kept = _stateful_without_target(chosen, now, set(aliases.values()))
-        chosen |= _with_parents(kept, now, chosen)
+    kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
+    chosen |= _with_what_they_need(kept, now, chosen)
     return Wanted(tuple(_in_order(chosen)), _outputs(target, present, chosen, request), aliases, tuple(kept))
 
 
@@ -170,25 +169,25 @@ def _kind(resource: Recorded) -> str:
     return resource.type.rsplit(":", 1)[-1]
 
 
-def _stateful_without_target(
-    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], renamed: set[str]
+def _kept_without_target(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], renamed: set[str], *, stateful: bool
 ) -> list[Recorded]:
-    return [
-        each
-        for urn, each in now.items()
-        if urn not in chosen and urn not in renamed and each.is_object and _kind(each) in STATEFUL_KINDS
-    ]
+    """What is not deleted: the engine refuses to delete what is protected, after it has done all else."""
+    gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
+    return [each for each in gone if each.raw.get("protect") or (stateful and _kind(each) in STATEFUL_KINDS)]
 
 
-def _with_parents(
+def _with_what_they_need(
     kept: Iterable[Recorded], now: Mapping[str, Recorded], chosen: Mapping[str, Recorded]
 ) -> dict[str, Recorded]:
+    """They, their parents, and their providers: under another provider the engine would replace them."""
     found: dict[str, Recorded] = {}
-    for each in kept:
-        urn = each.urn
-        while urn and urn not in chosen and urn not in found:
+    needed = [each.urn for each in kept]
+    while needed:
+        urn = needed.pop()
+        if urn in now and urn not in chosen and urn not in found:
             found[urn] = now[urn]
-            urn = now[urn].parent
+            needed += [now[urn].parent, now[urn].provider]
     return found
 
 

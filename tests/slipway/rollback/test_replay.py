@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from states import CLAIM, STATEFUL_SET, add, find, remove, secret, urn, without
+from states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 from lab.plugins.kubernetes import immutable
 from slipway.changes import summary
@@ -221,6 +221,17 @@ def test_what_holds_data_stays_though_the_state_did_not_have_it(first: Any, seco
     assert plan(first, second, include_stateful=True).kept == ()
 
 
+@pytest.mark.parametrize("include_stateful", [False, True])
+def test_what_is_protected_stays_though_the_state_did_not_have_it(
+    first: Any, second: Any, *, include_stateful: bool
+) -> None:
+    """The engine would refuse to delete it, at the end of a rollback that has done all else."""
+    guarded = add(second, "core/v1:Service", "extra", protect=True, parent=f"{STACK}pulumi:pulumi:Stack::slipway-dev")
+    made = plan(first, second, include_stateful=include_stateful)
+    assert [each.urn for each in made.kept] == [guarded]
+    assert made.objects()[guarded].raw["protect"]
+
+
 def test_what_a_preview_says_that_data_goes_with_is_kept(first: Any, second: Any) -> None:
     for kind in sorted(summary.STATEFUL_KINDS):
         add(second, f"any/v1:{kind}", "order-service")
@@ -233,6 +244,16 @@ def test_what_holds_data_keeps_its_parents_too(first: Any, second: Any) -> None:
     made = plan(first, second)
     parent = by_urn(second)[claim].parent
     assert [each.urn for each in made.resources if each.service == "order-service"] == [parent, claim]
+    assert in_dependency_order(made.resources)
+
+
+def test_what_holds_data_keeps_its_provider_too(first: Any, second: Any) -> None:
+    """Under another one the engine would replace it."""
+    provider = f"{STACK}pulumi:providers:kubernetes::second-cluster"
+    second["resources"].append({"urn": provider, "type": "pulumi:providers:kubernetes", "custom": True, "id": "0"})
+    claim = add(second, CLAIM, "order-service", provider=f"{provider}::0")
+    made = plan(first, second)
+    assert {each.urn for each in made.resources} - set(by_urn(first)) == {provider, claim}
     assert in_dependency_order(made.resources)
 
 
