@@ -146,7 +146,7 @@ class GitHub:
             return None
         headers = response.headers
         if (after := headers.get("retry-after", "")).isdigit():
-            return float(after)
+            return max(1.0, float(after))  # "0", said for ever, must come to an end too
         if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
             return max(0.0, math.ceil(float(headers["x-ratelimit-reset"]) - self.clock())) + 1.0
         limited = response.status_code == 429 or "rate limit" in _message(response).lower()

@@ -257,6 +257,13 @@ def test_patience_is_for_all_waits_together(fake: FakeGitHub, patient: Patient) 
     assert sum(patient.waits) <= PATIENCE_SECONDS
 
 
+def test_a_limit_that_names_no_wait_ends_too(fake: FakeGitHub, patient: Patient) -> None:
+    fake.trouble("GET", COMMENTS, *[Answer(429, {"Retry-After": "0"})] * int(PATIENCE_SECONDS + 2))
+    with pytest.raises(SlipwayError, match="takes no more requests"):
+        put(fake, patient)
+    assert sum(patient.waits) == PATIENCE_SECONDS
+
+
 def test_a_server_error_passes(fake: FakeGitHub, patient: Patient) -> None:
     fake.trouble("GET", COMMENTS, Answer(502, body="<html>Bad gateway</html>"), Answer(503))
     assert put(fake, patient) == "created"
