@@ -92,7 +92,10 @@ def _by_urn(deployment: Deployment) -> dict[str, Recorded]:
 
 
 def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], request: Request) -> dict[str, Recorded]:
-    """The present state, with the recorded resources of the named services in the place of theirs."""
+    """The present state, with the recorded resources of the named services in the place of theirs.
+
+    After a destroy that takes with it what they stand on and no service has, such as their namespace.
+    """
     known = sorted({each.service for each in then.values() if each.service})
     if missing := [name for name in request.services if name not in known]:
         raise ConfigurationError(
@@ -101,7 +104,13 @@ def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], requ
             next_step="Name one of them, or another update with --to.",
         )
     others = {urn: each for urn, each in now.items() if each.service not in request.services}
-    return others | {urn: each for urn, each in then.items() if each.service in request.services}
+    theirs = [each for each in then.values() if each.service in request.services]
+    of_nobody = {dependency for each in theirs for dependency in each.dependencies if _is_of_nobody(then, dependency)}
+    return others | _with_what_they_need([*theirs, *(then[urn] for urn in of_nobody)], then, others)
+
+
+def _is_of_nobody(known: Mapping[str, Recorded], urn: str) -> bool:
+    return urn in known and not known[urn].service
 
 
 def _with_present_secrets(chosen: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, Recorded]:

@@ -92,6 +92,17 @@ def test_a_service_that_is_gone_comes_back_alone(first: Any, second: Any) -> Non
     assert in_dependency_order(made.resources)
 
 
+def test_a_service_comes_back_after_a_destroy_with_what_it_stands_on(first: Any) -> None:
+    """Without its provider it would be made on whatever cluster is the current one."""
+    made = {each.urn: each for each in plan(first, {"resources": []}, "user-service").resources}
+    providers = {each.provider for each in made.values() if each.is_object}
+    assert providers <= set(made)
+    assert "" not in providers
+    assert any(each.type == "kubernetes:core/v1:Namespace" for each in made.values())
+    assert not [each.urn for each in made.values() if each.service == "order-service"]
+    assert in_dependency_order(tuple(made.values()))
+
+
 def test_a_service_that_the_state_lacks_is_refused_as_a_mistake_of_the_user(first: Any, second: Any) -> None:
     remove(first, "user-service")
     with pytest.raises(SlipwayError, match=f"Update #{TARGET} has no service user-service") as caught:
