@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history.backends import backend_url, open_source
 from slipway.history.model import Entry, entry, unreadable
 from slipway.history.source import Deployment, Record, Source, UnreadableError
@@ -37,11 +37,11 @@ class History:
         return self._read(self._records[-count:])
 
     def entry(self, number: int) -> Entry:
-        """The update of that number; SlipwayError for one that there is not."""
+        """The update of that number; ConfigurationError for one that there is not."""
         return self._read([self._record(number)])[0]
 
     def checkpoint(self, number: int) -> Deployment:
-        """The state that the update of that number left; SlipwayError where it cannot be read."""
+        """The state that the update of that number left; SlipwayError where it cannot be read, or there is no such update."""
         record = self._record(number)
         try:
             if record.problem:
@@ -86,7 +86,7 @@ class History:
     def _record(self, number: int) -> Record:
         if record := self._by_number.get(number):
             return record
-        raise SlipwayError(
+        raise ConfigurationError(
             f"There is no update #{number} of {self.stack}.",
             why=self._known_numbers(),
             next_step=f"`slipway history -s {self.stack}` lists them.",
