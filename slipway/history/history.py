@@ -41,7 +41,7 @@ class History:
         return self._read([self._record(number)])[0]
 
     def checkpoint(self, number: int) -> Deployment:
-        """The state that the update of that number left; SlipwayError where it cannot be read, or there is no such update."""
+        """The state that the update of that number left; SlipwayError where that cannot be read."""
         record = self._record(number)
         try:
             if record.problem:
