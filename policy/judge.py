@@ -68,9 +68,14 @@ class Judge:
         return Report(self.settings, results, (*self.waivers.problems, *self.unused_waivers(results)))
 
     def unused_waivers(self, results: Iterable[Result]) -> list[str]:
-        """A complaint about each waiver that nothing in the results of a whole stack needed."""
+        """A complaint about each waiver that nothing in the results of a whole stack needed.
+
+        One of a rule that is off here may be needed elsewhere: a rule that is not asked does not tell.
+        """
         waived = [each for each in results if each.state is State.WAIVED]
-        return self.waivers.unused(filter(None, (self.waivers.of(each.rule.id, each.resource.ref) for each in waived)))
+        used = [self.waivers.of(each.rule.id, each.resource.ref) for each in waived]
+        off = {rule.id for rule in self.rules if self.level(rule) is Level.OFF}
+        return self.waivers.unused([*filter(None, used), *(each for each in self.waivers.entries if each.rule in off)])
 
     def _ask(self, resource: Resource, stack: Stack, *, stack_wide: bool) -> list[Result]:
         results: list[Result] = []

@@ -70,7 +70,8 @@ class Waivers:
         """A complaint about each waiver that waived nothing."""
         needed = set(used)
         return [
-            f"{each.where}: {each.resource} does not break {each.rule}; remove the waiver"
+            f"{each.where}: {each.resource} does not break {each.rule} here; "
+            "remove the waiver, or name the stack that needs it (`stack: prod`)"
             for each in self.entries
             if each not in needed
         ]

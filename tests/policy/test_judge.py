@@ -43,7 +43,8 @@ def test_an_unused_waiver_is_an_error() -> None:
     report = judged(good(), ("pre-stop", "Deployment/api"))
     assert report.refuses
     assert report.waiver_problems == (
-        "policy/waivers.yaml:1: Deployment/api does not break pre-stop; remove the waiver",
+        "policy/waivers.yaml:1: Deployment/api does not break pre-stop here; "
+        "remove the waiver, or name the stack that needs it (`stack: prod`)",
     )
     assert "policy/waivers.yaml:1" in refusal(report)
 
@@ -62,6 +63,13 @@ def test_the_refusal_says_all_a_person_needs_rule_by_rule() -> None:
         "    Fix: Give the container a `livenessProbe` (`health` in service.yaml).\n"
         "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
     )
+
+
+def test_a_waiver_that_prod_needs_is_no_error_where_its_rule_is_not_asked() -> None:
+    alone = Edit("Deployment/api", ("spec", "replicas"), 1).done(good())
+    waived = ("replicas", "Deployment/api")
+    assert [judged(alone, waived, stack=stack).refuses for stack in ("prod", "dev")] == [False, False]
+    assert judged(good(), waived, stack="prod").waiver_problems != ()
 
 
 def test_nothing_to_say_is_nothing_said() -> None:

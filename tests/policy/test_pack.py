@@ -194,7 +194,8 @@ def test_levels_texts_and_urns_of_what_the_engine_shows(pack: Pack) -> None:
 def test_an_unused_waiver_fails_the_whole_stack(pack: Pack) -> None:
     (found,) = [each for each in pack.diagnostics(good()) if each.policyName == "waivers"]
     assert found.enforcementLevel == analyzer_pb2.MANDATORY
-    assert found.message == "policy/waivers.yaml:2: Deployment/api does not break read-only-root; remove the waiver"
+    problem = "policy/waivers.yaml:2: Deployment/api does not break read-only-root here; remove the waiver, or name "
+    assert found.message == f"{problem}the stack that needs it (`stack: prod`)"
 
 
 def test_the_pack_tells_the_engine_what_there_is(pack: Pack) -> None:
