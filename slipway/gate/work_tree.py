@@ -20,7 +20,12 @@ OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=t
 
 def require_committed(project: Project, stack: str, *, allowed: bool) -> list[str]:
     """The files that are not committed; raises ConfigurationError for any in production, unless that is `allowed`."""
-    files = uncommitted(project.folder)
+    try:
+        files = uncommitted(project.folder)
+    except ConfigurationError:  # only production needs to know
+        if allowed or tier(project, stack) != PRODUCTION:
+            return []
+        raise
     if not files or allowed or tier(project, stack) != PRODUCTION:
         return files
     raise ConfigurationError(
@@ -49,7 +54,10 @@ def message(files: list[str]) -> str:
 
 
 def uncommitted(folder: Path) -> list[str]:
-    """Paths of what differs from the commit, and of new files that matter; none where there is no git repository."""
+    """Paths of what differs from the commit, and of new files that matter; none where there is no git repository.
+
+    Raises ConfigurationError where there is one and git does not read it, such as one of another user.
+    """
     options = [part for option in OPTIONS for part in ("-c", option)]
     command = ["git", *options, "status", "--short", "--no-renames", "--untracked-files=all", "--", "."]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
@@ -57,8 +65,16 @@ def uncommitted(folder: Path) -> list[str]:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     except OSError:  # no git on this machine
         return []
+    if done.returncode and any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        raise ConfigurationError(
+            "git does not say whether everything is committed.",
+            why=done.stderr.strip(),
+            next_step="Run `git status` here, and mend what it complains of.",
+        )
     lines = done.stdout.splitlines() if done.returncode == 0 else []
-    return [line[3:] for line in lines if not line.startswith(UNTRACKED) or _matters(line[3:])]
+    # git puts a name with blanks between quotes.
+    names = ((line[:2], line[3:].strip('"')) for line in lines)
+    return [name for how, name in names if how != UNTRACKED or _matters(name)]
 
 
 def _matters(path: str) -> bool:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.gate.work_tree import message, uncommitted
+from slipway.errors import ConfigurationError
+from slipway.gate.work_tree import message, require_committed, uncommitted
+from slipway.project import Project
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -46,6 +48,24 @@ def test_new_files_count_where_they_are_part_of_the_program(folder: Path) -> Non
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     assert sorted(uncommitted(folder)) == ["Pulumi.prod.yaml", "services/b/app.py"]
+
+
+def test_a_name_with_blanks_counts_too(folder: Path) -> None:
+    for name in ("services/a/a new file.py", "a new program.py", "a note.txt"):
+        (folder / name).touch()
+    assert sorted(uncommitted(folder)) == ["a new program.py", "services/a/a new file.py"]
+
+
+def test_production_needs_a_repository_that_git_reads(folder: Path) -> None:
+    """As that of another user, which git takes for a trap."""
+    (folder.parent / ".git" / "HEAD").write_text("nonsense")
+    (folder / "policy").mkdir()
+    (folder / "policy" / "settings.yaml").write_text("environments: {dev: dev}\n")
+    project = Project(folder)
+    with pytest.raises(ConfigurationError, match="git does not say") as caught:
+        require_committed(project, "prod", allowed=False)
+    assert "git" in caught.value.why
+    assert require_committed(project, "prod", allowed=True) == require_committed(project, "dev", allowed=False) == []
 
 
 def test_what_is_outside_the_project_does_not_count(folder: Path) -> None:
