@@ -6,8 +6,6 @@ Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,10 +16,9 @@ from pydantic_core import from_json
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history.source import Deployment, Record, UnreadableError
 from slipway.history.storage import Storage, StoredFile
+from slipway.state.compression import COMPRESSIONS, decompressed
 
-COMPRESSIONS = ("", ".gz", ".zst")
 UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
-GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 NANOSECONDS = 1_000_000_000
 META = ".pulumi/meta.yaml"
 PROJECT_LAYOUT = 1
@@ -110,7 +107,7 @@ class BackendFiles:
         try:
             # A state has megabytes: this takes two thirds of the time that json.loads does.
             parsed = from_json(decompressed(content), cache_strings="keys")
-        except (OSError, EOFError, ValueError, zlib.error) as error:
+        except ValueError as error:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
@@ -152,18 +149,3 @@ def _record(number: int, stamp: int, files: Mapping[str, StoredFile], name: str)
     problem = "; ".join([*missing, *empty])
     size = files[CHECKPOINT].size if CHECKPOINT in files else 0
     return Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem, size)
-
-
-def decompressed(content: bytes) -> bytes:
-    """Go by what the content is, as the engine does, not by the file's name; ValueError for what cannot be opened."""
-    if content.startswith(GZIP_MAGIC):
-        return gzip.decompress(content)
-    if content.startswith(ZSTD_MAGIC):
-        import zstandard  # noqa: PLC0415 -- seldom needed
-
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(content) as reader:
-                return reader.read()
-        except zstandard.ZstdError as error:
-            raise ValueError(str(error)) from error
-    return content

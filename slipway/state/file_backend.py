@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from slipway.errors import SlipwayError
+from slipway.state.compression import COMPRESSIONS, decompressed
 
 FILE = "file://"
 
@@ -50,11 +51,13 @@ class FileBackend:
 
     def state(self, stack: str) -> dict[str, Any] | None:
         """The stack's checkpoint file, parsed; asking the engine takes a third of a second."""
-        file = self._part("stacks") / f"{stack}.json"
-        try:
-            content: dict[str, Any] = json.loads(file.read_text())
-        except FileNotFoundError:
+        files = [self._part("stacks") / f"{stack}.json{compression}" for compression in COMPRESSIONS]
+        # The engine leaves the old one when its compression is changed.
+        file = max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
+        if file is None:
             return None
+        try:
+            content: dict[str, Any] = json.loads(decompressed(file.read_bytes()))
         except ValueError as error:
             raise SlipwayError(
                 f"The state of stack {stack} cannot be read: {file}: {error}",
