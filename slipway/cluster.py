@@ -102,8 +102,7 @@ class Cluster:
         pods = sorted(evidence.current_pods(), key=lambda pod: text_at(pod, "metadata", "creationTimestamp"))
         if not pods:
             return ()
-        container = next((text_at(each, "name") for each in objects_at(pods[-1], "spec", "containers")), "")
-        newest = Finding(Cause.STARTING, name_of(pods[-1]), container)
+        newest = Finding(Cause.STARTING, name_of(pods[-1]), _main_container(pods[-1], deployment))
         read = self.with_logs(evidence, newest)
         return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
 
@@ -182,6 +181,12 @@ class Cluster:
         if response.status >= 400:
             raise ClusterError(f"GET {path} was answered {response.status}: {_message(body)}")
         return body, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
+
+
+def _main_container(pod: Object, deployment: str) -> str:
+    """That of the Deployment's own name, else the first: what a mesh puts into a pod may stand in front."""
+    names = [text_at(each, "name") for each in objects_at(pod, "spec", "containers")]
+    return deployment if deployment in names else next(iter(names), "")
 
 
 def _message(body: bytes) -> str:

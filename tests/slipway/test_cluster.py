@@ -115,6 +115,13 @@ def test_the_last_lines_of_a_service(server: Server, tmp_path: Path) -> None:
     assert "GET /readyz" in lines[-1]
 
 
+def test_the_log_is_that_of_the_service_whatever_stands_beside_it(server: Server, tmp_path: Path) -> None:
+    for pod in server.content["pods"]:
+        pod["spec"]["containers"].insert(0, {"name": "proxy"})
+    assert connected(server, tmp_path).log(NAMESPACE, "readiness", 3)
+    assert all("container=readiness" in path for path in server.asked if "/log?" in path)
+
+
 def test_no_kubeconfig(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="no usable kubeconfig"):
         Cluster.connect(None, str(tmp_path / "none"))
