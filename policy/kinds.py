@@ -143,6 +143,19 @@ def any_of(*subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resourc
     return lambda resource: [view for each in subjects for view in each(resource)]
 
 
+def of_linux(subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resource], list[View]]:
+    """The subjects, but none of a pod that is declared to run on Windows, where the API server refuses such fields.
+
+    https://kubernetes.io/docs/concepts/security/pod-security-standards/#windows-pod-spec
+    """
+
+    def found(resource: Resource) -> list[View]:
+        systems = (spec.at("os", "name").value for spec in pod_specs(resource))
+        return [] if "windows" in systems else list(subjects(resource))
+
+    return found
+
+
 def container_name(container: View) -> str:
     """How messages name a container."""
     name = container.at("name").value

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.declaration import Problem
 from policy.define import rule, stack_rule
-from policy.kinds import container_name, containers, objects, pod_specs, pods
+from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
 from policy.labels import same_namespace
 from policy.stack import Stack
 from policy.view import View, every, problems_of, those
@@ -24,7 +24,7 @@ CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/securit
     why="Ids below 10000 are people and daemons on the node: an escaped process would own their files.",
     source=f"kube-score: container-security-context-user-group-id; {CONTEXT_PAGE}",
     remedy="Set securityContext.runAsUser and .runAsGroup to 10000 or more.",
-    of=pod_specs,
+    of=of_linux(pod_specs),
 )
 def high_user_id(spec: View) -> Iterator[Problem]:
     def check(container: View) -> Iterator[Problem]:
@@ -46,7 +46,7 @@ def high_user_id(spec: View) -> Iterator[Problem]:
     why="What cannot be written cannot be replaced by an attacker, nor fill the node.",
     source=f"kube-linter: no-read-only-root-fs; {CONTEXT_PAGE}",
     remedy="Set securityContext.readOnlyRootFilesystem to true and mount an emptyDir where it writes (`scratch`).",
-    of=containers,
+    of=of_linux(containers),
 )
 def read_only_root(container: View) -> Iterator[Problem]:
     flag = container.at("securityContext", "readOnlyRootFilesystem")

@@ -7,13 +7,15 @@ from functools import partial
 
 from policy.declaration import Problem
 from policy.define import rule
-from policy.kinds import any_of, container_name, containers, pod_specs, pods
+from policy.kinds import any_of, container_name, containers, of_linux, pod_specs, pods
 from policy.model import Rule
 from policy.view import View, problems_of
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 BASELINE, RESTRICTED = f"{PAGE}#baseline", f"{PAGE}#restricted"
 pods_and_containers = any_of(pod_specs, containers)
+# "Linux only policy", in the words of the standard.
+linux_pod_specs, linux_containers = of_linux(pod_specs), of_linux(containers)
 
 SELINUX_TYPES = (None, "", "container_t", "container_init_t", "container_kvm_t", "container_engine_t")
 APP_ARMOR_TYPES = (None, "RuntimeDefault", "Localhost")
@@ -103,7 +105,7 @@ def host_namespaces(spec: View) -> Iterator[Problem]:
     title="All capabilities are dropped",
     why="Each is a piece of root's power that a service does not need.",
     remedy="Set securityContext.capabilities to `{drop: [ALL]}`.",
-    of=containers,
+    of=linux_containers,
 )
 def capabilities(container: View) -> Iterator[Problem]:
     found = _context(container).at("capabilities")
@@ -223,7 +225,7 @@ def proc_mount(container: View) -> Iterator[Problem]:
     title="A seccomp profile is set",
     why="It keeps the process from system calls that no service needs and exploits do.",
     remedy="Set securityContext.seccompProfile to `{type: RuntimeDefault}` on the pod.",
-    of=pod_specs,
+    of=linux_pod_specs,
 )
 def seccomp(spec: View) -> Iterator[Problem]:
     of_pod = _context(spec).at("seccompProfile", "type")
@@ -282,7 +284,7 @@ def volume_types(spec: View) -> Iterator[Problem]:
     title="No process gains more rights than its parent",
     why="A set-uid program in the image would make root of anybody.",
     remedy="Set securityContext.allowPrivilegeEscalation to false.",
-    of=containers,
+    of=linux_containers,
 )
 def privilege_escalation(container: View) -> Iterator[Problem]:
     flag = _context(container).at("allowPrivilegeEscalation")

@@ -33,6 +33,9 @@ def rbac_no_wildcards(role: View) -> Iterator[Problem]:
             for value in each.at(key).items():
                 if "*" in (value.text() or ""):
                     yield value.problem(f"{key} has {value.shown()}; allowed: names without `*`")
+    aggregation = role.at("aggregationRule")
+    if aggregation.present:
+        yield aggregation.problem("the role takes over what others are given; allowed: rules of its own")
 
 
 @rule(

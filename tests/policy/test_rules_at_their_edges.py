@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_examples import DIGEST, MISSING, REGISTRY, UNKNOWN, Edit, good, image, judged, result, state
+from policy_examples import DIGEST, MISSING, REGISTRY, UNKNOWN, Edit, good, image, judged, kubernetes, result, state
 
 from policy.declaration import Resource
 from policy.kinds import OTHER_IMAGES
@@ -107,6 +107,27 @@ def test_the_pod_may_not_allow_root_even_where_its_containers_forbid_it(of_pod: 
     )
 
 
+@pytest.mark.parametrize(("system", "asked"), [("windows", False), ("linux", True), (UNKNOWN, True)])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "pod-security-capabilities",
+        "pod-security-seccomp",
+        "pod-security-privilege-escalation",
+        "high-user-id",
+        "read-only-root",
+    ],
+)
+def test_what_linux_alone_knows_is_not_asked_of_windows(rule: str, system: Any, asked: bool) -> None:
+    edits = [
+        Edit(DEPLOYMENT, (*POD, "os"), {"name": system}),
+        Edit(DEPLOYMENT, (*POD, "securityContext"), {"runAsNonRoot": True}),
+        Edit(DEPLOYMENT, (*CONTAINER, "securityContext"), MISSING),
+    ]
+    assert of(rule, DEPLOYMENT, *edits) is (VIOLATION if asked else None)
+    assert of("pod-security-non-root", DEPLOYMENT, *edits) is PASS
+
+
 # --- tokens ---
 
 
@@ -192,6 +213,15 @@ def test_no_other_provider_pushes_past_the_tests(type_: str) -> None:
     local = replace(other, inputs={**other.inputs, "skipPush": True})
     assert state(judged({"": other}, rules=["unit-tests-first"]), "unit-tests-first", other.ref) is VIOLATION
     assert state(judged({"": local}, rules=["unit-tests-first"]), "unit-tests-first", other.ref) is PASS
+
+
+# --- RBAC ---
+
+
+def test_a_role_that_is_made_of_others_names_nothing() -> None:
+    selectors = [{"matchLabels": {"rbac.example/aggregate": "true"}}]
+    role = kubernetes("rbac.authorization.k8s.io/v1:ClusterRole", aggregationRule={"clusterRoleSelectors": selectors})
+    assert state(judged({role.ref: role}, rules=["rbac-no-wildcards"]), "rbac-no-wildcards", role.ref) is VIOLATION
 
 
 # --- network ---
