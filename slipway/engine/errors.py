@@ -23,6 +23,12 @@ ECHOES = ("update failed", "preview failed", "update canceled", "resource monito
 # What a provider says of an operation that it was asked to leave.
 CANCELLED = "was cancelled"
 MARGIN = 2
+# The API server's words: `deployments.apps "user-service" not found`.
+GONE = re.compile(
+    r"\b(?:namespaces|services|serviceaccounts|secrets|configmaps|persistentvolumeclaims|"
+    r"[a-z]+\.(?:apps|autoscaling|batch|policy|[a-z.]+\.k8s\.io))"
+    r' \\?"[^"\s\\]+\\?" not found'
+)
 PREFIX = re.compile(r"^(?:error|warning): ")
 
 
@@ -117,7 +123,7 @@ def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Seq
             return _refused(stack, message)
     if known := known_failure(stack, text):
         return known
-    return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events))
+    return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events, text))
 
 
 def _not_rolled_back(message: str) -> SlipwayError:
@@ -135,7 +141,16 @@ def _refused(stack: str, message: str) -> SlipwayError:
     )
 
 
-def _next_step(stack: str, events: Sequence[Event]) -> str:
+def gone_advice(stack: str, text: str) -> str:
+    """What to do where the cluster lacks an object that the state has; empty for another failure."""
+    if not GONE.search(text):
+        return ""
+    return f"What was deleted by hand is made anew by `slipway up -s {stack} --refresh`; `slipway drift` lists it."
+
+
+def _next_step(stack: str, events: Sequence[Event], text: str) -> str:
+    if gone := gone_advice(stack, text):
+        return gone
     if not any(isinstance(event, Started) for event in events):
         return ""
     done = [event for event in events if isinstance(event, Finished) and event.changes]

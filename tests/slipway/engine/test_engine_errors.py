@@ -141,6 +141,24 @@ def test_an_unknown_failure_is_the_engines_own_text() -> None:
     assert (error.what, error.why, error.code) == ("The update of stack dev failed.", "it is odd:\n  very odd", 1)
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        'error: Preview failed: update of resource "urn" failed: namespaces "slipway-dev" not found',
+        'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"message":"services \\"a\\" not found"}; wanted 200',
+        'error: deployments.apps "user-service" not found',
+    ],
+)
+def test_what_was_deleted_by_hand_has_an_advice(said: str) -> None:
+    error = failure("dev", [Diagnostic(0, POD, "error", said)], "")
+    assert "`slipway up -s dev --refresh`" in error.next_step
+
+
+def test_what_a_service_does_not_find_is_its_own_affair() -> None:
+    said = 'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"error":"user \\"bob\\" not found"}; wanted 200'
+    assert "--refresh" not in failure("dev", [Diagnostic(0, POD, "error", said)], "").next_step
+
+
 def test_an_engine_without_a_word() -> None:
     assert failure("dev", [], " \n").why == "The engine gave no reason."
 
