@@ -60,8 +60,16 @@ def _attempt(preview: Preview) -> SlipwayError | None:
 
 
 def _clear(file: Path) -> None:
-    """Remove what an earlier preview wrote: a preview that cannot be written must not look like that one."""
+    """Remove what an earlier preview wrote: a preview that cannot be written must not look like that one.
+
+    A link, a pipe or a device such as /dev/stdout is not ours to remove.
+    """
     try:
+        if file.is_fifo():
+            return
+        if file.is_symlink() or file.is_char_device():
+            file.write_text("")
+            return
         file.unlink(missing_ok=True)
         file.touch()
         file.unlink()

@@ -243,6 +243,26 @@ def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(preview: 
     assert not preview.calls.exists()
 
 
+def test_a_link_is_written_through(preview: Preview) -> None:
+    """As root, `--markdown /dev/stdout` would take the device away."""
+    target = preview.folder / "elsewhere.md"
+    target.write_text("of yesterday")
+    (preview.folder / "out.md").symlink_to(target)
+    exit_code, _, _ = preview("small", "nowhere")
+    assert (exit_code, target.read_text()) == (ExitCode.USAGE, "")
+    preview("small")
+    assert (preview.folder / "out.md").is_symlink()
+    assert "## ✅ `dev`" in target.read_text()
+
+
+def test_a_pipe_is_written_to(preview: Preview) -> None:
+    os.mkfifo(preview.folder / "out.md")
+    process = preview.start("small")
+    assert "## ✅ `dev`" in preview.markdown
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.DONE
+
+
 def test_an_old_summary_does_not_pass_for_a_new_one(preview: Preview) -> None:
     (preview.folder / "out.md").write_text("of yesterday")
     exit_code, _, errors = preview("small", "nowhere")
