@@ -64,13 +64,12 @@ class FailedUpdate:
             proof = prepared.verify()
         except SlipwayError as second:
             return self._failed_twice(second, prepared.target)
-        by_hand = (
-            f"Not in the cluster as the state said, which may be why: {prepared.moved}.\n" if prepared.moved else ""
-        )
+        by_hand = f"Not in the cluster as the state said, which may be why: {prepared.moved}." if prepared.moved else ""
+        log = f"Why it failed is said above; all that the engine said: {self.update.log}"
         return SlipwayError(
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
             f"{proof}, {checks_met(rollback)}.",
-            why=f"{moved if prepared.moved else ''}Why it failed is said above; all that the engine said: {self.update.log}",
+            why="\n".join(filter(None, (by_hand, log))),
             next_step=f"Mend it and run `slipway up -s {self.stack}` again. "
             f"To look at the wreck of the next failure, add --no-rollback.",
             code=ExitCode.ROLLED_BACK,
