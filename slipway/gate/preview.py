@@ -73,6 +73,10 @@ class Preview:
         if ended.exit_code or ended.interrupted:
             self.progress.note(f"All that the engine said: {log.name}")
             raise _error(self.stack, self.events, ended)
+        if problems := self.events.problems():  # a program may call something an error and go on
+            raise SlipwayError(
+                f"The preview of {self.stack} failed.", why="\n".join(problem.message for problem in problems)
+            )
 
     def summary(self, error: SlipwayError | None) -> Summary:
         """What is known now, with `error` among its problems where the events do not say the same."""

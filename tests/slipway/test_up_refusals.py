@@ -160,6 +160,17 @@ def test_a_preview_that_fails_half_way_changes_nothing(project: Any) -> None:
     assert "The preview of dev failed." in result.stderr
 
 
+def test_what_the_program_calls_an_error_stops_the_update(project: Any) -> None:
+    """The engine goes on after it, but a preview that is shown as failed must not be followed by its update."""
+    project.program(LABELLED + 'import pulumi\npulumi.log.error("careful now")\n')
+    previewed = project("preview", "-s", "dev")
+    assert previewed.returncode == 1, previewed.stderr
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 1, result.stderr
+    assert "The preview of dev failed." in result.stderr
+    assert "careful now" in result.stderr
+
+
 def test_a_project_without_policies_is_not_updated(project: Any) -> None:
     (project.folder / "policy" / "PulumiPolicy.yaml").unlink()
     result = project("up", "-s", "dev", "--yes")
