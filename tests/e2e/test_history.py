@@ -145,6 +145,14 @@ def test_an_update_with_refresh_takes_back_what_drifted(released: Any) -> None:
     assert told(released, "verify")["ok"]
 
 
+def test_a_plain_update_brings_back_what_was_deleted_for_its_checks_fail(released: Any) -> None:
+    kubectl(released, "delete", "deployment/order-service")
+    done = released.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 4, done.output
+    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in done.output
+    assert told(released, "verify")["ok"]
+
+
 def test_a_history_of_another_backend_is_empty(released: Any, tmp_path: Any) -> None:
     elsewhere = released.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
     shown = elsewhere.slipway("history", "-s", "e2e")
