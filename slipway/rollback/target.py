@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.history import Entry, History, Kind
+from slipway.history import Entry, History, Kind, Rollback
 from slipway.state.checkpoint import Deployment, Recorded, fingerprint, is_settled, objects
 
 # A refresh records what others did to the cluster, a destroy nothing: neither is a release.
@@ -17,11 +17,13 @@ def default_target(history: History, present: Deployment, services: Collection[s
 
     Right after a rollback that means one older than what was rolled back to, not the one just left. States that differ
     in nothing but the value of a Secret that keeps its name count as equal. With `services` only theirs counts: what
-    others have been through in the meantime says nothing of them. Raises ConfigurationError where there is no such
-    state.
+    others have been through in the meantime says nothing of them. After a rollback that failed it is the same again.
+    Raises ConfigurationError where there is no such state.
     """
     states = _States(history, frozenset(services))
     now, position = _outcome(present, history.entries[-1], services), states.position()
+    if (again := states.unfinished()) and states.fingerprint(again.number) != now:
+        return again
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
@@ -60,12 +62,15 @@ class _States:
         self._fingerprints: dict[int, str] = {}
 
     def good_releases(self) -> Iterator[Entry]:
-        """Newest first. A later release of what was once rolled back from is a release like any other."""
-        for entry in reversed(self._history.entries):
-            if entry.succeeded and not entry.problem and entry.kind in RELEASES:
-                state = self.fingerprint(entry.number)
-                if state and not self._is_undone(entry.number, state):
-                    yield entry
+        """Newest first."""
+        return filter(self._is_good, reversed(self._history.entries))
+
+    def _is_good(self, entry: Entry) -> bool:
+        """A later release of what was once rolled back from is a release like any other."""
+        if not entry.succeeded or entry.problem or entry.kind not in RELEASES:
+            return False
+        state = self.fingerprint(entry.number)
+        return bool(state) and not self._is_undone(entry.number, state)
 
     def position(self) -> int:
         """The update whose state is the present one: what a rollback went to stands for the rollback, and what a
@@ -80,14 +85,30 @@ class _States:
             index = index_of[older]
         return entries[index].number
 
+    def unfinished(self) -> Entry | None:
+        """Where a rollback was going that failed on its way, unlike one that was refused; what a refresh has found
+        since does not count.
+        """
+        entries = {entry.number: entry for entry in self._history.entries}
+        last = next((each for each in reversed(entries.values()) if each.kind is not Kind.REFRESH), None)
+        if last is None or last.succeeded or not last.rollback or not self._is_of_all(last.rollback):
+            return None
+        target = entries.get(last.rollback.target)
+        if target is None or not self._is_good(target) or self._left(last.number) == self._left(last.rollback.source):
+            return None
+        return target
+
+    def _is_of_all(self, rollback: Rollback) -> bool:
+        """Whether nothing that is asked about was left out of it."""
+        return not rollback.services or (bool(self._services) and self._services <= {*rollback.services})
+
     def _same_as(self, entries: Sequence[Entry], index: int) -> int | None:
         """The number of an older update that left the same; None where this one made something of its own."""
         entry = entries[index]
         if not entry.succeeded:
             return None
         if entry.rollback:
-            of_all = not entry.rollback.services or (self._services and self._services <= {*entry.rollback.services})
-            return entry.rollback.target if of_all else None
+            return entry.rollback.target if self._is_of_all(entry.rollback) else None
         if entry.kind is Kind.REFRESH and index:
             before = entries[index - 1].number
             return before if self.fingerprint(before) == self.fingerprint(entry.number) != "" else None
@@ -109,6 +130,13 @@ class _States:
         if number not in self._fingerprints:
             self._fingerprints[number] = self._read(number)
         return self._fingerprints[number]
+
+    def _left(self, number: int) -> tuple[str, bool] | None:
+        try:
+            state = self._history.checkpoint(number)
+        except SlipwayError:
+            return None
+        return fingerprint(state), is_settled(state)
 
     def _read(self, number: int) -> str:
         try:

@@ -208,6 +208,40 @@ def test_a_failed_rollback_takes_nothing_off_the_list(ship: Ship) -> None:
     assert ship.target == 3
 
 
+def test_after_a_rollback_that_failed_it_is_the_same_again(ship: Ship) -> None:
+    """Not the release that it was to lead away from."""
+    for then in ("failed", "was refreshed"):
+        if then == "failed":
+            ship.back(1, ok=False)
+            ship.now = {"user": 1, "order": 7}
+        else:
+            ship.add(kind="refresh")
+        assert ship.target == 1, then
+        assert ship.target_of("order") == 1, then
+        assert ship.target_of("user") == 3, "it is there already"
+    ship.add(user=8)
+    assert ship.target == 3
+
+
+def test_a_rollback_that_was_refused_is_not_asked_for_again(ship: Ship) -> None:
+    """Its image is gone, say: what it was to go back to is as far as before."""
+    present = {**ship.now}
+    ship.back(1, ok=False)
+    ship.states[-1], ship.now = state(**present), present
+    assert ship.target == 2
+    ship.states[-1]["resources"][0]["initErrors"] = ["timed out"]  # type: ignore[index]
+    assert ship.target == 1, "it was on its way"
+
+
+def test_a_failed_rollback_of_one_service_says_nothing_of_the_others(ship: Ship) -> None:
+    ship.add(order=2)
+    ship.back(1, "user", ok=False)
+    ship.now = {"user": 9, "order": 2}
+    assert ship.target == 4
+    assert ship.target_of("user") == 1
+    assert ship.target_of("order") == 3
+
+
 def test_a_refresh_that_found_a_change_goes_back_to_the_release(ship: Ship) -> None:
     ship.add(kind="refresh", user=77)
     assert ship.target == 3
