@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from policy import settings as settings_file
@@ -18,6 +18,8 @@ from policy.view import Undecided, View
 from policy.waivers import Waiver, Waivers
 
 UNDECIDED = "not known before the update"
+# What tells the program to bring a recorded state back: slipway/state/replay.py, and a key of the project's settings.
+REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", ":rollbackTo"
 
 
 class RuleError(RuntimeError):
@@ -37,12 +39,17 @@ class Judge:
     waivers: Waivers = field(default_factory=Waivers)
     rules: tuple[Rule, ...] = ALL
     current: str = ""
+    replays: bool = False
+    """Whether it is a recorded state that is judged."""
 
     @classmethod
     def of(cls, stack: str, config: Mapping[str, str], environ: Mapping[str, str]) -> Judge:
         """The judge of a stack by the files of this folder; raises PolicyFileError for unusable settings."""
         waivers = waivers_file.load(stack, (rule.id for rule in ALL))
-        return cls(settings_file.load(stack, config, environ), waivers)
+        replays = bool(environ.get(REPLAY_VARIABLE)) or any(key.endswith(REPLAY_KEY) for key in config)
+        if replays:  # today's waivers are of today's program: that they are in order is not asked on the way back
+            waivers = replace(waivers, problems=())
+        return cls(settings_file.load(stack, config, environ), waivers, replays=replays)
 
     def level(self, rule: Rule) -> Level:
         return rule.levels.of(self.settings.tier)
@@ -72,6 +79,8 @@ class Judge:
 
         One of a rule that is off here may be needed elsewhere: a rule that is not asked does not tell.
         """
+        if self.replays:
+            return []
         waived = [each for each in results if each.state is State.WAIVED]
         used = [self.waivers.of(each.rule.id, each.resource.ref) for each in waived]
         off = {rule.id for rule in self.rules if self.level(rule) is Level.OFF}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import date
 
 import pytest
 from hypothesis import given, settings
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 from policy_examples import DIGEST, MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judge, judged, kubernetes, pod
 
 from policy.declaration import Options, Problem, Resource
-from policy.judge import Judge, RuleError
+from policy.judge import REPLAY_KEY, REPLAY_VARIABLE, Judge, RuleError
 from policy.kinds import containers
 from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
+from policy.waivers import Waiver, Waivers
+from slipway.history.model import ROLLBACK_KEY
+from slipway.state import replay
 
 IMAGE = ("spec", "template", "spec", "containers", 0, "image")
 PROBE = ("spec", "template", "spec", "containers", 0, "livenessProbe")
@@ -70,6 +74,30 @@ def test_a_waiver_that_prod_needs_is_no_error_where_its_rule_is_not_asked() -> N
     waived = ("replicas", "Deployment/api")
     assert [judged(alone, waived, stack=stack).refuses for stack in ("prod", "dev")] == [False, False]
     assert judged(good(), waived, stack="prod").waiver_problems != ()
+
+
+@pytest.mark.parametrize(
+    ("config", "environ", "refuses"),
+    [({}, {}, True), ({}, {"SLIPWAY_ROLLBACK": "{}"}, False), ({"slipway:rollbackTo": "3"}, {}, False)],
+)
+def test_todays_waivers_keep_nobody_from_going_back(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, str], environ: dict[str, str], refuses: bool
+) -> None:
+    """They are of a release that may be what went wrong: what it waived is not there any more."""
+    unused = Waiver("pre-stop", "Deployment/new", "a good reason", date(2099, 1, 1), "policy/waivers.yaml:1")
+    found = Waivers((unused,), ("policy/waivers.yaml:9: the waiver of pre-stop expired",))
+    monkeypatch.setattr("policy.judge.waivers_file.load", lambda *_: found)
+    environ = {**environ, "SLIPWAY_REGISTRY": REGISTRY}
+    report = Judge.of("prod", config, environ).everything(good().values())
+    assert report.refuses is refuses
+    assert report.refusals == []
+    spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
+    assert Judge.of("prod", config, environ).everything(spoilt.values()).refusals != []
+
+
+def test_a_replay_is_told_by_the_same_words_everywhere() -> None:
+    assert REPLAY_VARIABLE == replay.VARIABLE
+    assert REPLAY_KEY == f":{ROLLBACK_KEY}"
 
 
 def test_nothing_to_say_is_nothing_said() -> None:
