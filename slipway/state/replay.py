@@ -77,9 +77,9 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     """
     then, now = _by_urn(target), _by_urn(present)
     chosen = _of_services(then, now, request) if request.services else dict(then)
-    if request.keep_secrets:
-        chosen = _with_present_secrets(chosen, now)
     aliases = renames(chosen, now)
+    if request.keep_secrets:
+        chosen = _with_present_secrets(chosen, now, aliases)
     if not request.include_stateful:
         _require_no_replaced_data(chosen, now, aliases)
     kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
@@ -113,14 +113,18 @@ def _is_of_nobody(known: Mapping[str, Recorded], urn: str) -> bool:
     return urn in known and not known[urn].service
 
 
-def _with_present_secrets(chosen: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, Recorded]:
+def _with_present_secrets(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], aliases: Mapping[str, str]
+) -> dict[str, Recorded]:
     """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
     names: dict[str, str] = {}
     secrets: dict[str, Recorded] = {}
     for urn, each in chosen.items():
-        if each.type == SECRET_TYPE and urn in now:
-            secrets[urn] = now[urn]
-            names[_object_name(each)] = _object_name(now[urn])
+        present = now.get(aliases.get(urn, urn))
+        if each.type == SECRET_TYPE and present:
+            renamed = {**each.raw, "id": present.id, "inputs": present.inputs}
+            secrets[urn] = present if present.urn == urn else Recorded(renamed)
+            names[_object_name(each)] = _object_name(present)
     return {urn: secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items()}
 
 

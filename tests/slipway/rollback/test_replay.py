@@ -185,6 +185,17 @@ def test_rotated_secrets_stay_and_everything_refers_to_them(first: Any, second: 
     assert first == before, "a state that was recorded is not to be changed"
 
 
+def test_rotated_secrets_stay_though_they_go_by_another_name_now(first: Any, second: Any) -> None:
+    old, new = urn(SECRET, "user-service"), urn(SECRET, "renamed")
+    now = name_of(second, SECRET)
+    find(second, SECRET, "user-service").update(urn=new, aliases=[old])
+    made = plan(first, second, keep_secrets=True)
+    assert made.aliases == {old: new}
+    assert made.objects()[old].inputs == by_urn(second)[new].inputs
+    (container,) = made.objects()[urn(DEPLOYMENT, "user-service")].inputs["spec"]["template"]["spec"]["containers"]
+    assert [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each] == [now]
+
+
 def test_secrets_go_back_where_nobody_says_otherwise(first: Any, second: Any) -> None:
     made = plan(first, second).objects()
     assert made[urn(SECRET, "user-service")].inputs == find(first, SECRET, "user-service")["inputs"]
