@@ -97,7 +97,7 @@ def test_todays_waivers_keep_nobody_from_going_back(
 
 def test_a_replay_is_told_by_the_same_words_everywhere() -> None:
     assert REPLAY_VARIABLE == replay.VARIABLE
-    assert REPLAY_KEY == f":{ROLLBACK_KEY}"
+    assert f":{ROLLBACK_KEY}" == REPLAY_KEY
 
 
 def test_nothing_to_say_is_nothing_said() -> None:
