@@ -11,7 +11,7 @@ import typer
 from rich.text import Text
 
 from slipway.changes.commits import DIRTY
-from slipway.changes.markdown_text import some_of
+from slipway.changes.markdown_text import clean, some_of
 from slipway.changes.tables import print_table
 from slipway.changes.words import COMMIT_DIGITS, repository
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -85,7 +85,7 @@ def cells(row: Row) -> Sequence[str | Text]:
     return (
         str(entry.number),
         time,
-        entry.author or NOTHING,
+        clean(entry.author) or NOTHING,
         commit(entry) or NOTHING,
         kind(entry),
         Text("succeeded", "green") if entry.succeeded else Text("failed", "red"),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
+from slipway.changes.markdown_text import clean
 from slipway.changes.summary import Result
 from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -74,9 +75,9 @@ def _described(entry: Entry) -> str:
     dirty = " (with uncommitted changes)" if entry.dirty else ""
     parts: Sequence[str] = (
         f"{entry.started:%Y-%m-%d %H:%M} UTC",
-        f"by {entry.author}" if entry.author else "",
+        f"by {clean(entry.author)}" if entry.author else "",
         f"commit {entry.commit[:8]}{dirty}" if entry.commit else "",
-        entry.message.splitlines()[0] if entry.message else "",
+        clean(entry.message.splitlines()[0]) if entry.message else "",
     )
     return ", ".join(filter(None, parts))
 

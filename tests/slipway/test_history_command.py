@@ -115,6 +115,14 @@ def test_a_second_look_reads_no_state(backend: Any) -> None:
     assert "truncated or corrupt" in "".join(backend("history", "-s", "dev"))
 
 
+def test_what_a_commit_says_does_nothing_to_a_terminal(backend: Any) -> None:
+    sly = "A\x1b[2Jda \x1b]0;of the harbour\x07"
+    backend.add(deployment("a", "0badf00d"), environment={"git.author": sly, "git.head": "0123456789"})
+    shown = "".join(backend("history", "-s", "dev"))
+    assert not {"\x1b", "\x07"} & set(shown)
+    assert "Ada" in shown
+
+
 def test_an_empty_history(backend: Any) -> None:
     assert backend("history", "-s", "dev") == [
         "dev has no history: it was never updated. `slipway up -s dev` makes the first entry."

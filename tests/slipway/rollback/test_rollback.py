@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import pytest
 from states import remove, urn
 
 from slipway.checks import failed_words
+from slipway.commands.rollback import headline
 from slipway.engine.events import Diagnostic, Event
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
@@ -49,6 +51,13 @@ def test_the_command_does_the_same_again() -> None:
         "slipway rollback -s prod --to 12 --service a --service b --keep-secrets --include-stateful "
         "--break-glass 'it'\"'\"'s on fire'"
     )
+
+
+def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
+    sly = replace(TARGET, author="A\x1b[2Jda", message="Ask\x1b]0;of the harbour\x07")
+    told = headline(replace(rollback(Request(12)), target=sly))
+    assert not {"\x1b", "\x07"} & set(told)
+    assert "by Ada" in told
 
 
 def test_a_failure_never_advises_to_go_forward() -> None:
