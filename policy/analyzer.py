@@ -39,14 +39,16 @@ LEVELS = {
     Level.OFF: analyzer_pb2.DISABLED,
 }
 THREADS = 4
+DRY_RUN_VARIABLE = "PULUMI_DRY_RUN"
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1)]
 
 
 class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     """One update's pack. What `Analyze` was shown is kept for the rules that look at everything."""
 
-    def __init__(self, judge: Judge, deadline: Deadline | None = None) -> None:
+    def __init__(self, judge: Judge, deadline: Deadline | None = None, *, updating: bool = False) -> None:
         self._judge = judge
+        self._updating = updating
         self._deadline = deadline or Deadline()
         self._lock = threading.Lock()
         self._seen: dict[str, Resource] = {}
@@ -58,6 +60,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def ConfigureStack(self, request: Any, _context: Any) -> analyzer_pb2.AnalyzerStackConfigureResponse:  # noqa: N802
         """Said first of all, where the language host says it at all and not only through the environment."""
         self._judge = Judge.of(request.stack, dict(request.config), os.environ)
+        self._updating = not request.dry_run
         return analyzer_pb2.AnalyzerStackConfigureResponse()
 
     def GetPluginInfo(self, _request: Empty, _context: Any) -> plugin_pb2.PluginInfo:  # noqa: N802
@@ -105,7 +108,10 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         results = self._asked(lambda: self._judge.together(resources), context)
         answer = self._answer(results, stack_wide=True)
         alone = (result for each in resources for result in self._results.get(each.urn, ()))
-        answer.diagnostics.extend(map(_waiver_problem, self._judge.unused_waivers([*alone, *results])))
+        # At the end of an update everything is done: what no preview could decide must not have it all taken back.
+        level = Level.ADVISORY if self._updating else Level.MANDATORY
+        unused = self._judge.unused_waivers([*alone, *results])
+        answer.diagnostics.extend(_waiver_problem(problem, level) for problem in unused)
         return answer
 
     def _declared(self, listed: Any) -> Resource:
@@ -186,14 +192,14 @@ def _diagnostic(result: Result) -> analyzer_pb2.AnalyzeDiagnostic:
     )
 
 
-def _waiver_problem(problem: str) -> analyzer_pb2.AnalyzeDiagnostic:
+def _waiver_problem(problem: str, level: Level = Level.MANDATORY) -> analyzer_pb2.AnalyzeDiagnostic:
     return analyzer_pb2.AnalyzeDiagnostic(
         policyName=WAIVERS,
         policyPackName=PACK,
         policyPackVersion=VERSION,
         description="Waivers are in order",
         message=problem,
-        enforcementLevel=analyzer_pb2.MANDATORY,
+        enforcementLevel=LEVELS[level],
     )
 
 
@@ -204,7 +210,8 @@ def serve() -> None:
     except PolicyFileError as error:
         sys.exit(f"Policy error: {error}")
     server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED_MESSAGES)
-    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Analyzer(judge), server)
+    updating = os.environ.get(DRY_RUN_VARIABLE) == "false"
+    analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Analyzer(judge, updating=updating), server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     sys.stdout.write(f"{port}\n")

@@ -100,19 +100,25 @@ def written(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def pack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pack]:
+def pack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkout") / "policy"
     shutil.copytree(ROOT / "policy", folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "waivers.yaml").write_text(WAIVER)
-    with started(folder) as found:
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pack(pack_folder: Path) -> Iterator[Pack]:
+    with started(pack_folder) as found:
         yield found
 
 
 class started:  # noqa: N801 (reads as a word)
     """A pack's process, as Pulumi's language host runs it."""
 
-    def __init__(self, folder: Path, stack: str = "prod") -> None:
-        variables = {"PULUMI_STACK": stack, "PULUMI_CONFIG": '{"slipway:registry": "registry.example/team"}'}
+    def __init__(self, folder: Path, stack: str = "prod", dry_run: str = "true") -> None:
+        config = '{"slipway:registry": "registry.example/team"}'
+        variables = {"PULUMI_STACK": stack, "PULUMI_CONFIG": config, "PULUMI_DRY_RUN": dry_run}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pulumi.policy", "127.0.0.1:1", str(folder)],
             cwd=folder,
@@ -196,6 +202,13 @@ def test_an_unused_waiver_fails_the_whole_stack(pack: Pack) -> None:
     assert found.enforcementLevel == analyzer_pb2.MANDATORY
     problem = "policy/waivers.yaml:2: Deployment/api does not break read-only-root here; remove the waiver, or name "
     assert found.message == f"{problem}the stack that needs it (`stack: prod`)"
+
+
+def test_a_waiver_that_only_the_update_finds_unused_takes_nothing_back(pack_folder: Path) -> None:
+    """As one of `image-by-digest` for an image that is built: waived in the preview, which cannot know, then kept."""
+    with started(pack_folder, dry_run="false") as updating:
+        (found,) = [each for each in updating.diagnostics(good()) if each.policyName == "waivers"]
+    assert found.enforcementLevel == analyzer_pb2.ADVISORY
 
 
 def test_the_pack_tells_the_engine_what_there_is(pack: Pack) -> None:

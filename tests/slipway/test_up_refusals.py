@@ -144,6 +144,19 @@ def test_a_waiver_of_a_rule_that_there_is_not_is_refused(project: Any) -> None:
     assert "waivers.yaml:2" in result.stdout
 
 
+def test_a_waiver_of_what_is_not_broken_is_refused(project: Any) -> None:
+    (project.folder / "policy" / "waivers.yaml").write_text(
+        "waivers:\n"
+        f"  - rule: {RULE}\n"
+        f"    resource: PriorityClass/{project.unique}\n"
+        "    reason: it is only a test\n"
+        "    expires: 2999-01-01\n"
+    )
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 3, result.stderr
+    assert f"PriorityClass/{project.unique} does not break {RULE} here; remove the waiver" in result.stdout
+
+
 def test_settings_of_the_policies_that_cannot_be_read_are_told(project: Any) -> None:
     (project.folder / "policy" / "settings.yaml").write_text("environments: {dev: sandbox}\n")
     result = project("up", "-s", "dev", "--yes")
