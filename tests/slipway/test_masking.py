@@ -13,7 +13,11 @@ from slipway.masking import SECRET, masked_text, without_keys
     ("text", "expected"),
     [
         ("DATABASE_URL is postgres://shop:hunter2@db/shop", f"DATABASE_URL is postgres://shop:{SECRET}@db/shop"),
+        ("postgres://shop:hun@ter2@db/shop?a=b@c", f"postgres://shop:{SECRET}@db/shop?a=b@c"),
         ("password=hunter2 and more", f"password={SECRET} and more"),
+        ("PASSWORD='hun ter2' USER='shop'", f"PASSWORD='{SECRET}' USER='shop'"),
+        ('{"password": "hun, ter2", "user": "shop"}', f'{{"password": "{SECRET}", "user": "shop"}}'),
+        ("password='' user='shop'", "password='' user='shop'"),
         ("api_key := 'hunter2'", f"api_key := '{SECRET}'"),
         ('{"token": "hunter2"}', f'{{"token": "{SECRET}"}}'),
         ("assert password == 'hunter2'", f"assert password == '{SECRET}'"),
