@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from slipway.changes.summary import Operation, ResourceChange
@@ -10,7 +10,7 @@ from slipway.errors import SlipwayError
 from slipway.live import drifted
 from slipway.live.deployed import deployed
 from slipway.session import Session
-from slipway.state.checkpoint import Deployment, objects
+from slipway.state.checkpoint import Deployment, Recorded, objects
 
 
 @dataclass(frozen=True)
@@ -39,21 +39,33 @@ def out_of_place(session: Session, stack: str, state: Deployment, services: tupl
     Nor is an object whose last update failed: the state does not claim to know it, and the engine updates it anyway.
     A person who may change objects may lack the right to list them, which is no reason to refuse a rollback.
     """
-    if not objects(state):
+    recorded = objects(state)
+    if not recorded:
         return OutOfPlace()
     try:
         found = drifted.find(deployed(session, stack, state), session.project.name, others=frozenset())
     except SlipwayError as error:
         return OutOfPlace(unread=error.why)
-    failed = {urn for urn, each in objects(state).items() if each.raw.get("initErrors")}
     theirs = (each for each in found.changes if not services or each.service in services)
-    return OutOfPlace(tuple(_declared(each for each in theirs if each.resource.urn not in failed)))
+    return OutOfPlace(tuple(_declared(theirs, recorded, found.changed_by)))
 
 
-def _declared(changes: Iterator[ResourceChange]) -> Iterator[ResourceChange]:
+def _declared(
+    changes: Iterable[ResourceChange], recorded: Mapping[str, Recorded], changed_by: Mapping[str, Sequence[str]]
+) -> Iterator[ResourceChange]:
+    """Without fields that the resource ignores, and those that nobody but the cluster itself has changed: an admission
+    webhook would change them again.
+    """
     for change in changes:
-        fields = tuple(field for field in change.fields if field.kind != "add")
+        urn = change.resource.urn
+        raw = recorded[urn].raw if urn in recorded else {}
+        ignored = tuple(raw.get("ignoreChanges") or ())
+        fields = tuple(field for field in change.fields if field.kind != "add" and not _is_below(field.path, ignored))
         if change.operation is Operation.DELETE:
             yield change
-        elif change.operation is Operation.UPDATE and fields:
+        elif fields and changed_by.get(urn) and not raw.get("initErrors"):
             yield replace(change, fields=fields)
+
+
+def _is_below(path: str, ignored: Iterable[str]) -> bool:
+    return any(path == each or path.startswith((f"{each}.", f"{each}[")) for each in ignored)
