@@ -46,6 +46,9 @@ class CloudHistory:
     def present(self) -> Deployment | None:
         return self._exported("the present state")
 
+    def is_held(self) -> bool:
+        return any(update.get("result") in UNFINISHED and update.get("kind") != PREVIEW for update in self._page(1))
+
     @cached_property
     def _updates(self) -> dict[int, dict[str, Any]]:
         """All finished updates, by version; previews are no updates."""

@@ -21,6 +21,7 @@ from slipway.state.compression import COMPRESSIONS, decompressed
 UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
 NANOSECONDS = 1_000_000_000
 META = ".pulumi/meta.yaml"
+LOCK = ".json"
 PROJECT_LAYOUT = 1
 URN_MARKS = 3
 
@@ -66,6 +67,10 @@ class BackendFiles:
         if not files:
             return None
         return self._deployment(f"{folder}/{max(files, key=lambda file: file.modified).name}")
+
+    def is_held(self) -> bool:
+        whole = f"organization/{self.project}/{self.stack}" if self._has_projects() else self.stack
+        return any(file.name.endswith(LOCK) for file in self._list(f".pulumi/locks/{whole}"))
 
     def _folder(self, *parts: str) -> str:
         first, *rest = parts

@@ -54,3 +54,7 @@ class Source(Protocol):
     def present(self) -> Deployment | None:
         """The state of the stack now, `None` for a stack that does not exist, or UnreadableError."""
         ...
+
+    def is_held(self) -> bool:
+        """Whether an update of the stack is under way, or was killed and has left its lock."""
+        ...

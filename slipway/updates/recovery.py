@@ -23,9 +23,15 @@ MESSAGE = "recovery of an update that was killed"
 
 
 def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
-    """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot."""
-    present = History.open(session.engine, session.project, stack).present()
-    if not present or not present.get(PENDING):
+    """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot.
+
+    Those of an update that is under way are its own: by the time that another state could be put in the place of its
+    own it may have ended. Whoever comes to update the stack is told by the engine who holds it.
+    """
+    history = History.open(session.engine, session.project, stack)
+    held = history.source.is_held()  # asked first: what is pending without it is nobody's
+    present = history.present()
+    if held or not present or not present.get(PENDING):
         return
     begun = len(present[PENDING])
     settled, urns = settle(present)

@@ -60,6 +60,17 @@ def test_versions_are_numbers(tmp_path: Path, stub_engine: Engine) -> None:
     assert "--stack dev --json --full-dates" in (tmp_path / "asked").read_text()
 
 
+@pytest.mark.parametrize(
+    ("last", "held"),
+    [({"result": "in-progress"}, True), ({"result": "in-progress", "kind": "preview"}, False), ({}, False)],
+)
+def test_an_update_that_is_under_way_holds_the_stack(
+    tmp_path: Path, stub_engine: Engine, *, last: dict[str, Any], held: bool
+) -> None:
+    source = opened(tmp_path, stub_engine(pages(tmp_path, [update(2, **last), update(1)]))).source
+    assert source.is_held() is held
+
+
 def test_all_pages_are_asked_for(tmp_path: Path, stub_engine: Engine) -> None:
     every = [update(version) for version in range(250, 0, -1)]
     history = opened(tmp_path, stub_engine(pages(tmp_path, every[:100], every[100:200], every[200:])))

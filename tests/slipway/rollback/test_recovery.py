@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import copy
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from states import STACK, find, urn, without
 
-from slipway.updates.recovery import PENDING, settle
+from slipway.errors import SlipwayError
+from slipway.project import Project
+from slipway.pulumi_cli import Pulumi
+from slipway.updates.recovery import PENDING, recover, settle
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
@@ -25,6 +32,27 @@ def begun(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def of(state: Any, urn_: str) -> list[dict[str, Any]]:
     return [each for each in state["resources"] if each["urn"] == urn_]
+
+
+@pytest.mark.parametrize(
+    ("layout", "lock"), [("version: 1", "organization/slipway/dev"), ("version: 1", ""), ("version: 0", "dev")]
+)
+def test_what_is_under_way_is_left_to_whoever_does_it(tmp_path: Path, first: Any, *, layout: str, lock: str) -> None:
+    """In a bucket too, where nobody asks for the lock before."""
+    under_way(first, "updating", find(first, DEPLOYMENT, "user-service"))
+    root = tmp_path / ".pulumi"
+    state = root / "stacks" / ("slipway/dev.json" if layout == "version: 1" else "dev.json")
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"version": 3, "checkpoint": {"latest": first}}))
+    (root / "meta.yaml").write_text(layout)
+    (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
+    if lock:
+        (root / "locks" / lock).mkdir(parents=True)
+        (root / "locks" / lock / "0.json").write_text("{}")
+    engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri(), "PATH": ""})
+    session: Any = SimpleNamespace(engine=engine, project=Project(tmp_path))
+    with nullcontext() if lock else pytest.raises(SlipwayError, match="`pulumi` was not found"):
+        recover(session, "dev", lambda _: None)
 
 
 def test_a_state_in_order_stays_as_it_is(first: Any) -> None:

@@ -113,6 +113,9 @@ class _Source:
     def present(self) -> dict[str, Any]:
         return self.ship.present()
 
+    def is_held(self) -> bool:
+        return False
+
 
 @pytest.fixture
 def ship() -> Ship:
