@@ -22,7 +22,8 @@ SHAPES = {
     "an address with a password": re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s/:@?#]{0,100}:([^\s/@]{1,200})@"),
 }
 NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-PASSWORD_WORDS = frozenset({"password", "passwd", "passphrase", "pwd"})
+# Words may be written as one: `PGPASSWORD`.
+PASSWORD_ENDINGS = ("password", "passwd", "passphrase", "pwd")
 SECRET_WORDS = frozenset({"secret", "token", "key", "apikey", "credential", "credentials", "auth"})
 # `TOKEN_URL`, `SECRET_NAME`, `PUBLIC_KEY`: about a secret, and none.
 HARMLESS_LAST_WORDS = frozenset(
@@ -44,7 +45,7 @@ def finding(name: str, value: str | None) -> str:
         match = shape.search(value)
         if match and not any(PLACEHOLDER.fullmatch(group) for group in match.groups()):
             return what
-    if what := _by_name(name, value):
+    if what := _by_name(name, value) or _by_last_word(name, value):
         return what
     if "\n" not in value and len(value) < RANDOM_LEAST_LENGTH:
         return ""
@@ -56,9 +57,16 @@ def _by_name(name: str, value: str) -> str:
     words = [word.lower() for word in NAME_WORD.findall(name)]
     if not words or words[-1] in HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words) or PLACEHOLDER.fullmatch(value):
         return ""
-    if PASSWORD_WORDS & set(words):
+    if any(word.endswith(PASSWORD_ENDINGS) for word in words):
         return "a password"
     return "a secret under a telling name" if SECRET_WORDS & set(words) and _is_random(value) else ""
+
+
+def _by_last_word(name: str, value: str) -> str:
+    """`CLIENT_SECRET` is one, whatever its value looks like; the name of a Secret belongs into `CLIENT_SECRET_NAME`."""
+    words = NAME_WORD.findall(name)
+    is_secret = bool(words) and words[-1].lower() == "secret" and not PLACEHOLDER.fullmatch(value)
+    return "a secret under a telling name" if is_secret else ""
 
 
 def _is_random(value: str) -> bool:
