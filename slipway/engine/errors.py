@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from slipway.checks import FAILED
 from slipway.diagnosis import MARK, Diagnosis, screen
 from slipway.diagnosis.screen import WIDTH
 from slipway.engine.build_log import EXIT_CODE, BuildStep
@@ -107,13 +108,13 @@ def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Seq
 
     `diagnoses` are of rollouts for which the engine was cancelled; what it says of the cancelled is no news then.
     """
-    said = (
-        _with_diagnoses(events, diagnoses)
-        or _errors_in(last_words)
-        or [last_words.strip() or "The engine gave no reason."]
-    )
-    text = "\n".join(said)
-    for message in said:
+    screens, own = _told(events, diagnoses)
+    if not screens and not own:
+        own = _errors_in(last_words) or [last_words.strip() or "The engine gave no reason."]
+    text = "\n".join([*screens, *own])
+    # What services say, in a log or as an answer, is no word of the program's or the engine's.
+    own = [message for message in own if not FAILED.match(message)]
+    for message in own:
         if CONFIGURATION_ERROR in message:
             what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")
             return ConfigurationError(what, why=why)
@@ -121,7 +122,7 @@ def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Seq
             return _not_rolled_back(message.removeprefix(ROLLBACK_ERROR).strip())
         if message.startswith(POLICY_REFUSALS):
             return _refused(stack, message)
-    if known := known_failure(stack, text):
+    if not screens and (known := known_failure(stack, "\n".join(own))):
         return known
     return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events, text))
 
@@ -200,8 +201,10 @@ def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
     return {resource: step for resource, step in steps.items() if step is not None}
 
 
-def _with_diagnoses(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> list[str]:
-    """Every error, but for a Deployment that was diagnosed, the diagnosis alone: the log has the engine's own words."""
+def _told(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> tuple[list[str], list[str]]:
+    """The screens of what was diagnosed, and every error about anything else: for a Deployment that was diagnosed, the
+    log has the engine's own words.
+    """
     errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
     told = {event.resource: event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)}
     given_up = {diagnosis.service: diagnosis for diagnosis in diagnoses}
@@ -214,7 +217,7 @@ def _with_diagnoses(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> 
     ]
     screens = [screen(each, _width()) for each in given_up.values()]
     screens += [text for resource, text in told.items() if resource is None or resource.name not in given_up]
-    return [*screens, *messages(others)]
+    return screens, messages(others)
 
 
 def _width() -> int:
