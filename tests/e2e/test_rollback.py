@@ -480,6 +480,17 @@ def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any) -> None:
     assert seen(ship) == before
 
 
+def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any) -> None:
+    before, last_good = seen(ship), states.count(ship)
+    configure(ship, {"user-service": {**NO_SUCH_WORDS["user-service"], "replicas": 1}})
+    left = ship.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
+    assert left.code == 1, left.output
+    result = ship.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 4, result.output
+    is_whole(ship, last_good, result.output)
+    assert seen(ship) == before
+
+
 def test_where_the_rollback_is_refused_too_the_commands_are_said(ship: Any) -> None:
     last_good = states.count(ship) - 2  # a wreck and a rollback are the last
     configure(ship, {"user-service": {**NO_SUCH_WORDS["user-service"], "replicas": 1}})
