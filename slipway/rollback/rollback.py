@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -147,7 +148,9 @@ class Rollback:
     def as_its_own(self, error: SlipwayError) -> SlipwayError:
         """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
         what = error.what.replace("The update of", "The rollback of", 1)
-        next_step = error.next_step.replace(f"`slipway up -s {self.stack}`", f"`{self.command}`")
+        next_step = re.sub(
+            rf"`slipway up -s {re.escape(self.stack)}[^`]*`", lambda _: f"`{self.command}`", error.next_step
+        )
         return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
 
     def verify(self) -> Proof:

@@ -15,6 +15,7 @@ from states import remove, urn
 
 from slipway.checks import failed_words
 from slipway.commands.rollback import headline
+from slipway.engine.errors import gone_advice
 from slipway.engine.events import Diagnostic, Event
 from slipway.errors import ExitCode, SlipwayError
 from slipway.history import Entry, Kind, parse_rollback
@@ -71,6 +72,11 @@ def test_a_failure_never_advises_to_go_forward() -> None:
     assert own.what == "The rollback of stack prod was interrupted."
     assert own.next_step == "`slipway rollback -s prod --to 12` goes on where it stopped."
     assert (own.why, own.code) == (error.why, error.code)
+    gone = SlipwayError(
+        "The update of stack prod failed.", next_step=gone_advice("prod", 'deployments.apps "a" not found')
+    )
+    assert "slipway up" in gone.next_step
+    assert "slipway up" not in rollback(Request(12)).as_its_own(gone).next_step
 
 
 def arguments(then: Any, now: Any, *services: str) -> list[str]:
