@@ -133,6 +133,16 @@ def test_duplicate_names_and_port_clashes_name_both_files(root: Path) -> None:
     ]
 
 
+def test_a_service_cannot_be_called_as_the_unit_tests_of_another(root: Path) -> None:
+    """Each service builds an image of its name, and one of its tests: two resources would have one URN."""
+    write(root, "a", "name: a\n")
+    write(root, "b", "port: 8080\nname: a-test\n")
+    write(root, "c", "name: load-test\n")
+    assert problems(root) == [
+        "services/b/service.yaml:2: `a-test` is what the unit tests of `a` are called; choose another"
+    ]
+
+
 def test_two_services_cannot_have_one_address(root: Path) -> None:
     write(root, "a", "name: a\ningress: {host: shop.example, path: /x}\n")
     write(root, "b", "name: b\ningress: {host: shop.example, path: /x}\n")
