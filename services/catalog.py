@@ -231,8 +231,8 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
     for service, source in found:
         tested = service.name.removesuffix(TEST_SUFFIX)
         if ("the name", tested) in wanted and tested != service.name:
-            line = source.line(("name",))
-            yield f"{source.file}:{line}: `{service.name}` is what the unit tests of `{tested}` are called; choose another"
+            where = f"{source.file}:{source.line(('name',))}"
+            yield f"{where}: `{service.name}` is what the unit tests of `{tested}` are called; choose another"
 
 
 def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
