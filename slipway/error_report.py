@@ -41,6 +41,7 @@ def _write_log(error: Exception) -> str:
     file = data_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # the error may quote what it met
         file.write_text("".join(traceback.format_exception(error)))
     except OSError as problem:
         return f"Its traceback could not be written to {file}: {problem}"

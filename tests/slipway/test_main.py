@@ -128,6 +128,7 @@ def test_a_defect_leaves_its_traceback_in_a_log(
     assert "raise error" in log.read_text()
     said = capsys.readouterr().err
     assert said.startswith(f"error: Unexpected ZeroDivisionError: oops\n  Its traceback is in {log}\n")
+    assert log.stat().st_mode & 0o077 == 0, "for its owner alone"
     assert "Traceback (most" not in said
 
 
