@@ -7,7 +7,7 @@ from pathlib import Path
 from slipway.errors import ConfigurationError
 
 from .files import make_folder, write_text
-from .probes import command_probe
+from .probes import runtime_probe
 from .processes import Daemon
 from .settings import Settings
 from .shell import attempt, program, run
@@ -149,7 +149,7 @@ def daemon(settings: Settings) -> Daemon:
     return Daemon(
         name="containerd",
         command=(program("containerd"), "--config", str(config_file(settings))),
-        probe=command_probe(["ctr", "--address", str(settings.containerd_socket), "version"]),
+        probe=runtime_probe(settings.containerd_socket),
         socket=settings.containerd_socket,
         inputs=(config_file(settings), settings.config / "registries" / settings.registry_address / "hosts.toml"),
     )

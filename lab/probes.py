@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import grpc
+
 from slipway.errors import SlipwayError
 
 from .processes import NotReadyError
@@ -46,6 +48,27 @@ def http_probe(url: str, authority: Path | None = None, certificate: Path | None
             raise NotReadyError(f"{url} answered {response.status}: {body[-200:]}")
 
     return probe
+
+
+def runtime_probe(socket: Path) -> Callable[[], None]:
+    """Healthy when the container runtime behind `socket` answers the kubelet's first question; its socket is there
+    before that, and a kubelet that is told "not initialized yet" ends.
+    """
+
+    def probe() -> None:
+        with grpc.insecure_channel(f"unix://{socket}") as channel:
+            try:
+                ask = channel.unary_unary("/runtime.v1.RuntimeService/Version", _as_it_is, _as_it_is)
+                ask(b"", timeout=_TIMEOUT_SECONDS)
+            except grpc.RpcError as error:
+                raise NotReadyError(f"{socket}: {error.details()}") from error
+
+    return probe
+
+
+def _as_it_is(message: bytes) -> bytes:
+    """An empty request has no bytes, and of the answer nothing is read."""
+    return message
 
 
 def command_probe(command: Sequence[str], user: str | None = None) -> Callable[[], None]:
