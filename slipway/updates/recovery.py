@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from slipway.engine.errors import failure
+from slipway.engine.events import Resource
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.history import History
 from slipway.session import Session
-from slipway.state.checkpoint import CHECKPOINT_VERSION, Deployment
+from slipway.state.checkpoint import CHECKPOINT_VERSION, Deployment, Recorded
 
 PENDING = "pending_operations"
 MESSAGE = "recovery of an update that was killed"
@@ -42,6 +43,15 @@ def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
         # What the cluster does not have leaves the state with this, what it has is recorded as it is.
         _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
+    for name in forgotten(present):
+        say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
+
+
+def forgotten(deployment: Deployment) -> list[str]:
+    """What was being made outside of the cluster, so that nobody knows under which id; an image is made again."""
+    begun = [operation["resource"] for operation in deployment.get(PENDING) or () if operation["type"] == "creating"]
+    made = [Recorded(raw) for raw in begun if not object_id(raw)]
+    return [str(Resource(each.urn)) for each in made if each.is_object]
 
 
 def settle(deployment: Deployment) -> tuple[Deployment, list[str]]:

@@ -15,7 +15,7 @@ from states import STACK, find, urn, without
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.updates.recovery import PENDING, recover, settle
+from slipway.updates.recovery import PENDING, forgotten, recover, settle
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
@@ -185,3 +185,12 @@ def test_the_given_state_is_not_changed(first: Any, second: Any) -> None:
 
 def test_urns_are_of_the_things_meant(first: Any) -> None:
     assert find(first, DEPLOYMENT, "user-service")["urn"] == urn(DEPLOYMENT, "user-service")
+
+
+def test_what_is_made_outside_of_the_cluster_is_named(first: Any) -> None:
+    bucket = {"urn": f"{STACK}aws:s3:Bucket::charts", "type": "aws:s3:Bucket", "custom": True, "inputs": {}}
+    image = {"urn": IMAGE, "type": "docker-build:index:Image", "custom": True, "inputs": {}}
+    component = {"urn": f"{STACK}slipway:index:Microservice::a", "type": "slipway:index:Microservice"}
+    for raw in (bucket, image, component, begun(find(first, DEPLOYMENT, "user-service"))):
+        under_way(first, "creating", raw)
+    assert forgotten(first) == ["Bucket charts"]
