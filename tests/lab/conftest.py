@@ -50,7 +50,7 @@ def namespace(api: httpx.Client, eventually: Callable[[Callable[[], bool], str],
 def eventually() -> Callable[[Callable[[], bool], str], None]:
     """Wait until something holds; the second argument says what, for the failure."""
 
-    def wait(holds: Callable[[], bool], what: str, timeout_seconds: float = 60) -> None:
+    def wait(holds: Callable[[], bool], what: str, timeout_seconds: float = 120) -> None:
         deadline = time.monotonic() + timeout_seconds
         while not holds():
             if time.monotonic() > deadline:
