@@ -57,7 +57,7 @@ def _by_name(name: str, value: str) -> str:
     words = [word.lower() for word in NAME_WORD.findall(name)]
     if not words or words[-1] in HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words) or PLACEHOLDER.fullmatch(value):
         return ""
-    if any(word.endswith(PASSWORD_ENDINGS) for word in words):
+    if any(word.endswith(PASSWORD_ENDINGS) for word in words) or (words[-1] == "pass" and not value.isdigit()):
         return "a password"
     return "a secret under a telling name" if SECRET_WORDS & set(words) and _is_random(value) else ""
 

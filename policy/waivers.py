@@ -78,7 +78,10 @@ class Waivers:
 
 
 def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path = FILE) -> Waivers:
-    """The waivers of `stack`; `rules` are all ids there are. Never raises: a broken file waives nothing."""
+    """The waivers of `stack`; `rules` are all ids there are. Never raises: a broken file waives nothing.
+
+    Which stacks there are is told by the `Pulumi.<stack>.yaml` of this project.
+    """
     try:
         source = YamlFile.read(file)
         document = source.parse(_Document)
@@ -87,15 +90,28 @@ def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path
     return _sorted_out(document, source, stack, list(rules), today or datetime.now(UTC).date())
 
 
+def _stacks(stack: str) -> list[str]:
+    files = FILE.parent.parent.glob("Pulumi.*.yaml")
+    return sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`? " if near else ""
+
+
 def _sorted_out(document: _Document, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
+    stacks = _stacks(stack)
     entries: list[Waiver] = []
     problems: list[str] = []
     for index, entry in enumerate(document.waivers):
         where = source.where(("waivers", index, "rule"))
         if entry.rule not in rules:
-            near = difflib.get_close_matches(entry.rule, rules, n=1)
-            hint = f"did you mean `{near[0]}`? " if near else ""
+            hint = _did_you_mean(entry.rule, rules)
             problems.append(f"{where}: no rule has the id `{entry.rule}`; {hint}All ids: docs/policy.md")
+        elif entry.stack and entry.stack not in stacks:
+            hint = _did_you_mean(entry.stack, stacks)
+            problems.append(f"{where}: there is no stack `{entry.stack}`; {hint}Those here: {', '.join(stacks)}")
         elif entry.expires < today:
             expired = source.where(("waivers", index, "expires"))
             problems.append(f"{expired}: the waiver of {entry.rule} for {entry.resource} expired on {entry.expires}")

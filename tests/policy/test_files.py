@@ -37,6 +37,11 @@ def test_a_waiver_holds_through_its_last_day(tmp_path: Path) -> None:
     assert str(entry) == "until 2026-03-01: it drains by itself (policy/waivers.yaml:2)"
 
 
+def test_a_waiver_for_a_stack_that_there_is_not_is_told(tmp_path: Path) -> None:
+    (problem,) = read(tmp_path, f"waivers:\n{ENTRY}    stack: prd\n", stack="dev").problems
+    assert "there is no stack `prd`; did you mean `prod`? Those here: dev, " in problem
+
+
 def test_a_waiver_for_one_stack_is_none_in_another(tmp_path: Path) -> None:
     text = f"waivers:\n{ENTRY}    stack: prod\n"
     assert len(read(tmp_path, text, "prod").entries) == 1

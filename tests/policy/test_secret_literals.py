@@ -25,6 +25,7 @@ CONTAINER = ("spec", "template", "spec", "containers", 0)
         ("DB_PASSWORD", "hunter2", "a password"),
         ("dbPassword", "x", "a password"),
         ("PGPASSWORD", "hunter2", "a password"),
+        ("SMTP_PASS", "hunter2", "a password"),
         ("dbpassword", "hunter2", "a password"),
         ("app.env", "LOG_LEVEL=info\nPGPASSWORD=hunter2\n", "a password (`PGPASSWORD` in it)"),
         ("CLIENT_SECRET", "correct-horse", "a secret under a telling name"),
