@@ -17,8 +17,6 @@ from services.yaml_source import KeyPath, YamlError, YamlSource, read
 
 SPEC_FILE = "service.yaml"
 CATALOG_FOLDER = Path(__file__).resolve().parent
-# What the build of a service's unit tests has behind the service's name.
-TEST_SUFFIX = "-test"
 
 
 class CatalogError(ValueError):
@@ -228,11 +226,6 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
             first = wanted.setdefault((what, value), source.file)
             if first != source.file:
                 yield f"{source.file}:{source.line(path)}: {what} `{value}` is taken by {first}; choose another"
-    for service, source in found:
-        tested = service.name.removesuffix(TEST_SUFFIX)
-        if ("the name", tested) in wanted and tested != service.name:
-            where = f"{source.file}:{source.line(('name',))}"
-            yield f"{where}: `{service.name}` is what the unit tests of `{tested}` are called; choose another"
 
 
 def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:

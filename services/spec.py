@@ -13,6 +13,8 @@ from pydantic.alias_generators import to_camel
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
+# What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
+TEST_SUFFIX = "-test"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -56,6 +58,9 @@ def service_name(text: str) -> str:
             f"{text!r} is not a DNS label: lower-case letters, digits and '-', a letter first, "
             f"no '-' at the end, at most {NAME_MAX_LENGTH} characters"
         )
+    if text.endswith(TEST_SUFFIX):
+        tested = text.removesuffix(TEST_SUFFIX)
+        raise ValueError(f"{text!r} is what the unit tests of a service {tested!r} are called; choose another ending")
     return text
 
 

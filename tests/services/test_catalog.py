@@ -135,11 +135,10 @@ def test_duplicate_names_and_port_clashes_name_both_files(root: Path) -> None:
 
 def test_a_service_cannot_be_called_as_the_unit_tests_of_another(root: Path) -> None:
     """Each service builds an image of its name, and one of its tests: two resources would have one URN."""
-    write(root, "a", "name: a\n")
-    write(root, "b", "port: 8080\nname: a-test\n")
-    write(root, "c", "name: load-test\n")
+    write(root, "a", "port: 8080\nname: load-test\n")
     assert problems(root) == [
-        "services/b/service.yaml:2: `a-test` is what the unit tests of `a` are called; choose another"
+        "services/a/service.yaml:2: `name`: 'load-test' is what the unit tests of a service 'load' are called; "
+        "choose another ending"
     ]
 
 
