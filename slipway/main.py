@@ -42,6 +42,10 @@ def up(
     *,
     stack: StackOption,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
+    approved: Annotated[
+        Path | None,
+        typer.Option("--approved", metavar="FILE", help="Do not ask: update just what this approval is of."),
+    ] = None,
     no_rollback: Annotated[
         bool, typer.Option("--no-rollback", help="Leave an update that failed as it is, for a look.")
     ] = False,
@@ -56,7 +60,7 @@ def up(
     from slipway.commands.up import Options
     from slipway.commands.up import up as command
 
-    options = Options(yes, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    options = Options(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
     raise typer.Exit(command(stack=stack, options=options))
 
 
@@ -97,12 +101,16 @@ def preview(
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write it for a pull request, on failure too.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it for a script.")] = None,
+    approval: Annotated[
+        Path | None, typer.Option("--approval", metavar="FILE", help="Write what `slipway up --approved` holds it to.")
+    ] = None,
     drift: Annotated[bool, typer.Option("--drift", help="Say too where the cluster differs from the state.")] = False,
 ) -> None:
     """Build and test what changed, ask the policies, and show what an update would do."""
+    from slipway.commands.preview import Files
     from slipway.commands.preview import preview as command
 
-    raise typer.Exit(command(stack=stack, markdown=markdown, json_file=json_file, drift=drift))
+    raise typer.Exit(command(stack=stack, files=Files(markdown, json_file, approval), drift=drift))
 
 
 @app.command()

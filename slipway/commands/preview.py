@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from slipway.changes.markdown import render
 from slipway.changes.summary import Result, Summary
 from slipway.changes.terminal import show
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.gate import approval, approval_file
+from slipway.gate.approval import Approval
 from slipway.gate.preview import Preview, policy_pack
 from slipway.session import open_session
 
@@ -24,19 +27,30 @@ EXIT_CODES = {
 }
 
 
-def preview(*, stack: str, markdown: Path | None, json_file: Path | None, drift: bool) -> int:
-    """Preview `stack`, print the summary, and write it to the files, also when the preview fails; the exit code."""
-    for file in filter(None, (markdown, json_file)):
+@dataclass(frozen=True)
+class Files:
+    """Where to write the summary, of a failing preview too, and of one that succeeds what its approval holds for."""
+
+    markdown: Path | None = None
+    json: Path | None = None
+    approval: Path | None = None
+
+
+def preview(*, stack: str, files: Files, drift: bool) -> int:
+    """Preview `stack`, print the summary, and write the files; the exit code."""
+    for file in filter(None, (files.markdown, files.json, files.approval)):
         _clear(file)
     project = projects.require(Path.cwd())
     project.require_environment(stack)
     attempt = Preview(project, stack, drift)
-    error = _attempt(attempt)
+    approved, error = _attempt(attempt, take=files.approval is not None)
     summary = attempt.summary(error)
-    if markdown:
-        _write(markdown, render(summary, links(os.environ, summary.commits)))
-    if json_file:
-        _write(json_file, to_json(summary))
+    if files.markdown:
+        _write(files.markdown, render(summary, links(os.environ, summary.commits)))
+    if files.json:
+        _write(files.json, to_json(summary))
+    if files.approval and approved and summary.result is Result.SUCCEEDED:
+        _write(files.approval, approval_file.to_text(approved, project.name, stack))
     show(summary, Console(highlight=False))
     return _exit_code(summary, error)
 
@@ -47,16 +61,20 @@ def _exit_code(summary: Summary, error: SlipwayError | None) -> ExitCode:
     return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)
 
 
-def _attempt(preview: Preview) -> SlipwayError | None:
-    """Why the preview did not come to its end; `None` if it did, whatever it found."""
+def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayError | None]:
+    """What an approval would hold for, and why the preview did not come to its end: `None` if it did, whatever it
+    found.
+    """
+    approved = None
     try:
         policy_pack(preview.project)
         session = open_session(preview.stack)
         session.stacks.ensure(preview.stack, preview.progress.note)
+        approved = approval.take(session, preview.stack) if take else None
         preview.run(session)
     except SlipwayError as error:
-        return error
-    return None
+        return approved, error
+    return approved, None
 
 
 def _clear(file: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -17,7 +18,7 @@ from slipway.changes.terminal import show
 from slipway.changes.words import counted, is_incomplete
 from slipway.engine.stages import Stage, gate_line, stage_times
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.gate import approval, passed, work_tree
+from slipway.gate import approval, approval_file, passed, work_tree
 from slipway.gate.approval import Approval
 from slipway.gate.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
@@ -37,9 +38,10 @@ class Gate:
 
 @dataclass(frozen=True)
 class Options:
-    """What a person may ask of an update."""
+    """What a person may ask of an update; `approved` is what a preview wrote that somebody agreed to."""
 
     yes: bool = False
+    approved: Path | None = None
     rollback: bool = True
     allow_dirty: bool = False
     refresh: bool = False
@@ -47,7 +49,7 @@ class Options:
 
 def up(*, stack: str, options: Options) -> int:
     """Update `stack`; the exit code of the command."""
-    _require_consent_possible(options.yes)
+    _require_consent_possible(agreed=options.yes or options.approved is not None)
     try:
         return _up(stack, options)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
@@ -65,6 +67,8 @@ def _up(stack: str, options: Options) -> int:
     session.stacks.require_unlocked(stack)
     recover(session, stack, progress.note)
     approved = approval.take(session, stack)
+    if options.approved:
+        approval_file.require_approved(session, stack, options.approved, approved)
     gate = _passed_before(session, stack, approved) if options.yes and not options.refresh else None
     if gate is None:
         gate = _gate(session, stack, progress, options)
@@ -85,8 +89,8 @@ def _up(stack: str, options: Options) -> int:
     return ExitCode.DONE
 
 
-def _require_consent_possible(yes: bool) -> None:
-    if not yes and not sys.stdin.isatty():
+def _require_consent_possible(*, agreed: bool) -> None:
+    if not agreed and not sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
         )
@@ -137,15 +141,15 @@ def _gate(session: Session, stack: str, progress: Progress, options: Options) ->
     """Preview, and have somebody agree; raises where that is not so."""
     summary = _previewed(session, stack, progress, refresh=options.refresh)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    return Gate((asked, _consent(stack, summary, yes=options.yes)), summary.rules)
+    return Gate((asked, _consent(stack, summary, options)), summary.rules)
 
 
-def _consent(stack: str, summary: Summary, *, yes: bool) -> Stage:
+def _consent(stack: str, summary: Summary, options: Options) -> Stage:
     """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
     if not summary.changes:
         return Stage("approve", None, "not needed")
-    if yes:
-        return Stage("approve", None, "by --yes")
+    if options.approved or options.yes:
+        return Stage("approve", None, f"by {options.approved}" if options.approved else "by --yes")
     began = time.monotonic()
     try:
         agreed = typer.confirm(f"Update {stack}?", err=True)

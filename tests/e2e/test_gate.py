@@ -98,8 +98,27 @@ def test_the_same_change_is_made_by_slipway_up(project: Any) -> None:
     assert generations(project)[NAME] > before[NAME]
 
 
+def test_an_approval_of_another_machine_holds_for_just_what_it_is_of(project: Any) -> None:
+    project.replace(SERVICE, "LOG_LEVEL: debug", "LOG_LEVEL: error")
+    previewed = project.slipway("preview", "-s", "e2e", "--approval", "approval.json")
+    assert previewed.code == 0, previewed.output
+    project.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: critical")
+    refused = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert refused.code == 1, refused.output
+    assert f"files: {SERVICE} (changed)" in refused.output
+    assert level_of(project) == "debug"
+    project.replace(SERVICE, "LOG_LEVEL: critical", "LOG_LEVEL: error")
+    result = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert result.code == 0, result.output
+    assert "approve by approval.json" in result.output
+    assert level_of(project) == "error"
+    again = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert again.code == 1, "the state is another now"
+    assert "state: update #" in again.output
+
+
 def test_another_one_is_made_by_a_bare_pulumi_up(project: Any) -> None:
-    project.replace(SERVICE, "LOG_LEVEL: debug", "LOG_LEVEL: warning")
+    project.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: warning")
     result = project.up()
     assert result.code == 0, result.output
     assert level_of(project) == "warning"

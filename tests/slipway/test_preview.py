@@ -47,10 +47,10 @@ elif arguments[0] == "preview":
     sys.exit(255 if failed else 0)
 """
 CALL = (
-    "import sys; from pathlib import Path; from slipway.commands.preview import preview;"
+    "import sys; from pathlib import Path; from slipway.commands.preview import Files, preview;"
     "from slipway.error_report import report; from slipway.errors import SlipwayError\n"
-    "files = dict(markdown=Path('out.md'), json_file=Path('out.json'))\n"
-    "try: code = preview(stack=sys.argv[1], drift='drift' in sys.argv, **files)\n"
+    "files = Files(Path('out.md'), Path('out.json'))\n"
+    "try: code = preview(stack=sys.argv[1], files=files, drift='drift' in sys.argv)\n"
     "except SlipwayError as error: code = report(error)\n"
     "sys.exit(code)"
 )

@@ -33,8 +33,8 @@ PolicyPack("scratch", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 ])
 """
 CALL = (
-    "import sys; from pathlib import Path; from slipway.commands.preview import preview\n"
-    "sys.exit(preview(stack='dev', markdown=Path('out.md'), json_file=Path('out.json'), drift=False))"
+    "import sys; from pathlib import Path; from slipway.commands.preview import Files, preview\n"
+    "sys.exit(preview(stack='dev', files=Files(Path('out.md'), Path('out.json')), drift=False))"
 )
 
 
