@@ -47,7 +47,7 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
     recorded = RecordedState(environment, plan)
-    return {**values(plan.outputs), "checks": _verified(environment, plan, recorded)}
+    return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 
 
 def _states(request: Request) -> tuple[Deployment, Deployment]:
@@ -99,9 +99,13 @@ def _images(resource: Recorded) -> Iterable[str]:
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
-def _verified(environment: Environment, plan: Wanted, recorded: RecordedState) -> pulumi.Output[int]:
-    """The checks that were recorded with the Deployments, asked once these are rolled out again."""
-    rolled_out = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
+def _verified(environment: Environment, plan: Wanted, request: Request, recorded: RecordedState) -> pulumi.Output[int]:
+    """The checks that were recorded with the Deployments, asked once these are rolled out again.
+
+    Where some services alone go back, only theirs: another one that does not work is no fault of this rollback.
+    """
+    deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
+    rolled_out = [each for each in deployments if not request.services or each.service in request.services]
     settings = environment.settings
     namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
     namespace = (*namespaces, settings.namespace)[0]

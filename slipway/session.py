@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from pathlib import Path
 from slipway import project as projects
 from slipway.environment_variables import Environment, owns_cluster, resolve
 from slipway.errors import ConfigurationError
-from slipway.history.backends import find_backend_url
+from slipway.history.backends import backend_url, find_backend_url
+from slipway.paths import data_home
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 from slipway.state.file_backend import file_backend
@@ -28,6 +30,12 @@ class Session:
     environment: Environment
     engine: Pulumi
     stacks: Stacks
+
+    def own_file(self, kind: str, stack: str) -> Path:
+        """A file on this machine about `stack`, as it is in this clone and this backend."""
+        where = f"{self.project.folder} {backend_url(self.engine, self.project)}"
+        name = f"{self.project.name}-{stack}-{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+        return data_home() / kind / name
 
 
 def open_session(stack: str, *, cluster: bool = True) -> Session:

@@ -167,7 +167,8 @@ def killed(stack: str, signal_number: int) -> SlipwayError:
     return SlipwayError(
         f"The engine was killed by {signal.Signals(signal_number).name} while it updated stack {stack}.",
         why="It could not release the stack's lock. Its memory is the usual reason: see `dmesg` for the OOM killer.",
-        next_step=f"Release the lock with `pulumi cancel -s {stack}`, then run `slipway up -s {stack}` again.",
+        next_step=f"Run `slipway up -s {stack}` again: of a stack kept in a folder it releases the lock itself; "
+        f"of another, `pulumi cancel -s {stack}` does.",
     )
 
 

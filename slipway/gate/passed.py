@@ -20,7 +20,6 @@ from pathlib import Path
 from slipway.errors import SlipwayError
 from slipway.gate import approval
 from slipway.gate.approval import Approval
-from slipway.paths import data_home
 from slipway.session import Session
 
 # Variables of a shell that say nothing to a program.
@@ -39,7 +38,7 @@ class Passed:
 def recall(session: Session, stack: str, now: Approval) -> Passed | None:
     """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
     try:
-        passed = Passed(**json.loads(_file(session, stack).read_text(encoding="utf-8")))
+        passed = Passed(**json.loads(session.own_file("passed", stack).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
         return None
     return passed if passed.fingerprint == fingerprint(session, now) else None
@@ -52,7 +51,7 @@ def remember(session: Session, stack: str, approved: Approval) -> None:
         updates = approval.updates_since(session, stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
             left = fingerprint(session, replace(approved, state=after.state))
-            file = _file(session, stack)
+            file = session.own_file("passed", stack)
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(asdict(Passed(left, updates[0].number))), encoding="utf-8")
 
@@ -94,9 +93,3 @@ def _installed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         yield from (entry.name for entry in os.scandir(home / "plugins"))
     if engine := shutil.which("pulumi", path=environment.get("PATH")):
         yield f"{engine} {Path(engine).stat().st_mtime_ns}"
-
-
-def _file(session: Session, stack: str) -> Path:
-    backend = approval.backend(session)
-    where = hashlib.sha256(f"{session.project.folder} {backend}".encode()).hexdigest()[:16]
-    return data_home() / "passed" / f"{session.project.name}-{stack}-{where}.json"

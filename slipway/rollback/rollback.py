@@ -17,6 +17,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview import gate_passed
 from slipway.history import Entry, History, rollback_message
 from slipway.progress import Progress
+from slipway.rollback.begun import Begun, recall, remembered
 from slipway.rollback.in_cluster import OutOfPlace, out_of_place
 from slipway.rollback.target import default_target
 from slipway.session import Session
@@ -61,6 +62,9 @@ class Rollback:
         if present is None:
             raise _never_updated(stack)
         require_history(history)
+        number = history.entries[-1].number
+        if to is None:
+            to = recall(session, stack, number, options.services)
         target = default_target(history, present, options.services) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
@@ -69,7 +73,6 @@ class Rollback:
             _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
             _require_policies(plan, stack, target, session.engine.environment)
-        number = history.entries[-1].number
         return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
 
     @property
@@ -100,16 +103,17 @@ class Rollback:
         Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
         """
         before = self._unmoved()
-        twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
-        update = run_update(
-            self.session,
-            self.stack,
-            [*self.arguments(), *(["--refresh"] if self.moved else []), "--message", self.message],
-            progress,
-            environment=self.variables(),
-            title=f"Roll {self.stack} back to #{self.target.number}",
-            command="rollback",
-        )
+        with remembered(self.session, self.stack, Begun(self.source, self.target.number, self.request.services)):
+            twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+            update = run_update(
+                self.session,
+                self.stack,
+                [*self.arguments(), *(["--refresh"] if self.moved else []), "--message", self.message],
+                progress,
+                environment=self.variables(),
+                title=f"Roll {self.stack} back to #{self.target.number}",
+                command="rollback",
+            )
         try:
             require_success(self.stack, update, progress)
         except SlipwayError as error:

@@ -123,7 +123,8 @@ def stack(tmp_path: Path) -> Any:
     (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
     engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri()})
     record(tmp_path, 1, "a release", BEFORE)
-    return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path)
+    own = tmp_path / "begun.json"
+    return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path, own_file=lambda *_: own)
 
 
 def record(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:

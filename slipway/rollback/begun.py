@@ -1,0 +1,46 @@
+"""Remembers, on this machine, a rollback that was begun: one that is killed leaves no word of itself in the history.
+
+Without it, the default target would be the very release that the rollback was to lead away from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+
+from slipway.session import Session
+
+
+@dataclass(frozen=True)
+class Begun:
+    """From which update back to which, of these services or of all."""
+
+    source: int
+    target: int
+    services: tuple[str, ...] = ()
+
+
+@contextmanager
+def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[None]:
+    """Known as begun until the block ends, however it ends."""
+    file = session.own_file("rollbacks", stack)
+    with suppress(OSError):  # a full disk must not keep anybody from going back
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(rollback)), encoding="utf-8")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def recall(session: Session, stack: str, last: int, services: Sequence[str]) -> int | None:
+    """Where a rollback of `services` was on its way to that was killed; `last` is the newest update of the history."""
+    try:
+        begun = Begun(**json.loads(session.own_file("rollbacks", stack).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # none, or not ours
+        return None
+    same = begun.source == last and sorted(begun.services) == sorted(services)
+    return begun.target if same else None
