@@ -22,11 +22,14 @@ PASSWORD_IN_URL = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}:)[^\s/]{1,1000}(?=@)", re.IGNORECASE
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-# `password=...`, `"api_key": "..."`, `Authorization: Bearer ...`, wherever they stand in a log; not `TestToken::test`.
+# `password=...`, `"api_key": "..."`, `--token ...`, `Authorization: Bearer ...`, wherever they stand in a log; not
+# `TestToken::test`.
 SECRET_ASSIGNMENT = re.compile(
     r"(?i)(?P<before>(?<![\w/.-])[\w.-]{0,200}"
     r"(?:passw(?:or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key)\w{0,100}"
-    r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
+    r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*"
+    r"|(?<![\w-])--[\w-]{0,40}(?:passw(?:or)?d|secret|token|api-?key)[^\S\n]+"
+    r"|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
     r"(?P<value>(?<=\")[^\s\"][^\"\n]{0,1000}(?=\")|(?<=')[^\s'][^'\n]{0,1000}(?=')|[^\s\"',;&\\]+)"
 )
 SECRET_KIND = "kubernetes:core/v1:Secret"  # noqa: S105

@@ -21,6 +21,7 @@ from slipway.masking import SECRET, masked_text, without_keys
         ("api_key := 'hunter2'", f"api_key := '{SECRET}'"),
         ('{"token": "hunter2"}', f'{{"token": "{SECRET}"}}'),
         ("assert password == 'hunter2'", f"assert password == '{SECRET}'"),
+        ("psql --password hunter2 shop", f"psql --password {SECRET} shop"),
         ("Authorization: Bearer hunter2", f"Authorization: Bearer {SECRET}"),
         ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n", f"{SECRET}\n"),
     ],
@@ -37,13 +38,14 @@ def test_secrets_in_text(text: str, expected: str) -> None:
         "no token:\nTraceback (most recent call last)",
         "urn:pulumi:dev::shop::kubernetes:core/v1:Secret::api",
         "the password is wrong",
+        "give it a --token-file /var/run/file",
     ],
 )
 def test_text_about_secrets(text: str) -> None:
     assert masked_text(text) == text
 
 
-@pytest.mark.parametrize("line", ["a-", "token", "a://b:c", "password =", "x"])
+@pytest.mark.parametrize("line", ["a-", "--", "--a ", "token", "a://b:c", "password =", "x"])
 def test_a_long_line_takes_no_time(line: str) -> None:
     began = time.perf_counter()
     masked_text(line * 40_000)
