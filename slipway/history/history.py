@@ -12,6 +12,7 @@ from slipway.history.model import Entry, entry, unreadable
 from slipway.history.source import Deployment, Record, Source, UnreadableError
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
+from slipway.state.checkpoint import renamed
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,16 @@ class History:
         return self._read([self._record(number)])[0]
 
     def checkpoint(self, number: int) -> Deployment:
-        """The state that the update of that number left; SlipwayError where that cannot be read."""
+        """The state that the update of that number left, under the stack's name of today; SlipwayError where it cannot
+        be read.
+        """
         record = self._record(number)
         try:
             if record.problem:
                 raise UnreadableError(record.problem)
-            return self.source.checkpoint(record)
+            # A stack reference of Pulumi Cloud has the organization in front.
+            state = self.source.checkpoint(record)
+            return dict(renamed(state, self.project, self.stack.rpartition("/")[2]))
         except UnreadableError as error:
             raise SlipwayError(
                 f"The state that update #{number} of {self.stack} left cannot be read.",

@@ -86,6 +86,16 @@ class Recorded:
         return self.custom and self.type != IMAGE_TYPE and not self.type.startswith(PROVIDER_PREFIX)
 
 
+def renamed(deployment: Deployment, project: str, stack: str) -> Deployment:
+    """The same state in the URNs of these names: the stack may have had another one when it was recorded."""
+    urns = (str(raw.get("urn", "")).split("::") for raw in deployment.get("resources") or ())
+    then = next(("::".join(parts[:2]) for parts in urns if len(parts) > 2), "")
+    now = f"urn:pulumi:{stack}::{project}"
+    if then in ("", now):
+        return deployment
+    return dict(json.loads(json.dumps(deployment).replace(f'"{then}::', f'"{now}::')))
+
+
 def resources(deployment: Deployment) -> list[Recorded]:
     """Its resources in the engine's order, dependencies first; without those that only wait to be deleted."""
     return [Recorded(raw) for raw in deployment.get("resources") or () if not raw.get("delete")]

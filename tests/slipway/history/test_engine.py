@@ -60,6 +60,16 @@ def test_in_a_folder(recorder: Any) -> None:
     assert_everything(recorder.history())
 
 
+def test_a_renamed_stack_has_its_states_under_its_new_name(recorder: Any) -> None:
+    recorder("stack", "init", "dev", "--no-select")
+    recorder.up("the first")
+    recorder("stack", "rename", "stage", "--stack", "dev")
+    history = History.open(Pulumi(recorder.folder, recorder.environment()), Project(recorder.folder), "stage")
+    assert (history.entries[0].message, history.entries[0].problem) == ("the first", "")
+    (stack,) = (each for each in history.checkpoint(1)["resources"] if each["type"] == "pulumi:pulumi:Stack")
+    assert stack["urn"].startswith("urn:pulumi:stage::")
+
+
 @pytest.mark.parametrize(("option", "suffix"), [("GZIP", ".gz"), ("ZSTD", ".zst")])
 def test_compressed(recorder: Any, tmp_path: Path, option: str, suffix: str) -> None:
     recorder("stack", "init", "dev", "--no-select")
