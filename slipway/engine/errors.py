@@ -73,6 +73,13 @@ KNOWN_FAILURES = (
         ExitCode.FAILED,
     ),
     KnownFailure(
+        re.compile(r'namespaces "[^"]+" already exists'),
+        "The namespace of stack {stack} is there already, and it is not this stack's.",
+        "Set slipway:namespace in Pulumi.{stack}.yaml to another one. If the stack was renamed, rename it back with "
+        "`pulumi stack rename`: what it declares is named after it.",
+        ExitCode.FAILED,
+    ),
+    KnownFailure(
         re.compile(r"invalid YAML file: .*"),
         "The settings of stack {stack} cannot be read.",
         "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",

@@ -99,6 +99,12 @@ KNOWN = [
         1,
     ),
     (
+        'error: resource "urn" was not successfully created: namespaces "slipway-dev" already exists\n  advice',
+        "The namespace of stack dev is there already, and it is not this stack's.",
+        "pulumi stack rename",
+        1,
+    ),
+    (
         "error: getting stack configuration: invalid YAML file: yaml: line 7: mapping values are not allowed",
         "The settings of stack dev cannot be read.",
         "Pulumi.dev.yaml",
