@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
+from slipway.history import Entry, Kind
 from slipway.session import Session
+from slipway.updates.recovery import MESSAGE
 
 
 @dataclass(frozen=True)
@@ -36,11 +38,15 @@ def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[None]:
             file.unlink(missing_ok=True)
 
 
-def recall(session: Session, stack: str, last: int, services: Sequence[str]) -> int | None:
-    """Where a rollback of `services` was on its way to that was killed; `last` is the newest update of the history."""
+def recall(session: Session, stack: str, entries: Sequence[Entry], services: Sequence[str]) -> int | None:
+    """Where a rollback of `services` was on its way to that was killed, unless there was an update since.
+
+    `entries` are the history, the oldest first; what recovers from the kill is recorded in it too, and is no update.
+    """
     try:
         begun = Begun(**json.loads(session.own_file("rollbacks", stack).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none, or not ours
         return None
-    same = begun.source == last and sorted(begun.services) == sorted(services)
+    updates = [entry.number for entry in entries if not (entry.kind is Kind.REFRESH and entry.message == MESSAGE)]
+    same = updates[-1:] == [begun.source] and sorted(begun.services) == sorted(services)
     return begun.target if same else None

@@ -62,9 +62,8 @@ class Rollback:
         if present is None:
             raise _never_updated(stack)
         require_history(history)
-        number = history.entries[-1].number
         if to is None:
-            to = recall(session, stack, number, options.services)
+            to = recall(session, stack, history.entries, options.services)
         target = default_target(history, present, options.services) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
@@ -73,6 +72,7 @@ class Rollback:
             _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
             _require_policies(plan, stack, target, session.engine.environment)
+        number = history.entries[-1].number
         return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
 
     @property

@@ -245,7 +245,7 @@ def _shell() -> dict[str, str]:
     return {**toolchain, **environment(), "PATH": os.pathsep.join(folders), "PYTHONPATH": str(CHECKOUT)}
 
 
-def test_neighbours_are_kept_out(lab_settings: Settings) -> None:
+def test_neighbours_are_kept_out(lab_settings: Settings, eventually: Callable[[Callable[[], bool], str], None]) -> None:
     """From a network namespace that stands for the neighbour's machine, nothing of the lab answers."""
     name, ours, theirs = "lab-neighbour", "198.51.100.1", "198.51.100.2"
     ours6, theirs6 = "fd00:51::1", "fd00:51::2"
@@ -265,7 +265,8 @@ def test_neighbours_are_kept_out(lab_settings: Settings) -> None:
         _require_silence(name, node, ports.postgres)
     finally:
         run(["ip", "netns", "delete", name])
-    assert "labtest0" not in [link["ifname"] for link in ip_json("link", "show")]
+    # The kernel takes a namespace's interfaces away in its own time.
+    eventually(lambda: "labtest0" not in [link["ifname"] for link in ip_json("link", "show")], "the interface is gone")
 
 
 def _require_silence(namespace: str, address: str, port: int) -> None:
