@@ -114,7 +114,7 @@ class Environment(pulumi.ComponentResource):
         """Where images of the service are pushed, without a tag."""
         return f"{self.settings.registry}/{service.name}"
 
-    def secrets(self, spec: ServiceSpec) -> Mapping[str, pulumi.Output[str]]:
+    def secrets(self, spec: ServiceSpec) -> Mapping[str, str]:
         """Values of the service's `secrets`: the stack's configuration first, then the process environment.
 
         Raises RunError that names each missing one and how to set it.
@@ -126,15 +126,14 @@ class Environment(pulumi.ComponentResource):
         return {key: value for key, value in values.items() if value is not None}
 
 
-def _secret(service: str, key: str) -> pulumi.Output[str] | None:
-    configured = pulumi.Config(service).get_secret(key)
+def _secret(service: str, key: str) -> str | None:
+    configured = pulumi.Config(service).get(key)
     if configured is not None:
         return configured
     variable = environment_variable(service, key)
     if file := os.environ.get(f"{variable}_FILE"):
-        return pulumi.Output.secret(Path(file).read_text(encoding="utf-8").strip())
-    value = os.environ.get(variable)
-    return None if value is None else pulumi.Output.secret(value)
+        return Path(file).read_text(encoding="utf-8").strip()
+    return os.environ.get(variable)
 
 
 def environment_variable(service: str, key: str) -> str:

@@ -25,13 +25,13 @@ ENGINE_MARGIN_SECONDS = 30
 class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
-    `hooks` are the Deployment's: what to do when its rollout fails.
+    `secrets` are the values themselves, in the open; `hooks` are the Deployment's: what to do when its rollout fails.
     """
 
     spec: ServiceSpec
     image: Input[str]
     namespace: Input[str]
-    secrets: Mapping[str, Output[str]] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
     hooks: pulumi.ResourceHookBinding | None = None
@@ -61,7 +61,7 @@ class Microservice(pulumi.ComponentResource):
         self.register_outputs({"url": self.url})
 
     def _metadata(
-        self, name: Input[str] | None = None, annotations: Mapping[str, str] | None = None
+        self, name: str | None = None, annotations: Mapping[str, str] | None = None
     ) -> meta.v1.ObjectMetaArgsDict:
         metadata: meta.v1.ObjectMetaArgsDict = {
             "name": name or self._spec.name,
@@ -72,7 +72,7 @@ class Microservice(pulumi.ComponentResource):
                 "app.kubernetes.io/managed-by": "pulumi",
             },
         }
-        if annotations:  # beside a name that is an output, `None` would be recorded as null, which no cluster has
+        if annotations:
             metadata["annotations"] = annotations
         return metadata
 
@@ -88,29 +88,39 @@ class Microservice(pulumi.ComponentResource):
         rules = network.policy(self._spec, self._args.callers)
         networking.v1.NetworkPolicy(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
 
+    def _by_content(self) -> ResourceOptions:
+        """For what is named by its content, in Pulumi too, so that another content is another resource.
+
+        The one before it stays a resource of its own until the update has succeeded. Were it replaced, a failed update
+        would leave it to be deleted, and whoever then goes back to it would be told that it exists already. The alias
+        is for stacks in which Pulumi knows it by the service's name alone.
+        """
+        return ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)])
+
     def _config_map(self) -> core.v1.ConfigMap:
         """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
         urls = {url_variable(callee): f"http://{callee}" for callee in self._spec.calls}
         data = {"PORT": str(self._spec.port), **self._spec.env, **urls}
-        name = f"{self._spec.name}-{hashlib.sha256(repr(sorted(data.items())).encode()).hexdigest()[:8]}"
+        name = f"{self._spec.name}-{hashlib.sha256(_as_bytes(data)).hexdigest()[:8]}"
         return core.v1.ConfigMap(
-            self._name, metadata=self._metadata(name), data=data, immutable=True, opts=self._child()
+            name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
         )
 
     def _secret(self) -> core.v1.Secret | None:
-        if not self._args.secrets:
+        """As the ConfigMap, its name made by a slow hash: names are no secrets, values stay so."""
+        data = self._args.secrets
+        if not data:
             return None
-        data = Output.all(**self._args.secrets)
-        name = Output.unsecret(data.apply(self._secret_name))
-        return core.v1.Secret(
-            self._name, metadata=self._metadata(name), string_data=data, immutable=True, opts=self._child()
-        )
-
-    def _secret_name(self, data: Mapping[str, str]) -> str:
-        """Named by its content as the ConfigMap is, through a slow hash: names are no secrets, values stay so."""
         salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{self._spec.name}".encode()
-        digest = hashlib.scrypt(repr(sorted(data.items())).encode(), salt=salt, n=2**12, r=8, p=1, dklen=4)
-        return f"{self._spec.name}-{digest.hex()}"
+        digest = hashlib.scrypt(_as_bytes(data), salt=salt, n=2**12, r=8, p=1, dklen=4)
+        name = f"{self._spec.name}-{digest.hex()}"
+        return core.v1.Secret(
+            name,
+            metadata=self._metadata(name),
+            string_data=Output.secret(data),
+            immutable=True,
+            opts=self._by_content(),
+        )
 
     def _service(self) -> core.v1.Service:
         exposure = self._spec.service
@@ -185,3 +195,7 @@ class Microservice(pulumi.ComponentResource):
     def _ingress(self, wanted: Ingress) -> None:
         rules = network.ingress(self._spec, wanted, PORT_NAME)
         networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+
+
+def _as_bytes(data: Mapping[str, str]) -> bytes:
+    return repr(sorted(data.items())).encode()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+CONTENT_HASH = re.compile(r"-[0-9a-f]{8}$")
 
 
 class _Unknown:
@@ -50,8 +53,11 @@ class Resource:
 
     @property
     def ref(self) -> str:
-        """How people, messages and waivers name it: `Deployment/user-service`."""
-        return f"{self.kind}/{self.name}"
+        """How people, messages and waivers name it: `Deployment/user-service`; without the hash in a name that is made
+        of its content, as that is another with each content.
+        """
+        named_by_content = self.inputs.get("immutable") is True
+        return f"{self.kind}/{CONTENT_HASH.sub('', self.name) if named_by_content else self.name}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from slipway.changes.summary import Operation, ResourceChange
 from slipway.engine.events import Resource
 from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
 from slipway.state.checkpoint import CIPHERTEXT, Deployment, Recorded, objects, plain
+from slipway.state.content_names import stem, successors
 from slipway.state.renames import renames
 
 MAY_HAVE_CHANGED = "(secret, may have changed)"
@@ -33,7 +34,8 @@ def difference(old: Deployment, new: Deployment) -> Difference:
     before, after = objects(old), objects(new)
     compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
-    pairs = {urn: renamed.get(urn, urn) for urn in before if renamed.get(urn, urn) in after}
+    came = {**successors(before, after), **renamed}
+    pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
     there = set(pairs.values())
     changes = [
         *_all(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
@@ -59,7 +61,7 @@ def _updated(old: Recorded, new: Recorded, compared: bool) -> ResourceChange:
 
 def _renamed(old: Recorded, new: Recorded) -> tuple[FieldChange, ...]:
     """What is another in its URN: the name, or what it belongs to."""
-    if old.urn == new.urn:
+    if stem(old.urn) == stem(new.urn):
         return ()
     key = "name" if old.name != new.name else "parent"
     was, now = (each.name if key == "name" else each.parent.rsplit("::", 1)[-1] for each in (old, new))

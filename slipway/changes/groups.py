@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from itertools import groupby
 from slipway.changes.fields import FieldChange
 from slipway.changes.images import is_image
 from slipway.changes.summary import ResourceChange
+from slipway.state.content_names import HASH
 
 SMALLEST_GROUP = 4
 # So many different values can be told in one line.
 FEW_VALUES = 3
-HASHED = re.compile(r"-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class ChangeGroup:
 
 def is_hashed(field: FieldChange) -> bool:
     """Whether it is a name that only says that a content is another: see `components.microservice`."""
-    return all(value and HASHED.search(value) for value in (field.old, field.new))
+    return all(value and HASH.search(value) for value in (field.old, field.new))
 
 
 def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,8 @@ from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, Resou
 from slipway.engine.events import Summary as EngineSummary
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked_text, without_keys
+from slipway.state.checkpoint import TEST_SUFFIX, Recorded, service_of
+from slipway.state.content_names import CONTENT, successors
 
 STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 OPERATIONS = {
@@ -36,14 +38,15 @@ OPERATIONS = {
 }
 POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
-COMPONENT_PREFIX = "slipway:index:"
-TEST_SUFFIX = "-test"
 # Most events of a large stack are of resources that stay as they are; they need not be read.
 UNCHANGED = '{"metadata":{"op":"same",'
 NOTHING = ("null", "0", "false", "", "{}", "[]")
 # Said by providers and the engine in every preview, and of no use to a reviewer.
 NOT_BUILT = "Skipping preview build because some inputs are unknown"
 NOISE = ("using pulumi-", NOT_BUILT)
+
+Steps = Mapping[str, Mapping[str, Any]]
+"""What the engine announced for one resource, by operation."""
 
 
 @dataclass
@@ -88,7 +91,7 @@ class PreviewEvents:
 
     def summary(self, project: str, stack: str, *, drift: bool = False, **more: Any) -> Summary:
         """All that is known by now; `more` are fields of Summary that the events cannot tell."""
-        changes = tuple(change for steps in self._steps.values() if (change := _change(steps)))
+        changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps)))
         problems = self.problems()
         return Summary(
             project,
@@ -157,15 +160,16 @@ class PreviewEvents:
 def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
     """An image build that fails has no failed operation in a preview: an error is all that is said."""
     resource, message = _named(event.resource), masked_text(event.message.strip())
+    service = service_of(resource.urn) if resource else ""
     log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
     step = log.failed_step() if log else None
     if step is None:
-        return Problem(message, resource, _service(resource))
+        return Problem(message, resource, service)
     if exit_code := EXIT_CODE.search(message):
         what = "The unit tests" if step.stage == TEST_STAGE else "The build"
         message = f"{what} stopped with exit code {exit_code[1]}."
     output = masked_text("\n".join(step.output)).split("\n") if step.output else ()
-    return Problem(message, resource, _service(resource), masked_text(step.instruction or step.title), tuple(output))
+    return Problem(message, resource, service, masked_text(step.instruction or step.title), tuple(output))
 
 
 def _loaded(line: str) -> Mapping[str, Any]:
@@ -180,7 +184,21 @@ def _order(change: ResourceChange) -> tuple[int, str, str, str]:
     return list(Operation).index(change.operation), change.service, change.resource.kind, change.resource.name
 
 
-def _change(steps: Mapping[str, Mapping[str, Any]]) -> ResourceChange | None:
+def _paired(all_steps: Mapping[str, Steps]) -> Iterator[Steps]:
+    """The steps of each resource; those of two that are one object under another content, as its replacement."""
+    deleted = [urn for urn, steps in all_steps.items() if "delete" in steps]
+    created = [urn for urn, steps in all_steps.items() if "create" in steps]
+    pairs = successors(deleted, created)
+    for urn, steps in all_steps.items():
+        if urn in pairs:
+            old, new = steps["delete"].get("old") or {}, all_steps[pairs[urn]]["create"]
+            content = [key for key in CONTENT if key in (old.get("inputs") or {})]
+            yield {"replace": {**new, "old": old, "diffs": content, "keys": content}}
+        elif urn not in pairs.values():
+            yield steps
+
+
+def _change(steps: Steps) -> ResourceChange | None:
     """One change from the steps that the engine announced for a resource; `None` for what is nothing in the world."""
     known = [operation for operation in steps if operation in OPERATIONS]
     telling = next((name for name in ("replace", "create-replacement", *known) if name in known), None)
@@ -194,7 +212,7 @@ def _change(steps: Mapping[str, Mapping[str, Any]]) -> ResourceChange | None:
     return ResourceChange(
         resource,
         operation,
-        _service(resource),
+        Recorded(new or old).service,
         _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
         deleted_first=_is_deleted_first(known),
         kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),
@@ -226,11 +244,12 @@ def _drift(refresh: Mapping[str, Any]) -> ResourceChange | None:
     resource = Resource(refresh["urn"])
     if not old.get("custom") or resource.type == IMAGE_TYPE:  # sources that moved on are no drift
         return None
+    service = Recorded(old).service
     if new is None:
-        return ResourceChange(resource, Operation.DELETE, _service(resource))
+        return ResourceChange(resource, Operation.DELETE, service)
     fields = _fields(refresh, old, new) if refresh.get("detailedDiff") else ()
     telling = tuple(change for change in fields if not _is_left_out(change))
-    return ResourceChange(resource, Operation.UPDATE, _service(resource), telling) if telling else None
+    return ResourceChange(resource, Operation.UPDATE, service, telling) if telling else None
 
 
 def _is_left_out(change: FieldChange) -> bool:
@@ -258,14 +277,3 @@ def _violation(body: Mapping[str, Any]) -> Violation:
 def _named(resource: Resource | None) -> Resource | None:
     """`None` for the stack itself, which is no name to a reader."""
     return None if resource is None or resource.type == STACK_TYPE else resource
-
-
-def _service(resource: Resource | None) -> str:
-    """The service that a resource is of: its own or its component's name, where that is one of Slipway's."""
-    if resource is None:
-        return ""
-    types = resource.urn.split("::")[2].split("$")
-    of_service = {f"{COMPONENT_PREFIX}Microservice", f"{COMPONENT_PREFIX}ServiceImage"}
-    if not of_service & set(types):
-        return ""
-    return resource.name.removesuffix(TEST_SUFFIX) if resource.kind == "Image" else resource.name

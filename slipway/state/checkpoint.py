@@ -15,6 +15,7 @@ from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.pulumi_cli import Pulumi
+from slipway.state.content_names import stem
 
 PROVIDER_PREFIX = "pulumi:providers:"
 SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
@@ -125,7 +126,7 @@ def outputs(deployment: Deployment) -> Mapping[str, Any]:
 
 def service_of(urn: str) -> str:
     """The service that a resource of the service's own name belongs to; empty where it is of none."""
-    resource, types = Resource(urn), urn.split("::")[2].split("$")
+    resource, types = Resource(stem(urn)), urn.split("::")[2].split("$")
     if not set(SERVICE_COMPONENTS) & set(types):
         return ""
     return resource.name.removesuffix(TEST_SUFFIX) if resource.type == IMAGE_TYPE else resource.name

@@ -10,6 +10,7 @@ from typing import Any
 from slipway.engine.events import Resource
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
+from slipway.state.content_names import stem
 from slipway.state.renames import renames
 
 VARIABLE = "SLIPWAY_ROLLBACK"
@@ -119,13 +120,21 @@ def _with_present_secrets(
     """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
     names: dict[str, str] = {}
     secrets: dict[str, Recorded] = {}
+    newest = _newest(now)
     for urn, each in chosen.items():
-        present = now.get(aliases.get(urn, urn))
+        present = now.get(aliases.get(urn) or newest.get(stem(urn), urn))
         if each.type == SECRET_TYPE and present:
-            renamed = {**each.raw, "id": present.id, "inputs": present.inputs}
-            secrets[urn] = present if present.urn == urn else Recorded(renamed)
-            names[_object_name(each)] = _object_name(present)
-    return {urn: secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items()}
+            renamed = Recorded({**each.raw, "id": present.id, "inputs": present.inputs})
+            secrets[urn] = renamed if urn in aliases else present
+            names |= {_object_name(each): _object_name(present), urn: secrets[urn].urn}
+    kept = (secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items())
+    return {each.urn: each for each in kept}
+
+
+def _newest(state: Mapping[str, Recorded]) -> dict[str, str]:
+    """The newest Secret of each name; a failed update leaves that of the one before beside its own."""
+    secrets = (each for each in state.values() if each.type == SECRET_TYPE)
+    return {stem(each.urn): each.urn for each in sorted(secrets, key=lambda each: str(each.raw.get("created", "")))}
 
 
 def _object_name(resource: Recorded) -> str:
@@ -133,6 +142,8 @@ def _object_name(resource: Recorded) -> str:
 
 
 def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
+    """`names` are present ones by recorded ones: URNs, and names of Secrets in Kubernetes."""
+
     def rename(value: Any, key: str) -> Any:
         if isinstance(value, Mapping):
             return {
@@ -143,7 +154,13 @@ def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
             }
         return [rename(each, key) for each in value] if isinstance(value, list) else value
 
-    return Recorded({**resource.raw, "inputs": rename(resource.inputs, "")}) if resource.is_object else resource
+    if not resource.is_object:
+        return resource
+    renamed = {**resource.raw, "inputs": rename(resource.inputs, "")}
+    renamed["dependencies"] = [names.get(urn, urn) for urn in resource.dependencies]
+    by_property = resource.raw.get("propertyDependencies") or {}
+    renamed["propertyDependencies"] = {key: [names.get(urn, urn) for urn in urns] for key, urns in by_property.items()}
+    return Recorded({key: each for key, each in renamed.items() if each or key in resource.raw})
 
 
 def _require_no_replaced_data(

@@ -1,8 +1,9 @@
 """Lets an update go back to an object that a failed one was about to remove.
 
-A replacement is made first, and what it replaces is deleted at the end. An update that fails between leaves both in the
-state: the new one as the resource, the old one marked for deletion. Whoever then wants the old one again, which is
-what a rollback and a mended release do, is refused: the engine would make it anew, under the name that it still has.
+A replacement under another name (in another namespace, for one) is made first, and what it replaces is deleted at the
+end. An update that fails between leaves both in the state: the new one as the resource, the old one marked for
+deletion. Whoever then wants the old one again, which is what a rollback and a mended release do, is refused: the engine
+would make it anew, under the name that it still has.
 """
 
 from __future__ import annotations

@@ -70,17 +70,18 @@ def run_update(
     """Update `stack`, shown as `title`; returns also when it fails.
 
     `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`. One that
-    stumbles over what an earlier, failed one has left is run once more, after that was put in order.
+    stumbles over what an earlier, failed one has left is run again, after that was put in order.
     """
     session, title = (
         replace(session, engine=session.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
-    update = _run(session, stack, arguments, progress, title=title, command=command)
-    if update.succeeded or update.ended.interrupted or not twins.restore(session, stack, twins.collided(update.events)):
-        return update
-    progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
-    return _run(session, stack, arguments, progress, title=title, command=command)
+    while True:  # to its end: each time there are fewer that wait to be removed and are wanted
+        update = _run(session, stack, arguments, progress, title=title, command=command)
+        stumbled = not update.succeeded and not update.ended.interrupted
+        if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
+            return update
+        progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
 
 
 def _run(

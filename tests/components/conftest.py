@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +40,19 @@ class Recorder(pulumi.runtime.Mocks):
         return {"sha256Digest": DIGEST, "name": args.args["name"]}
 
     def inputs(self, token: str, name: str) -> dict[str, Any]:
-        """Inputs of the one resource of that type and name; fails when there is none or more than one."""
-        (found,) = [each for each in self.resources if (each.typ, each.name) == (token, name)]
+        """Inputs of the one resource of that type and name; fails when there is none or more than one.
+
+        What is named by its content goes by its name without the hash, here and in `names`.
+        """
+        (found,) = [each for each in self.resources if (each.typ, _stem(each)) == (token, name)]
         return dict(found.inputs)
 
     def names(self, token: str) -> list[str]:
-        return sorted(each.name for each in self.resources if each.typ == token)
+        return sorted(_stem(each) for each in self.resources if each.typ == token)
+
+
+def _stem(resource: pulumi.runtime.MockResourceArgs) -> str:
+    return re.sub(r"-[0-9a-f]{8}$", "", resource.name) if resource.inputs.get("immutable") else resource.name
 
 
 def stack_config(stack: str, **more: Any) -> dict[str, str]:

@@ -132,12 +132,19 @@ def test_a_plain_update_says_it_too_beside_the_engine_s_own_error(released: Any)
 
 
 def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: Any) -> None:
-    """The ConfigMap of the good release waits for its deletion, and still has its name."""
+    """Its namespace and all that is in it wait for their deletion, and still have their names."""
+    url, file = released.url("user-service"), released.folder / "Pulumi.e2e.yaml"
+    released.configure(overrides(resources={"memory": "12Mi"}))
+    file.write_text(file.read_text().replace(released.namespace, f"{released.namespace}-other"))
+    failed = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
+    assert failed.code == 1, failed.output
     released.configure("")
     mended = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
     assert mended.code == 0, mended.output
     assert "they are taken back" in mended.output
-    assert "Delete replaced ConfigMap user-service: done" in mended.output
+    assert httpx.get(f"{url}/users").status_code == 200
+    there = released.get("/api/v1/namespaces")["items"]
+    assert f"{released.namespace}-other" not in [each["metadata"]["name"] for each in there]
 
 
 def test_a_failing_check_shows_the_log_of_the_service(released: Any) -> None:

@@ -30,7 +30,7 @@ Point = tuple[str, float]
 
 
 def release_second(project: Any) -> None:
-    """An image is built, a ConfigMap replaced, two Deployments updated, a service added."""
+    """An image is built, a ConfigMap follows another, two Deployments updated, a service added."""
     project.replace(SOURCE, '"""', CHANGED)
     project.replace(SETTINGS, FIRST, SECOND)
     made = project.slipway("new", "parcel-service")
@@ -132,15 +132,16 @@ GOING_ON: list[Point] = [
     ("Update Deployment order-service", 0.0),
 ]
 GOING_BACK: list[Point] = [
-    ("Create replacement of ConfigMap", 0.0),
+    ("Create ConfigMap order-service", 0.0),
     ("Create Deployment parcel-service", 0.5),
     ("Update Deployment user-service", 0.3),
 ]
 ROLLBACKS: list[Point] = [
     ("Roll e2e back", 1.0),
     ("Update Deployment user-service", 0.2),
-    ("Create replacement of ConfigMap", 0.05),
+    ("Create ConfigMap order-service", 0.05),
     ("Delete Deployment parcel-service", 0.3),
+    ("Delete ConfigMap order-service", 0.0),
     ("Delete Service parcel-service", 0.0),
 ]
 

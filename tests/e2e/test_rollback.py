@@ -480,6 +480,29 @@ def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any) -> None:
     assert seen(ship) == before
 
 
+@pytest.mark.parametrize("by_setting", [True, False], ids=["by a setting in git", "by the program before"])
+def test_plain_updates_go_back_from_one_that_failed(ship: Any, by_setting: bool) -> None:
+    """The ConfigMap and the Secret that it brought others for are still there, and are no obstacle."""
+    before, last_good = seen(ship), states.count(ship)
+    bad = {"env": {"LOG_LEVEL": "warning"}, "resources": {"memory": "12Mi"}}
+    configure(ship, {"user-service": {**bad, "replicas": 1}})
+    file = ship.folder / "Pulumi.e2e.yaml"
+    file.write_text(file.read_text().replace("/data/people.db", "/data/nobody.db"))
+    failed = ship.up()
+    assert failed.code != 0
+    assert "limit of 12Mi" in " ".join(failed.output.split()), failed.output
+    settings = f"  slipway:rollbackTo: {last_good}\n" if by_setting else ""
+    configure(ship, {"user-service": {"replicas": 1}}, settings=settings)
+    result = ship.up()
+    assert result.code == 0, result.output
+    is_whole(ship, last_good)
+    assert seen(ship) == before
+    hashed = [
+        name for name in states.in_cluster(ship) if re.search(r"^(configmaps|secrets) user-service-[0-9a-f]{8}$", name)
+    ]
+    assert len(hashed) == 2, "what the failed one brought is gone"
+
+
 def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any) -> None:
     before, last_good = seen(ship), states.count(ship)
     configure(ship, {"user-service": {**NO_SUCH_WORDS["user-service"], "replicas": 1}})

@@ -53,6 +53,15 @@ def test_an_unused_waiver_is_an_error() -> None:
     assert "policy/waivers.yaml:1" in refusal(report)
 
 
+def test_a_waiver_holds_for_an_object_that_is_named_by_its_content() -> None:
+    """With its next content it has another name, and it is the same to whoever wrote the waiver."""
+    found = [
+        Resource("kubernetes:core/v1:ConfigMap", f"api-{digits}", {"immutable": True}) for digits in ("1a2b3c4d", "0")
+    ]
+    assert [each.ref for each in found] == ["ConfigMap/api", "ConfigMap/api-0"]
+    assert Resource("kubernetes:core/v1:ConfigMap", "api-1a2b3c4d").ref == "ConfigMap/api-1a2b3c4d"
+
+
 def test_the_refusal_says_all_a_person_needs_rule_by_rule() -> None:
     spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
     spoilt = Edit("Deployment/scaled", PROBE, MISSING).done(spoilt)

@@ -127,6 +127,20 @@ def test_a_secret_that_was_none_is_not_shown_either() -> None:
     assert [(field.old, field.new) for field in change.fields] == [(SECRET, "plain")]
 
 
+def test_another_content_is_a_change_of_one_resource() -> None:
+    def config_map(name: str, level: str) -> dict[str, Any]:
+        return resource("core/v1:ConfigMap", name, {"metadata": {"name": name}, "data": {"LEVEL": level}})
+
+    old, new = (config_map(f"web-{name}", level) for name, level in (("1a2b3c4d", "info"), ("0a2b3c4d", "debug")))
+    assert lines(difference(state(old), state(new)), "dev") == [
+        "web",
+        "  ~ ConfigMap web-0a2b3c4d",
+        "      metadata.name: web-1a2b3c4d → web-0a2b3c4d",
+        "      data.LEVEL: info → debug",
+        "dev: 1 resource differs: 1 changed.",
+    ]
+
+
 def test_what_was_renamed_is_one_resource_in_both_directions() -> None:
     inputs = {"metadata": {"name": "web", "namespace": "dev"}, "spec": {"port": 80}}
     old = resource("core/v1:Service", "web", inputs) | {"id": "dev/web"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -194,6 +195,27 @@ def test_rotated_secrets_stay_though_they_go_by_another_name_now(first: Any, sec
     assert made.objects()[old].inputs == by_urn(second)[new].inputs
     (container,) = made.objects()[urn(DEPLOYMENT, "user-service")].inputs["spec"]["template"]["spec"]["containers"]
     assert [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each] == [now]
+
+
+@pytest.mark.parametrize("its_own_too", [False, True], ids=["after a success", "after a failure"])
+def test_rotated_secrets_stay_where_their_content_names_them(first: Any, second: Any, its_own_too: bool) -> None:
+    """What failed to replace it left both in the state: the newer one is the rotated one."""
+    old, new = urn(SECRET, "user-service-00000001"), urn(SECRET, "user-service-00000002")
+    now = name_of(second, SECRET)
+    its_own = find(first, SECRET, "user-service")
+    its_own.update(urn=old)
+    find(first, DEPLOYMENT, "user-service").update(dependencies=[old], propertyDependencies={"spec": [old]})
+    find(second, SECRET, "user-service").update(urn=new, created="2026-11-24T04:00:00Z")
+    if its_own_too:
+        second["resources"].append({**its_own, "created": "2026-11-23T04:00:00Z"})
+    made = plan(first, second, keep_secrets=True)
+    assert made.aliases == {}
+    assert old not in made.objects()
+    assert made.objects()[new] == by_urn(second)[new]
+    deployment = made.objects()[urn(DEPLOYMENT, "user-service")]
+    assert (deployment.dependencies, deployment.raw["propertyDependencies"]) == ((new,), {"spec": [new]})
+    assert now in json.dumps(deployment.inputs)
+    assert in_dependency_order(made.resources)
 
 
 def test_secrets_go_back_where_nobody_says_otherwise(first: Any, second: Any) -> None:

@@ -1,0 +1,25 @@
+"""Objects that are named by their content (`components.microservice`): another content is another object. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+HASH = re.compile(r"-[0-9a-f]{8}$")
+TYPES = ("kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Secret")
+CONTENT = ("data", "stringData", "binaryData")
+
+
+def stem(urn: str) -> str:
+    """The URN without the hash of the content; any other resource's is its own."""
+    return HASH.sub("", urn) if urn.split("::", 3)[2].endswith(TYPES) else urn
+
+
+def successors(before: Collection[str], after: Collection[str]) -> dict[str, str]:
+    """By the URN of each object of `before` that is gone, that of the one in `after` which came in its place.
+
+    None stands in the place of two: failed updates may leave several.
+    """
+    come = {stem(urn): urn for urn in after if urn not in before and stem(urn) != urn}
+    gone = {stem(urn): urn for urn in before if urn not in after}
+    return {urn: come[name] for name, urn in gone.items() if name in come}
