@@ -46,7 +46,7 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
         )
     exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
     exports["SLIPWAY_CHECKOUT"] = str(CHECKOUT)  # whose fallback plugins run: those of this `slipway`
-    exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath))
+    exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath), toolchain.get("PATH_BEHIND", []))
     lab = _strings(lab_environment_file())
     if owns_cluster(user, project, stack):
         return Environment(exports, uses_lab=False)
@@ -85,11 +85,11 @@ def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, s
     return exports
 
 
-def _path(folders: list[str], user_path: str) -> str:
-    """Toolchain folders first; this installation's own last, so that `slipway` is found and nothing is shadowed."""
+def _path(front: list[str], user_path: str, behind: list[str]) -> str:
+    """The toolchain's folders around the user's; this installation's own last, so that `slipway` is found too."""
     inherited = [entry for entry in user_path.split(os.pathsep) if entry]
     own = str(Path(sys.executable).parent)
-    return os.pathsep.join(dict.fromkeys([*folders, *inherited, own]))
+    return os.pathsep.join(dict.fromkeys([*front, *inherited, *behind, own]))
 
 
 def _strings(file: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from lab.toolchain.fallback import is_launcher
 from lab.toolchain.go import find_go, pinned_version, wanted_version
 from lab.toolchain.installation import is_current
 from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
-from lab.toolchain.nearby import candidates, find_nearby, told_version
+from lab.toolchain.nearby import candidates, find_nearby, told_version, will_do
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
 from lab.toolchain.stamps import Stamp, changed_files, read_stamp
 from lab.toolchain.versions import ask_executable, ask_plugin, version_in
@@ -54,26 +54,31 @@ def _part_status(part: Part) -> PartStatus:
         return _not_installed(part)
     if not is_current(part, stamp, thorough=True):
         return _damaged(part, stamp)
+    wanted = _wanted(part)
     executable = bin_folder(part) / part.executables[0]
     version = told_version(part, executable)
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
     linked = part.question is not None or (plugin_folder(part) / part.executables[0]).exists()
-    if version == part.version and linked:
-        return PartStatus(part.title, part.version, version, where, stamp.source, ok=True)
-    right = version == part.version
+    right = version == part.version or (part.any_version and stamp.source == "PATH" and will_do(part, executable))
+    if right and linked:
+        return PartStatus(part.title, wanted, version, where, stamp.source, ok=True)
     to_do = "`make up` links it into PULUMI_HOME" if right else _DOES_NOT_START
-    return PartStatus(part.title, part.version, version, where, stamp.source, ok=False, to_do=to_do)
+    return PartStatus(part.title, wanted, version, where, stamp.source, ok=False, to_do=to_do)
+
+
+def _wanted(part: Part) -> str:
+    return "any" if part.any_version else part.version
 
 
 def _not_installed(part: Part) -> PartStatus:
     found = candidates(part)
     if not found:
-        return PartStatus(part.title, part.version, "", "", "", ok=False, to_do=INSTALL)
+        return PartStatus(part.title, _wanted(part), "", "", "", ok=False, to_do=INSTALL)
     path = next(iter(found.values()))
     version = told_version(part, path)
     usable = bool(find_nearby(part))
     to_do = "`make up` will take it" if usable else f"{_why_unusable(part, found, version)}; {INSTALL}"
-    return PartStatus(part.title, part.version, version, str(path), "PATH", ok=usable, to_do=to_do)
+    return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=usable, to_do=to_do)
 
 
 def _why_unusable(part: Part, found: dict[str, Path], version: str) -> str:
@@ -82,6 +87,8 @@ def _why_unusable(part: Part, found: dict[str, Path], version: str) -> str:
         return f"{', '.join(missing)} is not on PATH"
     if version == part.version and part.companion:
         return f"{part.companion} is not beside it"
+    if part.any_version:
+        return "it does not tell its version"
     return "another version"
 
 
@@ -89,7 +96,7 @@ def _damaged(part: Part, stamp: Stamp) -> PartStatus:
     folder = part_folder(part)
     changed = changed_files(folder, stamp, thorough=True)
     to_do = f"{', '.join(changed) or 'what it is made from'} changed since it was installed; `make up` makes it anew"
-    return PartStatus(part.title, part.version, stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
+    return PartStatus(part.title, _wanted(part), stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
 
 
 def _language_host_status() -> PartStatus:

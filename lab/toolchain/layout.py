@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.toolchain.files import link_atomically, pulumi_home, toolchain_home
-from lab.toolchain.parts import BUILDKIT, COREDNS, KUBERNETES, PULUMI, Part
+from lab.toolchain.parts import BUILDKIT, COREDNS, KUBECTL, KUBERNETES, PULUMI, Part
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,18 @@ class Toolchain:
 
     pulumi: Path
     kube: Path
+    kubectl: Path
     buildkitd: Path
     buildctl: Path
     coredns: Path
     pulumi_home: Path
 
     def environment(self) -> dict[str, str | list[str]]:
-        """What `toolchain.json` holds: variables of a shell, and under PATH the folders to put in front."""
+        """What `toolchain.json` holds: variables of a shell, and what to put on its PATH, in front and behind."""
         return {
             "PATH": [str(self.pulumi.parent), str(self.buildctl.parent)],
+            # Any version does: behind, it is there for who has none, and hides nobody's own.
+            "PATH_BEHIND": [str(self.kubectl.parent)],
             "PULUMI_HOME": str(self.pulumi_home),
             # Plugins on PATH are linked into PULUMI_HOME where their version is right; the engine would take any other
             # version from PATH too, with no more than a warning.
@@ -39,6 +42,7 @@ def installed() -> Toolchain:
     return Toolchain(
         pulumi=bin_folder(PULUMI) / "pulumi",
         kube=bin_folder(KUBERNETES) / KUBERNETES.multicall,
+        kubectl=bin_folder(KUBECTL) / "kubectl",
         buildkitd=buildkit / "buildkitd",
         buildctl=buildkit / "buildctl",
         coredns=bin_folder(COREDNS) / "coredns",

@@ -12,9 +12,9 @@ from lab.toolchain.versions import ask_executable, ask_plugin, find_on_path, tel
 
 
 def find_nearby(part: Part) -> dict[str, Path]:
-    """The part's executables by name, if all of them are there in the right version; else nothing."""
+    """The part's executables by name, if all of them are there in a version that will do; else nothing."""
     found = candidates(part)
-    if len(found) < len(part.executables) or not all(has_version(part, path) for path in found.values()):
+    if len(found) < len(part.executables) or not all(will_do(part, path) for path in found.values()):
         return {}
     # The engine takes the companion that lies beside it: without one, this copy is of no use here.
     lonely = part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file()
@@ -25,6 +25,13 @@ def candidates(part: Part) -> dict[str, Path]:
     """Whatever goes by the names of the part's executables, right version or not."""
     found = {name: _find(part, name) for name in part.executables}
     return {name: path for name, path in found.items() if path is not None}
+
+
+def will_do(part: Part, executable: Path) -> bool:
+    """Whether `executable`, which is the user's, can stand for the part: it runs, and its version is one we take."""
+    if part.any_version:
+        return told_version(part, executable)[:1].isdigit()
+    return has_version(part, executable)
 
 
 def has_version(part: Part, executable: Path) -> bool:

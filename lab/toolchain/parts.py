@@ -56,7 +56,8 @@ class Part:
     """One pinned part. `executables` must all be there, whichever way it is had; `question` is put to each of them.
 
     A part without a `question` is a Pulumi plugin, whose version is asked over gRPC. `multicall` names the one
-    executable that takes the component's name as its first argument.
+    executable that takes the component's name as its first argument. With `any_version`, whatever the user has on PATH
+    will do; what is downloaded or built is of the pinned version all the same.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Part:
     companion: str = ""
     multicall: str = ""
     fallback_module: str = ""
+    any_version: bool = False
 
     @property
     def folder_name(self) -> str:
@@ -99,25 +101,35 @@ PULUMI = Part(
 )
 
 _KUBE_URL = "https://dl.k8s.io/release/v{version}/bin/linux/{arch}/"
+_KUBE_VERSION = "1.34.4"
+_KUBE_SETTINGS = {
+    "k8s.io/component-base/version.gitVersion": f"v{_KUBE_VERSION}",
+    "k8s.io/component-base/version.gitMajor": "1",
+    "k8s.io/component-base/version.gitMinor": "34",
+}
 _KUBE_COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
 KUBERNETES = Part(
     name="kubernetes",
     title="Kubernetes",
-    version="1.34.4",
+    version=_KUBE_VERSION,
     executables=_KUBE_COMPONENTS,
     multicall="kube",
     question=VersionQuestion(("--version",), "Kubernetes v{version}"),
     release=Release({f"{_KUBE_URL}{name}": f"{_KUBE_URL}{name}.sha256" for name in _KUBE_COMPONENTS}),
-    build=GoBuild(
-        "kube",
-        {"kube": "."},
-        {
-            "k8s.io/component-base/version.gitVersion": "v1.34.4",
-            "k8s.io/component-base/version.gitMajor": "1",
-            "k8s.io/component-base/version.gitMinor": "34",
-        },
-    ),
+    build=GoBuild("kube", {"kube": "."}, _KUBE_SETTINGS),
+)
+
+# For people: the lab itself does without. Its module pins what Kubernetes' pins, so that Go compiles most of it once.
+KUBECTL = Part(
+    name="kubectl",
+    title="kubectl",
+    version=_KUBE_VERSION,
+    executables=("kubectl",),
+    question=VersionQuestion(("version", "--client"), "Client Version: v{version}"),
+    release=Release({f"{_KUBE_URL}kubectl": f"{_KUBE_URL}kubectl.sha256"}),
+    build=GoBuild("kubectl", {"kubectl": "k8s.io/kubernetes/cmd/kubectl"}, _KUBE_SETTINGS),
+    any_version=True,
 )
 
 _BUILDKIT_URL = "https://github.com/moby/buildkit/releases/download/v{version}/buildkit-v{version}.linux-{arch}"
@@ -195,7 +207,7 @@ DOCKER_PROVIDER = Part(
     fallback_module="lab.plugins.docker",
 )
 
-PROGRAMS = (PULUMI, KUBERNETES, BUILDKIT, COREDNS)
+PROGRAMS = (PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS)
 PROVIDERS = (DOCKER_BUILD, KUBERNETES_PROVIDER, DOCKER_PROVIDER)
 # What a user with a cluster and a registry of their own can do without.
-LAB_PARTS = (KUBERNETES, BUILDKIT, COREDNS)
+LAB_PARTS = (KUBERNETES, KUBECTL, BUILDKIT, COREDNS)

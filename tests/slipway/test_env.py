@@ -43,6 +43,14 @@ def test_the_lab_and_the_toolchain_are_exported(with_lab: Any) -> None:
     assert found["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] == "true"
 
 
+def test_what_is_only_for_who_has_none_of_their_own_comes_behind_the_users_path(with_lab: Any) -> None:
+    with_lab.write_toolchain(PATH_BEHIND=["/toolchain/kubectl"])
+    found = exports(with_lab, PATH="/mine:/usr/bin")
+    assert found["PATH"] == f"/toolchain/bin:/mine:/usr/bin:/toolchain/kubectl:{Path(sys.executable).parent}"
+    assert exports(with_lab, **found)["PATH"] == found["PATH"]
+    assert "PATH_BEHIND" not in found
+
+
 def test_the_exports_mean_the_same_to_a_shell(with_lab: Any) -> None:
     odd = 'it\'s a "$HOME" `x` \\ path'
     with_lab.write_lab(SLIPWAY_BASE_IMAGE=odd)

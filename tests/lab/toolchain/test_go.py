@@ -13,7 +13,17 @@ import pytest
 
 from lab.toolchain import go
 from lab.toolchain.go import Go, build_part, ensure_go, find_go, go_version, pinned_version, recipe, wanted_version
-from lab.toolchain.parts import BUILDKIT, COREDNS, DOCKER_BUILD, KUBERNETES, MODULES, PULUMI, GoBuild, Part
+from lab.toolchain.parts import (
+    BUILDKIT,
+    COREDNS,
+    DOCKER_BUILD,
+    KUBECTL,
+    KUBERNETES,
+    MODULES,
+    PULUMI,
+    GoBuild,
+    Part,
+)
 from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step
 
@@ -31,7 +41,10 @@ def test_the_pinned_go_is_pinned_by_hash() -> None:
     assert len(hashes) == len(set(hashes)) == 2, "one for amd64, one for arm64"
 
 
-@pytest.mark.parametrize("part", [PULUMI, KUBERNETES, BUILDKIT, COREDNS, DOCKER_BUILD], ids=lambda part: part.name)
+BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, DOCKER_BUILD]
+
+
+@pytest.mark.parametrize("part", BUILT, ids=lambda part: part.name)
 def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     """A part's version stands in three places: the table, the linker's settings and go.mod."""
     assert part.build is not None
@@ -39,6 +52,7 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     module = {
         "pulumi": "github.com/pulumi/pulumi/pkg/v3",
         "kubernetes": "k8s.io/kubernetes",
+        "kubectl": "k8s.io/kubernetes",
         "buildkit": "github.com/moby/buildkit",
         "coredns": "github.com/coredns/coredns",
         "docker-build": "github.com/pulumi/pulumi-docker-build/provider",
@@ -48,6 +62,20 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     assert found.group(1) == part.version
     told = [value for name, value in part.build.settings.items() if name.endswith(("ersion", "gitVersion"))]
     assert all(value.removeprefix("v") == part.version for value in told)
+
+
+def test_kubectl_and_kubernetes_pin_the_same_modules() -> None:
+    """So Go compiles what both need once, and kubectl comes at little cost."""
+
+    def pins(module: str) -> dict[str, str]:
+        text = (MODULES / module / "go.mod").read_text()
+        return dict(re.findall(r"^\t(\S+(?: => \S+)?) (v\S+)", text, re.M))
+
+    kubernetes, kubectl = pins("kube"), pins("kubectl")
+    common = kubernetes.keys() & kubectl.keys()
+    assert "k8s.io/kubectl => k8s.io/kubectl" in common
+    assert "k8s.io/kubernetes" in common
+    assert {name: kubectl[name] for name in common} == {name: kubernetes[name] for name in common}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,42 @@ def test_a_part_on_path_that_is_of_no_use(
     assert request.getfixturevalue("look")(part) == expected
 
 
+@pytest.mark.parametrize(
+    ("body", "changes", "version", "to_do"),
+    [
+        ("echo tool v1.0.9", {}, "1.0.9", "`make up` will take it"),
+        ("echo tool", {}, "tool", "it does not tell its version; `make up` installs it"),
+        (
+            "echo tool v1.0.9",
+            {"executables": ("tool", "toolctl")},
+            "1.0.9",
+            "toolctl is not on PATH; `make up` installs it",
+        ),
+    ],
+)
+def test_a_part_on_path_of_which_any_version_will_do(
+    body: str, changes: dict[str, Any], version: str, to_do: str, request: pytest.FixtureRequest
+) -> None:
+    tool = request.getfixturevalue("on_path")("tool", body)
+    part = request.getfixturevalue("make_part")(any_version=True, **changes)
+    expected = PartStatus("Tool", "any", version, str(tool), "PATH", ok="will take" in to_do, to_do=to_do)
+    assert request.getfixturevalue("look")(part) == expected
+
+
+def test_an_installed_part_of_which_any_version_will_do(
+    make_part: MakePart, on_path: Put, fake_go: Callable[..., Path], look: Callable[[Part], PartStatus]
+) -> None:
+    tool = on_path("tool", "echo tool v1.0.9")
+    part = make_part(any_version=True)
+    ensure(part)
+    assert look(part) == PartStatus("Tool", "any", "1.0.9", str(tool), "PATH", ok=True)
+    tool.unlink()
+    assert not look(part).ok
+    fake_go()
+    ensure(part)
+    assert look(part) == PartStatus("Tool", "any", "1.2.3", str(bin_folder(part) / "tool"), "build", ok=True)
+
+
 def test_a_part_whose_bytes_changed_is_seen_even_when_size_and_time_did_not(
     make_part: MakePart, fake_go: Callable[..., Path], look: Callable[[Part], PartStatus]
 ) -> None:

@@ -67,6 +67,16 @@ def test_another_version_on_path_is_passed_over(make_part: MakePart, on_path: Pu
     assert says(part) == "tool v1.2.3"
 
 
+def test_what_is_brought_is_of_the_pinned_version_where_any_will_do(
+    make_part: MakePart, site: Any, fake_go: Callable[..., Path]
+) -> None:
+    fake_go(version="0.0.1")
+    part = make_part(site.offer_archive({"tool": "echo tool v9.9.9"}), any_version=True)
+    with pytest.raises(SlipwayError) as caught:
+        ensure(part)
+    assert caught.value.why == "tool says it is 0.0.1"
+
+
 def test_path_is_passed_over_when_one_of_several_executables_is_missing(
     make_part: MakePart, on_path: Put, site: Any
 ) -> None:
@@ -468,6 +478,7 @@ def test_install_writes_what_a_shell_needs_and_shows_the_plugins_to_the_engine(
     assert written.stat().st_mode & 0o777 == 0o600
     assert json.loads(written.read_text()) == {
         "PATH": [str(home / "cache/toolchain/pulumi-3.259.0/bin"), str(home / "cache/toolchain/buildkit-0.34.2/bin")],
+        "PATH_BEHIND": [str(home / "cache/toolchain/kubectl-1.34.4/bin")],
         "PULUMI_HOME": str(home / "data/pulumi-home"),
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",
