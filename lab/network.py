@@ -14,7 +14,7 @@ from slipway.errors import ConfigurationError
 from .containerd import cni_config_folder
 from .files import make_folder, read_json_object, write_text
 from .settings import Network, Settings
-from .shell import attempt, run
+from .shell import attempt, find_program, run
 
 CNI_NETWORK = "slipway-lab"
 # libcni keeps its results here whatever the configuration says.
@@ -77,7 +77,7 @@ def _ensure_bridge(name: str, address: str) -> None:
 
 def _filter_bridged_packets() -> None:
     """A pod that calls a Service and is answered by its neighbour needs the answer translated back."""
-    if not BRIDGE_FILTER.exists():
+    if not BRIDGE_FILTER.exists() and find_program("modprobe"):  # a container has none
         attempt(["modprobe", "br_netfilter"])
     if not BRIDGE_FILTER.exists():
         raise ConfigurationError(

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lab import network
 from lab.network import is_own_result, overlapping_routes
 from lab.settings import Network
+from slipway.errors import ConfigurationError
 
 NETWORK = Network()
 
@@ -46,3 +48,16 @@ def test_the_message_names_network_and_interface() -> None:
 )
 def test_notes_of_other_container_engines_are_not_ours(result: dict[str, object], own: bool) -> None:
     assert is_own_result({"result": result}, Path("/run/slipway-lab")) is own
+
+
+def test_a_machine_without_modprobe_is_told_what_its_kernel_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(network, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
+    monkeypatch.setattr(network, "find_program", lambda _: None)
+    with pytest.raises(ConfigurationError, match="cannot filter bridged packets") as caught:
+        network._filter_bridged_packets()
+    assert "br_netfilter" in caught.value.next_step
+    network.BRIDGE_FILTER.write_text("0\n")
+    network._filter_bridged_packets()
+    assert network.BRIDGE_FILTER.read_text() == "1"
