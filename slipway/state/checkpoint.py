@@ -77,6 +77,12 @@ class Recorded:
         return tuple(self.raw.get("dependencies") or ())
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """The URNs of all that has to be there before it."""
+        bound = (str(self.raw.get("deletedWith", "")), *(self.raw.get("replaceWith") or ()))
+        return tuple(filter(None, (self.parent, self.provider, *self.dependencies, *bound)))
+
+    @property
     def service(self) -> str:
         """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents."""
         return service_of(self.parent) if self.parent and service_of(self.parent) else service_of(self.urn)

@@ -11,6 +11,7 @@ from slipway.engine.events import Resource
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
 from slipway.state.content_names import stem
+from slipway.state.order import in_order
 from slipway.state.renames import renames
 
 VARIABLE = "SLIPWAY_ROLLBACK"
@@ -222,34 +223,8 @@ def _with_what_they_need(
 
 
 def _in_order(chosen: Mapping[str, Recorded]) -> Iterator[Recorded]:
-    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough.
-
-    Two times together may even make a circle, which is entered anywhere.
-    """
-    begun: set[str] = set()
-    for root in chosen:
-        way = [_unbegun([root], chosen, begun)]
-        path: list[str] = []
-        while way:
-            if urn := next(way[-1], None):
-                path.append(urn)
-                way.append(_unbegun(_before(chosen[urn]), chosen, begun))
-                continue
-            way.pop()
-            if path:
-                yield chosen[path.pop()]
-
-
-def _unbegun(urns: Iterable[str], chosen: Mapping[str, Recorded], begun: set[str]) -> Iterator[str]:
-    for urn in urns:
-        if urn in chosen and urn not in begun:
-            begun.add(urn)
-            yield urn
-
-
-def _before(resource: Recorded) -> tuple[str, ...]:
-    bound = (str(resource.raw.get("deletedWith", "")), *(resource.raw.get("replaceWith") or ()))
-    return tuple(filter(None, (resource.parent, resource.provider, *resource.dependencies, *bound)))
+    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough."""
+    return (chosen[urn] for urn in in_order(chosen, lambda urn: chosen[urn].needs))
 
 
 def _outputs(

@@ -46,9 +46,9 @@ def test_the_two_change_places() -> None:
     assert before == unchanged
     assert after is not None
     assert after["resources"] == [
+        {"urn": MAP, "id": NEW, "inputs": {"data": {"A": "2"}}, "delete": True},
         {"urn": MAP, "id": OLD, "inputs": {"data": {"A": "1"}}},
         {"urn": DEPLOYMENT, "id": "slipway-dev/user-service", "dependencies": [MAP]},
-        {"urn": MAP, "id": NEW, "inputs": {"data": {"A": "2"}}, "delete": True},
     ]
     assert after["manifest"] == {}
 
@@ -65,3 +65,31 @@ def test_of_several_that_wait_for_deletion_the_wanted_one_is_taken() -> None:
 def test_a_name_that_somebody_else_has_taken_stays_a_failure() -> None:
     assert exchanged(state(), {MAP: "slipway-dev/user-service-c"}) is None
     assert exchanged(state(), {f"{MAP}-other": OLD}) is None
+
+
+def test_each_stands_behind_what_it_needed_in_its_own_time() -> None:
+    """The engine refuses a state in which a dependency comes after what depends on it, marked or not."""
+    provider, map_of_the_failed = "urn:pulumi:dev::slipway::pulumi:providers:kubernetes::kubernetes", f"{MAP}-ba10f276"
+    after = exchanged(
+        {
+            "resources": [
+                {"urn": provider, "id": "1", "delete": True},
+                {"urn": DEPLOYMENT, "id": OLD, "provider": f"{provider}::2", "dependencies": [MAP], "delete": True},
+                {"urn": map_of_the_failed, "id": "slipway-dev/user-service-ba10f276"},
+                {"urn": DEPLOYMENT, "id": NEW, "provider": f"{provider}::1", "dependencies": [map_of_the_failed]},
+                {"urn": MAP, "id": "slipway-dev/user-service"},
+                {"urn": provider, "id": "2"},
+            ]
+        },
+        {DEPLOYMENT: OLD},
+    )
+    assert after is not None
+    order = [(raw["urn"], raw.get("id"), bool(raw.get("delete"))) for raw in after["resources"]]
+    assert order.index((map_of_the_failed, "slipway-dev/user-service-ba10f276", False)) < order.index(
+        (DEPLOYMENT, NEW, True)
+    )
+    assert order.index((provider, "1", True)) < order.index((DEPLOYMENT, NEW, True))
+    wanted = order.index((DEPLOYMENT, OLD, False))
+    assert order.index((MAP, "slipway-dev/user-service", False)) < wanted
+    assert order.index((provider, "2", False)) < wanted
+    assert len(order) == 6
