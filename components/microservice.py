@@ -153,7 +153,7 @@ class Microservice(pulumi.ComponentResource):
                 "replicas": None if spec.autoscaling else spec.replicas,
                 "selector": {"match_labels": self._selector},
                 "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
-                "min_ready_seconds": rollout.min_ready_seconds,
+                "min_ready_seconds": rollout.min_ready_seconds or None,
                 "progress_deadline_seconds": rollout.progress_deadline_seconds,
                 "revision_history_limit": 3,
                 "template": template,
