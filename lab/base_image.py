@@ -1,4 +1,4 @@
-"""The Python image that services are built on where no public registry can be reached: made with mmdebstrap."""
+"""The Python image that services are built on in the lab, made with mmdebstrap: no public registry is needed."""
 
 from __future__ import annotations
 

@@ -81,9 +81,6 @@ def controller_manager(settings: Settings) -> Daemon:
             "--allocate-node-cidrs",
             f"--cluster-cidr={network.pod_range}",
             f"--service-cluster-ip-range={network.service_range}",
-            # Client-side throttling would otherwise slow down the deletion of namespaces and large rollouts.
-            "--kube-api-qps=200",
-            "--kube-api-burst=400",
             "--profiling=false",
         ),
         probe=http_probe(f"https://127.0.0.1:{port}/healthz", pki / "ca.crt"),

@@ -13,7 +13,7 @@ from .processes import Processes
 from .settings import Settings
 from .shell import attempt
 
-_NEEDED_BYTES = 4 * 1024**3
+_NEEDED_BYTES = 5 * 1024**3
 
 
 def require_root() -> None:
@@ -45,7 +45,7 @@ def require_disk(settings: Settings) -> None:
     free = shutil.disk_usage(settings.home if settings.home.exists() else settings.home.parent).free
     if free < _NEEDED_BYTES:
         raise SlipwayError(
-            f"only {free / 1024**3:.1f} GiB are free in {settings.home}; the lab needs about 4",
+            f"only {free / 1024**3:.1f} GiB are free in {settings.home}; the lab needs about 5",
             next_step="free some space, or set SLIPWAY_HOME to a folder on a larger disk",
         )
 

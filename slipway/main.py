@@ -226,7 +226,7 @@ def lab_status(json_output: JsonOption = False) -> None:
 
 @lab_app.command("toolchain")
 def lab_toolchain() -> None:
-    """Install the pinned toolchain alone: all that a cluster and a registry of your own leave to be had."""
+    """Install the pinned engine, its plugins and kubectl: what is needed beside a cluster and registry of your own."""
     from slipway.commands import toolchain
 
     raise typer.Exit(toolchain.install())

@@ -34,7 +34,7 @@ def _who(subject: View) -> str:
     title="Containers run images by digest",
     why="A tag can be moved: what runs would not be what was tested, and a rollback would not bring it back.",
     source=f"{IMAGES_PAGE}#image-names",
-    remedy="Deploy `repository@sha256:…`: the digest that the build gave, or a promoted one.",
+    remedy="Deploy `repository@sha256:…`: the digest that the build gave.",
     of=containers_and_volumes,
 )
 def image_by_digest(subject: View) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""`slipway lab toolchain`: the pinned engine, plugins and programs, without a lab."""
+"""`slipway lab toolchain`: the pinned engine, its plugins and kubectl, without what only a lab runs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from slipway.progress import Progress
 
 
 def install(progress: Progress | None = None) -> int:
-    """Have every part of the toolchain ready; quick when all is there."""
+    """Have those parts of the toolchain ready; quick when all is there."""
     progress = progress or Progress()
     with progress.step("Toolchain"):
-        install_toolchain(progress)
+        install_toolchain(progress, for_lab=False)
     return ExitCode.DONE

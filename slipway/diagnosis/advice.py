@@ -79,7 +79,7 @@ _ADVICE: Mapping[Cause, Advice] = {
     Cause.READINESS: Advice(("Mend what answers there, what it depends on, or `health.ready` in {yaml}.",), (_LOGS,)),
     Cause.IMAGE_INVALID: Advice(("Mend `slipway:registry` of the stack: lower case, no scheme, no tag.",)),
     Cause.IMAGE_NOT_FOUND: Advice(
-        ("Push it again by an update from the commit that built it, or promote another one.",),
+        ("Push it again by an update from the commit that built it.",),
         ("docker manifest inspect {image}",),
     ),
     Cause.IMAGE_REFUSED: Advice(

@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
+from urllib3 import HTTPHeaderDict
 
 from lab.plugins.kubernetes import VERSION
 from lab.plugins.kubernetes.connections import Pools
@@ -183,10 +184,11 @@ class Client:
         if self.cancelled.wait(min(seconds, 30.0)):
             raise CancelledError
 
-    def _headers(self, content_type: str | None) -> dict[str, str]:
+    def _headers(self, content_type: str | None) -> HTTPHeaderDict:
         with self._telling():
             who = self._credentials.headers()
-        headers = {"Accept": JSON, "User-Agent": f"slipway-pulumi-kubernetes/{VERSION}", **who}
+        headers = HTTPHeaderDict({"Accept": JSON, "User-Agent": f"slipway-pulumi-kubernetes/{VERSION}"})
+        headers.extend(who)
         if content_type:
             headers["Content-Type"] = content_type
         return headers

@@ -14,6 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from urllib3 import HTTPHeaderDict
+
 from lab.plugins.kubernetes.kubeconfig import Connection, ExecPlugin, KubeconfigError
 
 _TOKEN_FILE_SECONDS = 60.0
@@ -53,9 +55,9 @@ class Credentials:
             self._current = None
         return bool(user.exec_plugin or user.token_file)
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> HTTPHeaderDict:
         """The request headers that say who asks."""
-        user, headers = self._connection.user, {}
+        user, headers = self._connection.user, HTTPHeaderDict()
         if token := self.current().token:
             headers["Authorization"] = f"Bearer {token}"
         elif user.username:
@@ -63,6 +65,8 @@ class Credentials:
             headers["Authorization"] = f"Basic {pair}"
         if user.impersonate:
             headers["Impersonate-User"] = user.impersonate
+        for group in user.impersonate_groups:
+            headers.add("Impersonate-Group", group)
         return headers
 
 

@@ -24,14 +24,12 @@ class Settings:
     client: ClientSettings = field(default_factory=ClientSettings)
     delete_unreachable: bool = False
     skip_update_unreachable: bool = False
-    enable_server_side_apply: bool = True
     enable_patch_force: bool = False
     upsert_existing_objects: bool = False
     enable_config_map_mutable: bool = False
     enable_secret_mutable: bool = False
     suppress_deprecation_warnings: bool = False
     suppress_helm_hook_warnings: bool = False
-    render_yaml_to_directory: str = ""
 
     @classmethod
     def of(cls, variables: Mapping[str, str]) -> Settings:
@@ -44,9 +42,6 @@ class Settings:
             client=_client_settings(variables),
             delete_unreachable=_flag(variables, "deleteUnreachable", "DELETE_UNREACHABLE"),
             skip_update_unreachable=_flag(variables, "skipUpdateUnreachable", "SKIP_UPDATE_UNREACHABLE"),
-            enable_server_side_apply=_flag(
-                variables, "enableServerSideApply", "ENABLE_SERVER_SIDE_APPLY", default=True
-            ),
             enable_patch_force=_flag(variables, "enablePatchForce", "ENABLE_PATCH_FORCE"),
             upsert_existing_objects=_flag(variables, "upsertExistingObjects", "UPSERT_EXISTING_OBJECTS"),
             enable_config_map_mutable=_flag(variables, "enableConfigMapMutable", "ENABLE_CONFIGMAP_MUTABLE"),
@@ -55,7 +50,6 @@ class Settings:
                 variables, "suppressDeprecationWarnings", "SUPPRESS_DEPRECATION_WARNINGS"
             ),
             suppress_helm_hook_warnings=_flag(variables, "suppressHelmHookWarnings", "SUPPRESS_HELM_HOOK_WARNINGS"),
-            render_yaml_to_directory=_text(variables, "renderYamlToDirectory"),
         )
 
 
@@ -63,10 +57,10 @@ def _text(variables: Mapping[str, str], name: str) -> str:
     return variables.get(_PREFIX + name, "")
 
 
-def _flag(variables: Mapping[str, str], name: str, environment: str, *, default: bool = False) -> bool:
+def _flag(variables: Mapping[str, str], name: str, environment: str) -> bool:
     """The configuration wins over `PULUMI_K8S_…`."""
     told = variables.get(_PREFIX + name) or os.environ.get(f"PULUMI_K8S_{environment}")
-    return default if told is None else told.lower() in ("true", "1", "t")
+    return told is not None and told.lower() in ("true", "1", "t")
 
 
 def _client_settings(variables: Mapping[str, str]) -> ClientSettings:

@@ -151,6 +151,8 @@ def test_who_asks_is_in_the_headers(tmp_path: Path) -> None:
     assert credentials_of(tmp_path, token="t").headers() == {"Authorization": "Bearer t"}
     assert credentials_of(tmp_path, username="u", password="p").headers() == {"Authorization": "Basic dTpw"}
     assert credentials_of(tmp_path, **{"as": "jane"}).headers() == {"Impersonate-User": "jane"}
+    grouped = credentials_of(tmp_path, **{"as": "jane", "as-groups": ["ops", "dev"]}).headers()
+    assert grouped.getlist("Impersonate-Group") == ["ops", "dev"]
 
 
 def test_a_token_file_is_read_again_when_the_token_is_refused(tmp_path: Path) -> None:

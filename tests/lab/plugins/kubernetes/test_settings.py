@@ -27,7 +27,6 @@ def settings(**variables: str) -> Settings:
 def test_the_defaults_are_the_official_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     found = settings()
     assert found.client == ClientSettings(qps=50, burst=120)
-    assert found.enable_server_side_apply
     assert not found.enable_config_map_mutable
 
 
