@@ -17,9 +17,12 @@ from slipway.engine.events import Resource
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.history import History
 from slipway.session import Session
-from slipway.state.checkpoint import CHECKPOINT_VERSION, Deployment, Recorded
+from slipway.state.checkpoint import CHECKPOINT_VERSION, PROVIDER_PREFIX, Deployment, Recorded
 
 PENDING = "pending_operations"
+INIT_ERRORS = "initErrors"
+UNSURE = "An update was killed while it was at this: it has to be read from the cluster."
+"""An error of the resource until a refresh has read it; what is only claimed must not count as there."""
 MESSAGE = "recovery of an update that was killed"
 
 
@@ -32,13 +35,15 @@ def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
     history = History.open(session.engine, session.project, stack)
     held = history.source.is_held()  # asked first: what is pending without it is nobody's
     present = history.present()
-    if held or not present or not present.get(PENDING):
+    if held or not present or not (present.get(PENDING) or unsure(present)):
         return
-    begun = len(present[PENDING])
-    settled, urns = settle(present)
+    begun = len(present.get(PENDING) or unsure(present))
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
-    import_state(session, stack, settled)
-    if urns:
+    if present.get(PENDING):
+        import_state(session, stack, settled := settle(present))
+    else:  # the reading of it was cut off, too
+        settled = present
+    if urns := unsure(settled):
         targets = [argument for urn in urns for argument in ("--target", urn)]
         # What the cluster does not have leaves the state with this, what it has is recorded as it is.
         _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
@@ -54,25 +59,45 @@ def forgotten(deployment: Deployment) -> list[str]:
     return [str(Resource(each.urn)) for each in made if each.is_object]
 
 
-def settle(deployment: Deployment) -> tuple[Deployment, list[str]]:
-    """The state without pending operations, and the URNs of what has to be read from the cluster.
+def unsure(deployment: Deployment) -> list[str]:
+    """The URNs of what has to be read from the cluster."""
+    return [str(raw["urn"]) for raw in deployment.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
+
+
+def settle(deployment: Deployment) -> Deployment:
+    """The state without pending operations, with a mark on what has to be read from the cluster.
 
     An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
     forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
-    next update begins with: nothing refers to it yet.
+    next update begins with: nothing refers to it yet. That of one that was deleted first comes in its place.
     """
-    known = list(deployment.get("resources") or ())
-    urns = {str(raw["urn"]) for raw in known if not raw.get("delete")}
-    made, unsure = [], []
-    for operation in deployment.get(PENDING) or ():
-        raw, urn = operation["resource"], str(operation["resource"]["urn"])
-        if operation["type"] == "creating" and (identity := object_id(raw)):
-            adopted = {**raw, "id": identity, "outputs": raw.get("inputs") or {}}
-            made.append({**adopted, "delete": True} if urn in urns else adopted)
-        if urn in urns or (made and made[-1]["urn"] == urn):
-            unsure.append(urn)
-    kept = {key: value for key, value in deployment.items() if key != PENDING}
-    return {**kept, "resources": list(_each_once([*known, *made]))}, list(dict.fromkeys(unsure))
+    operations = deployment.get(PENDING) or ()
+    begun = {str(each["resource"]["urn"]) for each in operations}
+    made = [
+        _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
+    ]
+    instead = {raw["urn"] for raw in made}
+    known = [
+        raw
+        for raw in deployment.get("resources") or ()
+        if not (raw.get("pendingReplacement") and raw["urn"] in instead)
+    ]
+    there = {raw["urn"] for raw in known if not raw.get("delete")}
+    made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
+    settled = (_marked(raw) if raw["urn"] in begun else raw for raw in _each_once([*known, *made]))
+    return {**{key: value for key, value in deployment.items() if key != PENDING}, "resources": list(settled)}
+
+
+def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**raw, "id": object_id(raw), "outputs": raw.get("inputs") or {}}
+
+
+def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Only where a refresh takes the mark off again; what waits to be deleted is deleted whatever became of it."""
+    never_read = not raw.get("custom") or str(raw["type"]).startswith(PROVIDER_PREFIX)
+    if never_read or raw.get("delete") or raw.get("pendingReplacement"):
+        return raw
+    return {**raw, INIT_ERRORS: [*(raw.get(INIT_ERRORS) or ()), UNSURE]}
 
 
 def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,9 @@ from states import STACK, find, urn, without
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.updates.recovery import PENDING, forgotten, recover, settle
+from slipway.state.checkpoint import is_settled
+from slipway.updates import recovery
+from slipway.updates.recovery import INIT_ERRORS, PENDING, UNSURE, forgotten, recover, unsure
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
@@ -28,6 +31,16 @@ def under_way(state: dict[str, Any], operation: str, resource: dict[str, Any]) -
 def begun(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
     """The resource as it is recorded while it is being made: no id and no outputs yet."""
     return {**{key: each for key, each in resource.items() if key not in ("id", "outputs")}, **more}
+
+
+def settle(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The settled state without its marks, and what they are on."""
+    settled = copy.deepcopy(dict(recovery.settle(state)))
+    marked = unsure(settled)
+    for each in settled["resources"]:
+        if UNSURE in each.get(INIT_ERRORS, ()):
+            assert each.pop(INIT_ERRORS) == [UNSURE]
+    return settled, marked
 
 
 def of(state: Any, urn_: str) -> list[dict[str, Any]]:
@@ -194,3 +207,81 @@ def test_what_is_made_outside_of_the_cluster_is_named(first: Any) -> None:
     for raw in (bucket, image, component, begun(find(first, DEPLOYMENT, "user-service"))):
         under_way(first, "creating", raw)
     assert forgotten(first) == ["Bucket charts"]
+
+
+def test_what_is_replaced_under_its_own_name_stands_there_once(first: Any) -> None:
+    """Deleted first, and killed while it was made again: the engine refuses a state that has it twice."""
+    old = find(first, CONFIG_MAP, "user-service")
+    old["pendingReplacement"] = True
+    under_way(first, "creating", begun(old, pendingReplacement=False))
+    settled, unread = settle(first)
+    assert unread == [old["urn"]]
+    (adopted,) = of(settled, old["urn"])
+    assert (adopted["id"], adopted["pendingReplacement"], adopted.get("delete")) == (old["id"], False, None)
+
+
+def test_what_no_refresh_reads_is_not_waited_for(first: Any) -> None:
+    component = next(each for each in first["resources"] if not each.get("custom"))
+    provider = next(each for each in first["resources"] if each["type"] == "pulumi:providers:kubernetes")
+    for each in (component, provider):
+        under_way(first, "updating", each)
+    assert settle(first)[1] == []
+
+
+class Backend:
+    """A stack's state in a folder, and an engine that imports into it; `refresh` says how its refresh ends."""
+
+    def __init__(self, folder: Path, state: Any, refresh: str) -> None:
+        (folder / ".pulumi/stacks/slipway").mkdir(parents=True)
+        (folder / ".pulumi/meta.yaml").write_text("version: 1\n")
+        (folder / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
+        (folder / "refresh").write_text(refresh)
+        (folder / "refresh").chmod(0o755)
+        self.file, self.asked = folder / ".pulumi/stacks/slipway/dev.json", folder / "asked"
+        self.put(state)
+        engine = folder / "pulumi"
+        engine.write_text(
+            "#!/usr/bin/env python3\nimport json, os, sys\n"
+            f"open({str(self.asked)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+            "if sys.argv[1] == 'refresh':\n"
+            f"    os.execv({str(folder / 'refresh')!r}, ['refresh'])\n"
+            "state = json.load(open(sys.argv[sys.argv.index('--file') + 1]))['deployment']\n"
+            f"json.dump({{'version': 3, 'checkpoint': {{'latest': state}}}}, open({str(self.file)!r}, 'w'))\n"
+        )
+        engine.chmod(0o755)
+        path = f"{folder}:{os.environ['PATH']}"
+        pulumi = Pulumi(folder, {"PULUMI_BACKEND_URL": folder.as_uri(), "PATH": path})
+        self.session: Any = SimpleNamespace(engine=pulumi, project=Project(folder))
+
+    def put(self, state: Any) -> None:
+        self.file.write_text(json.dumps({"version": 3, "checkpoint": {"latest": state}}))
+
+    def state(self) -> dict[str, Any]:
+        return dict(json.loads(self.file.read_text())["checkpoint"]["latest"])
+
+    def commands(self) -> list[str]:
+        return self.asked.read_text().splitlines()
+
+
+def test_a_recovery_that_is_cut_off_is_taken_up_again(tmp_path: Path, first: Any) -> None:
+    """The cluster may not answer yet, after the very crash that killed the update."""
+    made = find(first, DEPLOYMENT, "user-service")
+    without(first, made["urn"])
+    under_way(first, "creating", begun(made))
+    backend = Backend(tmp_path, first, "#!/bin/sh\necho 'error: the API server does not answer' >&2\nexit 1\n")
+    for _ in range(2):
+        with pytest.raises(SlipwayError):
+            recover(backend.session, "dev", lambda _: None)
+    assert not is_settled(backend.state()), "nobody knows yet that it is there"
+    assert PENDING not in backend.state()
+    refreshes = [each for each in backend.commands() if each.startswith("refresh")]
+    assert len(refreshes) == 2
+    assert all(f"--target {made['urn']}" in each for each in refreshes)
+
+    (tmp_path / "refresh").write_text("#!/bin/sh\n")
+    said: list[str] = []
+    recover(backend.session, "dev", said.append)
+    assert said[-1] == "What became of it was read from the cluster; dev is in order."
+    backend.put(settle(backend.state())[0])  # as a refresh leaves it
+    recover(backend.session, "dev", said.append)
+    assert len([each for each in backend.commands() if each.startswith("refresh")]) == 3
