@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from services.spec import Check
+from slipway.masking import masked_text, without_control
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -39,7 +40,8 @@ class Answer:
     body: str
 
     def __str__(self) -> str:
-        shown = " ".join(self.body.split())[:BODY_SHOWN]
+        # Masked whole: a secret that is cut in two would be no longer known for one.
+        shown = " ".join(masked_text(without_control(self.body)).split())[:BODY_SHOWN]
         return f"answered {self.status}: {shown}" if self.status else f"did not answer: {shown}"
 
 

@@ -32,6 +32,7 @@ SECRET_ASSIGNMENT = re.compile(
     r"|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
     r"(?P<value>(?<=\")[^\s\"][^\"\n]{0,1000}(?=\")|(?<=')[^\s'][^'\n]{0,1000}(?=')|[^\s\"',;&\\]+)"
 )
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 SECRET_KIND = "kubernetes:core/v1:Secret"  # noqa: S105
 SECRET_KIND_FIELDS = ("data", "stringData")
 
@@ -72,6 +73,11 @@ def without_keys(text: str) -> str:
 def masked_text(text: str) -> str:
     """Free text, such as a log, with all that looks like a secret replaced."""
     return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", without_keys(text))
+
+
+def without_control(text: str) -> str:
+    """Text that does nothing to a terminal but end its lines."""
+    return CONTROL.sub("", text)
 
 
 def _is_secret_key(key: str) -> bool:

@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.diagnosis.model import Cause, Finding, Log, LogTail
-from slipway.masking import masked_text
+from slipway.masking import masked_text, without_control
 
 LINES_READ = 60
 LINES_KEPT = 12
 REPETITIONS_KEPT = 2
 _NUMBER = re.compile(r"\d+")
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 _CAUSES = (
     (Cause.READ_ONLY, re.compile(r"(?i)read-only file ?system|\bEROFS\b")),
     (
@@ -74,7 +73,7 @@ def tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
     found: list[LogTail] = []
     for log in chosen(logs, finding)[:2]:
         run = "run before this one" if log.previous else "last run" if finding.ends else "so far"
-        lines = [_readable(line) for line in masked_text(_CONTROL.sub("", log.text)).splitlines() if line.strip()]
+        lines = [_readable(line) for line in masked_text(without_control(log.text)).splitlines() if line.strip()]
         kept = tuple(_without_repetition(lines))[-LINES_KEPT:]
         if kept and all(kept != other.lines for other in found):
             found.append(LogTail(f"{log.container}, {run}", kept))

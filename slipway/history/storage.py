@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,11 +43,10 @@ class Folder:
 
     def files(self, folder: str) -> list[StoredFile]:
         try:
-            paths = [path for path in (self.root / folder).iterdir() if path.is_file()]
+            paths = list((self.root / folder).iterdir())
         except FileNotFoundError:
             return []
-        found = ((path.name, path.stat()) for path in paths)
-        return [StoredFile(name, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)) for name, stat in found]
+        return [file for path in paths if (file := _stored(path))]
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes | OSError]:
         return {path: self._content(path) for path in paths}
@@ -59,3 +59,14 @@ class Folder:
 
     def place(self, path: str) -> str:
         return str(self.root / path)
+
+
+def _stored(path: Path) -> StoredFile | None:
+    """`None` for a folder, and for a file that is gone since it was listed: the engine writes and locks beside us."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISREG(found.st_mode):
+        return None
+    return StoredFile(path.name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))

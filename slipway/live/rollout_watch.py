@@ -10,13 +10,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
-
 from slipway.cluster import Cluster, ClusterError
 from slipway.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_complete
-from slipway.diagnosis.objects import Object, object_at, text_at, time_at
+from slipway.diagnosis.objects import Object, text_at, time_at
+from slipway.diagnosis.pods import is_ready
 from slipway.engine.events import Event, Failed, Finished, Started
-from slipway.project import Project
 from slipway.session import Session
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
@@ -156,10 +154,15 @@ def _is_worth_its_log(diagnosis: Diagnosis) -> bool:
 
 
 def _of_this_update(evidence: Evidence, rollout: Rollout, ahead: timedelta) -> Evidence | None:
-    """The evidence without what is older than the rollout; None where that is all there is."""
-    if time.monotonic() - rollout.began_seconds >= SETTLED_SECONDS:
-        return evidence
+    """The evidence without what is older than the rollout; None where that is all there is.
+
+    A template that stays keeps its pods. Those that are ready take no part in it, however often they ended in their
+    lives; those that are not may keep it from its end.
+    """
     since = rollout.since + ahead - CLOCK_SLACK
+    if time.monotonic() - rollout.began_seconds >= SETTLED_SECONDS:
+        pods = [pod for pod in evidence.current_pods() if _is_since(pod, since) or not is_ready(pod)]
+        return replace(evidence, pods=pods)
     pods = [pod for pod in evidence.current_pods() if _is_since(pod, since)]
     if not pods and not _is_since(evidence.current_set(), since):
         return None
@@ -174,9 +177,4 @@ def _is_since(item: Object, since: datetime) -> bool:
 def rollout_watch(session: Session, stack: str) -> RolloutWatch:
     """A watch over the cluster that the stack is deployed to."""
     kubeconfig = session.engine.environment.get("KUBECONFIG")
-    return RolloutWatch(lambda: Cluster.connect(_context(session.project, stack), kubeconfig))
-
-
-def _context(project: Project, stack: str) -> str | None:
-    content = yaml.safe_load(project.environment_file(stack).read_text(encoding="utf-8"))
-    return text_at(object_at(content or {}, "config"), "slipway:context") or None
+    return RolloutWatch(lambda: Cluster.connect(session.project.config(stack).get("slipway:context"), kubeconfig))

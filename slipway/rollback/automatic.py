@@ -15,6 +15,7 @@ from slipway.progress import Progress
 from slipway.rollback.rollback import NothingToRollBackError, Options, Rollback, checks_met
 from slipway.rollback.target import last_good
 from slipway.session import Session
+from slipway.state.replay import DataAtStakeError
 from slipway.updates.recovery import recover
 from slipway.updates.update import Update
 
@@ -43,7 +44,7 @@ class FailedUpdate:
         if target is None:
             return _with_note(self.error, f"There is no earlier state of {self.stack} to go back to.")
         try:
-            prepared = Rollback.prepare(self.session, self.stack, target.number, Options())
+            prepared = Rollback.prepare(self.session, self.stack, target.number, Options(automatic=True))
         except NothingToRollBackError:
             return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
         except SlipwayError as second:
@@ -52,7 +53,7 @@ class FailedUpdate:
         return self._replayed(prepared, progress)
 
     def _target(self, progress: Progress) -> Entry | None:
-        if self.update.ended.exit_code < 0:  # the engine was killed, and could not put the state in order
+        if self.update.killed:
             self.session.stacks.ensure(self.stack, progress.note)
             recover(self.session, self.stack, progress.note)
         return last_good(History.open(self.session.engine, self.session.project, self.stack))
@@ -85,6 +86,7 @@ class FailedUpdate:
         where = f" to #{target.number}" if target else ""
         again = f" --to {target.number}" if target else ""
         override = ' --break-glass "REASON"' if second.code is ExitCode.POLICY else ""
+        override += " --include-stateful" if isinstance(second, DataAtStakeError) else ""
         return SlipwayError(
             f"The update of {self.stack} failed, and so did the rollback{where}.",
             why="\n".join(filter(None, (second.what, second.why, second.next_step))),

@@ -6,7 +6,8 @@ Without it, the default target would be the very release that the rollback was t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
@@ -25,17 +26,21 @@ class Begun:
 
 
 @contextmanager
-def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[None]:
-    """Known as begun until the block ends, however it ends."""
-    file = session.own_file("rollbacks", stack)
+def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[Callable[[], None]]:
+    """Known as begun until the block ends, however it ends; longer if what it yields was called.
+
+    That is for an engine that was killed: it leaves no word of the rollback either.
+    """
+    file, killed = session.own_file("rollbacks", stack), threading.Event()
     with suppress(OSError):  # a full disk must not keep anybody from going back
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(rollback)), encoding="utf-8")
     try:
-        yield
+        yield killed.set
     finally:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
+        if not killed.is_set():
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
 
 
 def recall(session: Session, stack: str, entries: Sequence[Entry], services: Sequence[str]) -> int | None:

@@ -71,7 +71,8 @@ class Rollback:
         if not moved:
             _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
-            _require_policies(plan, stack, target, session.engine.environment)
+            config = _plain(target.config) if options.automatic else session.project.config(stack)
+            _require_policies(plan, stack, target, config, session.engine.environment)
         number = history.entries[-1].number
         return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
 
@@ -103,7 +104,8 @@ class Rollback:
         Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
         """
         before = self._unmoved()
-        with remembered(self.session, self.stack, Begun(self.source, self.target.number, self.request.services)):
+        begun = Begun(self.source, self.target.number, self.request.services)
+        with remembered(self.session, self.stack, begun) as go_on_remembering:
             twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
             update = run_update(
                 self.session,
@@ -114,6 +116,8 @@ class Rollback:
                 title=f"Roll {self.stack} back to #{self.target.number}",
                 command="rollback",
             )
+            if update.killed:
+                go_on_remembering()
         try:
             require_success(self.stack, update, progress)
         except SlipwayError as error:
@@ -201,6 +205,8 @@ class Options:
     keep_secrets: bool = False
     include_stateful: bool = False
     reason: str = ""
+    automatic: bool = False
+    """Whether it undoes a failed update, whose settings then say nothing: they may be what went wrong."""
 
 
 def checks_met(update: Update) -> str:
@@ -263,10 +269,12 @@ def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack:
         )
 
 
-def _require_policies(plan: Wanted, stack: str, target: Entry, environment: Mapping[str, str]) -> None:
+def _require_policies(
+    plan: Wanted, stack: str, target: Entry, config: Mapping[str, str], environment: Mapping[str, str]
+) -> None:
     """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
     try:
-        judge = Judge.of(stack, _config(target.config), environment)
+        judge = Judge.of(stack, config, environment)
         report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
     except (PolicyFileError, RuleError) as error:
         raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
@@ -280,6 +288,6 @@ def _require_policies(plan: Wanted, stack: str, target: Entry, environment: Mapp
         )
 
 
-def _config(recorded: Mapping[str, object]) -> dict[str, str]:
+def _plain(recorded: Mapping[str, object]) -> dict[str, str]:
     """The plain values of a recorded configuration."""
     return {key: value for key, value in recorded.items() if isinstance(value, str)}

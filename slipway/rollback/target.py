@@ -27,12 +27,26 @@ def default_target(history: History, present: Deployment, services: Collection[s
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
+    _require_known(history, present, services)
     of_what = f" of {', '.join(services)}" if services else ""
     raise ConfigurationError(
         f"{history.stack} has no earlier state{of_what} to go back to.",
         why="No update before the present state succeeded with another outcome, or each was rolled back from.",
         next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
     )
+
+
+def _require_known(history: History, present: Deployment, services: Collection[str]) -> None:
+    """Return where each service is in the present state or in one to go back to; else say which there are."""
+    good = last_good(history)
+    states = (present, history.checkpoint(good.number)) if good else (present,)
+    known = {each.service for state in states for each in objects(state).values() if each.service}
+    if unknown := [name for name in services if name not in known]:
+        raise ConfigurationError(
+            f"{history.stack} has no service {', '.join(unknown)}.",
+            why=f"Its services: {', '.join(sorted(known)) or 'none'}.",
+            next_step="Name one of them, or with --to an update that had it.",
+        )
 
 
 def last_good(history: History) -> Entry | None:

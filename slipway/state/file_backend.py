@@ -38,8 +38,9 @@ class Lock:
             name, _, rest = Path(f"/proc/{self.pid}/stat").read_text().partition("(")[2].rpartition(")")
         except (FileNotFoundError, ProcessLookupError):
             return True
-        # One that was killed stays on as a zombie until its parent, or whoever adopted it, takes note.
-        return name != "pulumi" or rest.split()[0] in "ZX"
+        # A wrapper may give it a name around its own: `.pulumi-wrapped`. One that was killed stays on as a zombie until
+        # its parent, or whoever adopted it, takes note.
+        return "pulumi" not in name or rest.split()[0] in "ZX"
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ class Wanted:
         return {each.urn: each for each in self.resources if each.is_object}
 
 
+class DataAtStakeError(SlipwayError):
+    """A rollback would lose what is stored; `include_stateful` allows it."""
+
+
 def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     """The resources to declare so that the present state becomes the recorded one; both states decrypted.
 
@@ -83,7 +87,7 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     if request.keep_secrets:
         chosen = _with_present_secrets(chosen, now, aliases)
     if not request.include_stateful:
-        _require_no_replaced_data(chosen, now, aliases)
+        _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
     kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
     chosen |= _with_what_they_need(kept, now, chosen)
     return Wanted(tuple(_in_order(chosen)), _outputs(target, present, chosen, request), aliases, tuple(kept))
@@ -164,17 +168,29 @@ def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
     return Recorded({key: each for key, each in renamed.items() if each or key in resource.raw})
 
 
+def _to_be_removed(deployment: Deployment) -> set[tuple[str, str]]:
+    """URN and id of what a failed update has replaced and not come to delete: `slipway.updates.twins` takes it back.
+
+    Of a Namespace that loses nothing: what is in the new one is asked about one by one.
+    """
+    return {(str(raw["urn"]), str(raw.get("id"))) for raw in deployment.get("resources") or () if raw.get("delete")}
+
+
 def _require_no_replaced_data(
-    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], aliases: Mapping[str, str]
+    chosen: Mapping[str, Recorded],
+    now: Mapping[str, Recorded],
+    aliases: Mapping[str, str],
+    to_be_removed: set[tuple[str, str]],
 ) -> None:
     replaced = [
         f"{Resource(urn)}: {reason}"
         for urn, each in chosen.items()
         if each.is_object and _kind(each) in STATEFUL_KINDS
+        if not (_kind(each) == "Namespace" and (urn, each.id) in to_be_removed)
         if (present := now.get(aliases.get(urn, urn))) and (reason := _replacement_reason(each, present))
     ]
     if replaced:
-        raise SlipwayError(
+        raise DataAtStakeError(
             "The rollback would replace what holds data: the present one would be deleted with it.",
             why="\n".join(replaced),
             next_step="Save the data and add --include-stateful, or choose another update with --to.",

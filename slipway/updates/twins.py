@@ -55,7 +55,7 @@ def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment |
     for urn, identity in wanted.items():
         present = _index(resources, urn, marked=False)
         marked = _index(resources, urn, marked=True, identity=identity)
-        if present is None or marked is None:
+        if present is None or marked is None or resources[present].get("id") == identity:
             continue
         found = True
         resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}

@@ -44,11 +44,14 @@ class Update:
         return not self.ended.exit_code and not self.ended.interrupted
 
     @property
+    def killed(self) -> bool:
+        """Whether the engine ended by a signal: it put nothing in order, and the history has no word of it."""
+        return self.ended.exit_code < 0
+
+    @property
     def changed_nothing(self) -> bool:
         """Whether it ended by itself before it began to change anything."""
-        return self.ended.exit_code >= 0 and not any(
-            isinstance(event, Started) and event.changes for event in self.events
-        )
+        return not self.killed and not any(isinstance(event, Started) and event.changes for event in self.events)
 
     @property
     def outputs(self) -> Mapping[str, Any]:

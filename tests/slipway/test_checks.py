@@ -44,6 +44,14 @@ def test_a_long_body_is_cut() -> None:
     assert len(str(Answer(500, "x" * 10_000))) < 350
 
 
+def test_an_answer_shows_no_secret_and_does_nothing_to_a_terminal() -> None:
+    """A service that fails may quote the address of its database."""
+    shown = str(Answer(500, "\x1b[2Jno route: " + "x" * 250 + " postgresql://app:hunter2-and-more@db/orders"))
+    assert "hunter2" not in shown
+    assert "\x1b" not in shown
+    assert "no route" in shown
+
+
 def test_a_check_that_comes_good_is_met() -> None:
     answers = iter([Answer(None, "refused"), Answer(503, ""), Answer(200, "")])
     clock = Clock()

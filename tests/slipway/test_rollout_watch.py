@@ -142,6 +142,20 @@ def test_the_release_before_is_not_judged_until_the_change_must_have_arrived(mon
     assert cancelled
 
 
+def test_a_ready_pod_that_once_crashed_does_not_end_a_rollout_that_only_adds_pods(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its template stays, and so does the pod, with all that it has been through."""
+    cluster = RecordedCluster("segfault", age=timedelta(days=5))
+    (pod,) = cluster.content["pods"]
+    pod["status"]["conditions"] = [{"type": "Ready", "status": "True"}]
+    for status in pod["status"]["containerStatuses"]:
+        status |= {"ready": True, "restartCount": 4, "state": {"running": {}}}
+    monkeypatch.setattr(rollout_watch, "SETTLED_SECONDS", 0.0)
+    made, cancelled = watch(cluster, 0.5)
+    assert not cancelled, made.diagnoses
+
+
 def test_a_rollout_that_has_ended_is_watched_no_longer() -> None:
     cluster = RecordedCluster("entrypoint")
     made, cancelled = RolloutWatch(lambda: cast(Cluster, cluster)), threading.Event()

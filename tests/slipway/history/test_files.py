@@ -15,6 +15,7 @@ import zstandard
 
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import History, Kind, Rollback, parse_rollback, rollback_message
+from slipway.history.storage import Folder
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 
@@ -239,3 +240,12 @@ def test_a_backend_that_cannot_be_read(records: Any) -> None:
     (records.backend / ".pulumi" / "meta.yaml").write_text("{")
     with pytest.raises(ConfigurationError, match="cannot be read"):
         _ = records.history().entries
+
+
+def test_a_file_that_goes_while_the_folder_is_listed_is_not_in_the_list(tmp_path: Path) -> None:
+    """The engine writes states to temporary files and releases locks meanwhile."""
+    for name in ("dev.json", "prod.json.tmp"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "gone.json").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "folder").mkdir()
+    assert sorted(file.name for file in Folder(tmp_path).files("")) == ["dev.json", "prod.json.tmp"]

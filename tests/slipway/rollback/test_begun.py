@@ -35,6 +35,12 @@ def test_what_was_killed_goes_on_to_where_it_was_on_its_way(session: Any) -> Non
         assert recall(session, "dev", [SIX, SEVEN, since], ("a", "b")) is None, "there was an update since"
 
 
+def test_an_engine_that_was_killed_leaves_no_word_either(session: Any) -> None:
+    with remembered(session, "dev", Begun(7, 3)) as killed:
+        killed()
+    assert recall(session, "dev", [SEVEN, RECOVERED], ()) == 3
+
+
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])
 def test_what_ended_has_its_word_in_the_history(session: Any, error: type[BaseException] | None) -> None:
     try:

@@ -15,7 +15,7 @@ from lab.plugins.kubernetes import immutable
 from slipway.changes import summary
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import Recorded, resources
-from slipway.state.replay import IMMUTABLE_FIELDS, Request, Wanted, _in_order, wanted
+from slipway.state.replay import IMMUTABLE_FIELDS, DataAtStakeError, Request, Wanted, _in_order, wanted
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
 VOLUME = "core/v1:PersistentVolume"
@@ -416,3 +416,24 @@ def test_a_secret_output_stays_as_it_was_recorded(first: Any, second: Any) -> No
     (stack,) = [each for each in first["resources"] if each["type"] == "pulumi:pulumi:Stack"]
     stack["outputs"]["token"] = secret("keel")
     assert plan(first, second).outputs["token"] == secret("keel")
+
+
+def test_a_namespace_that_a_failed_update_only_left_behind_comes_back(first: Any, second: Any) -> None:
+    """It is there with all that is in it, and waits to be deleted; so the way back loses nothing."""
+    namespace = next(each for each in second["resources"] if each["type"] == "kubernetes:core/v1:Namespace")
+    second["resources"].append({**copy.deepcopy(namespace), "delete": True})
+    namespace["id"] = namespace["inputs"]["metadata"]["name"] = "another"
+    assert namespace["urn"] in plan(first, second).objects()
+    second["resources"].pop()
+    with pytest.raises(DataAtStakeError, match="replace what holds data"):
+        plan(first, second)
+
+
+def test_a_claim_that_a_failed_update_has_replaced_is_asked_about(first: Any, second: Any) -> None:
+    """What was written to the new one meanwhile would be gone."""
+    add(first, CLAIM, "user-service")
+    add(second, CLAIM, "user-service", delete=True)
+    add(second, CLAIM, "user-service", id="slipway-dev/newer")
+    with pytest.raises(DataAtStakeError):
+        plan(first, second)
+    assert plan(first, second, include_stateful=True).kept == ()

@@ -26,8 +26,9 @@ from slipway.pulumi_cli import Completed, Pulumi
 from slipway.rollback import automatic
 from slipway.rollback import rollback as module
 from slipway.rollback.automatic import FailedUpdate
+from slipway.rollback.in_cluster import OutOfPlace
 from slipway.rollback.rollback import Rollback
-from slipway.state.replay import Request, Wanted, wanted
+from slipway.state.replay import DataAtStakeError, Request, Wanted, wanted
 from slipway.updates.update import Update
 
 TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
@@ -187,6 +188,55 @@ def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypat
     assert asked == [12]
     assert (ended.what, ended.code) == (error.what, error.code)
     assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
+
+
+@pytest.mark.parametrize(
+    ("second", "flag"),
+    [
+        (SlipwayError("A rule is broken.", code=ExitCode.POLICY), '--to 12 --break-glass "REASON"'),
+        (DataAtStakeError("The rollback would replace what holds data."), "--to 12 --include-stateful"),
+        (SlipwayError("The registry does not have it."), "--to 12 "),
+    ],
+)
+def test_the_commands_to_go_on_by_hand_are_not_refused_for_the_same_again(
+    monkeypatch: pytest.MonkeyPatch, second: SlipwayError, flag: str
+) -> None:
+    def prepare(*_: Any) -> Rollback:
+        raise second
+
+    monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
+    monkeypatch.setattr(Rollback, "prepare", prepare)
+    said = Diagnostic(1.0, None, "error", failed_words(1, 2))
+    update = Update((said,), REFUSED, "log")
+    ended = FailedUpdate(NO_SESSION, "dev", update, SlipwayError("It failed.")).undone(Progress())
+    assert ended.code is ExitCode.ROLLBACK_FAILED
+    assert f"slipway rollback -s dev {flag}" in ended.next_step
+    assert ("--include-stateful" in ended.next_step) is ("--include-stateful" in flag)
+
+
+PLACES = {"then": "registry.example/then", "now": "registry.example/now"}
+
+
+@pytest.mark.parametrize(("automatic", "registry"), [(True, "then"), (False, "now")])
+def test_the_policies_of_today_are_asked_with_the_settings_of_today(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, *, automatic: bool, registry: str
+) -> None:
+    """But for an update that failed: its settings may be what went wrong."""
+    asked: list[Any] = []
+
+    def require(_plan: Any, _stack: str, _target: Entry, config: Any, _environment: Any) -> None:
+        asked.append(config["slipway:registry"])
+
+    target = replace(TARGET, config={"slipway:registry": PLACES["then"]})
+    (stack.folder / "Pulumi.dev.yaml").write_text(f"config: {{slipway:registry: {PLACES['now']}}}\n")
+    monkeypatch.setattr(module, "_target", lambda *_: target)
+    monkeypatch.setattr(module, "_state", lambda *_: {})
+    monkeypatch.setattr(module, "_plan", lambda *_: (NOTHING, {}))
+    monkeypatch.setattr(module, "out_of_place", lambda *_: OutOfPlace())
+    monkeypatch.setattr(module, "_require_difference", lambda *_: None)
+    monkeypatch.setattr(module, "_require_policies", require)
+    Rollback.prepare(stack, "dev", 12, module.Options(automatic=automatic))
+    assert asked == [PLACES[registry]]
 
 
 def test_a_failing_check_is_known_by_what_the_engine_said_of_one(recorded: Callable[[str], list[Event]]) -> None:

@@ -473,3 +473,10 @@ def test_rollbacks_are_read_from_the_messages_of_this_test() -> None:
     ship.add(user=2)
     ship.back(1, "user")
     assert ship.history.entry(3).rollback == Rollback(2, 1, ("user",))
+
+
+def test_a_service_that_nobody_knows_is_named_with_those_that_there_are(ship: Ship) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ship.target_of("usr")
+    assert caught.value.what == "dev has no service usr."
+    assert "order, user" in caught.value.why

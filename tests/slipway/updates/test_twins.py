@@ -62,6 +62,13 @@ def test_of_several_that_wait_for_deletion_the_wanted_one_is_taken() -> None:
     assert marked == {OLD, NEW}
 
 
+def test_what_is_there_under_that_id_already_stays() -> None:
+    """The other one stands for the same object: exchanged, it would be deleted."""
+    both = state()
+    both["resources"][0]["id"] = OLD
+    assert exchanged(both, {MAP: OLD}) is None
+
+
 def test_a_name_that_somebody_else_has_taken_stays_a_failure() -> None:
     assert exchanged(state(), {MAP: "slipway-dev/user-service-c"}) is None
     assert exchanged(state(), {f"{MAP}-other": OLD}) is None
