@@ -242,6 +242,7 @@ pulumi.export("ref", image.ref)
 def _shell() -> dict[str, str]:
     toolchain = json.loads(toolchain_environment_file().read_text())
     folders = [*toolchain.pop("PATH"), str(Path(sys.executable).parent), os.environ["PATH"]]
+    folders += toolchain.pop("PATH_BEHIND")
     return {**toolchain, **environment(), "PATH": os.pathsep.join(folders), "PYTHONPATH": str(CHECKOUT)}
 
 

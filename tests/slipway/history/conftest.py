@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # what its tests share: s3_serve
 PROGRAM = """\
 import pulumi
 config = pulumi.Config()
+pulumi.export("word", config.get_secret("word"))
 if config.get("fail"):
     raise pulumi.RunError("as asked")
 pulumi.export("greeting", config.get("greeting"))
@@ -42,15 +43,16 @@ class Recorder:
 
     def environment(self) -> dict[str, str]:
         toolchain = json.loads(toolchain_environment_file().read_text())
-        path = os.pathsep.join([*toolchain.pop("PATH"), os.environ["PATH"]])
+        path = os.pathsep.join([*toolchain.pop("PATH"), os.environ["PATH"], *toolchain.pop("PATH_BEHIND")])
         own = {"PULUMI_BACKEND_URL": self.url, "PULUMI_CONFIG_PASSPHRASE": "of this test"}
         return {**os.environ, **toolchain, "PATH": path, **own, **self.variables}
 
-    def __call__(self, *arguments: str, wanted: int = 0, **variables: str) -> str:
+    def __call__(self, *arguments: str, wanted: int = 0, answer: str = "", **variables: str) -> str:
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive", "--color", "never"],
             cwd=self.folder,
             env=self.environment() | variables,
+            input=answer,
             capture_output=True,
             text=True,
             timeout=120,
@@ -63,8 +65,11 @@ class Recorder:
         self("config", "set", "greeting", greeting, "--stack", "dev")
         self("up", "--stack", "dev", "--yes", "--skip-preview", "--message", message, wanted=wanted, **variables)
 
+    def engine(self) -> Pulumi:
+        return Pulumi(self.folder, self.environment())
+
     def history(self) -> History:
-        return History.open(Pulumi(self.folder, self.environment()), Project(self.folder), "dev")
+        return History.open(self.engine(), Project(self.folder), "dev")
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import History, Kind, rollback_message
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
+from slipway.state.checkpoint import FORMER_PASSPHRASE, decrypted, plain
 
 pytestmark = pytest.mark.lab
 
@@ -68,6 +69,26 @@ def test_a_renamed_stack_has_its_states_under_its_new_name(recorder: Any) -> Non
     assert (history.entries[0].message, history.entries[0].problem) == ("the first", "")
     (stack,) = (each for each in history.checkpoint(1)["resources"] if each["type"] == "pulumi:pulumi:Stack")
     assert stack["urn"].startswith("urn:pulumi:stage::")
+
+
+def test_a_state_of_before_a_change_of_the_passphrase_is_opened_with_the_former_one(recorder: Any) -> None:
+    recorder("stack", "init", "dev", "--no-select")
+    recorder("config", "set", "word", "hush", "--secret", "--stack", "dev")
+    recorder.up("under the old one")
+    recorder("stack", "change-secrets-provider", "passphrase", "--stack", "dev", answer="newer\nnewer\n")
+    changed = replace(recorder, variables={"PULUMI_CONFIG_PASSPHRASE": "newer"})
+    changed.up("under the new one")
+
+    def word(engine: Pulumi, number: int) -> Any:
+        opened = decrypted(engine, "scratch", "dev", changed.history().checkpoint(number))
+        return plain(opened["resources"][0]["outputs"]["word"])
+
+    assert word(changed.engine(), 2) == "hush"
+    with pytest.raises(ConfigurationError, match="cannot be decrypted") as caught:
+        word(changed.engine(), 1)
+    assert FORMER_PASSPHRASE in caught.value.next_step
+    both = replace(changed, variables={**changed.variables, FORMER_PASSPHRASE: "of this test"})
+    assert [word(both.engine(), number) for number in (1, 2)] == ["hush", "hush"]
 
 
 @pytest.mark.parametrize(("option", "suffix"), [("GZIP", ".gz"), ("ZSTD", ".zst")])
