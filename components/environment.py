@@ -95,12 +95,15 @@ class Environment(pulumi.ComponentResource):
 
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""
-        host = self.settings.base_image.partition("/")[0]
-        plain = docker.ProviderRegistryAuthArgs(address=f"http://{host}", auth_disabled=True)
+        hosts = (address.partition("/")[0] for address in (self.settings.base_image, self.settings.registry))
+        plain = [host for host in dict.fromkeys(hosts) if host.startswith(("127.", "localhost:"))]
         return docker.Provider(
             name,
             disable_docker_daemon_check=True,
-            registry_auth=[plain] if host.startswith(("127.", "localhost:")) else None,
+            registry_auth=[
+                docker.ProviderRegistryAuthArgs(address=f"http://{host}", auth_disabled=True) for host in plain
+            ]
+            or None,
             opts=pulumi.ResourceOptions(parent=self),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,8 @@ from slipway.pulumi_cli import Pulumi
 from slipway.state.checkpoint import Deployment, Recorded, decrypted, plain, resources
 from slipway.state.replay import Request, Wanted, wanted
 
+# As the official plugin says it ("got bad response from registry: 404 Not Found"), registries, and the lab's plugin.
+NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
 PREFIX = "Rollback error: "
 """By which the command line knows a refusal."""
 
@@ -79,14 +82,20 @@ def _require_same_cluster(environment: Environment, target: Deployment) -> None:
 
 
 def _require_images(environment: Environment, plan: Wanted, present: Deployment) -> None:
-    """Ask the registry for each image that does not run already: one that is gone would be found out pod by pod."""
+    """Ask the registry for each image that does not run already: one that is gone would be found out pod by pod.
+
+    A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images.
+    """
     running = {image for each in resources(present) for image in _images(each)}
     missing = []
     for image in sorted({image for each in plan.resources for image in _images(each)} - running):
         try:
             docker.get_registry_image(name=image, opts=pulumi.InvokeOptions(provider=environment.docker))
         except Exception as error:  # noqa: BLE001 -- the SDK raises no narrower one for an invoke that fails
-            missing.append(f"{image}: {error}")
+            if NOT_THERE.search(str(error).replace(image, "")):
+                missing.append(f"{image}: {error}")
+            else:
+                pulumi.log.warn(f"Whether the registry still has {image} could not be asked: {error}")
     if missing:
         listed = "\n  ".join(missing)
         raise pulumi.RunError(f"{PREFIX}the registry does not have what that state runs:\n  {listed}")

@@ -1,0 +1,62 @@
+"""What a registry says of a recorded image, and what of that keeps nobody from going back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pulumi
+import pytest
+
+from components import rollback as module
+from slipway.state.replay import Request, wanted
+
+STATES = json.loads((Path(__file__).parents[1] / "slipway" / "rollback" / "states.json").read_text())
+HERE: Any = SimpleNamespace(docker=None)
+
+GONE = [
+    "Got error when attempting to fetch image version from registry: got bad response from registry: 404 Not Found",
+    "invoke failed: cannot read the image: 127.0.0.1:5000 does not have team/user-service; check the name",
+    'registry answered {"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}',
+]
+UNTOLD = [
+    "got bad response from registry: 401 Unauthorized",
+    "http: server gave HTTP response to HTTPS client",
+    "dial tcp: lookup registry.example: no such host",
+]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Asks the registry for what the first state runs where nothing runs; the answer, and what was warned of."""
+    warnings: list[str] = []
+    monkeypatch.setattr(pulumi.log, "warn", warnings.append)
+
+    def ask(answer: str) -> list[str]:
+        def refuse(*, name: str, **_: Any) -> None:
+            raise RuntimeError(f"{name}: {answer}")
+
+        monkeypatch.setattr(module.docker, "get_registry_image", refuse)
+        state = STATES["first"]
+        module._require_images(HERE, wanted(state, {"resources": []}, Request(1)), {"resources": []})
+        return warnings
+
+    return ask
+
+
+@pytest.mark.parametrize("answer", GONE)
+def test_an_image_that_is_gone_ends_it_before_anything_is_touched(asked: Any, answer: str) -> None:
+    with pytest.raises(pulumi.RunError, match="does not have what that state runs") as caught:
+        asked(answer)
+    assert "user-service@sha256:" in str(caught.value)
+    assert "order-service@sha256:" in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", UNTOLD)
+def test_a_registry_that_does_not_tell_says_nothing_of_its_images(asked: Any, answer: str) -> None:
+    """The nodes may have a login, or the image itself."""
+    warnings = asked(answer)
+    assert len(warnings) == 2
+    assert all(answer in each for each in warnings)
