@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import pulumi
@@ -17,7 +18,8 @@ def pass_policies() -> None:
     """Return when the policies allow what this program declares; raises RunError, which lists what they forbid.
 
     A preview says the same and goes on. Nothing is asked twice: not behind `slipway preview` and `slipway up`, which
-    ask with the whole engine, nor while the program is being looked at.
+    ask with the whole engine, nor while the program is being looked at. What an update declares beyond what was looked
+    at is refused when it comes.
     """
     folder, project, stack = Path.cwd(), pulumi.get_project(), pulumi.get_stack()
     if gate.is_declaring() or approval.is_passed(os.environ, folder, project, stack):
@@ -36,17 +38,35 @@ def pass_policies() -> None:
         pulumi.log.warn(verdict.notes)
     if verdict.program_error:
         raise pulumi.RunError(verdict.program_error)  # as the program would, in its own words
-    problem = _problem(verdict)
-    if not problem:
-        return
-    if pulumi.runtime.is_dry_run() and not verdict.error:
+    problem, previews = _problem(verdict), pulumi.runtime.is_dry_run()
+    if problem and previews and not verdict.error:
         pulumi.log.warn(f"{problem}\nAn update would be refused.")
-    else:
+    elif problem:
         raise pulumi.RunError(f"{problem}\nNothing was changed.")
+    elif not previews:
+        pulumi.runtime.register_stack_transformation(
+            _refusing_all_but({(type_, name) for type_, name in verdict.judged})
+        )
 
 
 def _problem(verdict: gate.Verdict) -> str:
     """Why an update must not go on; empty when it may."""
     if verdict.blind:
         return f"Policy error: the program's own gate cannot see {verdict.blind}.\n{NEXT_STEP}"
-    return f"Policy error: {verdict.error}" if verdict.error else verdict.refusal
+    if verdict.error or verdict.refusal:
+        return f"Policy error: {verdict.error}" if verdict.error else verdict.refusal
+    return f"Policy error: {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""
+
+
+def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTransformation:
+    """A program may declare more in an update than where it was looked at: in an `apply`, or where it asks which it is.
+
+    What the rules have not seen is not registered. Nothing is told of what is only read.
+    """
+
+    def refuse(args: pulumi.ResourceTransformationArgs) -> None:
+        if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
+            kind = args.type_.rsplit(":", 1)[-1]
+            raise pulumi.RunError(f"Policy error: the program's own gate did not see {kind} {args.name}.\n{NEXT_STEP}")
+
+    return refuse

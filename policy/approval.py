@@ -10,8 +10,11 @@ from pathlib import Path
 
 VARIABLE = "SLIPWAY_GATE_PASSED"
 # What decides the verdict. The services' own sources do not: they end up in images, not in objects.
-PROGRAM_FILES = ("*.py", "Pulumi*.yaml", "components/**/*.py", "policy/**/*.py", "policy/*.yaml", "services/*.py")
-SERVICE_FILES = ("services/*/service.yaml",)
+PROGRAM_FILES = (
+    *("*.py", "Pulumi*.yaml", "services/*.py", "services/*/service.yaml"),
+    *("components/**/*.py", "policy/**/*.py", "policy/*.yaml", "slipway/**/*.py"),
+)
+NOT_OF_THE_PROGRAM = "slipway/templates"
 
 
 def token(folder: Path, project: str, stack: str) -> str:
@@ -44,8 +47,9 @@ def head(folder: Path) -> str:
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """A hash of each file that decides the verdict, by its path in `folder`, in order."""
-    found = {file for pattern in (*PROGRAM_FILES, *SERVICE_FILES) for file in folder.glob(pattern)}
-    return {file.relative_to(folder).as_posix(): content_hash(file) for file in sorted(found)}
+    found = {file for pattern in PROGRAM_FILES for file in folder.glob(pattern)}
+    names = {file.relative_to(folder).as_posix(): file for file in sorted(found) if file.is_file()}
+    return {name: content_hash(file) for name, file in names.items() if not name.startswith(NOT_OF_THE_PROGRAM)}
 
 
 def content_hash(file: Path) -> str:

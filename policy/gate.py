@@ -67,10 +67,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says. All but one text are empty; `notes` may stand beside nothing else or a refusal.
+    """What the gate says. All but one text are empty; `notes` may stand beside any of them.
 
-    `refusal` lists what breaks the rules; `program_error` is what the program itself refuses with; `blind` is what
-    only the engine can see; `error` is why there is no verdict.
+    `refusal` lists what breaks the rules; `undecided` what mandatory rules ask and only the engine knows;
+    `program_error` is what the program itself refuses with; `blind` is what only the engine can see; `error` is why
+    there is no verdict. `judged` are type and name of all that the rules were asked about.
     """
 
     refusal: str = ""
@@ -78,7 +79,9 @@ class Verdict:
     program_error: str = ""
     blind: str = ""
     error: str = ""
+    undecided: str = ""
     findings: list[Finding] = field(default_factory=list)
+    judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
 
 
 def judge(request: Request, margin_seconds: float = MARGIN_SECONDS) -> Verdict:

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import traceback
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +18,7 @@ from policy.deadline import Deadline, DeadlineError
 from policy.gate import Finding, Verdict
 from policy.judge import Judge, Report, RuleError
 from policy.model import State
-from policy.report import notes, refusal
+from policy.report import notes, refusal, undecided
 from policy.yaml_lines import PolicyFileError
 
 TRACEBACK_LINES = 12
@@ -61,7 +61,8 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         )
         resources = resources_of(program)
         deadline = Deadline(request["timeout_seconds"])
-        return _of(deadline.run(lambda: judge.everything(resources), lambda: judge.current))
+        report = deadline.run(lambda: judge.everything(resources), lambda: judge.current)
+        return replace(_of(report), judged=sorted({(each.type, each.name) for each in resources}))
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except BlindError as error:
@@ -76,7 +77,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
 def _of(report: Report) -> Verdict:
     found = [each for each in report.results if each.state is not State.PASS]
     findings = [Finding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
-    return Verdict(refusal=refusal(report), notes=notes(report), findings=findings)
+    return Verdict(refusal=refusal(report), notes=notes(report), undecided=undecided(report), findings=findings)
 
 
 if __name__ == "__main__":

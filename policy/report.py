@@ -35,6 +35,16 @@ def refusal(report: Report) -> str:
     return "\n".join([f"{REFUSAL}{what}.", *lines, WHERE_TO_LOOK])
 
 
+def undecided(report: Report) -> str:
+    """Which mandatory rules nobody can decide before the update; empty when there are none."""
+    mandatory = [each for each in report.of(State.UNDECIDED) if each.level is Level.MANDATORY]
+    return (
+        "\n".join(["what mandatory rules ask is not known before the update.", *_listed(mandatory)])
+        if mandatory
+        else ""
+    )
+
+
 def notes(report: Report) -> str:
     """What a person should know though it refuses nothing; empty when there is nothing."""
     parts = (

@@ -74,6 +74,23 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     ]
 
 
+def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) -> None:
+    image = "image=images[service.name].reference,"
+    elsewhere = "image=__import__('pulumi').StackReference('organization/builds/dev').require_output('image'),"
+    replace(copy / "components/release.py", image, elsewhere)
+    verdict = gate.judge(request_for("dev", copy))
+    assert (verdict.refusal, verdict.blind, verdict.error) == ("", "", "")
+    assert "image-by-digest [mandatory]" in verdict.undecided
+    assert "not known before the update" in verdict.undecided
+
+
+def test_what_was_judged_is_told() -> None:
+    judged = gate.judge(request_for("dev")).judged
+    assert ("kubernetes:apps/v1:Deployment", "user-service") in map(tuple, judged)
+    assert ("slipway:index:Microservice", "order-service") in map(tuple, judged)
+    assert ("pulumi:providers:kubernetes", "dev") in map(tuple, judged)
+
+
 def test_levels_follow_the_stack(copy: Path) -> None:
     shutil.copy(ROOT / "Pulumi.dev.yaml", copy / "Pulumi.live.yaml")
     request = request_for("dev", copy)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextvars
+from collections.abc import Callable
 from pathlib import Path
 
 import pulumi
 import pytest
-from pulumi.runtime.mocks import Mocks
+from pulumi.runtime import settings
+from pulumi.runtime.mocks import MockResourceArgs, Mocks
+from pulumi.runtime.stack import run_pulumi_func
+from pulumi.runtime.sync_await import _sync_await
 
 from components.gate import pass_policies
 from policy import approval, gate
@@ -15,13 +20,14 @@ REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-prob
 
 
 class Nothing(Mocks):
-    """No resource is registered here."""
+    """Nothing is asked here, and no resource made but a component."""
 
     def call(self, args: object) -> dict[str, object]:
         raise AssertionError(args)
 
-    def new_resource(self, args: object) -> tuple[str, dict[str, object]]:
-        raise AssertionError(args)
+    def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, object]]:
+        assert args.typ == "test:index:Sneaky"
+        return f"{args.name}-id", {}
 
 
 class Gate:
@@ -48,9 +54,20 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
     return Gate(monkeypatch)
 
 
-def run(*, preview: bool) -> None:
+def run(*, preview: bool, rest: Callable[[], object] = lambda: None) -> None:
+    """A program that passes the policies first, and then does the rest."""
+
+    def program() -> None:
+        pass_policies()
+        rest()
+
+    contextvars.copy_context().run(_run, program, preview)  # what it does to the stack is of this run alone
+
+
+def _run(program: Callable[[], None], preview: bool) -> None:
+    settings.ROOT.set(None)
     pulumi.runtime.set_mocks(Nothing(), project="slipway", stack="dev", preview=preview, organization="ada")
-    pass_policies()
+    _sync_await(run_pulumi_func(program))
 
 
 @pytest.mark.parametrize("preview", [True, False])
@@ -97,6 +114,34 @@ def test_what_the_gate_cannot_see_is_left_to_the_engine(asked: Gate) -> None:
         run(preview=False)
     run(preview=True)
     assert "An update would be refused." in asked.warnings[0]
+
+
+def test_what_only_the_update_knows_is_left_to_the_engine(asked: Gate) -> None:
+    """The update that could decide it is the one that must not begin."""
+    asked.verdict = gate.Verdict(notes="Policies that only …", undecided="what mandatory rules ask is not known")
+    with pytest.raises(pulumi.RunError, match=r"mandatory rules ask is not known.*\n.*slipway up"):
+        run(preview=False)
+    run(preview=True)
+    assert "An update would be refused." in asked.warnings[-1]
+
+
+class Sneaky(pulumi.ComponentResource):
+    def __init__(self, name: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__("test:index:Sneaky", name, None, opts)
+
+
+def test_what_was_not_looked_at_is_refused_when_it_is_declared(asked: Gate) -> None:
+    """Declared in an `apply` of what only the engine knows, or where the program asks whether it is a preview."""
+    asked.verdict = gate.Verdict(judged=[("test:index:Sneaky", "seen")])
+
+    def within_what_was_seen() -> None:
+        Sneaky("unseen", pulumi.ResourceOptions(parent=Sneaky("seen")))
+
+    run(preview=False, rest=lambda: Sneaky("seen"))
+    run(preview=True, rest=lambda: Sneaky("unseen"))
+    for rest in (lambda: Sneaky("unseen"), within_what_was_seen):
+        with pytest.raises(pulumi.RunError, match=r"did not see Sneaky unseen\.\n.*slipway up"):
+            run(preview=False, rest=rest)
 
 
 def test_nobody_asks_behind_slipway_up(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,13 +93,27 @@ def test_no_settings_at_all(text: str) -> None:
 
 
 def test_sources_of_services_count_and_what_tools_leave_does_not(tmp_path: Path) -> None:
-    kept = {"__main__.py", "components/pod.py", "services/a/Dockerfile", "services/a/.dockerignore", "Pulumi.yaml"}
-    left = {"README.md", "services/a/__pycache__/x.pyc", "services/a/.mypy_cache/x", "Pulumi.dev.yaml"}
+    kept = {
+        "slipway/checks.py",
+        "__main__.py",
+        "components/pod.py",
+        "services/a/Dockerfile",
+        "services/a/.dockerignore",
+        "Pulumi.yaml",
+    }
+    left = {
+        "slipway/templates/service/app.py",
+        "README.md",
+        "services/a/__pycache__/x.pyc",
+        "services/a/.mypy_cache/x",
+        "Pulumi.dev.yaml",
+    }
     left |= {"services/a/venv/pyvenv.cfg", "services/a/venv/lib/x.py"}
     for name in kept | left:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     (tmp_path / "services/a/nowhere").symlink_to("missing")
+    (tmp_path / "components/.#pod.py").symlink_to("ada@host.1234")  # an editor's, of a file that is being edited
     assert set(file_hashes(tmp_path)) == kept | {"services/a/nowhere"}
 
 
