@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
@@ -24,16 +24,20 @@ from slipway.gate.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
 from slipway.rollback.automatic import FailedUpdate
 from slipway.session import Session, open_session
+from slipway.updates import twins
 from slipway.updates.recovery import recover
 from slipway.updates.update import Update, require_success, run_update
 
 
 @dataclass(frozen=True)
 class Gate:
-    """How the gate was passed; `rules` is how many were asked now."""
+    """How the gate was passed; `rules` is how many were asked now, `replacing` what was seen to be made anew: ids of
+    objects, by URN.
+    """
 
     stages: tuple[Stage, ...]
     rules: int = 0
+    replacing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ def _up(stack: str, options: Options) -> int:
     if gate is None:
         gate = _gate(session, stack, progress, options)
         approval.require_unmoved(session, stack, approved)
+    if twins.restore(session, stack, gate.replacing):
+        progress.note(twins.TAKEN_BACK)
     arguments = ["--policy-pack", str(pack), *(["--refresh"] if options.refresh else [])]
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
@@ -96,9 +102,9 @@ def _require_consent_possible(*, agreed: bool) -> None:
         )
 
 
-def _previewed(session: Session, stack: str, progress: Progress, *, refresh: bool) -> Summary:
+def _previewed(session: Session, stack: str, preview: Preview, progress: Progress) -> Summary:
     """What the update would do, shown; raises SlipwayError when it must not happen."""
-    preview, error = Preview(session.project, stack, drift=refresh, progress=progress), None
+    error = None
     try:
         preview.run(session)
     except SlipwayError as raised:
@@ -139,9 +145,11 @@ def _passed_before(session: Session, stack: str, approved: Approval) -> Gate | N
 
 def _gate(session: Session, stack: str, progress: Progress, options: Options) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
-    summary = _previewed(session, stack, progress, refresh=options.refresh)
+    preview = Preview(session.project, stack, drift=options.refresh, progress=progress)
+    summary = _previewed(session, stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    return Gate((asked, _consent(stack, summary, options)), summary.rules)
+    stages = (asked, _consent(stack, summary, options))
+    return Gate(stages, summary.rules, twins.replacing(preview.events.events))
 
 
 def _consent(stack: str, summary: Summary, options: Options) -> Stage:

@@ -62,13 +62,14 @@ class Rollback:
         if present is None:
             raise _never_updated(stack)
         require_history(history)
-        if to is None:
-            to = recall(session, stack, history.entries, options.services)
+        goes_on = recall(session, stack, history.entries, options.services) if to is None else None
+        to = to if goes_on is None else goes_on
         target = default_target(history, present, options.services) if to is None else _target(history, to)
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
         moved = out_of_place(session, stack, opened, options.services)
-        if not moved:
+        # One that was killed at its very end has neither been verified nor recorded.
+        if not moved and goes_on is None:
             _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
             config = _plain(target.config) if options.automatic else session.project.config(stack)

@@ -8,7 +8,7 @@ would make it anew, under the name that it still has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slipway.engine.events import Event, Failed, Started
@@ -19,20 +19,20 @@ from slipway.state.order import in_order
 from slipway.updates.recovery import import_state, object_id
 
 CREATING = "create-replacement"
+TAKEN_BACK = "A failed update had left objects to be removed that are wanted again: they are taken back."
 
 
-def collided(events: Iterable[Event]) -> dict[str, str]:
-    """The ids of Kubernetes objects, by URN, whose replacement the engine failed to create."""
-    wanted: dict[str, str] = {}
-    failed: set[str] = set()
-    for event in events:
-        if not isinstance(event, Started | Failed) or event.operation != CREATING:
-            continue
-        if isinstance(event, Failed):
-            failed.add(event.resource.urn)
-        else:
-            wanted[event.resource.urn] = object_id({"type": event.resource.type, "inputs": event.inputs})
-    return {urn: wanted[urn] for urn in failed if wanted.get(urn)}
+def replacing(events: Iterable[Event]) -> dict[str, str]:
+    """The ids of Kubernetes objects, by URN, whose replacement the engine began to create, or would."""
+    begun = (each for each in events if isinstance(each, Started) and each.operation == CREATING)
+    ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in begun}
+    return {urn: identity for urn, identity in ids.items() if identity}
+
+
+def collided(events: Sequence[Event]) -> dict[str, str]:
+    """Those whose replacement it failed to create."""
+    failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == CREATING}
+    return {urn: identity for urn, identity in replacing(events).items() if urn in failed}
 
 
 def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:

@@ -84,7 +84,7 @@ def run_update(
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
             return update
-        progress.note("A failed update had left objects to be removed that are wanted again: they are taken back.")
+        progress.note(twins.TAKEN_BACK)
 
 
 def _run(

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from slipway.engine.events import Failed, Resource, Started
-from slipway.updates.twins import collided, exchanged
+from slipway.updates.twins import collided, exchanged, replacing
 
 PREFIX = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes"
 MAP = f"{PREFIX}:core/v1:ConfigMap::user-service"
@@ -32,6 +32,12 @@ def state() -> dict[str, Any]:
 def test_what_could_not_be_created_is_known_by_its_id() -> None:
     events = [begun(MAP, "user-service-a"), Failed(1, Resource(MAP), "create-replacement", True)]
     assert collided(events) == {MAP: OLD}
+
+
+def test_what_a_preview_would_make_anew_is_known_by_its_id_too() -> None:
+    preview = [begun(MAP, "user-service-a"), begun(DEPLOYMENT, "user-service", "update")]
+    assert replacing(preview) == {MAP: OLD}
+    assert collided(preview) == {}
 
 
 def test_other_failures_are_no_collisions() -> None:
