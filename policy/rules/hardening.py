@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem
@@ -14,6 +15,8 @@ from policy.view import View, every, problems_of, those
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock", "podman.sock", "buildkitd.sock")
+# What the API server is called within the cluster: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+API_SERVER = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?kubernetes\.default(?:[.:/?#].*)?", re.IGNORECASE)
 ACCOUNTS_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/"
 CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"
 
@@ -59,7 +62,7 @@ def read_only_root(container: View) -> Iterator[Problem]:
     title="Pods get no token of the API server",
     why="A service does not speak to the API server; whoever breaks into it would.",
     source=f"{ACCOUNTS_PAGE}#opt-out-of-api-credential-automounting",
-    remedy="Set automountServiceAccountToken to false in the pod's spec, and project no token without an audience.",
+    remedy="Set automountServiceAccountToken to false in the pod's spec, and project tokens for other audiences only.",
     of=pod_specs,
 )
 def no_token(spec: View) -> Iterator[Problem]:
@@ -73,9 +76,10 @@ def _mounted_tokens(volume: View) -> Iterator[Problem]:
     """A token for another audience, such as a vault, is none of the API server's."""
     for source in volume.at("projected", "sources").items():
         token = source.at("serviceAccountToken")
-        if token.present and not token.at("audience").read():
+        audience = token.at("audience")
+        if token.present and (not audience.text() or API_SERVER.fullmatch(audience.text() or "")):
             yield token.problem(
-                f"volume `{volume.at('name').value}` is a token of the API server; "
+                f"volume `{volume.at('name').value}` is a token of the API server, its audience {audience.shown()}; "
                 "allowed: none, or a token with another `audience`"
             )
 

@@ -162,7 +162,8 @@ class Edit:
     value: Any
 
     def done(self, resources: Mapping[str, Resource]) -> dict[str, Resource]:
-        spoilt = deepcopy(dict(resources[self.resource].inputs))
+        # The unknown is known by its identity, which a copy has not.
+        spoilt = deepcopy(dict(resources[self.resource].inputs), {id(UNKNOWN): UNKNOWN})
         put(spoilt, self.path, self.value)
         return {**resources, self.resource: replace(resources[self.resource], inputs=spoilt)}
 
@@ -205,4 +206,19 @@ def state(report: Report, rule: str, resource: str) -> State | None:
     return found[0] if found else None
 
 
-__all__ = ["MISSING", "UNKNOWN", "Edit", "good", "image", "judge", "judged", "kubernetes", "pod", "result", "state"]
+def edited(*edits: Edit, **more: Resource) -> dict[str, Resource]:
+    resources = good() | {each.ref: each for each in more.values()}
+    for edit in edits:
+        resources = edit.done(resources)
+    return resources
+
+
+def of(rule: str, resource: str, resources: dict[str, Resource], stack: str = "prod") -> State | None:
+    return state(judged(resources, stack=stack, rules=[rule]), rule, resource)
+
+
+# fmt: off
+__all__ = [
+    "MISSING", "UNKNOWN", "Edit", "edited", "good", "image", "judge", "judged", "kubernetes", "of", "pod", "result",
+    "state",
+]

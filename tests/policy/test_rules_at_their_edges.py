@@ -16,6 +16,7 @@ VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"
 POD = ("spec", "template", "spec")
 CONTAINER = (*POD, "containers", 0)
+TOKEN = "serviceAccountToken"
 ANNOTATIONS = ("spec", "template", "metadata", "annotations")
 SECRET = "AKIA" + "ABCDEFGHIJKLMNOP"
 PUSHED_BY_EXPORT = [
@@ -132,17 +133,30 @@ def test_what_linux_alone_knows_is_not_asked_of_windows(rule: str, system: Any, 
 
 
 @pytest.mark.parametrize(
-    ("source", "expected"),
+    ("audience", "expected"),
     [
-        ({"serviceAccountToken": {"path": "token"}}, VIOLATION),
-        ({"serviceAccountToken": {"path": "token", "audience": "vault"}}, PASS),
-        ({"serviceAccountToken": {"path": "token", "audience": UNKNOWN}}, UNDECIDED),
-        ({"configMap": {"name": "api"}}, PASS),
+        (MISSING, VIOLATION),
+        ("", VIOLATION),
+        ("https://kubernetes.default.svc", VIOLATION),
+        ("https://kubernetes.default.svc.cluster.local", VIOLATION),
+        ("HTTPS://kubernetes.default:443/", VIOLATION),
+        ("kubernetes.default", VIOLATION),
+        ("kubernetes.default.svc", VIOLATION),
+        ("kubernetes.default-vault", PASS),
+        ("https://vault/kubernetes.default", PASS),
+        ("vault", PASS),
+        (UNKNOWN, UNDECIDED),
     ],
 )
-def test_a_projected_volume_may_bring_the_token_back(source: dict[str, Any], expected: State) -> None:
-    volume = {"name": "projected", "projected": {"sources": [source]}}
+def test_a_projected_volume_may_bring_the_token_back(audience: Any, expected: State) -> None:
+    token = {"path": "token"} if audience is MISSING else {"path": "token", "audience": audience}
+    volume = {"name": "projected", "projected": {"sources": [{"configMap": {"name": "api"}}, {TOKEN: token}]}}
     assert of("no-token", DEPLOYMENT, Edit(DEPLOYMENT, (*POD, "volumes"), [volume])) is expected
+
+
+def test_what_else_is_projected_is_no_token() -> None:
+    volume = {"name": "projected", "projected": {"sources": [{"configMap": {"name": "api"}}]}}
+    assert of("no-token", DEPLOYMENT, Edit(DEPLOYMENT, (*POD, "volumes"), [volume])) is PASS
 
 
 # --- images ---
