@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import container_name, objects, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule
-from policy.view import View, some
+from policy.view import View, every, some, those
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
 PROBES_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/"
 LIFECYCLE_PAGE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
+HANDLER_DEFAULTS = {"path": "/", "scheme": "HTTP"}
 DEFAULT_PERIOD_SECONDS = 10
 DEFAULT_TIMEOUT_SECONDS = 1
 DEFAULT_FAILURES = 3
@@ -71,14 +74,40 @@ liveness_probe = _presence(
 )
 def liveness_differs(container: View) -> Iterator[Problem]:
     live, ready = container.at("livenessProbe"), container.at("readinessProbe")
-    handlers = [(live.at(each).known(), ready.at(each).known()) for each in HANDLERS]
-    same = any(one is not None for one, _ in handlers) and all(one == other for one, other in handlers)
+    handlers = [(live.at(each), ready.at(each)) for each in HANDLERS]
+    asked = [pair for pair in handlers if pair[0].present or pair[1].present]
+    same = bool(asked) and every(partial(_ask_the_same, container, *pair) for pair in asked)
     if same and _patience_seconds(live) <= _patience_seconds(ready):
         yield live.problem(
             f"{container_name(container)} asks the same for liveness as for readiness and gives up after "
             f"{_patience_seconds(live):g} s, as readiness after {_patience_seconds(ready):g} s; "
             "allowed: another question, or more patience"
         )
+
+
+def _ask_the_same(container: View, one: View, other: View) -> bool:
+    """Whether two handlers of one kind do, however they write it."""
+    port = one.at("port"), other.at("port")
+    return every(
+        (
+            lambda: one.present and other.present,
+            lambda: _without_defaults(one) == _without_defaults(other),
+            lambda: port[0].read() == port[1].read() or _number(container, port[0]) == _number(container, port[1]),
+        )
+    )
+
+
+def _without_defaults(handler: View) -> dict[str, Any]:
+    """All but the port. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe"""
+    given = {key: value.known() for key, value in handler.entries().items() if key != "port"}
+    return {key: value for key, value in given.items() if value not in (None, "", [], HANDLER_DEFAULTS.get(key))}
+
+
+def _number(container: View, port: View) -> str:
+    """The number of a port that may be given by its name."""
+    ports = container.at("ports").items() if port.text() else []
+    named = those(ports, lambda each: each.at("name").read() == port.read())
+    return str(named[0].at("containerPort").read() if named else port.read())
 
 
 def _patience_seconds(probe: View) -> float:
