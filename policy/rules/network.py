@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 
 from policy.declaration import Problem, Resource
 from policy.define import stack_rule
@@ -11,7 +12,7 @@ from policy.kinds import objects, pods
 from policy.labels import has_labels, object_name, same_namespace
 from policy.model import ONLY_IN_PROD
 from policy.stack import Pod, Stack
-from policy.view import View, every, some, those
+from policy.view import View, every, problems_of, some, those
 
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
@@ -63,7 +64,7 @@ def service_port(service: View, stack: Stack) -> Iterator[Problem]:
     for pod in _pods_behind(service.resource, stack):
         known = {str(each.read()) for each in _container_ports(pod)}
         for port in ports.items():
-            target = port.at("targetPort") if port.at("targetPort").present else port.at("port")
+            target = _target(port)
             if str(target.read()) not in known:
                 yield target.problem(
                     f"port {port.at('port').shown()} leads to {target.shown()}, which {pod.resource.ref} has not; "
@@ -73,10 +74,14 @@ def service_port(service: View, stack: Stack) -> Iterator[Problem]:
 
 def _container_ports(pod: Pod) -> Iterator[View]:
     """Names and numbers of the pod's ports."""
-    for container in [*pod.spec.at("containers").items(), *pod.spec.at("initContainers").items()]:
+    for container in _containers(pod):
         for port in container.at("ports").items():
             yield port.at("name")
             yield port.at("containerPort")
+
+
+def _containers(pod: Pod) -> list[View]:
+    return [*pod.spec.at("containers").items(), *pod.spec.at("initContainers").items()]
 
 
 @stack_rule(
@@ -182,8 +187,8 @@ def _directions(spec: View) -> list[str | None]:
     title="NodePort and LoadBalancer are declared to be public",
     why="A Service's type opens it to the whole network: a single word, easily copied along.",
     source=f"{SERVICE_PAGE}#publishing-services-service-types",
-    remedy="Use ClusterIP, or open the port to everybody in the pods' NetworkPolicy (an ingress rule with `ports` and "
-    "without `from`), as `service.type` in service.yaml does.",
+    remedy="Use ClusterIP, or open the pods' port to everybody in their NetworkPolicy (an ingress rule with it in "
+    "`ports` and without `from`), as `service.type` in service.yaml does.",
     of=objects("Service"),
 )
 def exposure_declared(service: View, stack: Stack) -> Iterator[Problem]:
@@ -193,21 +198,71 @@ def exposure_declared(service: View, stack: Stack) -> Iterator[Problem]:
         yield outside.problem("the Service answers on external addresses; allowed: none")
     if view.read() not in EXPOSED_TYPES:
         return
-    for pod in _pods_behind(service.resource, stack):
+
+    def check(pod_and_port: tuple[Pod, View]) -> Iterator[Problem]:
+        pod, port = pod_and_port
         policies = stack.selecting(pod, "NetworkPolicy", "spec", "podSelector")
-        if not some(policies, partial(_opens, pod=pod, stack=stack)):
+        if not some(policies, partial(_opens, port=port, pod=pod, stack=stack)):
             yield view.problem(
-                f"the Service is of type {view.shown()}, and no NetworkPolicy opens {pod.resource.ref} to everybody; "
-                "allowed: `ClusterIP`, or a NetworkPolicy that does"
+                f"the Service is of type {view.shown()}, and no NetworkPolicy opens port {_target(port).shown()} of "
+                f"{pod.resource.ref} to everybody; allowed: `ClusterIP`, or a NetworkPolicy that does"
             )
 
+    ports = service.at("spec", "ports").items()
+    yield from problems_of(product(_pods_behind(service.resource, stack), ports), check)
 
-def _opens(policy: Resource, *, pod: Pod, stack: Stack) -> bool:
-    spec = View.of(policy).at("spec")
-    open_rules = (rule for rule in spec.at("ingress").items() if not rule.at("from").items())
+
+def _target(port: View) -> View:
+    """Where a Service's port leads: a name or a number of the pod's."""
+    return port.at("targetPort") if port.at("targetPort").present else port.at("port")
+
+
+def _opens(policy: Resource, *, port: View, pod: Pod, stack: Stack) -> bool:
+    """Whether the policy has a rule for everybody that lets them through to where the Service's port leads."""
+    rules = View.of(policy).at("spec", "ingress")
     return every(
         (
-            lambda: stack.selects(policy, spec.at("podSelector"), pod),
-            lambda: some(open_rules, lambda rule: bool(rule.at("ports").items())),
+            lambda: _isolates(policy, pod=pod, direction="Ingress", stack=stack),
+            lambda: some(rules.items(), partial(_is_open, port=port, pod=pod)),
         )
     )
+
+
+def _is_open(rule: View, *, port: View, pod: Pod) -> bool:
+    """A rule without `from` is for everybody, one without `ports` for every port."""
+    ports = rule.at("ports")
+    return every(
+        (
+            lambda: not rule.at("from").items(),
+            lambda: not ports.items() or some(ports.items(), partial(_lets_through, port=port, pod=pod)),
+        )
+    )
+
+
+def _lets_through(opened: View, *, port: View, pod: Pod) -> bool:
+    """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/#NetworkPolicyPort"""
+    return every(
+        (
+            lambda: _protocol(opened) == _protocol(port),
+            lambda: not opened.at("port").present or _spans(opened, _names_and_numbers(_target(port), pod)),
+        )
+    )
+
+
+def _protocol(port: View) -> str:
+    return port.at("protocol").text() or "TCP"
+
+
+def _spans(opened: View, names_and_numbers: set[str]) -> bool:
+    first, last = opened.at("port"), opened.at("endPort").number()
+    numbers = [int(each) for each in names_and_numbers if each.isdecimal()]
+    in_range = last is not None and any((first.number() or 0) <= each <= last for each in numbers)
+    return in_range or str(first.read()) in names_and_numbers
+
+
+def _names_and_numbers(target: View, pod: Pod) -> set[str]:
+    """All that the pod calls the port: a NetworkPolicy may name it otherwise than the Service does."""
+    wanted = str(target.read())
+    ports = [port for container in _containers(pod) for port in container.at("ports").items()]
+    called = [{str(port.at(key).read()) for key in ("name", "containerPort")} for port in ports]
+    return {wanted}.union(*(each for each in called if wanted in each))
