@@ -29,13 +29,21 @@ PARTIAL_SUFFIXES = ("Patch", "List")
 RELEASE = "kubernetes:helm.sh/v3:Release"
 
 
+def _in_a_namespace(resource: Resource) -> list[View]:
+    """Objects that live in one. Whether another's kind does, nothing tells but that it names one."""
+    view = View.of(resource)
+    known = is_built_in(resource) and resource.kind in NAMESPACED_KINDS
+    named = group_version(resource) is not None and bool(view.at("metadata", "namespace").value)
+    return [view] if known or named else []
+
+
 @rule(
     "own-namespace",
     title="Nothing goes into the default or a system namespace",
     why="There it meets everybody else's objects, quotas and policies, and cannot be taken away as a whole.",
     source=f"{NAMESPACES_PAGE}#initial-namespaces",
     remedy="Set metadata.namespace, as `Microservice` does.",
-    of=objects(*NAMESPACED_KINDS),
+    of=_in_a_namespace,
 )
 def own_namespace(view: View) -> Iterator[Problem]:
     found = namespace(view.resource)

@@ -1,4 +1,4 @@
-"""What single rules make of the less usual: other kinds, sidecars, exposure, budgets, builds, unknown neighbours."""
+"""What single rules make of the less usual: other kinds, sidecars, images, builds, objects."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from policy_examples import (
     DIGEST,
     MISSING,
     REGISTRY,
-    SELECTOR,
     UNKNOWN,
     Edit,
+    edited,
     good,
     image,
     judged,
     kubernetes,
+    of,
     pod,
     result,
-    state,
 )
 
 from policy.declaration import Options, Resource
@@ -36,17 +36,6 @@ CONTAINER = (*POD, "containers", 0)
 GROUPS = {"CronJob": "batch/v1", "Job": "batch/v1", "Pod": "core/v1", "PodTemplate": "core/v1"} | {
     "ReplicationController": "core/v1"
 }
-
-
-def edited(*edits: Edit, **more: Resource) -> dict[str, Resource]:
-    resources = good() | {each.ref: each for each in more.values()}
-    for edit in edits:
-        resources = edit.done(resources)
-    return resources
-
-
-def of(rule: str, resource: str, resources: dict[str, Resource], stack: str = "prod") -> State | None:
-    return state(judged(resources, stack=stack, rules=[rule]), rule, resource)
 
 
 def within(path: tuple[str, ...], value: Any) -> dict[str, Any]:
@@ -65,6 +54,26 @@ def test_pods_are_found_in_every_kind_that_has_them(kind: str) -> None:
     found = kubernetes(f"{GROUPS.get(kind, 'apps/v1')}:{kind}", "odd", **inputs)
     report = judged({found.ref: found}, rules=["image-by-digest"])
     assert len(result(report, "image-by-digest", f"{kind}/odd").problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("namespace", "expected"),
+    [
+        ("default", VIOLATION),
+        ("kube-system", VIOLATION),
+        ("shop", PASS),
+        (MISSING, None),
+        ("", None),
+        (UNKNOWN, UNDECIDED),
+    ],
+)
+@pytest.mark.parametrize("token", ["argoproj.io/v1alpha1:Rollout", "resource.k8s.io/v1:ResourceClaim"])
+def test_a_kind_that_only_may_have_a_namespace_is_asked_where_it_names_one(
+    token: str, namespace: Any, expected: State | None
+) -> None:
+    rollout = kubernetes(token, "x", metadata={"name": "x", "labels": {}})
+    resources = Edit(rollout.ref, ("metadata", "namespace"), namespace).done({rollout.ref: rollout})
+    assert of("own-namespace", rollout.ref, resources) is expected
 
 
 def test_objects_of_other_groups_are_left_alone() -> None:
@@ -172,138 +181,7 @@ def test_an_image_that_is_not_pushed_needs_no_test() -> None:
     assert of("unit-tests-first", "Image/api-test", good()) is PASS
 
 
-# --- availability ---
-
-
-@pytest.mark.parametrize(
-    ("fewest", "expected"), [(2, PASS), (1, VIOLATION), (MISSING, VIOLATION), (UNKNOWN, UNDECIDED)]
-)
-def test_a_scaled_deployment_is_counted_by_its_autoscaler(fewest: Any, expected: State) -> None:
-    spoilt = edited(Edit("HorizontalPodAutoscaler/api", ("spec", "minReplicas"), fewest))
-    assert of("replicas", "Deployment/scaled", spoilt) is expected
-
-
-@pytest.mark.parametrize(
-    ("budget", "expected"),
-    [
-        ({"minAvailable": 1}, PASS),
-        ({"minAvailable": 2}, VIOLATION),
-        ({"minAvailable": "100%"}, VIOLATION),
-        ({"minAvailable": "50%"}, PASS),
-        ({"maxUnavailable": "1%"}, PASS),
-        ({"maxUnavailable": 0}, VIOLATION),
-        ({"minAvailable": UNKNOWN}, UNDECIDED),
-    ],
-)
-def test_a_budget_lets_a_pod_go(budget: dict[str, Any], expected: State) -> None:
-    spoilt = edited(Edit("PodDisruptionBudget/api", ("spec",), {"selector": SELECTOR, **budget}))
-    assert of("disruption-budget-satisfiable", "PodDisruptionBudget/api", spoilt) is expected
-
-
-def test_a_budget_in_another_namespace_does_not_count() -> None:
-    spoilt = edited(Edit("PodDisruptionBudget/api", ("metadata", "namespace"), "elsewhere"))
-    assert of("disruption-budget", DEPLOYMENT, spoilt) is VIOLATION
-    assert of("disruption-budget-satisfiable", "PodDisruptionBudget/api", spoilt) is VIOLATION
-
-
-def test_an_autoscaler_and_fixed_replicas_exclude_each_other() -> None:
-    spoilt = edited(Edit("Deployment/scaled", ("spec", "replicas"), 3))
-    assert of("autoscaler-owns-replicas", "HorizontalPodAutoscaler/api", spoilt) is VIOLATION
-
-
-@pytest.mark.parametrize(
-    ("options", "annotations", "deadline", "expected"),
-    [
-        (Options(), {}, 599, PASS),
-        (Options(), {}, 600, VIOLATION),
-        (Options(), {"pulumi.com/timeoutSeconds": "120"}, 120, VIOLATION),
-        (Options(), {"pulumi.com/timeoutSeconds": "121"}, 120, PASS),
-        (Options(create_timeout_seconds=900.0, update_timeout_seconds=300.0), {}, 300, VIOLATION),
-        (Options(create_timeout_seconds=900.0, update_timeout_seconds=900.0), {}, MISSING, PASS),
-    ],
-)
-def test_the_progress_deadline_comes_before_the_engine_gives_up(
-    options: Options, annotations: dict[str, str], deadline: Any, expected: State
-) -> None:
-    spoilt = edited(
-        Edit(DEPLOYMENT, ("spec", "progressDeadlineSeconds"), deadline),
-        Edit(DEPLOYMENT, ("metadata", "annotations"), annotations),
-    )
-    spoilt[DEPLOYMENT] = replace(spoilt[DEPLOYMENT], options=options)
-    assert of("progress-deadline", DEPLOYMENT, spoilt) is expected
-
-
-@pytest.mark.parametrize(
-    ("path", "failures", "expected"), [("/readyz", 4, PASS), ("/readyz", 3, VIOLATION), ("/healthz", 3, PASS)]
-)
-def test_the_same_question_for_liveness_needs_more_patience(path: str, failures: int, expected: State) -> None:
-    # https://kubernetes.io/docs/concepts/workloads/pods/probes: the same path with a higher failureThreshold is common
-    live = {"httpGet": {"path": path, "port": "http"}, "periodSeconds": 10, "failureThreshold": failures}
-    assert of("liveness-differs", DEPLOYMENT, edited(Edit(DEPLOYMENT, (*CONTAINER, "livenessProbe"), live))) is expected
-
-
-# --- network ---
-
-
-@pytest.mark.parametrize("kind", ["NodePort", "LoadBalancer"])
-def test_exposure_is_declared_by_a_network_policy_that_opens_the_pods(kind: str) -> None:
-    exposed = Edit("Service/api", ("spec", "type"), kind)
-    from_neighbours = [{"from": [{"podSelector": SELECTOR}], "ports": [{"port": 8080}]}]
-    closed = Edit("NetworkPolicy/api", ("spec", "ingress"), from_neighbours)
-    unknown = Edit("NetworkPolicy/api", ("spec", "ingress"), UNKNOWN)
-    assert of("exposure-declared", "Service/api", edited(exposed)) is PASS
-    assert of("exposure-declared", "Service/api", edited(exposed, closed)) is VIOLATION
-    assert of("exposure-declared", "Service/api", edited(exposed, unknown)) is UNDECIDED
-    assert of("exposure-declared", "Service/api", edited(closed)) is PASS
-
-
-def test_two_policies_may_close_a_pod_together() -> None:
-    inward = Edit("NetworkPolicy/api", ("spec", "policyTypes"), ["Ingress"])
-    assert of("network-policy", DEPLOYMENT, edited(inward)) is VIOLATION
-    outward = kubernetes(
-        "networking.k8s.io/v1:NetworkPolicy", "outward", spec={"podSelector": {}, "policyTypes": ["Egress"]}
-    )
-    assert of("network-policy", DEPLOYMENT, edited(inward, outward=outward)) is PASS
-    assert (
-        of("network-policy", DEPLOYMENT, edited(Edit("NetworkPolicy/api", ("spec", "podSelector"), UNKNOWN)))
-        is UNDECIDED
-    )
-
-
-@pytest.mark.parametrize(
-    ("expression", "expected"),
-    [
-        ({"operator": "In", "values": ["api", "other"]}, PASS),
-        ({"operator": "In", "values": ["other"]}, VIOLATION),
-        ({"operator": "NotIn", "values": ["other"]}, PASS),
-        ({"operator": "NotIn", "values": ["api"]}, VIOLATION),
-        ({"operator": "Exists"}, PASS),
-        ({"operator": "DoesNotExist"}, VIOLATION),
-        ({"operator": "Guess"}, VIOLATION),
-        ({"operator": "In", "values": [UNKNOWN]}, UNDECIDED),
-    ],
-)
-def test_selectors_by_expression(expression: dict[str, Any], expected: State) -> None:
-    selector = {"matchExpressions": [{"key": "app.kubernetes.io/name", **expression}]}
-    assert (
-        of("network-policy", DEPLOYMENT, edited(Edit("NetworkPolicy/api", ("spec", "podSelector"), selector)))
-        is expected
-    )
-    assert of("selector-matches-pods", DEPLOYMENT, edited(Edit(DEPLOYMENT, ("spec", "selector"), selector))) is expected
-
-
-def test_a_service_with_unknown_neighbours_is_decided_at_update() -> None:
-    spoilt = edited(
-        Edit("Service/api", ("spec", "selector"), {"app": "other"}),
-        Edit(DEPLOYMENT, ("spec", "template", "metadata", "labels"), UNKNOWN),
-    )
-    assert of("service-selects-pods", "Service/api", spoilt) is UNDECIDED
-
-
-def test_an_external_name_has_no_pods() -> None:
-    spoilt = edited(Edit("Service/api", ("spec",), {"type": "ExternalName", "externalName": "db.example"}))
-    assert of("service-selects-pods", "Service/api", spoilt) is PASS
-    assert of("service-port", "Service/api", spoilt) is PASS
+# --- objects ---
 
 
 @pytest.mark.parametrize(
@@ -313,9 +191,6 @@ def test_the_namespace_may_be_the_providers(default: Any, expected: State) -> No
     spoilt = edited(Edit("ConfigMap/api", ("metadata", "namespace"), MISSING))
     spoilt["ConfigMap/api"] = replace(spoilt["ConfigMap/api"], options=Options(default_namespace=default))
     assert of("own-namespace", "ConfigMap/api", spoilt) is expected
-
-
-# --- objects ---
 
 
 @pytest.mark.parametrize(
