@@ -17,6 +17,7 @@ from policy.rules import (
     probes,
     rbac,
     resources,
+    rollouts,
     stateful,
 )
 
@@ -25,6 +26,7 @@ _MODULES: dict[str, ModuleType] = {
     "Builds": builds,
     "Resources": resources,
     "Probes and shutdown": probes,
+    "Rollouts": rollouts,
     "Availability": availability,
     "Network": network,
     "Objects": objects,

@@ -1,4 +1,4 @@
-"""Availability: updates, drained nodes and load take no service away."""
+"""Availability: drained nodes and load take no service away."""
 
 from __future__ import annotations
 
@@ -8,80 +8,34 @@ from functools import partial
 from policy.declaration import Problem, Resource
 from policy.define import rule, stack_rule
 from policy.kinds import objects
-from policy.labels import is_object, matches, namespace, object_name
+from policy.labels import matches, namespace, object_name
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD
 from policy.quantities import share
+from policy.scaling import SCALED_KINDS, fewest_replicas, scaled_by
 from policy.stack import Pod, Stack
-from policy.view import View, every, some, those
+from policy.view import View, every, problems_of, some, those
 
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 DISRUPTIONS_PAGE = "https://kubernetes.io/docs/tasks/run-application/configure-pdb/"
 AUTOSCALER_PAGE = "https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/"
 SPREAD_PAGE = "https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/"
 LEAST_REPLICAS = 2
-# What the engine's Kubernetes provider waits for a rollout where nothing else is said.
-# https://www.pulumi.com/registry/packages/kubernetes/api-docs/apps/v1/deployment/
-DEFAULT_ENGINE_TIMEOUT_SECONDS = 600
-DEFAULT_DEADLINE_SECONDS = 600
-MOST_REVISIONS = 10
-SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
 
 
 @stack_rule(
     "replicas",
-    title="Deployments have two replicas or more",
+    title="Deployments and StatefulSets have two replicas or more",
     why="With one, every drained node and every crash is an outage.",
     source="kube-score: deployment-replicas; https://kubernetes.io/docs/concepts/workloads/pods/disruptions/",
     remedy="Set `replicas` to 2 or more, or `autoscaling.minReplicas` where it is scaled.",
-    of=objects("Deployment"),
+    of=objects("Deployment", "StatefulSet"),
     levels=ONLY_IN_PROD,
 )
-def replicas(deployment: View, stack: Stack) -> Iterator[Problem]:
-    fewest = _fewest_replicas(deployment, stack)
+def replicas(workload: View, stack: Stack) -> Iterator[Problem]:
+    fewest = fewest_replicas(workload, stack)
     if (fewest.number() or 0) < LEAST_REPLICAS:
         met = "`1`, the default" if fewest.read() is None else fewest.shown()
         yield fewest.problem(f"{fewest.path} is {met}; allowed: {LEAST_REPLICAS} or more")
-
-
-def _fewest_replicas(deployment: View, stack: Stack) -> View:
-    scaler = _autoscaler(deployment.resource, stack)
-    if scaler is not None:
-        return View.of(scaler).at("spec", "minReplicas")
-    return deployment.at("spec", "replicas")
-
-
-def _autoscaler(workload: Resource, stack: Stack) -> Resource | None:
-    scalers = stack.where("HorizontalPodAutoscaler", object_name(workload), "spec", "scaleTargetRef", "name")
-    found = those(scalers, lambda scaler: _scales(scaler, workload))
-    return found[0] if found else None
-
-
-def _scales(scaler: Resource, workload: Resource) -> bool:
-    target = View.of(scaler).at("spec", "scaleTargetRef")
-    same_kind = partial(_is_text, target.at("kind"), workload.kind)
-    return every((same_kind, partial(is_object, workload, target.at("name"), scaler)))
-
-
-def _is_text(view: View, text: str) -> bool:
-    return view.text() == text
-
-
-@rule(
-    "max-unavailable-zero",
-    title="A rollout takes no pod away before a new one is ready",
-    why="Otherwise every update runs for a while with less than what was asked for, and a bad one breaks it.",
-    source=f"{DEPLOYMENT_PAGE}#max-unavailable",
-    remedy="Set strategy.rollingUpdate to `{maxUnavailable: 0, maxSurge: 1}`.",
-    of=objects("Deployment"),
-)
-def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
-    strategy = deployment.at("spec", "strategy")
-    if strategy.at("type").read() not in (None, "RollingUpdate"):
-        yield strategy.at("type").problem(f"the strategy is {strategy.at('type').shown()}; allowed: `RollingUpdate`")
-        return
-    value = strategy.at("rollingUpdate", "maxUnavailable")
-    if share(value, 100, round_up=False) != 0:
-        yield value.problem(f"maxUnavailable is {value.shown()}; allowed: 0 (25% where it is missing)")
 
 
 @stack_rule(
@@ -96,14 +50,16 @@ def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
 def disruption_budget(workload: View, stack: Stack) -> Iterator[Problem]:
     pod = Pod(workload.resource, workload.at("spec", "template"))
     budgets = stack.selecting(pod, "PodDisruptionBudget", "spec", "selector")
-    if not some(budgets, lambda budget: _selector(budget).present and stack.selects(budget, _selector(budget), pod)):
+    if not some(budgets, lambda budget: _takes(budget, pod, stack)):
         yield pod.labels.problem(
             "no PodDisruptionBudget of the stack selects these pods; allowed: one that does, in the same namespace"
         )
 
 
-def _selector(resource: Resource) -> View:
-    return View.of(resource).at("spec", "selector")
+def _takes(budget: Resource, pod: Pod, stack: Stack) -> bool:
+    """A selector that is missing takes nothing."""
+    selector = View.of(budget).at("spec", "selector")
+    return every((lambda: selector.present, lambda: stack.selects(budget, selector, pod)))
 
 
 @stack_rule(
@@ -119,14 +75,20 @@ def disruption_budget_satisfiable(budget: View, stack: Stack) -> Iterator[Proble
     if not selector.present or not stack.selects_any(budget.resource, selector):
         yield selector.problem("the selector takes no pod of the stack; allowed: the labels of a workload's pods")
         return
-    most = budget.at("spec", "maxUnavailable")
-    if most.present:
-        if (share(most, 100, round_up=True) or 0) < 1:
-            yield most.problem(f"maxUnavailable is {most.shown()}: no pod may ever be evicted; allowed: 1 or more")
-        return
-    for pod in those(stack.pods_having(selector.at("matchLabels")), partial(stack.selects, budget.resource, selector)):
-        if pod.resource.kind in SCALED_KINDS:
-            yield from _pods_left(budget.at("spec", "minAvailable"), _fewest_replicas(View.of(pod.resource), stack))
+    pods = those(stack.pods_having(selector.at("matchLabels")), partial(stack.selects, budget.resource, selector))
+    yield from problems_of((_lets_one_go, _is_alone), lambda check: check(budget, pods, stack))
+
+
+def _lets_one_go(budget: View, pods: list[Pod], stack: Stack) -> Iterator[Problem]:
+    """Where neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
+    most, least = budget.at("spec", "maxUnavailable"), budget.at("spec", "minAvailable")
+    if not most.present and not least.present:
+        yield most.problem("neither maxUnavailable nor minAvailable is set: no pod may ever be evicted; allowed: one")
+    elif most.present and (share(most, 100, round_up=True) or 0) < 1:
+        yield most.problem(f"maxUnavailable is {most.shown()}: no pod may ever be evicted; allowed: 1 or more")
+    elif least.present:
+        scaled = (View.of(pod.resource) for pod in pods if pod.resource.kind in SCALED_KINDS)
+        yield from problems_of(scaled, lambda workload: _pods_left(least, fewest_replicas(workload, stack)))
 
 
 def _pods_left(least: View, wanted: View) -> Iterator[Problem]:
@@ -140,13 +102,28 @@ def _pods_left(least: View, wanted: View) -> Iterator[Problem]:
         )
 
 
+def _is_alone(budget: View, pods: list[Pod], stack: Stack) -> Iterator[Problem]:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/#how-api-initiated-eviction-works"""
+
+    def check(pod: Pod) -> Iterator[Problem]:
+        budgets = stack.selecting(pod, "PodDisruptionBudget", "spec", "selector")
+        others = (each for each in budgets if each is not budget.resource)
+        for other in those(others, lambda each: _takes(each, pod, stack)):
+            yield budget.at("spec", "selector").problem(
+                f"{other.ref} selects the pods of {pod.resource.ref} too: the API server evicts no pod that has two "
+                "budgets; allowed: one"
+            )
+
+    return problems_of(pods, check)
+
+
 @rule(
     "topology-spread",
     title="Pods of a service are spread over nodes",
     why="Replicas on one node fall together with it.",
     source=SPREAD_PAGE,
     remedy="Set topologySpreadConstraints over `kubernetes.io/hostname` whose labelSelector takes the pod's own "
-    "labels, or a podAntiAffinity.",
+    "labels, or a podAntiAffinity with a term that does.",
     of=objects("Deployment", "StatefulSet"),
     levels=ADVISED_IN_DEV,
 )
@@ -154,20 +131,40 @@ def topology_spread(workload: View) -> Iterator[Problem]:
     template = workload.at("spec", "template")
     labels = template.at("metadata", "labels")
     constraints = template.at("spec", "topologySpreadConstraints")
-    if template.at("spec", "affinity", "podAntiAffinity").present:
+
+    def check(constraint: View) -> Iterator[Problem]:
+        if not _takes_own(labels, constraint.at("labelSelector")):
+            yield constraint.at("labelSelector").problem(
+                "the labelSelector does not take the pod's own labels; allowed: one that does"
+            )
+
+    if some((partial(_spread_evenly, constraints, labels), partial(_kept_apart, template)), lambda holds: holds()):
         return
     if not constraints.items():
-        yield constraints.problem("the pods have no topologySpreadConstraints and no podAntiAffinity; allowed: either")
-    for constraint in constraints.items():
-        selector = constraint.at("labelSelector")
-        if not selector.present or not matches(selector, labels):
-            yield selector.problem("the labelSelector does not take the pod's own labels; allowed: one that does")
+        yield constraints.problem(
+            "the pods have no topologySpreadConstraints, and no term of a podAntiAffinity takes their own labels; "
+            "allowed: either"
+        )
+    yield from problems_of(constraints.items(), check)
 
 
-def _scaled_by(scaler: View, stack: Stack) -> list[Resource]:
-    name = scaler.at("spec", "scaleTargetRef", "name")
-    workloads = [each for kind in SCALED_KINDS for each in stack.where(kind, name, "metadata", "name")]
-    return those(workloads, lambda workload: _scales(scaler.resource, workload))
+def _spread_evenly(constraints: View, labels: View) -> bool:
+    selectors = [each.at("labelSelector") for each in constraints.items()]
+    return bool(selectors) and every(partial(_takes_own, labels, each) for each in selectors)
+
+
+def _kept_apart(template: View) -> bool:
+    """https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity"""
+    affinity, labels = template.at("spec", "affinity", "podAntiAffinity"), template.at("metadata", "labels")
+    required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").subjects()
+    preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").subjects()
+    terms = [*required, *(each.at("podAffinityTerm") for each in preferred)]
+    return some(terms, lambda term: _takes_own(labels, term.at("labelSelector")))
+
+
+def _takes_own(labels: View, selector: View) -> bool:
+    """Whether a label selector, which takes nothing where it is missing, takes pods with these labels."""
+    return selector.present and matches(selector, labels)
 
 
 @stack_rule(
@@ -179,7 +176,7 @@ def _scaled_by(scaler: View, stack: Stack) -> list[Resource]:
     of=objects("HorizontalPodAutoscaler"),
 )
 def autoscaler_owns_replicas(scaler: View, stack: Stack) -> Iterator[Problem]:
-    for workload in _scaled_by(scaler, stack):
+    for workload in scaled_by(scaler, stack):
         fixed = View.of(workload).at("spec", "replicas")
         if fixed.present:
             yield scaler.at("spec", "scaleTargetRef").problem(
@@ -197,7 +194,7 @@ def autoscaler_owns_replicas(scaler: View, stack: Stack) -> Iterator[Problem]:
 )
 def autoscaler_target(scaler: View, stack: Stack) -> Iterator[Problem]:
     target = scaler.at("spec", "scaleTargetRef")
-    if not _scaled_by(scaler, stack):
+    if not scaled_by(scaler, stack):
         workloads = stack.of_kind(*SCALED_KINDS)
         yield target.problem(
             f"the stack has no {target.at('kind').read()} named {target.at('name').shown()} in namespace "
@@ -212,65 +209,6 @@ def autoscaler_target(scaler: View, stack: Stack) -> Iterator[Problem]:
 
 def _names(workloads: list[Resource]) -> str:
     return ", ".join(f"{each.kind} `{object_name(each).value}`" for each in workloads) or "none, until one is declared"
-
-
-@rule(
-    "progress-deadline",
-    title="A stuck rollout is given up before the engine's patience ends",
-    why="The Deployment's own reason is worth more than `timed out waiting`, and it comes sooner.",
-    source=f"{DEPLOYMENT_PAGE}#progress-deadline-seconds",
-    remedy="Set progressDeadlineSeconds below the resource's custom timeouts (10 minutes where none are set), "
-    "and above minReadySeconds.",
-    of=objects("Deployment"),
-)
-def progress_deadline(deployment: View) -> Iterator[Problem]:
-    view = deployment.at("spec", "progressDeadlineSeconds")
-    deadline = view.number()
-    timeout = _engine_timeout_seconds(deployment)
-    if (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
-        yield view.problem(
-            f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
-            "allowed: less than the engine waits"
-        )
-    ready = deployment.at("spec", "minReadySeconds")
-    if (ready.number() or 0) >= (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline):
-        yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: less than progressDeadlineSeconds")
-
-
-def _engine_timeout_seconds(deployment: View) -> float:
-    annotated = deployment.at("metadata", "annotations", "pulumi.com/timeoutSeconds").text() or ""
-    default = float(annotated) if annotated.isdecimal() else DEFAULT_ENGINE_TIMEOUT_SECONDS
-    options = deployment.resource.options
-    return min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
-
-
-@rule(
-    "revision-history",
-    title="Deployments keep a few old ReplicaSets",
-    why="None leaves `kubectl rollout undo` nothing to go back to, and too many slow the API server down.",
-    source=f"{DEPLOYMENT_PAGE}#revision-history-limit",
-    remedy="Set revisionHistoryLimit to between 1 and 10.",
-    of=objects("Deployment"),
-)
-def revision_history(deployment: View) -> Iterator[Problem]:
-    limit = deployment.at("spec", "revisionHistoryLimit")
-    if not 1 <= (limit.number() or 0) <= MOST_REVISIONS:
-        yield limit.problem(f"revisionHistoryLimit is {limit.shown()}; allowed: 1 to {MOST_REVISIONS}")
-
-
-@rule(
-    "min-ready-seconds",
-    title="A new pod must stay ready for a while before it counts",
-    why="A pod that crashes right after its first answer would otherwise replace a good one.",
-    source=f"{DEPLOYMENT_PAGE}#min-ready-seconds",
-    remedy="Set minReadySeconds to 1 or more (`rollout.minReadySeconds`).",
-    of=objects("Deployment"),
-    levels=ONLY_IN_PROD,
-)
-def min_ready_seconds(deployment: View) -> Iterator[Problem]:
-    ready = deployment.at("spec", "minReadySeconds")
-    if (ready.number() or 0) < 1:
-        yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: 1 or more")
 
 
 @rule(

@@ -66,7 +66,7 @@ CASES = [
     Case("max-unavailable-zero", DEPLOYMENT, ("spec", "strategy", "rollingUpdate", "maxUnavailable"), "25%", VIOLATION),
     Case("max-unavailable-zero", DEPLOYMENT, ("spec", "strategy", "type"), "Recreate", PASS),
     Case("disruption-budget", DEPLOYMENT, ("spec", "template", "metadata", "labels"), {"app": "other"}, VIOLATION),
-    Case("disruption-budget-satisfiable", "PodDisruptionBudget/api", ("spec", "maxUnavailable"), "0%", PASS),
+    Case("disruption-budget-satisfiable", "PodDisruptionBudget/api", ("spec", "maxUnavailable"), "0%", VIOLATION),
     Case("disruption-budget-satisfiable", "PodDisruptionBudget/api", ("spec", "selector"), None, VIOLATION),
     Case("topology-spread", DEPLOYMENT, (*POD, "topologySpreadConstraints"), [], VIOLATION),
     Case(

@@ -1,0 +1,96 @@
+"""Rollouts: an update takes no service away, and ends in time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from policy.declaration import Problem
+from policy.define import rule
+from policy.kinds import objects
+from policy.model import ONLY_IN_PROD
+from policy.quantities import share
+from policy.view import View
+
+DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
+# What the engine's Kubernetes provider waits for a rollout where nothing else is said.
+# https://www.pulumi.com/registry/packages/kubernetes/api-docs/apps/v1/deployment/
+DEFAULT_ENGINE_TIMEOUT_SECONDS = 600
+DEFAULT_DEADLINE_SECONDS = 600
+MOST_REVISIONS = 10
+
+
+@rule(
+    "max-unavailable-zero",
+    title="A rollout takes no pod away before a new one is ready",
+    why="Otherwise every update runs for a while with less than what was asked for, and a bad one breaks it.",
+    source=f"{DEPLOYMENT_PAGE}#max-unavailable",
+    remedy="Set strategy.rollingUpdate to `{maxUnavailable: 0, maxSurge: 1}`.",
+    of=objects("Deployment"),
+)
+def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
+    strategy = deployment.at("spec", "strategy")
+    if strategy.at("type").read() not in (None, "RollingUpdate"):
+        yield strategy.at("type").problem(f"the strategy is {strategy.at('type').shown()}; allowed: `RollingUpdate`")
+        return
+    value = strategy.at("rollingUpdate", "maxUnavailable")
+    if share(value, 100, round_up=False) != 0:
+        yield value.problem(f"maxUnavailable is {value.shown()}; allowed: 0 (25% where it is missing)")
+
+
+@rule(
+    "progress-deadline",
+    title="A stuck rollout is given up before the engine's patience ends",
+    why="The Deployment's own reason is worth more than `timed out waiting`, and it comes sooner.",
+    source=f"{DEPLOYMENT_PAGE}#progress-deadline-seconds",
+    remedy="Set progressDeadlineSeconds below the resource's custom timeouts (10 minutes where none are set), "
+    "and above minReadySeconds.",
+    of=objects("Deployment"),
+)
+def progress_deadline(deployment: View) -> Iterator[Problem]:
+    view = deployment.at("spec", "progressDeadlineSeconds")
+    deadline = view.number()
+    timeout = _engine_timeout_seconds(deployment)
+    if (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
+        yield view.problem(
+            f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
+            "allowed: less than the engine waits"
+        )
+    ready = deployment.at("spec", "minReadySeconds")
+    if (ready.number() or 0) >= (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline):
+        yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: less than progressDeadlineSeconds")
+
+
+def _engine_timeout_seconds(deployment: View) -> float:
+    annotated = deployment.at("metadata", "annotations", "pulumi.com/timeoutSeconds").text() or ""
+    default = float(annotated) if annotated.isdecimal() else DEFAULT_ENGINE_TIMEOUT_SECONDS
+    options = deployment.resource.options
+    return min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
+
+
+@rule(
+    "revision-history",
+    title="Deployments keep a few old ReplicaSets",
+    why="None leaves `kubectl rollout undo` nothing to go back to, and too many slow the API server down.",
+    source=f"{DEPLOYMENT_PAGE}#revision-history-limit",
+    remedy="Set revisionHistoryLimit to between 1 and 10.",
+    of=objects("Deployment"),
+)
+def revision_history(deployment: View) -> Iterator[Problem]:
+    limit = deployment.at("spec", "revisionHistoryLimit")
+    if not 1 <= (limit.number() or 0) <= MOST_REVISIONS:
+        yield limit.problem(f"revisionHistoryLimit is {limit.shown()}; allowed: 1 to {MOST_REVISIONS}")
+
+
+@rule(
+    "min-ready-seconds",
+    title="A new pod must stay ready for a while before it counts",
+    why="A pod that crashes right after its first answer would otherwise replace a good one.",
+    source=f"{DEPLOYMENT_PAGE}#min-ready-seconds",
+    remedy="Set minReadySeconds to 1 or more (`rollout.minReadySeconds`).",
+    of=objects("Deployment"),
+    levels=ONLY_IN_PROD,
+)
+def min_ready_seconds(deployment: View) -> Iterator[Problem]:
+    ready = deployment.at("spec", "minReadySeconds")
+    if (ready.number() or 0) < 1:
+        yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: 1 or more")

@@ -1,0 +1,36 @@
+"""Who scales whom, and how many pods a workload has at least."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from policy.declaration import Resource
+from policy.labels import is_object, object_name
+from policy.stack import Stack
+from policy.view import View, every, those
+
+SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
+
+
+def fewest_replicas(workload: View, stack: Stack) -> View:
+    """What the workload is scaled down to at most: its autoscaler's minReplicas where it has one, or its replicas."""
+    scalers = stack.where("HorizontalPodAutoscaler", object_name(workload.resource), "spec", "scaleTargetRef", "name")
+    found = those(scalers, lambda scaler: _scales(scaler, workload.resource))
+    return View.of(found[0]).at("spec", "minReplicas") if found else workload.at("spec", "replicas")
+
+
+def scaled_by(scaler: View, stack: Stack) -> list[Resource]:
+    """The workloads of the stack that a HorizontalPodAutoscaler scales."""
+    name = scaler.at("spec", "scaleTargetRef", "name")
+    workloads = [each for kind in SCALED_KINDS for each in stack.where(kind, name, "metadata", "name")]
+    return those(workloads, lambda workload: _scales(scaler.resource, workload))
+
+
+def _scales(scaler: Resource, workload: Resource) -> bool:
+    target = View.of(scaler).at("spec", "scaleTargetRef")
+    same_kind = partial(_is_text, target.at("kind"), workload.kind)
+    return every((same_kind, partial(is_object, workload, target.at("name"), scaler)))
+
+
+def _is_text(view: View, text: str) -> bool:
+    return view.text() == text
