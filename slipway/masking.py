@@ -15,7 +15,10 @@ SIGNATURE = "4dabf18193072939515e22adb298388d"
 SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
 UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 # A comment on a pull request has more readers than a state: what only looks like a secret is masked too.
-SECRET_KEY = re.compile(r"(?i)passw(or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key")
+KEYWORDS = r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private|account|access)_?-?key"
+SECRET_KEY = re.compile(rf"(?i){KEYWORDS}")
+# Most texts have none of it, and are read no further.
+HINT = re.compile(rf"(?i){KEYWORDS}|authorization|bearer")
 NAMES_A_SECRET = re.compile(r"(?i)(name|names|ref|refs|seconds|path|enabled|key|file)$")
 # Of bounded length in front, so that a long line of anything takes no time that anybody would notice.
 PASSWORD_IN_URL = re.compile(
@@ -25,8 +28,7 @@ PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z
 # `password=...`, `"api_key": "..."`, `--token ...`, `Authorization: Bearer ...`, wherever they stand in a log; not
 # `TestToken::test`.
 SECRET_ASSIGNMENT = re.compile(
-    r"(?i)(?P<before>(?<![\w/.-])[\w.-]{0,200}"
-    r"(?:passw(?:or)?d|passphrase|secret|token|credential|api_?-?key|private_?-?key)\w{0,100}"
+    rf"(?i)(?P<before>(?<![\w/.-])[\w.-]{{0,200}}(?:{KEYWORDS})\w{{0,100}}"
     r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*"
     r"|(?<![\w-])--[\w-]{0,40}(?:passw(?:or)?d|secret|token|api-?key)[^\S\n]+"
     r"|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
@@ -61,7 +63,7 @@ def _masked(value: Any, key: str) -> Any:
     if isinstance(value, str):
         if _is_secret_key(key) and value != UNKNOWN_MARK:
             return SECRET_VALUE
-        return without_keys(value)
+        return masked_text(value)
     return value
 
 
@@ -72,7 +74,8 @@ def without_keys(text: str) -> str:
 
 def masked_text(text: str) -> str:
     """Free text, such as a log, with all that looks like a secret replaced."""
-    return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", without_keys(text))
+    text = without_keys(text)
+    return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", text) if HINT.search(text) else text
 
 
 def without_control(text: str) -> str:

@@ -51,10 +51,10 @@ def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
     A creation whose answer got lost is looked for before it is tried again, so that no second comment is made.
     """
     marker = _marker(body)
-    authors = _own_logins(github)
+    author = Author.of(github)
     attempt = 0
     while True:
-        for found in _own_comments(github, target, marker, authors):
+        for found in _own_comments(github, target, marker, author):
             if outcome := _update(github, target, found, body):
                 return outcome
         try:
@@ -67,7 +67,7 @@ def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
 
 
 def _update(github: GitHub, target: Target, found: dict[str, Any], body: str) -> tuple[str, str] | None:
-    """`None` if the comment was deleted in the meantime."""
+    """`None` if the comment was deleted in the meantime, or is another bot's."""
     url = str(found.get("html_url", ""))
     # GitHub gives back lines as browsers write them.
     if str(found.get("body", "")).replace("\r\n", "\n").strip() == body.strip():
@@ -75,28 +75,46 @@ def _update(github: GitHub, target: Target, found: dict[str, Any], body: str) ->
     try:
         github.patch(target.comment(found["id"]), {"body": body})
     except RefusedError as error:
-        if error.status == 404:
+        if error.status == 404 or (error.status == 403 and _login(found) != ACTIONS_BOT and _is_bot(found)):
             return None
         raise
     return "updated", url
 
 
-def _own_comments(github: GitHub, target: Target, marker: str, authors: set[str]) -> Iterator[dict[str, Any]]:
+@dataclass(frozen=True)
+class Author:
+    """Who we are to GitHub. The token of a GitHub App, that of Actions for one, may not ask: then any bot may be us."""
+
+    login: str = ""
+
+    @classmethod
+    def of(cls, github: GitHub) -> Author:
+        try:
+            return cls(str(github.get("user").get("login")))
+        except RefusedError as error:
+            if error.status == 403:
+                return cls()
+            raise
+
+    def wrote(self, comment: dict[str, Any]) -> bool:
+        if _login(comment) in (ACTIONS_BOT, self.login):
+            return True
+        return not self.login and _is_bot(comment)
+
+
+def _login(comment: dict[str, Any]) -> str:
+    return str((comment.get("user") or {}).get("login"))
+
+
+def _is_bot(comment: dict[str, Any]) -> bool:
+    return (comment.get("user") or {}).get("type") == "Bot"
+
+
+def _own_comments(github: GitHub, target: Target, marker: str, author: Author) -> Iterator[dict[str, Any]]:
     """Ours, oldest first: a comment of somebody else that carries the marker is left alone."""
     for found in github.pages(target.comments):
-        author = (found.get("user") or {}).get("login")
-        if author in authors and str(found.get("body") or "").lstrip().startswith(marker):
+        if author.wrote(found) and str(found.get("body") or "").lstrip().startswith(marker):
             yield found
-
-
-def _own_logins(github: GitHub) -> set[str]:
-    """The token's own user and the bot of Actions, whose tokens may not ask who they are."""
-    try:
-        return {ACTIONS_BOT, str(github.get("user").get("login"))}
-    except RefusedError as error:
-        if error.status == 403:
-            return {ACTIONS_BOT}
-        raise
 
 
 def _marker(body: str) -> str:

@@ -79,10 +79,11 @@ def _up(stack: str, options: Options) -> int:
         approval.require_unmoved(session, stack, approved)
     if twins.restore(session, stack, gate.replacing):
         progress.note(twins.TAKEN_BACK)
-    arguments = ["--policy-pack", str(pack), *(["--refresh"] if options.refresh else [])]
+    arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    update = run_update(session, stack, arguments, progress, environment=gate_passed(session.project, stack))
+    passed_gate = gate_passed(session.project, stack)
+    update = run_update(session, stack, arguments, progress, environment=passed_gate, pack=pack)
     try:
         require_success(stack, update, progress)
     except SlipwayError as error:

@@ -17,13 +17,13 @@ from slipway.engine.event_log import open_log, write_line
 from slipway.engine.events import Event, Step
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.gate.preview_watch import PreviewWatch
 from slipway.masking import masked_text
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.pulumi_cli import Completed
 from slipway.session import Session
 from slipway.updates.display import UpdateDisplay
+from slipway.updates.pack_watch import PackWatch
 
 POLICY_PACK = "policy"
 
@@ -57,7 +57,7 @@ class Preview:
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.drift:
             arguments.append("--refresh")
-        watch = PreviewWatch.of(engine.environment, pack)
+        watch = PackWatch.of(engine.environment, pack)
         with open_log("preview", self.stack) as log:
 
             def on_line(line: str, at_seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -25,6 +26,7 @@ from slipway.pulumi_cli import Completed
 from slipway.session import Session
 from slipway.updates import twins
 from slipway.updates.display import OperationError, UpdateDisplay
+from slipway.updates.pack_watch import PackWatch
 
 
 @dataclass(frozen=True)
@@ -69,18 +71,22 @@ def run_update(
     environment: Mapping[str, str] | None = None,
     title: str = "",
     command: str = "up",
+    pack: Path | None = None,
 ) -> Update:
     """Update `stack`, shown as `title`; returns also when it fails.
 
-    `arguments` are more of `pulumi up`, `environment` more variables for it; its log is named after `command`. One that
-    stumbles over what an earlier, failed one has left is run again, after that was put in order.
+    `arguments` are more of `pulumi up`, `environment` more variables for it, `pack` is the policy pack it has; its log
+    is named after `command`. One that stumbles over what an earlier, failed one has left is run again, after that was
+    put in order.
     """
+    arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
+    loading = PackWatch.of_loading(session.engine.environment, pack) if pack else None
     session, title = (
         replace(session, engine=session.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
-        update = _run(session, stack, arguments, progress, title=title, command=command)
+        update = _run(session, stack, arguments, progress, title=title, command=command, loading=loading)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
             return update
@@ -88,7 +94,14 @@ def run_update(
 
 
 def _run(
-    session: Session, stack: str, arguments: Sequence[str], progress: Progress, *, title: str, command: str
+    session: Session,
+    stack: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    title: str,
+    command: str,
+    loading: PackWatch | None,
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
@@ -97,7 +110,10 @@ def _run(
 
         def on_line(line: str, at_seconds: float) -> None:
             write_line(log, line, at_seconds)
-            if event := parse(line, at_seconds):
+            event = parse(line, at_seconds)
+            if loading:
+                loading.take(line, event, at_seconds)
+            if event:
                 events.append(event)
                 watch.see(event)
                 display.show(event)
@@ -105,7 +121,8 @@ def _run(
                 violations.append(violation)
 
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
-        ended = session.engine.stream(run, on_line, progress.note, cancelling=watch.cancelling)
+        overdue = loading.overdue if loading else None
+        ended = session.engine.stream(run, on_line, progress.note, overdue, cancelling=watch.cancelling)
         display.close()
         log.write(ended.errors)
         if watch.problem:
@@ -127,6 +144,8 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
             next_step=f"`slipway up -s {stack}` goes on where it stopped.",
             code=ExitCode.INTERRUPTED,
         )
+    if update.ended.overdue:
+        raise _hanging(stack, update.ended.overdue)
     _show_failed_builds(progress.console, failed_builds(update.events))
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
@@ -134,6 +153,16 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     if refusals and not messages(update.events):
         raise _refused(stack, refusals)
     raise failure(stack, update.events, update.ended.errors, update.diagnoses)
+
+
+def _hanging(stack: str, what: str) -> SlipwayError:
+    return SlipwayError(
+        f"The update of stack {stack} was ended: {what}.",
+        why="Nothing was changed.",
+        next_step="Mend what hangs; `slipway preview` is enough to try. "
+        "What only takes long gets more time from SLIPWAY_POLICY_TIMEOUT_SECONDS. Where the stack is not kept in a "
+        f"folder, release its lock with `pulumi cancel -s {stack}`.",
+    )
 
 
 def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:

@@ -40,6 +40,8 @@ class FakeGitHub:
 
     port: int = 0
     login: str | None = None
+    app: str = ACTIONS_BOT
+    """Who comments with a token that may not ask who it is."""
     comments: list[dict[str, Any]] = field(default_factory=list)
     troubles: dict[tuple[str, str], list[Answer]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -52,7 +54,8 @@ class FakeGitHub:
     def add(self, body: str, login: str = ACTIONS_BOT) -> int:
         number = 1000 + len(self.comments)
         html_url = f"https://github.example/acme/shop/pull/7#issuecomment-{number}"
-        self.comments.append({"id": number, "body": body, "user": {"login": login}, "html_url": html_url})
+        user = {"login": login, "type": "Bot" if login.endswith("[bot]") else "User"}
+        self.comments.append({"id": number, "body": body, "user": user, "html_url": html_url})
         return number
 
     def bodies(self) -> list[str]:
@@ -102,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         if path == COMMENTS and self.command == "GET":
             return self._page()
         if path == COMMENTS and self.command == "POST":
-            self.fake.add(sent["body"], self.fake.login or ACTIONS_BOT)
+            self.fake.add(sent["body"], self.fake.login or self.fake.app)
             return 201, self.fake.comments[-1], {}
         if self.command == "PATCH" and (found := re.fullmatch(r"/repos/acme/shop/issues/comments/(\d+)", path)):
             return self._edit(int(found[1]), sent)
@@ -119,6 +122,8 @@ class Handler(BaseHTTPRequestHandler):
     def _edit(self, number: int, sent: Any) -> tuple[int, Any, dict[str, str]]:
         for entry in self.fake.comments:
             if entry["id"] == number:
+                if entry["user"]["login"] not in (self.fake.login, self.fake.app):
+                    return 403, {"message": "Resource not accessible by integration"}, {}
                 entry["body"] = sent["body"]
                 return 200, entry, {}
         return 404, {"message": "Not Found"}, {}
@@ -200,6 +205,14 @@ def test_a_comment_of_somebody_else_with_our_marker_is_left_alone(fake: FakeGitH
     fake.add(f"{MARKER}\n\nhijacked\n", "mallory")
     assert put(fake, patient) == "created"
     assert fake.bodies()[0] == f"{MARKER}\n\nhijacked\n"
+
+
+def test_the_token_of_an_app_finds_its_own_comment_again(fake: FakeGitHub, patient: Patient) -> None:
+    """It may not ask who it is, and another bot's comment is not its own to change."""
+    fake.app = "our-app[bot]"
+    fake.add(f"{MARKER}\n\nof another app\n", "other-app[bot]")
+    assert [put(fake, patient, BODY + line) for line in ("one", "two")] == ["created", "updated"]
+    assert fake.bodies() == [f"{MARKER}\n\nof another app\n", f"{BODY}two"]
 
 
 def test_a_quoted_marker_is_not_ours(fake: FakeGitHub, patient: Patient) -> None:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from slipway.masking import SECRET, masked_text, without_keys
+from slipway.masking import SECRET, masked, masked_text, without_keys
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,8 @@ from slipway.masking import SECRET, masked_text, without_keys
         ('{"token": "hunter2"}', f'{{"token": "{SECRET}"}}'),
         ("assert password == 'hunter2'", f"assert password == '{SECRET}'"),
         ("psql --password hunter2 shop", f"psql --password {SECRET} shop"),
+        ("host=db user=a password=hunter2", f"host=db user=a password={SECRET}"),
+        ("AccountName=a;AccountKey=aHVudGVyMg==;", f"AccountName=a;AccountKey={SECRET};"),
         ("Authorization: Bearer hunter2", f"Authorization: Bearer {SECRET}"),
         ("-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----\n", f"{SECRET}\n"),
     ],
@@ -50,6 +52,15 @@ def test_a_long_line_takes_no_time(line: str) -> None:
     began = time.perf_counter()
     masked_text(line * 40_000)
     assert time.perf_counter() - began < 2
+
+
+def test_secrets_within_a_value_are_masked_though_its_name_is_harmless() -> None:
+    """A comment on a pull request shows values of a ConfigMap, and of a cluster what is in no file."""
+    data = {"app.json": '{"level": "info", "password": "hunter2"}', "DSN": "host=db password=hunter2", "LEVEL": "info"}
+    shown = masked({"data": data}, "kubernetes:core/v1:ConfigMap")["data"]
+    assert "hunter2" not in str(shown)
+    assert shown["LEVEL"] == "info"
+    assert '"level": "info"' in shown["app.json"]
 
 
 def test_a_path_of_a_policy_is_no_assignment() -> None:

@@ -1,9 +1,10 @@
-"""Notices a preview that comes to no end because the policy pack does not: neither loads nor answers."""
+"""Notices a run of the engine that comes to no end because the policy pack does not: neither loads nor answers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started
@@ -18,10 +19,11 @@ LOADED = '"preludeEvent":'
 
 
 @dataclass
-class PreviewWatch:
+class PackWatch:
     """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
 
-    Only silence counts while no resource is under way: builds and providers have time-outs of their own.
+    Only silence counts while no resource is under way: builds and providers have time-outs of their own. An update may
+    be silent for as long as its checks are asked: of it, `loading` alone is watched, before which nothing is changed.
     """
 
     pack: Path
@@ -34,7 +36,7 @@ class PreviewWatch:
     _last: str = ""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], pack: Path) -> PreviewWatch:
+    def of(cls, environment: Mapping[str, str], pack: Path) -> PackWatch:
         """A watch with the user's deadline where there is one; ConfigurationError for one that is no number."""
         text = environment.get(VARIABLE, "")
         if not text:
@@ -48,6 +50,10 @@ class PreviewWatch:
                 f"{VARIABLE} is `{text}`.", why="Allowed is a number of seconds above 0.", next_step="Set or unset it."
             )
         return cls(pack, seconds, seconds)
+
+    @classmethod
+    def of_loading(cls, environment: Mapping[str, str], pack: Path) -> PackWatch:
+        return replace(cls.of(environment, pack), silence_seconds=math.inf)
 
     def take(self, line: str, event: Event | None, at_seconds: float) -> None:
         """Take in one line of the engine's output and the event in it."""
