@@ -15,6 +15,9 @@ NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
 # What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
 TEST_SUFFIX = "-test"
+# A service's ServiceAccount is called as the service is, and this one is there already.
+# https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
+DEFAULT_ACCOUNT = "default"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -52,7 +55,7 @@ def _env_value(value: object) -> object:
 
 
 def service_name(text: str) -> str:
-    """The text itself when it can name a Kubernetes Service; raises ValueError saying what is allowed."""
+    """The text itself when it can name a service and its objects; raises ValueError: what was met, what is allowed."""
     if NAME_PATTERN.fullmatch(text) is None or len(text) > NAME_MAX_LENGTH:
         raise ValueError(
             f"{text!r} is not a DNS label: lower-case letters, digits and '-', a letter first, "
@@ -60,7 +63,13 @@ def service_name(text: str) -> str:
         )
     if text.endswith(TEST_SUFFIX):
         tested = text.removesuffix(TEST_SUFFIX)
-        raise ValueError(f"{text!r} is what the unit tests of a service {tested!r} are called; choose another ending")
+        raise ValueError(
+            f"{text!r} is what the unit tests of a service {tested!r} are called: names with another ending"
+        )
+    if text == DEFAULT_ACCOUNT:
+        raise ValueError(
+            f"{text!r} is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+        )
     return text
 
 

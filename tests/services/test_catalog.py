@@ -6,7 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.catalog import CatalogError, Overrides, allowed_keys, load
@@ -137,9 +137,25 @@ def test_a_service_cannot_be_called_as_the_unit_tests_of_another(root: Path) -> 
     """Each service builds an image of its name, and one of its tests: two resources would have one URN."""
     write(root, "a", "port: 8080\nname: load-test\n")
     assert problems(root) == [
-        "services/a/service.yaml:2: `name`: 'load-test' is what the unit tests of a service 'load' are called; "
-        "choose another ending"
+        "services/a/service.yaml:2: `name`: 'load-test' is what the unit tests of a service 'load' are called: "
+        "names with another ending"
     ]
+
+
+def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Path) -> None:
+    """Each service has a ServiceAccount of its name, which Kubernetes made, and which rules refuse."""
+    write(root, "a", "name: default\n")
+    write(root, "b", "name: b\ncalls: [default]\n")
+    said = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+    assert problems(root) == [
+        f"services/a/service.yaml:1: `name`: {said}",
+        f"services/b/service.yaml:2: `calls.0`: {said}",
+    ]
+
+
+@pytest.mark.parametrize("name", ["default-service", "default0", "defaults", "kubernetes", "a" * 46])
+def test_other_names_are_free(name: str) -> None:
+    assert service_name(name) == name
 
 
 def test_two_services_cannot_have_one_address(root: Path) -> None:
@@ -223,6 +239,7 @@ def test_allowed_keys_are_written_as_in_the_file() -> None:
 def test_only_dns_labels_name_services(text: str) -> None:
     allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-")
     well_formed = 0 < len(text) <= 46 and set(text) <= allowed and text[0].isalpha() and text[-1] != "-"
+    assume(text != "default" and not text.endswith("-test"))
     if well_formed:
         assert service_name(text) == text
     else:
