@@ -49,11 +49,11 @@ class Project:
         return file
 
     def config(self, environment: str) -> dict[str, str]:
-        """The plain values under `config` in the settings of `environment`; no secrets, no objects."""
+        """The plain values under `config` in the settings of `environment`, as texts; no secrets, no objects."""
         content = _read_yaml(self.environment_file(environment)) or {}
         config = content.get("config")
         items = config.items() if isinstance(config, dict) else ()
-        return {str(key): value for key, value in items if isinstance(value, str)}
+        return {str(key): str(value) for key, value in items if isinstance(value, str | int)}
 
     def require_environment(self, environment: str) -> None:
         """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""

@@ -23,10 +23,14 @@ from slipway.gate.approval import Approval
 from slipway.gate.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
 from slipway.rollback.automatic import FailedUpdate
+from slipway.rollback.proof import prove_setting
+from slipway.rollback.rollback import checks_met
 from slipway.session import Session, open_session
 from slipway.updates import twins
 from slipway.updates.recovery import recover
 from slipway.updates.update import Update, require_success, run_update
+
+ROLLBACK_SETTING = "slipway:rollbackTo"
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,8 @@ def _up(stack: str, options: Options) -> int:
     if gate.rules:
         passed.remember(session, stack, approved)
     _show_summary(update, gate)
+    if target := session.project.config(stack).get(ROLLBACK_SETTING):
+        typer.echo(f"{stack} is as #{target}: {prove_setting(session, stack, int(target))}, {checks_met(update)}.")
     return ExitCode.DONE
 
 

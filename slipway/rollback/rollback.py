@@ -19,16 +19,15 @@ from slipway.history import Entry, History, rollback_message
 from slipway.progress import Progress
 from slipway.rollback.begun import Begun, recall, remembered
 from slipway.rollback.in_cluster import OutOfPlace, out_of_place
+from slipway.rollback.proof import Proof, prove
 from slipway.rollback.target import default_target
 from slipway.session import Session
 from slipway.state.checkpoint import Deployment, decrypted, is_settled, objects, resources
-from slipway.state.comparison import Comparison, compared
+from slipway.state.comparison import compared
 from slipway.state.replay import VARIABLE, Request, Wanted, wanted
 from slipway.updates import twins
 from slipway.updates.recovery import import_state
 from slipway.updates.update import Update, require_success, run_update
-
-DIFFERENCES_SHOWN = 20
 
 
 class NothingToRollBackError(ConfigurationError):
@@ -164,38 +163,7 @@ class Rollback:
 
     def verify(self) -> Proof:
         """Every recorded input against the state and the cluster as they are now; SlipwayError where one differs."""
-        history = History.open(self.session.engine, self.session.project, self.stack)
-        actual = decrypted(self.session.engine, self.session.project.name, self.stack, history.present() or {})
-        comparison = compared(self.plan.objects(), objects(actual))
-        if comparison.differences:
-            shown = comparison.differences[:DIFFERENCES_SHOWN]
-            more = len(comparison.differences) - len(shown)
-            raise SlipwayError(
-                f"The rollback ran, but only {comparison} recorded inputs are as in #{self.target.number}.",
-                why="\n".join([*shown, *([f"and {more} more"] if more else [])]),
-                next_step=f"`slipway diff -s {self.stack} {self.target.number}` shows the values.",
-            )
-        moved = out_of_place(self.session, self.stack, actual, self.request.services)
-        if moved:
-            raise SlipwayError(
-                f"The rollback ran, and {comparison} recorded inputs are as in #{self.target.number}, "
-                "but the cluster does not have all of them.",
-                why="\n".join(moved.lines()),
-                next_step=f"Somebody else writes there: `slipway drift -s {self.stack}` says who, and the values.",
-            )
-        return Proof(comparison, moved.unread)
-
-
-@dataclass(frozen=True)
-class Proof:
-    """How much of the recorded state is there; `unread` says why the cluster itself could not be compared."""
-
-    comparison: Comparison
-    unread: str = ""
-
-    def __str__(self) -> str:
-        where = f" in the state (the cluster was not compared: {self.unread})" if self.unread else ""
-        return f"{self.comparison} recorded inputs are the same{where}"
+        return prove(self.session, self.stack, self.target.number, self.plan, self.request.services)
 
 
 @dataclass(frozen=True)

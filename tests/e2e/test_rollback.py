@@ -424,6 +424,9 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(ship: 
     last = states.history(ship)[-1]
     assert (last["kind"], last["rollback"]["target"]) == ("rollback", CHANGED)
     assert last["rollback"]["source"] == states.count(ship) - 1
+    again = ship.slipway("up", "-s", "e2e", "--yes")
+    assert again.code == 0, again.output
+    is_whole(ship, CHANGED, again.output)
 
 
 def test_without_the_setting_the_program_goes_forward(ship: Any, changed: dict[str, Any]) -> None:

@@ -1,0 +1,63 @@
+"""Whether a recorded state is back: every recorded input against the state and the cluster as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from slipway.errors import SlipwayError
+from slipway.history import History
+from slipway.rollback.in_cluster import out_of_place
+from slipway.session import Session
+from slipway.state.checkpoint import decrypted, objects
+from slipway.state.comparison import Comparison, compared
+from slipway.state.replay import Request, Wanted, wanted
+
+DIFFERENCES_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How much of the recorded state is there; `unread` says why the cluster itself could not be compared."""
+
+    comparison: Comparison
+    unread: str = ""
+
+    def __str__(self) -> str:
+        where = f" in the state (the cluster was not compared: {self.unread})" if self.unread else ""
+        return f"{self.comparison} recorded inputs are the same{where}"
+
+
+def prove(session: Session, stack: str, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
+    """Compare `plan`, which was declared to bring update `target` back; raises SlipwayError where anything differs."""
+    history = History.open(session.engine, session.project, stack)
+    actual = decrypted(session.engine, session.project.name, stack, history.present() or {})
+    comparison = compared(plan.objects(), objects(actual))
+    if comparison.differences:
+        raise SlipwayError(
+            f"The rollback ran, but only {comparison} recorded inputs are as in #{target}.",
+            why="\n".join(_first(comparison.differences)),
+            next_step=f"`slipway diff -s {stack} {target}` shows the values.",
+        )
+    moved = out_of_place(session, stack, actual, services)
+    if moved:
+        raise SlipwayError(
+            f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
+            "but the cluster does not have all of them.",
+            why="\n".join(moved.lines()),
+            next_step=f"Somebody else writes there: `slipway drift -s {stack}` says who, and the values.",
+        )
+    return Proof(comparison, moved.unread)
+
+
+def prove_setting(session: Session, stack: str, target: int) -> Proof:
+    """The same of a rollback by the setting `rollbackTo`, which the program has worked out by itself."""
+    history = History.open(session.engine, session.project, stack)
+    states = (history.checkpoint(target), history.present() or {})
+    then, now = (decrypted(session.engine, session.project.name, stack, state) for state in states)
+    return prove(session, stack, target, wanted(then, now, Request(target)))
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - DIFFERENCES_SHOWN
+    return [*lines[:DIFFERENCES_SHOWN], *([f"and {more} more"] if more > 0 else [])]
