@@ -44,8 +44,8 @@ def release_first(project: Any) -> None:
     shutil.rmtree(project.folder / "services" / "parcel_service", ignore_errors=True)
 
 
-def killed(project: Any, point: Point, *arguments: str) -> str:
-    """Run `slipway`, kill it with everything it started when `point` is reached; what it had said."""
+def killed(project: Any, point: Point, *arguments: str, engine_alone: bool = False) -> str:
+    """Run `slipway`, kill it with everything it started, or that alone, when `point` is reached; what it said."""
     line_start, delay_seconds = point
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "slipway.main", *arguments],
@@ -64,10 +64,11 @@ def killed(project: Any, point: Point, *arguments: str) -> str:
             break
     else:
         pytest.fail(f"{line_start!r} was never said:\n{said}")
-    for pid in family(process.pid):
+    command, *engine = family(process.pid)
+    for pid in engine if engine_alone else [command, *engine]:
         os.kill(pid, signal.SIGKILL)
-    process.communicate()
-    return said
+    os.kill(command, signal.SIGCONT)
+    return said + process.communicate()[0]
 
 
 def family(pid: int) -> list[int]:
@@ -184,4 +185,52 @@ def test_a_rollback_that_was_killed_goes_on_with_the_next_one(two_releases: Any,
     result = project.slipway("rollback", "-s", "e2e", "--yes")  # to where it was on its way
     assert result.code == 0, result.output
     assert "e2e is back at #1: " in result.output
+    require_in_order(project, OLD, before)
+
+
+def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(two_releases: Any) -> None:
+    """By the out-of-memory killer: the command lives on, and says how."""
+    project = two_releases
+    before = history(project)
+    release_second(project)
+    assert project.slipway("up", "-s", "e2e", "--yes").code == 0
+    release_first(project)
+    said = killed(
+        project,
+        ("Update Deployment user-service", 0.2),
+        "rollback",
+        "-s",
+        "e2e",
+        "--to",
+        "1",
+        "--yes",
+        engine_alone=True,
+    )
+    assert "The engine was killed by SIGKILL" in said
+    result = project.slipway("rollback", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    assert "e2e is back at #1: " in result.output
+    require_in_order(project, OLD, before)
+
+
+def test_a_recovery_that_was_killed_too_is_taken_up_again(two_releases: Any) -> None:
+    project = two_releases
+    before = history(project)
+    release_second(project)
+    killed(project, ("Create Deployment parcel-service", 0.05), "up", "-s", "e2e", "--yes")
+    killed(project, ("An earlier update of e2e was killed", 1.0), "up", "-s", "e2e", "--yes")
+    result = project.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    require_in_order(project, ALL, before)
+
+
+def test_an_automatic_rollback_that_was_killed_can_be_asked_for(two_releases: Any) -> None:
+    project = two_releases
+    before = history(project)
+    bad = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
+    project.configure(f"  slipway:services: {json.dumps(bad)}\n")
+    killed(project, ("Roll e2e back", 1.0), "up", "-s", "e2e", "--yes")
+    project.configure("")
+    result = project.slipway("rollback", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
     require_in_order(project, OLD, before)
