@@ -146,18 +146,22 @@ class Microservice(pulumi.ComponentResource):
         secret_name = secret.metadata.name if secret else None
         template = pod_template(spec, self._selector, self._args.image, config_map.metadata.name, secret_name)
         timeout = f"{rollout.progress_deadline_seconds + ENGINE_MARGIN_SECONDS}s"
+        wanted: apps.v1.DeploymentSpecArgsDict = {
+            "selector": {"match_labels": self._selector},
+            "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
+            "progress_deadline_seconds": rollout.progress_deadline_seconds,
+            "revision_history_limit": 3,
+            "template": template,
+        }
+        # Of what is nothing, no null is recorded: a refresh would find none.
+        if not spec.autoscaling:
+            wanted["replicas"] = spec.replicas
+        if rollout.min_ready_seconds:
+            wanted["min_ready_seconds"] = rollout.min_ready_seconds
         return apps.v1.Deployment(
             self._name,
             metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.checks)}),
-            spec={
-                "replicas": None if spec.autoscaling else spec.replicas,
-                "selector": {"match_labels": self._selector},
-                "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
-                "min_ready_seconds": rollout.min_ready_seconds or None,
-                "progress_deadline_seconds": rollout.progress_deadline_seconds,
-                "revision_history_limit": 3,
-                "template": template,
-            },
+            spec=wanted,
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[callee.deployment for callee in self._args.callees],
