@@ -6,8 +6,11 @@ import math
 import re
 from collections import Counter
 
+from policy.pairs import pairs
+
 # Shapes that vendors gave their tokens so that they can be found.
 # https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns
+# What begins anew within itself is of bounded length: texts of 200 kB take no time that anybody would notice.
 SHAPES = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"),
@@ -18,23 +21,59 @@ SHAPES = {
     "a Google API key": re.compile(r"\bAIza[0-9A-Za-z_-]{35}"),
     "an npm token": re.compile(r"\bnpm_[A-Za-z0-9]{36}\b"),
     "a PyPI token": re.compile(r"\bpypi-AgE[A-Za-z0-9_-]{16,}"),
-    "a JSON Web Token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    "a JSON Web Token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,9000}\.[A-Za-z0-9_-]{8}"),
     "an address with a password": re.compile(r"\b[a-zA-Z][a-zA-Z0-9+.-]{0,30}://[^\s/:@?#]{0,100}:([^\s/@]{1,200})@"),
 }
 NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Words may be written as one: `PGPASSWORD`.
 PASSWORD_ENDINGS = ("password", "passwd", "passphrase", "pwd")
 SECRET_WORDS = frozenset({"secret", "token", "key", "apikey", "credential", "credentials", "auth"})
-# `TOKEN_URL`, `SECRET_NAME`, `PUBLIC_KEY`: about a secret, and none.
-HARMLESS_LAST_WORDS = frozenset(
-    {"file", "path", "dir", "name", "url", "uri", "host", "port", "ttl", "id", "seconds", "timeout", "type", "length"}
-    | {"algorithm", "header", "prefix", "enabled", "issuer", "audience"}
+# `TOKEN_URL`, `SECRET_NAME`, `PASSWORD_MAX_AGE_DAYS`, `PUBLIC_KEY`: about a secret, and none.
+PLACES = frozenset(
+    {"file", "path", "dir", "folder", "url", "uri", "href", "link", "page", "route", "endpoint", "redirect", "callback"}
+    | {"origin", "host", "hostname", "address", "port", "domain", "service", "backend", "realm", "tenant", "source"}
+    | {"store", "storage", "vault", "bucket", "queue", "topic", "zone", "arn"}
 )
+MEASURES = frozenset(
+    {"ttl", "age", "days", "hours", "minutes", "seconds", "millis", "ms", "timeout", "interval", "period", "window"}
+    | {"expiry", "expiration", "lifetime", "history", "rotation", "version", "length", "size", "count", "limit", "min"}
+    | {"max", "minimum", "maximum", "digits", "characters", "attempts", "retry", "retries", "iterations", "rounds"}
+    | {"cost", "strength", "level", "score"}
+)
+KINDS = frozenset(
+    {"type", "kind", "class", "format", "pattern", "regex", "template", "policy", "policies", "mode", "method", "flow"}
+    | {"mechanism", "strategy", "scheme", "scope", "provider", "driver", "plugin", "manager", "module", "validator"}
+    | {"generator", "hasher", "encoder", "encoding", "encryption", "serializer", "algorithm", "cipher", "digest"}
+    | {"exchange", "enabled", "disabled", "required", "allowed"}
+)
+LABELS = frozenset(
+    {"name", "username", "id", "alias", "ref", "prefix", "suffix", "issuer", "audience", "header", "field", "column"}
+    | {"attribute", "parameter", "param", "property", "properties", "selector", "label", "title", "subject", "message"}
+    | {"text", "description", "hint", "prompt", "placeholder", "env", "command", "cmd", "script"}
+)
+HARMLESS_LAST_WORDS = PLACES | MEASURES | KINDS | LABELS
 HARMLESS_WORDS = frozenset({"public", "pub"})
-PLACEHOLDER = re.compile(r"\$\(.*\)|\$\{.*\}|\{\{.*\}\}|<.*>|\*+|/.*|true|false|none|null", re.IGNORECASE)
-ASSIGNMENT = re.compile(r"^\s*[\"']?([\w.-]{1,80})[\"']?\s*[:=]\s*[\"']?([^\s\"',]{1,500})[\"']?,?\s*$", re.MULTILINE)
+# Such a key finds something and opens nothing: `PARTITION_KEY`.
+KEYS_TO_LOOK_UP = frozenset({"partition", "sort", "shard", "row", "routing", "cache", "object", "foreign"})
+# The last word of a file's name, as a ConfigMap has it: `reset-password.html`.
+DOCUMENTS = frozenset(
+    {"html", "htm", "txt", "md", "json", "yaml", "yml", "xml", "toml", "ini", "cfg", "conf", "config"}
+)
+PLACEHOLDER = re.compile(
+    r"\$\(.*\)|\$\{.*\}|\{\{.*\}\}|<.*>|\*+|/.*|(?:vault|file|env):.*|true|false|yes|no|on|off|none|null|nil|undefined"
+    r"|required|optional|string",
+    re.IGNORECASE,
+)
+# Without a user in front of the host: that one may be a token.
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]*(?:[/?#]\S*)?|(?:arn|urn):\S+", re.IGNORECASE)
+HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}(?::\d{1,5})?")
+ALGORITHM = re.compile(r"(?<![a-z0-9])(?:sha|aes)[-_]?\d{1,3}(?![a-z0-9])", re.IGNORECASE)
+BLANK = re.compile(r"\s")
+LETTER = re.compile(r"[^\W\d_]")
+DIGIT = re.compile(r"\d")
 RANDOM_LEAST_LENGTH = 12
 RANDOM_LEAST_BITS = 3.0
+MOST_DIGITS_OF_A_COUNT = 3
 
 
 def finding(name: str, value: str | None) -> str:
@@ -47,19 +86,36 @@ def finding(name: str, value: str | None) -> str:
             return what
     if what := _by_name(name, value) or _by_last_word(name, value):
         return what
-    if "\n" not in value and len(value) < RANDOM_LEAST_LENGTH:
-        return ""
-    lines = ((each[1], each[2]) for each in ASSIGNMENT.finditer(value))
-    return next((f"{what} (`{key}` in it)" for key, inner in lines if (what := _by_name(key, inner))), "")
+    within = ((key, _by_name(key, inner)) for key, inner in pairs(value) if not _is_entry(key, inner))
+    return next((f"{what} (`{key}` in it)" for key, what in within if what), "")
 
 
 def _by_name(name: str, value: str) -> str:
     words = [word.lower() for word in NAME_WORD.findall(name)]
-    if not words or words[-1] in HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words) or PLACEHOLDER.fullmatch(value):
+    if not words or _is_about_one(words) or PLACEHOLDER.fullmatch(value) or ADDRESS.fullmatch(value):
         return ""
-    if any(word.endswith(PASSWORD_ENDINGS) for word in words) or (words[-1] == "pass" and not value.isdigit()):
+    if _is_password(words, value):
         return "a password"
     return "a secret under a telling name" if SECRET_WORDS & set(words) and _is_random(value) else ""
+
+
+def _is_about_one(words: list[str]) -> bool:
+    *before, last = words
+    looks_up = last == "key" and bool(KEYS_TO_LOOK_UP & set(before[-1:]))
+    return looks_up or bool({last, last.removesuffix("s")} & HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words))
+
+
+def _is_password(words: list[str], value: str) -> bool:
+    last = words[-1]
+    if last == "pass":
+        return not value.isdigit()
+    if last.endswith(PASSWORD_ENDINGS):
+        return True
+    # `PASSWORD_REUSE=5` counts something, `passwordKey` names an entry, and `reset-password.html` is a page.
+    is_setting = value.isdigit() and len(value) <= MOST_DIGITS_OF_A_COUNT
+    is_document = last in DOCUMENTS and BLANK.search(value.strip()) is not None
+    named = any(word.endswith(PASSWORD_ENDINGS) for word in words) and last != "key"
+    return named and not is_setting and not is_document
 
 
 def _by_last_word(name: str, value: str) -> str:
@@ -69,10 +125,17 @@ def _by_last_word(name: str, value: str) -> str:
     return "a secret under a telling name" if is_secret else ""
 
 
+def _is_entry(key: str, value: str) -> bool:
+    """`{key: new-checkout-v2, value: on}`: among others, a bare `key` tells nothing."""
+    return key.lower() == "key" and not value.isalnum()
+
+
 def _is_random(value: str) -> bool:
     """Long, of letters and digits mixed without blanks, and with hardly a pattern: keys, not words."""
-    mixed = any(each.isdigit() for each in value) and any(each.isalpha() for each in value)
-    if len(value) < RANDOM_LEAST_LENGTH or not mixed or any(each.isspace() for each in value):
+    mixed = DIGIT.search(value) and LETTER.search(value)
+    if len(value) < RANDOM_LEAST_LENGTH or not mixed or BLANK.search(value):
+        return False
+    if HOST.fullmatch(value) or ALGORITHM.search(value):
         return False
     return _bits_per_character(value) >= RANDOM_LEAST_BITS
 

@@ -8,6 +8,7 @@ from policy_examples import Edit, good, judged
 from policy.model import State
 from policy.secret_literals import finding
 
+GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CONTAINER = ("spec", "template", "spec", "containers", 0)
 
 
@@ -27,6 +28,17 @@ CONTAINER = ("spec", "template", "spec", "containers", 0)
         ("PGPASSWORD", "hunter2", "a password"),
         ("SMTP_PASS", "hunter2", "a password"),
         ("dbpassword", "hunter2", "a password"),
+        ("MYSQL_ROOT_PASSWORD", "123", "a password"),
+        ("DB_PASSWORD_PROD", "hunter2", "a password"),
+        ("DB_PASSWORD", "correct horse battery", "a password"),
+        ("password.txt", "hunter2\n", "a password"),
+        ("API_KEY", "my-secret-key-123", "a secret under a telling name"),
+        ("API_KEY", "123e4567-e89b-12d3-a456-426614174000", "a secret under a telling name"),
+        ("PRIMARY_KEY", "q8Zr2LmX9tVb4KsW", "a secret under a telling name"),
+        ("BOOTSTRAP_TOKEN", "abcdef.0123456789abcdef", "a secret under a telling name"),
+        ("SENDGRID_KEY", "SG.abcDEF123.xyzXYZ456", "a secret under a telling name"),
+        # A user without a password may be a token.
+        ("AUTH", "https://q8Zr2LmX9tVb4KsW@git.example/x", "a secret under a telling name"),
         ("app.env", "LOG_LEVEL=info\nPGPASSWORD=hunter2\n", "a password (`PGPASSWORD` in it)"),
         ("CLIENT_SECRET", "correct-horse", "a secret under a telling name"),
         ("clientSecret", "correct-horse", "a secret under a telling name"),
@@ -62,6 +74,34 @@ def test_what_looks_like_a_secret(name: str, value: str, what: str) -> None:
         ("CLIENT_SECRET", "/run/secrets/client"),
         ("CLIENT_SECRET", "$(CLIENT_SECRET_FROM_SECRET)"),
         ("app.yaml", "tls:\n  secret: shop-tls\n"),
+        ("OAUTH_TOKEN_ENDPOINT", f"https://login.microsoftonline.com/{GUID}/oauth2/v2.0/token"),
+        ("AUTH", f"https://login.microsoftonline.com/{GUID}"),
+        ("AUTH_SERVICE", "auth-service-v2.example"),
+        ("AUTH_BACKEND", "oauth2-proxy-backend"),
+        ("AUTH_DOMAIN", "login2.example.com"),
+        ("AUTH", "login2.example.com"),
+        ("AUTH", "ip-10-0-3-117.ec2.internal:8080"),
+        ("AUTH_HOSTS", "login1.example.com,login2.example.com"),
+        ("AUTH_TENANT", GUID),
+        ("AUTH_MODE", "oauth2-client-credentials"),
+        ("AUTH_LOCAL", "scram-sha-256"),
+        ("POSTGRES_HOST_AUTH_METHOD", "scram-sha-256"),
+        ("PASSWORD_MAX_AGE_DAYS", "90"),
+        ("PASSWORD_MIN_SPECIAL", "1"),
+        ("PASSWORD_REQUIRED", "yes"),
+        ("PASSWORD_RESET", "https://shop.example/reset"),
+        ("PASSWORD_RESET_TEMPLATE", "reset.html"),
+        ("PASSWORD_POLICY", "strict"),
+        ("PASSWORD_HASHERS", "argon2"),
+        ("DB_PASSWORD", "vault:secret/data/db#password"),
+        ("PROXY_PASS", "http://backend:8080"),
+        ("reset-password.html", "<h1>Your new password</h1>"),
+        ("S3_KEY_FORMAT", "uploads/2024/file-{id}-v1"),
+        ("TOKEN_VERSION", "2024-01-31-stable"),
+        ("KEY_PATTERN", "orders-v2-by-customer"),
+        ("AUTH_REALM", "shop-realm-v2-prod"),
+        ("PARTITION_KEY", "tenant_id_v2_hash"),
+        ("KMS_KEY", f"arn:aws:kms:eu-west-1:123456789012:key/{GUID}"),
         ("NONE", None),
     ],
 )
