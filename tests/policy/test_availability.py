@@ -123,7 +123,7 @@ OTHERS = {**OWN, "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "ot
         ({PREFERRED: [{"weight": 1, "podAffinityTerm": OTHERS}]}, VIOLATION),
         ({REQUIRED: []}, VIOLATION),
         ({}, VIOLATION),
-        (MISSING, VIOLATION),
+        pytest.param(MISSING, VIOLATION, id="missing"),
         (UNKNOWN, UNDECIDED),
         ({REQUIRED: UNKNOWN}, UNDECIDED),
         ({REQUIRED: [{**OWN, "labelSelector": UNKNOWN}]}, UNDECIDED),
