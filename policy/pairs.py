@@ -30,7 +30,7 @@ MAPPED = re.compile(
 # What stands for a value that is somewhere else: a variable, a placeholder, code that computes it, a pattern.
 REFERENCE = re.compile(
     r"[$#%@]\w*[({].*|(?:\${1,2}|[:%])\w+%?|\?|\.[*+].*|(?i:x{3,}|\.{3}|redacted|masked|hidden)"
-    r"|[A-Za-z_][\w.]*(?:[\w.()\[\]]*[(\[]|\(.*\)|\[.*\])"
+    r"|[A-Za-z_][\w.]*+[(\[](?:.*[()\[\]])?"
     r"|(?:\w*\.)++\w*?(?i:pass|pwd|secret|token|key|cred)\w*"
     r"|(?:[A-Z0-9]+_)*(?:PASSWORD|PASSWD|PASS|PWD|SECRET|TOKEN|KEY)(?:_[A-Z0-9]+)*"
 )

@@ -111,6 +111,7 @@ HARMLESS = [
     # code and patterns
     'password = os.environ["DB_PASSWORD"]',
     "password=os.getenv('X')",
+    "password=result.ToString().TrimEnd('x')",
     "password: process.env.DB_PASSWORD,",
     "password=args.password",
     "interface A { password: string; }",
