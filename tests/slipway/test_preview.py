@@ -158,7 +158,7 @@ def test_the_output_of_a_failing_unit_test_is_shown(preview: Preview) -> None:
 
 def test_a_preview_that_breaks_off_is_written_as_far_as_it_came(preview: Preview) -> None:
     words = "error: unable to open bucket s3://shop: no credentials\n"
-    exit_code, output, _ = preview("small", UNTIL="150", LAST_WORDS=words)
+    exit_code, output, _ = preview("small", UNTIL="100", LAST_WORDS=words)
     assert exit_code == ExitCode.USAGE
     assert "The backend that keeps the state cannot be opened." in preview.markdown
     assert "next: Check PULUMI_BACKEND_URL" in output
