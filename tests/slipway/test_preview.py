@@ -181,7 +181,7 @@ def test_an_engine_that_says_nothing(preview: Preview) -> None:
 
 
 def test_an_engine_that_is_killed(preview: Preview) -> None:
-    process = preview.start("small", UNTIL="190", HANG="1")
+    process = preview.start("small", UNTIL="120", HANG="1")
     wait_for(Path(f"{preview.calls}.hanging"))
     os.kill(int(Path(f"{preview.calls}.hanging").read_text()), signal.SIGKILL)
     process.communicate(timeout=30)
@@ -197,7 +197,7 @@ def wait_for(file: Path) -> None:
 
 
 def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
-    process = preview.start("small", UNTIL="190", HANG="1")
+    process = preview.start("small", UNTIL="120", HANG="1")
     wait_for(Path(f"{preview.calls}.hanging"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
