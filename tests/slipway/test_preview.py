@@ -187,7 +187,7 @@ def test_an_engine_that_is_killed(preview: Preview) -> None:
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.FAILED
     assert "The engine was killed by SIGKILL while it previewed dev." in preview.markdown
-    assert "### Replace" in preview.markdown
+    assert "### Update" in preview.markdown
 
 
 def wait_for(file: Path) -> None:
@@ -203,7 +203,7 @@ def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "## ❌ `dev`: interrupted" in preview.markdown
-    assert "### Replace" in preview.markdown
+    assert "### Update" in preview.markdown
 
 
 def test_commits_and_links_of_a_run(preview: Preview) -> None:
