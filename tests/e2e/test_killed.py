@@ -125,6 +125,15 @@ def two_releases(first_release: Any) -> Any:
 
 ALL = {"user-service", "order-service", "parcel-service"}
 OLD = {"user-service", "order-service"}
+
+
+def bring_second(project: Any) -> None:
+    """The second release runs, and the sources are those of the first again."""
+    release_second(project)
+    assert project.slipway("up", "-s", "e2e", "--yes").code == 0
+    release_first(project)
+
+
 # The command that recovers takes turns, so that each meets what the other's neighbours leave.
 GOING_ON: list[Point] = [
     ("Preview e2e", 1.0),
@@ -178,9 +187,7 @@ def test_an_update_that_was_killed_can_be_rolled_back(two_releases: Any, point: 
 def test_a_rollback_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
     project = two_releases
     before = history(project)
-    release_second(project)
-    assert project.slipway("up", "-s", "e2e", "--yes").code == 0
-    release_first(project)
+    bring_second(project)
     killed(project, point, "rollback", "-s", "e2e", "--to", "1", "--yes")
     result = project.slipway("rollback", "-s", "e2e", "--yes")  # to where it was on its way
     assert result.code == 0, result.output
@@ -192,9 +199,7 @@ def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(two_releas
     """By the out-of-memory killer: the command lives on, and says how."""
     project = two_releases
     before = history(project)
-    release_second(project)
-    assert project.slipway("up", "-s", "e2e", "--yes").code == 0
-    release_first(project)
+    bring_second(project)
     said = killed(
         project,
         ("Update Deployment user-service", 0.2),
