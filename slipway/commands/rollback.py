@@ -55,8 +55,18 @@ def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, ye
 
 def carry_out(prepared: Rollback, progress: Progress) -> None:
     """Replay, wait, check, compare; says what came of it, or raises why it did not."""
-    update = prepared.run(progress)
-    typer.echo(f"{prepared.stack} is back at #{prepared.target.number}: {prepared.verify()}, {checks_met(update)}.")
+    update, stack, target = prepared.run(progress), prepared.stack, prepared.target.number
+    try:
+        proof = prepared.verify()
+    except KeyboardInterrupt as error:
+        raise SlipwayError(
+            f"Interrupted: {stack} was rolled back to #{target}, and not yet compared with it.",
+            next_step=f"`slipway diff -s {stack} {target}` and `slipway verify -s {stack}` do that.",
+            code=ExitCode.INTERRUPTED,
+        ) from error
+    only = prepared.request.services
+    what = f"{', '.join(only)} of {stack} {'is' if len(only) == 1 else 'are'}" if only else f"{stack} is"
+    typer.echo(f"{what} back at #{target}: {proof}, {checks_met(update)}.")
 
 
 def headline(prepared: Rollback) -> str:

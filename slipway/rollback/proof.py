@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from slipway.errors import SlipwayError
 from slipway.history import History
 from slipway.rollback.in_cluster import out_of_place
 from slipway.session import Session
-from slipway.state.checkpoint import decrypted, objects
+from slipway.state.checkpoint import Recorded, decrypted, objects
 from slipway.state.comparison import Comparison, compared
 from slipway.state.replay import Request, Wanted, wanted
 
@@ -29,10 +29,12 @@ class Proof:
 
 
 def prove(session: Session, stack: str, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
-    """Compare `plan`, which was declared to bring update `target` back; raises SlipwayError where anything differs."""
+    """Compare `plan`, which was declared to bring update `target` back, or these services alone; raises SlipwayError
+    where anything differs.
+    """
     history = History.open(session.engine, session.project, stack)
     actual = decrypted(session.engine, session.project.name, stack, history.present() or {})
-    comparison = compared(plan.objects(), objects(actual))
+    comparison = compared(_of(services, plan.objects()), _of(services, objects(actual)))
     if comparison.differences:
         raise SlipwayError(
             f"The rollback ran, but only {comparison} recorded inputs are as in #{target}.",
@@ -56,6 +58,11 @@ def prove_setting(session: Session, stack: str, target: int) -> Proof:
     states = (history.checkpoint(target), history.present() or {})
     then, now = (decrypted(session.engine, session.project.name, stack, state) for state in states)
     return prove(session, stack, target, wanted(then, now, Request(target)))
+
+
+def _of(services: Collection[str], known: Mapping[str, Recorded]) -> dict[str, Recorded]:
+    """What is of these services, or all where none is named; the engine touches nothing else then."""
+    return {urn: each for urn, each in known.items() if not services or each.service in services}
 
 
 def _first(lines: Sequence[str]) -> list[str]:

@@ -116,7 +116,7 @@ class Rollback:
                 title=f"Roll {self.stack} back to #{self.target.number}",
                 command="rollback",
             )
-            if update.killed:
+            if update.killed or update.ended.interrupted:
                 go_on_remembering()
         try:
             require_success(self.stack, update, progress)

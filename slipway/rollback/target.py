@@ -84,7 +84,19 @@ class _States:
         if not entry.succeeded or entry.problem or entry.kind not in RELEASES:
             return False
         state = self.fingerprint(entry.number)
-        return bool(state) and not self._is_undone(entry.number, state)
+        return bool(state) and self._is_checked(entry) and not self._is_undone(entry.number, state)
+
+    def _is_checked(self, entry: Entry) -> bool:
+        """Whether all that is asked about was: a rollback of some services asks only theirs, and leaves the others as
+        they were, working or not.
+        """
+        updates = [each for each in self._history.entries if each.kind is not Kind.REFRESH]
+        while entry.rollback and not self._is_of_all(entry.rollback):
+            found = next((each for each in reversed(updates) if each.number < entry.number), None)
+            if found is None or not found.succeeded:
+                return False
+            entry = found
+        return True
 
     def position(self) -> int:
         """The update whose state is the present one: what a rollback went to stands for the rollback, and what a

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+CONTENT_HASH = re.compile(r"-[0-9a-f]{8}$")
 SECRET_MARK = "4dabf18193072939515e22adb298388d"
 NOT_COMPARED = ("pulumi:", "slipway:", "docker-build:")
 
@@ -90,7 +92,8 @@ def of_service(resources: dict[str, dict[str, Any]], service: str) -> dict[str, 
     """Those of a service's own components, of whatever type, with all that the engine wrote about them."""
     types = ("slipway:index:Microservice", "slipway:index:ServiceImage")
     names = (service, f"{service}-test", f"{service}-policy")
-    mine = (urn for urn in resources if any(each in urn for each in types) and urn.split("::")[3] in names)
+    by_stem = {urn: CONTENT_HASH.sub("", urn.split("::")[3]) for urn in resources if any(each in urn for each in types)}
+    mine = (urn for urn, name in by_stem.items() if name in names)
     return {urn: masked(resources[urn]) for urn in mine}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.history import Entry, Kind
+from slipway.history import Entry, Kind, Rollback
 from slipway.rollback.begun import Begun, recall, remembered
 from slipway.updates.recovery import MESSAGE
 
@@ -39,6 +39,15 @@ def test_an_engine_that_was_killed_leaves_no_word_either(session: Any) -> None:
     with remembered(session, "dev", Begun(7, 3)) as killed:
         killed()
     assert recall(session, "dev", [SEVEN, RECOVERED], ()) == 3
+
+
+def test_one_that_was_interrupted_is_in_the_history_as_failed(session: Any) -> None:
+    with remembered(session, "dev", Begun(7, 3)) as cut_off:
+        cut_off()
+    own = Entry(8, Kind.ROLLBACK, succeeded=False, started=THEN, rollback=Rollback(7, 3))
+    assert recall(session, "dev", [SEVEN, own], ()) == 3
+    assert recall(session, "dev", [SEVEN, replace(own, succeeded=True)], ()) is None
+    assert recall(session, "dev", [SEVEN, replace(own, rollback=Rollback(7, 2))], ()) is None
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError, KeyboardInterrupt])

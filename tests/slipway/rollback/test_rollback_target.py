@@ -480,3 +480,29 @@ def test_a_service_that_nobody_knows_is_named_with_those_that_there_are(ship: Sh
         ship.target_of("usr")
     assert caught.value.what == "dev has no service usr."
     assert "order, user" in caught.value.why
+
+
+def test_a_rollback_of_one_service_beside_a_broken_one_is_no_good_state(ship: Ship) -> None:
+    """Its checks were asked of that service alone: to go back there would fail on the other, again and again."""
+    ship.add(ok=False, user=9, order=9)
+    back = ship.back(3, "order")
+    assert ship.target == 3
+    assert ship.target_of("user") == 3
+    assert last_good(ship.history) == ship.history.entry(3)
+    ship.add(ok=False, order=10)
+    assert ship.target == 3
+    assert ship.target_of("order") == back, "of order itself it is one: its own checks were met"
+
+
+def test_what_a_refresh_found_in_between_makes_it_no_better(ship: Ship) -> None:
+    ship.add(ok=False, user=9, order=9)
+    ship.add(kind="refresh")
+    ship.back(3, "order")
+    assert ship.target == 3
+
+
+def test_a_rollback_of_one_service_beside_good_ones_is_good(ship: Ship) -> None:
+    ship.add(user=4, order=4)
+    half = ship.back(3, "order")
+    ship.add(ok=False, user=5)
+    assert last_good(ship.history) == ship.history.entry(half)
