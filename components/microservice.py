@@ -197,8 +197,10 @@ class Microservice(pulumi.ComponentResource):
         )
 
     def _ingress(self, wanted: Ingress) -> None:
+        # Not every controller says at which address it answers, and a cluster without one never does.
+        metadata = self._metadata(annotations={"pulumi.com/skipAwait": "true"})
         rules = network.ingress(self._spec, wanted, PORT_NAME)
-        networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+        networking.v1.Ingress(self._name, metadata=metadata, spec=rules, opts=self._child())
 
 
 def _as_bytes(data: Mapping[str, str]) -> bytes:

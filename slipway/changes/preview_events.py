@@ -36,6 +36,8 @@ OPERATIONS = {
     "import-replacement": Operation.REPLACE,
     "delete-replaced": Operation.REPLACE,
 }
+# A test stage that leaves the state is not built.
+BUILDING = ("create", "update", "replace", "create-replacement")
 POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
 # Most events of a large stack are of resources that stay as they are; they need not be read.
@@ -121,7 +123,7 @@ class PreviewEvents:
 
     def _tested(self) -> tuple[str, ...]:
         """The services whose test stage was built to its end."""
-        built = {event.resource for event in self.events if isinstance(event, Finished) and event.changes}
+        built = {event.resource for event in self.events if isinstance(event, Finished) and event.operation in BUILDING}
         built -= {event.resource for event in self._diagnostics("warning") if event.message.startswith(NOT_BUILT)}
         tests = [resource for resource in built if resource.type == IMAGE_TYPE and resource.name.endswith(TEST_SUFFIX)]
         return tuple(sorted(resource.name.removesuffix(TEST_SUFFIX) for resource in tests))

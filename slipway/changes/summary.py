@@ -98,6 +98,11 @@ class Violation:
         return State.WAIVED if self.message.startswith(WAIVED_PREFIX) else State.VIOLATION
 
     @property
+    def weight(self) -> str:
+        """What a person is shown: the engine is told that what refuses nothing is advisory, whatever its rule is."""
+        return self.level if self.state is State.VIOLATION else self.state.value
+
+    @property
     def refuses(self) -> bool:
         return self.level == MANDATORY and self.state is State.VIOLATION
 

@@ -133,13 +133,13 @@ def _short(commit: str) -> str:
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:
-    """Those that say the same of several resources, by rule, level and message; "…" stands for each one's own name."""
+    """Those that say the same of several resources, by rule, weight and message; "…" stands for each one's own name."""
     groups: dict[tuple[str, str, str], list[Violation]] = {}
     for violation in violations:
         name = violation.resource.name if violation.resource else ""
         message = violation.message.replace(name, NAME) if name else violation.message
-        groups.setdefault((violation.rule, violation.level, message), []).append(violation)
+        groups.setdefault((violation.rule, violation.weight, message), []).append(violation)
     return {
-        (rule, level, alike[0].message if len(alike) == 1 else message): alike
-        for (rule, level, message), alike in groups.items()
+        (rule, weight, alike[0].message if len(alike) == 1 else message): alike
+        for (rule, weight, message), alike in groups.items()
     }

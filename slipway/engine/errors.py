@@ -134,9 +134,13 @@ def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Seq
     return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events, text))
 
 
-def _not_rolled_back(message: str) -> SlipwayError:
+class NotRolledBackError(SlipwayError):
+    """The program refuses to bring a recorded state back."""
+
+
+def _not_rolled_back(message: str) -> NotRolledBackError:
     what, _, why = message.partition("\n")
-    return SlipwayError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
+    return NotRolledBackError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
 
 
 def _refused(stack: str, message: str) -> SlipwayError:

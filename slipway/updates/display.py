@@ -50,10 +50,10 @@ class UpdateDisplay:
         elif isinstance(event, Diagnostic):
             self._say(event)
 
-    def close(self) -> None:
-        """End what the engine never ended: it was interrupted."""
+    def close(self, *, interrupted: bool) -> None:
+        """End what the engine never ended: it was interrupted, or it is a build that fails in a preview."""
         for key in list(self._running):
-            self._leave(key, KeyboardInterrupt())
+            self._leave(key, KeyboardInterrupt() if interrupted else OperationError())
 
     def _start(self, event: Started) -> None:
         if event.operation in VERBS and _is_worth_a_line(event):

@@ -123,7 +123,7 @@ def _run(
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
         overdue = loading.overdue if loading else None
         ended = session.engine.stream(run, on_line, progress.note, overdue, cancelling=watch.cancelling)
-        display.close()
+        display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
         if watch.problem:
             log.write(f"The rollouts could not be watched: {watch.problem}\n")

@@ -165,6 +165,14 @@ def test_a_preview_that_breaks_off_is_written_as_far_as_it_came(preview: Preview
     assert preview.json["result"] == "failed"
 
 
+def test_a_recorded_state_that_cannot_be_had_is_told_with_its_reason(preview: Preview) -> None:
+    words = "error: Rollback error: Update #95 failed, so it is nothing to go back to.\n"
+    exit_code, output, _ = preview("small", UNTIL="0", LAST_WORDS=words)
+    assert exit_code == ExitCode.FAILED
+    assert "Update #95 failed, so it is nothing to go back to." in output
+    assert "Update #95 failed, so it is nothing to go back to." in preview.markdown
+
+
 def test_a_locked_stack(preview: Preview) -> None:
     words = "error: the stack is currently locked by 1 lock(s). Either wait for the other process(es) to end\n"
     exit_code, _, _ = preview("small", UNTIL="0", LAST_WORDS=words)

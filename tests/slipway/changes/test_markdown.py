@@ -155,7 +155,7 @@ def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
     text = render(summary_of(violations=(undecided, waived)))
     assert "## ✅ `dev`: nothing to do" in text
     assert "<details><summary>Policies: 1 waived, 1 decided at update</summary>\n\n| rule | level |" in text
-    assert "| **`replicas`** | mandatory | `Deployment b` | Waived until 2030-01-01<br>replicas is 1 |" in text
+    assert "| **`replicas`** | waived | `Deployment b` | Waived until 2030-01-01<br>replicas is 1 |" in text
     assert_well_formed(text)
 
 

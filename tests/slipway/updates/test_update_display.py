@@ -17,7 +17,7 @@ Recorded = Callable[[str], list[Event]]
 POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
 
 
-def shown(events: list[Event], *, terminal: bool = False) -> list[str]:
+def shown(events: list[Event], *, terminal: bool = False, interrupted: bool = True) -> list[str]:
     """The lines on the screen after all of `events`, without times."""
     screen = io.StringIO()
     console = Console(file=screen, width=120, force_terminal=terminal, color_system=None, highlight=False)
@@ -26,7 +26,7 @@ def shown(events: list[Event], *, terminal: bool = False) -> list[str]:
         display = UpdateDisplay(progress, whole)
         for event in events:
             display.show(event)
-        display.close()
+        display.close(interrupted=interrupted)
     return re.sub(r"\d+\.\d s", "N s", screen.getvalue()).splitlines()
 
 
@@ -78,3 +78,9 @@ def test_on_a_terminal_finished_work_stays_and_running_work_is_drawn_anew(record
     finished = [line.split("✓ ")[-1] for line in lines if "✓ Update" in line]
     assert finished[-1].startswith("Update dev")
     assert finished[0].startswith("Update Image user-service-test")
+
+
+def test_a_build_that_fails_in_a_preview_is_not_called_interrupted() -> None:
+    """The engine says no end of it."""
+    lines = shown([Started(0, POD, "create", custom=True)], interrupted=False)
+    assert lines[2] == "Create Pod a: failed after N s"
