@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,17 @@ def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
         import_state(session, stack, settled := settle(present))
     else:  # the reading of it was cut off, too
         settled = present
-    if urns := unsure(settled):
-        targets = [argument for urn in urns for argument in ("--target", urn)]
-        # What the cluster does not have leaves the state with this, what it has is recorded as it is.
-        _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
+    read_again(session, stack, unsure(settled))
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
     for name in forgotten(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
+
+
+def read_again(session: Session, stack: str, urns: Sequence[str]) -> None:
+    """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
+    targets = [argument for urn in urns for argument in ("--target", urn)]
+    if targets:
+        _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
 
 
 def forgotten(deployment: Deployment) -> list[str]:

@@ -18,21 +18,21 @@ from slipway.state.checkpoint import Deployment, Recorded
 from slipway.state.order import in_order
 from slipway.updates.recovery import import_state, object_id
 
-CREATING = "create-replacement"
+CREATING, REPLACING = "create", "create-replacement"
 TAKEN_BACK = "A failed update had left objects to be removed that are wanted again: they are taken back."
 
 
-def replacing(events: Iterable[Event]) -> dict[str, str]:
+def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:
     """The ids of Kubernetes objects, by URN, whose replacement the engine began to create, or would."""
-    begun = (each for each in events if isinstance(each, Started) and each.operation == CREATING)
+    begun = (each for each in events if isinstance(each, Started) and each.operation == operation)
     ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in begun}
     return {urn: identity for urn, identity in ids.items() if identity}
 
 
-def collided(events: Sequence[Event]) -> dict[str, str]:
+def collided(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
     """Those whose replacement it failed to create."""
-    failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == CREATING}
-    return {urn: identity for urn, identity in replacing(events).items() if urn in failed}
+    failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == operation}
+    return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
 
 
 def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
@@ -60,10 +60,10 @@ def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment |
         found = True
         resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}
         resources[present] = {**resources[present], "delete": True}
-    return {**deployment, "resources": _in_order(resources)} if found else None
+    return {**deployment, "resources": in_engine_order(resources)} if found else None
 
 
-def _in_order(resources: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def in_engine_order(resources: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Each behind what it needs, which the engine insists on: a twin needs what was there in its own time.
 
     Of two under one URN, that which stays is meant; of two providers, the one whose id is named.

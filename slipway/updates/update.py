@@ -24,7 +24,7 @@ from slipway.live.rollout_watch import rollout_watch
 from slipway.progress import Progress
 from slipway.pulumi_cli import Completed
 from slipway.session import Session
-from slipway.updates import twins
+from slipway.updates import forgotten, twins
 from slipway.updates.display import OperationError, UpdateDisplay
 from slipway.updates.pack_watch import PackWatch
 
@@ -88,9 +88,12 @@ def run_update(
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
         update = _run(session, stack, arguments, progress, title=title, command=command, loading=loading)
         stumbled = not update.succeeded and not update.ended.interrupted
-        if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
+        if stumbled and twins.restore(session, stack, twins.collided(update.events)):
+            progress.note(twins.TAKEN_BACK)
+        elif stumbled and forgotten.restore(session, stack, twins.collided(update.events, twins.CREATING)):
+            progress.note(forgotten.TAKEN_IN)
+        else:
             return update
-        progress.note(twins.TAKEN_BACK)
 
 
 def _run(

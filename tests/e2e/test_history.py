@@ -153,6 +153,27 @@ def test_a_plain_update_brings_back_what_was_deleted_for_its_checks_fail(release
     assert told(released, "verify")["ok"]
 
 
+@pytest.mark.parametrize("command", [("up",), ("rollback", "--to", "2")], ids=lambda command: command[0])
+def test_what_the_state_has_forgotten_is_taken_in_again(released: Any, command: tuple[str, ...]) -> None:
+    """The Secret stands for those whose inputs are encrypted."""
+    done = released.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    exported = json.loads(released.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
+    urns = [each["urn"] for each in exported["resources"] if "Microservice$" in each["urn"]]
+    for kind in ("Deployment::order-service", "Secret::order-service"):
+        (urn,) = (each for each in urns if kind in each)
+        forgotten = released.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
+        assert forgotten.code == 0, forgotten.output
+    before = released.deployments()["order-service"]["metadata"]["uid"]
+    name, *more = command
+    done = released.slipway(name, "-s", "e2e", "--yes", *more)
+    assert done.code == 0, done.output
+    assert "it is taken in again" in done.output
+    assert released.deployments()["order-service"]["metadata"]["uid"] == before
+    assert told(released, "verify")["ok"]
+    assert len(told(released, "verify")["services"]) == 2
+
+
 def test_a_history_of_another_backend_is_empty(released: Any, tmp_path: Any) -> None:
     elsewhere = released.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
     shown = elsewhere.slipway("history", "-s", "e2e")
