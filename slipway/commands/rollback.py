@@ -15,6 +15,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate.preview import Preview
 from slipway.history import Entry, History
 from slipway.progress import Progress
+from slipway.rollback.proof import ROLLBACK_SETTING
 from slipway.rollback.rollback import Options, Rollback, checks_met, require_history
 from slipway.session import open_session
 from slipway.updates.recovery import recover
@@ -67,6 +68,8 @@ def carry_out(prepared: Rollback, progress: Progress) -> None:
     only = prepared.request.services
     what = f"{', '.join(only)} of {stack} {'is' if len(only) == 1 else 'are'}" if only else f"{stack} is"
     typer.echo(f"{what} back at #{target}: {proof}, {checks_met(update)}.")
+    if (setting := prepared.session.project.config(stack).get(ROLLBACK_SETTING)) not in (None, str(target)):
+        typer.echo(f"Pulumi.{stack}.yaml says {ROLLBACK_SETTING}: {setting}, and the next update goes there.")
 
 
 def headline(prepared: Rollback) -> str:

@@ -23,14 +23,12 @@ from slipway.gate.approval import Approval
 from slipway.gate.preview import Preview, gate_passed, policy_pack
 from slipway.progress import Progress
 from slipway.rollback.automatic import FailedUpdate
-from slipway.rollback.proof import prove_setting
+from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
 from slipway.rollback.rollback import checks_met
 from slipway.session import Session, open_session
 from slipway.updates import twins
 from slipway.updates.recovery import recover
 from slipway.updates.update import Update, require_success, run_update
-
-ROLLBACK_SETTING = "slipway:rollbackTo"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from slipway.state.comparison import Comparison, compared
 from slipway.state.replay import Request, Wanted, wanted
 
 DIFFERENCES_SHOWN = 20
+ROLLBACK_SETTING = "slipway:rollbackTo"
 
 
 @dataclass(frozen=True)
