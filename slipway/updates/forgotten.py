@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.cluster import ClusterError
 from slipway.errors import SlipwayError
 from slipway.history import History
 from slipway.live.deployed import deployed, metadata
@@ -32,7 +33,10 @@ def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
         return False
     known = {each.urn for each in resources(present)}
     recorded = _last_recorded(history, {urn: identity for urn, identity in wanted.items() if urn not in known})
-    own = {urn: each for urn, each in recorded.items() if _is_there(session, stack, present, each)}
+    try:
+        own = {urn: each for urn, each in recorded.items() if _is_there(session, stack, present, each)}
+    except (ClusterError, SlipwayError):  # the cluster gives no answer, which the update's own error tells
+        return False
     if not own:
         return False
     import_state(session, stack, remembered(present, own))

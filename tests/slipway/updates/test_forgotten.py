@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from slipway.cluster import ClusterError
+from slipway.history import History
 from slipway.state.checkpoint import Recorded
+from slipway.updates import forgotten
 from slipway.updates.forgotten import remembered
 from slipway.updates.recovery import unsure
 
@@ -45,3 +51,19 @@ def test_it_is_under_the_present_provider_behind_what_is_still_there_and_has_to_
     assert (back["dependencies"], back["propertyDependencies"]) == ([SERVICE], {"data": [SERVICE]})
     assert unsure(state) == [MAP]
     assert present["resources"][1] is user
+
+
+def test_where_the_cluster_gives_no_answer_the_failure_of_the_update_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {1: {"resources": [raw(SERVICE)]}}
+    history = SimpleNamespace(numbers=(1,), present=lambda: {"resources": [raw(DEPLOYMENT)]}, checkpoint=states.get)
+    asked: list[str] = []
+
+    def silent(*_: object) -> bool:
+        asked.append("the cluster")
+        raise ClusterError("connection refused")
+
+    monkeypatch.setattr(History, "open", lambda *_: history)
+    monkeypatch.setattr(forgotten, "_is_there", silent)
+    session: Any = SimpleNamespace(engine=None, project=None)
+    assert not forgotten.restore(session, "dev", {SERVICE: "slipway-dev/api", DEPLOYMENT: "slipway-dev/api"})
+    assert asked == ["the cluster"], "what the state has is not asked for"
