@@ -23,7 +23,7 @@ from slipway.project import Project
 from slipway.pulumi_cli import Completed
 from slipway.session import Session
 from slipway.updates.display import UpdateDisplay
-from slipway.updates.pack_watch import PackWatch
+from slipway.updates.pack_watch import ADVICE, PackWatch
 
 POLICY_PACK = "policy"
 
@@ -121,8 +121,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
         return SlipwayError(
             f"The preview of {stack} was ended: {ended.overdue}.",
             why="Nothing passes that was not judged, so nothing was changed.",
-            next_step="Mend what hangs; `slipway preview` is enough to try. "
-            "What only takes long gets more time from SLIPWAY_POLICY_TIMEOUT_SECONDS.",
+            next_step=ADVICE,
         )
     if ended.exit_code < 0:
         name = signal.Signals(-ended.exit_code).name

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from slipway.errors import SlipwayError
 from slipway.history import History
+from slipway.history.model import ROLLBACK_KEY
 from slipway.rollback.in_cluster import out_of_place
 from slipway.session import Session
 from slipway.state.checkpoint import Recorded, decrypted, objects
@@ -14,7 +15,7 @@ from slipway.state.comparison import Comparison, compared
 from slipway.state.replay import Request, Wanted, wanted
 
 DIFFERENCES_SHOWN = 20
-ROLLBACK_SETTING = "slipway:rollbackTo"
+ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
     known = {each.urn for each in resources(present)}
     recorded = _last_recorded(history, {urn: identity for urn, identity in wanted.items() if urn not in known})
     try:
-        own = {urn: each for urn, each in recorded.items() if _is_there(session, stack, present, each)}
+        own = _still_there(session, stack, present, recorded) if recorded else {}
     except (ClusterError, SlipwayError):  # the cluster gives no answer, which the update's own error tells
         return False
     if not own:
@@ -79,13 +79,25 @@ def _last_recorded(history: History, wanted: Mapping[str, str]) -> dict[str, Rec
     return found
 
 
-def _is_there(session: Session, stack: str, present: Deployment, resource: Recorded) -> bool:
-    """Whether the cluster has the very object that was recorded."""
-    uid = (resource.outputs.get("metadata") or {}).get("uid")
+def _still_there(
+    session: Session, stack: str, present: Deployment, recorded: Mapping[str, Recorded]
+) -> dict[str, Recorded]:
+    """Those of which the cluster has the very object that was recorded."""
+    keys = {urn: _key(each) for urn, each in recorded.items()}
+    live = LiveObjects(
+        deployed(session, stack, present).cluster,
+        frozenset(key.kind for key in keys.values()),
+        frozenset(key.namespace for key in keys.values() if key.namespace),
+        frozenset((key.kind, key.name) for key in keys.values()),
+    ).objects
+    return {urn: each for urn, each in recorded.items() if _uid(each.outputs) == _uid(live.get(keys[urn]) or {}) != ""}
+
+
+def _key(resource: Recorded) -> Key:
     about, inputs = metadata(resource), resource.inputs
     kind = Kind(str(inputs.get("apiVersion")), str(inputs.get("kind")))
-    namespace, name = str(about.get("namespace", "")), str(about.get("name"))
-    cluster = deployed(session, stack, present).cluster
-    live = LiveObjects(cluster, frozenset({kind}), frozenset({namespace} - {""}), frozenset({(kind, name)})).objects
-    found = live.get(Key(kind, namespace, name)) or {}
-    return bool(uid) and (found.get("metadata") or {}).get("uid") == uid
+    return Key(kind, str(about.get("namespace", "")), str(about.get("name")))
+
+
+def _uid(found: Mapping[str, Any]) -> str:
+    return str((found.get("metadata") or {}).get("uid") or "")

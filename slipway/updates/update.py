@@ -26,7 +26,7 @@ from slipway.pulumi_cli import Completed
 from slipway.session import Session
 from slipway.updates import forgotten, twins
 from slipway.updates.display import OperationError, UpdateDisplay
-from slipway.updates.pack_watch import PackWatch
+from slipway.updates.pack_watch import ADVICE, PackWatch
 
 
 @dataclass(frozen=True)
@@ -162,9 +162,8 @@ def _hanging(stack: str, what: str) -> SlipwayError:
     return SlipwayError(
         f"The update of stack {stack} was ended: {what}.",
         why="Nothing was changed.",
-        next_step="Mend what hangs; `slipway preview` is enough to try. "
-        "What only takes long gets more time from SLIPWAY_POLICY_TIMEOUT_SECONDS. Where the stack is not kept in a "
-        f"folder, release its lock with `pulumi cancel -s {stack}`.",
+        next_step=f"{ADVICE} Where the stack is not kept in a folder, release its lock with "
+        f"`pulumi cancel -s {stack}`.",
     )
 
 

@@ -58,12 +58,12 @@ def test_where_the_cluster_gives_no_answer_the_failure_of_the_update_stands(monk
     history = SimpleNamespace(numbers=(1,), present=lambda: {"resources": [raw(DEPLOYMENT)]}, checkpoint=states.get)
     asked: list[str] = []
 
-    def silent(*_: object) -> bool:
+    def silent(*_: object) -> dict[str, Recorded]:
         asked.append("the cluster")
         raise ClusterError("connection refused")
 
     monkeypatch.setattr(History, "open", lambda *_: history)
-    monkeypatch.setattr(forgotten, "_is_there", silent)
+    monkeypatch.setattr(forgotten, "_still_there", silent)
     session: Any = SimpleNamespace(engine=None, project=None)
     assert not forgotten.restore(session, "dev", {SERVICE: "slipway-dev/api", DEPLOYMENT: "slipway-dev/api"})
     assert asked == ["the cluster"], "what the state has is not asked for"
