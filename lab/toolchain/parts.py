@@ -189,13 +189,19 @@ DOCKER_BUILD = Part(
     ),
 )
 
+# Pulumi tags no version of the provider's Go module: the pinned commit is the one before 4.25.0, but for dependencies.
+# Its k8s.io libraries are Kubernetes' own here, so that Go compiles them once.
 KUBERNETES_PROVIDER = Part(
     name="kubernetes-provider",
     title="kubernetes provider",
-    version="4.34.2",
+    version="4.25.0",
     executables=("pulumi-resource-kubernetes",),
     release=_provider_release("kubernetes"),
-    fallback_module="lab.plugins.kubernetes",
+    build=GoBuild(
+        "kubernetes-provider",
+        {"pulumi-resource-kubernetes": "."},
+        {"github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version": "4.25.0"},
+    ),
 )
 
 DOCKER_PROVIDER = Part(
