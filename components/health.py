@@ -11,11 +11,13 @@ from pulumi_kubernetes import core
 
 from services.spec import Check, Health
 from slipway.checks import Ask, failed_words, failing
+from slipway.cluster import Cluster, ClusterError
 
 PROBE_TIMEOUT_SECONDS = 3
 SERVICES_WITH_LOG = 2
 FAILURE_SHOWN = 500
 LINE_SHOWN = 160
+LOG_LINES_SHOWN = 8
 
 
 # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
@@ -48,13 +50,13 @@ def checks_annotation(checks: Sequence[Check]) -> str:
     return json.dumps([check.model_dump(exclude_none=True) for check in checks], separators=(",", ":"))
 
 
-def _told(failures: Sequence[str], last_words: Callable[[str], Sequence[str]]) -> Iterator[str]:
+def _told(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
     """Each failure, `service: what`, and after the last of a service its log; one screen, so of few services alone."""
     services = [failure.partition(":")[0] for failure in failures]
     shown = list(dict.fromkeys(services))[:SERVICES_WITH_LOG]
     for index, (service, failure) in enumerate(zip(services, failures, strict=True)):
         yield failure[:FAILURE_SHOWN]
-        if service in shown and service not in services[index + 1 :] and (lines := last_words(service)):
+        if service in shown and service not in services[index + 1 :] and (lines := recent_logs(service)):
             yield f"  log {service}:"
             yield from (f"    | {line[:LINE_SHOWN]}" for line in lines)
 
@@ -66,12 +68,12 @@ def verified(
     timeout_seconds: int,
     *,
     next_step: str,
-    last_words: Callable[[str], Sequence[str]] = lambda _: (),
+    recent_logs: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> pulumi.Output[int]:
     """Resolves to the number of checks once all `deployments` are rolled out and all `checks` are met.
 
     Asked at the end of every update, whether or not it changed anything: an after-hook of a resource that failed is
-    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing. `last_words`
+    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing. `recent_logs`
     gives the last log lines of a service whose checks fail.
     """
     total = sum(len(wanted) for wanted in checks.values())
@@ -81,9 +83,21 @@ def verified(
             return total
         failures = await asyncio.to_thread(lambda: failing(checks, ask(), timeout_seconds))
         if failures:
-            told = await asyncio.to_thread(lambda: list(_told(failures, last_words)))
+            told = await asyncio.to_thread(lambda: list(_told(failures, recent_logs)))
             listed = "\n  ".join(told)
             raise pulumi.RunError(f"{failed_words(len(failures), total)}\n  {listed}\n{next_step}")
         return total
 
     return pulumi.Output.all(*deployments).apply(verify)
+
+
+def recent_logs(context: str | None, namespace: str) -> Callable[[str], Sequence[str]]:
+    """A function that gives the last lines that a service printed, and where that fails, why; it never raises."""
+
+    def read(service: str) -> Sequence[str]:
+        try:
+            return Cluster.connect(context).log(namespace, service, LOG_LINES_SHOWN)
+        except ClusterError as error:
+            return [f"(its log cannot be read: {error})"]
+
+    return read

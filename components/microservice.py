@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pulumi
 from pulumi import Input, Output, ResourceOptions
@@ -12,37 +13,38 @@ from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 
 from components import network
 from components.health import checks_annotation
+from components.outputs import after
 from components.pod import PORT_NAME, pod_template
+from components.rollouts import Rollouts
 from services.catalog import url_variable
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from slipway.checks import CHECKS_ANNOTATION
-
-# The engine gives up after the Deployment did, so that the Deployment's own reason is what a person reads.
-ENGINE_MARGIN_SECONDS = 30
 
 
 @dataclass(frozen=True)
 class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
-    `secrets` are the values themselves, in the open; `hooks` are the Deployment's: what to do when its rollout fails.
+    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment.
     """
 
     spec: ServiceSpec
     image: Input[str]
     namespace: Input[str]
+    rollouts: Rollouts
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
-    hooks: pulumi.ResourceHookBinding | None = None
 
 
 class Microservice(pulumi.ComponentResource):
     """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where the
-    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress. `url` is where it answers.
+    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress. `url` is where it answers; `rolled_out`
+    resolves once its pods are ready.
     """
 
     url: Output[str]
+    rolled_out: Output[bool]
 
     def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:Microservice", name, None, opts)
@@ -52,18 +54,19 @@ class Microservice(pulumi.ComponentResource):
         self._network_policy()
         service = self._service()
         self.deployment = self._deployment(self._config_map(), self._secret())
+        self.rolled_out = args.rollouts.complete(self.deployment)
         self._disruption_budget()
         if self._spec.autoscaling:
             self._autoscaler(self._spec.autoscaling)
         if self._spec.ingress:
             self._ingress(self._spec.ingress)
-        self.url = network.url(self._spec, service)
+        self.url = network.url(self._spec, service, args.rollouts)
         self.register_outputs({"url": self.url})
 
     def _metadata(
         self, name: str | None = None, annotations: Mapping[str, str] | None = None
     ) -> meta.v1.ObjectMetaArgsDict:
-        metadata: meta.v1.ObjectMetaArgsDict = {
+        metadata: dict[str, Any] = {
             "name": name or self._spec.name,
             "namespace": self._args.namespace,
             "labels": {
@@ -124,9 +127,7 @@ class Microservice(pulumi.ComponentResource):
 
     def _service(self) -> core.v1.Service:
         exposure = self._spec.service
-        # The Deployment is what is waited for; only a load balancer's address is worth waiting for here.
-        skip = {} if exposure.type == "LoadBalancer" else {"pulumi.com/skipAwait": "true"}
-        port: core.v1.ServicePortArgsDict = {
+        port: dict[str, Any] = {
             "name": PORT_NAME,
             "port": network.SERVICE_PORT,
             "target_port": PORT_NAME,
@@ -136,7 +137,7 @@ class Microservice(pulumi.ComponentResource):
             port["node_port"] = exposure.node_port
         return core.v1.Service(
             self._name,
-            metadata=self._metadata(annotations=skip),
+            metadata=self._metadata(),
             spec={"type": exposure.type, "selector": self._selector, "ports": [port]},
             opts=self._child(),
         )
@@ -144,9 +145,10 @@ class Microservice(pulumi.ComponentResource):
     def _deployment(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> apps.v1.Deployment:
         spec, rollout = self._spec, self._spec.rollout
         secret_name = secret.metadata.name if secret else None
-        template = pod_template(spec, self._selector, self._args.image, config_map.metadata.name, secret_name)
-        timeout = f"{rollout.progress_deadline_seconds + ENGINE_MARGIN_SECONDS}s"
-        wanted: apps.v1.DeploymentSpecArgsDict = {
+        # Its pods start when those of the services that it calls are ready.
+        image = after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
+        template = pod_template(spec, self._selector, image, config_map.metadata.name, secret_name)
+        wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
             "progress_deadline_seconds": rollout.progress_deadline_seconds,
@@ -165,8 +167,6 @@ class Microservice(pulumi.ComponentResource):
             opts=ResourceOptions(
                 parent=self,
                 depends_on=[callee.deployment for callee in self._args.callees],
-                custom_timeouts=pulumi.CustomTimeouts(create=timeout, update=timeout),
-                hooks=self._args.hooks,
             ),
         )
 
@@ -197,10 +197,8 @@ class Microservice(pulumi.ComponentResource):
         )
 
     def _ingress(self, wanted: Ingress) -> None:
-        # Not every controller says at which address it answers, and a cluster without one never does.
-        metadata = self._metadata(annotations={"pulumi.com/skipAwait": "true"})
         rules = network.ingress(self._spec, wanted, PORT_NAME)
-        networking.v1.Ingress(self._name, metadata=metadata, spec=rules, opts=self._child())
+        networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
 
 
 def _as_bytes(data: Mapping[str, str]) -> bytes:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pulumi
 from pulumi_kubernetes import core, networking
 
+from components.rollouts import Rollouts
 from services.spec import Ingress, ServiceSpec
 
 SERVICE_PORT = 80
@@ -56,7 +58,7 @@ def _out_of(spec: ServiceSpec) -> list[networking.v1.NetworkPolicyEgressRuleArgs
 def ingress(spec: ServiceSpec, wanted: Ingress, port_name: str) -> networking.v1.IngressSpecArgsDict:
     """One host and path prefix, served by the service's port."""
     backend: networking.v1.IngressBackendArgsDict = {"service": {"name": spec.name, "port": {"name": port_name}}}
-    rules: networking.v1.IngressSpecArgsDict = {
+    rules: dict[str, Any] = {
         "rules": [
             {"host": wanted.host, "http": {"paths": [{"path": wanted.path, "path_type": "Prefix", "backend": backend}]}}
         ]
@@ -68,17 +70,11 @@ def ingress(spec: ServiceSpec, wanted: Ingress, port_name: str) -> networking.v1
     return rules
 
 
-def url(spec: ServiceSpec, service: core.v1.Service) -> pulumi.Output[str]:
+def url(spec: ServiceSpec, service: core.v1.Service, rollouts: Rollouts) -> pulumi.Output[str]:
     """Where a person reaches it: through its Ingress, its load balancer, or at its address within the cluster."""
     if spec.ingress:
         scheme = "https" if spec.ingress.tls_secret_name else "http"
         return pulumi.Output.from_input(f"{scheme}://{spec.ingress.host}{spec.ingress.path.rstrip('/')}")
     if spec.service.type == "LoadBalancer":
-        return service.status.apply(lambda status: f"http://{_address(status)}")
+        return rollouts.address(service).apply(lambda address: f"http://{address}")
     return service.spec.apply(lambda found: f"http://{found.cluster_ip}")
-
-
-def _address(status: core.v1.outputs.ServiceStatus | None) -> str:
-    balancer = status.load_balancer if status else None
-    entries = (balancer.ingress if balancer else None) or []
-    return next((str(entry.hostname or entry.ip) for entry in entries), "pending")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pulumi
 
-from components.diagnosis import rollout_hooks
 from components.environment import ENVIRONMENT_TYPE, Environment
+from components.outputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
@@ -43,15 +43,19 @@ class RecordedProvider(pulumi.ProviderResource):
 
 
 class RecordedState:
-    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN."""
+    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN, and
+    `rolled_out` an output for each Deployment.
+    """
 
     def __init__(self, environment: Environment, plan: Wanted) -> None:
         self.resources: dict[str, pulumi.Resource] = {}
         self._environment, self._plan = environment, plan
-        self._rollout_hooks = rollout_hooks(environment.settings.context)
+        self.rolled_out: dict[str, pulumi.Output[bool]] = {}
         for each in plan.resources:
             if made := self._declared(each):
                 self.resources[each.urn] = made
+                if each.type == DEPLOYMENT_TYPE:
+                    self.rolled_out[each.urn] = environment.rollouts.complete(made)
 
     def _declared(self, recorded: Recorded) -> pulumi.Resource | None:
         if recorded.type in (STACK_TYPE, IMAGE_TYPE):
@@ -68,14 +72,19 @@ class RecordedState:
     def _provider(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
         if recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
-        present = (self._environment.kubernetes, self._environment.docker)
+        present = (self._environment.kubernetes, self._environment.docker, self._environment.docker_build)
         same = (each for each in present if _is_declared_as(each, recorded))
         return next(same, None) or RecordedProvider(recorded, opts)
 
     def _inputs(self, recorded: Recorded) -> dict[str, Any]:
         """Each depends on what it depended on; nothing else of the order of things is in the values themselves."""
         dependencies = recorded.raw.get("propertyDependencies") or {}
-        return {key: self._after(dependencies.get(key) or (), each) for key, each in values(recorded.inputs).items()}
+        inputs = values(recorded.inputs)
+        found = {key: self._after(dependencies.get(key) or (), each) for key, each in inputs.items()}
+        callees = [self.rolled_out[urn] for urn in recorded.dependencies if urn in self.rolled_out]
+        if callees and recorded.type == DEPLOYMENT_TYPE:  # whose pods start when those of its callees are ready
+            found["spec"] = after(pulumi.Output.from_input(found["spec"]), callees)
+        return found
 
     def _after(self, urns: Any, value: Any) -> Any:
         made = [self.resources[urn].urn for urn in urns if urn in self.resources]
@@ -102,7 +111,6 @@ class RecordedState:
             replacement_trigger=values(raw.get("replacementTrigger")),
             additional_secret_outputs=raw.get("additionalSecretOutputs"),
             custom_timeouts=_timeouts(raw.get("customTimeouts") or {}),
-            hooks=self._rollout_hooks if recorded.type == DEPLOYMENT_TYPE else None,
         )
 
 

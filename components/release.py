@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 from pulumi import Output, ResourceOptions
 
-from components.diagnosis import last_words, rollout_hooks
 from components.environment import Environment
-from components.health import verified
+from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
+from components.outputs import after
 from components.pod import PORT_NAME
 from components.service_image import ServiceImage, ServiceImageArgs
 from slipway.checks import service_proxy
-
-T = TypeVar("T")
 
 
 def release(environment: Environment) -> dict[str, Any]:
@@ -39,6 +36,7 @@ def build(environment: Environment) -> dict[str, ServiceImage]:
                 base_image=base_image,
                 platforms=environment.settings.platforms,
             ),
+            ResourceOptions(providers=[environment.docker_build]),
         )
         for service in environment.services
     }
@@ -47,7 +45,6 @@ def build(environment: Environment) -> dict[str, ServiceImage]:
 def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict[str, Microservice]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
     namespace = after(environment.namespace, (image.reference for image in images.values()))
-    hooks = rollout_hooks(environment.settings.context)
     deployed: dict[str, Microservice] = {}
     for service in environment.services:
         spec = service.spec
@@ -59,7 +56,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 namespace=namespace,
                 secrets=environment.secrets(spec),
                 callees=[deployed[callee] for callee in spec.calls],
-                hooks=hooks,
+                rollouts=environment.rollouts,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
             ),
             ResourceOptions(providers=[environment.kubernetes]),
@@ -72,25 +69,10 @@ def verify(environment: Environment, microservices: Mapping[str, Microservice]) 
     settings = environment.settings
     checks = {service.name: service.spec.checks for service in environment.services}
     return verified(
-        [microservice.deployment.id for microservice in microservices.values()],
+        [microservice.rolled_out for microservice in microservices.values()],
         checks,
-        service_proxy(settings.context, settings.namespace, PORT_NAME),
+        service_proxy(settings.context, settings.namespace.name, PORT_NAME),
         settings.checks_timeout_seconds,
-        next_step=f"Look with `kubectl -n {settings.namespace} logs deployment/NAME`, then run the update again.",
-        last_words=last_words(settings.context, settings.namespace),
+        next_step=f"Look with `kubectl -n {settings.namespace.name} logs deployment/NAME`, then run the update again.",
+        recent_logs=recent_logs(settings.context, settings.namespace.name),
     )
-
-
-def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
-    """`value`, held back until all `others` are there.
-
-    Unlike `depends_on` it leaves no dependency in the state: with n services that would be n² of them.
-    """
-    waited_for = [other.future() for other in others]
-
-    async def held_back() -> T:
-        await asyncio.gather(*waited_for)
-        return await value.future()  # type: ignore[return-value]
-
-    started = asyncio.ensure_future
-    return Output(value.resources(), started(held_back()), started(value.is_known()), started(value.is_secret()))

@@ -13,9 +13,8 @@ import pulumi
 import pulumi_docker as docker
 
 from components.cluster import cluster_id
-from components.diagnosis import last_words
 from components.environment import ENVIRONMENT_TYPE, Environment
-from components.health import verified
+from components.health import recent_logs, verified
 from components.pod import PORT_NAME
 from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
@@ -117,14 +116,14 @@ def _verified(environment: Environment, plan: Wanted, request: Request, recorded
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]
     settings = environment.settings
     namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
-    namespace = (*namespaces, settings.namespace)[0]
+    namespace = (*namespaces, settings.namespace.name)[0]
     return verified(
-        [recorded.resources[each.urn].urn for each in rolled_out],
+        [recorded.rolled_out[each.urn] for each in rolled_out],
         {_metadata(each)["name"]: _checks(each) for each in rolled_out},
         service_proxy(settings.context, namespace, PORT_NAME),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",
-        last_words=last_words(settings.context, namespace),
+        recent_logs=recent_logs(settings.context, namespace),
     )
 
 

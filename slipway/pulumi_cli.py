@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -25,8 +25,6 @@ LineHandler = Callable[[str, float], None]
 """Called with each line of standard output and the seconds since the start of the run."""
 Overdue = Callable[[float], str]
 """Asked with the seconds since the start of the run; what has taken too long, empty while all is well."""
-Cancelling = Callable[[Callable[[], None]], AbstractContextManager[None]]
-"""Entered with a function that asks the engine to cancel."""
 
 
 @dataclass(frozen=True)
@@ -77,23 +75,17 @@ class Pulumi:
         on_line: LineHandler,
         on_interrupt: Callable[[str], None],
         overdue: Overdue | None = None,
-        cancelling: Cancelling | None = None,
     ) -> Completed:
         """Run and hand each line of standard output to `on_line` as it arrives.
 
         The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
-        second makes it stop at once, and so does what `overdue` says. `cancelling` gets a function that asks for the
-        first of these, without the run counting as interrupted, and is entered for as long as it may be called.
+        second makes it stop at once, and so does what `overdue` says.
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
             last_words = _LastWords(process)
             watch = _Watch(process, started, overdue)
-            with (
-                _forwarded_interrupts(process, on_interrupt) as interrupts,
-                watch,
-                cancelling(interrupts.cancel) if cancelling else nullcontext(),
-            ):
+            with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
                 for line in process.stdout or ():
                     on_line(line, time.monotonic() - started)
                 exit_code = process.wait()
@@ -166,11 +158,10 @@ class _Watch:
 
 @dataclass
 class _Interrupts:
-    """What the engine was asked: `received` by signals, or `cancelled` by ourselves, which is one to it."""
+    """The signals that came, which are passed on to the engine."""
 
     process: subprocess.Popen[str]
     received: list[int] = field(default_factory=list)
-    cancelled: bool = False
     to_say: SimpleQueue[int] = field(default_factory=SimpleQueue)
     """How often we were interrupted, each time that it happens; 0 at the end."""
 
@@ -178,15 +169,8 @@ class _Interrupts:
         """A signal's handler: it may run in the middle of a write, so it writes nothing itself and takes no lock."""
         self.received.append(number)
         self.to_say.put(len(self.received))
-        if len(self.received) == 1 and self.cancelled:
-            return  # the engine would take it for the second one
-        self._send()
-
-    def cancel(self) -> None:
-        """Ask once, unless somebody has asked already."""
-        if not self.received and not self.cancelled:
-            self.cancelled = True
-            self._send()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
 
     def tell(self, say: Callable[[str], None]) -> None:
         """Say what came until the end of the run, and end an engine that an interrupt repeated does not end."""
@@ -198,10 +182,6 @@ class _Interrupts:
             timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(self.process,))
             timer.daemon = True
             timer.start()
-
-    def _send(self) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -42,15 +42,15 @@ def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
     title="A stuck rollout is given up before the engine's patience ends",
     why="The Deployment's own reason is worth more than `timed out waiting`, and it comes sooner.",
     source=f"{DEPLOYMENT_PAGE}#progress-deadline-seconds",
-    remedy="Set progressDeadlineSeconds below the resource's custom timeouts (10 minutes where none are set), "
-    "and above minReadySeconds.",
+    remedy="Set progressDeadlineSeconds above minReadySeconds and, where the provider waits for the rollout, below the "
+    "resource's custom timeouts (10 minutes where none are set).",
     of=objects("Deployment"),
 )
 def progress_deadline(deployment: View) -> Iterator[Problem]:
     view = deployment.at("spec", "progressDeadlineSeconds")
     deadline = view.number()
     timeout = _engine_timeout_seconds(deployment)
-    if (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
+    if _is_awaited(deployment) and (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
         yield view.problem(
             f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
             "allowed: less than the engine waits"
@@ -58,6 +58,12 @@ def progress_deadline(deployment: View) -> Iterator[Problem]:
     ready = deployment.at("spec", "minReadySeconds")
     if (ready.number() or 0) >= (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline):
         yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: less than progressDeadlineSeconds")
+
+
+def _is_awaited(deployment: View) -> bool:
+    """Whether the provider waits for the rollout: `Microservice` has the program do it, which has no time-out."""
+    annotations = deployment.at("metadata", "annotations")
+    return not annotations.at("pulumi.com/waitFor").text() and annotations.at("pulumi.com/skipAwait").text() != "true"
 
 
 def _engine_timeout_seconds(deployment: View) -> float:

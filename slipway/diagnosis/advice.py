@@ -112,6 +112,10 @@ _ADVICE: Mapping[Cause, Advice] = {
         ),
         (_DESCRIBE, "kubectl describe nodes"),
     ),
+    Cause.PAUSED: Advice(
+        ("Resume it when whoever paused it is done, then run the update again.",),
+        ("{kubectl} rollout resume deployment/{service}",),
+    ),
     Cause.STARTING: Advice(
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),

@@ -47,8 +47,12 @@ def diagnose(evidence: Evidence) -> Diagnosis:
 
 def is_complete(evidence: Evidence) -> bool:
     """Whether the newest template is rolled out: every pod of it available, none of another left."""
-    deployment = evidence.deployment
-    if not evidence.current_set():
+    return bool(evidence.current_set()) and is_rolled_out(evidence.deployment)
+
+
+def is_rolled_out(deployment: Object) -> bool:
+    """The same by what the Deployment itself says, as `kubectl rollout status` asks it."""
+    if number_at(deployment, "status", "observedGeneration") < number_at(deployment, "metadata", "generation"):
         return False
     wanted = number_at(deployment, "spec", "replicas", default=1)
     counts = [number_at(deployment, "status", key) for key in ("replicas", "updatedReplicas", "availableReplicas")]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slipway.diagnosis.objects import Object, is_owned_by, number_at, objects_at, text_at
+from slipway.diagnosis.objects import Object, is_owned_by, number_at, object_at, objects_at, text_at
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -35,6 +35,7 @@ class Cause(StrEnum):
     QUOTA = "quota exceeded"
     ADMISSION = "refused by admission"
     EVICTED = "evicted"
+    PAUSED = "paused"
     STARTING = "still starting"
 
 
@@ -61,6 +62,11 @@ class Evidence:
     events: Sequence[Object] = ()
     logs: Sequence[Log] = ()
     kubectl: str = "kubectl"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has set `spec.paused`: the controller rolls nothing out until it is resumed."""
+        return object_at(self.deployment, "spec").get("paused") is True
 
     def current_set(self) -> Object:
         """The ReplicaSet of the newest template; empty while the controller has not seen the change."""

@@ -21,6 +21,8 @@ _SECONDS: Mapping[Cause, float] = {
     Cause.ADMISSION: 5.0,
     # A pod of another service, on its way out in the same update, gives back what it used.
     Cause.QUOTA: 12.0,
+    # Only a person resumes it.
+    Cause.PAUSED: 2.0,
     # No node autoscaler makes labels up; one that is at work says so, which `may_mend` knows.
     Cause.PLACEMENT: 15.0,
     Cause.RESOURCES: 45.0,

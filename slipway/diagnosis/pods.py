@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from slipway.diagnosis import answers, containers
 from slipway.diagnosis.model import Cause, Evidence, Finding
-from slipway.diagnosis.objects import Object, condition, name_of, number_at, objects_at, text_at
+from slipway.diagnosis.objects import Object, condition, name_of, number_at, object_at, objects_at, text_at
 
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
 # A claim without a volume: nothing provisions it, or not yet.
@@ -23,6 +23,8 @@ _SCALING_UP = "TriggeredScaleUp"
 
 def findings(evidence: Evidence) -> list[Finding]:
     """What is wrong with each pod of the newest template, and first with the making of them."""
+    if evidence.is_paused:
+        return [_paused(evidence.deployment)]
     pods = evidence.current_pods()
     refused = list(_refused(evidence))
     waiting = [pod for pod in pods if not is_ready(pod)]
@@ -63,6 +65,14 @@ def _unready_statuses(pod: Object) -> Iterator[Object]:
     for status in objects_at(pod, "status", "containerStatuses"):
         if not status.get("ready") or (all_ready and number_at(status, "restartCount")):
             yield status
+
+
+def _paused(deployment: Object) -> Finding:
+    """https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pausing-and-resuming-a-deployment"""
+    entries = objects_at(deployment, "metadata", "managedFields")
+    by = next((each for each in entries if "f:paused" in object_at(each, "fieldsV1", "f:spec")), {})
+    who = f"`spec.paused` was set by {text_at(by, 'manager')} at {text_at(by, 'time')}" if by else ""
+    return Finding(Cause.PAUSED, "", "", "Paused", who)
 
 
 def _refused(evidence: Evidence) -> Iterator[Finding]:

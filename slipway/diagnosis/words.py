@@ -129,6 +129,7 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.QUOTA: lambda _: "gets no more pods: the namespace's quota is used up",
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",
     Cause.EVICTED: lambda case: f"was thrown off its node ({case.finding.state})",
+    Cause.PAUSED: lambda _: "is paused: its Deployment rolls nothing out until it is resumed",
     Cause.STARTING: lambda _: "is still starting; nothing is known to be wrong with it",
 }
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.checks import FAILED
-from slipway.diagnosis import MARK, Diagnosis, screen
-from slipway.diagnosis.screen import WIDTH
+from slipway.diagnosis import MARK
 from slipway.engine.build_log import EXIT_CODE, BuildStep
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
@@ -21,9 +19,6 @@ ROLLBACK_ERROR = "Rollback error:"
 POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
 ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
-# What a provider says of an operation that it was asked to leave.
-CANCELLED = "was cancelled"
-MARGIN = 2
 # The API server's words: `deployments.apps "user-service" not found`.
 GONE = re.compile(
     r"\b(?:namespaces|services|serviceaccounts|secrets|configmaps|persistentvolumeclaims|"
@@ -110,14 +105,11 @@ KNOWN_FAILURES = (
 )
 
 
-def failure(stack: str, events: Sequence[Event], last_words: str, diagnoses: Sequence[Diagnosis] = ()) -> SlipwayError:
-    """The error for a failed update: what the program found wrong, a known failure, or else all that was said.
-
-    `diagnoses` are of rollouts for which the engine was cancelled; what it says of the cancelled is no news then.
-    """
-    screens, own = _told(events, diagnoses)
+def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayError:
+    """The error for a failed update: what the program found wrong, a known failure, or else all that was said."""
+    screens, own = _screens_and_errors(events)
     if not screens and not own:
-        own = _errors_in(last_words) or [last_words.strip() or "The engine gave no reason."]
+        own = _errors_in(stderr_tail) or [stderr_tail.strip() or "The engine gave no reason."]
     text = "\n".join([*screens, *own])
     # What services say, in a log or as an answer, is no word of the program's or the engine's.
     own = [message for message in own if not FAILED.match(message)]
@@ -213,28 +205,11 @@ def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
     return {resource: step for resource, step in steps.items() if step is not None}
 
 
-def _told(events: Sequence[Event], diagnoses: Sequence[Diagnosis]) -> tuple[list[str], list[str]]:
-    """The screens of what was diagnosed, and every error about anything else: for a Deployment that was diagnosed, the
-    log has the engine's own words.
-    """
+def _screens_and_errors(events: Sequence[Event]) -> tuple[list[str], list[str]]:
+    """The screens about rollouts that failed, and every other error."""
     errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
-    told = {event.resource: event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)}
-    given_up = {diagnosis.service: diagnosis for diagnosis in diagnoses}
-    others = [
-        event
-        for event in errors
-        if event.resource not in told
-        and not (event.resource and event.resource.kind == "Deployment" and event.resource.name in given_up)
-        and not (given_up and CANCELLED in event.message)
-    ]
-    screens = [screen(each, _width()) for each in given_up.values()]
-    screens += [text for resource, text in told.items() if resource is None or resource.name not in given_up]
-    return screens, messages(others)
-
-
-def _width() -> int:
-    """What a terminal has room for, behind the margin of an error."""
-    return min(shutil.get_terminal_size((WIDTH + MARGIN, 24)).columns, WIDTH + MARGIN) - MARGIN
+    screens = [event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)]
+    return screens, messages(event for event in errors if not event.message.startswith(MARK))
 
 
 def _is_echo(message: str) -> bool:
@@ -250,11 +225,11 @@ def _named(resource: Resource | None, message: str) -> str:
     return f"{resource}: {text}"
 
 
-def _errors_in(last_words: str) -> list[str]:
+def _errors_in(stderr_tail: str) -> list[str]:
     """The engine's own errors on standard error, without the prefix; a continued line stays with its first."""
     errors: list[str] = []
     within = False
-    for line in last_words.splitlines():
+    for line in stderr_tail.splitlines():
         if line.startswith("error: "):
             errors.append(line.removeprefix("error: "))
             within = True

@@ -17,6 +17,8 @@ IMAGE_TYPE = "docker-build:index:Image"
 KUBERNETES_PREFIX = "kubernetes:"
 TEST_STAGE = "test"
 PACKAGE_STAGE = "runtime"
+ROLLING_OUT, ROLLED_OUT = "Rolling out", "Rolled out"
+"""How the program's status of a Deployment begins while it waits for it, and what it is at the end."""
 
 Interval = tuple[float, float]
 
@@ -76,7 +78,7 @@ def _build(run: _Run) -> tuple[Stage, ...]:
 
 
 def _deploy(run: _Run) -> tuple[Stage, ...]:
-    launched = run.operation_intervals(KUBERNETES_PREFIX)
+    launched = [*run.operation_intervals(KUBERNETES_PREFIX), *run.rollout_intervals()]
     return (
         _stage("select", [(0.0, run.first_declared_seconds())]),
         _stage("push", run.build_intervals()["push"], "nothing new"),
@@ -121,6 +123,15 @@ class _Run:
     def operation_intervals(self, type_prefix: str) -> list[Interval]:
         return [(started.at_seconds, ended) for started, ended in self.operations(type_prefix)]
 
+    def rollout_intervals(self) -> Iterator[Interval]:
+        """When each Deployment that took its time was waited for."""
+        begun: dict[Resource | None, float] = {}
+        for event in self.events:
+            if isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLING_OUT):
+                begun.setdefault(event.resource, event.at_seconds)
+            elif isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLED_OUT):
+                yield begun.pop(event.resource, event.at_seconds), event.at_seconds
+
     def build_intervals(self) -> dict[str, list[Interval]]:
         """When each build stage ran, over all images; a stage that was only taken from the cache is not in it."""
         intervals: dict[str, list[Interval]] = defaultdict(list)
@@ -138,10 +149,11 @@ class _Run:
         return next(declared, self.events[-1].at_seconds if self.events else 0.0)
 
     def monitored_seconds(self) -> float:
-        """From the last resource to the outputs of the stack, which wait for every check."""
+        """From the last resource or rollout to the outputs of the stack, which wait for every check."""
         finished = [event for event in self.events if isinstance(event, Finished)]
         stack = [event.at_seconds for event in finished if event.resource.type == STACK_TYPE]
         others = [event.at_seconds for event in finished if event.resource.type != STACK_TYPE]
+        others = sorted([*others, *(ended for _, ended in self.rollout_intervals())])
         before = [at_seconds for at_seconds in others if not stack or at_seconds <= stack[-1]]
         return max(0.0, stack[-1] - before[-1]) if stack and before else 0.0
 

@@ -11,6 +11,7 @@ from slipway.engine.events import Resource
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
 from slipway.state.content_names import stem
+from slipway.state.directives import directed
 from slipway.state.order import in_order
 from slipway.state.renames import renames
 
@@ -44,6 +45,8 @@ class Request:
     services: tuple[str, ...] = ()
     keep_secrets: bool = False
     include_stateful: bool = False
+    unmanaged_namespace: str = ""
+    """A namespace that is somebody else's by now: it is neither made nor changed."""
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))
@@ -81,7 +84,7 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
     Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
     would be lost without `include_stateful`.
     """
-    then, now = _by_urn(target), _by_urn(present)
+    then, now = (_without_namespace(_by_urn(state), request.unmanaged_namespace) for state in (target, present))
     chosen = _of_services(then, now, request) if request.services else dict(then)
     aliases = renames(chosen, now)
     if request.keep_secrets:
@@ -90,11 +93,17 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
         _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
     kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
     chosen |= _with_what_they_need(kept, now, chosen)
-    return Wanted(tuple(_in_order(chosen)), _outputs(target, present, chosen, request), aliases, tuple(kept))
+    return Wanted(
+        tuple(map(directed, _in_order(chosen))), _outputs(target, present, chosen, request), aliases, tuple(kept)
+    )
 
 
 def _by_urn(deployment: Deployment) -> dict[str, Recorded]:
     return {each.urn: each for each in resources(deployment)}
+
+
+def _without_namespace(known: dict[str, Recorded], name: str) -> dict[str, Recorded]:
+    return {urn: each for urn, each in known.items() if not (name and _kind(each) == "Namespace" and each.id == name)}
 
 
 def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], request: Request) -> dict[str, Recorded]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from slipway.engine.build_log import BuildLog, without_marks
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
 from slipway.engine.events import Step as Operation
-from slipway.engine.stages import IMAGE_TYPE
+from slipway.engine.stages import IMAGE_TYPE, ROLLED_OUT, ROLLING_OUT
 from slipway.progress import Progress, Step
 
 VERBS = {
@@ -90,6 +90,9 @@ class UpdateDisplay:
         if resource is None:
             return
         text = event.message
+        if text.startswith((ROLLING_OUT, ROLLED_OUT)):
+            self._roll_out(resource, text)
+            return
         if resource.type == IMAGE_TYPE:
             text = without_marks(text)
             begun = self._builds.setdefault(resource, BuildLog()).add(event.message, event.at_seconds)
@@ -98,6 +101,17 @@ class UpdateDisplay:
         for (running, _), (_, step) in self._running.items():
             if running == resource and text.strip():
                 step.update(text)
+
+    def _roll_out(self, resource: Resource, text: str) -> None:
+        """The program waits for a Deployment after the engine is done with it: that is a line of its own."""
+        key = (resource, ROLLING_OUT)
+        if text.startswith(ROLLED_OUT):
+            self._leave(key, None)
+            return
+        if key not in self._running:
+            context = self.progress.step(f"Roll out {resource.name}")
+            self._running[key] = (context, context.__enter__())
+        self._running[key][1].update(text.removeprefix(f"{ROLLING_OUT}: "))
 
 
 def _is_worth_a_line(event: Operation) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.microservice import Microservice, MicroserviceArgs
+from components.rollouts import Rollouts
 from services.spec import NAME_PATTERN, QUANTITY_PATTERN, ServiceSpec, quantity_value
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -51,9 +52,9 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     secrets = dict.fromkeys(spec.secrets, "x")
 
     def program() -> None:
-        Microservice(
-            spec.name, MicroserviceArgs(spec, image="r/i@sha256:1", namespace="n", secrets=secrets, callers=["other"])
-        )
+        rollouts = Rollouts(None)
+        args = MicroserviceArgs(spec, "r/i@sha256:1", "n", rollouts, secrets=secrets, callers=["other"])
+        Microservice(spec.name, args)
 
     recorded = declare(program)
     for resource in recorded.resources:

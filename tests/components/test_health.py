@@ -37,7 +37,7 @@ def test_a_failing_check_is_told_with_the_log_of_its_service(declare: Callable[.
         return Answer(200, "[]") if service == "order-service" else Answer(500, f"no {path}")
 
     def program() -> None:
-        verified([], checks, lambda: ask, 0, next_step="Look.", last_words=lambda service: [f"{service} fell over"])
+        verified([], checks, lambda: ask, 0, next_step="Look.", recent_logs=lambda service: [f"{service} fell over"])
 
     with pytest.raises(pulumi.RunError) as raised:
         declare(program)

@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.kubernetes_defaults import register_kubernetes_defaults
 from components.microservice import Microservice, MicroserviceArgs
+from components.rollouts import Rollouts
 from policy.declaration import Resource
 from policy.declared import Program, collect, resources_of
 from policy.judge import Judge, Report
@@ -133,8 +135,14 @@ def test_no_service_that_the_catalogue_accepts_is_refused_in_dev(document: dict[
     secrets = {key: pulumi.Output.secret("x") for key in spec.secrets}
 
     def declare() -> None:
+        register_kubernetes_defaults(None, [])
         args = MicroserviceArgs(
-            spec, image=f"{REGISTRY}/i@{DIGEST}", namespace="slipway-dev", secrets=secrets, callers=["other"]
+            spec,
+            image=f"{REGISTRY}/i@{DIGEST}",
+            namespace="slipway-dev",
+            rollouts=Rollouts(None),
+            secrets=secrets,
+            callers=["other"],
         )
         Microservice(spec.name, args)
 

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
-from lab.plugins.kubernetes import immutable
 from slipway.changes import summary
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import Recorded, resources
@@ -351,11 +350,19 @@ def test_what_was_declared_to_be_replaced_on_a_change_is_refused(first: Any, sec
     assert claim in plan(first, second).objects()
 
 
-@pytest.mark.parametrize("kind", ["PersistentVolume", "PersistentVolumeClaim", "StatefulSet"])
+# https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/diff.go (forceNew)
+REPLACED_FOR = {
+    "PersistentVolume": "awsElasticBlockStore azureDisk azureFile cephfs cinder csi fc flexVolume flocker "
+    "gcePersistentDisk glusterfs hostPath iscsi local nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO "
+    "storageos vsphereVolume",
+    "PersistentVolumeClaim": "accessModes selector storageClassName volumeName",
+    "StatefulSet": "podManagementPolicy revisionHistoryLimit selector serviceName volumeClaimTemplates",
+}
+
+
+@pytest.mark.parametrize("kind", REPLACED_FOR)
 def test_whatever_the_provider_replaces_data_for_is_known_here(kind: str) -> None:
-    group = "apps" if kind == "StatefulSet" else ""
-    fields = {path.removeprefix("spec.") for path in immutable._REPLACING[group, kind]}
-    assert fields <= set(IMMUTABLE_FIELDS[kind])
+    assert set(REPLACED_FOR[kind].split()) <= set(IMMUTABLE_FIELDS[kind])
 
 
 def test_replacing_data_under_another_name_is_refused(first: Any, second: Any) -> None:
@@ -437,3 +444,21 @@ def test_a_claim_that_a_failed_update_has_replaced_is_asked_about(first: Any, se
     with pytest.raises(DataAtStakeError):
         plan(first, second)
     assert plan(first, second, include_stateful=True).kept == ()
+
+
+def test_a_state_of_before_the_directives_is_declared_with_them(first: Any, second: Any) -> None:
+    """The provider would wait for the rollout, and refuse what somebody else has changed since."""
+    for each in first["resources"]:
+        each.get("inputs", {}).get("metadata", {}).pop("annotations", None)
+    annotations = plan(first, second).objects()[urn(DEPLOYMENT, "user-service")].inputs["metadata"]["annotations"]
+    assert annotations == {
+        "pulumi.com/patchForce": "true",
+        "pulumi.com/waitFor": "jsonpath={.metadata.uid}",
+    }
+
+
+def test_a_namespace_that_is_somebody_elses_by_now_is_left_alone(first: Any, second: Any) -> None:
+    namespace = f"{STACK}slipway:index:Environment$kubernetes:core/v1:Namespace::dev"
+    assert namespace in plan(first, second).objects()
+    assert namespace not in plan(first, second, unmanaged_namespace="slipway-dev").objects()
+    assert namespace in plan(first, second, unmanaged_namespace="another").objects()

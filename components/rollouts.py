@@ -1,0 +1,129 @@
+"""Waits for rollouts: in the program, at every update, whether or not it changes anything.
+
+The provider applies a Deployment and does not wait (`pulumi.com/waitFor`). So the state has what the cluster was
+told, whatever becomes of the rollout: where the provider's own wait is cancelled, it records nothing of the update, and
+the next one takes the broken Deployment for the one before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import pulumi
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
+from pulumi_kubernetes import core
+
+from slipway.cluster import Cluster, ClusterError
+from slipway.diagnosis.objects import objects_at, text_at, time_at
+from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
+from slipway.live.rollouts import Rollout, RolloutError
+from slipway.live.rollouts import Rollouts as LiveRollouts
+
+POLL_SECONDS = 0.5
+# Where reading takes long, most of the time is left to others.
+POLL_FACTOR = 4.0
+ADDRESS_SECONDS = 60.0
+ADDRESS_POLL_SECONDS = 2.0
+PENDING = "pending"
+
+
+class Rollouts:
+    """The rollouts of one program; all that wait share each reading of the cluster.
+
+    In a preview, and where the program is declared under mocks, nothing is rolled out and nothing waited for.
+    """
+
+    def __init__(self, context: str | None) -> None:
+        self._connect = partial(Cluster.connect, context)
+        self._live = LiveRollouts(self._connect)
+        self._waiting: dict[Rollout, tuple[pulumi.Resource, asyncio.Future[None]]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def complete(self, deployment: pulumi.Resource) -> pulumi.Output[bool]:
+        """Resolves once the Deployment is rolled out; fails the update with one screen that says why it never will be.
+
+        `deployment` is any resource with an output `metadata`.
+        """
+        metadata: pulumi.Output[Mapping[str, Any]] = deployment.metadata  # type: ignore[attr-defined]
+        return metadata.apply(lambda known: self._wait(deployment, known))
+
+    async def _wait(self, deployment: pulumi.Resource, metadata: Mapping[str, Any]) -> bool:
+        if not _is_update():
+            return True
+        rollout = Rollout(str(metadata["namespace"]), str(metadata["name"]), int(metadata.get("generation") or 0))
+        done = asyncio.get_running_loop().create_future()
+        self._waiting[rollout] = (deployment, done)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch())
+        await done
+        return True
+
+    async def _watch(self) -> None:
+        shown: dict[Rollout, str] = {}
+        while self._waiting:
+            began = time.monotonic()
+            try:
+                complete = await asyncio.to_thread(self._live.complete, list(self._waiting))
+            except RolloutError as error:
+                self._fail(pulumi.RunError(str(error)))
+                return
+            except Exception as error:  # noqa: BLE001 -- whoever waits must learn of it, or the update never ends
+                self._fail(error)
+                return
+            for rollout in complete:
+                deployment, done = self._waiting.pop(rollout)
+                if rollout in shown:
+                    pulumi.log.info(ROLLED_OUT, deployment, ephemeral=True)
+                done.set_result(None)
+            for rollout, (deployment, _) in self._waiting.items():
+                if (text := self._live.status.get(rollout, "")) and shown.get(rollout) != text:
+                    shown[rollout] = text
+                    pulumi.log.info(f"{ROLLING_OUT}: {text}", deployment, ephemeral=True)
+            await asyncio.sleep(max(POLL_SECONDS, POLL_FACTOR * (time.monotonic() - began)))
+
+    def _fail(self, error: Exception) -> None:
+        """End the update: one failure is enough, all the others would say the same."""
+        waiting = [done for _, done in self._waiting.values()]
+        self._waiting.clear()
+        for done in waiting:
+            done.set_exception(error)
+
+    def address(self, service: core.v1.Service) -> pulumi.Output[str]:
+        """The host name or IP address of a load balancer; `pending` with a warning where it has none a minute after it
+        was made: a cluster without a load balancer controller never gives it one.
+        """
+        return service.metadata.apply(lambda known: self._address(service, str(known.namespace), str(known.name)))
+
+    async def _address(self, service: pulumi.Resource, namespace: str, name: str) -> str:
+        if not _is_update():
+            return PENDING
+        try:
+            cluster = self._connect()
+            while True:
+                found = await asyncio.to_thread(cluster.read, f"/api/v1/namespaces/{namespace}/services/{name}")
+                entries = objects_at(found, "status", "loadBalancer", "ingress")
+                if address := next((text_at(each, "hostname") or text_at(each, "ip") for each in entries), ""):
+                    return address
+                created = time_at(found, "metadata", "creationTimestamp")
+                if created is None or (datetime.now(UTC) - created).total_seconds() > ADDRESS_SECONDS:
+                    break
+                await asyncio.sleep(ADDRESS_POLL_SECONDS)
+        except ClusterError as error:
+            pulumi.log.warn(f"The address of its load balancer cannot be read: {error}", service)
+            return PENDING
+        pulumi.log.warn(
+            f"Its load balancer has no address {ADDRESS_SECONDS:g} s after it was made; nothing waits for it. "
+            f"See `{cluster.kubectl(namespace)} describe service {name}`.",
+            service,
+        )
+        return PENDING
+
+
+def _is_update() -> bool:
+    return not pulumi.runtime.is_dry_run() and not isinstance(get_monitor(), MockMonitor)

@@ -1,0 +1,44 @@
+"""Annotations that tell the provider how to treat an object; the program sets them, and so does a rollback.
+
+https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/#pulumi-kubernetes-annotations
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.state.checkpoint import Recorded
+
+# What is declared is the program's, whoever has set it meanwhile: a `kubectl scale` would else end every update and
+# rollback after it in a field conflict.
+PATCH_FORCE = {"pulumi.com/patchForce": "true"}
+# An Ingress or a load balancer may never get an address, which is no failure.
+SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
+# The program waits for the rollout itself. Unlike with `skipAwait`, the provider still waits until a Deployment is
+# deleted, so that one that is replaced is not applied to the object that is about to go.
+APPLIED_IS_ENOUGH = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
+AWAIT = {
+    "kubernetes:apps/v1:Deployment": APPLIED_IS_ENOUGH,
+    "kubernetes:core/v1:Service": SKIP_AWAIT,
+    "kubernetes:networking.k8s.io/v1:Ingress": SKIP_AWAIT,
+}
+HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
+
+
+def directives(type_: str) -> dict[str, str]:
+    """The annotations of an object of that type; none for what is no Kubernetes object."""
+    if not type_.startswith(KUBERNETES_PREFIX) or type_.startswith(HELM_PREFIX):
+        return {}
+    return PATCH_FORCE | AWAIT.get(type_, {})
+
+
+def directed(resource: Recorded) -> Recorded:
+    """A recorded object with these annotations among its inputs, as the program declares it today."""
+    metadata, wanted = resource.inputs.get("metadata"), directives(resource.type)
+    if not wanted or not isinstance(metadata, Mapping):
+        return resource
+    annotations: Mapping[str, Any] = metadata.get("annotations") or {}
+    inputs = {**resource.inputs, "metadata": {**metadata, "annotations": {**annotations, **wanted}}}
+    return Recorded({**resource.raw, "inputs": inputs})
