@@ -37,13 +37,17 @@ ITEM_KEYS = ("name", "mountPath", "containerPort", "port", "ip", "topologyKey", 
 _MISSING = object()
 
 
-def found_inputs(declared: Mapping[str, Any], live: Object) -> dict[str, Any]:
+def found_inputs(declared: Mapping[str, Any], live: Object, applied: Object | None = None) -> dict[str, Any]:
     """The declared inputs as they are found in the cluster, with what others have added to them.
 
-    Equal to `declared` where nothing has drifted. A secret stays one, whatever it is now.
+    Equal to `declared` where nothing has drifted, whoever has written it. `applied` is the object as the API server
+    answered when they were applied: what it or an admission webhook made of a field then is no drift. A secret stays
+    one, whatever it is now.
     """
     seen = _with_text(live, declared)
     found: dict[str, Any] = _overlay(declared, seen, ())
+    if applied:
+        found = _as_declared(declared, _overlay(declared, _with_text(applied, declared), ()), found)
     for entry in foreign_entries(live):
         fields = entry.get("fieldsV1")
         if isinstance(fields, Mapping):
@@ -91,6 +95,23 @@ def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
     if isinstance(declared, list) and isinstance(live, list):
         return _overlay_list(declared, live, path)
     return declared if _is_same(declared, live, path) else copy.deepcopy(live)
+
+
+def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
+    """`found`, with the declared value wherever it is what was made of that value when it was applied."""
+    if found == declared or _is_secret(declared):
+        return found
+    if isinstance(declared, Mapping) and isinstance(applied, Mapping) and isinstance(found, Mapping):
+        dropped = {key: each for key, each in declared.items() if key not in applied and key not in found}
+        kept = {
+            key: _as_declared(declared.get(key, _MISSING), applied.get(key, _MISSING), each)
+            for key, each in found.items()
+        }
+        return kept | dropped
+    lists = isinstance(declared, list) and isinstance(applied, list) and isinstance(found, list)
+    if lists and len(declared) == len(applied) == len(found):
+        return [_as_declared(*each) for each in zip(declared, applied, found, strict=True)]
+    return declared if found == applied and declared is not _MISSING else found
 
 
 def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway.changes.difference import Difference, difference
 from slipway.changes.summary import Operation, ResourceChange
@@ -36,11 +36,13 @@ OWN_KINDS = frozenset(
 class Drift:
     """`changes` read from the state to the cluster: a deletion is gone from it, a creation is not in the state.
 
-    `changed_by` names, by URN, the field managers that wrote an object beside the program's own.
+    `changed_by` names, by URN, the field managers that wrote an object beside the program's own; `live` has the objects
+    that there are.
     """
 
     difference: Difference
     changed_by: Mapping[str, tuple[str, ...]]
+    live: Mapping[str, Object] = field(default_factory=dict, repr=False)
 
     @property
     def changes(self) -> tuple[ResourceChange, ...]:
@@ -83,8 +85,9 @@ def drift(recorded: list[Recorded], live: LiveObjects, stack: str, project: str)
     told = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
     unknown = _unknown(recorded, live, stack, project)
     everything = tuple(sorted((*told.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
-    by = {urn: managers(item) for urn, item in by_urn.items() if item is not None}
-    return Drift(Difference(everything, told.secrets_compared), {urn: names for urn, names in by.items() if names})
+    there = {urn: item for urn, item in by_urn.items() if item is not None}
+    by = {urn: names for urn, item in there.items() if (names := managers(item))}
+    return Drift(Difference(everything, told.secrets_compared), by, there)
 
 
 def _key(resource: Recorded, live: LiveObjects) -> Key:
@@ -98,7 +101,7 @@ def _find(resource: Recorded, live: LiveObjects) -> Object | None:
 
 
 def _found(resource: Recorded, item: Object | None) -> dict[str, object]:
-    return {**resource.raw, "inputs": found_inputs(resource.inputs, item or {})}
+    return {**resource.raw, "inputs": found_inputs(resource.inputs, item or {}, resource.outputs)}
 
 
 def _unknown(recorded: list[Recorded], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
@@ -107,6 +110,8 @@ def _unknown(recorded: list[Recorded], live: LiveObjects, stack: str, project: s
     found = []
     for key, item in live.objects.items():
         labels = object_at(item, "metadata", "labels")
+        if text_at(item, "metadata", "deletionTimestamp"):
+            continue  # on its way out
         if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
             version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
             urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from slipway.checks import FAILED
+from slipway.diagnosis import MARK
 from slipway.engine.events import Diagnostic, Event, Failed, Started
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.error_report import report
@@ -17,7 +18,7 @@ from slipway.rollback.target import last_good
 from slipway.session import Session
 from slipway.state.replay import DataAtStakeError
 from slipway.updates.recovery import recover
-from slipway.updates.update import Update
+from slipway.updates.update import NotDeletedError, Update
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class FailedUpdate:
         That is the update's own where there is nothing to undo, 4 after a rollback that was verified, and 5 where it
         could not be done. The update's own error is printed before the rollback begins.
         """
-        if not (_touched_cluster(self.update.events) or _checks_failed(self.update.events)):
+        if not self._may_have_broken():
             return self.error
         try:
             target = self._target(progress)
@@ -52,6 +53,12 @@ class FailedUpdate:
         report(self.error)
         return self._replayed(prepared, progress)
 
+    def _may_have_broken(self) -> bool:
+        """Whether the cluster may not be as it was; a release works all the same where something stays undeleted."""
+        if isinstance(self.error, NotDeletedError):
+            return False
+        return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
+
     def _target(self, progress: Progress) -> Entry | None:
         if self.update.killed:
             self.session.stacks.ensure(self.stack, progress.note)
@@ -65,7 +72,8 @@ class FailedUpdate:
             proof = prepared.verify()
         except SlipwayError as second:
             return self._failed_twice(second, prepared.target)
-        by_hand = f"Not in the cluster as the state said, which may be why: {prepared.moved}." if prepared.moved else ""
+        others = prepared.moved.by_others()
+        by_hand = f"Not in the cluster as the state said, which may be why: {others}." if others else ""
         log = f"Why it failed is said above; all that the engine said: {self.update.log}"
         return SlipwayError(
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
@@ -105,11 +113,10 @@ def _touched_cluster(events: Iterable[Event]) -> bool:
     )
 
 
-def _checks_failed(events: Iterable[Event]) -> bool:
-    """Whether what runs does not work, also where an earlier update, left for a look or killed, has put it there."""
-    return any(
-        isinstance(event, Diagnostic) and event.severity == "error" and FAILED.search(event.message) for event in events
-    )
+def _does_not_work(events: Iterable[Event]) -> bool:
+    """Whether a rollout or a check failed, also of what an earlier update, kept for debugging or killed, has left."""
+    errors = (event for event in events if isinstance(event, Diagnostic) and event.severity == "error")
+    return any(event.message.startswith(MARK) or FAILED.search(event.message) for event in errors)
 
 
 def _with_note(error: SlipwayError, note: str) -> SlipwayError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from slipway.changes.words import counted
 from slipway.errors import SlipwayError
 from slipway.history import History
 from slipway.history.model import ROLLBACK_KEY
@@ -15,6 +16,7 @@ from slipway.state.comparison import Comparison, compared
 from slipway.state.replay import Request, Wanted, wanted
 
 DIFFERENCES_SHOWN = 20
+UNDECLARED_SHOWN = 3
 ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
 
 
@@ -24,10 +26,19 @@ class Proof:
 
     comparison: Comparison
     unread: str = ""
+    undeclared: tuple[str, ...] = ()
+    """What somebody has set in the cluster beside what is declared."""
 
     def __str__(self) -> str:
         where = f" in the state (the cluster was not compared: {self.unread})" if self.unread else ""
-        return f"{self.comparison} recorded inputs are the same{where}"
+        return f"{self.comparison} recorded inputs are the same{where}{self._beside()}"
+
+    def _beside(self) -> str:
+        if not self.undeclared:
+            return ""
+        count, shown = len(self.undeclared), "; ".join(self.undeclared[:UNDECLARED_SHOWN])
+        more = f"; and {count - UNDECLARED_SHOWN} more" if count > UNDECLARED_SHOWN else ""
+        return f", and {counted(count, 'field')} that {'was' if count == 1 else 'were'} never declared ({shown}{more})"
 
 
 def prove(session: Session, stack: str, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
@@ -49,9 +60,16 @@ def prove(session: Session, stack: str, target: int, plan: Wanted, services: tup
             f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
             "but the cluster does not have all of them.",
             why="\n".join(moved.lines()),
-            next_step=f"Somebody else writes there: `slipway drift -s {stack}` says who, and the values.",
+            next_step=f"`slipway drift -s {stack}` shows the values and who wrote them.",
         )
-    return Proof(comparison, moved.unread)
+    if moved.incomplete:
+        raise SlipwayError(
+            f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
+            "but not every rollout is complete.",
+            why="\n".join(f"Deployment {name}" for name in moved.incomplete),
+            next_step=f"`slipway verify -s {stack}` says what each of them lacks.",
+        )
+    return Proof(comparison, moved.unread, moved.undeclared)
 
 
 def prove_setting(session: Session, stack: str, target: int) -> Proof:
@@ -59,7 +77,8 @@ def prove_setting(session: Session, stack: str, target: int) -> Proof:
     history = History.open(session.engine, session.project, stack)
     states = (history.checkpoint(target), history.present() or {})
     then, now = (decrypted(session.engine, session.project.name, stack, state) for state in states)
-    return prove(session, stack, target, wanted(then, now, Request(target)))
+    request = Request(target, unmanaged_namespace=session.project.unmanaged_namespace(stack))
+    return prove(session, stack, target, wanted(then, now, request))
 
 
 def _of(services: Collection[str], known: Mapping[str, Recorded]) -> dict[str, Recorded]:

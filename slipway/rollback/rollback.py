@@ -64,11 +64,14 @@ class Rollback:
         goes_on = recall(session, stack, history.entries, options.services) if to is None else None
         to = to if goes_on is None else goes_on
         target = default_target(history, present, options.services) if to is None else _target(history, to)
-        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful)
+        unmanaged = session.project.unmanaged_namespace(stack)
+        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful, unmanaged)
         plan, opened = _plan(session, stack, _state(history, target), present, request)
         moved = out_of_place(session, stack, opened, options.services)
-        # One that was killed at its very end has neither been verified nor recorded.
-        if not moved and goes_on is None:
+        # One that was killed at its very end has neither been verified nor recorded. What a failed update has left
+        # in a cluster that cannot be listed, nobody knows.
+        unknown = options.automatic and moved.unread
+        if not moved and not unknown and goes_on is None:
             _require_difference(plan, opened, target, stack, options.services)
         if not options.reason:
             config = _plain(target.config) if options.automatic else session.project.config(stack)
@@ -107,10 +110,11 @@ class Rollback:
         begun = Begun(self.source, self.target.number, self.request.services)
         with remembered(self.session, self.stack, begun) as go_on_remembering:
             twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+            refresh = ["--refresh"] if self.moved or self.moved.unread else []
             update = run_update(
                 self.session,
                 self.stack,
-                [*self.arguments(), *(["--refresh"] if self.moved else []), "--message", self.message],
+                [*self.arguments(), *refresh, "--message", self.message],
                 progress,
                 environment=self.variables(),
                 title=f"Roll {self.stack} back to #{self.target.number}",

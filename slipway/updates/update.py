@@ -14,19 +14,20 @@ from rich.text import Text
 from slipway.changes.preview_events import violation_in
 from slipway.changes.summary import Violation
 from slipway.changes.words import counted
-from slipway.diagnosis import Diagnosis
 from slipway.engine.build_log import BuildStep
 from slipway.engine.errors import failed_builds, failure, killed, messages
 from slipway.engine.event_log import open_log, write_line
-from slipway.engine.events import STACK_TYPE, Event, Finished, Resource, Started, parse
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started, parse
 from slipway.errors import ExitCode, SlipwayError
-from slipway.live.rollout_watch import rollout_watch
 from slipway.progress import Progress
 from slipway.pulumi_cli import Completed
 from slipway.session import Session
-from slipway.updates import forgotten, twins
+from slipway.updates import twins
 from slipway.updates.display import OperationError, UpdateDisplay
 from slipway.updates.pack_watch import ADVICE, PackWatch
+
+# What the engine does last, when the program is done.
+DELETIONS = ("delete", "delete-replaced")
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,6 @@ class Update:
     events: Sequence[Event]
     ended: Completed
     log: str
-    diagnoses: Sequence[Diagnosis] = ()
-    """Of the rollouts that were given up before their deadlines, for which the engine was asked to cancel."""
     violations: Sequence[Violation] = ()
     """What the policy pack said, where the update had one."""
 
@@ -54,6 +53,14 @@ class Update:
     def changed_nothing(self) -> bool:
         """Whether it ended by itself before it began to change anything."""
         return not self.killed and not any(isinstance(event, Started) and event.changes for event in self.events)
+
+    @property
+    def not_deleted(self) -> list[Resource]:
+        """What could not be deleted, where that is all that failed; the program has come to its end by then."""
+        failed = [event for event in self.events if isinstance(event, Failed)]
+        only_deletes = all(event.operation in DELETIONS for event in failed)
+        at_end = self.outputs and not self.killed and not self.ended.interrupted
+        return [event.resource for event in failed] if at_end and only_deletes else []
 
     @property
     def outputs(self) -> Mapping[str, Any]:
@@ -88,12 +95,9 @@ def run_update(
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
         update = _run(session, stack, arguments, progress, title=title, command=command, loading=loading)
         stumbled = not update.succeeded and not update.ended.interrupted
-        if stumbled and twins.restore(session, stack, twins.collided(update.events)):
-            progress.note(twins.TAKEN_BACK)
-        elif stumbled and forgotten.restore(session, stack, twins.collided(update.events, twins.CREATING)):
-            progress.note(forgotten.TAKEN_IN)
-        else:
+        if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
             return update
+        progress.note(twins.TAKEN_BACK)
 
 
 def _run(
@@ -109,7 +113,7 @@ def _run(
     events: list[Event] = []
     violations: list[Violation] = []
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack) as log:
-        display, watch = UpdateDisplay(progress, whole), rollout_watch(session, stack)
+        display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
             write_line(log, line, at_seconds)
@@ -118,22 +122,23 @@ def _run(
                 loading.take(line, event, at_seconds)
             if event:
                 events.append(event)
-                watch.see(event)
                 display.show(event)
             elif violation := violation_in(line):
                 violations.append(violation)
 
         run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
         overdue = loading.overdue if loading else None
-        ended = session.engine.stream(run, on_line, progress.note, overdue, cancelling=watch.cancelling)
+        ended = session.engine.stream(run, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
-        if watch.problem:
-            log.write(f"The rollouts could not be watched: {watch.problem}\n")
-        update = Update(events, ended, log.name, watch.diagnoses, violations)
+        update = Update(events, ended, log.name, violations)
         if not update.succeeded:
             raise OperationError  # for the progress: its line says that it failed
     return update
+
+
+class NotDeletedError(SlipwayError):
+    """The update did all that it was to do, and its checks are met, but something could not be deleted."""
 
 
 def require_success(stack: str, update: Update, progress: Progress) -> None:
@@ -141,6 +146,13 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     if update.succeeded:
         return
     progress.note(f"All that the engine said: {update.log}")
+    if remaining := update.not_deleted:
+        raise NotDeletedError(
+            f"{stack} is updated and its checks are met, but {counted(len(remaining), 'object')} could not be deleted.",
+            why="\n".join(messages(update.events)) or ", ".join(map(str, remaining)),
+            next_step="A finalizer is the usual reason: whoever set it has to remove it. "
+            f"Then `slipway up -s {stack}` deletes what is left.",
+        )
     if update.ended.interrupted:
         raise SlipwayError(
             f"The update of stack {stack} was interrupted.",
@@ -155,7 +167,7 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     refusals = [violation for violation in update.violations if violation.refuses]
     if refusals and not messages(update.events):
         raise _refused(stack, refusals)
-    raise failure(stack, update.events, update.ended.errors, update.diagnoses)
+    raise failure(stack, update.events, update.ended.errors)
 
 
 def _hanging(stack: str, what: str) -> SlipwayError:

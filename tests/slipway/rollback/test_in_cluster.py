@@ -1,17 +1,20 @@
-"""What of a drift a rollback has to take back, and what it must leave alone."""
+"""What of a drift a rollback has to take back, what it only names, and what is none of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from slipway.changes.difference import Difference
 from slipway.changes.fields import FieldChange, Kind
 from slipway.changes.summary import Operation, ResourceChange
 from slipway.engine.events import Resource
-from slipway.rollback.in_cluster import OutOfPlace, _declared
+from slipway.live.drifted import Drift
+from slipway.rollback.in_cluster import OutOfPlace, compared_with
 from slipway.state.checkpoint import Recorded
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::user-service"
-BY_HAND = {URN: ("kubectl-set",)}
 
 
 def changed(*paths: str, kind: Kind = "update", operation: Operation = Operation.UPDATE) -> ResourceChange:
@@ -23,34 +26,50 @@ def recorded(**more: Any) -> dict[str, Recorded]:
     return {URN: Recorded({"urn": URN, "type": "kubernetes:apps/v1:Deployment", "custom": True, **more})}
 
 
-def taken_back(change: ResourceChange, state: dict[str, Recorded], by: Any = BY_HAND) -> list[str]:
-    return OutOfPlace(tuple(_declared([change], state, by))).lines()
+def compare(change: ResourceChange, state: dict[str, Recorded], *services: str, **drift: Any) -> OutOfPlace:
+    return compared_with(state, Drift(Difference((change,), True), **{"changed_by": {}, **drift}), services)
 
 
-def test_a_declared_field_that_somebody_changed() -> None:
-    assert taken_back(changed("spec.replicas"), recorded()) == ["Deployment user-service: spec.replicas"]
+@pytest.mark.parametrize("by", [{}, {URN: ("kubectl-set",)}])
+def test_a_declared_field_that_differs_whoever_wrote_it(by: Any) -> None:
+    """An update that was cut off writes as the program's own manager does."""
+    found = compare(changed("spec.replicas"), recorded(), changed_by=by)
+    assert found.lines() == ["Deployment user-service: spec.replicas"]
+    assert found.by_others() == ("Deployment user-service" if by else "")
 
 
-def test_an_object_that_is_gone_whoever_deleted_it() -> None:
-    gone = changed(operation=Operation.DELETE)
-    assert taken_back(gone, recorded(), {}) == ["Deployment user-service: gone"]
+def test_an_object_that_is_gone() -> None:
+    assert compare(changed(operation=Operation.DELETE), recorded()).lines() == ["Deployment user-service: gone"]
 
 
-def test_what_was_added_beside_it_stays() -> None:
-    assert taken_back(changed("spec.template.spec.containers[0].env", kind="add"), recorded()) == []
+def test_what_was_added_beside_it_is_named_and_is_no_difference() -> None:
+    path = "spec.template.spec.containers[0].env"
+    found = compare(changed(path, kind="add"), recorded())
+    assert not found
+    assert found.undeclared == (f"Deployment user-service: {path}",)
 
 
-def test_what_no_person_changed_would_be_changed_again() -> None:
-    assert taken_back(changed("spec.template.spec.containers[0].image"), recorded(), {}) == []
+def test_an_object_of_this_project_that_no_state_has_is_named() -> None:
+    found = compare(changed(operation=Operation.CREATE), {})
+    assert not found
+    assert found.undeclared == ("Deployment user-service",)
 
 
 def test_what_the_resource_ignores_is_not_its_own() -> None:
     state = recorded(ignoreChanges=["spec.replicas", "metadata.labels"])
-    assert taken_back(changed("spec.replicas", 'metadata.labels["a.b/c"]', "metadata.labels.team"), state) == []
-    assert taken_back(changed("spec.replicasMore"), state) == ["Deployment user-service: spec.replicasMore"]
+    assert not compare(changed("spec.replicas", 'metadata.labels["a.b/c"]', "metadata.labels.team"), state)
+    assert compare(changed("spec.replicasMore"), state).lines() == ["Deployment user-service: spec.replicasMore"]
 
 
-def test_an_object_whose_update_failed_is_updated_anyway_while_it_is_there() -> None:
-    state = recorded(initErrors=["it never became ready"])
-    assert taken_back(changed("spec.replicas"), state) == []
-    assert taken_back(changed(operation=Operation.DELETE), state) == ["Deployment user-service: gone"]
+def test_other_services_do_not_count_where_some_are_named() -> None:
+    assert not compare(changed("spec.replicas"), recorded(), "order-service")
+    assert compare(changed("spec.replicas"), recorded(), "user-service")
+
+
+def test_a_rollout_that_is_not_complete_is_named() -> None:
+    live = {"metadata": {"generation": 2}, "spec": {"replicas": 1}}
+    counts = {"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 1}
+    found = compare(changed(), recorded(), live={URN: {**live, "status": counts}})
+    assert found.incomplete == ("user-service",)
+    found = compare(changed(), recorded(), live={URN: {**live, "status": {**counts, "replicas": 1}}})
+    assert found.incomplete == ()

@@ -240,5 +240,5 @@ def test_the_policies_of_today_are_asked_with_the_settings_of_today(
 
 
 def test_a_failing_check_is_known_by_what_the_engine_said_of_one(recorded: Callable[[str], list[Event]]) -> None:
-    assert automatic._checks_failed(recorded("failing_check"))
-    assert not automatic._checks_failed(recorded("failing_unit_test"))
+    assert automatic._does_not_work(recorded("failing_check"))
+    assert not automatic._does_not_work(recorded("failing_unit_test"))
