@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
+import pulumi_docker_build as docker_build
 import pulumi_kubernetes as kubernetes
 
 from components.cluster import cluster_id, kubeconfig_problem
+from components.kubernetes_defaults import register_kubernetes_defaults
+from components.rollouts import Rollouts
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
@@ -48,24 +51,25 @@ class EnvironmentArgs:
 
 
 class Environment(pulumi.ComponentResource):
-    """The Kubernetes namespace of a stack and the provider that reaches it."""
+    """The Kubernetes namespace of a stack, the providers that reach cluster and registry, and the rollouts in it."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
+        register_kubernetes_defaults(args.settings.context, args.settings.adopt)
         super().__init__(ENVIRONMENT_TYPE, name, None, opts)
         self._name = name
         self.settings = args.settings
+        self.rollouts = Rollouts(args.settings.context)
         self.services = args.services
         self.rollback = args.rollback
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
-            # What the program declares is the program's, whoever has set it meanwhile: a `kubectl set image` would else
-            # stand against every update and rollback after it.
-            enable_patch_force=True,
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.docker = self._image_registries(name)
+        # Explicit, so that a rollback, which declares no image, declares the provider of those that stay in the state.
+        self.docker_build = docker_build.Provider(name, opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({"cluster": self._cluster()})
 
     def _cluster(self) -> pulumi.Output[str | None]:
@@ -78,11 +82,13 @@ class Environment(pulumi.ComponentResource):
 
     @cached_property
     def namespace(self) -> pulumi.Output[str]:
-        """The name of the Namespace, which is declared when it is first asked for."""
+        """The name of the Namespace, which is declared when it is first asked for, unless somebody else manages it."""
+        if not self.settings.namespace.managed:
+            return pulumi.Output.from_input(self.settings.namespace.name)
         namespace = kubernetes.core.v1.Namespace(
             self._name,
             metadata={
-                "name": self.settings.namespace,
+                "name": self.settings.namespace.name,
                 "labels": {
                     "app.kubernetes.io/managed-by": "pulumi",
                     # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted

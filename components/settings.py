@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import pulumi
 import pulumi_docker_build as docker_build
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from services.spec import Name
@@ -30,12 +39,29 @@ def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
     return pulumi.RunError(PREFIX + (listed[0] if len(listed) == 1 else "\n  " + "\n  ".join(listed)))
 
 
+def _namespace(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+ObjectPattern = Annotated[StrictStr, Field(pattern=r"^[A-Z][A-Za-z]*/[^/\s]+$")]
+"""`Kind/name`, in which `*` stands for any characters of the name: `ConfigMap/api-*`."""
+
+
+class NamespaceSettings(BaseModel):
+    """The namespace that everything is deployed to. With `managed: false` somebody else makes and deletes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    managed: StrictBool = True
+
+
 class Settings(BaseModel):
     """What a stack says about its environment; units are in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    namespace: Name
+    namespace: Annotated[NamespaceSettings, BeforeValidator(_namespace)]
     registry: StrictStr
     base_image: StrictStr = "python:3.12-slim"
     context: StrictStr | None = None
@@ -43,13 +69,15 @@ class Settings(BaseModel):
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
+    adopt: list[ObjectPattern] = []
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 
     def rollback(self) -> Request | None:
         """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
         if asked := os.environ.get(VARIABLE):
             return Request.from_text(asked)
-        return Request(self.rollback_to) if self.rollback_to else None
+        unmanaged = "" if self.namespace.managed else self.namespace.name
+        return Request(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
 
     @classmethod
     def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:
@@ -85,7 +113,8 @@ def _from_config() -> dict[str, Any]:
         text = config.get(key)
         if text is None:
             continue
-        values[key] = text if key in {"namespace", "registry", "baseImage", "context"} else _parsed(config, key, text)
+        is_text = key in {"registry", "baseImage", "context"} or (key == "namespace" and not text.startswith("{"))
+        values[key] = text if is_text else _parsed(config, key, text)
     return values
 
 

@@ -55,6 +55,12 @@ class Project:
         items = config.items() if isinstance(config, dict) else ()
         return {str(key): str(value) for key, value in items if isinstance(value, str | int)}
 
+    def unmanaged_namespace(self, environment: str) -> str:
+        """The namespace that `environment` uses and somebody else manages; empty where it is the stack's own."""
+        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
+        found = config.get("slipway:namespace") if isinstance(config, dict) else None
+        return str(found.get("name", "")) if isinstance(found, dict) and found.get("managed") is False else ""
+
     def require_environment(self, environment: str) -> None:
         """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""
         if environment not in self.environments():

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from slipway.cluster import Cluster, NotFoundError
@@ -70,16 +70,8 @@ class LiveObjects:
         """What the server says of each kind; a kind that it does not serve has no objects."""
         versions = sorted({kind.api_version for kind in self.kinds})
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
-            found = zip(versions, pool.map(self._resources, versions), strict=True)
-            return {Kind(version, text_at(each, "kind")): each for version, items in found for each in items}
-
-    def _resources(self, api_version: str) -> Iterable[Object]:
-        """https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api"""
-        try:
-            listed = self.cluster.read(Kind(api_version, "").root)
-        except NotFoundError:
-            return ()
-        return [each for each in objects_at(listed, "resources") if "/" not in text_at(each, "name")]
+            found = pool.map(lambda version: served(self.cluster, version), versions)
+            return {kind: each for kinds in found for kind, each in kinds.items()}
 
     def is_namespaced(self, kind: Kind) -> bool:
         return bool(self._served.get(kind, {}).get("namespaced", True))
@@ -99,6 +91,29 @@ class LiveObjects:
                 return {}
 
         return read
+
+
+@lru_cache(maxsize=64)
+def served(cluster: Cluster, api_version: str) -> Mapping[Kind, Object]:
+    """What the server says of each kind of that version.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api
+    """
+    try:
+        listed = cluster.read(Kind(api_version, "").root)
+    except NotFoundError:
+        return {}
+    found = (each for each in objects_at(listed, "resources") if "/" not in text_at(each, "name"))
+    return {Kind(api_version, text_at(each, "kind")): each for each in found}
+
+
+def object_path(cluster: Cluster, kind: Kind, namespace: str, name: str) -> str | None:
+    """Where the API server has that object; None for a kind that it does not serve."""
+    found = served(cluster, kind.api_version).get(kind)
+    if found is None:
+        return None
+    where = f"namespaces/{namespace}/" if found.get("namespaced") else ""
+    return f"{kind.root}/{where}{text_at(found, 'name')}/{name}"
 
 
 def _whole(kind: Kind, item: Object) -> dict[str, Any]:

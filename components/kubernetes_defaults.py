@@ -1,0 +1,99 @@
+"""What every Kubernetes object of a program has, whichever component declares it: a stack transformation."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pulumi
+from pulumi import ResourceHook, ResourceHookArgs, ResourceHookBinding
+from pulumi.resource_hooks import ResourceHookOptions
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
+
+from slipway.cluster import Cluster
+from slipway.history import History
+from slipway.live.objects import Kind
+from slipway.live.ownership import Creations, Ownership
+from slipway.project import Project
+from slipway.pulumi_cli import Pulumi
+from slipway.state.directives import directives
+
+# Recorded with each object, and asked for by the engine when it creates one: the name must not change.
+HOOK_NAME = "slipway-ownership"
+# A finalizer that nobody serves must not hold an update for the provider's ten minutes.
+DELETE_TIMEOUT = "120s"
+# Everything in it goes first.
+NAMESPACE_DELETE_TIMEOUT = "600s"
+NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
+
+
+def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) -> None:
+    """Give every Kubernetes object of this program its directives, a time-out for its deletion, and a hook that refuses
+    to create what somebody else has made. To be called before the first resource is declared.
+    """
+    hooks = None if isinstance(get_monitor(), MockMonitor) else _ownership_hook(context, adopt)
+    pulumi.runtime.register_stack_transformation(partial(_with_defaults, hooks))
+
+
+def _with_defaults(
+    hooks: ResourceHookBinding | None, args: pulumi.ResourceTransformationArgs
+) -> pulumi.ResourceTransformationResult | None:
+    annotations = directives(args.type_)
+    if not annotations or "metadata" not in args.props or args.opts.id or args.opts.urn:
+        return None
+    props = {**args.props, "metadata": _annotated(args.props["metadata"], annotations)}
+    delete = NAMESPACE_DELETE_TIMEOUT if args.type_ == NAMESPACE_TYPE else DELETE_TIMEOUT
+    timeouts = args.opts.custom_timeouts or pulumi.CustomTimeouts()
+    defaults = pulumi.ResourceOptions(
+        custom_timeouts=pulumi.CustomTimeouts(timeouts.create, timeouts.update, timeouts.delete or delete),
+        hooks=hooks,
+    )
+    return pulumi.ResourceTransformationResult(props, pulumi.ResourceOptions.merge(args.opts, defaults))
+
+
+def _annotated(metadata: Any, more: Mapping[str, str]) -> Any:
+    """`metadata` with more annotations; either may be an output."""
+    if not isinstance(metadata, Mapping):
+        return pulumi.Output.from_input(metadata).apply(lambda known: _annotated(known or {}, more))
+    annotations = metadata.get("annotations")
+    if annotations is not None and not isinstance(annotations, Mapping):
+        added = pulumi.Output.from_input(annotations).apply(lambda known: {**(known or {}), **more})
+        return {**metadata, "annotations": added}
+    return {**metadata, "annotations": {**(annotations or {}), **more}}
+
+
+def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHookBinding:
+    """Nothing is read or connected to before the engine creates something."""
+    folder, stack = Path.cwd(), pulumi.get_stack()
+    project = Project(folder)
+
+    ownership = Ownership(
+        partial(Cluster.connect, context),
+        lambda: History.open(Pulumi(folder, os.environ), project, stack),
+        Creations.of(folder, project.name, stack),
+        adopt,
+    )
+
+    async def refuse_what_is_not_owned(args: ResourceHookArgs) -> None:
+        inputs = args.new_inputs or {}
+        metadata, kind = inputs.get("metadata"), Kind(str(inputs.get("apiVersion")), str(inputs.get("kind")))
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        if not isinstance(metadata, Mapping) or not isinstance(name, str):
+            return  # the provider names it, which no other object has
+        namespace = metadata.get("namespace")
+        await asyncio.to_thread(
+            ownership.require,
+            args.urn,
+            kind,
+            namespace if isinstance(namespace, str) else "default",
+            name,
+            preview=pulumi.runtime.is_dry_run(),
+        )
+
+    hook = ResourceHook(HOOK_NAME, refuse_what_is_not_owned, ResourceHookOptions(on_dry_run=True))
+    return ResourceHookBinding(before_create=[hook])
