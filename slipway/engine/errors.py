@@ -18,7 +18,13 @@ CONFIGURATION_ERROR = "Configuration error:"
 ROLLBACK_ERROR = "Rollback error:"
 POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
-ECHOES = ("update failed", "preview failed", "update canceled", "resource monitor shut down")
+ECHOES = (
+    "update failed",
+    "preview failed",
+    "update canceled",
+    "resource monitor shut down",
+    "an unhandled error occurred: program exited with non-zero exit code",
+)
 # The API server's words: `deployments.apps "user-service" not found`.
 GONE = re.compile(
     r"\b(?:namespaces|services|serviceaccounts|secrets|configmaps|persistentvolumeclaims|"

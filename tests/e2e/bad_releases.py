@@ -35,7 +35,7 @@ def failing_up(project: Any) -> Failed:
     result = project.slipway("up", "-s", "e2e", "--yes")
     said, _, rollback = result.output.partition("\nGoing back to #")
     error = "error: " + said.rsplit("\nerror: ", 1)[-1]
-    waited = re.search(r"Update Deployment user-service: failed after ([\d.]+) s", said)
+    waited = re.search(r"Roll out user-service: failed after ([\d.]+) s", said)
     return Failed(result.code, result.output, error, rollback, float(waited[1]) if waited else 0.0)
 
 

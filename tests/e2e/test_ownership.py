@@ -1,0 +1,138 @@
+"""What somebody else has made is never taken over, and what is the stack's own always is."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from kubernetes import client
+from kubernetes import config as kubeconfig
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
+
+
+def core(project: Any) -> client.CoreV1Api:
+    return client.CoreV1Api(kubeconfig.new_client_from_config(project.environment["KUBECONFIG"]))
+
+
+@pytest.fixture
+def foreign_namespace(project: Any) -> Iterator[str]:
+    name = f"{project.namespace}-shop"
+    labels = {"app.kubernetes.io/managed-by": "Helm"}
+    core(project).create_namespace({"metadata": {"name": name, "labels": labels}})
+    yield name
+    core(project).delete_namespace(name)
+
+
+def resources(project: Any) -> list[dict[str, Any]]:
+    exported = project.run("pulumi", "stack", "export", "--stack", "e2e")
+    return list(json.loads(exported.output)["deployment"].get("resources") or ())
+
+
+def settings(project: Any, namespace: Any, more: str = "") -> None:
+    project.configure(more)
+    file = project.folder / "Pulumi.e2e.yaml"
+    text = file.read_text().replace(f"namespace: {project.namespace}", f"namespace: {json.dumps(namespace)}")
+    file.write_text(text)
+
+
+@pytest.mark.parametrize("command", ["slipway", "pulumi"])
+def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(
+    project: Any, foreign_namespace: str, command: str
+) -> None:
+    before = core(project).read_namespace(foreign_namespace).metadata
+    settings(project, foreign_namespace)
+    refused = project.slipway("up", "-s", "e2e", "--yes") if command == "slipway" else project.up()
+    assert refused.code not in (0, 4), refused.output
+    flat = " ".join(refused.output.split())
+    assert f"Namespace {foreign_namespace} exists already, and this stack did not make it" in flat
+    assert "app.kubernetes.io/managed-by=Helm" in flat
+    assert "managed: false" in flat
+    assert f"slipway:adopt: [Namespace/{foreign_namespace}]" in flat
+    assert "Traceback" not in refused.output
+    assert core(project).read_namespace(foreign_namespace).metadata.resource_version == before.resource_version
+
+
+def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: Any, foreign_namespace: str) -> None:
+    before = core(project).read_namespace(foreign_namespace).metadata
+    settings(project, {"name": foreign_namespace, "managed": False})
+    done = project.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    assert not [each for each in resources(project) if each["type"].endswith("v1:Namespace")]
+    changed = "  slipway:services: {user-service: {env: {LOG_LEVEL: debug}}}\n"
+    settings(project, {"name": foreign_namespace, "managed": False}, changed)
+    done = project.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    back = project.slipway("rollback", "-s", "e2e", "--yes")
+    assert back.code == 0, back.output
+    destroyed = project.run("pulumi", "destroy", "-s", "e2e", "--yes", "--skip-preview", "--non-interactive")
+    assert destroyed.code == 0, destroyed.output
+    after = core(project).read_namespace(foreign_namespace).metadata
+    assert (after.labels, after.uid) == (before.labels, before.uid)
+
+
+def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_says_so(project: Any) -> None:
+    project.configure("")
+    released = project.slipway("up", "-s", "e2e", "--yes")
+    assert released.code == 0, released.output
+    made = project.slipway("new", "parcel-service")
+    assert made.code == 0, made.output
+    core(project).create_namespaced_service_account(project.namespace, {"metadata": {"name": "parcel-service"}})
+    refused = project.slipway("up", "-s", "e2e", "--yes")
+    assert refused.code == 1, refused.output
+    assert "ServiceAccount parcel-service exists already, and this stack did not make it" in refused.output
+    assert "parcel-service" not in project.deployments()
+    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
+    taken = project.slipway("up", "-s", "e2e", "--yes")
+    assert taken.code == 0, taken.output
+    assert "parcel-service" in project.deployments()
+
+
+def test_what_the_state_was_made_to_forget_is_still_its_own(project: Any) -> None:
+    """For a bare update as well: by its uid in the history."""
+    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
+    (urn,) = (each["urn"] for each in resources(project) if each["urn"].endswith("Deployment::order-service"))
+    before = project.deployments()["order-service"]["metadata"]["uid"]
+    forgotten = project.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
+    assert forgotten.code == 0, forgotten.output
+    done = project.up()
+    assert done.code == 0, done.output
+    assert urn in [each["urn"] for each in resources(project)]
+    assert project.deployments()["order-service"]["metadata"]["uid"] == before
+
+
+def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(project: Any) -> None:
+    """The engine leaves no word of it: as after a Ctrl-C between the API server's answer and the provider's."""
+    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
+    made = project.slipway("new", "crate-service")
+    assert made.code == 0, made.output
+    process = subprocess.Popen(
+        ["pulumi", "up", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive"],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    for line in process.stdout or ():
+        if "crate-service" in line and "created" in line and "kubernetes:" in line:
+            break
+    process.kill()
+    process.communicate()
+    state = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)
+    kept = [each for each in state["deployment"]["resources"] if "crate-service" not in each["urn"].rsplit("::", 1)[-1]]
+    state["deployment"] |= {"resources": kept, "pending_operations": []}
+    file = project.folder / "state.json"
+    file.write_text(json.dumps(state))
+    cancelled = project.run("pulumi", "cancel", "--stack", "e2e", "--yes")
+    assert cancelled.code == 0, cancelled.output
+    imported = project.run("pulumi", "stack", "import", "--stack", "e2e", "--file", str(file))
+    assert imported.code == 0, imported.output
+    accounts = core(project).list_namespaced_service_account(project.namespace).items
+    assert "crate-service" in {each.metadata.name for each in accounts}, "the update was cut off too early"
+    done = project.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    assert "crate-service" in project.deployments()
