@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import pulumi_docker as docker
 import pulumi_docker_build as docker_build
 import pulumi_kubernetes as kubernetes
 
+from components.blocking import in_thread
 from components.cluster import cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.rollouts import Rollouts
@@ -76,7 +76,7 @@ class Environment(pulumi.ComponentResource):
         """Recorded, so that a rollback knows when it is on another cluster; a preview has no need to ask."""
 
         async def ask(_: object) -> str | None:
-            return None if pulumi.runtime.is_dry_run() else await asyncio.to_thread(cluster_id, self.settings.context)
+            return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
 
         return pulumi.Output.from_input(None).apply(ask)
 

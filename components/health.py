@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import pulumi
 from pulumi_kubernetes import core
 
+from components.blocking import in_thread
 from services.spec import Check, Health
 from slipway.checks import Ask, failed_words, failing
 from slipway.cluster import Cluster, ClusterError
@@ -81,9 +81,9 @@ def verified(
     async def verify(_: object) -> int:
         if pulumi.runtime.is_dry_run():
             return total
-        failures = await asyncio.to_thread(lambda: failing(checks, ask(), timeout_seconds))
+        failures = await in_thread(lambda: failing(checks, ask(), timeout_seconds))
         if failures:
-            told = await asyncio.to_thread(lambda: list(_told(failures, recent_logs)))
+            told = await in_thread(lambda: list(_told(failures, recent_logs)))
             listed = "\n  ".join(told)
             raise pulumi.RunError(f"{failed_words(len(failures), total)}\n  {listed}\n{next_step}")
         return total

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -15,6 +14,7 @@ from pulumi.resource_hooks import ResourceHookOptions
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
+from components.blocking import in_thread
 from slipway.cluster import Cluster
 from slipway.history import History
 from slipway.live.objects import Kind
@@ -86,7 +86,7 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
         if not isinstance(metadata, Mapping) or not isinstance(name, str):
             return  # the provider names it, which no other object has
         namespace = metadata.get("namespace")
-        await asyncio.to_thread(
+        await in_thread(
             ownership.require,
             args.urn,
             kind,

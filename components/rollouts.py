@@ -19,6 +19,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_kubernetes import core
 
+from components.blocking import in_thread
 from slipway.cluster import Cluster, ClusterError
 from slipway.diagnosis.objects import objects_at, text_at, time_at
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
@@ -69,7 +70,7 @@ class Rollouts:
         while self._waiting:
             began = time.monotonic()
             try:
-                complete = await asyncio.to_thread(self._live.complete, list(self._waiting))
+                complete = await in_thread(self._live.complete, list(self._waiting))
             except RolloutError as error:
                 self._fail(pulumi.RunError(str(error)))
                 return
@@ -106,7 +107,7 @@ class Rollouts:
         try:
             cluster = self._connect()
             while True:
-                found = await asyncio.to_thread(cluster.read, f"/api/v1/namespaces/{namespace}/services/{name}")
+                found = await in_thread(cluster.read, f"/api/v1/namespaces/{namespace}/services/{name}")
                 entries = objects_at(found, "status", "loadBalancer", "ingress")
                 if address := next((text_at(each, "hostname") or text_at(each, "ip") for each in entries), ""):
                     return address

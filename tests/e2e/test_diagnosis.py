@@ -6,6 +6,7 @@ The first release goes on answering through all of them. The tests share it, and
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -27,6 +28,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 # Of the wait alone, with a machine that does other things too. The Deployments' deadlines are far behind.
 SOON_SECONDS = 25.0
+START_SECONDS = 15.0
 
 IMAGE = "image=images[service.name].reference,"
 NO_IMAGE = "image=images[service.name].reference.apply(lambda image: image.split('@')[0] + '@sha256:' + '0' * 64),"
@@ -122,13 +124,14 @@ def test_what_cannot_mend_is_given_up_soon(released: Any, setting: Setting, sett
     assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
 
 
-def test_a_plain_update_says_it_too_beside_the_engine_s_own_error(released: Any) -> None:
+def test_a_plain_update_says_it_too_and_as_soon(released: Any) -> None:
+    began = time.monotonic()
     released.configure(overrides(resources={"memory": "12Mi"}, env={"CARGO": "heavy"}))
     result = released.up()
     assert result.code != 0
     assert "Diagnosis: user-service" in result.output, result.output
     assert "limit of 12Mi" in result.output, result.output
-    assert "failed to fully initialize or become live" in result.output, result.output
+    assert time.monotonic() - began < SOON_SECONDS + START_SECONDS
 
 
 def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ def foreign_namespace(project: Any) -> Iterator[str]:
     core(project).create_namespace({"metadata": {"name": name, "labels": labels}})
     yield name
     core(project).delete_namespace(name)
+    while name in {each.metadata.name for each in core(project).list_namespace().items}:
+        time.sleep(0.5)
 
 
 def resources(project: Any) -> list[dict[str, Any]]:
