@@ -12,6 +12,8 @@ import pulumi
 import pulumi_docker as docker
 import pulumi_docker_build as docker_build
 import pulumi_kubernetes as kubernetes
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
 from components.cluster import cluster_id, kubeconfig_problem
@@ -20,7 +22,11 @@ from components.rollouts import Rollouts
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
+from slipway.history import History
+from slipway.project import Project
+from slipway.pulumi_cli import Pulumi
 from slipway.state.replay import Request
+from slipway.updates.unmanaged import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
@@ -84,6 +90,7 @@ class Environment(pulumi.ComponentResource):
     def namespace(self) -> pulumi.Output[str]:
         """The name of the Namespace, which is declared when it is first asked for, unless somebody else manages it."""
         if not self.settings.namespace.managed:
+            _require_forgotten(self.settings.namespace.name)
             return pulumi.Output.from_input(self.settings.namespace.name)
         namespace = kubernetes.core.v1.Namespace(
             self._name,
@@ -133,6 +140,21 @@ class Environment(pulumi.ComponentResource):
         if missing:
             raise configuration_error(_how_to_set(spec.name, key) for key in missing)
         return {key: value for key, value in values.items() if value is not None}
+
+
+def _require_forgotten(namespace: str) -> None:
+    """The engine deletes what is in the state and declared no more, and with a namespace everything in it."""
+    if isinstance(get_monitor(), MockMonitor):
+        return
+    folder, stack = Path.cwd(), pulumi.get_stack()
+    present = History.open(Pulumi(folder, os.environ), Project(folder), stack).present()
+    if present and has_namespace(present, namespace):
+        raise configuration_error(
+            [
+                f"`slipway:namespace` says that somebody else manages {namespace}, and this stack's state has it: the "
+                f"update would delete it. Run `slipway up -s {stack}`, which makes the state forget it first"
+            ]
+        )
 
 
 def _secret(service: str, key: str) -> str | None:

@@ -21,7 +21,7 @@ from slipway.live.objects import Kind
 from slipway.live.ownership import Creations, Ownership
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
-from slipway.state.directives import directives
+from slipway.state.directives import NAMESPACE_TYPE, directives
 
 # Recorded with each object, and asked for by the engine when it creates one: the name must not change.
 HOOK_NAME = "slipway-ownership"
@@ -29,7 +29,6 @@ HOOK_NAME = "slipway-ownership"
 DELETE_TIMEOUT = "120s"
 # Everything in it goes first.
 NAMESPACE_DELETE_TIMEOUT = "600s"
-NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 
 
 def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) -> None:

@@ -18,7 +18,7 @@ from slipway.progress import Progress
 from slipway.rollback.proof import ROLLBACK_SETTING
 from slipway.rollback.rollback import Options, Rollback, checks_met, require_history
 from slipway.session import open_session
-from slipway.updates.recovery import recover
+from slipway.updates.preparation import put_in_order
 
 
 def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
@@ -39,9 +39,7 @@ def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, ye
     session = open_session(stack)
     # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
     require_history(History.open(session.engine, session.project, stack))
-    session.stacks.ensure(stack, progress.note)
-    session.stacks.require_unlocked(stack)
-    recover(session, stack, progress.note)
+    put_in_order(session, stack, progress.note)
     prepared = Rollback.prepare(session, stack, to, options)
     typer.echo(headline(prepared))
     if preview or not yes:

@@ -27,7 +27,7 @@ from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
 from slipway.rollback.rollback import checks_met
 from slipway.session import Session, open_session
 from slipway.updates import twins
-from slipway.updates.recovery import recover
+from slipway.updates.preparation import put_in_order
 from slipway.updates.update import Update, require_success, run_update
 
 
@@ -69,9 +69,7 @@ def _up(stack: str, options: Options) -> int:
     pack = policy_pack(session.project)
     uncommitted = work_tree.require_committed(session.project, stack, allowed=options.allow_dirty)
     progress = Progress()
-    session.stacks.ensure(stack, progress.note)
-    session.stacks.require_unlocked(stack)
-    recover(session, stack, progress.note)
+    put_in_order(session, stack, progress.note)
     approved = approval.take(session, stack)
     if options.approved:
         approval_file.require_approved(session, stack, options.approved, approved)

@@ -17,7 +17,7 @@ from slipway.rollback.rollback import NothingToRollBackError, Options, Rollback,
 from slipway.rollback.target import last_good
 from slipway.session import Session
 from slipway.state.replay import DataAtStakeError
-from slipway.updates.recovery import recover
+from slipway.updates.preparation import put_in_order
 from slipway.updates.update import NotDeletedError, Update
 
 
@@ -61,8 +61,7 @@ class FailedUpdate:
 
     def _target(self, progress: Progress) -> Entry | None:
         if self.update.killed:
-            self.session.stacks.ensure(self.stack, progress.note)
-            recover(self.session, self.stack, progress.note)
+            put_in_order(self.session, self.stack, progress.note)
         return last_good(History.open(self.session.engine, self.session.project, self.stack))
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:

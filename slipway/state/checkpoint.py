@@ -16,12 +16,12 @@ from slipway.errors import ConfigurationError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.pulumi_cli import Completed, Pulumi
 from slipway.state.content_names import stem
+from slipway.state.file_backend import CHECKPOINT_VERSION
 
 PROVIDER_PREFIX = "pulumi:providers:"
 SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
 TEST_SUFFIX = "-test"
 CIPHERTEXT, PLAINTEXT = "ciphertext", "plaintext"
-CHECKPOINT_VERSION = 3
 PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 HIDDEN = "(secret)"
 

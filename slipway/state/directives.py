@@ -24,6 +24,7 @@ AWAIT = {
     "kubernetes:core/v1:Service": SKIP_AWAIT,
     "kubernetes:networking.k8s.io/v1:Ingress": SKIP_AWAIT,
 }
+NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -15,6 +17,8 @@ from slipway.errors import SlipwayError
 from slipway.state.compression import COMPRESSIONS, decompressed
 
 FILE = "file://"
+CHECKPOINT_VERSION = 3
+"""Of the file that has a state."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +56,7 @@ class FileBackend:
 
     def state(self, stack: str) -> dict[str, Any] | None:
         """The stack's checkpoint file, parsed; asking the engine takes a third of a second."""
-        files = [self._part("stacks") / f"{stack}.json{compression}" for compression in COMPRESSIONS]
-        # The engine leaves the old one when its compression is changed.
-        file = max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
+        file = self._state_file(stack)
         if file is None:
             return None
         try:
@@ -65,6 +67,32 @@ class FileBackend:
                 next_step=f"The state before it is {file}.bak; older ones are in {self._part('backups') / stack}.",
             ) from error
         return content
+
+    def unreadable(self, stack: str) -> Path | None:
+        """The file that has the stack's state, where it cannot be read: it is empty, or was cut short."""
+        file = self._state_file(stack)
+        try:
+            content = json.loads(decompressed(file.read_bytes())) if file else {}
+        except ValueError:
+            return file
+        return None if isinstance(content, dict) else file
+
+    def replace_state(self, stack: str, file: Path, deployment: Mapping[str, Any]) -> Path:
+        """Put `deployment` in the place of `file`, which is kept beside it under the name that is returned."""
+        kept = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused")
+        checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": deployment}
+        written = file.with_name(f"{stack}.json")
+        partial = written.with_name(f"{written.name}.partial")
+        partial.write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}), encoding="utf-8")
+        file.rename(kept)
+        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # a hash of what was there
+        partial.rename(written)
+        return kept
+
+    def _state_file(self, stack: str) -> Path | None:
+        files = [self._part("stacks") / f"{stack}.json{compression}" for compression in COMPRESSIONS]
+        # The engine leaves the old one when its compression is changed.
+        return max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
 
     def locks(self, stack: str) -> list[Lock]:
         held = []

@@ -17,12 +17,14 @@ from slipway.engine.events import Resource
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.history import History
 from slipway.session import Session
-from slipway.state.checkpoint import CHECKPOINT_VERSION, PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.file_backend import CHECKPOINT_VERSION
 
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
 UNSURE = "An update was killed while it was at this: it has to be read from the cluster."
 """An error of the resource until a refresh has read it; what is only claimed must not count as there."""
+UNCHECKED = "--disable-integrity-checking"
 MESSAGE = "recovery of an update that was killed"
 
 
@@ -125,12 +127,12 @@ def object_id(raw: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if isinstance(namespace, str) else name
 
 
-def import_state(session: Session, stack: str, deployment: Deployment) -> None:
-    """Put `deployment` in the place of the stack's state."""
+def import_state(session: Session, stack: str, deployment: Deployment, *flags: str) -> None:
+    """Put `deployment` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
         file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
-        _run(session, stack, "stack", "import", "--file", str(file))
+        _run(session, stack, "stack", "import", "--file", str(file), *flags)
 
 
 def _run(session: Session, stack: str, *arguments: str) -> None:

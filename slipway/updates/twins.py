@@ -14,8 +14,8 @@ from typing import Any
 from slipway.engine.events import Event, Failed, Started
 from slipway.history import History
 from slipway.session import Session
-from slipway.state.checkpoint import Deployment, Recorded
-from slipway.state.order import in_order
+from slipway.state.checkpoint import Deployment
+from slipway.state.integrity import in_engine_order
 from slipway.updates.recovery import import_state, object_id
 
 CREATING, REPLACING = "create", "create-replacement"
@@ -61,22 +61,6 @@ def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment |
         resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}
         resources[present] = {**resources[present], "delete": True}
     return {**deployment, "resources": in_engine_order(resources)} if found else None
-
-
-def in_engine_order(resources: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Each behind what it needs, which the engine insists on: a twin needs what was there in its own time.
-
-    Of two under one URN, that which stays is meant; of two providers, the one whose id is named.
-    """
-    marked_first = sorted(enumerate(resources), key=lambda each: not each[1].get("delete"))
-    places = {str(raw["urn"]): index for index, raw in marked_first}
-    places |= {f"{raw['urn']}::{raw['id']}": index for index, raw in marked_first if raw.get("id")}
-
-    def needed(index: int) -> list[int]:
-        references = (str(resources[index].get("provider", "")), *Recorded(resources[index]).needs)
-        return [places[reference] for reference in references if reference in places]
-
-    return [resources[index] for index in in_order(range(len(resources)), needed)]
 
 
 def _index(resources: list[Mapping[str, Any]], urn: str, *, marked: bool, identity: str = "") -> int | None:

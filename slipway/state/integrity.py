@@ -1,0 +1,172 @@
+"""What the engine asks of a state before it does anything with it, and how to put right a state that it refuses. Pure.
+
+https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/resource/deploy/snapshot.go (VerifyIntegrity)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.order import in_order
+
+Raw = Mapping[str, Any]
+
+
+def problems(deployment: Deployment) -> list[str]:
+    """Why the engine refuses the state, in the order of its resources; empty for one that it accepts."""
+    raws = list(deployment.get("resources") or ())
+    everything = {str(raw.get("urn", "")) for raw in raws}
+    found: list[str] = []
+    urns: set[str] = set()
+    providers: set[str] = set()
+    for index, raw in enumerate(raws):
+        if not raw.get("urn") or not raw.get("type"):
+            found.append(f"resource {index} has no {'type' if raw.get('urn') else 'URN'}")
+            continue
+        urn = str(raw["urn"])
+        if not raw.get("custom") and raw.get("id"):
+            found.append(f"{urn} is no custom resource and has an id")
+        if _is_provider(raw):
+            if not raw.get("id"):
+                found.append(f"provider {urn} has no id")
+            providers.add(_reference(raw))
+        provider = str(raw.get("provider") or "")
+        if provider and provider not in providers and not raw.get("pendingReplacement"):
+            found.append(f"{urn} refers to unknown provider {provider}")
+        for needed in _needs(raw):
+            if needed not in urns:
+                found.append(
+                    f"{urn} needs {needed}, which {'comes after it' if needed in everything else 'is missing'}"
+                )
+        urns.add(urn)
+    counts = Counter(str(raw.get("urn")) for raw in raws if not raw.get("delete"))
+    found += [f"{urn} is there {count} times" for urn, count in counts.items() if count > 1]
+    return found
+
+
+def repaired(deployment: Deployment, recorded: Iterable[Deployment] = ()) -> Deployment:
+    """The state in an order that the engine accepts, each resource once.
+
+    A provider or parent that is missing is taken from the first of the `recorded` states that has it; a dependency on
+    anything else that is missing is left out.
+    """
+    raws = [raw for raw in deployment.get("resources") or () if _is_something(raw)]
+    raws = [_without_id(raw) for raw in _each_once(raws)]
+    raws = _complete(raws, list(recorded))
+    known = {str(raw["urn"]) for raw in raws}
+    present = {str(raw["urn"]): _reference(raw) for raw in raws if _is_provider(raw) and not raw.get("delete")}
+    references = {_reference(raw) for raw in raws if _is_provider(raw)}
+    raws = [_of_known(raw, known, references, present) for raw in raws]
+    return {**deployment, "resources": in_engine_order(raws)}
+
+
+def in_engine_order(resources: Sequence[Raw]) -> list[Raw]:
+    """Each behind what it needs, which the engine insists on.
+
+    Of two under one URN, that which stays is meant; of two providers, the one whose id is named.
+    """
+    marked_first = sorted(enumerate(resources), key=lambda each: not each[1].get("delete"))
+    places = {str(raw["urn"]): index for index, raw in marked_first}
+    places |= {_reference(raw): index for index, raw in marked_first if raw.get("id")}
+
+    def needed(index: int) -> list[int]:
+        references = (str(resources[index].get("provider", "")), *Recorded(resources[index]).needs)
+        return [places[reference] for reference in references if reference in places]
+
+    return [resources[index] for index in in_order(range(len(resources)), needed)]
+
+
+def _is_something(raw: Raw) -> bool:
+    return bool(raw.get("urn") and raw.get("type") and (raw.get("id") or not _is_provider(raw)))
+
+
+def _is_provider(raw: Raw) -> bool:
+    return str(raw["type"]).startswith(PROVIDER_PREFIX)
+
+
+def _reference(raw: Raw) -> str:
+    return f"{raw['urn']}::{raw.get('id', '')}"
+
+
+def _needs(raw: Raw) -> Iterator[str]:
+    """URNs of all that must come before it, but its provider."""
+    by_property: Mapping[str, Sequence[str]] = raw.get("propertyDependencies") or {}
+    named = (
+        raw.get("parent"),
+        raw.get("deletedWith"),
+        *(raw.get("dependencies") or ()),
+        *(raw.get("replaceWith") or ()),
+    )
+    found = (*named, *(urn for urns in by_property.values() for urn in urns or ()))
+    return iter(dict.fromkeys(str(urn) for urn in found if urn))
+
+
+def _each_once(raws: Sequence[Raw]) -> Iterator[Raw]:
+    """Of several under one URN that are not marked for deletion, the last written; of the same twice, one."""
+    last = {str(raw["urn"]): index for index, raw in enumerate(raws) if not raw.get("delete")}
+    seen: set[tuple[str, str]] = set()
+    for index, raw in enumerate(raws):
+        key = (str(raw["urn"]), str(raw.get("id", "")))
+        if not raw.get("delete"):
+            if last[key[0]] == index:
+                yield raw
+        elif key not in seen:
+            seen.add(key)
+            yield raw
+
+
+def _without_id(raw: Raw) -> Raw:
+    return raw if raw.get("custom") or not raw.get("id") else {key: each for key, each in raw.items() if key != "id"}
+
+
+def _complete(raws: list[Raw], recorded: Sequence[Deployment]) -> list[Raw]:
+    """With the providers and parents that are missing, and what these need in turn."""
+    found = list(raws)
+    waiting = list(raws)
+    while waiting:
+        raw = waiting.pop()
+        urns, references = {str(each["urn"]) for each in found}, {_reference(each) for each in found}
+        provider, parent = str(raw.get("provider") or ""), str(raw.get("parent") or "")
+        for missing in (
+            _recorded(recorded, parent) if parent and parent not in urns else None,
+            _recorded_provider(recorded, provider) if provider and provider not in references else None,
+        ):
+            if missing and str(missing["urn"]) not in urns:
+                found.append(missing)
+                waiting.append(missing)
+    return found
+
+
+def _recorded(recorded: Sequence[Deployment], urn: str) -> Raw | None:
+    raws = (raw for state in recorded for raw in state.get("resources") or ())
+    return next((raw for raw in raws if raw.get("urn") == urn and not raw.get("delete")), None)
+
+
+def _recorded_provider(recorded: Sequence[Deployment], reference: str) -> Raw | None:
+    raws = (raw for state in recorded for raw in state.get("resources") or () if raw.get("urn"))
+    same = next((raw for raw in raws if _reference(raw) == reference), None)
+    return same or _recorded(recorded, reference.rpartition("::")[0])
+
+
+def _of_known(raw: Raw, urns: set[str], references: set[str], present: Mapping[str, str]) -> Raw:
+    """Without what refers to nothing; under the provider of today where that has another id by now."""
+    changed: dict[str, Any] = {}
+    provider = str(raw.get("provider") or "")
+    if provider and provider not in references:
+        changed["provider"] = present.get(provider.rpartition("::")[0], "")
+    if raw.get("parent") and raw["parent"] not in urns:
+        changed["parent"] = next((urn for urn in urns if "::pulumi:pulumi:Stack::" in urn), "")
+    if raw.get("deletedWith") and raw["deletedWith"] not in urns:
+        changed["deletedWith"] = ""
+    for key in ("dependencies", "replaceWith"):
+        if any(urn not in urns for urn in raw.get(key) or ()):
+            changed[key] = [urn for urn in raw[key] if urn in urns]
+    by_property = raw.get("propertyDependencies") or {}
+    if any(urn not in urns for needed in by_property.values() for urn in needed or ()):
+        changed["propertyDependencies"] = {
+            key: [urn for urn in needed or () if urn in urns] for key, needed in by_property.items()
+        }
+    return {key: each for key, each in {**raw, **changed}.items() if key not in changed or each} if changed else raw

@@ -1,0 +1,124 @@
+"""A state that the engine refuses, or that says what is not so: the next command gets along, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import recorded_states as states
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
+
+BAD = {"env": {"LOG_LEVEL": "critical"}, "resources": {"memory": "120Mi"}}
+State = dict[str, Any]
+
+
+def rewritten(project: Any, change: Callable[[State], None]) -> None:
+    file = states.state_file(project)
+    content = json.loads(file.read_text())
+    change(content["checkpoint"]["latest"])
+    file.write_text(json.dumps(content))
+    file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)
+
+
+def providers_last(state: State) -> None:
+    """As a rollback of one service once left it."""
+    state["resources"].sort(key=lambda each: each["type"] == "pulumi:providers:docker-build")
+
+
+def without_providers(state: State) -> None:
+    state["resources"] = [each for each in state["resources"] if not each["type"].startswith("pulumi:providers:k")]
+
+
+def there_twice(state: State) -> None:
+    state["resources"].append(next(each for each in state["resources"] if each["type"].endswith("v1:Service")))
+
+
+@pytest.mark.parametrize("command", [("up",), ("rollback", "--to", "1")], ids=lambda command: command[0])
+@pytest.mark.parametrize("damage", [providers_last, without_providers, there_twice], ids=lambda each: each.__name__)
+def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any, command: tuple[str, ...]) -> None:
+    before = states.told(states.present(released))
+    rewritten(released, damage)
+    refused = released.up()
+    assert refused.code != 0
+    assert "snapshot integrity failure" in refused.output or "unknown provider" in refused.output, refused.output
+    name, *more = command
+    done = released.slipway(name, "-s", "e2e", "--yes", *more)
+    assert "The state of e2e is damaged: " in done.output, done.output
+    assert "It is in order again." in done.output
+    # As the first release left it, a rollback there has nothing to do.
+    assert done.code == (2 if name == "rollback" else 0), done.output
+    assert states.told(states.present(released)) == before
+    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
+
+
+@pytest.mark.parametrize("content", [lambda text: "", lambda text: text[: len(text) // 2]], ids=["empty", "cut short"])
+def test_a_state_that_cannot_be_read_is_taken_from_the_history(released: Any, content: Callable[[str], str]) -> None:
+    before, file = states.told(states.present(released)), states.state_file(released)
+    file.write_text(content(file.read_text()))
+    done = released.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    assert "The state of e2e cannot be read: e2e.json was cut short. It is kept as " in done.output
+    assert states.told(states.present(released)) == before
+    assert list(file.parent.glob("e2e.json.*.refused")), "what was refused is kept"
+
+
+def everything(_before: State, _after: State) -> None:
+    """All of the failed update is in the state."""
+
+
+def nothing(before: State, after: State) -> None:
+    """None of it, as where the provider's wait was cancelled."""
+    after["resources"] = before["resources"]
+
+
+def some(before: State, after: State) -> None:
+    """Its ConfigMap, and not its Deployment."""
+    deployments = {each["urn"]: each for each in before["resources"] if each["type"].endswith("v1:Deployment")}
+    after["resources"] = [deployments.get(each["urn"], each) for each in after["resources"]]
+
+
+def half_an_object(before: State, after: State) -> None:
+    """The Deployment's new inputs beside its old outputs."""
+    outputs = {each["urn"]: each.get("outputs") for each in before["resources"]}
+    for each in after["resources"]:
+        if each["type"].endswith("v1:Deployment"):
+            each["outputs"] = outputs[each["urn"]]
+
+
+@pytest.mark.parametrize("recorded", [everything, nothing, some, half_an_object], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("bad", [BAD, {"resources": {"memory": "12Mi"}}], ids=["with a ConfigMap", "Deployment alone"])
+def test_a_rollback_brings_the_target_back_whatever_was_recorded(released: Any, bad: Any, recorded: Any) -> None:
+    released.configure("")
+    good = released.slipway("up", "-s", "e2e", "--yes")
+    assert good.code == 0, good.output
+    number, before = states.count(released), states.latest(states.state_file(released))
+    running = released.deployments()["user-service"]["spec"]["template"]
+    released.configure(f"  slipway:services: {json.dumps({'user-service': bad})}\n")
+    assert released.up().code != 0
+    assert released.deployments()["user-service"]["spec"]["template"] != running
+    rewritten(released, lambda state: recorded(before, state))
+    back = released.slipway("rollback", "-s", "e2e", "--to", str(number), "--yes")
+    assert back.code == 0, back.output
+    assert "recorded inputs are the same, 2 checks met" in back.output
+    assert "never declared" not in back.output
+    assert released.deployments()["user-service"]["spec"]["template"] == running
+    drift = released.slipway("drift", "-s", "e2e")
+    assert drift.code == 0, drift.output
+
+
+def test_what_somebody_added_beside_what_is_declared_is_named(released: Any) -> None:
+    released.configure("")
+    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
+    number = states.count(released)
+    released.configure("  slipway:services: {user-service: {env: {LOG_LEVEL: debug}}}\n")
+    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
+    added = released.run(
+        "kubectl", "-n", released.namespace, "set", "env", "deployment/user-service", "LOG_LEVEL=warning"
+    )
+    assert added.code == 0, added.output
+    back = released.slipway("rollback", "-s", "e2e", "--to", str(number), "--yes")
+    assert back.code == 0, back.output
+    assert "and 1 field that was never declared (Deployment user-service: " in back.output, back.output

@@ -1,0 +1,124 @@
+"""A state that the engine refuses is known as such, and put right so that the engine accepts it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slipway.paths import toolchain_environment_file
+from slipway.pulumi_cli import Pulumi
+from slipway.state.integrity import problems, repaired
+
+STATE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "rollback" / "states.json").read_text())["second"]
+
+
+def resource(state: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in state["resources"] if each["urn"].endswith(name))
+    return found
+
+
+def moved_last(state: dict[str, Any], name: str) -> None:
+    state["resources"].sort(key=lambda each: each["urn"].endswith(name))
+
+
+def removed(state: dict[str, Any], name: str) -> None:
+    state["resources"].remove(resource(state, name))
+
+
+DEPLOYMENT = "apps/v1:Deployment::order-service"
+CONFIG_MAP = "core/v1:ConfigMap::user-service"
+KUBERNETES = "pulumi:providers:kubernetes::dev"
+MICROSERVICE = "slipway:index:Microservice::user-service"
+BROKEN: dict[str, Any] = {
+    "a provider that comes later": lambda state: moved_last(state, KUBERNETES),
+    "a provider that is missing": lambda state: removed(state, KUBERNETES),
+    "a provider without an id": lambda state: resource(state, KUBERNETES).pop("id"),
+    "another provider's id": lambda state: resource(state, DEPLOYMENT).update(
+        provider=resource(state, DEPLOYMENT)["provider"][:-1] + "x"
+    ),
+    "a parent that comes later": lambda state: moved_last(state, MICROSERVICE),
+    "a parent that is missing": lambda state: removed(state, MICROSERVICE),
+    "a dependency that comes later": lambda state: moved_last(state, CONFIG_MAP),
+    "a dependency that is missing": lambda state: removed(state, CONFIG_MAP),
+    "a property's dependency": lambda state: resource(state, DEPLOYMENT).update(
+        propertyDependencies={"spec": ["urn:pulumi:dev::slipway::kubernetes:core/v1:Secret::gone"]}
+    ),
+    "deleted with what is gone": lambda state: resource(state, DEPLOYMENT).update(deletedWith="urn:gone"),
+    "replaced with what is gone": lambda state: resource(state, DEPLOYMENT).update(replaceWith=["urn:gone"]),
+    "a resource that is there twice": lambda state: state["resources"].append(
+        copy.deepcopy(resource(state, DEPLOYMENT))
+    ),
+    "a component with an id": lambda state: resource(state, MICROSERVICE).update(id="x"),
+    "a resource without a type": lambda state: resource(state, DEPLOYMENT).update(type=""),
+}
+
+
+@pytest.fixture
+def state() -> dict[str, Any]:
+    return copy.deepcopy(STATE)
+
+
+def test_a_whole_state_is_accepted_and_left_as_it_is(state: dict[str, Any]) -> None:
+    assert problems(state) == []
+    assert repaired(state) == state
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_what_the_engine_refuses_is_known_and_put_right(state: dict[str, Any], how: str) -> None:
+    BROKEN[how](state)
+    assert problems(state)
+    mended = repaired(state, [STATE])
+    assert problems(mended) == []
+    lost = {each["urn"] for each in STATE["resources"]} - {each["urn"] for each in mended["resources"]}
+    assert all(name.endswith(CONFIG_MAP) or how == "a resource without a type" for name in lost)
+
+
+@settings(max_examples=50, deadline=None)
+@given(order=st.permutations(range(len(STATE["resources"]))))
+def test_any_order_is_put_right_and_nothing_is_lost(order: list[int]) -> None:
+    shuffled = {**STATE, "resources": [STATE["resources"][index] for index in order]}
+    mended = repaired(shuffled)
+    assert problems(mended) == []
+    assert sorted(json.dumps(each) for each in mended["resources"]) == sorted(
+        json.dumps(each) for each in STATE["resources"]
+    )
+
+
+def test_of_two_with_one_urn_the_one_marked_for_deletion_stays_beside_the_other(state: dict[str, Any]) -> None:
+    old = {**copy.deepcopy(resource(state, DEPLOYMENT)), "delete": True, "id": "slipway-dev/old"}
+    state["resources"].append(old)
+    assert problems(state) == []
+    assert old in repaired(state)["resources"]
+
+
+@pytest.mark.lab
+@pytest.mark.parametrize("how", BROKEN)
+def test_the_engine_agrees(state: dict[str, Any], how: str, tmp_path: Path) -> None:
+    """It refuses each of these, and accepts what became of it."""
+    (tmp_path / "Pulumi.yaml").write_text('{"name": "slipway", "runtime": "python"}')
+    backend = tmp_path / "backend"
+    backend.mkdir()
+    toolchain = json.loads(toolchain_environment_file().read_text())
+    path = os.pathsep.join([*toolchain["PATH"], os.environ["PATH"]])
+    given = {"PATH": path, "PULUMI_CONFIG_PASSPHRASE": "x", "PULUMI_BACKEND_URL": backend.as_uri()}
+    engine = Pulumi(tmp_path, {**os.environ, **given})
+    assert engine.run("stack", "init", "dev").exit_code == 0
+
+    def imported(deployment: Any) -> str:
+        file = tmp_path / "state.json"
+        exported = json.loads(engine.run("stack", "export", "--stack", "dev").output)["deployment"]
+        whole = {**exported, "resources": deployment["resources"]}
+        file.write_text(json.dumps({"version": 3, "deployment": whole}))
+        done = engine.run("stack", "import", "--stack", "dev", "--file", str(file))
+        return done.errors if done.exit_code else ""
+
+    BROKEN[how](state)
+    assert imported(state)
+    assert imported(repaired(state, [STATE])) == ""
