@@ -120,7 +120,7 @@ def _is_declared_as(provider: pulumi.ProviderResource, recorded: Recorded) -> bo
 
 
 def _default_version(recorded: Recorded) -> str | None:
-    """The plugin's version where a default provider was used: `default_4_34_2` is 4.34.2."""
+    """The plugin's version where a default provider was used: `default_0_0_22` is 0.0.22."""
     name = recorded.provider.rsplit("::", 1)[-1]
     return name.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if name.startswith(DEFAULT_PROVIDER) else None
 

@@ -26,7 +26,7 @@ from slipway.pulumi_cli import Pulumi
 from slipway.state.checkpoint import Deployment, Recorded, decrypted, plain, resources
 from slipway.state.replay import Request, Wanted, wanted
 
-# As the official plugin says it ("got bad response from registry: 404 Not Found"), registries, and the lab's plugin.
+# As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
 PREFIX = "Rollback error: "
 """By which the command line knows a refusal."""

@@ -12,29 +12,22 @@ import traceback
 import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
 class PluginError(Exception):
-    """A failure the engine shows to the user: `message`, the gRPC `code`, and an error detail it understands.
+    """A failure the engine shows to the user: `message` and the gRPC `code`.
 
-    `detail` is one of Pulumi's error messages, for example `ErrorResourceInitFailed`. Raise this from a servicer
-    method instead of calling `context.abort`.
+    Raise this from a servicer method instead of calling `context.abort`.
     """
 
-    def __init__(
-        self, message: str, code: grpc.StatusCode = grpc.StatusCode.UNKNOWN, detail: Message | None = None
-    ) -> None:
+    def __init__(self, message: str, code: grpc.StatusCode = grpc.StatusCode.UNKNOWN) -> None:
         super().__init__(message)
         self.code = code
-        self.detail = detail
 
 
 def spare_the_sdk() -> None:
@@ -136,19 +129,8 @@ def _streaming(behaviour: Callable[..., Any]) -> Callable[..., Any]:
 
 def _abort(context: grpc.ServicerContext, error: Exception) -> NoReturn:
     if isinstance(error, PluginError):
-        if error.detail is not None:
-            _abort_with_detail(context, error, error.detail)
         context.abort(error.code, str(error))
     if isinstance(error, NotImplementedError):
         context.abort(grpc.StatusCode.UNIMPLEMENTED, str(error))
     traceback.print_exception(error)  # a provider's stderr is shown with `pulumi -v=9 --logtostderr` only
     context.abort(grpc.StatusCode.INTERNAL, f"the fallback plugin failed: {type(error).__name__}: {error}")
-
-
-def _abort_with_detail(context: grpc.ServicerContext, error: PluginError, detail: Message) -> NoReturn:
-    from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]  # noqa: PLC0415 -- spares every start 20 ms
-
-    status = Status(code=error.code.value[0], message=str(error))
-    status.details.add().Pack(detail)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    context.abort(error.code, str(error))

@@ -1,4 +1,4 @@
-"""Has every part ready: as found on PATH, downloaded, built, or (three plugins) started from this checkout."""
+"""Has every part ready: as found on PATH, downloaded, built, or (two plugins) started from this checkout."""
 
 from __future__ import annotations
 

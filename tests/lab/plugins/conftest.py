@@ -18,7 +18,9 @@ from lab.toolchain.fallback import launcher_text
 from slipway.paths import toolchain_environment_file
 
 VIRTUALENV = Path(sys.prefix)
-PLUGINS = {"docker": "5.2.0", "kubernetes": "4.34.2"}
+PLUGINS = {"docker": "5.2.0"}
+# Required by the packages of their SDKs, used by no program here.
+REQUIRED = {"docker-build": "0.0.22", "kubernetes": "4.25.0"}
 COMMAND_TIMEOUT_SECONDS = 120
 
 
@@ -85,8 +87,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     _launcher(binary / "pulumi-language-python", "lab.plugins.language_python")
     for name, version in PLUGINS.items():
         _launcher(home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}", f"lab.plugins.{name}")
-    # Required by the SDK's package, used by no program here.
-    _launcher(home / "plugins" / "resource-docker-build-v0.0.22" / "pulumi-resource-docker-build", "none")
+    for name, version in REQUIRED.items():
+        _launcher(home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}", "none")
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     return kept | {
         "PATH": f"{binary}:/usr/local/bin:/usr/bin:/bin",

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 import grpc
 import pytest
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from lab.plugins.serving import PluginError
@@ -26,9 +25,6 @@ from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 assert not hasattr(sys.modules["pulumi"], "Output"), "the SDK was loaded after all"
 
 class Plugin(provider_pb2_grpc.ResourceProviderServicer):
-    def Create(self, request, context):
-        detail = provider_pb2.ErrorResourceInitFailed(id="made", reasons=["not ready"])
-        raise serving.PluginError("it did not become ready", detail=detail)
     def Read(self, request, context):
         raise serving.PluginError("no such thing", grpc.StatusCode.NOT_FOUND)
     def Delete(self, request, context):
@@ -77,20 +73,6 @@ def test_error_with_a_code(stub: provider_pb2_grpc.ResourceProviderStub) -> None
     error = failure(lambda: stub.Read(provider_pb2.ReadRequest()))
 
     assert (error.code(), error.details()) == (grpc.StatusCode.NOT_FOUND, "no such thing")
-
-
-def test_error_with_a_detail_the_engine_reads(stub: provider_pb2_grpc.ResourceProviderStub) -> None:
-    from google.rpc.status_pb2 import Status  # noqa: PLC0415
-
-    error = failure(lambda: stub.Create(provider_pb2.CreateRequest(properties=Struct())))
-
-    trailers = dict(error.trailing_metadata() or ())
-    status = Status.FromString(trailers["grpc-status-details-bin"])
-    detail = provider_pb2.ErrorResourceInitFailed()
-    assert error.code() == grpc.StatusCode.UNKNOWN
-    assert error.details() == status.message == "it did not become ready"
-    assert status.details[0].Unpack(detail)
-    assert (detail.id, list(detail.reasons)) == ("made", ["not ready"])
 
 
 def test_unimplemented_method(stub: provider_pb2_grpc.ResourceProviderStub) -> None:

@@ -19,12 +19,14 @@ from lab.toolchain.parts import (
     DOCKER_BUILD,
     KUBECTL,
     KUBERNETES,
+    KUBERNETES_PROVIDER,
     MODULES,
     PULUMI,
     GoBuild,
     Part,
 )
 from slipway.errors import SlipwayError
+from slipway.paths import CHECKOUT
 from slipway.progress import Progress, Step
 
 Put = Callable[[str, str], Path]
@@ -41,10 +43,14 @@ def test_the_pinned_go_is_pinned_by_hash() -> None:
     assert len(hashes) == len(set(hashes)) == 2, "one for amd64, one for arm64"
 
 
-BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, DOCKER_BUILD]
+BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, DOCKER_BUILD, KUBERNETES_PROVIDER]
 
 
-@pytest.mark.parametrize("part", BUILT, ids=lambda part: part.name)
+# Pulumi tags no version of the module; the table says which commit it is of.
+UNTAGGED = ("kubernetes-provider",)
+
+
+@pytest.mark.parametrize("part", [part for part in BUILT if part.name not in UNTAGGED], ids=lambda part: part.name)
 def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     """A part's version stands in three places: the table, the linker's settings and go.mod."""
     assert part.build is not None
@@ -64,13 +70,14 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     assert all(value.removeprefix("v") == part.version for value in told)
 
 
+def pins(module: str) -> dict[str, str]:
+    """Versions of what the module requires, by path."""
+    text = (MODULES / module / "go.mod").read_text()
+    return dict(re.findall(r"^\t(\S+(?: => \S+)?) (v\S+)", text, re.M))
+
+
 def test_kubectl_and_kubernetes_pin_the_same_modules() -> None:
     """So Go compiles what both need once, and kubectl comes at little cost."""
-
-    def pins(module: str) -> dict[str, str]:
-        text = (MODULES / module / "go.mod").read_text()
-        return dict(re.findall(r"^\t(\S+(?: => \S+)?) (v\S+)", text, re.M))
-
     kubernetes, kubectl = pins("kube"), pins("kubectl")
     common = kubernetes.keys() & kubectl.keys()
     assert "k8s.io/kubectl => k8s.io/kubectl" in common
@@ -194,3 +201,23 @@ def test_a_module_that_needs_another_hash_is_refused(
         build_part(part, part.build, real_go, home, Step("build"))
     assert "example.test/unpinned: import lookup disabled by -mod=readonly" in caught.value.why
     assert (home / "module" / "go.mod").read_text() == before
+
+
+def test_the_kubernetes_provider_is_of_one_release_everywhere() -> None:
+    """The engine warns of a plugin that is older than its SDK."""
+    constraints = (CHECKOUT / "constraints.txt").read_text()
+    (sdk,) = re.findall(r"^pulumi_kubernetes==(\S+)", constraints, re.M)
+    assert f'"pulumi-kubernetes=={sdk}"' in (CHECKOUT / "pyproject.toml").read_text()
+    assert KUBERNETES_PROVIDER.version == sdk
+    assert KUBERNETES_PROVIDER.build is not None
+    assert list(KUBERNETES_PROVIDER.build.settings.values()) == [sdk]
+    assert all(f"v{sdk}" in url for url, _ in KUBERNETES_PROVIDER.release.addresses(sdk))
+
+
+def test_the_kubernetes_provider_is_built_with_the_libraries_of_kubernetes_itself() -> None:
+    """So Go compiles them once."""
+    kubernetes, provider = pins("kube"), pins("kubernetes-provider")
+    staged = {name.partition(" => ")[0]: version for name, version in kubernetes.items() if " => k8s.io/" in name}
+    common = [name for name in ("k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go") if name in provider]
+    assert len(common) == 3
+    assert {name: provider[name] for name in common} == {name: staged[name] for name in common}

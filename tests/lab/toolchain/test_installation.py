@@ -315,7 +315,7 @@ def test_separate_binaries_are_run_by_name_as_the_one_binary_is(make_part: MakeP
 
 
 class TestPlugins:
-    """The three plugins that have a fallback in this checkout."""
+    """The two plugins that have a fallback in this checkout."""
 
     @pytest.fixture
     def provider(self, make_part: MakePart) -> Part:

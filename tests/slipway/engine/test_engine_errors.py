@@ -124,7 +124,7 @@ KNOWN = [
     ),
     ("error: no stack named 'dev' found", "There is no stack dev in the backend.", "slipway up -s dev", 2),
     (
-        "error: no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version v4.34.2",
+        "error: no resource plugin 'pulumi-resource-kubernetes' found in the workspace at version v4.25.0",
         "A plugin of the engine is missing.",
         "slipway doctor",
         2,

@@ -57,7 +57,7 @@ def test_old_packages_without_plugin_file_are_known_by_name(tmp_path: Path) -> N
 def test_own_environment_asks_for_the_pinned_providers() -> None:
     found = {package["name"]: package["version"] for package in packages.required_packages()}
 
-    assert found == {"docker": "v5.2.0", "docker-build": "v0.0.22", "kubernetes": "v4.34.2"}
+    assert found == {"docker": "v5.2.0", "docker-build": "v0.0.22", "kubernetes": "v4.25.0"}
 
 
 @pytest.mark.parametrize(

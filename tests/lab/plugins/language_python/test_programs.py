@@ -144,4 +144,4 @@ def test_engine_gets_exact_plugin_versions(new_project: NewProject) -> None:
 
     assert done.code == 0, done.output
     listed = {plugin["name"]: plugin["version"] for plugin in json.loads(done.output) if plugin["kind"] == "resource"}
-    assert listed == {"docker": "5.2.0", "docker-build": "0.0.22", "kubernetes": "4.34.2"}
+    assert listed == {"docker": "5.2.0", "docker-build": "0.0.22", "kubernetes": "4.25.0"}
