@@ -16,6 +16,7 @@ from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
 from slipway.cluster import Cluster
+from slipway.engine.stages import OWNERSHIP_HOOK
 from slipway.history import History
 from slipway.live.objects import Kind
 from slipway.live.ownership import Creations, Ownership
@@ -23,8 +24,6 @@ from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 from slipway.state.directives import NAMESPACE_TYPE, directives
 
-# Recorded with each object, and asked for by the engine when it creates one: the name must not change.
-HOOK_NAME = "slipway-ownership"
 # A finalizer that nobody serves must not hold an update for the provider's ten minutes.
 DELETE_TIMEOUT = "120s"
 # Everything in it goes first.
@@ -94,5 +93,5 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
             preview=pulumi.runtime.is_dry_run(),
         )
 
-    hook = ResourceHook(HOOK_NAME, refuse_what_is_not_owned, ResourceHookOptions(on_dry_run=True))
+    hook = ResourceHook(OWNERSHIP_HOOK, refuse_what_is_not_owned, ResourceHookOptions(on_dry_run=True))
     return ResourceHookBinding(before_create=[hook])

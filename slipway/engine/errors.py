@@ -11,7 +11,7 @@ from slipway.checks import FAILED
 from slipway.diagnosis import MARK
 from slipway.engine.build_log import EXIT_CODE, BuildStep
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
-from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, build_logs
+from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
 CONFIGURATION_ERROR = "Configuration error:"
@@ -31,6 +31,7 @@ GONE = re.compile(
     r"[a-z]+\.(?:apps|autoscaling|batch|policy|[a-z.]+\.k8s\.io))"
     r' \\?"[^"\s\\]+\\?" not found'
 )
+NOT_OWNED = re.compile(rf'before hook "{OWNERSHIP_HOOK}" failed: (?P<what>[^\n]*)(?:\n(?P<next>.*))?', re.DOTALL)
 PREFIX = re.compile(r"^(?:error|warning): ")
 
 
@@ -74,13 +75,6 @@ KNOWN_FAILURES = (
         ExitCode.FAILED,
     ),
     KnownFailure(
-        re.compile(r'namespaces "[^"]+" already exists'),
-        "The namespace of stack {stack} is there already, and it is not this stack's.",
-        "Set slipway:namespace in Pulumi.{stack}.yaml to another one. If the stack was renamed, rename it back with "
-        "`pulumi stack rename`: what it declares is named after it.",
-        ExitCode.FAILED,
-    ),
-    KnownFailure(
         re.compile(r"invalid YAML file: .*"),
         "The settings of stack {stack} cannot be read.",
         "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
@@ -119,6 +113,12 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
     text = "\n".join([*screens, *own])
     # What services say, in a log or as an answer, is no word of the program's or the engine's.
     own = [message for message in own if not FAILED.match(message)]
+    if refused := list(filter(None, map(NOT_OWNED.search, own))):
+        return SlipwayError(
+            f"The update of stack {stack} would take over what this stack did not make.",
+            why="\n".join(dict.fromkeys(found["what"] for found in refused)),
+            next_step=refused[0]["next"] or "",
+        )
     for message in own:
         if CONFIGURATION_ERROR in message:
             what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")

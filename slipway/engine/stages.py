@@ -17,6 +17,8 @@ IMAGE_TYPE = "docker-build:index:Image"
 KUBERNETES_PREFIX = "kubernetes:"
 TEST_STAGE = "test"
 PACKAGE_STAGE = "runtime"
+OWNERSHIP_HOOK = "slipway-ownership"
+"""The hook before each creation. The engine records it with each object and asks for it by name: it must not change."""
 ROLLING_OUT, ROLLED_OUT = "Rolling out", "Rolled out"
 """How the program's status of a Deployment begins while it waits for it, and what it is at the end."""
 

@@ -112,8 +112,8 @@ class Ownership:
             if preview:
                 return  # an update says so, and `slipway up` puts it in order
             raise NotOwnedError(
-                f"{kind.name} {name} exists already: this stack's state has it as {other}. "
-                "`slipway up` and `slipway rollback` put that in order; a resource that was renamed needs an alias."
+                f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
+                "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
             )
         if self._was_recorded(uid_of(live)) or self.creations.has(str(path), live):
             return

@@ -123,19 +123,17 @@ class Rollouts:
 
     def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
         """Rollouts that have failed for good: those whose patience is over first, then others that show the same."""
-        examined = list(self._examined(unready))
-        hopeless = [diagnosis for _, diagnosis, late in examined if late or not diagnosis.retryable]
-        now, keys = time.monotonic(), {_key(found) for found in hopeless}
+        hopeless = [(found, late) for found, late in self._examined(unready) if late or not found.retryable]
+        now, keys = time.monotonic(), {_key(found) for found, _ in hopeless}
         self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
-        late = [diagnosis for _, diagnosis, is_late in examined if is_late]
-        over = late + [
+        over = [
             found
-            for found in hopeless
-            if found not in late and now - self._first_seen[_key(found)] >= (found.patience_seconds or 0.0)
+            for found, late in hopeless
+            if late or now - self._first_seen[_key(found)] >= (found.patience_seconds or 0.0)
         ]
-        return over + [found for found in hopeless if found not in over] if over else []
+        return over + [found for found, _ in hopeless if found not in over] if over else []
 
-    def _examined(self, unready: Iterable[tuple[Rollout, Evidence]]) -> Iterator[tuple[Rollout, Diagnosis, bool]]:
+    def _examined(self, unready: Iterable[tuple[Rollout, Evidence]]) -> Iterator[tuple[Diagnosis, bool]]:
         """A diagnosis of each, logs read where a container has crashed for good, and whether its time is over."""
         events: dict[str, Sequence[Object]] = {}
         for rollout, evidence in unready:
@@ -149,7 +147,7 @@ class Rollouts:
             diagnosis = diagnose(seen)
             if late or _is_worth_its_log(diagnosis):
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
-            yield rollout, diagnosis, late
+            yield diagnosis, late
 
     def _is_late(self, rollout: Rollout, evidence: Evidence) -> bool:
         """Whether the Deployment's progress deadline is over, or nothing moves for longer than that.

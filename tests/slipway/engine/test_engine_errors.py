@@ -99,9 +99,10 @@ KNOWN = [
         1,
     ),
     (
-        'error: resource "urn" was not successfully created: namespaces "slipway-dev" already exists\n  advice',
-        "The namespace of stack dev is there already, and it is not this stack's.",
-        "pulumi stack rename",
+        'error: Preview failed: before hook "slipway-ownership" failed: Namespace shop exists already, and this stack '
+        "did not make it: made by kubectl.\n  Take it over with `slipway:adopt`",
+        "The update of stack dev would take over what this stack did not make.",
+        "slipway:adopt",
         1,
     ),
     (
