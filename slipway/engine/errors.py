@@ -114,7 +114,7 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
     # What services say, in a log or as an answer, is no word of the program's or the engine's.
     own = [message for message in own if not FAILED.match(message)]
     if refused := list(filter(None, map(NOT_OWNED.search, own))):
-        return SlipwayError(
+        return NotOwnedError(
             f"The update of stack {stack} would take over what this stack did not make.",
             why="\n".join(dict.fromkeys(found["what"] for found in refused)),
             next_step=refused[0]["next"] or "",
@@ -130,6 +130,10 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
     if not screens and (known := known_failure(stack, "\n".join(own))):
         return known
     return SlipwayError(f"The update of stack {stack} failed.", why=text, next_step=_next_step(stack, events, text))
+
+
+class NotOwnedError(SlipwayError):
+    """The program refuses to create what somebody else has made."""
 
 
 class NotRolledBackError(SlipwayError):

@@ -12,7 +12,7 @@ from policy import approval
 from slipway.changes.commits import commits
 from slipway.changes.preview_events import STREAMING, PreviewEvents
 from slipway.changes.summary import Problem, Result, Summary
-from slipway.engine.errors import NotRolledBackError, failure, gone_advice, known_failure
+from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
 from slipway.engine.event_log import open_log, write_line
 from slipway.engine.events import Event, Step
 from slipway.engine.stages import IMAGE_TYPE
@@ -131,7 +131,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
             next_step=f"If the stack is locked now, release it with `pulumi cancel -s {stack}`.",
         )
     error = failure(stack, events.events, ended.errors)
-    if isinstance(error, ConfigurationError | NotRolledBackError) or known_failure(stack, error.why):
+    if isinstance(error, ConfigurationError | NotRolledBackError | NotOwnedError) or known_failure(stack, error.why):
         return error
     return SlipwayError(f"The preview of {stack} failed.", why=error.why, next_step=gone_advice(stack, error.why))
 

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from slipway.changes.summary import Operation, ResourceChange
 from slipway.diagnosis import is_rolled_out
+from slipway.engine.events import Resource
 from slipway.errors import SlipwayError
 from slipway.live import drifted
 from slipway.live.deployed import deployed
 from slipway.live.drifted import Drift
 from slipway.live.verification import DEPLOYMENT_TYPE
 from slipway.session import Session
-from slipway.state.checkpoint import Deployment, Recorded, objects
+from slipway.state.checkpoint import Deployment, Recorded, objects, plain
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,12 @@ class OutOfPlace:
     """What of a state the cluster has otherwise: declared fields that are others, objects that are gone."""
 
     changes: tuple[ResourceChange, ...] = ()
+    half_recorded: tuple[str, ...] = ()
+    """Objects of which the state has other inputs than the provider has: it would take them for unchanged."""
     undeclared: tuple[str, ...] = ()
-    """Fields that somebody has set beside what is declared, and objects of this project that no state has."""
+    """Fields that somebody has set beside what is declared."""
+    unknown: tuple[str, ...] = ()
+    """Objects with this project's labels that the state does not have."""
     incomplete: tuple[str, ...] = ()
     """Deployments that are not rolled out."""
     changed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -31,7 +36,10 @@ class OutOfPlace:
     """Why the cluster could not be compared; empty when it was."""
 
     def __bool__(self) -> bool:
-        return bool(self.changes)
+        return bool(self.changes or self.half_recorded)
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys([*(str(each.resource) for each in self.changes), *self.half_recorded]))
 
     def by_others(self) -> str:
         """The objects that somebody else has changed or deleted, for people."""
@@ -40,7 +48,8 @@ class OutOfPlace:
 
     def lines(self) -> list[str]:
         """What is where, without values."""
-        return [f"{each.resource}: {', '.join(field.path for field in each.fields) or 'gone'}" for each in self.changes]
+        changed = [f"{each.resource}: {', '.join(one.path for one in each.fields) or 'gone'}" for each in self.changes]
+        return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
 
 
 def out_of_place(session: Session, stack: str, state: Deployment, services: tuple[str, ...]) -> OutOfPlace:
@@ -60,12 +69,12 @@ def out_of_place(session: Session, stack: str, state: Deployment, services: tupl
 
 def compared_with(recorded: Mapping[str, Recorded], found: Drift, services: tuple[str, ...]) -> OutOfPlace:
     """`found` sorted into what is declared and what is not, without fields that a resource ignores. Pure."""
-    declared, undeclared = [], []
+    declared, undeclared, unknown = [], [], []
     for change in found.changes:
         if services and change.service not in services:
             continue
         if change.operation is Operation.CREATE:
-            undeclared.append(str(change.resource))
+            unknown.append(str(change.resource))
             continue
         resource = recorded.get(change.resource.urn)
         ignored = tuple(resource.raw.get("ignoreChanges") or ()) if resource else ()
@@ -74,13 +83,25 @@ def compared_with(recorded: Mapping[str, Recorded], found: Drift, services: tupl
         fields = tuple(each for each in fields if each.kind != "add")
         if fields or change.operation is Operation.DELETE:
             declared.append(replace(change, fields=fields))
-    incomplete = [
-        str(each.name)
-        for urn, each in recorded.items()
-        if each.type == DEPLOYMENT_TYPE and (not services or each.service in services)
-        if urn in found.live and not is_rolled_out(found.live[urn])
-    ]
-    return OutOfPlace(tuple(declared), tuple(undeclared), tuple(incomplete), found.changed_by)
+    asked = {urn: each for urn, each in recorded.items() if not services or each.service in services}
+    live = {urn: found.live[urn] for urn, each in asked.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
+    return OutOfPlace(
+        tuple(declared),
+        tuple(str(Resource(each.urn)) for each in asked.values() if _is_half_recorded(each)),
+        tuple(undeclared),
+        tuple(unknown),
+        tuple(asked[urn].name for urn, each in live.items() if not is_rolled_out(each)),
+        found.changed_by,
+    )
+
+
+def _is_half_recorded(resource: Recorded) -> bool:
+    """The provider compares with the inputs that it has put among the outputs, not with those of the state.
+
+    https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
+    """
+    applied = resource.outputs.get("__inputs")
+    return applied is not None and plain(applied) != plain(resource.inputs)
 
 
 def _is_below(path: str, ignored: Iterable[str]) -> bool:

@@ -27,18 +27,23 @@ class Proof:
     comparison: Comparison
     unread: str = ""
     undeclared: tuple[str, ...] = ()
-    """What somebody has set in the cluster beside what is declared."""
+    """Fields that somebody has set in the cluster beside what is declared."""
+    unknown: tuple[str, ...] = ()
+    """Objects of this project in the cluster that the state does not have."""
 
     def __str__(self) -> str:
         where = f" in the state (the cluster was not compared: {self.unread})" if self.unread else ""
-        return f"{self.comparison} recorded inputs are the same{where}{self._beside()}"
+        beside = _listed("field", "never declared", self.undeclared) + _listed("object", "never recorded", self.unknown)
+        return f"{self.comparison} recorded inputs are the same{where}{beside}"
 
-    def _beside(self) -> str:
-        if not self.undeclared:
-            return ""
-        count, shown = len(self.undeclared), "; ".join(self.undeclared[:UNDECLARED_SHOWN])
-        more = f"; and {count - UNDECLARED_SHOWN} more" if count > UNDECLARED_SHOWN else ""
-        return f", and {counted(count, 'field')} that {'was' if count == 1 else 'were'} never declared ({shown}{more})"
+
+def _listed(noun: str, what: str, names: Sequence[str]) -> str:
+    """`, and 1 field that was never declared (Deployment api: spec.paused)`; empty for none."""
+    if not names:
+        return ""
+    more = f"; and {len(names) - UNDECLARED_SHOWN} more" if len(names) > UNDECLARED_SHOWN else ""
+    verb = "was" if len(names) == 1 else "were"
+    return f", and {counted(len(names), noun)} that {verb} {what} ({'; '.join(names[:UNDECLARED_SHOWN])}{more})"
 
 
 def prove(session: Session, stack: str, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
@@ -69,7 +74,7 @@ def prove(session: Session, stack: str, target: int, plan: Wanted, services: tup
             why="\n".join(f"Deployment {name}" for name in moved.incomplete),
             next_step=f"`slipway verify -s {stack}` says what each of them lacks.",
         )
-    return Proof(comparison, moved.unread, moved.undeclared)
+    return Proof(comparison, moved.unread, moved.undeclared, moved.unknown)
 
 
 def prove_setting(session: Session, stack: str, target: int) -> Proof:

@@ -52,7 +52,16 @@ def test_what_was_added_beside_it_is_named_and_is_no_difference() -> None:
 def test_an_object_of_this_project_that_no_state_has_is_named() -> None:
     found = compare(changed(operation=Operation.CREATE), {})
     assert not found
-    assert found.undeclared == ("Deployment user-service",)
+    assert found.unknown == ("Deployment user-service",)
+
+
+def test_an_object_of_which_only_the_state_has_the_new_inputs_is_looked_at() -> None:
+    """The provider would take it for unchanged."""
+    inputs = {"spec": {"replicas": 1}}
+    nothing = Drift(Difference((), True), {})
+    half = recorded(inputs=inputs, outputs={"__inputs": {"spec": {"replicas": 2}}})
+    assert compared_with(half, nothing, ()).lines() == ["Deployment user-service: recorded by half"]
+    assert not compared_with(recorded(inputs=inputs, outputs={"__inputs": inputs}), nothing, ())
 
 
 def test_what_the_resource_ignores_is_not_its_own() -> None:
