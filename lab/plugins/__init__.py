@@ -1,1 +1,1 @@
-"""Stand-ins for Pulumi plugins that can be neither found on PATH nor downloaded."""
+"""The two fallback plugins, used where Pulumi's own can be neither found on PATH nor downloaded."""

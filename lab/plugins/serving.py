@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import grpc
 
+THREADS = 32
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 
 
@@ -46,15 +47,13 @@ def spare_the_sdk() -> None:
         sys.modules[name] = package
 
 
-def serve(
-    register: Callable[[grpc.Server], None], *, threads: int = 32, on_stop: Callable[[], None] = lambda: None
-) -> NoReturn:
+def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None] = lambda: None) -> NoReturn:
     """Serve on a free loopback port, print it for the engine, and end when interrupted or when the engine is gone.
 
     `on_stop` has a few seconds (the engine kills after five). Never returns: the process exits with 0, without the
     interpreter's teardown, since the engine waits for it.
     """
-    server = grpc.server(ThreadPoolExecutor(threads), interceptors=[_Errors()], options=UNLIMITED_MESSAGES)
+    server = grpc.server(ThreadPoolExecutor(THREADS), interceptors=[_Errors()], options=UNLIMITED_MESSAGES)
     register(server)
     port = server.add_insecure_port("127.0.0.1:0")
     wake = _catch_signals()

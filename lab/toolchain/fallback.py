@@ -1,4 +1,4 @@
-"""Launchers of the fallback plugins: small scripts that start a module of this checkout as a Pulumi plugin."""
+"""Launchers of the two fallback plugins: small scripts that start a module of this checkout as a Pulumi plugin."""
 
 from __future__ import annotations
 

@@ -196,7 +196,7 @@ def test_a_provider_that_the_program_has_no_more_comes_from_the_record(replay: R
         "type": "pulumi:providers:kubernetes",
         "custom": True,
         "id": "0",
-        "inputs": {"context": "second", "version": "4.34.2", "__internal": {"pluginDownloadURL": "x"}},
+        "inputs": {"context": "second", "version": "4.25.0", "__internal": {"pluginDownloadURL": "x"}},
     }
     first["resources"].insert(at, recorded)
     raw(first, f"{DEPLOYMENT}user-service")["provider"] = f"{other}::0"

@@ -15,12 +15,11 @@ from pathlib import Path
 import pytest
 
 from lab.toolchain.fallback import launcher_text
+from lab.toolchain.layout import plugin_folder
+from lab.toolchain.parts import PROVIDERS
 from slipway.paths import toolchain_environment_file
 
 VIRTUALENV = Path(sys.prefix)
-PLUGINS = {"docker": "5.2.0"}
-# Required by the packages of their SDKs, used by no program here.
-REQUIRED = {"docker-build": "0.0.22", "kubernetes": "4.25.0"}
 COMMAND_TIMEOUT_SECONDS = 120
 
 
@@ -85,10 +84,10 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     binary.mkdir()
     _place(_pulumi(), binary / "pulumi")
     _launcher(binary / "pulumi-language-python", "lab.plugins.language_python")
-    for name, version in PLUGINS.items():
-        _launcher(home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}", f"lab.plugins.{name}")
-    for name, version in REQUIRED.items():
-        _launcher(home / "plugins" / f"resource-{name}-v{version}" / f"pulumi-resource-{name}", "none")
+    for part in PROVIDERS:
+        # The packages of their SDKs require the official ones too, which no program here uses.
+        module = part.fallback_module or "never.started"
+        _launcher(home / "plugins" / plugin_folder(part).name / part.executables[0], module)
     kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
     return kept | {
         "PATH": f"{binary}:/usr/local/bin:/usr/bin:/bin",
