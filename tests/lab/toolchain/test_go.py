@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from lab.toolchain.parts import (
     KUBERNETES,
     KUBERNETES_PROVIDER,
     MODULES,
+    PROVIDERS,
     PULUMI,
     GoBuild,
     Part,
@@ -203,21 +205,22 @@ def test_a_module_that_needs_another_hash_is_refused(
     assert (home / "module" / "go.mod").read_text() == before
 
 
-def test_the_kubernetes_provider_is_of_one_release_everywhere() -> None:
+@pytest.mark.parametrize("part", PROVIDERS, ids=lambda part: part.name)
+def test_sdk_download_and_build_of_a_provider_are_of_one_release(part: Part) -> None:
     """The engine warns of a plugin that is older than its SDK."""
-    constraints = (CHECKOUT / "constraints.txt").read_text()
-    (sdk,) = re.findall(r"^pulumi_kubernetes==(\S+)", constraints, re.M)
-    assert f'"pulumi-kubernetes=={sdk}"' in (CHECKOUT / "pyproject.toml").read_text()
-    assert KUBERNETES_PROVIDER.version == sdk
-    assert KUBERNETES_PROVIDER.build is not None
-    assert list(KUBERNETES_PROVIDER.build.settings.values()) == [sdk]
-    assert all(f"v{sdk}" in url for url, _ in KUBERNETES_PROVIDER.release.addresses(sdk))
+    name = part.executables[0].removeprefix("pulumi-resource-")
+    assert f'"pulumi-{name}=={part.version}"' in (CHECKOUT / "pyproject.toml").read_text()
+    assert f"\npulumi_{name.replace('-', '_')}=={part.version}\n" in (CHECKOUT / "constraints.txt").read_text()
+    assert metadata.version(f"pulumi-{name}") == part.version
+    assert all(f"/v{part.version}/" in url for url, _ in part.release.addresses(part.version))
+    assert part.build is None or set(part.build.settings.values()) == {part.version}
 
 
 def test_the_kubernetes_provider_is_built_with_the_libraries_of_kubernetes_itself() -> None:
     """So Go compiles them once."""
     kubernetes, provider = pins("kube"), pins("kubernetes-provider")
-    staged = {name.partition(" => ")[0]: version for name, version in kubernetes.items() if " => k8s.io/" in name}
-    common = [name for name in ("k8s.io/api", "k8s.io/apimachinery", "k8s.io/client-go") if name in provider]
-    assert len(common) == 3
-    assert {name: provider[name] for name in common} == {name: staged[name] for name in common}
+    staged = {name.partition(" => ")[0]: version for name, version in kubernetes.items() if " => " in name}
+    used = kubernetes | staged
+    common = {name for name in provider if name.partition("/")[0].endswith("k8s.io") and name in used}
+    assert {"k8s.io/api", "k8s.io/client-go", "k8s.io/kube-openapi", "k8s.io/kubectl"} <= common
+    assert {name: provider[name] for name in common} == {name: used[name] for name in common}
