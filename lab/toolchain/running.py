@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import select
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, cast
 
 from slipway.errors import SlipwayError
-from slipway.progress import Step
+from slipway.progress import Step, elapsed_text
 
 LINES_IN_ERROR = 12
 _TERMINATE_SECONDS = 10.0
@@ -23,21 +25,27 @@ def run_logged(
     step: Step,
     environment: Mapping[str, str],
     folder: Path | None = None,
+    silence_seconds: float | None = None,
+    next_step: str = "Run the same command again to go on.",
 ) -> None:
-    """Run `command`, appending to `log`; raises `SlipwayError` with the log's last lines if `what` fails."""
+    """Run `command`, appending to `log`; raises `SlipwayError` with the log's last lines if `what` fails.
+
+    It fails too where it prints nothing for `silence_seconds`. The error ends with where the log is, and `next_step`.
+    """
     arguments = [str(word) for word in command]
     with log.open("ab") as stream:
         stream.write(f"$ {' '.join(arguments)}\n".encode())
         stream.flush()
         try:
-            status = _run(arguments, stream, step, environment, folder)
+            status = _follow(_start(arguments, environment, folder), stream, step, silence_seconds)
+            failure = f"exit {status}" if status != 0 else ""
+        except TimeoutError:
+            failure = f"no output for {elapsed_text(silence_seconds or 0)}"
         except OSError as error:
             raise SlipwayError(f"{what} failed: {arguments[0]} cannot be run", why=str(error)) from error
-    if status != 0:
+    if failure:
         raise SlipwayError(
-            f"{what} failed (exit {status})",
-            why=tail(log),
-            next_step=f"The whole log is in {log}. Run the same command again to go on.",
+            f"{what} failed ({failure})", why=tail(log), next_step=f"The whole log is in {log}. {next_step}"
         )
 
 
@@ -47,8 +55,8 @@ def tail(log: Path, lines: int = LINES_IN_ERROR) -> str:
     return "\n".join([line for line in text.splitlines() if line.strip()][-lines:])
 
 
-def _run(arguments: list[str], log: IO[bytes], step: Step, environment: Mapping[str, str], folder: Path | None) -> int:
-    process = subprocess.Popen(
+def _start(arguments: list[str], environment: Mapping[str, str], folder: Path | None) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [*_tied_to_us(), *arguments],
         cwd=folder,
         env=dict(environment),
@@ -56,9 +64,13 @@ def _run(arguments: list[str], log: IO[bytes], step: Step, environment: Mapping[
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
+
+
+def _follow(process: subprocess.Popen[bytes], log: IO[bytes], step: Step, silence_seconds: float | None) -> int:
+    """Copy what the process prints to `log` and `step` until it ends, and return its exit status."""
     output = cast(IO[bytes], process.stdout)
     try:
-        for line in output:
+        for line in _lines(output, silence_seconds):
             log.write(line)
             log.flush()
             # What a progress bar drew over is no longer to be seen.
@@ -69,6 +81,21 @@ def _run(arguments: list[str], log: IO[bytes], step: Step, environment: Mapping[
         raise
     finally:
         output.close()
+
+
+def _lines(output: IO[bytes], silence_seconds: float | None) -> Iterator[bytes]:
+    """The lines of `output`, as they come; raises `TimeoutError` where nothing comes for `silence_seconds`."""
+    rest = b""
+    while True:
+        if not select.select([output], [], [], silence_seconds)[0]:
+            raise TimeoutError
+        chunk = os.read(output.fileno(), 65536)
+        *lines, rest = (rest + chunk).split(b"\n")
+        yield from (line + b"\n" for line in lines)
+        if not chunk:
+            break
+    if rest:
+        yield rest
 
 
 def _tied_to_us() -> list[str]:

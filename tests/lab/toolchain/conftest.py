@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import sys
 import tarfile
 import threading
@@ -14,8 +15,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from lab.toolchain.go import Go, find_go
 from lab.toolchain.parts import GoBuild, Part, Release, VersionQuestion
 from slipway.progress import Progress
+
+INHERITED = {name: os.environ[name] for name in ("PATH", "HOME")}
+REAL_GO = find_go()
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +76,15 @@ def archive(scripts: dict[str, str]) -> bytes:
 
 
 class Site:
-    """A download site: `files` by path; `cut` paths break off in the middle, `hang` paths never answer."""
+    """A download site: `files` by path. `cut` lists for a path at how many bytes each answer in turn breaks off,
+    `stall` says where it stops and stays open, `hang` paths never answer, and with `refuse` all get HTTP 403.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        self.cut: dict[str, int] = {}
+        self.cut: dict[str, list[int]] = {}
+        self.stall: dict[str, int] = {}
+        self.refuse = False
         self.hang: set[str] = set()
         self.requests: list[tuple[str, str]] = []
         self.ended = threading.Event()
@@ -108,15 +117,18 @@ class Site:
                     site.ended.wait()
                     return
                 content = site.files.get(self.path)
-                if content is None:
-                    self.send_error(404)
+                if site.refuse or content is None:
+                    self.send_error(403 if site.refuse else 404)
                     return
                 start = int(wanted_range.removeprefix("bytes=").rstrip("-")) if wanted_range else 0
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(content) - start))
                 self.end_headers()
-                end = site.cut.pop(self.path, len(content))
+                cuts = site.cut.get(self.path)
+                end = cuts.pop(0) if cuts else site.stall.get(self.path, len(content))
                 self.wfile.write(content[start:end])
+                if self.path in site.stall:
+                    site.ended.wait()
 
             def log_message(self, format: str, *args: object) -> None:
                 """Nothing: pytest's output is for the tests."""
@@ -177,6 +189,26 @@ def fake_go(on_path: Callable[[str, str], Path]) -> Callable[..., Path]:
         return on_path("go", FAKE_GO.format(before=before, version=version))
 
     return put
+
+
+@pytest.fixture
+def half_a_plugin(home: Path) -> Path:
+    """The first half of a real executable on PATH, as a copy or download leaves it that was broken off."""
+    content = Path(sys.executable).resolve().read_bytes()
+    path = home / "path" / "pulumi-resource-tool"
+    path.write_bytes(content[: len(content) // 2])
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def real_go(home: Path, monkeypatch: pytest.MonkeyPatch) -> Go:
+    """The machine's own Go, with the cache of compiled packages that it always has."""
+    if REAL_GO is None:
+        pytest.skip("no Go that is new enough, on PATH or in the toolchain")
+    for name, value in INHERITED.items():
+        monkeypatch.setenv(name, value)
+    return REAL_GO
 
 
 PLUGIN = f"""#!{sys.executable}

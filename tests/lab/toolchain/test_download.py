@@ -85,10 +85,32 @@ def test_a_body_that_breaks_off_is_resumed_where_it_ended(
     downloader: Downloader, site: Any, make_part: MakePart, folder: Path
 ) -> None:
     part = make_part(site.offer_archive({"tool": "echo tool v1.2.3"}))
-    site.cut["/tool.tar.gz"] = 50
+    site.cut["/tool.tar.gz"] = [50]
     fetch(downloader, part, folder)
     assert (folder / "tool").is_file()
     assert [wanted for path, wanted in site.requests if path == "/tool.tar.gz"] == ["", "bytes=50-"]
+
+
+def test_a_body_that_breaks_off_again_and_again_is_given_up_and_a_later_run_resumes_it(
+    downloader: Downloader, site: Any, make_part: MakePart, folder: Path
+) -> None:
+    part = make_part(site.offer_archive({"tool": "echo tool v1.2.3"}))
+    site.cut["/tool.tar.gz"] = [30, 40, 50]
+    with pytest.raises(UnavailableError, match=r"/tool\.tar\.gz broke off \(.*received 10 bytes, expected "):
+        fetch(downloader, part, folder)
+    assert list(folder.iterdir()) == []
+    fetch(downloader, part, folder)
+    assert site.requests[-1] == ("/tool.tar.gz", "bytes=50-")
+    assert (folder / "tool").is_file()
+
+
+def test_a_site_that_refuses_is_passed_over(
+    downloader: Downloader, site: Any, make_part: MakePart, folder: Path
+) -> None:
+    part = make_part(site.offer_archive({"tool": "true"}))
+    site.refuse = True
+    with pytest.raises(UnavailableError, match=r"no checksums at .*/tool\.tar\.gz\.sha256 \(HTTP 403\)"):
+        fetch(downloader, part, folder)
 
 
 def test_a_later_run_resumes_what_an_earlier_one_left(

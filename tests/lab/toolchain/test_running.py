@@ -47,6 +47,37 @@ def test_a_program_that_is_not_there(tmp_path: Path) -> None:
         run_logged(["/no/such/program"], what="It", log=tmp_path / "log", step=Step("s"), environment=os.environ)
 
 
+def test_a_program_that_falls_silent_is_ended(tmp_path: Path) -> None:
+    script = f"echo $$ >{tmp_path}/pid; echo one; exec sleep 30"
+    with pytest.raises(SlipwayError) as caught:
+        run_logged(
+            ["sh", "-c", script],
+            what="It",
+            log=tmp_path / "log",
+            step=Step("s"),
+            environment=os.environ,
+            silence_seconds=0.3,
+            next_step="Look.",
+        )
+    assert caught.value.what == "It failed (no output for 0.3 s)"
+    assert caught.value.why.endswith("\none")
+    assert caught.value.next_step == f"The whole log is in {tmp_path}/log. Look."
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_a_program_that_goes_on_talking_may_take_longer(tmp_path: Path) -> None:
+    script = "for each in 1 2 3 4; do sleep 0.2; printf $each; done"
+    run_logged(
+        ["sh", "-c", script],
+        what="It",
+        log=tmp_path / "log",
+        step=Step("s"),
+        environment=os.environ,
+        silence_seconds=0.6,
+    )
+    assert (tmp_path / "log").read_bytes().endswith(b"\n1234")
+
+
 def test_bytes_that_are_no_text_do_no_harm(tmp_path: Path) -> None:
     seen = Seen()
     run(r"printf 'a\377b\n'", tmp_path / "log", seen)
