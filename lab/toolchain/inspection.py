@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
 from lab.toolchain.fallback import is_launcher
 from lab.toolchain.go import find_go, pinned_version, wanted_version
 from lab.toolchain.installation import is_current
 from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
-from lab.toolchain.nearby import candidates, find_nearby, told_version, will_do
+from lab.toolchain.nearby import candidates, find_nearby, told_version, why_unusable, will_do
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
 from lab.toolchain.stamps import Stamp, changed_files, read_stamp
 from lab.toolchain.versions import ask_executable, ask_plugin, version_in
@@ -76,20 +75,9 @@ def _not_installed(part: Part) -> PartStatus:
         return PartStatus(part.title, _wanted(part), "", "", "", ok=False, to_do=INSTALL)
     path = next(iter(found.values()))
     version = told_version(part, path)
-    usable = bool(find_nearby(part))
-    to_do = "`make up` will take it" if usable else f"{_why_unusable(part, found, version)}; {INSTALL}"
-    return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=usable, to_do=to_do)
-
-
-def _why_unusable(part: Part, found: dict[str, Path], version: str) -> str:
-    missing = [name for name in part.executables if name not in found]
-    if missing:
-        return f"{', '.join(missing)} is not on PATH"
-    if version == part.version and part.companion:
-        return f"{part.companion} is not beside it"
-    if part.any_version:
-        return "it does not tell its version"
-    return "another version"
+    unusable = why_unusable(part, found)
+    to_do = f"{unusable}; {INSTALL}" if unusable else "`make up` will take it"
+    return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=not unusable, to_do=to_do)
 
 
 def _damaged(part: Part, stamp: Stamp) -> PartStatus:

@@ -14,7 +14,7 @@ from lab.toolchain.fallback import LANGUAGE_HOST_MODULE, is_launcher, point_laun
 from lab.toolchain.files import installation_lock, link_atomically, toolchain_home, write_atomically
 from lab.toolchain.go import build_part, ensure_go, recipe
 from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine
-from lab.toolchain.nearby import find_nearby, has_version, told_version
+from lab.toolchain.nearby import candidates, find_nearby, has_version, told_version, why_unusable
 from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
 from lab.toolchain.versions import ask_plugin, find_on_path
@@ -113,9 +113,13 @@ class Installation:
             return
 
     def _from_path(self, part: Part, folder: Path) -> tuple[str, str]:
-        executables = find_nearby(part)
+        executables = candidates(part)
         if not executables:
             raise UnavailableError(f"{' and '.join(part.executables)} {part.version} is not on PATH")
+        if unusable := why_unusable(part, executables):
+            reason = f"{next(iter(executables.values()))} is passed over: {unusable}"
+            self._progress.note(f"{part.title} {part.version}: {reason}")
+            raise UnavailableError(reason)
         for name, path in executables.items():
             (folder / name).symlink_to(path.absolute())
         return "PATH", str(executables[part.executables[0]])
@@ -177,12 +181,14 @@ class Installation:
         """Put the language host beside an engine of our own build: the one on PATH, else this checkout's."""
         beside = bin_folder(part) / part.companion
         on_path = find_on_path(part.companion, but_not_below=toolchain_home())
-        if on_path and ask_plugin(on_path) == part.version:
+        version = ask_plugin(on_path) if on_path else ""
+        if on_path and version == part.version:
             link_atomically(beside, on_path)
             return
         if not is_launcher(beside):
+            reason = f"{on_path} tells {version or 'no version'}, not {part.version}" if on_path else "none is on PATH"
             self._progress.note(
-                "Python language host: this checkout's own is used, as an engine built here brings none"
+                f"Python language host: this checkout's own is used, as an engine built here brings none and {reason}"
             )
         point_launcher(beside, LANGUAGE_HOST_MODULE)
 

@@ -14,17 +14,28 @@ from lab.toolchain.versions import ask_executable, ask_plugin, find_on_path, tel
 def find_nearby(part: Part) -> dict[str, Path]:
     """The part's executables by name, if all of them are there in a version that will do; else nothing."""
     found = candidates(part)
-    if len(found) < len(part.executables) or not all(will_do(part, path) for path in found.values()):
-        return {}
-    # The engine takes the companion that lies beside it: without one, this copy is of no use here.
-    lonely = part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file()
-    return {} if lonely else found
+    return {} if why_unusable(part, found) else found
 
 
 def candidates(part: Part) -> dict[str, Path]:
     """Whatever goes by the names of the part's executables, right version or not."""
     found = {name: _find(part, name) for name in part.executables}
     return {name: path for name, path in found.items() if path is not None}
+
+
+def why_unusable(part: Part, found: dict[str, Path]) -> str:
+    """Why the executables in `found` cannot stand for the part; empty where they can."""
+    if missing := [name for name in part.executables if name not in found]:
+        return f"{' and '.join(missing)} is not on PATH"
+    for executable in found.values():
+        if _is_half_installed(executable):
+            return "`pulumi plugin install` did not finish it"
+        if not will_do(part, executable):
+            return _why_not(part, executable)
+    # The engine takes the companion that lies beside it: without one, this copy is of no use here.
+    if part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file():
+        return f"{part.companion} is not beside it"
+    return ""
 
 
 def will_do(part: Part, executable: Path) -> bool:
@@ -46,6 +57,18 @@ def told_version(part: Part, executable: Path) -> str:
     if part.question is None:
         return ask_plugin(executable)
     return version_in(ask_executable(executable, part.question.arguments))
+
+
+def _why_not(part: Part, executable: Path) -> str:
+    version = told_version(part, executable)
+    if version[:1].isdigit():
+        return f"another version ({version})"
+    return "it does not start as a plugin" if part.question is None else "it does not tell its version"
+
+
+def _is_half_installed(executable: Path) -> bool:
+    """Whether the engine's mark of an installation under way, or broken off, lies beside the plugin's folder."""
+    return executable.parent.with_name(f"{executable.parent.name}.partial").exists()
 
 
 def _find(part: Part, name: str) -> Path | None:

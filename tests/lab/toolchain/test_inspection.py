@@ -69,7 +69,7 @@ def test_a_part_that_is_on_path_and_not_yet_installed(
 @pytest.mark.parametrize(
     ("version", "changes", "why"),
     [
-        ("1.2.4", {}, "another version"),
+        ("1.2.4", {}, "another version (1.2.4)"),
         ("1.2.3", {"executables": ("tool", "toolctl")}, "toolctl is not on PATH"),
         ("1.2.3", {"companion": LANGUAGE_HOST}, "pulumi-language-python is not beside it"),
     ],
@@ -144,6 +144,12 @@ def test_a_plugin_that_does_not_start(make_part: MakePart, look: Callable[[Part]
     status = look(part)
     assert (status.ok, status.source, status.version) == (False, "fallback", "")
     assert status.to_do == "does not start: run it with the argument 127.0.0.1:1 to see why"
+
+
+def test_half_a_plugin_on_path(make_part: MakePart, look: Callable[[Part], PartStatus], half_a_plugin: Path) -> None:
+    to_do = "it does not start as a plugin; `make up` installs it"
+    expected = PartStatus("Tool", "1.2.3", "", str(half_a_plugin), "PATH", ok=False, to_do=to_do)
+    assert look(make_part(executables=("pulumi-resource-tool",), question=None)) == expected
 
 
 def test_a_plugin_that_the_engine_cannot_see(

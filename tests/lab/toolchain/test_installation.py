@@ -59,12 +59,17 @@ def test_the_right_version_on_path_is_taken(make_part: MakePart, on_path: Put) -
     assert (bin_folder(part) / "tool").readlink() == tool
 
 
-def test_another_version_on_path_is_passed_over(make_part: MakePart, on_path: Put, site: Any) -> None:
-    on_path("tool", "echo tool v1.2.4")
+def test_another_version_on_path_is_passed_over_and_said_once(
+    make_part: MakePart, on_path: Put, site: Any, progress: Progress, screen: io.StringIO
+) -> None:
+    tool = on_path("tool", "echo tool v1.2.4")
     part = make_part(site.offer_archive({"tool": "echo tool v1.2.3"}))
-    ensure(part)
+    ensure(part, progress)
+    ensure(part, progress)
     assert source(part) == "download"
     assert says(part) == "tool v1.2.3"
+    assert screen.getvalue().splitlines()[0] == f"Tool 1.2.3: {tool} is passed over: another version (1.2.4)"
+    assert screen.getvalue().count("is passed over") == 1
 
 
 def test_what_is_brought_is_of_the_pinned_version_where_any_will_do(
@@ -96,6 +101,17 @@ def test_a_download_of_another_version_is_passed_over(
     assert source(part) == "build"
     assert "skipped after" in screen.getvalue()
     assert "tool says it is 9.9.9" in screen.getvalue()
+
+
+def test_a_download_that_breaks_off_again_and_again_is_said_and_the_part_built(
+    make_part: MakePart, site: Any, fake_go: Callable[..., Path], progress: Progress, screen: io.StringIO
+) -> None:
+    fake_go()
+    part = make_part(site.offer_archive({"tool": "echo tool v1.2.3"}))
+    site.cut["/tool.tar.gz"] = [30, 40, 50]
+    ensure(part, progress)
+    assert (source(part), says(part)) == ("build", "tool v1.2.3")
+    assert re.search(r"Downloading Tool 1\.2\.3: skipped after .*/tool\.tar\.gz broke off \(", screen.getvalue())
 
 
 def test_what_cannot_be_downloaded_is_built(
@@ -350,6 +366,27 @@ class TestPlugins:
         ensure(provider)
         assert (bin_folder(provider) / "pulumi-resource-tool").readlink() == plugin
 
+    def test_half_a_one_on_path_is_passed_over_and_said(
+        self, provider: Part, half_a_plugin: Path, progress: Progress, screen: io.StringIO
+    ) -> None:
+        ensure(provider, progress)
+        assert source(provider) == "fallback"
+        assert f"Tool 1.2.3: {half_a_plugin} is passed over: it does not start as a plugin" in screen.getvalue()
+
+    def test_one_in_the_users_pulumi_home_that_was_not_finished_is_passed_over_and_said(
+        self, provider: Part, home: Path, put_plugin: PutPlugin, progress: Progress, screen: io.StringIO
+    ) -> None:
+        plugin = put_plugin(home / ".pulumi/plugins/resource-tool-v1.2.3/pulumi-resource-tool", "1.2.3")
+        mark = home / ".pulumi/plugins/resource-tool-v1.2.3.partial"
+        mark.touch()
+        ensure(provider, progress)
+        assert source(provider) == "fallback"
+        said = f"Tool 1.2.3: {plugin} is passed over: `pulumi plugin install` did not finish it"
+        assert said in screen.getvalue()
+        mark.unlink()
+        ensure(provider)
+        assert source(provider) == "PATH"
+
     def test_an_official_one_that_comes_later_replaces_ours(
         self, provider: Part, home: Path, put_plugin: PutPlugin
     ) -> None:
@@ -411,6 +448,19 @@ class TestPlugins:
         host = put_plugin(home / "path" / LANGUAGE_HOST, "1.2.3")
         ensure(part)
         assert (bin_folder(part) / LANGUAGE_HOST).readlink() == host
+
+    def test_a_language_host_of_another_version_on_path_is_passed_over_and_said(
+        self, make_part: MakePart, fake_go: Callable[..., Path], put_plugin: PutPlugin, home: Path, capsys: Any
+    ) -> None:
+        fake_go()
+        part = make_part(companion=LANGUAGE_HOST)
+        other = put_plugin(home / "path" / LANGUAGE_HOST, "1.2.2")
+        ensure(part)
+        assert fallback.is_launcher(bin_folder(part) / LANGUAGE_HOST)
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            "Python language host: this checkout's own is used, as an engine built here brings none and "
+            f"{other} tells 1.2.2, not 1.2.3"
+        )
 
     def test_an_engine_on_path_is_only_taken_with_its_language_host(
         self, make_part: MakePart, on_path: Put, site: Any
