@@ -128,15 +128,15 @@ def test_a_rollback_brings_the_target_back_whatever_was_recorded(
 
 
 def test_what_somebody_added_beside_what_is_declared_is_named(released: Any) -> None:
+    """Where the rollback has nothing to do with the object; else the provider takes away what `kubectl` has set."""
     released.configure("")
     assert released.slipway("up", "-s", "e2e", "--yes").code == 0
     number = states.count(released)
-    released.configure("  slipway:services: {user-service: {env: {LOG_LEVEL: debug}}}\n")
+    released.configure("  slipway:services: {order-service: {env: {LOG_LEVEL: debug}}}\n")
     assert released.slipway("up", "-s", "e2e", "--yes").code == 0
-    added = released.run(
-        "kubectl", "-n", released.namespace, "set", "env", "deployment/user-service", "LOG_LEVEL=warning"
-    )
-    assert added.code == 0, added.output
+    kubectl = ("kubectl", "-n", released.namespace, "set", "env", "deployment/user-service")
+    assert released.run(*kubectl, "LOG_LEVEL=warning").code == 0
     back = released.slipway("rollback", "-s", "e2e", "--to", str(number), "--yes")
     assert back.code == 0, back.output
     assert "and 1 field that was never declared (Deployment user-service: " in back.output, back.output
+    assert released.run(*kubectl, "LOG_LEVEL-").code == 0
