@@ -139,3 +139,27 @@ def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(project: 
     done = project.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     assert "crate-service" in project.deployments()
+
+
+@pytest.fixture
+def cleaned_up(project: Any) -> Iterator[None]:
+    """The stack no longer deletes its namespace after this."""
+    yield
+    project.run("pulumi", "destroy", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive")
+    core(project).delete_namespace(project.namespace)
+
+
+def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(project: Any, cleaned_up: None) -> None:
+    adopt = "  slipway:adopt: [ServiceAccount/parcel-*]\n"
+    before = core(project).read_namespace(project.namespace).metadata
+    settings(project, {"name": project.namespace, "managed": False}, adopt)
+    refused = project.up()
+    assert refused.code != 0
+    assert "Run `slipway up -s e2e`, which makes the state forget it first" in " ".join(refused.output.split())
+    done = project.slipway("up", "-s", "e2e", "--yes")
+    assert done.code == 0, done.output
+    assert f"Namespace {project.namespace} is somebody else's by now" in done.output
+    assert not [each for each in resources(project) if each["type"].endswith("v1:Namespace")]
+    after = core(project).read_namespace(project.namespace).metadata
+    assert (after.uid, after.deletion_timestamp) == (before.uid, None)
+    assert "order-service" in project.deployments()
