@@ -84,7 +84,7 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
         if not isinstance(metadata, Mapping) or not isinstance(name, str):
             return  # the provider names it, which no other object has
         namespace = metadata.get("namespace")
-        await in_thread(
+        note = await in_thread(
             ownership.require,
             args.urn,
             kind,
@@ -92,6 +92,8 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
             name,
             preview=pulumi.runtime.is_dry_run(),
         )
+        if note:
+            pulumi.log.info(note)
 
     hook = ResourceHook(OWNERSHIP_HOOK, refuse_what_is_not_owned, ResourceHookOptions(on_dry_run=True))
     return ResourceHookBinding(before_create=[hook])

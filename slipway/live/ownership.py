@@ -92,10 +92,11 @@ class Ownership:
     _new_namespaces: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def require(self, urn: str, kind: Kind, namespace: str, name: str, *, preview: bool = False) -> None:
-        """Return where the stack may create the object; NotOwnedError, which says whose it is, where it must not.
+    def require(self, urn: str, kind: Kind, namespace: str, name: str, *, preview: bool = False) -> str:
+        """Return where the stack may create the object, with what there is to say about one that exists already.
 
-        Raises ClusterError where the cluster gives no answer.
+        Raises NotOwnedError, which says whose it is, where it is not the stack's, and ClusterError where the cluster
+        gives no answer.
         """
         with self._lock:
             path = object_path(self._cluster, kind, namespace, name)
@@ -106,19 +107,19 @@ class Ownership:
             if path and not preview:
                 with self._lock:
                     self.creations.begin(path, datetime.now(UTC) + self._ahead)
-            return
+            return ""
         label = f"{kind.name}/{name}"
         if other := self._present_owner(urn, uid_of(live)):
             if preview:
-                return  # an update says so, and `slipway up` puts it in order
+                return ""  # an update says so, and `slipway up` puts it in order
             raise NotOwnedError(
                 f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
                 "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
             )
         if self._was_recorded(uid_of(live)) or self.creations.has(str(path), live):
-            return
+            return f"Re-imported {kind.name} {name}: this stack created it, but its state does not list it."
         if any(fnmatch(label, pattern) for pattern in self.adopt):
-            return
+            return f"Adopted {kind.name} {name}, as slipway:adopt says: {describe(live)}."
         raise NotOwnedError(f"{kind.name} {name} {EXISTS}: {describe(live)}.\n{_next_step(kind, name)}")
 
     @cached_property

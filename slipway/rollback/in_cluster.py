@@ -43,7 +43,11 @@ class OutOfPlace:
 
     def by_others(self) -> str:
         """The objects that somebody else has changed or deleted, for people."""
-        theirs = (each for each in self.changes if self.changed_by.get(each.resource.urn))
+        theirs = (
+            each
+            for each in self.changes
+            if each.operation is Operation.DELETE or self.changed_by.get(each.resource.urn)
+        )
         return ", ".join(str(each.resource) for each in theirs)
 
     def lines(self) -> list[str]:

@@ -91,6 +91,7 @@ def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_sa
     project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
     taken = project.slipway("up", "-s", "e2e", "--yes")
     assert taken.code == 0, taken.output
+    assert "Adopted ServiceAccount parcel-service, as slipway:adopt says" in taken.output
     assert "parcel-service" in project.deployments()
 
 

@@ -39,7 +39,9 @@ def test_a_declared_field_that_differs_whoever_wrote_it(by: Any) -> None:
 
 
 def test_an_object_that_is_gone() -> None:
-    assert compare(changed(operation=Operation.DELETE), recorded()).lines() == ["Deployment user-service: gone"]
+    found = compare(changed(operation=Operation.DELETE), recorded())
+    assert found.lines() == ["Deployment user-service: gone"]
+    assert found.by_others() == "Deployment user-service"
 
 
 def test_what_was_added_beside_it_is_named_and_is_no_difference() -> None:
