@@ -37,6 +37,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Several workers take a file each: first what needs the lab for itself, then what takes long."""
+    if not os.environ.get("SLIPWAY_TEST_ALL"):
+        for item in items:
+            if "thorough" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="one of many of its kind: SLIPWAY_TEST_ALL=1 runs them all"))
     config.stash[ON_THE_LAB] = {_file(item) for item in items if _is_on_the_lab(item)}
     tests = Counter(map(_file, items))
 

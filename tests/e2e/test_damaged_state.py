@@ -39,7 +39,11 @@ def there_twice(state: State) -> None:
 
 @pytest.mark.parametrize(
     ("damage", "command"),
-    [(providers_last, ("up",)), (without_providers, ("rollback", "--to", "1")), (there_twice, ("up",))],
+    [
+        (providers_last, ("up",)),
+        (without_providers, ("rollback", "--to", "1")),
+        pytest.param(there_twice, ("up",), marks=pytest.mark.thorough),
+    ],
 )
 def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any, command: tuple[str, ...]) -> None:
     before = states.told(states.present(released))
@@ -94,10 +98,10 @@ def half_an_object(before: State, after: State) -> None:
 @pytest.mark.parametrize(
     ("bad", "recorded", "left"),
     [
-        pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap"),
+        pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap", marks=pytest.mark.thorough),
         pytest.param(CONFIG_MAP_TOO, some, "", id="some of it"),
         pytest.param(CONFIG_MAP_TOO, nothing, "ConfigMap user-service-", id="nothing, with a ConfigMap"),
-        pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing"),
+        pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing", marks=pytest.mark.thorough),
         pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object"),
     ],
 )

@@ -29,6 +29,15 @@ CHANGED = '"""Second release. '
 Point = tuple[str, float]
 
 
+def point_id(point: Point) -> str:
+    return point[0].replace(" ", "-")
+
+
+def thorough(line_start: str, delay_seconds: float) -> Any:
+    """One of the points that are tried only with SLIPWAY_TEST_ALL=1."""
+    return pytest.param((line_start, delay_seconds), marks=pytest.mark.thorough)
+
+
 def release_second(project: Any) -> None:
     """An image is built, a ConfigMap follows another, two Deployments updated, a service added."""
     project.replace(SOURCE, '"""', CHANGED)
@@ -135,28 +144,28 @@ def bring_second(project: Any) -> None:
 
 
 # The command that recovers takes turns, so that each meets what the other's neighbours leave.
-GOING_ON: list[Point] = [
-    ("Preview e2e", 1.0),
-    ("Update e2e", 0.3),
+GOING_ON: list[Any] = [
+    thorough("Preview e2e", 1.0),
+    thorough("Update e2e", 0.3),
     ("Create Service parcel-service", 0.02),
     ("Update Deployment order-service", 0.0),
 ]
-GOING_BACK: list[Point] = [
-    ("Create ConfigMap order-service", 0.0),
+GOING_BACK: list[Any] = [
+    thorough("Create ConfigMap order-service", 0.0),
     ("Create Deployment parcel-service", 0.5),
-    ("Update Deployment user-service", 0.3),
+    thorough("Update Deployment user-service", 0.3),
 ]
-ROLLBACKS: list[Point] = [
-    ("Roll e2e back", 1.0),
+ROLLBACKS: list[Any] = [
+    thorough("Roll e2e back", 1.0),
     ("Update Deployment user-service", 0.2),
-    ("Create ConfigMap order-service", 0.05),
-    ("Delete Deployment parcel-service", 0.3),
-    ("Delete ConfigMap order-service", 0.0),
+    thorough("Create ConfigMap order-service", 0.05),
+    thorough("Delete Deployment parcel-service", 0.3),
+    thorough("Delete ConfigMap order-service", 0.0),
     ("Delete Service parcel-service", 0.0),
 ]
 
 
-@pytest.mark.parametrize("point", GOING_ON, ids=lambda point: point[0].replace(" ", "-"))
+@pytest.mark.parametrize("point", GOING_ON, ids=point_id)
 def test_an_update_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
     project = two_releases
     before = history(project)
@@ -171,7 +180,7 @@ def test_an_update_that_was_killed_goes_on_with_the_next_one(two_releases: Any, 
     require_in_order(project, OLD, before)
 
 
-@pytest.mark.parametrize("point", GOING_BACK, ids=lambda point: point[0].replace(" ", "-"))
+@pytest.mark.parametrize("point", GOING_BACK, ids=point_id)
 def test_an_update_that_was_killed_can_be_rolled_back(two_releases: Any, point: Point) -> None:
     project = two_releases
     before = history(project)
@@ -183,7 +192,7 @@ def test_an_update_that_was_killed_can_be_rolled_back(two_releases: Any, point: 
     require_in_order(project, OLD, before)
 
 
-@pytest.mark.parametrize("point", ROLLBACKS, ids=lambda point: point[0].replace(" ", "-"))
+@pytest.mark.parametrize("point", ROLLBACKS, ids=point_id)
 def test_a_rollback_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
     project = two_releases
     before = history(project)

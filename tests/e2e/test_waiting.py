@@ -38,6 +38,7 @@ def test_a_paused_deployment_is_said_within_seconds_and_taken_back(released: Any
     assert released.slipway("up", "-s", "e2e", "--yes").code == 0
 
 
+@pytest.mark.thorough
 def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(released: Any) -> None:
     """Four replicas, one after the other, each of which has to stay ready for 12 s."""
     released.configure(overrides(15, 12, replicas=4))
