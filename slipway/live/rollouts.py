@@ -111,8 +111,7 @@ class Rollouts:
                     continue
                 if evidence is None:
                     raise RolloutError(
-                        f"{rollout} is gone: somebody deleted it during this update. "
-                        "An update with `--refresh` makes it anew."
+                        f"{MARK}{rollout} is gone: somebody has deleted it. An update with `--refresh` makes it anew."
                     )
                 if is_complete(evidence):
                     complete.add(rollout)
