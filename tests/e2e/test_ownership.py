@@ -152,6 +152,9 @@ def cleaned_up(project: Any) -> Iterator[None]:
 
 def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(project: Any, cleaned_up: None) -> None:
     adopt = "  slipway:adopt: [ServiceAccount/parcel-*]\n"
+    project.configure(adopt)
+    released = project.slipway("up", "-s", "e2e", "--yes")
+    assert released.code == 0, released.output
     before = core(project).read_namespace(project.namespace).metadata
     settings(project, {"name": project.namespace, "managed": False}, adopt)
     refused = project.up()
