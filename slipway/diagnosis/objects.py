@@ -68,5 +68,10 @@ def event_time(event: Object) -> datetime | None:
     )
 
 
+def first_event_time(event: Object) -> datetime | None:
+    """When an event that may have been repeated was seen first."""
+    return time_at(event, "firstTimestamp") or time_at(event, "eventTime") or event_time(event)
+
+
 def event_count(event: Object) -> int:
     return number_at(event, "series", "count") or number_at(event, "count", default=1)

@@ -7,14 +7,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from slipway.diagnosis.model import container_spec
-from slipway.diagnosis.objects import Object, event_time, number_at, object_at, text_at, time_at
+from slipway.diagnosis.objects import Object, event_time, first_event_time, number_at, object_at, text_at, time_at
 
-_SIGNALLED = (137, 143)
+# How a run ends that is told to: in order, or by the signal itself.
+_STOPPED = (0, 137, 143)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
 _KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
 # After the grace period the kubelet kills; the runtime may take a moment to say so.
 _KILL_MARGIN = timedelta(seconds=10)
+# Events and statuses give whole seconds.
+_CLOCK_MARGIN = timedelta(seconds=2)
 
 
 def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
@@ -30,17 +33,19 @@ def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
 def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
     """`Liveness` or `Startup` when the kubelet ended that run of a container for its probe; else empty.
 
-    A signal's exit code is believed whenever a probe has killed before: the kubelet stops to report each kill.
+    The exit code of a run that was told to end is believed whenever a probe has killed before: the kubelet stops to
+    report each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
     """
     finished = time_at(ended, "finishedAt")
-    by_signal = ended.get("exitCode") in _SIGNALLED and ended.get("reason") != "OOMKilled"
+    was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
     grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
     for event in events:
-        told, at = _KILLING.match(text_at(event, "message")), event_time(event)
+        told, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
         if not told or not _is_about(event, container):
             continue
-        in_time = finished and at and timedelta(seconds=-2) <= finished - at <= grace + _KILL_MARGIN
-        if by_signal or in_time:
+        if was_stopped:
+            return told[1].capitalize()
+        if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
             return told[1].capitalize()
     return ""
 

@@ -121,6 +121,18 @@ def test_pods_that_a_node_throws_off_are_made_anew_elsewhere(recorded: Recorded,
     assert reason in diagnosis.headline
 
 
+@pytest.mark.parametrize("code", [0, 1, 143])
+def test_a_run_that_its_probe_ended_did_not_end_by_itself(recorded: Recorded, code: int) -> None:
+    """However it ended, and though the same event tells of a kill since."""
+
+    def in_order(content: dict[str, Any]) -> None:
+        (status,) = statuses(content)
+        status["lastState"]["terminated"] |= {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+        status["lastState"]["terminated"]["finishedAt"] = "2026-11-23T22:01:35Z"
+
+    assert diagnose(recorded("liveness", in_order)).cause is Cause.LIVENESS
+
+
 def test_a_first_crash_may_mend_itself_and_a_third_does_not(recorded: Recorded) -> None:
     def ended(times: int) -> Callable[[dict[str, Any]], None]:
         def change(content: dict[str, Any]) -> None:
