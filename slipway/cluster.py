@@ -173,7 +173,8 @@ class Cluster:
             response = self.client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
             body: bytes = response.read()  # type: ignore[no-untyped-call]
         except (HTTPError, OSError) as error:
-            raise ClusterError(f"the cluster does not answer: {error}") from error
+            host = self.client.configuration.host
+            raise ClusterError(f"the cluster at {host} does not answer: {error.__cause__ or error}") from error
         if response.status == 404:
             raise NotFoundError(f"{path} does not exist")
         if response.status == 403:

@@ -122,6 +122,15 @@ def test_the_log_is_that_of_the_service_whatever_stands_beside_it(server: Server
     assert all("container=readiness" in path for path in server.asked if "/log?" in path)
 
 
+def test_a_cluster_that_does_not_answer_is_named_with_its_address(server: Server, tmp_path: Path) -> None:
+    cluster = connected(server, tmp_path)
+    server.shutdown()
+    server.server_close()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(ClusterError, match=f"^the cluster at {address} does not answer: .*Connection refused$"):
+        cluster.now()
+
+
 def test_no_kubeconfig(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="no usable kubeconfig"):
         Cluster.connect(None, str(tmp_path / "none"))
