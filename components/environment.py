@@ -70,6 +70,9 @@ class Environment(pulumi.ComponentResource):
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
+            # Else the SDK sends KUBECONFIG: the state names a path of this machine, of several files none is read, and
+            # the provider leaves a copy with its credentials in the folder for temporary files.
+            kubeconfig="",
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
         )
