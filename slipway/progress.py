@@ -33,10 +33,15 @@ class Step:
     title: str
     detail: str = ""
     skipped: str = ""
+    result: str = ""
     started: float = field(default_factory=time.monotonic)
 
     def update(self, text: str) -> None:
         self.detail = " ".join(text.split())
+
+    def add(self, result: str) -> None:
+        """Say this behind the time that the step took."""
+        self.result = result
 
     def skip(self, reason: str) -> None:
         """Let the step end as skipped, which is no failure, even where its block raises."""
@@ -111,7 +116,7 @@ class Progress:
         if step.skipped:
             mark, end = ("-", "yellow"), f"skipped after {took}: {step.skipped}"
         elif error is None:
-            mark, end = ("✓", "green"), f"done in {took}"
+            mark, end = ("✓", "green"), f"done in {took}{f', {step.result}' if step.result else ''}"
         else:
             word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             mark, end = ("✗", "red"), f"{word} after {took}"

@@ -130,7 +130,8 @@ def _apt(command: list[str], log: Path, step: Step) -> None:
     deadline = time.monotonic() + _LOCK_WAIT_SECONDS
     while True:
         try:
-            return run_logged(command, what=" ".join(command[:2]), log=log, step=step, environment=environment)
+            run_logged(command, what=" ".join(command[:2]), log=log, step=step, environment=environment)
+            return
         except SlipwayError as error:
             if not _LOCK_BUSY.search(error.why) or time.monotonic() > deadline:
                 raise

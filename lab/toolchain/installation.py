@@ -6,7 +6,8 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.toolchain.download import Downloader, UnavailableError
@@ -37,13 +38,30 @@ def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolch
     Without `for_lab`, the parts that only the lab runs are left out: a user with a cluster and a registry of their own
     need not build Kubernetes.
     """
+    progress = progress or Progress()
+    with _installing(progress):
+        _ensure([part for part in (*PROGRAMS, *PROVIDERS) if for_lab or part not in LAB_PARTS], progress)
+        for part in PROVIDERS:
+            show_to_engine(part)
+        toolchain = installed()
+        text = json.dumps(toolchain.environment(), indent=2) + "\n"
+        write_atomically(toolchain_environment_file(), text, mode=0o600)
+    return toolchain
+
+
+def install_lab_parts(progress: Progress) -> None:
+    """Have the parts ready that the lab starts with. Raises `SlipwayError`."""
+    with _installing(progress):
+        _ensure(LAB_PARTS, progress)
+
+
+@contextmanager
+def _installing(progress: Progress) -> Iterator[None]:
     if sys.platform != "linux":
         raise SlipwayError(f"The toolchain is for Linux, and this is {sys.platform}", next_step="Use a Linux machine.")
-    progress = progress or Progress()
-    parts = [part for part in (*PROGRAMS, *PROVIDERS) if for_lab or part not in LAB_PARTS]
     try:
         with installation_lock(progress):
-            return _install(parts, progress)
+            yield
     except OSError as error:
         raise SlipwayError(
             f"The toolchain cannot be written to {cache_home()} and {data_home()}",
@@ -52,19 +70,13 @@ def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolch
         ) from error
 
 
-def _install(parts: Sequence[Part], progress: Progress) -> Toolchain:
+def _ensure(parts: Sequence[Part], progress: Progress) -> None:
     installation = Installation(progress)
     try:
         for part in parts:
             installation.ensure(part)
     finally:
         installation.close()
-    for part in PROVIDERS:
-        show_to_engine(part)
-    toolchain = installed()
-    text = json.dumps(toolchain.environment(), indent=2) + "\n"
-    write_atomically(toolchain_environment_file(), text, mode=0o600)
-    return toolchain
 
 
 def is_current(part: Part, stamp: Stamp | None, *, thorough: bool = False) -> bool:
@@ -142,7 +154,7 @@ class Installation:
             raise UnavailableError(f"there are no Go modules of {part.title}")
         go = ensure_go(self._progress)
         with self._progress.step(f"Building {part.title} {part.version}") as step:
-            build_part(part, part.build, go, folder, step)
+            step.add(f"{build_part(part, part.build, go, folder, step):.0f} s of processor time")
             if part.multicall:
                 for name in part.executables:
                     (folder / name).symlink_to(part.multicall)

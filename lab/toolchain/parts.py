@@ -107,6 +107,9 @@ _KUBE_SETTINGS = {
     "k8s.io/component-base/version.gitMajor": "1",
     "k8s.io/component-base/version.gitMinor": "34",
 }
+# Of Kubernetes, kubectl, CoreDNS and the kubernetes provider: Go compiles what they share once, only where all of it is
+# of one version.
+_ONE_MODULE = "kubernetes"
 _KUBE_COMPONENTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy")
 
 KUBERNETES = Part(
@@ -117,10 +120,10 @@ KUBERNETES = Part(
     multicall="kube",
     question=VersionQuestion(("--version",), "Kubernetes v{version}"),
     release=Release({f"{_KUBE_URL}{name}": f"{_KUBE_URL}{name}.sha256" for name in _KUBE_COMPONENTS}),
-    build=GoBuild("kube", {"kube": "."}, _KUBE_SETTINGS),
+    build=GoBuild(_ONE_MODULE, {"kube": "./kube"}, _KUBE_SETTINGS),
 )
 
-# For people: the lab itself does without. Its module pins what Kubernetes' pins, so that Go compiles most of it once.
+# For people: the lab itself does without.
 KUBECTL = Part(
     name="kubectl",
     title="kubectl",
@@ -128,7 +131,7 @@ KUBECTL = Part(
     executables=("kubectl",),
     question=VersionQuestion(("version", "--client"), "Client Version: v{version}"),
     release=Release({f"{_KUBE_URL}kubectl": f"{_KUBE_URL}kubectl.sha256"}),
-    build=GoBuild("kubectl", {"kubectl": "k8s.io/kubernetes/cmd/kubectl"}, _KUBE_SETTINGS),
+    build=GoBuild(_ONE_MODULE, {"kubectl": "k8s.io/kubernetes/cmd/kubectl"}, _KUBE_SETTINGS),
     any_version=True,
 )
 
@@ -154,14 +157,15 @@ BUILDKIT = Part(
 
 _COREDNS_URL = "https://github.com/coredns/coredns/releases/download/v{version}/coredns_{version}_linux_{arch}.tgz"
 
+# The last with the k8s.io libraries of Kubernetes 1.34.
 COREDNS = Part(
     name="coredns",
     title="CoreDNS",
-    version="1.15.0",
+    version="1.14.1",
     executables=("coredns",),
     question=VersionQuestion(("-version",), "CoreDNS-{version}"),
     release=Release({_COREDNS_URL: f"{_COREDNS_URL}.sha256"}),
-    build=GoBuild("coredns", {"coredns": "github.com/coredns/coredns"}),
+    build=GoBuild(_ONE_MODULE, {"coredns": "./coredns"}),
 )
 
 
@@ -190,7 +194,6 @@ DOCKER_BUILD = Part(
 )
 
 # Pulumi tags no version of the provider's Go module: the pinned commit is the one before 4.25.0, but for dependencies.
-# Its k8s.io libraries are Kubernetes' own here, so that Go compiles them once.
 KUBERNETES_PROVIDER = Part(
     name="kubernetes-provider",
     title="kubernetes provider",
@@ -198,8 +201,8 @@ KUBERNETES_PROVIDER = Part(
     executables=("pulumi-resource-kubernetes",),
     release=_provider_release("kubernetes"),
     build=GoBuild(
-        "kubernetes-provider",
-        {"pulumi-resource-kubernetes": "."},
+        _ONE_MODULE,
+        {"pulumi-resource-kubernetes": "./provider"},
         {"github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version": "4.25.0"},
     ),
 )
@@ -213,7 +216,7 @@ DOCKER_PROVIDER = Part(
     fallback_module="lab.plugins.docker",
 )
 
-PROGRAMS = (PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS)
-PROVIDERS = (DOCKER_BUILD, KUBERNETES_PROVIDER, DOCKER_PROVIDER)
-# What a user with a cluster and a registry of their own can do without.
-LAB_PARTS = (KUBERNETES, BUILDKIT, COREDNS)
+# What a user with a cluster and a registry of their own can do without. First, since the lab starts with them.
+LAB_PARTS = (KUBERNETES, COREDNS, BUILDKIT)
+PROGRAMS = (*LAB_PARTS, KUBECTL, PULUMI)
+PROVIDERS = (KUBERNETES_PROVIDER, DOCKER_BUILD, DOCKER_PROVIDER)

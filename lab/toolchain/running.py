@@ -27,26 +27,28 @@ def run_logged(
     folder: Path | None = None,
     silence_seconds: float | None = None,
     next_step: str = "Run the same command again to go on.",
-) -> None:
-    """Run `command`, appending to `log`; raises `SlipwayError` with the log's last lines if `what` fails.
+) -> float:
+    """Run `command`, appending to `log`; the seconds of processor time that it and all that it started took.
 
-    It fails too where it prints nothing for `silence_seconds`. The error ends with where the log is, and `next_step`.
+    Raises `SlipwayError` with the log's last lines if `what` fails, as it does too where it prints nothing for
+    `silence_seconds`. The error ends with where the log is, and `next_step`.
     """
     arguments = [str(word) for word in command]
     with log.open("ab") as stream:
         stream.write(f"$ {' '.join(arguments)}\n".encode())
         stream.flush()
         try:
-            status = _follow(_start(arguments, environment, folder), stream, step, silence_seconds)
+            status, seconds = _follow(_start(arguments, environment, folder), stream, step, silence_seconds)
             failure = f"exit {status}" if status != 0 else ""
         except TimeoutError:
-            failure = f"no output for {elapsed_text(silence_seconds or 0)}"
+            seconds, failure = 0.0, f"no output for {elapsed_text(silence_seconds or 0)}"
         except OSError as error:
             raise SlipwayError(f"{what} failed: {arguments[0]} cannot be run", why=str(error)) from error
     if failure:
         raise SlipwayError(
             f"{what} failed ({failure})", why=tail(log), next_step=f"The whole log is in {log}. {next_step}"
         )
+    return seconds
 
 
 def tail(log: Path, lines: int = LINES_IN_ERROR) -> str:
@@ -66,8 +68,10 @@ def _start(arguments: list[str], environment: Mapping[str, str], folder: Path | 
     )
 
 
-def _follow(process: subprocess.Popen[bytes], log: IO[bytes], step: Step, silence_seconds: float | None) -> int:
-    """Copy what the process prints to `log` and `step` until it ends, and return its exit status."""
+def _follow(
+    process: subprocess.Popen[bytes], log: IO[bytes], step: Step, silence_seconds: float | None
+) -> tuple[int, float]:
+    """Copy what the process prints to `log` and `step` until it ends; its exit status and its processor time."""
     output = cast(IO[bytes], process.stdout)
     try:
         for line in _lines(output, silence_seconds):
@@ -75,7 +79,9 @@ def _follow(process: subprocess.Popen[bytes], log: IO[bytes], step: Step, silenc
             log.flush()
             # What a progress bar drew over is no longer to be seen.
             step.update(line.rstrip().rpartition(b"\r")[2].decode(errors="replace"))
-        return process.wait()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return process.returncode, used.ru_utime + used.ru_stime
     except BaseException:
         _end(process)
         raise

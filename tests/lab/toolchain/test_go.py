@@ -70,19 +70,11 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     assert all(value.removeprefix("v") == part.version for value in told)
 
 
-def pins(module: str) -> dict[str, str]:
-    """Versions of what the module requires, by path."""
-    text = (MODULES / module / "go.mod").read_text()
-    return dict(re.findall(r"^\t(\S+(?: => \S+)?) (v\S+)", text, re.M))
-
-
-def test_kubectl_and_kubernetes_pin_the_same_modules() -> None:
-    """So Go compiles what both need once, and kubectl comes at little cost."""
-    kubernetes, kubectl = pins("kube"), pins("kubectl")
-    common = kubernetes.keys() & kubectl.keys()
-    assert "k8s.io/kubectl => k8s.io/kubectl" in common
-    assert "k8s.io/kubernetes" in common
-    assert {name: kubectl[name] for name in common} == {name: kubernetes[name] for name in common}
+def test_what_is_built_of_kubernetes_is_built_of_one_module() -> None:
+    """So Go compiles what they share once."""
+    assert {part.build.module for part in (KUBERNETES, KUBECTL, COREDNS, KUBERNETES_PROVIDER) if part.build} == {
+        "kubernetes"
+    }
 
 
 @pytest.mark.parametrize(
@@ -201,13 +193,3 @@ def test_sdk_download_and_build_of_a_provider_are_of_one_release(part: Part) -> 
     assert metadata.version(f"pulumi-{name}") == part.version
     assert all(f"/v{part.version}/" in url for url, _ in part.release.addresses(part.version))
     assert part.build is None or set(part.build.settings.values()) == {part.version}
-
-
-def test_the_kubernetes_provider_is_built_with_the_libraries_of_kubernetes_itself() -> None:
-    """So Go compiles them once."""
-    kubernetes, provider = pins("kube"), pins("kubernetes-provider")
-    staged = {name.partition(" => ")[0]: version for name, version in kubernetes.items() if " => " in name}
-    used = kubernetes | staged
-    common = {name for name in provider if name.partition("/")[0].endswith("k8s.io") and name in used}
-    assert {"k8s.io/api", "k8s.io/client-go", "k8s.io/kube-openapi", "k8s.io/kubectl"} <= common
-    assert {name: provider[name] for name in common} == {name: used[name] for name in common}

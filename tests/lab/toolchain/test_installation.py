@@ -126,7 +126,7 @@ def test_what_cannot_be_downloaded_is_built(
         "Downloading Tool 1.2.3 ...",
         "Downloading Tool 1.2.3: skipped after N s: 127.0.0.1:1 cannot be reached ([Errno 111] Connection refused)",
         "Building Tool 1.2.3 ...",
-        "Building Tool 1.2.3: done in N s",
+        "Building Tool 1.2.3: done in N s, 0 s of processor time",
     ]
 
 

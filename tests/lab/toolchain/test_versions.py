@@ -22,7 +22,7 @@ Put = Callable[[str, str], Path]
         (KUBERNETES, "Kubernetes v1.34.4"),
         (BUILDKIT, "buildkitd github.com/moby/buildkit v0.34.2 "),
         (BUILDKIT, "buildctl github.com/moby/buildkit v0.34.2 3b4f5a6"),
-        (COREDNS, "CoreDNS-1.15.0\nlinux/amd64, go1.26.8, "),
+        (COREDNS, "CoreDNS-1.14.1\nlinux/amd64, go1.26.8, "),
     ],
 )
 def test_the_real_answers_are_understood(part: object, answer: str) -> None:
