@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,17 +65,24 @@ class Lab:
             self._check_machine()
             self._install_programs()
             self._check_ports()
-            self._clear_leftovers()
-            self._make_network()
-            self._make_keys()
-            self._write_configuration()
-            self._start_stores()
-            self._start_control_plane()
-            self._start_node()
-            self._make_base_image()
-            self._prepare_databases()
+            # What the lab does without is compiled while it starts and makes its base image.
+            with ThreadPoolExecutor(1) as pool:
+                others = pool.submit(toolchain.install, self.progress)
+                self._start()
+                others.result()
             self._write_environment()
         return self._changed
+
+    def _start(self) -> None:
+        self._clear_leftovers()
+        self._make_network()
+        self._make_keys()
+        self._write_configuration()
+        self._start_stores()
+        self._start_control_plane()
+        self._start_node()
+        self._make_base_image()
+        self._prepare_databases()
 
     def down(self, *, purge: bool = False) -> str:
         """Stop everything and remove its traces outside the lab's folder; returns what to tell the user."""
@@ -130,7 +138,7 @@ class Lab:
 
     def _install_programs(self) -> None:
         toolchain.install_debian_tools(self.progress)
-        toolchain.install(self.progress)
+        toolchain.install_lab_parts(self.progress)
         preflight.require_linux_features()
 
     def _check_ports(self) -> None:
