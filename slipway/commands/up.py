@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.gate import approval, approval_file, passed, work_tree
 from slipway.gate.approval import Approval
 from slipway.gate.preview import Preview, gate_passed, policy_pack
+from slipway.live.deployed import require_cluster
 from slipway.progress import Progress
 from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
@@ -69,8 +71,11 @@ def _up(stack: str, options: Options) -> int:
     pack = policy_pack(session.project)
     uncommitted = work_tree.require_committed(session.project, stack, allowed=options.allow_dirty)
     progress = Progress()
+    # A preview would be content without a cluster, and images built for one that does not answer.
+    reached = ThreadPoolExecutor(1).submit(require_cluster, session, stack)
     put_in_order(session, stack, progress.note)
     approved = approval.take(session, stack)
+    reached.result()
     if options.approved:
         approval_file.require_approved(session, stack, options.approved, approved)
     gate = _passed_before(session, stack, approved) if options.yes and not options.refresh else None

@@ -49,6 +49,13 @@ def deployed(session: Session, stack: str, state: Deployment) -> Deployed:
     return Deployed(stack, state, cluster)
 
 
+def require_cluster(session: Session, stack: str) -> None:
+    """SlipwayError where the cluster that the settings of `stack` name does not answer."""
+    context = session.project.config(stack).get("slipway:context")
+    with cluster_errors():
+        Cluster.connect(context, session.engine.environment.get("KUBECONFIG")).now()
+
+
 @contextmanager
 def cluster_errors() -> Iterator[None]:
     """What keeps the cluster from being asked, as an error a person can act on."""
