@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slipway.checks import REQUEST_TIMEOUT_SECONDS
+from slipway.cluster import Cluster, ClusterError
+from slipway.diagnosis.objects import text_at
 
 # Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
 # ruff: noqa: PLC0415
@@ -32,12 +33,7 @@ def kubeconfig_problem(context: str | None) -> str:
 
 def cluster_id(context: str | None) -> str:
     """The uid of namespace kube-system, which no two clusters share; empty where it may not be read."""
-    from kubernetes import client, config
-    from urllib3.exceptions import HTTPError
-
     try:
-        api = client.CoreV1Api(config.new_client_from_config(context=context))  # type: ignore[no-untyped-call]
-        found = api.read_namespace("kube-system", _request_timeout=REQUEST_TIMEOUT_SECONDS)
-    except (client.ApiException, HTTPError, OSError, config.ConfigException):
+        return text_at(Cluster.connect(context).read("/api/v1/namespaces/kube-system"), "metadata", "uid")
+    except ClusterError:
         return ""
-    return str(found.metadata.uid) if found.metadata else ""
