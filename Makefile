@@ -24,7 +24,7 @@ lint: venv ## Linters, types, import contracts
 	$(BIN)/lint-imports
 
 test: lint lab ## All of the above, and every test
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20
 
 down: venv ## Stop the lab; its data stay
 	@$(BIN)/slipway lab down

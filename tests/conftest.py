@@ -7,8 +7,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 # A background job of a shell without job control, as on a build server, has Ctrl-C ignored, and so would have every
 # program that a test starts and interrupts.
@@ -16,6 +18,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Ends parts of the lab, so nothing else may use it meanwhile.
 ALONE = "tests/lab/test_lab_recovery.py"
+SCENARIOS = "tests/e2e/"
 ALONE_SECONDS = 240.0
 ON_THE_LAB = pytest.StashKey[set[str]]()
 
@@ -36,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Several workers take a file each: first what needs the lab for itself, then what takes long."""
+    """First what needs the lab for itself, then what takes long."""
     if not os.environ.get("SLIPWAY_TEST_ALL"):
         for item in items:
             if "thorough" in item.keywords:
@@ -49,6 +52,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return file != ALONE, "e2e" not in item.keywords, not _is_on_the_lab(item), -tests[file]
 
     items.sort(key=turn)
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """A worker takes a file, whose tests share what is made for it once, or one scenario with a stack of its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(SCENARIOS) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return _Scheduling(config, log)
 
 
 def _file(item: pytest.Item) -> str:

@@ -1,4 +1,4 @@
-"""A copy of this repository with an environment of its own on the lab, updated as a user would."""
+"""Every scenario has a copy of this repository, and a stack and a namespace of its own, and is updated as by a user."""
 
 from __future__ import annotations
 
@@ -14,21 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import config
-
-sys.path.insert(0, str(Path(__file__).parent))  # what its tests share: recorded_states
+from kubernetes import client, config
 
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
-# Of this run alone: an interrupted one may have left its own behind.
-NAMESPACE = f"slipway-e2e-{secrets.token_hex(3)}"
-SETTINGS = f"""\
-config:
-  slipway:namespace: {NAMESPACE}
-  slipway:checksTimeoutSeconds: 10
-  user-service:DATABASE_URL: sqlite:////data/users.db
-  order-service:DATABASE_URL: sqlite:////data/orders.db
-"""
+# Nothing that runs reads them.
+NOT_COPIED = ("tests/", "docs/")
 COMMAND_TIMEOUT_SECONDS = 600
 
 
@@ -46,7 +37,7 @@ class Project:
 
     folder: Path
     environment: dict[str, str]
-    namespace: str = NAMESPACE
+    namespace: str
 
     def run(self, *command: str) -> Result:
         done = subprocess.run(
@@ -88,14 +79,22 @@ class Project:
         return json.loads(response.read())
 
     def deployments(self) -> dict[str, Any]:
-        listed = self.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments")
+        listed = self.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
         return {item["metadata"]["name"]: item for item in listed.get("items", [])}
 
-    def configure(self, more: str) -> None:
+    def configure(self, more: str = "", namespace: Any = None) -> None:
         """The environment's settings and `more` lines of them, instead of what an earlier call added."""
         file = self.folder / f"Pulumi.{STACK}.yaml"
-        salt = [line for line in file.read_text().splitlines() if line.startswith("encryptionsalt:")]
-        file.write_text(SETTINGS + more + "".join(f"{line}\n" for line in salt))
+        lines = file.read_text().splitlines() if file.exists() else []
+        salt = [line for line in lines if line.startswith("encryptionsalt:")]
+        settings = {
+            "slipway:namespace": namespace or self.namespace,
+            "slipway:checksTimeoutSeconds": 10,
+            "user-service:DATABASE_URL": "sqlite:////data/users.db",
+            "order-service:DATABASE_URL": "sqlite:////data/orders.db",
+        }
+        told = [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
+        file.write_text("\n".join(["config:", *told, *more.splitlines(), *salt]) + "\n")
 
     def replace(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
@@ -104,35 +103,61 @@ class Project:
         path.write_text(text.replace(old, new, 1))
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    folder = tmp_path_factory.mktemp("project")
+@pytest.fixture(scope="session")
+def exports() -> dict[str, str]:
+    """The variables that `slipway env` gives on the lab."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "slipway.main", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return dict(json.loads(shown.stdout))
+
+
+@pytest.fixture(scope="session")
+def sources() -> list[str]:
+    """The files of this checkout that a user's would have, committed or not."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,
-    ).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    ).stdout.split("\0")
+    return [name for name in listed if name and not name.startswith(NOT_COPIED) and (ROOT / name).is_file()]
+
+
+@pytest.fixture
+def project(tmp_path: Path, exports: dict[str, str], sources: list[str]) -> Iterator[Project]:
+    """Nothing is deployed yet."""
+    folder, backend = tmp_path / "project", tmp_path / "backend"
+    for name in sources:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(Path(sys.prefix))
-    (folder / f"Pulumi.{STACK}.yaml").write_text(SETTINGS)
-    backend = tmp_path_factory.mktemp("backend")
-    made = Project(folder, os.environ | {"PULUMI_BACKEND_URL": f"file://{backend}"})
-    exports = made.slipway("env", "--json")
-    assert exports.code == 0, exports.output
-    made.environment |= json.loads(exports.output)
+    backend.mkdir()
+    made = Project(
+        folder,
+        os.environ | exports | {"PULUMI_BACKEND_URL": f"file://{backend}"},
+        f"slipway-e2e-{secrets.token_hex(3)}",
+    )
     made.environment["SLIPWAY_REGISTRY"] += "/e2e"
+    made.configure()
     yield made
-    made.run("pulumi", "destroy", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
+    delete_namespaces(made)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def released(project: Project) -> Project:
-    """The project with a first, good release."""
-    result = project.slipway("up", "-s", STACK, "--yes")
+    """A first, good release runs: update #1."""
+    made = project.run("pulumi", "stack", "init", STACK)
+    assert made.code == 0, made.output
+    result = project.up()
     assert result.code == 0, result.output
     return project
+
+
+def delete_namespaces(project: Project) -> None:
+    """All that the scenario may have made, and what is in them; the cluster goes on with it alone."""
+    core = client.CoreV1Api(config.new_client_from_config(project.environment["KUBECONFIG"]))
+    for each in core.list_namespace().items:
+        if each.metadata.name.startswith(project.namespace) and not each.metadata.deletion_timestamp:
+            core.delete_namespace(each.metadata.name)

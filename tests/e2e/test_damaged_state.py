@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import recorded_states as states
+
+from tests.e2e import recorded_states as states
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -109,9 +110,6 @@ def test_a_rollback_brings_the_target_back_whatever_was_recorded(
     released: Any, bad: Any, recorded: Any, left: str
 ) -> None:
     """What was created and never recorded is named: no state says whether it may go."""
-    released.configure("")
-    good = released.slipway("up", "-s", "e2e", "--yes")
-    assert good.code == 0, good.output
     number, before = states.count(released), states.latest(states.state_file(released))
     running = released.deployments()["user-service"]["spec"]["template"]
     released.configure(f"  slipway:services: {json.dumps({'user-service': bad})}\n")
@@ -129,12 +127,11 @@ def test_a_rollback_brings_the_target_back_whatever_was_recorded(
         name = left + back.output.partition(left)[2].partition(")")[0]
         kubectl = ("kubectl", "-n", released.namespace, "delete", *name.lower().split())
         assert released.run(*kubectl).code == 0
+        assert released.slipway("drift", "-s", "e2e").code == 0
 
 
 def test_what_somebody_added_beside_what_is_declared_is_named(released: Any) -> None:
     """Where the rollback has nothing to do with the object; else the provider takes away what `kubectl` has set."""
-    released.configure("")
-    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
     number = states.count(released)
     released.configure("  slipway:services: {order-service: {env: {LOG_LEVEL: debug}}}\n")
     assert released.slipway("up", "-s", "e2e", "--yes").code == 0
@@ -143,4 +140,3 @@ def test_what_somebody_added_beside_what_is_declared_is_named(released: Any) -> 
     back = released.slipway("rollback", "-s", "e2e", "--to", str(number), "--yes")
     assert back.code == 0, back.output
     assert "and 1 field that was never declared (Deployment user-service: " in back.output, back.output
-    assert released.run(*kubectl, "LOG_LEVEL-").code == 0

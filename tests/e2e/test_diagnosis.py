@@ -1,6 +1,6 @@
 """Bad releases of a real service: each is told by its cause on one screen, soon where waiting cannot help, and undone.
 
-The first release goes on answering through all of them. The tests share it, and find it as it was: brought back, whole.
+The first release goes on answering through all of them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import (
+
+from tests.e2e.bad_releases import (
     Setting,
     admission_policy,
     command,
@@ -55,12 +56,14 @@ GIVEN_UP: list[Any] = [
         overrides(),
         ["cannot be started", "/no/such/program", "no such file or directory", "Dockerfile"],
         id="wrong-entrypoint",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         python("open('/srv/log.txt', 'w')"),
         overrides(),
         ["writes to a read-only file system", "Read-only file system: '/srv/log.txt'", "`scratch`"],
         id="read-only-file-system",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         program("components/release.py", IMAGE, NO_IMAGE),
@@ -81,12 +84,14 @@ GIVEN_UP: list[Any] = [
         overrides(),
         ["needs Secret gone, which its namespace does not have", "CreateContainerConfigError"],
         id="missing-secret",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         program("components/pod.py", '"env_from": sources,', f'"env_from": sources, "env": [{MISSING_KEY}],'),
         overrides(),
         ["CreateContainerConfigError", "couldn't find key gone"],
         id="missing-key",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         program(
@@ -97,23 +102,25 @@ GIVEN_UP: list[Any] = [
         overrides(),
         ["has no node that its placement rules allow", "didn't match Pod's node affinity/selector"],
         id="unschedulable-placement",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         quota,
         overrides(resources={"memory": "200Mi"}),
         ["quota is used up", "exceeded quota: team", "describe resourcequota"],
         id="quota",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         admission_policy,
         overrides(resources={"memory": "130Mi"}),
         ["the API server refuses them", "no ship leaves the harbour today"],
         id="admission",
+        marks=pytest.mark.thorough,
     ),
 ]
 
 
-# These may mend themselves: the Deployment's deadline, made short, decides.
 @pytest.mark.parametrize(("setting", "settings", "words"), GIVEN_UP)
 def test_what_cannot_mend_is_given_up_soon(released: Any, setting: Setting, settings: str, words: list[str]) -> None:
     url = released.url("user-service")
@@ -123,23 +130,35 @@ def test_what_cannot_mend_is_given_up_soon(released: Any, setting: Setting, sett
     one_screen(failed, words)
     assert 0 < failed.wait_seconds <= SOON_SECONDS, failed.output
     assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
+    assert [each["result"] for each in engine_history(released)] == ["succeeded", "failed", "succeeded"]
+
+
+def engine_history(project: Any) -> list[dict[str, Any]]:
+    """Newest first."""
+    shown = project.run("pulumi", "stack", "history", "--stack", "e2e", "--json", "--page-size", "100")
+    assert shown.code == 0, shown.output
+    return list(json.loads(shown.output))
 
 
 def test_a_plain_update_says_it_too_and_as_soon(released: Any) -> None:
-    began = time.monotonic()
+    url, began = released.url("user-service"), time.monotonic()
     released.configure(overrides(resources={"memory": "12Mi"}, env={"CARGO": "heavy"}))
     result = released.up()
     assert result.code != 0
     assert "Diagnosis: user-service" in result.output, result.output
     assert "limit of 12Mi" in result.output, result.output
     assert time.monotonic() - began < SOON_SECONDS + START_SECONDS
+    assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
+    assert [each["result"] for each in engine_history(released)] == ["failed", "succeeded"]
+    released.configure("")
+    mended = released.slipway("up", "-s", "e2e", "--yes")
+    assert mended.code == 0, "the next update needs nothing by hand: " + mended.output
 
 
 def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: Any) -> None:
     """Its namespace and all that is in it wait for their deletion, and still have their names."""
-    url, file = released.url("user-service"), released.folder / "Pulumi.e2e.yaml"
-    released.configure(overrides(resources={"memory": "12Mi"}))
-    file.write_text(file.read_text().replace(released.namespace, f"{released.namespace}-other"))
+    url = released.url("user-service")
+    released.configure(overrides(resources={"memory": "12Mi"}), namespace=f"{released.namespace}-other")
     failed = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
     assert failed.code == 1, failed.output
     released.configure("")
@@ -155,14 +174,3 @@ def test_a_failing_check_shows_the_log_of_the_service(released: Any) -> None:
     released.configure(overrides(checks=[{"get": "/users", "has": "no such words"}]))
     failed = failing_up(released)
     one_screen(failed, ["user-service: GET /users answered 200", "no such words", "log user-service", "GET /users 200"])
-
-
-def test_afterwards_the_stack_is_whole(released: Any) -> None:
-    """What was cancelled is in the history as failed, and the next update needs nothing by hand."""
-    released.configure("")
-    mended = released.slipway("up", "-s", "e2e", "--yes")
-    assert mended.code == 0, mended.output
-    history = released.run("pulumi", "stack", "history", "--stack", "e2e", "--json", "--page-size", "100")
-    results = [entry["result"] for entry in json.loads(history.output)]
-    assert results[0] == "succeeded"
-    assert results.count("failed") == len(GIVEN_UP) + 3

@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import Setting, failing_up, one_screen, overrides, python, unchanged
+
+from tests.e2e.bad_releases import Setting, failing_up, one_screen, overrides, python, unchanged
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -22,22 +23,26 @@ WAITED_FOR: list[Any] = [
         overrides(15, health={"startupTimeoutSeconds": 10}),
         ["is too slow to start: GET /healthz on port http does not answer", "| warming up", "connection refused"],
         id="startup-too-slow",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         unchanged,
         overrides(110, 100, health={"live": "/no-such-path"}),  # only a rollout that waits this long can see it
         ["liveness probe", "/no-such-path", "statuscode: 404", "health.live"],
         id="liveness-probe",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         unchanged,
         overrides(15, resources={"cpu": "500"}),
         ["has no node with room for it: each pod asks for cpu 500", "Insufficient cpu"],
         id="unschedulable-resources",
+        marks=pytest.mark.thorough,
     ),
 ]
 
 
+# The Deployment's deadline, made short, decides.
 @pytest.mark.parametrize(("setting", "settings", "words"), WAITED_FOR)
 def test_what_may_mend_is_told_at_the_deadline(
     released: Any, setting: Setting, settings: str, words: list[str]

@@ -1,7 +1,4 @@
-"""The gate on the real lab: what breaks a rule is refused whichever way it comes, and what keeps them all goes through.
-
-The tests of this module build on each other: the first one brings the environment up.
-"""
+"""The gate on the real lab: what breaks a rule is refused whichever way it comes, what keeps them all goes through."""
 
 from __future__ import annotations
 
@@ -43,92 +40,80 @@ def level_of(project: Any) -> str:
     return str(project.get(f"/api/v1/namespaces/{project.namespace}/configmaps/{name}")["data"]["LOG_LEVEL"])
 
 
-def test_a_first_update_goes_through_the_gate(project: Any) -> None:
-    result = project.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    assert "Create (" in result.output
-    assert "every" in result.output.split("policies asked", 1)[1].splitlines()[0]
-    assert "approve by --yes" in result.output
+def test_what_keeps_all_rules_goes_through(project: Any) -> None:
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    assert "Create (" in first.output
+    assert "every" in first.output.split("policies asked", 1)[1].splitlines()[0]
+    assert "approve by --yes" in first.output
     assert level_of(project) == "info"
 
+    before = generations(project)
+    project.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug")
+    previewed = project.slipway("preview", "-s", "e2e")
+    assert previewed.code == 0, previewed.output
+    assert "kept everywhere" in previewed.output
+    assert f"Deployment {NAME}" in previewed.output
+    assert generations(project) == before
 
-@pytest.mark.parametrize(
-    ("command", "code"),
-    [
-        (("preview", "-s", "e2e"), 3),
-        (("up", "-s", "e2e", "--yes"), 3),
-        ((), 1),
-    ],
-    ids=["slipway preview", "slipway up", "pulumi up"],
-)
-def test_a_service_without_a_liveness_probe_is_refused(project: Any, command: tuple[str, ...], code: int) -> None:
-    generation, recorded, content = generations(project), state(project), state_file(project).read_bytes()
-    project.replace(POD, PROBE, "")
-    try:
-        result = project.slipway(*command) if command else project.up()
+    made = project.slipway("up", "-s", "e2e", "--yes")
+    assert made.code == 0, made.output
+    assert f"Deployment {NAME}" in made.output
+    assert "checks met" in made.output
+    assert level_of(project) == "debug"
+    assert generations(project)[NAME] > before[NAME]
+
+    before = generations(project)
+    nothing = project.slipway("up", "-s", "e2e", "--yes")
+    assert nothing.code == 0, nothing.output
+    assert "approve not needed" in nothing.output
+    assert "checks met" in nothing.output
+    assert generations(project) == before
+
+
+def test_a_service_without_a_liveness_probe_is_refused(released: Any) -> None:
+    generation, recorded, content = generations(released), state(released), state_file(released).read_bytes()
+    released.replace(POD, PROBE, "")
+    for command, code in ((("preview", "-s", "e2e"), 3), (("up", "-s", "e2e", "--yes"), 3), ((), 1)):
+        result = released.slipway(*command) if command else released.up()
         assert result.code == code, result.output
         assert RULE in result.output
         assert NAME in result.output
         assert "Traceback" not in result.output
-        assert generations(project) == generation
-        assert state(project) == recorded
+        assert generations(released) == generation
+        assert state(released) == recorded
         if command:  # a bare `pulumi up` was begun: the engine writes down that it failed
-            assert state_file(project).read_bytes() == content
-    finally:
-        project.replace(POD, '        "readiness_probe"', f'{PROBE}        "readiness_probe"')
+            assert state_file(released).read_bytes() == content
 
 
-def test_a_compliant_change_is_previewed(project: Any) -> None:
-    before = generations(project)
-    project.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug")
-    result = project.slipway("preview", "-s", "e2e")
-    assert result.code == 0, result.output
-    assert "kept everywhere" in result.output
-    assert f"Deployment {NAME}" in result.output
-    assert generations(project) == before
-
-
-def test_the_same_change_is_made_by_slipway_up(project: Any) -> None:
-    before = generations(project)
-    result = project.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    assert f"Deployment {NAME}" in result.output
-    assert "checks met" in result.output
-    assert level_of(project) == "debug"
-    assert generations(project)[NAME] > before[NAME]
-
-
-def test_an_approval_of_another_machine_holds_for_just_what_it_is_of(project: Any) -> None:
-    project.replace(SERVICE, "LOG_LEVEL: debug", "LOG_LEVEL: error")
-    previewed = project.slipway("preview", "-s", "e2e", "--approval", "approval.json")
+def test_an_approval_of_another_machine_holds_for_just_what_it_is_of(released: Any) -> None:
+    released.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: error")
+    previewed = released.slipway("preview", "-s", "e2e", "--approval", "approval.json")
     assert previewed.code == 0, previewed.output
-    project.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: critical")
-    refused = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    released.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: critical")
+    refused = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert refused.code == 1, refused.output
     assert f"files: {SERVICE} (changed)" in refused.output
-    assert level_of(project) == "debug"
-    project.replace(SERVICE, "LOG_LEVEL: critical", "LOG_LEVEL: error")
-    result = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert level_of(released) == "info"
+    released.replace(SERVICE, "LOG_LEVEL: critical", "LOG_LEVEL: error")
+    result = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert result.code == 0, result.output
     assert "approve by approval.json" in result.output
-    assert level_of(project) == "error"
-    again = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert level_of(released) == "error"
+    again = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert again.code == 1, "the state is another now"
     assert "state: update #" in again.output
 
 
-def test_another_one_is_made_by_a_bare_pulumi_up(project: Any) -> None:
-    project.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: warning")
-    result = project.up()
-    assert result.code == 0, result.output
-    assert level_of(project) == "warning"
-
-
-def test_nothing_is_asked_and_nothing_changes_where_nothing_has_changed(project: Any) -> None:
-    before = generations(project)
-    result = project.slipway("up", "-s", "e2e", "--yes")
+def test_nothing_is_asked_where_a_bare_update_left_nothing_to_do(released: Any) -> None:
+    released.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: warning")
+    bare = released.up()
+    assert bare.code == 0, bare.output
+    assert level_of(released) == "warning"
+    before = generations(released)
+    result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
     assert "nothing to do" in result.output
     assert "approve not needed" in result.output
     assert "checks met" in result.output
-    assert generations(project) == before
+    assert generations(released) == before

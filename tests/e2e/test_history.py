@@ -1,4 +1,4 @@
-"""A release and a change of it on the lab: listed, told apart, verified; then drift by hand, found and named."""
+"""Releases and changes of them on the lab: listed, told apart, verified; then drift by hand, found and taken back."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ import pytest
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
-CHANGED = """\
-  slipway:services:
-    user-service: {env: {LOG_LEVEL: debug}}
-  user-service:DATABASE_URL: sqlite:////data/other.db
-"""
 LEFTOVER = """\
 apiVersion: v1
 kind: ConfigMap
@@ -26,17 +21,14 @@ metadata:
 """
 
 
-@pytest.fixture(scope="module")
-def released(project: Any) -> Any:
-    """Two updates: a first release, and one with another setting and another secret."""
-    first = project.slipway("up", "-s", "e2e", "--yes")
-    assert first.code == 0, first.output
-    project.configure("")
-    file = project.folder / "Pulumi.e2e.yaml"
-    file.write_text(file.read_text().replace("  user-service:DATABASE_URL: sqlite:////data/users.db\n", CHANGED))
-    second = project.slipway("up", "-s", "e2e", "--yes")
+@pytest.fixture
+def changed(released: Any) -> Any:
+    """A second update: another setting, and another secret."""
+    released.configure("  slipway:services: {user-service: {env: {LOG_LEVEL: debug}}}\n")
+    released.replace("Pulumi.e2e.yaml", "/data/users.db", "/data/other.db")
+    second = released.slipway("up", "-s", "e2e", "--yes")
     assert second.code == 0, second.output
-    return project
+    return released
 
 
 def kubectl(project: Any, *arguments: str) -> None:
@@ -50,8 +42,8 @@ def told(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.output)
 
 
-def test_the_history_tells_what_each_update_changed(released: Any) -> None:
-    second, first = told(released, "history")
+def test_updates_are_listed_told_apart_and_verified(changed: Any, tmp_path: Any) -> None:
+    second, first = told(changed, "history")
     assert [(each["number"], each["kind"], each["succeeded"]) for each in (first, second)] == [
         (1, "update", True),
         (2, "update", True),
@@ -60,38 +52,42 @@ def test_the_history_tells_what_each_update_changed(released: Any) -> None:
     assert all(each["oldImage"] == "" and "@sha256:" in each["newImage"] for each in first["services"])
     (service,) = second["services"]
     assert (service["name"], service["oldImage"]) == ("user-service", service["newImage"]), "only settings changed"
-    assert "user-service (settings)" in released.slipway("history", "-s", "e2e").output
+    assert "user-service (settings)" in changed.slipway("history", "-s", "e2e").output
 
-
-def test_the_difference_of_two_states(released: Any) -> None:
-    shown = released.slipway("diff", "-s", "e2e", "1", "2").output
+    shown = changed.slipway("diff", "-s", "e2e", "1", "2").output
     assert "data.LOG_LEVEL: info → debug" in shown
     assert "order-service" not in shown
     assert "sqlite" not in shown, "secrets are seen and not shown"
-    (service,) = told(released, "diff", "1", "2")["services"]
+    (service,) = told(changed, "diff", "1", "2")["services"]
     secret = next(each for each in service["changes"] if each["type"] == "kubernetes:core/v1:Secret")
     assert ("(secret)", "(secret)") in [(field["old"], field["new"]) for field in secret["fields"]]
-    assert told(released, "diff", "2")["services"] == []
+    assert told(changed, "diff", "2")["services"] == []
 
-
-def test_verified_and_no_drift(released: Any) -> None:
-    found = told(released, "verify")
+    found = told(changed, "verify")
     assert found["ok"]
     assert [each["service"] for each in found["services"]] == ["order-service", "user-service"]
     assert all(each["checks"] for each in found["services"])
-    assert told(released, "drift")["drift"] == []
-    assert released.slipway("drift", "-s", "e2e").output.strip() == "e2e: no drift."
+    assert told(changed, "drift")["drift"] == []
+    assert changed.slipway("drift", "-s", "e2e").output.strip() == "e2e: no drift."
+
+    elsewhere = changed.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
+    shown = elsewhere.slipway("history", "-s", "e2e")
+    assert (shown.code, "was never updated" in shown.output) == (0, True)
+    for command in ("verify", "drift"):
+        refused = elsewhere.slipway(command, "-s", "e2e")
+        assert (refused.code, "Nothing is deployed to e2e" in refused.output) == (1, True), refused.output
 
 
-def test_drift_is_found_and_named(released: Any, tmp_path: Any) -> None:
-    kubectl(released, "set", "env", "deployment/user-service", "A=b")
-    kubectl(released, "scale", "deployment/user-service", "--replicas=0")
-    kubectl(released, "label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
-    kubectl(released, "delete", "poddisruptionbudget/order-service")
+def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed: Any, tmp_path: Any) -> None:
+    """The state is that of #2 already: only the cluster is not."""
+    kubectl(changed, "set", "env", "deployment/user-service", "A=b")
+    kubectl(changed, "scale", "deployment/user-service", "--replicas=0")
+    kubectl(changed, "label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
+    kubectl(changed, "delete", "poddisruptionbudget/order-service")
     (tmp_path / "leftover.yaml").write_text(LEFTOVER)
-    kubectl(released, "create", "-f", str(tmp_path / "leftover.yaml"))
+    kubectl(changed, "create", "-f", str(tmp_path / "leftover.yaml"))
 
-    found = {(each["operation"], each["name"]): each for each in told(released, "drift", code=6)["drift"]}
+    found = {(each["operation"], each["name"]): each for each in told(changed, "drift", code=6)["drift"]}
     assert sorted(found) == [
         ("changed", "order-service"),
         ("changed", "user-service"),
@@ -105,25 +101,18 @@ def test_drift_is_found_and_named(released: Any, tmp_path: Any) -> None:
     (label,) = found["changed", "order-service"]["fields"]
     assert label["path"] == 'metadata.labels["app.kubernetes.io/name"]'
     assert found["not in the state", "leftover"]["service"] == "user-service"
-
-    shown = released.slipway("drift", "-s", "e2e")
+    shown = changed.slipway("drift", "-s", "e2e")
     assert shown.code == 6
     assert "~ Deployment user-service, changed by kubectl" in shown.output
     assert "- PodDisruptionBudget order-service, gone from the cluster" in shown.output
 
-
-def test_a_service_that_does_not_work_fails_the_verification(released: Any) -> None:
-    shown = released.slipway("verify", "-s", "e2e")
+    shown = changed.slipway("verify", "-s", "e2e")
     assert shown.code == 1, shown.output
     assert "user-service: failed, the cluster is told to run 0 pods, the state says 1" in shown.output
     assert "check failed: GET /users" in shown.output
-    found = told(released, "verify", code=1)
-    assert not found["ok"]
+    assert not told(changed, "verify", code=1)["ok"]
 
-
-def test_a_rollback_brings_back_what_somebody_changed_by_hand(released: Any) -> None:
-    """The state is that of #2 already: only the cluster is not."""
-    done = released.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
+    done = changed.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
     assert done.code == 0, done.output
     looked = next(line for line in done.output.splitlines() if line.startswith("Not in the cluster as the state says"))
     for each in ("Deployment user-service", "Service order-service", "PodDisruptionBudget order-service"):
@@ -131,54 +120,39 @@ def test_a_rollback_brings_back_what_somebody_changed_by_hand(released: Any) -> 
     left_over = "and 1 object that was never recorded (ConfigMap leftover), 2 checks met"
     assert f"recorded inputs are the same, {left_over}" in done.output
     assert "Update Secret" not in done.output, "nobody touched the Secrets"
-    assert told(released, "verify")["ok"]
-    left = told(released, "drift", code=6)["drift"]
+    assert told(changed, "verify")["ok"]
+    left = told(changed, "drift", code=6)["drift"]
     assert {each["name"] for each in left} == {"leftover"}, "what kubectl has set goes with the object's update"
 
 
-def test_an_update_with_refresh_takes_back_what_drifted(released: Any) -> None:
-    """What somebody else has set is taken over: else a hotfix by hand would stand against every update after it."""
+def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
+    """With --refresh what somebody else has set is taken over: else it would stand against every update after it."""
     kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
     kubectl(released, "delete", "service/order-service")
     assert not told(released, "verify", code=1)["ok"]
-    done = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
-    assert done.code == 0, done.output
+    refreshed = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
+    assert refreshed.code == 0, refreshed.output
     assert told(released, "verify")["ok"]
-
-
-def test_a_plain_update_brings_back_what_was_deleted_for_its_checks_fail(released: Any) -> None:
     kubectl(released, "delete", "deployment/order-service")
-    done = released.slipway("up", "-s", "e2e", "--yes")
-    assert done.code == 4, done.output
-    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in done.output
+    plain = released.slipway("up", "-s", "e2e", "--yes")
+    assert plain.code == 4, "a plain one finds out by its checks: " + plain.output
+    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in plain.output
     assert told(released, "verify")["ok"]
 
 
-@pytest.mark.parametrize("command", [("up",), ("rollback", "--to", "2")], ids=lambda command: command[0])
-def test_what_the_state_has_forgotten_is_taken_in_again(released: Any, command: tuple[str, ...]) -> None:
+def test_what_the_state_has_forgotten_is_taken_in_again(released: Any) -> None:
     """The Secret stands for those whose inputs are encrypted."""
-    done = released.slipway("up", "-s", "e2e", "--yes")
-    assert done.code == 0, done.output
-    exported = json.loads(released.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
-    urns = [each["urn"] for each in exported["resources"] if "Microservice$" in each["urn"]]
-    for kind in ("Deployment::order-service", "Secret::order-service"):
-        (urn,) = (each for each in urns if kind in each)
-        forgotten = released.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
-        assert forgotten.code == 0, forgotten.output
-    before = released.deployments()["order-service"]["metadata"]["uid"]
-    name, *more = command
-    done = released.slipway(name, "-s", "e2e", "--yes", *more)
-    assert done.code == 0, done.output
-    assert "this stack created it, but its state does not list it" in done.output
-    assert released.deployments()["order-service"]["metadata"]["uid"] == before
-    assert told(released, "verify")["ok"]
-    assert len(told(released, "verify")["services"]) == 2
-
-
-def test_a_history_of_another_backend_is_empty(released: Any, tmp_path: Any) -> None:
-    elsewhere = released.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
-    shown = elsewhere.slipway("history", "-s", "e2e")
-    assert (shown.code, "was never updated" in shown.output) == (0, True)
-    for command in ("verify", "drift"):
-        refused = elsewhere.slipway(command, "-s", "e2e")
-        assert (refused.code, "Nothing is deployed to e2e" in refused.output) == (1, True), refused.output
+    for name, *more in (("up",), ("rollback", "--to", "1")):
+        exported = json.loads(released.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
+        urns = [each["urn"] for each in exported["resources"] if "Microservice$" in each["urn"]]
+        for kind in ("Deployment::order-service", "Secret::order-service"):
+            (urn,) = (each for each in urns if kind in each)
+            forgotten = released.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
+            assert forgotten.code == 0, forgotten.output
+        before = released.deployments()["order-service"]["metadata"]["uid"]
+        done = released.slipway(name, "-s", "e2e", "--yes", *more)
+        assert done.code == 0, done.output
+        assert "this stack created it, but its state does not list it" in done.output
+        assert released.deployments()["order-service"]["metadata"]["uid"] == before
+        assert told(released, "verify")["ok"]
+        assert len(told(released, "verify")["services"]) == 2

@@ -1,7 +1,6 @@
 """Killed in the middle: whatever a `kill -9` hits, the next command recovers alone, and no history is lost.
 
-The tests build on each other: releases `first` and `second` follow each other through updates and rollbacks, and each
-test kills one of them at another point.
+The second release follows the first, and a rollback goes back to it: each test kills one of them at another point.
 """
 
 from __future__ import annotations
@@ -104,32 +103,16 @@ def history(project: Any) -> list[dict[str, Any]]:
 def require_in_order(project: Any, services: set[str], before: list[dict[str, Any]]) -> None:
     """The stack has nothing pending, the cluster what the state says, and the history all that it had."""
     assert set(project.deployments()) == services
-    assert set(project.outputs()["services"]) == services
-    for service in services:
-        assert httpx.get(f"{project.url(service)}/healthz").status_code == 200
+    addresses = {name: service["url"] for name, service in project.outputs()["services"].items()}
+    assert set(addresses) == services
+    for address in addresses.values():
+        assert httpx.get(f"{address}/healthz").status_code == 200
     export = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
     assert not export.get("pending_operations")
     assert not [each["urn"] for each in export["resources"] if each.get("delete") or each.get("initErrors")]
     assert history(project)[: len(before)] == before
     drift = project.slipway("drift", "-s", "e2e")
     assert drift.code == 0, drift.output
-
-
-@pytest.fixture(scope="module")
-def first_release(project: Any) -> Any:
-    """Number 1 of the history."""
-    first = project.slipway("up", "-s", "e2e", "--yes")
-    assert first.code == 0, first.output
-    return project
-
-
-@pytest.fixture
-def two_releases(first_release: Any) -> Any:
-    """The project at its first release, whatever the test before left."""
-    release_first(first_release)
-    if set(first_release.deployments()) != OLD:
-        first_release.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
-    return first_release
 
 
 ALL = {"user-service", "order-service", "parcel-service"}
@@ -148,7 +131,7 @@ GOING_ON: list[Any] = [
     thorough("Preview e2e", 1.0),
     thorough("Update e2e", 0.3),
     ("Create Service parcel-service", 0.02),
-    ("Update Deployment order-service", 0.0),
+    thorough("Update Deployment order-service", 0.0),
 ]
 GOING_BACK: list[Any] = [
     thorough("Create ConfigMap order-service", 0.0),
@@ -161,56 +144,52 @@ ROLLBACKS: list[Any] = [
     thorough("Create ConfigMap order-service", 0.05),
     thorough("Delete Deployment parcel-service", 0.3),
     thorough("Delete ConfigMap order-service", 0.0),
-    ("Delete Service parcel-service", 0.0),
+    thorough("Delete Service parcel-service", 0.0),
 ]
 
 
 @pytest.mark.parametrize("point", GOING_ON, ids=point_id)
-def test_an_update_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
-    project = two_releases
-    before = history(project)
-    release_second(project)
-    killed(project, point, "up", "-s", "e2e", "--yes")
-    result = project.slipway("up", "-s", "e2e", "--yes")
+def test_an_update_that_was_killed_goes_on_with_the_next_one(released: Any, point: Point) -> None:
+    before = history(released)
+    release_second(released)
+    killed(released, point, "up", "-s", "e2e", "--yes")
+    result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    require_in_order(project, ALL, before)
-    release_first(project)
-    back = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    require_in_order(released, ALL, before)
+    release_first(released)
+    back = released.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
     assert back.code == 0, back.output
-    require_in_order(project, OLD, before)
+    require_in_order(released, OLD, before)
 
 
 @pytest.mark.parametrize("point", GOING_BACK, ids=point_id)
-def test_an_update_that_was_killed_can_be_rolled_back(two_releases: Any, point: Point) -> None:
-    project = two_releases
-    before = history(project)
-    release_second(project)
-    killed(project, point, "up", "-s", "e2e", "--yes")
-    release_first(project)
-    result = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+def test_an_update_that_was_killed_can_be_rolled_back(released: Any, point: Point) -> None:
+    before = history(released)
+    release_second(released)
+    killed(released, point, "up", "-s", "e2e", "--yes")
+    release_first(released)
+    result = released.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
     assert result.code == 0, result.output
-    require_in_order(project, OLD, before)
+    require_in_order(released, OLD, before)
 
 
 @pytest.mark.parametrize("point", ROLLBACKS, ids=point_id)
-def test_a_rollback_that_was_killed_goes_on_with_the_next_one(two_releases: Any, point: Point) -> None:
-    project = two_releases
-    before = history(project)
-    bring_second(project)
-    killed(project, point, "rollback", "-s", "e2e", "--to", "1", "--yes")
-    result = project.slipway("rollback", "-s", "e2e", "--yes")  # to where it was on its way
+def test_a_rollback_that_was_killed_goes_on_with_the_next_one(released: Any, point: Point) -> None:
+    before = history(released)
+    bring_second(released)
+    killed(released, point, "rollback", "-s", "e2e", "--to", "1", "--yes")
+    result = released.slipway("rollback", "-s", "e2e", "--yes")  # to where it was on its way
     assert result.code == 0, result.output
     assert "e2e is back at #1: " in result.output
-    require_in_order(project, OLD, before)
+    require_in_order(released, OLD, before)
 
 
-def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(two_releases: Any) -> None:
+def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(released: Any) -> None:
     """By the out-of-memory killer: the command lives on, and says how."""
-    project = two_releases
-    before = history(project)
-    bring_second(project)
+    before = history(released)
+    bring_second(released)
     said = killed(
-        project,
+        released,
         ("Update Deployment user-service", 0.2),
         "rollback",
         "-s",
@@ -221,30 +200,29 @@ def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(two_releas
         engine_alone=True,
     )
     assert "The engine was killed by SIGKILL" in said
-    result = project.slipway("rollback", "-s", "e2e", "--yes")
+    result = released.slipway("rollback", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
     assert "e2e is back at #1: " in result.output
-    require_in_order(project, OLD, before)
+    require_in_order(released, OLD, before)
 
 
-def test_a_recovery_that_was_killed_too_is_taken_up_again(two_releases: Any) -> None:
-    project = two_releases
-    before = history(project)
-    release_second(project)
-    killed(project, ("Create Deployment parcel-service", 0.05), "up", "-s", "e2e", "--yes")
-    killed(project, ("An earlier update of e2e was killed", 1.0), "up", "-s", "e2e", "--yes")
-    result = project.slipway("up", "-s", "e2e", "--yes")
+@pytest.mark.thorough
+def test_a_recovery_that_was_killed_too_is_taken_up_again(released: Any) -> None:
+    before = history(released)
+    release_second(released)
+    killed(released, ("Create Deployment parcel-service", 0.05), "up", "-s", "e2e", "--yes")
+    killed(released, ("An earlier update of e2e was killed", 1.0), "up", "-s", "e2e", "--yes")
+    result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    require_in_order(project, ALL, before)
+    require_in_order(released, ALL, before)
 
 
-def test_an_automatic_rollback_that_was_killed_can_be_asked_for(two_releases: Any) -> None:
-    project = two_releases
-    before = history(project)
+def test_an_automatic_rollback_that_was_killed_can_be_asked_for(released: Any) -> None:
+    before = history(released)
     bad = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
-    project.configure(f"  slipway:services: {json.dumps(bad)}\n")
-    killed(project, ("Roll e2e back", 1.0), "up", "-s", "e2e", "--yes")
-    project.configure("")
-    result = project.slipway("rollback", "-s", "e2e", "--yes")
+    released.configure(f"  slipway:services: {json.dumps(bad)}\n")
+    killed(released, ("Roll e2e back", 1.0), "up", "-s", "e2e", "--yes")
+    released.configure("")
+    result = released.slipway("rollback", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    require_in_order(project, OLD, before)
+    require_in_order(released, OLD, before)

@@ -35,38 +35,28 @@ def resources(project: Any) -> list[dict[str, Any]]:
     return list(json.loads(exported.output)["deployment"].get("resources") or ())
 
 
-def settings(project: Any, namespace: Any, more: str = "") -> None:
-    project.configure(more)
-    file = project.folder / "Pulumi.e2e.yaml"
-    text = file.read_text().replace(f"namespace: {project.namespace}", f"namespace: {json.dumps(namespace)}")
-    file.write_text(text)
-
-
-@pytest.mark.parametrize("command", ["slipway", "pulumi"])
-def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(
-    project: Any, foreign_namespace: str, command: str
-) -> None:
+def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(project: Any, foreign_namespace: str) -> None:
     before = core(project).read_namespace(foreign_namespace).metadata
-    settings(project, foreign_namespace)
-    refused = project.slipway("up", "-s", "e2e", "--yes") if command == "slipway" else project.up()
-    assert refused.code not in (0, 4), refused.output
-    flat = " ".join(refused.output.split())
-    assert f"Namespace {foreign_namespace} exists already, and this stack did not make it" in flat
-    assert "app.kubernetes.io/managed-by=Helm" in flat
-    assert "managed: false" in flat
-    assert f"slipway:adopt: [Namespace/{foreign_namespace}]" in flat
-    assert "Traceback" not in refused.output
+    project.configure(namespace=foreign_namespace)
+    for refused in (project.slipway("up", "-s", "e2e", "--yes"), project.up()):
+        assert refused.code not in (0, 4), refused.output
+        flat = " ".join(refused.output.split())
+        assert f"Namespace {foreign_namespace} exists already, and this stack did not make it" in flat
+        assert "app.kubernetes.io/managed-by=Helm" in flat
+        assert "managed: false" in flat
+        assert f"slipway:adopt: [Namespace/{foreign_namespace}]" in flat
+        assert "Traceback" not in refused.output
     assert core(project).read_namespace(foreign_namespace).metadata.resource_version == before.resource_version
 
 
 def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: Any, foreign_namespace: str) -> None:
     before = core(project).read_namespace(foreign_namespace).metadata
-    settings(project, {"name": foreign_namespace, "managed": False})
+    project.configure(namespace={"name": foreign_namespace, "managed": False})
     done = project.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     assert not [each for each in resources(project) if each["type"].endswith("v1:Namespace")]
     changed = "  slipway:services: {user-service: {env: {LOG_LEVEL: debug}}}\n"
-    settings(project, {"name": foreign_namespace, "managed": False}, changed)
+    project.configure(changed, namespace={"name": foreign_namespace, "managed": False})
     done = project.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     back = project.slipway("rollback", "-s", "e2e", "--yes")
@@ -77,46 +67,41 @@ def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: 
     assert (after.labels, after.uid) == (before.labels, before.uid)
 
 
-def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_says_so(project: Any) -> None:
-    project.configure("")
-    released = project.slipway("up", "-s", "e2e", "--yes")
-    assert released.code == 0, released.output
-    made = project.slipway("new", "parcel-service")
+def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_says_so(released: Any) -> None:
+    made = released.slipway("new", "parcel-service")
     assert made.code == 0, made.output
-    core(project).create_namespaced_service_account(project.namespace, {"metadata": {"name": "parcel-service"}})
-    refused = project.slipway("up", "-s", "e2e", "--yes")
+    core(released).create_namespaced_service_account(released.namespace, {"metadata": {"name": "parcel-service"}})
+    refused = released.slipway("up", "-s", "e2e", "--yes")
     assert refused.code == 1, refused.output
     assert "ServiceAccount parcel-service exists already, and this stack did not make it" in refused.output
-    assert "parcel-service" not in project.deployments()
-    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
-    taken = project.slipway("up", "-s", "e2e", "--yes")
+    assert "parcel-service" not in released.deployments()
+    released.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
+    taken = released.slipway("up", "-s", "e2e", "--yes")
     assert taken.code == 0, taken.output
     assert "Adopted ServiceAccount parcel-service, as slipway:adopt says" in taken.output
-    assert "parcel-service" in project.deployments()
+    assert "parcel-service" in released.deployments()
 
 
-def test_what_the_state_was_made_to_forget_is_still_its_own(project: Any) -> None:
+def test_what_the_state_was_made_to_forget_is_still_its_own(released: Any) -> None:
     """For a bare update as well: by its uid in the history."""
-    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
-    (urn,) = (each["urn"] for each in resources(project) if each["urn"].endswith("Deployment::order-service"))
-    before = project.deployments()["order-service"]["metadata"]["uid"]
-    forgotten = project.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
+    (urn,) = (each["urn"] for each in resources(released) if each["urn"].endswith("Deployment::order-service"))
+    before = released.deployments()["order-service"]["metadata"]["uid"]
+    forgotten = released.run("pulumi", "state", "delete", urn, "--stack", "e2e", "--yes")
     assert forgotten.code == 0, forgotten.output
-    done = project.up()
+    done = released.up()
     assert done.code == 0, done.output
-    assert urn in [each["urn"] for each in resources(project)]
-    assert project.deployments()["order-service"]["metadata"]["uid"] == before
+    assert urn in [each["urn"] for each in resources(released)]
+    assert released.deployments()["order-service"]["metadata"]["uid"] == before
 
 
-def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(project: Any) -> None:
+def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(released: Any) -> None:
     """The engine leaves no word of it: as after a Ctrl-C between the API server's answer and the provider's."""
-    project.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
-    made = project.slipway("new", "crate-service")
+    made = released.slipway("new", "crate-service")
     assert made.code == 0, made.output
     process = subprocess.Popen(
         ["pulumi", "up", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive"],
-        cwd=project.folder,
-        env=project.environment,
+        cwd=released.folder,
+        env=released.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -126,44 +111,32 @@ def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(project: 
             break
     process.kill()
     process.communicate()
-    state = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)
+    state = json.loads(released.run("pulumi", "stack", "export", "--stack", "e2e").output)
     kept = [each for each in state["deployment"]["resources"] if "crate-service" not in each["urn"].rsplit("::", 1)[-1]]
     state["deployment"] |= {"resources": kept, "pending_operations": []}
-    file = project.folder / "state.json"
+    file = released.folder / "state.json"
     file.write_text(json.dumps(state))
-    cancelled = project.run("pulumi", "cancel", "--stack", "e2e", "--yes")
+    cancelled = released.run("pulumi", "cancel", "--stack", "e2e", "--yes")
     assert cancelled.code == 0, cancelled.output
-    imported = project.run("pulumi", "stack", "import", "--stack", "e2e", "--file", str(file))
+    imported = released.run("pulumi", "stack", "import", "--stack", "e2e", "--file", str(file))
     assert imported.code == 0, imported.output
-    accounts = core(project).list_namespaced_service_account(project.namespace).items
+    accounts = core(released).list_namespaced_service_account(released.namespace).items
     assert "crate-service" in {each.metadata.name for each in accounts}, "the update was cut off too early"
-    done = project.slipway("up", "-s", "e2e", "--yes")
+    done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
-    assert "crate-service" in project.deployments()
+    assert "crate-service" in released.deployments()
 
 
-@pytest.fixture
-def cleaned_up(project: Any) -> Iterator[None]:
-    """The stack no longer deletes its namespace after this."""
-    yield
-    project.run("pulumi", "destroy", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive")
-    core(project).delete_namespace(project.namespace)
-
-
-def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(project: Any, cleaned_up: None) -> None:
-    adopt = "  slipway:adopt: [ServiceAccount/parcel-*]\n"
-    project.configure(adopt)
-    released = project.slipway("up", "-s", "e2e", "--yes")
-    assert released.code == 0, released.output
-    before = core(project).read_namespace(project.namespace).metadata
-    settings(project, {"name": project.namespace, "managed": False}, adopt)
-    refused = project.up()
+def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(released: Any) -> None:
+    before = core(released).read_namespace(released.namespace).metadata
+    released.configure(namespace={"name": released.namespace, "managed": False})
+    refused = released.up()
     assert refused.code != 0
     assert "Run `slipway up -s e2e`, which makes the state forget it first" in " ".join(refused.output.split())
-    done = project.slipway("up", "-s", "e2e", "--yes")
+    done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
-    assert f"Namespace {project.namespace} is somebody else's by now" in done.output
-    assert not [each for each in resources(project) if each["type"].endswith("v1:Namespace")]
-    after = core(project).read_namespace(project.namespace).metadata
+    assert f"Namespace {released.namespace} is somebody else's by now" in done.output
+    assert not [each for each in resources(released) if each["type"].endswith("v1:Namespace")]
+    after = core(released).read_namespace(released.namespace).metadata
     assert (after.uid, after.deletion_timestamp) == (before.uid, None)
-    assert "order-service" in project.deployments()
+    assert "order-service" in released.deployments()

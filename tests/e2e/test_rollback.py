@@ -1,6 +1,6 @@
 """A release that changes everything, and every way back from it, on the real lab.
 
-The tests build on each other, in this order; a number is that of an update, as `slipway history` has it.
+A number is that of an update, as `slipway history` has it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from typing import Any
 
 import httpx
 import pytest
-import recorded_states as states
+
+from tests.e2e import recorded_states as states
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
-FAILED, GOOD, CHANGED, UNKNOWN = 1, 2, 3, 99
+GOOD, CHANGED, UNKNOWN = 1, 2, 99
 # A label: another image, and the same service.
 DOCKERFILE, LABEL = "services/user_service/Dockerfile", "The people who may"
 POLICY = "networking.v1.NetworkPolicy(self._name, metadata=self._metadata(), spec=rules, opts=self._child())"
@@ -47,7 +48,7 @@ def overrides(*more: dict[str, Any]) -> str:
     return f"  slipway:services: {json.dumps(merged)}\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def ship(project: Any) -> Any:
     """The project, with images that no other run of these tests has, so that one of them may be deleted."""
     project.environment["SLIPWAY_REGISTRY"] += f"/{secrets.token_hex(3)}"
@@ -121,75 +122,74 @@ def without_sources(project: Any) -> Iterator[None]:
         away.rmdir()
 
 
-def test_a_failing_first_release_has_nothing_to_go_back_to(ship: Any) -> None:
-    ship.configure(overrides(NO_SUCH_WORDS))
-    result = ship.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 1, result.output
-    assert "no such words" in result.output
-    assert "There is no earlier state of e2e to go back to." in result.output
-    refused = ship.slipway("rollback", "-s", "e2e", "--yes")
-    assert refused.code == 2, refused.output
-    assert "no earlier state" in refused.output
-    assert states.count(ship) == FAILED
-
-
-def test_one_good_release_alone_is_nothing_to_roll_back(ship: Any) -> None:
-    ship.configure("")
+@pytest.fixture
+def good(ship: Any) -> dict[str, Any]:
+    """What runs after a good release, the first one."""
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
     assert states.count(ship) == GOOD
-    for arguments in ((), ("--to", str(GOOD))):
-        refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
-        assert refused.code == 2, refused.output
-        assert "Traceback" not in refused.output
-    assert states.count(ship) == GOOD
-
-
-@pytest.fixture(scope="module")
-def good(ship: Any) -> dict[str, Any]:
-    """What ran after the good release, and still does when the next test begins."""
     return seen(ship)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def changed(ship: Any, good: dict[str, Any]) -> dict[str, Any]:
-    """What ran after the release that changed everything."""
+    """What runs after the release that changed everything: image, settings, secret, replicas, names; a service more."""
     made = ship.slipway("new", "parcel-service")
     assert made.code == 0, made.output
     ship.replace(DOCKERFILE, LABEL, f"Changed. {LABEL}")
     ship.replace("components/microservice.py", POLICY, RENAMED_POLICY)
-    configure(ship, NEW)
+    configure_changed(ship)
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    return seen(ship)
-
-
-def configure(project: Any, *more: dict[str, Any], settings: str = "") -> None:
-    """The settings of the changed release, secret and all, with `more` overrides of the services."""
-    file = project.folder / "Pulumi.e2e.yaml"
-    project.configure(overrides(NEW, *more) + settings)
-    file.write_text(file.read_text().replace("/data/users.db", "/data/people.db"))
-
-
-def test_the_release_changes_everything(ship: Any, good: dict[str, Any], changed: dict[str, Any]) -> None:
     assert states.count(ship) == CHANGED
+    now = seen(ship)
     for key in ("image", "replicas", "level", "database"):
-        assert changed["user-service"][key] != good["user-service"][key], key
-    assert changed["order-service"] == {**good["order-service"], "port": 8081}
-    assert set(changed) - set(good) == {"parcel-service"}
+        assert now["user-service"][key] != good["user-service"][key], key
+    assert now["order-service"] == {**good["order-service"], "port": 8081}
+    assert set(now) - set(good) == {"parcel-service"}
+    return now
+
+
+def configure_changed(project: Any, *more: dict[str, Any], settings: str = "") -> None:
+    """The settings of the changed release, secret and all, with `more` overrides of the services."""
+    project.configure(overrides(NEW, *more) + settings)
+    project.replace("Pulumi.e2e.yaml", "/data/users.db", "/data/people.db")
+
+
+def test_before_a_second_good_release_there_is_nothing_to_go_back_to(ship: Any) -> None:
+    ship.configure(overrides(NO_SUCH_WORDS))
+    failed = ship.slipway("up", "-s", "e2e", "--yes")
+    assert failed.code == 1, failed.output
+    assert "no such words" in failed.output
+    assert "There is no earlier state of e2e to go back to." in failed.output
+    refused = ship.slipway("rollback", "-s", "e2e", "--yes")
+    assert refused.code == 2, refused.output
+    assert "no earlier state" in refused.output
+    assert states.count(ship) == 1
+    ship.configure()
+    result = ship.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    for arguments, said in (((), ""), (("--to", "2"), ""), (("--to", "1"), "it failed")):
+        refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
+        assert refused.code == 2, refused.output
+        assert said in refused.output
+        assert "Traceback" not in refused.output
+    assert states.count(ship) == 2
+
+
+def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_back(
+    ship: Any, good: dict[str, Any], changed: dict[str, Any]
+) -> None:
     named = {urn.rsplit("::", 1)[-1] for urn in states.present(ship) if "NetworkPolicy" in urn}
     assert named == {"user-service-policy", "order-service-policy", "parcel-service-policy"}
-
-
-def test_a_preview_changes_nothing_and_needs_no_exported_variable(ship: Any, changed: dict[str, Any]) -> None:
     before, content = states.in_cluster(ship), states.state_file(ship).read_bytes()
     bare = ship.with_environment()
     bare.environment = {key: each for key, each in ship.environment.items() if not key.startswith("SLIPWAY_")}
     for project in (ship, bare):
-        result = project.slipway("rollback", "-s", "e2e", "--preview")
-        assert result.code == 0, result.output
-        assert f"Rollback of e2e from #{CHANGED} to #{GOOD}" in result.output
-        flat = " ".join(result.output.split())
+        shown = project.slipway("rollback", "-s", "e2e", "--preview")
+        assert shown.code == 0, shown.output
+        assert f"Rollback of e2e from #{CHANGED} to #{GOOD}" in shown.output
+        flat = " ".join(shown.output.split())
         assert "spec.replicas: 2 → 1" in flat
         assert "parcel-service" in flat
         assert "people.db" not in flat
@@ -197,11 +197,6 @@ def test_a_preview_changes_nothing_and_needs_no_exported_variable(ship: Any, cha
     assert states.state_file(ship).read_bytes() == content
     assert states.count(ship) == CHANGED
 
-
-def test_a_rollback_without_the_sources_brings_everything_back(
-    ship: Any, good: dict[str, Any], changed: dict[str, Any]
-) -> None:
-    before = states.in_cluster(ship)
     with without_sources(ship):
         result = ship.slipway("rollback", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
@@ -220,16 +215,12 @@ def test_a_rollback_without_the_sources_brings_everything_back(
     assert (last["kind"], last["succeeded"]) == ("rollback", True)
     assert last["rollback"] == {"source": CHANGED, "target": GOOD, "services": [], "overriddenPolicies": ""}
 
-
-def test_right_after_a_rollback_there_is_no_older_state(ship: Any) -> None:
     content = states.state_file(ship).read_bytes()
     for arguments in ((), ("--to", str(GOOD))):
         refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
-        assert refused.code == 2, refused.output
+        assert refused.code == 2, "there is no older state: " + refused.output
     assert states.state_file(ship).read_bytes() == content
 
-
-def test_a_rollback_is_rolled_back(ship: Any, changed: dict[str, Any]) -> None:
     before = states.in_cluster(ship)
     with without_sources(ship):
         result = ship.slipway("rollback", "-s", "e2e", "--yes", "--to", str(CHANGED))
@@ -267,11 +258,9 @@ def test_one_service_goes_back_and_the_others_are_not_touched(
     assert f"user-service of e2e is back at #{GOOD}: {total}/{total} recorded inputs are the same" in result.output
     assert states.history(ship)[-1]["rollback"]["services"] == ["user-service"]
 
-
-def test_a_rotated_secret_is_left_alone(ship: Any, good: dict[str, Any], changed: dict[str, Any]) -> None:
-    result = ship.slipway(
-        "rollback", "-s", "e2e", "--yes", "--to", str(CHANGED), "--service", "user-service", "--keep-secrets"
-    )
+    # And forth again, but for the secret, which was rotated meanwhile.
+    only = ("--service", "user-service", "--keep-secrets")
+    result = ship.slipway("rollback", "-s", "e2e", "--yes", "--to", str(CHANGED), *only)
     assert result.code == 0, result.output
     expected = {**changed["user-service"], "database": good["user-service"]["database"]}
     assert seen(ship) == {**changed, "user-service": expected}
@@ -321,48 +310,35 @@ ELSEWHERE = {"SLIPWAY_REGISTRY": "127.0.0.1:5000/elsewhere"}
 TO_GOOD = ("--to", str(GOOD))
 # what is wrong, what is asked, more variables, exit code, what is said
 REFUSED: list[Any] = [
-    pytest.param(as_it_is, ("--to", str(UNKNOWN)), {}, 2, "There is no update #99 of e2e", id="unknown"),
-    pytest.param(as_it_is, ("--to", str(FAILED)), {}, 2, "it failed", id="failed"),
-    pytest.param(as_it_is, (*TO_GOOD, "--service", "nope"), {}, 2, "order-service, user-service", id="unknown service"),
-    pytest.param(
-        as_it_is,
-        (*TO_GOOD, "--service", "parcel-service"),
-        {},
-        2,
-        f"Update #{GOOD} has no service parcel-service",
-        id="service that it lacks",
-    ),
-    pytest.param(
-        as_it_is, TO_GOOD, {"PULUMI_CONFIG_PASSPHRASE": "wrong"}, 2, "PULUMI_CONFIG_PASSPHRASE", id="passphrase"
-    ),
-    pytest.param(as_it_is, TO_GOOD, ELSEWHERE, 3, "image-registry", id="policies"),
-    pytest.param(torn_checkpoint, TO_GOOD, {}, 2, ".checkpoint.json", id="torn state"),
-    pytest.param(torn_record, TO_GOOD, {}, 2, ".history.json", id="torn record"),
-    pytest.param(locked, TO_GOOD, {}, 1, "ada@another-machine", id="locked"),
+    (as_it_is, ("--to", str(UNKNOWN)), {}, 2, "There is no update #99 of e2e"),
+    (as_it_is, (*TO_GOOD, "--service", "nope"), {}, 2, "order-service, user-service"),
+    (as_it_is, (*TO_GOOD, "--service", "parcel-service"), {}, 2, f"Update #{GOOD} has no service parcel-service"),
+    (as_it_is, TO_GOOD, {"PULUMI_CONFIG_PASSPHRASE": "wrong"}, 2, "PULUMI_CONFIG_PASSPHRASE"),
+    (as_it_is, TO_GOOD, ELSEWHERE, 3, "image-registry"),
+    (torn_checkpoint, TO_GOOD, {}, 2, ".checkpoint.json"),
+    (torn_record, TO_GOOD, {}, 2, ".history.json"),
+    (locked, TO_GOOD, {}, 1, "ada@another-machine"),
 ]
 
 
-@pytest.mark.parametrize(("wrong", "asked", "variables", "code", "said"), REFUSED)
 def test_what_must_not_be_is_refused_before_anything_is_touched(
-    ship: Any, *, wrong: Any, asked: tuple[str, ...], variables: dict[str, str], code: int, said: str
+    ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     before, content, updates = states.in_cluster(ship), states.state_file(ship).read_bytes(), states.count(ship)
-    with wrong(ship):
-        result = ship.with_environment(**variables).slipway("rollback", "-s", "e2e", "--yes", *asked)
-    assert result.code == code, result.output
-    assert said in " ".join(result.output.split()), result.output
-    assert "Traceback" not in result.output
-    assert "people.db" not in result.output
-    assert states.in_cluster(ship) == before
-    assert states.state_file(ship).read_bytes() == content
-    assert states.count(ship) == updates
+    for wrong, asked, variables, code, said in REFUSED:
+        with wrong(ship):
+            result = ship.with_environment(**variables).slipway("rollback", "-s", "e2e", "--yes", *asked)
+        assert result.code == code, result.output
+        assert said in " ".join(result.output.split()), result.output
+        assert "Traceback" not in result.output
+        assert "people.db" not in result.output
+        assert states.in_cluster(ship) == before
+        assert states.state_file(ship).read_bytes() == content
+        assert states.count(ship) == updates
 
-
-def test_a_state_of_another_cluster_is_refused(ship: Any) -> None:
-    before, recorded, outputs = states.in_cluster(ship), states.present(ship), ship.outputs()
-    cluster = next(each for each in recorded.values() if each["type"] == "slipway:index:Environment")["outputs"][
-        "cluster"
-    ]
+    recorded, outputs = states.present(ship), ship.outputs()
+    environment = next(each for each in recorded.values() if each["type"] == "slipway:index:Environment")
+    cluster = environment["outputs"]["cluster"]
     with edited(states.checkpoint_files(ship)[GOOD - 1], lambda text: text.replace(cluster, "0" * len(cluster))):
         result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
     assert result.code == 1, result.output
@@ -372,17 +348,13 @@ def test_a_state_of_another_cluster_is_refused(ship: Any) -> None:
     assert states.told(states.present(ship)) == states.told(recorded)
     assert ship.outputs() == outputs
 
-
-def test_a_reason_overrides_the_policies_and_is_recorded(ship: Any, good: dict[str, Any]) -> None:
+    # What a policy refuses, a reason overrides, and is recorded; a waiver needs none.
     elsewhere = ship.with_environment(**ELSEWHERE)
     result = elsewhere.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD, "--break-glass", "the harbour burns")
     assert result.code == 0, result.output
     is_whole(ship, GOOD, result.output)
     assert seen(ship) == good
     assert states.history(ship)[-1]["rollback"]["overriddenPolicies"] == "the harbour burns"
-
-
-def test_a_waiver_lets_a_rollback_through_without_a_reason(ship: Any) -> None:
     waivers = [
         {
             "rule": "image-registry",
@@ -392,50 +364,49 @@ def test_a_waiver_lets_a_rollback_through_without_a_reason(ship: Any) -> None:
         }
         for name in ("user-service", "order-service", "parcel-service")
     ]
-    elsewhere = ship.with_environment(**ELSEWHERE)
     with edited(ship.folder / "policy" / "waivers.yaml", lambda _: f"waivers: {json.dumps(waivers)}\n"):
         result = elsewhere.slipway("rollback", "-s", "e2e", "--preview", "--to", str(CHANGED))
     assert result.code == 0, result.output
     assert "image-registry" in result.output
 
 
-@pytest.mark.parametrize(("number", "said"), [(UNKNOWN, "There is no update #99"), (FAILED, "failed")])
-def test_a_setting_that_names_no_good_update_changes_nothing(ship: Any, number: int, said: str) -> None:
+def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
+    ship: Any, good: dict[str, Any], changed: dict[str, Any]
+) -> None:
     before, recorded = states.in_cluster(ship), states.told(states.present(ship))
-    configure(ship, settings=f"  slipway:rollbackTo: {number}\n")
-    result = ship.up()
-    assert result.code != 0
-    assert said in result.output, result.output
-    assert "Traceback" not in result.output
+    configure_changed(ship, settings=f"  slipway:rollbackTo: {UNKNOWN}\n")
+    refused = ship.up()
+    assert refused.code != 0
+    assert "There is no update #99" in refused.output, refused.output
+    configure_changed(ship, settings=f"  slipway:rollbackTo: {states.count(ship)}\n")
+    refused = ship.up()
+    assert refused.code != 0
+    assert "failed" in refused.output, refused.output
+    assert "Traceback" not in refused.output
     assert states.in_cluster(ship) == before
     assert states.told(states.present(ship)) == recorded
 
-
-def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(ship: Any, changed: dict[str, Any]) -> None:
-    configure(ship, settings=f"  slipway:rollbackTo: {CHANGED}\n")
+    configure_changed(ship, settings=f"  slipway:rollbackTo: {GOOD}\n")
     with without_sources(ship):
         shown = ship.slipway("preview", "-s", "e2e")
         assert shown.code == 0, shown.output
-        assert "spec.replicas: 1 → 2" in " ".join(shown.output.split())
+        assert "spec.replicas: 2 → 1" in " ".join(shown.output.split())
         assert "parcel-service" in shown.output
         result = ship.up()
     assert result.code == 0, result.output
-    is_whole(ship, CHANGED)
-    assert seen(ship) == changed
+    is_whole(ship, GOOD)
+    assert seen(ship) == good
     last = states.history(ship)[-1]
-    assert (last["kind"], last["rollback"]["target"]) == ("rollback", CHANGED)
+    assert (last["kind"], last["rollback"]["target"]) == ("rollback", GOOD)
     assert last["rollback"]["source"] == states.count(ship) - 1
     again = ship.slipway("up", "-s", "e2e", "--yes")
     assert again.code == 0, again.output
-    is_whole(ship, CHANGED, again.output)
+    is_whole(ship, GOOD, again.output)
 
-
-def test_without_the_setting_the_program_goes_forward(ship: Any, changed: dict[str, Any]) -> None:
-    configure(ship, {"order-service": {"replicas": 2}})
+    configure_changed(ship, {"order-service": {"replicas": 2}})
     result = ship.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    forward = {**changed["order-service"], "replicas": 2}
-    assert seen(ship) == {**changed, "order-service": forward}
+    assert result.code == 0, "without the setting the program goes forward: " + result.output
+    assert seen(ship) == {**changed, "order-service": {**changed["order-service"], "replicas": 2}}
     assert states.history(ship)[-1]["kind"] == "update"
 
 
@@ -443,105 +414,91 @@ def test_without_the_setting_the_program_goes_forward(ship: Any, changed: dict[s
     ("bad", "said"),
     [
         pytest.param(NO_SUCH_WORDS, "no such words", id="a failing check"),
-        pytest.param(TOO_LITTLE_MEMORY, "limit of 12Mi", id="a failing rollout"),
+        pytest.param(TOO_LITTLE_MEMORY, "limit of 12Mi", id="a failing rollout", marks=pytest.mark.thorough),
     ],
 )
-def test_a_bad_release_goes_back_by_itself(ship: Any, changed: dict[str, Any], bad: Any, said: str) -> None:
-    before, last_good = seen(ship), states.count(ship)
-    configure(ship, {"order-service": {"replicas": 2}}, bad, {"user-service": {**bad["user-service"], "replicas": 3}})
+def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad: Any, said: str) -> None:
+    ship.configure(overrides(bad, {"user-service": {**bad["user-service"], "replicas": 3}}))
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 4, result.output
     flat = " ".join(result.output.split())
     assert said in flat, "why it failed comes first"
-    assert flat.index(said) < flat.index(f"was rolled back to #{last_good}")
-    assert "3 checks met" in result.output
-    is_whole(ship, last_good, result.output)
-    assert seen(ship) == before
+    assert flat.index(said) < flat.index(f"was rolled back to #{GOOD}")
+    assert "2 checks met" in result.output
+    is_whole(ship, GOOD, result.output)
+    assert seen(ship) == good
     assert answers(ship, "user-service", "/users") == 200
     last = states.history(ship)[-2:]
     assert [each["succeeded"] for each in last] == [False, True]
-    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (last_good + 1, last_good)
+    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (GOOD + 1, GOOD)
+    ship.configure(overrides({"user-service": {"replicas": 2}}))
+    mended = ship.slipway("up", "-s", "e2e", "--yes")
+    assert mended.code == 0, mended.output
+    assert seen(ship)["user-service"]["replicas"] == 2
 
 
-def test_the_mended_program_goes_forward(ship: Any) -> None:
-    configure(ship, {"user-service": {"replicas": 1}})
-    result = ship.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    assert seen(ship)["user-service"]["replicas"] == 1
-
-
-def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any) -> None:
-    before, last_good = seen(ship), states.count(ship)
-    configure(ship, {"user-service": {**TOO_LITTLE_MEMORY["user-service"], "replicas": 1}})
+def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any, good: dict[str, Any]) -> None:
+    ship.configure(overrides(TOO_LITTLE_MEMORY))
     result = ship.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
     assert result.code == 1, result.output
-    assert states.count(ship) == last_good + 1
+    assert states.count(ship) == GOOD + 1
     assert ship.deployments()["user-service"]["status"].get("unavailableReplicas")
     back = ship.slipway("rollback", "-s", "e2e", "--yes")
     assert back.code == 0, back.output
-    assert f"to #{last_good}," in back.output
-    is_whole(ship, last_good, back.output)
-    assert seen(ship) == before
+    assert f"to #{GOOD}," in back.output
+    is_whole(ship, GOOD, back.output)
+    assert seen(ship) == good
 
 
-@pytest.mark.parametrize("by_setting", [True, False], ids=["by a setting in git", "by the program before"])
-def test_plain_updates_go_back_from_one_that_failed(ship: Any, by_setting: bool) -> None:
+@pytest.mark.parametrize(
+    "by_setting",
+    [
+        pytest.param(True, id="by a setting in git"),
+        pytest.param(False, id="by the program before", marks=pytest.mark.thorough),
+    ],
+)
+def test_plain_updates_go_back_from_one_that_failed(ship: Any, good: dict[str, Any], by_setting: bool) -> None:
     """The ConfigMap and the Secret that it brought others for are still there, and are no obstacle."""
-    before, last_good = seen(ship), states.count(ship)
-    bad = {"env": {"LOG_LEVEL": "warning"}, "resources": {"memory": "12Mi"}}
-    configure(ship, {"user-service": {**bad, "replicas": 1}})
-    file = ship.folder / "Pulumi.e2e.yaml"
-    file.write_text(file.read_text().replace("/data/people.db", "/data/nobody.db"))
+    ship.configure(overrides({"user-service": {"env": {"LOG_LEVEL": "warning"}, "resources": {"memory": "12Mi"}}}))
+    ship.replace("Pulumi.e2e.yaml", "/data/users.db", "/data/nobody.db")
     failed = ship.up()
     assert failed.code != 0
     assert "limit of 12Mi" in " ".join(failed.output.split()), failed.output
-    settings = f"  slipway:rollbackTo: {last_good}\n" if by_setting else ""
-    configure(ship, {"user-service": {"replicas": 1}}, settings=settings)
+    ship.configure(f"  slipway:rollbackTo: {GOOD}\n" if by_setting else "")
     result = ship.up()
     assert result.code == 0, result.output
-    is_whole(ship, last_good)
-    assert seen(ship) == before
+    is_whole(ship, GOOD)
+    assert seen(ship) == good
     hashed = [
         name for name in states.in_cluster(ship) if re.search(r"^(configmaps|secrets) user-service-[0-9a-f]{8}$", name)
     ]
     assert len(hashed) == 2, "what the failed one brought is gone"
 
 
-def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any) -> None:
-    before, last_good = seen(ship), states.count(ship)
-    configure(ship, {"user-service": {**NO_SUCH_WORDS["user-service"], "replicas": 1}})
+def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any, good: dict[str, Any]) -> None:
+    ship.configure(overrides(NO_SUCH_WORDS))
     left = ship.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
     assert left.code == 1, left.output
+    registry = ship.environment["SLIPWAY_REGISTRY"].rpartition("/")[0] + "/moved"
+    refused = ship.with_environment(SLIPWAY_REGISTRY=registry).slipway("up", "-s", "e2e", "--yes")
+    assert refused.code == 5, "where the rollback is refused too, the commands are said: " + refused.output
+    assert "no such words" in refused.output
+    assert "image-registry" in refused.output
+    assert f'slipway rollback -s e2e --to {GOOD} --break-glass "REASON"' in refused.output
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 4, result.output
-    is_whole(ship, last_good, result.output)
-    assert seen(ship) == before
-
-
-def test_where_the_rollback_is_refused_too_the_commands_are_said(ship: Any) -> None:
-    last_good = states.count(ship) - 2  # a wreck and a rollback are the last
-    configure(ship, {"user-service": {**NO_SUCH_WORDS["user-service"], "replicas": 1}})
-    registry = ship.environment["SLIPWAY_REGISTRY"].rpartition("/")[0] + "/moved"
-    result = ship.with_environment(SLIPWAY_REGISTRY=registry).slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 5, result.output
-    assert "no such words" in result.output
-    assert "image-registry" in result.output
-    assert f'slipway rollback -s e2e --to {last_good + 2} --break-glass "REASON"' in result.output
-    configure(ship, {"user-service": {"replicas": 1}})
-    mended = ship.slipway("up", "-s", "e2e", "--yes")
-    assert mended.code == 0, mended.output
-
-
-def delete_image(image: str) -> None:
-    """What a registry's clean-up does."""
-    host, _, rest = image.partition("/")
-    name, _, digest = rest.partition("@")
-    gone = httpx.delete(f"http://{host}/v2/{name}/manifests/{digest}")
-    assert gone.status_code == 202, gone.text
+    is_whole(ship, GOOD, result.output)
+    assert seen(ship) == good
 
 
 def test_an_image_that_is_gone_from_the_registry_is_refused(ship: Any, good: dict[str, Any]) -> None:
-    delete_image(good["user-service"]["image"])
+    ship.replace(DOCKERFILE, LABEL, f"Changed. {LABEL}")
+    changed = ship.up()
+    assert changed.code == 0, changed.output
+    host, _, rest = good["user-service"]["image"].partition("/")
+    name, _, digest = rest.partition("@")
+    gone = httpx.delete(f"http://{host}/v2/{name}/manifests/{digest}")
+    assert gone.status_code == 202, "as a registry's clean-up does it: " + gone.text
     before, recorded, outputs = states.in_cluster(ship), states.told(states.present(ship)), ship.outputs()
     result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
     assert result.code == 1, result.output

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import overrides
+
+from tests.e2e.bad_releases import overrides
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -51,8 +52,6 @@ def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(released: A
 
 
 def test_what_will_not_go_takes_no_good_release_back(released: Any) -> None:
-    released.configure("")
-    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
     with_short_patience(released)
     listed = kubectl(released, "get", "configmap", "-o", "name")
     (old,) = (name for name in listed.split() if name.startswith("configmap/user-service-"))
@@ -93,8 +92,6 @@ def test_a_load_balancer_without_an_address_is_no_failure(released: Any) -> None
 
 
 def test_what_was_changed_by_hand_ends_no_update_in_a_field_conflict(released: Any) -> None:
-    released.configure("")
-    assert released.slipway("up", "-s", "e2e", "--yes").code == 0
     kubectl(released, "scale", "deployment/user-service", "--replicas=2")
     kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
     released.configure(overrides(replicas=3, resources={"memory": "130Mi"}))
