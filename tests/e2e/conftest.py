@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from kubernetes import config
 
-sys.path.insert(0, str(Path(__file__).parent))  # what its tests share: recorded_states
-
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
 # Of this run alone: an interrupted one may have left its own behind.
@@ -83,7 +81,7 @@ class Project:
 
     def get(self, path: str) -> Any:
         """The API server's answer to GET `path`, parsed."""
-        api = config.new_client_from_config(self.environment["KUBECONFIG"])
+        api = config.new_client_from_config(self.environment["KUBECONFIG"])  # type: ignore[no-untyped-call]
         response = api.call_api(*api.param_serialize("GET", path, auth_settings=["BearerToken"]))
         return json.loads(response.read())
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import recorded_states as states
+
+from tests.e2e import recorded_states as states
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 

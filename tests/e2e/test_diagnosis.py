@@ -11,7 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import (
+
+from tests.e2e.bad_releases import (
     Setting,
     admission_policy,
     command,

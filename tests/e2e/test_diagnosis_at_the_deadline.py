@@ -6,7 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import Setting, failing_up, one_screen, overrides, python, unchanged
+
+from tests.e2e.bad_releases import Setting, failing_up, one_screen, overrides, python, unchanged
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 

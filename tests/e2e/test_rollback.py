@@ -17,7 +17,8 @@ from typing import Any
 
 import httpx
 import pytest
-import recorded_states as states
+
+from tests.e2e import recorded_states as states
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 

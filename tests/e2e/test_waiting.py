@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from bad_releases import overrides
+
+from tests.e2e.bad_releases import overrides
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
