@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(_EncodableReports())
 
 
+@pytest.hookimpl(trylast=True)  # what `-m` leaves out is not waited for
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """First what needs the lab for itself, then what takes long."""
     if not os.environ.get("SLIPWAY_TEST_ALL"):

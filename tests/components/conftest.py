@@ -35,9 +35,9 @@ class Recorder(pulumi.runtime.Mocks):
             outputs = {**outputs, "spec": {**outputs["spec"], "clusterIP": "10.96.0.7"}}
         return f"{args.name}-id", outputs
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> tuple[dict[str, Any], list[tuple[str, str]]]:
         self.calls.append(args)
-        return {"sha256Digest": DIGEST, "name": args.args["name"]}
+        return {"sha256Digest": DIGEST, "name": args.args["name"]}, []
 
     def inputs(self, token: str, name: str) -> dict[str, Any]:
         """Inputs of the one resource of that type and name; fails when there is none or more than one.

@@ -6,7 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pulumi
 import pytest
@@ -21,7 +21,7 @@ from components import environment as environments
 from components.environment import Environment, EnvironmentArgs
 from components.kubernetes_defaults import DELETE_TIMEOUT
 from components.recorded_state import RecordedState
-from components.settings import Settings
+from components.settings import NamespaceSettings, Settings
 from slipway.state.checkpoint import resources
 from slipway.state.directives import directed
 from slipway.state.replay import Request, wanted
@@ -54,15 +54,15 @@ class Monitor(MockMonitor):
         urn = self.make_urn(request.parent, request.type, request.name)
         assert urn not in self.requests, f"the engine refuses a second {urn}"
         self.requests[urn] = request
-        return super().RegisterResource(request)
+        return super().RegisterResource(request)  # type: ignore[no-untyped-call]
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
         self.read[self.make_urn(request.parent, request.type, request.name)] = request
-        return super().ReadResource(request)
+        return super().ReadResource(request)  # type: ignore[no-untyped-call]
 
     def RegisterResourceOutputs(self, request: Any) -> Any:  # noqa: N802
         self.outputs[request.urn] = rpc.deserialize_properties(request.outputs, keep_unknowns=True)
-        return super().RegisterResourceOutputs(request)
+        return super().RegisterResourceOutputs(request)  # type: ignore[no-untyped-call]
 
 
 class Echo(pulumi.runtime.Mocks):
@@ -71,7 +71,7 @@ class Echo(pulumi.runtime.Mocks):
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str, dict[str, Any]]:
         return f"{args.name}-id", dict(args.inputs)
 
-    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+    def call(self, args: pulumi.runtime.MockCallArgs) -> NoReturn:
         raise AssertionError(f"nothing is asked here: {args.token}")
 
 
@@ -88,7 +88,7 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
         plan = wanted(target, target if present is None else present, Request(1, **more))
 
         def program() -> None:
-            settings = Settings(namespace="slipway-dev", registry="registry.example/team")
+            settings = Settings(namespace=NamespaceSettings(name="slipway-dev"), registry="registry.example/team")
             RecordedState(Environment("dev", EnvironmentArgs(settings, ())), plan)
 
         mocks = Echo()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pulumi
+import pulumi_docker as docker
 import pytest
 
 from components import rollback as module
@@ -38,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
         def refuse(*, name: str, **_: Any) -> None:
             raise RuntimeError(f"{name}: {answer}")
 
-        monkeypatch.setattr(module.docker, "get_registry_image", refuse)
+        monkeypatch.setattr(docker, "get_registry_image", refuse)
         state = STATES["first"]
         module._require_images(HERE, wanted(state, {"resources": []}, Request(1)), {"resources": []})
         return warnings

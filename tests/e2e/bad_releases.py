@@ -70,12 +70,15 @@ def unchanged(_project: Any) -> AbstractContextManager[None]:
 
 
 def api(project: Any) -> client.ApiClient:
-    return config.new_client_from_config(project.environment["KUBECONFIG"])
+    made: client.ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
+        project.environment["KUBECONFIG"]
+    )
+    return made
 
 
 @contextmanager
 def quota(project: Any) -> Iterator[None]:
-    core = client.CoreV1Api(api(project))
+    core: Any = client.CoreV1Api(api(project))  # takes plain objects too, though its types do not say so
     core.create_namespaced_resource_quota(
         project.namespace, {"metadata": {"name": "team"}, "spec": {"hard": {"limits.memory": "300Mi"}}}
     )
@@ -88,6 +91,7 @@ def quota(project: Any) -> Iterator[None]:
 @contextmanager
 def admission_policy(project: Any) -> Iterator[None]:
     """A rule of the cluster's own, bound to this namespace alone."""
+    admission: Any
     admission, name = client.AdmissionregistrationV1Api(api(project)), f"no-pods-{project.namespace}"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     denied = {"expression": "false", "message": "no ship leaves the harbour today"}

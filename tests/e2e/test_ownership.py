@@ -15,8 +15,11 @@ from kubernetes import config as kubeconfig
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 
-def core(project: Any) -> client.CoreV1Api:
-    return client.CoreV1Api(kubeconfig.new_client_from_config(project.environment["KUBECONFIG"]))
+def core(project: Any) -> Any:
+    """The typed client, which takes plain objects for a request's body too, though its types do not say so."""
+    return client.CoreV1Api(
+        kubeconfig.new_client_from_config(project.environment["KUBECONFIG"])  # type: ignore[no-untyped-call]
+    )
 
 
 @pytest.fixture

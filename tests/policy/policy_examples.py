@@ -10,7 +10,7 @@ from typing import Any
 
 from policy.declaration import UNKNOWN, Options, Resource
 from policy.judge import Judge, Report
-from policy.model import Result, State
+from policy.model import Result, State, Tier
 from policy.rules import ALL
 from policy.settings import Settings
 from policy.waivers import Waiver, Waivers
@@ -183,7 +183,7 @@ def put(data: Any, path: Path, value: Any) -> None:
 
 
 def judge(*waived: tuple[str, str], stack: str = "prod", rules: Iterable[str] = RULES) -> Judge:
-    tier = "dev" if stack == "dev" else "prod"
+    tier: Tier = "dev" if stack == "dev" else "prod"
     entries = [
         Waiver(rule, resource, "a good reason", date(2099, 1, 1), "policy/waivers.yaml:1") for rule, resource in waived
     ]

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_examples import MISSING, SELECTOR, UNKNOWN, Edit, edited, judged, kubernetes, of, pod, result
 
 from policy.declaration import Options, Resource
 from policy.model import State
+from tests.policy.policy_examples import MISSING, SELECTOR, UNKNOWN, Edit, edited, judged, kubernetes, of, pod, result
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"

@@ -6,11 +6,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from policy_examples import MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judged, kubernetes, result, state
 
 from policy.declaration import Options, Resource
 from policy.judge import Report
 from policy.model import State
+from tests.policy.policy_examples import (
+    MISSING,
+    REGISTRY,
+    RULES,
+    UNKNOWN,
+    Edit,
+    good,
+    judged,
+    kubernetes,
+    result,
+    state,
+)
 
 VIOLATION, PASS, UNDECIDED, WAIVED = State.VIOLATION, State.PASS, State.UNDECIDED, State.WAIVED
 DEPLOYMENT = "Deployment/api"

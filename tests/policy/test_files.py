@@ -6,11 +6,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from policy_examples import RULES
 
 from policy import settings, waivers
 from policy.rule_table import FILE, updated
 from policy.yaml_lines import PolicyFileError
+from tests.policy.policy_examples import RULES
 
 TODAY = date(2026, 3, 1)
 ENTRY = """\

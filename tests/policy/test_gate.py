@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -124,7 +125,8 @@ def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeyp
 
 
 def test_a_program_that_refuses_itself_is_quoted() -> None:
-    verdict = gate.judge(request_for("dev", **{"slipway:checksTimeoutSeconds": "soon"}))
+    config: dict[str, Any] = {"slipway:checksTimeoutSeconds": "soon"}
+    verdict = gate.judge(request_for("dev", **config))
     assert verdict.program_error.startswith("Configuration error: `slipway:checksTimeoutSeconds` is 'soon'")
     assert verdict.refusal == verdict.error == ""
 

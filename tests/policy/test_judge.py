@@ -10,7 +10,6 @@ from datetime import date
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_examples import DIGEST, MISSING, REGISTRY, RULES, UNKNOWN, Edit, good, judge, judged, kubernetes, pod
 
 from policy.declaration import Options, Problem, Resource
 from policy.judge import REPLAY_KEY, REPLAY_VARIABLE, Judge, RuleError
@@ -21,6 +20,19 @@ from policy.view import View
 from policy.waivers import Waiver, Waivers
 from slipway.history.model import ROLLBACK_KEY
 from slipway.state import replay
+from tests.policy.policy_examples import (
+    DIGEST,
+    MISSING,
+    REGISTRY,
+    RULES,
+    UNKNOWN,
+    Edit,
+    good,
+    judge,
+    judged,
+    kubernetes,
+    pod,
+)
 
 IMAGE = ("spec", "template", "spec", "containers", 0, "image")
 PROBE = ("spec", "template", "spec", "containers", 0, "livenessProbe")

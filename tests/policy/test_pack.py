@@ -16,7 +16,6 @@ import grpc
 import pytest
 from google.protobuf import struct_pb2
 from google.protobuf.empty_pb2 import Empty
-from policy_examples import MISSING, RULES, UNKNOWN, Edit, good, judge, judged
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from policy.analyzer import Analyzer
@@ -24,6 +23,7 @@ from policy.deadline import Deadline
 from policy.declaration import Resource
 from policy.model import State
 from policy.wire import SECRET, SIGNATURE
+from tests.policy.policy_examples import MISSING, RULES, UNKNOWN, Edit, good, judge, judged
 
 ROOT = Path(__file__).resolve().parents[2]
 UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from policy_examples import UNKNOWN, Edit, edited, of
 
 from policy.model import State
+from tests.policy.policy_examples import UNKNOWN, Edit, edited, of
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pulumi
 import pytest
@@ -22,7 +23,7 @@ REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-prob
 class Nothing(Mocks):
     """Nothing is asked here, and no resource made but a component."""
 
-    def call(self, args: object) -> dict[str, object]:
+    def call(self, args: object) -> NoReturn:
         raise AssertionError(args)
 
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, object]]:

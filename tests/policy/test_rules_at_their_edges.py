@@ -6,11 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_examples import DIGEST, MISSING, REGISTRY, UNKNOWN, Edit, good, image, judged, kubernetes, result, state
 
 from policy.declaration import Resource
 from policy.kinds import OTHER_IMAGES
 from policy.model import State
+from tests.policy.policy_examples import (
+    DIGEST,
+    MISSING,
+    REGISTRY,
+    UNKNOWN,
+    Edit,
+    good,
+    image,
+    judged,
+    kubernetes,
+    result,
+    state,
+)
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"

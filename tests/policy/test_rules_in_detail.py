@@ -6,7 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from policy_examples import (
+
+from policy.declaration import Options, Resource
+from policy.kinds import POD_TEMPLATES
+from policy.model import Level, State
+from policy.removed_apis import removal
+from policy.rules.images import _is_within
+from tests.policy.policy_examples import (
     APP,
     DIGEST,
     MISSING,
@@ -22,12 +28,6 @@ from policy_examples import (
     pod,
     result,
 )
-
-from policy.declaration import Options, Resource
-from policy.kinds import POD_TEMPLATES
-from policy.model import Level, State
-from policy.removed_apis import removal
-from policy.rules.images import _is_within
 
 VIOLATION, PASS, UNDECIDED = State.VIOLATION, State.PASS, State.UNDECIDED
 DEPLOYMENT = "Deployment/api"

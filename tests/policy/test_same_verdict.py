@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client, config
+from kubernetes.client import CoreV1Api
 
 from policy import approval, gate
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
+from slipway import cluster
 
 pytestmark = pytest.mark.lab
 
@@ -219,8 +220,8 @@ def test_a_bare_update_is_refused_before_anything_is_touched(checkout: Checkout)
     assert "liveness-probe [mandatory]" in said
     assert "Traceback" not in said
     assert [urn for urn in checkout.state() if "pulumi:pulumi:Stack" not in urn] == before == []
-    cluster = client.CoreV1Api(config.new_client_from_config(checkout.environment["KUBECONFIG"]))
-    assert NAMESPACE not in {each.metadata.name for each in cluster.list_namespace().items}
+    namespaces = CoreV1Api(cluster.client(None, checkout.environment["KUBECONFIG"])).list_namespace().items
+    assert NAMESPACE not in {each.metadata.name for each in namespaces if each.metadata}
 
 
 def test_a_bare_preview_shows_the_list_and_goes_on(checkout: Checkout) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from policy_examples import Edit, good, judged
 
 from policy.model import State
 from policy.secret_literals import finding
+from tests.policy.policy_examples import Edit, good, judged
 
 GUID = "72f988bf-86f1-41af-91ab-2d7cd011db47"
 CONTAINER = ("spec", "template", "spec", "containers", 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from policy_examples import UNKNOWN
 from pulumi.runtime import rpc
 from pulumi_policy import deserialize, proxy
 
 from policy import wire
 from policy.declaration import Options, Resource
+from tests.policy.policy_examples import UNKNOWN
 
 
 def test_the_marks_are_the_sdks() -> None:

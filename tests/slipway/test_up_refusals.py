@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client, config
+from kubernetes.client import SchedulingV1Api
 
+from slipway import cluster
 from slipway.paths import lab_environment_file
 
 pytestmark = pytest.mark.lab
@@ -40,9 +41,9 @@ def project(scratch: Any) -> Iterator[Any]:
 
 
 def is_there(project: Any) -> bool:
-    api = config.new_client_from_config(json.loads(lab_environment_file().read_text())["KUBECONFIG"])
-    listed = client.SchedulingV1Api(api).list_priority_class()
-    return project.unique in {item.metadata.name for item in listed.items}
+    api = cluster.client(None, json.loads(lab_environment_file().read_text())["KUBECONFIG"])
+    listed = SchedulingV1Api(api).list_priority_class()
+    return project.unique in {item.metadata.name for item in listed.items if item.metadata}
 
 
 def updates(project: Any) -> list[Path]:

@@ -345,7 +345,7 @@ class TestPlugins:
         ensure(provider, progress)
         ensure(provider, progress)
         launcher = (bin_folder(provider) / "pulumi-resource-tool").read_text()
-        assert f"checkout={fallback.CHECKOUT}\n" in launcher
+        assert f"checkout={CHECKOUT}\n" in launcher
         assert launcher.endswith('exec "$python" -P -m lab.plugins.tool "$@"\n')
         notes = [line for line in screen.getvalue().splitlines() if "own is used" in line]
         assert notes == [

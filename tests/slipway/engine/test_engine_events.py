@@ -29,7 +29,7 @@ def test_a_name_may_have_colons() -> None:
 @pytest.mark.parametrize(
     ("key", "kind"), [("resourcePreEvent", Started), ("resOutputsEvent", Finished), ("resOpFailedEvent", Failed)]
 )
-def test_operations(key: str, kind: type) -> None:
+def test_operations(key: str, kind: type[Started | Finished | Failed]) -> None:
     metadata = {"urn": URN, "op": "create", "old": None, "new": {"custom": True, "outputs": {"a": 1}}}
     event = parse(line(**{key: {"metadata": metadata}}), 1.5)
     assert isinstance(event, kind)

@@ -43,7 +43,7 @@ def test_each_thing_that_moved_has_a_line_of_its_own() -> None:
 
 
 def test_many_files_are_told_by_their_number() -> None:
-    after = replace(APPROVAL, files=APPROVAL.files | {f"services/{number}.py": "" for number in range(10)})
+    after = replace(APPROVAL, files={**APPROVAL.files, **{f"services/{number}.py": "" for number in range(10)}})
     (line,) = moved(APPROVAL, after)
     assert line.endswith("services/7.py (new) and 2 more")
 

@@ -19,8 +19,6 @@ from slipway.paths import toolchain_environment_file
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 
-sys.path.insert(0, str(Path(__file__).parent))  # what its tests share: s3_server
-
 PROGRAM = """\
 import pulumi
 config = pulumi.Config()

@@ -41,8 +41,8 @@ def opened(tmp_path: Path, engine: Pulumi) -> History:
 def pages(tmp_path: Path, *contents: list[dict[str, Any]]) -> str:
     for number, content in enumerate(contents, start=1):
         (tmp_path / f"page-{number}").write_text(json.dumps(content))
-    number = '$(echo "$*" | sed "s/.*--page //; s/ .*//")'
-    return f'case "$*" in *history*) cat {tmp_path}/page-{number};; esac'
+    page = '$(echo "$*" | sed "s/.*--page //; s/ .*//")'
+    return f'case "$*" in *history*) cat {tmp_path}/page-{page};; esac'
 
 
 def test_versions_are_numbers(tmp_path: Path, stub_engine: Engine) -> None:

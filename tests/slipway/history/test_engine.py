@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import S3Server, s3_server
 
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.history import History, Kind, rollback_message
 from slipway.project import Project
 from slipway.pulumi_cli import Pulumi
 from slipway.state.checkpoint import FORMER_PASSPHRASE, decrypted, plain
+from tests.slipway.history.s3_server import S3Server, s3_server
 
 pytestmark = pytest.mark.lab
 

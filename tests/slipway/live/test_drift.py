@@ -21,7 +21,7 @@ from slipway.state.checkpoint import Recorded
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
 CONTAINER = {"name": "a", "image": "a@sha256:1", "resources": {"limits": {"memory": "128Mi", "cpu": "0.05"}}}
-DEPLOYMENT = {
+DEPLOYMENT: dict[str, Any] = {
     "apiVersion": "apps/v1",
     "kind": "Deployment",
     "metadata": {"name": "a", "namespace": "dev", "labels": {"app.kubernetes.io/name": "a"}},
@@ -32,9 +32,9 @@ DEPLOYMENT = {
 def live(entries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """The same, as the server gives it back: with defaults, other spellings and its own notes."""
     item = copy.deepcopy(DEPLOYMENT)
-    item["metadata"] |= {"uid": "1", "annotations": {"deployment.kubernetes.io/revision": "1"}}  # type: ignore[operator]
-    item["metadata"]["managedFields"] = [entry("pulumi-kubernetes-1", {"f:spec": {}}), *(entries or [])]  # type: ignore[index]
-    spec: dict[str, Any] = item["spec"]  # type: ignore[assignment]
+    item["metadata"] |= {"uid": "1", "annotations": {"deployment.kubernetes.io/revision": "1"}}
+    item["metadata"]["managedFields"] = [entry("pulumi-kubernetes-1", {"f:spec": {}}), *(entries or [])]
+    spec: dict[str, Any] = item["spec"]
     del spec["minReadySeconds"], spec["paused"]
     spec["progressDeadlineSeconds"] = 600
     spec["template"]["spec"]["restartPolicy"] = "Always"
@@ -61,7 +61,7 @@ def test_what_the_server_adds_and_respells_is_no_drift() -> None:
 
 
 def test_controllers_and_the_provider_do_not_drift() -> None:
-    fields = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
     entries = [entry("kube-controller-manager", fields), entry("pulumi-kubernetes", fields)]
     entries.append(entry("anybody", {"f:status": {"f:replicas": {}}}, subresource="status"))
     assert found_inputs(DEPLOYMENT, live(entries)) == DEPLOYMENT
@@ -92,7 +92,7 @@ def test_what_kubectl_set_env_adds() -> None:
 
 
 def test_a_field_added_to_a_declared_object_and_one_to_a_set() -> None:
-    fields = {"f:metadata": {"f:annotations": {"f:a": {}}, "f:finalizers": {".": {}, 'v:"x"': {}}}}
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:a": {}}, "f:finalizers": {".": {}, 'v:"x"': {}}}}
     item = live([entry("kubectl-edit", fields)])
     item["metadata"] |= {"finalizers": ["x", "of-a-controller"]}
     item["metadata"]["annotations"]["a"] = "b"
@@ -105,7 +105,7 @@ def test_an_added_item_beside_declared_ones_whose_defaults_are_left_out() -> Non
     declared = {"spec": {"ports": [{"port": 80, "name": "http"}]}}
     ports = [{"port": 80, "name": "http", "protocol": "TCP"}, {"port": 81, "name": "more", "protocol": "TCP"}]
     keys = ['k:{"port":80,"protocol":"TCP"}', 'k:{"port":81,"protocol":"TCP"}']
-    fields = {"f:spec": {"f:ports": {keys[0]: {".": {}, "f:port": {}}, keys[1]: {".": {}, "f:port": {}}}}}
+    fields: dict[str, Any] = {"f:spec": {"f:ports": {key: {".": {}, "f:port": {}} for key in keys}}}
     item = {"metadata": {"managedFields": [entry("kubectl-edit", fields)]}, "spec": {"ports": ports}}
     assert found_inputs(declared, item)["spec"]["ports"] == [declared["spec"]["ports"][0], ports[1]]
 

@@ -237,7 +237,7 @@ def test_a_paused_deployment_that_is_rolled_out_is_complete() -> None:
 def test_a_deployment_that_somebody_deletes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "CACHE_SECONDS", 0.2)
     cluster = RecordedCluster("starting")
-    cluster.rollouts = lambda _namespace: {}  # type: ignore[method-assign]
+    monkeypatch.setattr(cluster, "rollouts", lambda _namespace: {})
     assert "Deployment diagnosis-capture/starting is gone" in wait(cluster, 2).error
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from slipway.state.checkpoint import Recorded
 from slipway.state.directives import directed
 
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER))  # what its tests share: states
 STATES = json.loads((FOLDER / "states.json").read_text())
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from states import STACK, add, find, sealed, secret, urn
 
 from slipway.errors import ExitCode, SlipwayError
 from slipway.pulumi_cli import Pulumi
@@ -23,6 +22,7 @@ from slipway.state.checkpoint import (
     resources,
     service_of,
 )
+from tests.slipway.rollback.states import STACK, add, find, sealed, secret, urn
 
 DEPLOYMENT, SECRET = "apps/v1:Deployment", "core/v1:Secret"
 

@@ -6,10 +6,10 @@ import copy
 from typing import Any
 
 import pytest
-from states import add, find, secret, urn, without
 
 from slipway.state.checkpoint import objects
 from slipway.state.comparison import Comparison, compared
+from tests.slipway.rollback.states import add, find, secret, urn, without
 
 DEPLOYMENT = "apps/v1:Deployment"
 

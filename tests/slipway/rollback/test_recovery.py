@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from states import STACK, find, urn, without
 
 from slipway.errors import SlipwayError
 from slipway.project import Project
@@ -19,6 +18,7 @@ from slipway.pulumi_cli import Pulumi
 from slipway.state.checkpoint import is_settled
 from slipway.updates import recovery
 from slipway.updates.recovery import INIT_ERRORS, PENDING, UNSURE, forgotten, recover, unsure
+from tests.slipway.rollback.states import STACK, find, urn, without
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"

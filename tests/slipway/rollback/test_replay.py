@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 from slipway.changes import summary
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import Recorded, resources
 from slipway.state.replay import IMMUTABLE_FIELDS, DataAtStakeError, Request, Wanted, _in_order, wanted
+from tests.slipway.rollback.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
 VOLUME = "core/v1:PersistentVolume"
 TARGET = 7
 
 
-def plan(target: Any, present: Any, *services: str, **more: bool) -> Wanted:
+def plan(target: Any, present: Any, *services: str, **more: Any) -> Wanted:
     return wanted(target, present, Request(TARGET, services, **more))
 
 

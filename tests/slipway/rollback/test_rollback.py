@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from states import remove, urn
 
 from slipway.checks import failed_words
 from slipway.commands.rollback import headline
@@ -30,6 +29,7 @@ from slipway.rollback.in_cluster import OutOfPlace
 from slipway.rollback.rollback import Rollback
 from slipway.state.replay import DataAtStakeError, Request, Wanted, wanted
 from slipway.updates.update import Update
+from tests.slipway.rollback.states import remove, urn
 
 TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
 NOTHING = Wanted((), {}, {}, ())

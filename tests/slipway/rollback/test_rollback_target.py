@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from states import sealed, urn
 
 from slipway.errors import ConfigurationError
 from slipway.history import Entry, History, Kind
 from slipway.history.model import Rollback
 from slipway.history.source import Record, UnreadableError
 from slipway.rollback.target import default_target, last_good
+from tests.slipway.rollback.states import sealed, urn
 
 TIME = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -427,7 +427,8 @@ def sailed(steps: list[tuple[str, int, bool]]) -> Ship:
     for what, number, flag in steps:
         last = len(ship.updates)
         if what == "up":
-            ship.add(ok=flag, **{"user" if number % 2 else "order": number})
+            changed: dict[str, Any] = {"user" if number % 2 else "order": number}
+            ship.add(ok=flag, **changed)
         elif what == "refresh":
             ship.add(kind="refresh", user=number)
         elif ship.states[min(number, last) - 1] is None:

@@ -167,17 +167,17 @@ class Provider:
         arguments.update({name: json.dumps(value) for name, value in settings.items()})
         self.stub.Configure(provider_pb2.ConfigureRequest(args=arguments))
 
-    def image(self, name: str, **arguments: object) -> dict[str, Any]:
+    def image(self, name: str, **arguments: Any) -> dict[str, Any]:
         given = Struct()
         given.update({"name": name, **arguments})
         request = provider_pb2.InvokeRequest(tok=GET_REGISTRY_IMAGE, args=given)
         return dict(MessageToDict(getattr(self.stub.Invoke(request, timeout=20), "return")))
 
-    def refusal(self, name: str, **arguments: object) -> str:
+    def refusal(self, name: str, **arguments: Any) -> str:
         """The message of the error that asking for the image gives."""
         with pytest.raises(grpc.RpcError) as raised:
             self.image(name, **arguments)
-        return str(raised.value.details())  # type: ignore[attr-defined]
+        return str(raised.value.details())
 
 
 @pytest.fixture

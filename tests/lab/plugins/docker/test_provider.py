@@ -16,7 +16,7 @@ NewProvider = Callable[..., Any]
 URN = "urn:pulumi:dev::tiny::docker:index/image:Image::app"
 
 
-def struct(**values: object) -> Struct:
+def struct(**values: str) -> Struct:
     made = Struct()
     made.update(values)
     return made
@@ -60,7 +60,7 @@ def test_unusable_registry_auth(new_provider: NewProvider, auth: str, reason: st
 
     assert [failure.property for failure in checked.failures] == ["registryAuth"]
     assert checked.failures[0].reason.startswith(reason)
-    assert raised.value.details().startswith(f"docker:{reason}")  # type: ignore[attr-defined]
+    assert str(raised.value.details()).startswith(f"docker:{reason}")
 
 
 def test_changed_configuration_is_an_update(new_provider: NewProvider) -> None:
@@ -102,7 +102,7 @@ def test_resources_are_refused_naming_the_official_plugin(
     with pytest.raises(grpc.RpcError) as raised:
         getattr(new_provider().stub, method)(request_message)
 
-    assert raised.value.details() == (  # type: ignore[attr-defined]
+    assert raised.value.details() == (
         "Slipway's fallback docker provider does not have the resource docker:index/image:Image, only the function "
         "getRegistryImage; install the official plugin with `pulumi plugin install resource docker 5.2.0 --reinstall`"
     )
@@ -116,8 +116,8 @@ def test_unknown_function_and_unimplemented_call(new_provider: NewProvider) -> N
     with pytest.raises(grpc.RpcError) as unimplemented:
         stub.Call(provider_pb2.CallRequest())
 
-    assert "does not have the function docker:index/getNetwork:getNetwork" in unknown.value.details()  # type: ignore[attr-defined]
-    assert unimplemented.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
+    assert "does not have the function docker:index/getNetwork:getNetwork" in str(unknown.value.details())
+    assert unimplemented.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_name_is_required(new_provider: NewProvider) -> None:
