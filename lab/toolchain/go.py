@@ -8,6 +8,9 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,7 +110,8 @@ def ensure_go(progress: Progress) -> Go:
 
 def recipe(build: GoBuild) -> str:
     """A hash over all that decides what a build makes, apart from the compiler."""
-    digest = hashlib.sha256(repr((build.packages, sorted(build.settings.items()))).encode())
+    made_of = (build.packages, sorted(build.settings.items()), *build.instead.items())
+    digest = hashlib.sha256(repr(made_of).encode())
     for file in sorted(path for path in build.folder.rglob("*") if path.is_file()):
         digest.update(f"\n{file.relative_to(build.folder)}\n".encode())
         digest.update(file.read_bytes())
@@ -123,25 +127,27 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
     log.unlink(missing_ok=True)
     _fetch_modules(part, build, go, log, step)
     settings, seconds = " ".join(f"-X {name}={value}" for name, value in build.settings.items()), 0.0
-    for executable, package in build.packages.items():
-        command: list[str | Path] = [
-            go.executable,
-            "build",
-            "-v",
-            "-trimpath",
-            "-mod=readonly",
-            "-gcflags=all=-dwarf=false",  # what -w has the linker leave out, the compiler need not make
-            "-ldflags",
-            f"-s -w {settings}".strip(),
-        ]
-        seconds += run_logged(
-            [*command, "-o", bin_folder / executable, package],
-            what=f"Building {part.title} {part.version} ({executable})",
-            log=log,
-            step=step,
-            environment=_build_environment(),
-            folder=build.folder,
-        )
+    with _module_file(build, go) as module_file:
+        for executable, package in build.packages.items():
+            command: list[str | Path] = [
+                go.executable,
+                "build",
+                "-v",
+                "-trimpath",
+                "-mod=readonly",
+                *module_file,
+                "-gcflags=all=-dwarf=false",  # what -w has the linker leave out, the compiler need not make
+                "-ldflags",
+                f"-s -w {settings}".strip(),
+            ]
+            seconds += run_logged(
+                [*command, "-o", bin_folder / executable, package],
+                what=f"Building {part.title} {part.version} ({executable})",
+                log=log,
+                step=step,
+                environment=_build_environment(),
+                folder=build.folder,
+            )
     return seconds
 
 
@@ -162,6 +168,37 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
         next_step=f"Go asks the proxies that `go env GOPROXY` names: set GOPROXY to one that serves these modules, "
         f"or put {executables} {part.version} on PATH, and run the same command again. It goes on from there.",
     )
+
+
+@contextmanager
+def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
+    """Go's arguments for a copy of go.mod that has copies of modules with files of ours; none where there are none.
+
+    What lies in Go's own cache of modules, Go lets nobody replace.
+    """
+    if not build.instead:
+        yield []
+        return
+    asked = [str(go.executable), "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}"]
+    listed = subprocess.run(
+        [*asked, *build.packages.values()],
+        cwd=build.folder,
+        env=_build_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    modules = dict(line.split(" ", 1) for line in listed.stdout.splitlines() if line)
+    with tempfile.TemporaryDirectory(prefix="slipway-modules-") as folder:
+        text = (build.folder / "go.mod").read_text()
+        for number, ((module, name), ours) in enumerate(build.instead.items()):
+            copy = Path(folder, str(number))
+            shutil.copytree(modules[module], copy, copy_function=shutil.copyfile)
+            (copy / name).write_bytes((build.folder / ours).read_bytes())
+            text += f"\nreplace {module} => {copy}\n"
+        Path(folder, "go.mod").write_text(text)
+        shutil.copyfile(build.folder / "go.sum", Path(folder, "go.sum"))
+        yield ["-modfile", str(Path(folder, "go.mod"))]
 
 
 def _build_environment() -> dict[str, str]:

@@ -40,11 +40,15 @@ class Release:
 
 @dataclass(frozen=True)
 class GoBuild:
-    """A module below `modules/`, the packages it builds by executable name, and the linker's `-X` settings."""
+    """A module below `modules/`, the packages it builds by executable name, and the linker's `-X` settings.
+
+    `instead` has files of ours, by module and file, that are compiled instead of what a required module has there.
+    """
 
     module: str
     packages: dict[str, str]
     settings: dict[str, str] = field(default_factory=dict)
+    instead: dict[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -204,6 +208,7 @@ KUBERNETES_PROVIDER = Part(
         _ONE_MODULE,
         {"pulumi-resource-kubernetes": "./provider"},
         {"github.com/pulumi/pulumi-kubernetes/provider/v4/pkg/version.Version": "4.25.0"},
+        {("github.com/pulumi/pulumi-kubernetes/sdk/v4", "go/kubernetes/yaml/v2/kinds.go"): "instead/kinds.go"},
     ),
 )
 

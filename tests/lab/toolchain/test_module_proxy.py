@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from lab.toolchain import go
-from lab.toolchain.go import Go
+from lab.toolchain.go import Go, build_part, find_go
 from lab.toolchain.installation import Installation
 from lab.toolchain.layout import bin_folder
 from lab.toolchain.parts import KUBERNETES_PROVIDER, Part
 from slipway.errors import SlipwayError
-from slipway.progress import Progress
+from slipway.progress import Progress, Step
 
 from .conftest import NOWHERE
 
@@ -100,6 +100,16 @@ def is_there(part: Part) -> bool:
     ensure(part)
     answer = subprocess.run([bin_folder(part) / "tool"], capture_output=True, text=True, check=True)
     return answer.stdout == "tool v1.2.3\n"
+
+
+def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part, home: Path) -> None:
+    assert part.build is not None
+    (home / "module" / "ours.go.txt").write_text("package second\n\nconst Version = `1.2.3 of ours`\n")
+    instead = {("example.test/second", "source.go"): "ours.go.txt"}
+    build_part(part, replace(part.build, instead=instead), find_go() or pytest.fail(), home, Step("build"))
+    answer = subprocess.run([home / "tool"], capture_output=True, text=True, check=True)
+    assert answer.stdout == "tool v1.2.3 of ours\n"
+    assert "replace" not in (home / "module" / "go.mod").read_text()
 
 
 def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, home: Path) -> None:
