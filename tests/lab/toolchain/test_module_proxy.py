@@ -102,6 +102,7 @@ def is_there(part: Part) -> bool:
     return answer.stdout == "tool v1.2.3\n"
 
 
+@pytest.mark.toolchain
 def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, home: Path) -> None:
     proxy.refuse = True
     error = refused(part)
@@ -116,6 +117,7 @@ def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, ho
     assert is_there(part)
 
 
+@pytest.mark.toolchain
 def test_the_kubernetes_providers_own_modules_from_a_proxy_that_refuses(proxy: Any) -> None:
     proxy.refuse = True
     error = refused(replace(KUBERNETES_PROVIDER, release=NOWHERE))
@@ -124,6 +126,7 @@ def test_the_kubernetes_providers_own_modules_from_a_proxy_that_refuses(proxy: A
     assert "or put pulumi-resource-kubernetes 4.25.0 on PATH" in error.next_step
 
 
+@pytest.mark.toolchain
 def test_a_module_that_breaks_off_in_the_middle_is_said_and_fetched_by_the_next_run(proxy: Any, part: Part) -> None:
     proxy.cut[ZIP] = [100]
     assert refused(part).why.endswith(f'read "{proxy.url}{ZIP}": unexpected EOF')
@@ -132,6 +135,7 @@ def test_a_module_that_breaks_off_in_the_middle_is_said_and_fetched_by_the_next_
     assert [asked.count(f"/example.test/{name}/@v/v1.0.0.zip") for name in NAMES] == [1, 2]
 
 
+@pytest.mark.toolchain
 def test_a_proxy_that_stops_in_the_middle_is_given_up(proxy: Any, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go itself would wait for ever."""
     monkeypatch.setattr(go, "FETCH_SILENCE_SECONDS", 2.0)
@@ -145,6 +149,7 @@ def test_a_proxy_that_stops_in_the_middle_is_given_up(proxy: Any, part: Part, mo
     assert is_there(part)
 
 
+@pytest.mark.toolchain
 def test_a_module_that_is_not_the_pinned_one_is_refused(proxy: Any, part: Part) -> None:
     proxy.files[ZIP] = zipped(module_files("second", "6.6.6"))
     error = refused(part)
