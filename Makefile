@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up test lint down
+.PHONY: help venv lab up check lint unit test down
 
 BIN := .venv/bin
 
@@ -17,13 +17,19 @@ lab: venv ## Toolchain and lab; the toolchain alone with KUBECONFIG and a regist
 up: lab ## Everything from nothing to the services of `dev` answering
 	@$(BIN)/slipway up --stack dev --yes
 
+check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; a minute and a half
+	@$(MAKE) --no-print-directory --jobs=2 lint unit
+
 lint: venv ## Linters, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint lab ## All of the above, and every test
+unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolchain
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m 'not (lab or e2e or toolchain or slow)'
+
+test: lint lab ## Linters, types, import contracts and every test
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20
 
 down: venv ## Stop the lab; its data stay

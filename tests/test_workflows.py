@@ -223,6 +223,7 @@ def gitlab() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
+@pytest.mark.toolchain
 @pytest.mark.skipif(not (shutil.which("jq") and shutil.which("curl")), reason="needs jq and curl, as the pipeline does")
 def test_the_note_of_a_merge_request_is_kept_up_to_date(
     gitlab: tuple[str, list[dict[str, Any]]], tmp_path: Path

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab import ports
 from lab.ports import Listen, decode_address, holders, require_free
 from slipway.errors import SlipwayError
 
@@ -53,7 +54,8 @@ def test_udp_sockets_are_seen() -> None:
         assert holders(Listen("127.0.0.1", bound.getsockname()[1], "udp")) == [os.getpid()]
 
 
-def test_the_error_says_who_and_what_to_do(held: Listen) -> None:
+def test_the_error_says_who_and_what_to_do(held: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
     with pytest.raises(SlipwayError) as caught:
         require_free("registry", [held])
     assert caught.value.what == f"registry needs tcp port {held.port} on 127.0.0.1, which is taken"

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lab import proc
+from lab import ports, proc
 from lab.ports import Listen
 from lab.proc import ProcessId
 from lab.processes import LOG_LIMIT_BYTES, OWNER_VARIABLE, Daemon, NotReadyError, Processes
@@ -169,6 +169,7 @@ def test_a_changed_command_or_file_starts_it_anew(
     assert len(processes.strays("thing")) == 1
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_started_anew(
     processes: Processes, daemon: Daemon, progress: Progress, tmp_path: Path
 ) -> None:
@@ -200,7 +201,10 @@ def test_one_that_never_answers_fails_with_its_last_answer(
         processes.ensure([replace(daemon, probe=probe, ready_timeout_seconds=1)], progress)
 
 
-def test_a_taken_port_is_told_before_anything_starts(processes: Processes, daemon: Daemon) -> None:
+def test_a_taken_port_is_told_before_anything_starts(
+    processes: Processes, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(SlipwayError, match=f"other needs tcp port {port} on 127.0.0.1, which is taken"):

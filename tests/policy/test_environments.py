@@ -125,6 +125,7 @@ def test_a_name_that_a_rule_would_refuse_is_refused_by_the_catalogue() -> None:
         ServiceSpec.model_validate({"name": "default"})
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(document=documents)
 def test_no_service_that_the_catalogue_accepts_is_refused_in_dev(document: dict[str, Any]) -> None:

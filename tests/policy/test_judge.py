@@ -175,6 +175,7 @@ anything = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(TOKENS), st.dictionaries(KEYS, anything, max_size=4)), max_size=4))
 def test_no_inputs_whatever_make_a_rule_fail(declared: list[tuple[str, dict[str, object]]]) -> None:
@@ -183,6 +184,7 @@ def test_no_inputs_whatever_make_a_rule_fail(declared: list[tuple[str, dict[str,
     assert {each.resource.ref for each in report.results} >= {each.ref for each in odd}
 
 
+@pytest.mark.slow
 def test_a_thousand_resources_are_judged_in_time_linear_in_their_number() -> None:
     def seconds(services: int) -> float:
         resources = [each for index in range(services) for each in service(f"s{index}")]

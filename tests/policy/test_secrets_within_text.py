@@ -183,6 +183,7 @@ LONG_SHAPES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", LONG_SHAPES)
 def test_a_long_value_takes_no_time_that_anybody_would_notice(shape: str) -> None:
     text = shape * (400_000 // len(shape))

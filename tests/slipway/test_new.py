@@ -29,6 +29,7 @@ def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_a_new_service_passes_its_own_tests(root: Path) -> None:
     assert new("greeter", root) == 0
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -67,6 +67,7 @@ def test_a_user_service_url_is_taken_without_its_last_slash(monkeypatch: pytest.
     assert importlib.import_module("order_service.settings").user_service_url() == value.rstrip("/")
 
 
+@pytest.mark.slow
 def test_an_order_under_way_at_sigterm_is_placed(user_service: Any, start_server: Callable[..., Any]) -> None:
     server = start_server()
     user_service.answering.clear()
@@ -82,6 +83,7 @@ def test_an_order_under_way_at_sigterm_is_placed(user_service: Any, start_server
     assert server.process.wait(timeout=60) == 0
 
 
+@pytest.mark.slow
 def test_every_line_of_a_request_has_its_id(user_service: Any, start_server: Callable[..., Any]) -> None:
     server = start_server()
     user_service.next_answers = [503]

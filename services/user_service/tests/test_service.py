@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BODY = b'{"name": "Ada", "email": "ada@example.org"}'
 HEAD = (
     b"POST /users HTTP/1.1\r\nHost: service\r\nConnection: close\r\n"
@@ -33,6 +35,7 @@ def test_without_a_database_url_it_says_so_in_one_line(environment: dict[str, st
     assert json.loads(line)["message"].startswith("cannot start: DATABASE_URL is not set; ")
 
 
+@pytest.mark.slow
 def test_a_user_half_sent_at_sigterm_is_still_made(
     environment: dict[str, str], start_server: Callable[..., Any]
 ) -> None:
@@ -48,6 +51,7 @@ def test_a_user_half_sent_at_sigterm_is_still_made(
     assert sqlite3.connect(file).execute("SELECT name FROM users").fetchall() == [("Ada",)]
 
 
+@pytest.mark.slow
 def test_a_large_body_without_a_length_is_413(start_server: Callable[..., Any]) -> None:
     server = start_server()
     head = b"POST /users HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -126,6 +126,7 @@ def test_a_later_run_resumes_what_an_earlier_one_left(
     assert ("/tool.tar.gz", "bytes=20-") in site.requests
 
 
+@pytest.mark.slow
 def test_a_site_that_hangs_is_given_up_within_seconds_and_asked_once(
     downloader: Downloader, site: Any, make_part: MakePart, folder: Path
 ) -> None:

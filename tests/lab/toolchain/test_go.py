@@ -155,6 +155,7 @@ def test_the_recipe_follows_every_file_and_setting(home: Path, make_part: Callab
     assert len({first, second, third}) == 3
 
 
+@pytest.mark.toolchain
 def test_a_real_build_has_its_version_and_no_path_of_this_machine(
     real_go: Go, make_part: Callable[..., Part], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +169,7 @@ def test_a_real_build_has_its_version_and_no_path_of_this_machine(
     assert str(home).encode() not in (home / "tool").read_bytes()
 
 
+@pytest.mark.toolchain
 def test_a_module_that_needs_another_hash_is_refused(
     real_go: Go, make_part: Callable[..., Part], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -102,6 +102,7 @@ def is_there(part: Part) -> bool:
     return answer.stdout == "tool v1.2.3\n"
 
 
+@pytest.mark.toolchain
 def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part, home: Path) -> None:
     assert part.build is not None
     (home / "module" / "ours.go.txt").write_text("package second\n\nconst Version = `1.2.3 of ours`\n")
@@ -112,6 +113,7 @@ def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part,
     assert "replace" not in (home / "module" / "go.mod").read_text()
 
 
+@pytest.mark.toolchain
 def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, home: Path) -> None:
     proxy.refuse = True
     error = refused(part)
@@ -126,6 +128,7 @@ def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, ho
     assert is_there(part)
 
 
+@pytest.mark.toolchain
 def test_the_kubernetes_providers_own_modules_from_a_proxy_that_refuses(proxy: Any) -> None:
     proxy.refuse = True
     error = refused(replace(KUBERNETES_PROVIDER, release=NOWHERE))
@@ -134,6 +137,7 @@ def test_the_kubernetes_providers_own_modules_from_a_proxy_that_refuses(proxy: A
     assert "or put pulumi-resource-kubernetes 4.25.0 on PATH" in error.next_step
 
 
+@pytest.mark.toolchain
 def test_a_module_that_breaks_off_in_the_middle_is_said_and_fetched_by_the_next_run(proxy: Any, part: Part) -> None:
     proxy.cut[ZIP] = [100]
     assert refused(part).why.endswith(f'read "{proxy.url}{ZIP}": unexpected EOF')
@@ -142,6 +146,7 @@ def test_a_module_that_breaks_off_in_the_middle_is_said_and_fetched_by_the_next_
     assert [asked.count(f"/example.test/{name}/@v/v1.0.0.zip") for name in NAMES] == [1, 2]
 
 
+@pytest.mark.toolchain
 def test_a_proxy_that_stops_in_the_middle_is_given_up(proxy: Any, part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
     """Go itself would wait for ever."""
     monkeypatch.setattr(go, "FETCH_SILENCE_SECONDS", 2.0)
@@ -155,6 +160,7 @@ def test_a_proxy_that_stops_in_the_middle_is_given_up(proxy: Any, part: Part, mo
     assert is_there(part)
 
 
+@pytest.mark.toolchain
 def test_a_module_that_is_not_the_pinned_one_is_refused(proxy: Any, part: Part) -> None:
     proxy.files[ZIP] = zipped(module_files("second", "6.6.6"))
     error = refused(part)

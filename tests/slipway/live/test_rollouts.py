@@ -21,6 +21,30 @@ NAMESPACE = "diagnosis-capture"
 RECORDED = Path(__file__).parents[1] / "diagnosis" / "recorded"
 
 
+class Clock:
+    """The time as the wait sees it, which passes at once where a test sleeps."""
+
+    def __init__(self) -> None:
+        self.slept_seconds = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.slept_seconds
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=self.slept_seconds)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_seconds += seconds
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollouts, "time", CLOCK)
+
+
 @dataclass
 class RecordedCluster:
     """Answers as a cluster did in which one Deployment failed; `age` is that of its ReplicaSet and its pods."""
@@ -33,12 +57,12 @@ class RecordedCluster:
 
     def __post_init__(self) -> None:
         self.content = json.loads((RECORDED / f"{self.name}.json").read_text())
-        created = (datetime.now(UTC) - self.age).isoformat()
+        created = (CLOCK.now() - self.age).isoformat()
         for item in [*self.content["pods"], *self.content["replicaSets"]]:
             item["metadata"]["creationTimestamp"] = created
 
     def now(self) -> datetime:
-        return datetime.now(UTC)
+        return CLOCK.now()
 
     def rollouts(self, namespace: str) -> dict[str, Evidence]:
         assert namespace == NAMESPACE
@@ -65,17 +89,24 @@ class Wait:
     seconds: float = 0.0
 
 
+def begun(cluster: RecordedCluster, generation: int = 0) -> tuple[Rollouts, Rollout]:
+    """An update that begins now, and the one rollout that it waits for."""
+    now = CLOCK.monotonic()
+    live = Rollouts(lambda: cast(Cluster, cluster), now, _answered_seconds=now)
+    return live, Rollout(NAMESPACE, cluster.name, generation, now)
+
+
 def wait(cluster: RecordedCluster, seconds: float, generation: int = 0) -> Wait:
     """Ask until the rollout is complete or has failed, for some seconds at most."""
-    live, rollout = Rollouts(lambda: cast(Cluster, cluster)), Rollout(NAMESPACE, cluster.name, generation)
-    began = time.monotonic()
-    while time.monotonic() - began < seconds:
+    began = CLOCK.monotonic()
+    live, rollout = begun(cluster, generation)
+    while CLOCK.monotonic() - began < seconds:
         try:
             if live.complete([rollout]):
-                return Wait(complete=True, seconds=time.monotonic() - began)
+                return Wait(complete=True, seconds=CLOCK.monotonic() - began)
         except RolloutError as error:
-            return Wait(str(error), seconds=time.monotonic() - began)
-        time.sleep(0.02)
+            return Wait(str(error), seconds=CLOCK.monotonic() - began)
+        CLOCK.sleep(0.02)
     return Wait(seconds=seconds)
 
 
@@ -182,7 +213,7 @@ def newest_set(cluster: RecordedCluster) -> str:
 
 def test_the_progress_deadline_ends_the_wait() -> None:
     cluster = RecordedCluster("readiness")
-    condition = deadline_exceeded(newest_set(cluster), datetime.now(UTC) + timedelta(seconds=1))
+    condition = deadline_exceeded(newest_set(cluster), CLOCK.now() + timedelta(seconds=1))
     cluster.content["deployment"]["status"]["conditions"] = [condition]
     assert "does not become ready" in wait(cluster, 2).error
 
@@ -191,8 +222,8 @@ def test_the_progress_deadline_ends_the_wait() -> None:
 def test_a_deadline_that_an_earlier_release_exceeded_does_not_count(about: str) -> None:
     """The condition stays when a Deployment goes back to an older ReplicaSet."""
     cluster = RecordedCluster("readiness")
-    own = deadline_exceeded(newest_set(cluster), datetime.now(UTC) - timedelta(minutes=1))
-    other = deadline_exceeded("readiness-0000", datetime.now(UTC) + timedelta(seconds=1))
+    own = deadline_exceeded(newest_set(cluster), CLOCK.now() - timedelta(minutes=1))
+    other = deadline_exceeded("readiness-0000", CLOCK.now() + timedelta(seconds=1))
     cluster.content["deployment"]["status"]["conditions"] = [other if about == "another ReplicaSet" else own]
     assert not wait(cluster, 0.5).error
     cluster.content["deployment"]["spec"]["progressDeadlineSeconds"] = 0
@@ -205,12 +236,12 @@ def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(monkeypatch
     cluster = RecordedCluster("starting")
     deployment = cluster.content["deployment"]
     deployment["spec"] |= {"replicas": 10, "progressDeadlineSeconds": 0}
-    live, rollout = Rollouts(lambda: cast(Cluster, cluster)), Rollout(NAMESPACE, cluster.name)
+    live, rollout = begun(cluster)
     for updated in range(8):
         deployment["status"]["updatedReplicas"] = updated
         assert live.complete([rollout]) == set()
-        time.sleep(0.1)
-    time.sleep(0.4)
+        CLOCK.sleep(0.1)
+    CLOCK.sleep(0.4)
     with pytest.raises(RolloutError, match="starting is still starting"):
         live.complete([rollout])
 

@@ -98,6 +98,7 @@ def test_sqlite_lets_readers_and_a_writer_work_side_by_side(app: Flask) -> None:
         assert session.execute(text("PRAGMA journal_mode")).scalar() == "wal"
 
 
+@pytest.mark.slow
 def test_replicas_that_start_at_once_make_the_tables_once(environment: dict[str, str], package: str) -> None:
     code = f"from {package}.main import create_app as c; print(c().extensions['database'].why_not_ready())"
     folder = Path(__file__).resolve().parents[2]

@@ -224,6 +224,7 @@ def test_unreachable_registry(new_provider: NewProvider) -> None:
     assert "check the address, and that the registry runs" in refusal
 
 
+@pytest.mark.slow
 def test_silent_registry_is_given_up_within_seconds(new_registry: NewRegistry, new_provider: NewProvider) -> None:
     registry = new_registry(delay_seconds=30)
     began = time.monotonic()

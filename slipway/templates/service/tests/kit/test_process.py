@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 
+@pytest.mark.slow
 def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], package: str) -> None:
     server = start_server(LOG_LEVEL="DEBUG")
     for path in ("/healthz", "/readyz", "/metrics"):
@@ -26,6 +27,7 @@ def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], p
     assert asked[-3:] == ["/healthz", "/readyz", "/metrics"]
 
 
+@pytest.mark.slow
 def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., Any]) -> None:
     server = start_server()
     with server.connected() as connection:
