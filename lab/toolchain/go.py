@@ -130,6 +130,7 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
     with _module_file(build, go) as module_file:
         for executable, package in build.packages.items():
             command: list[str | Path] = [
+                "nice",  # the lab may be starting beside it
                 go.executable,
                 "build",
                 "-v",
