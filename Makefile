@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up test lint down
+.PHONY: help venv lab up test record lint down
 
 BIN := .venv/bin
 
@@ -25,6 +25,9 @@ lint: venv ## Linters, types, import contracts
 
 test: lint lab ## All of the above, and every test
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile
+
+record: lab ## Everything recorded that tests read, anew; KINDS="diagnosis states" for some of it
+	$(BIN)/python -m tests.recording $(KINDS)
 
 down: venv ## Stop the lab; its data stay
 	@$(BIN)/slipway lab down

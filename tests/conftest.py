@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # what tests share is below `tests`
 
 # A background job of a shell without job control, as on a build server, has Ctrl-C ignored, and so would have every
 # program that a test starts and interrupts.

@@ -1,0 +1,69 @@
+"""States of a stack that the engine wrote: two releases, and a rollout that failed half way after them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.recording.workspace import CHECKOUT, STACK, Workspace, workspace
+
+RECORDING = CHECKOUT / "tests/slipway/rollback/states.json"
+NAMESPACE = "slipway-recorded-states"
+USER_SERVICE, ORDER_SERVICE = "services/user_service/service.yaml", "services/order_service/service.yaml"
+# Times, and places in the program of the machine that recorded.
+NOT_KEPT = ("created", "modified", "sourcePosition", "stackTrace")
+
+
+def record() -> None:
+    states = {}
+    with workspace(NAMESPACE) as made:
+        made.up()
+        states["first"] = _state(made)
+        _second(made)
+        made.up()
+        states["second"] = _state(made)
+        _wreck(made)
+        made.up(succeeds=False)
+        states["wreck"] = _state(made)
+    text = ",\n".join(f'"{name}": {_lines(state)}' for name, state in states.items())
+    RECORDING.write_text(f"{{\n{text}\n}}\n")
+
+
+def _second(made: Workspace) -> None:
+    made.edit(USER_SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug")
+    made.edit(USER_SERVICE, "replicas: 1", "replicas: 2")
+    made.config("--secret", "user-service:DATABASE_URL", "sqlite:////data/people.db")
+    made.edit(ORDER_SERVICE, "replicas: 1", "autoscaling: {min_replicas: 1, max_replicas: 3}")
+
+
+def _wreck(made: Workspace) -> None:
+    """As a program leaves it that lets the provider wait: the provider says which object did not become ready."""
+    made.edit("slipway/state/directives.py", '    "kubernetes:apps/v1:Deployment": APPLIED_IS_ENOUGH,\n', "")
+    made.edit(USER_SERVICE, "memory: 128Mi", "memory: 12Mi")
+    made.edit(USER_SERVICE, "port: 8080\n", "port: 8080\nrollout: {progress_deadline_seconds: 20}\n")
+
+
+def _state(made: Workspace) -> list[dict[str, Any]]:
+    """The resources, secrets opened (they are none), under the names that tests call things by."""
+    text = made.run("stack", "export", "--stack", STACK, "--show-secrets").output
+    replaced = {
+        made.registry: "registry.example/team",
+        made.base_image: "registry.example/base/python:1",
+        f"http://{made.lab_registry}": "http://registry.example",
+        made.engine.environment["KUBECONFIG"]: "kubeconfig",
+        made.namespace: "slipway-dev",
+    }
+    for ours, theirs in replaced.items():
+        text = text.replace(ours, theirs)
+    resources = json.loads(made.masked(text))["deployment"]["resources"]
+    return [_reduced(each) for each in resources]
+
+
+def _reduced(resource: dict[str, Any]) -> dict[str, Any]:
+    """Without the outputs of what a provider made, which repeat the inputs and name the cluster's objects."""
+    made = resource.get("custom") and not resource["type"].startswith("pulumi:providers:")
+    return {key: each for key, each in resource.items() if key not in (*NOT_KEPT, *(("outputs",) if made else ()))}
+
+
+def _lines(state: list[dict[str, Any]]) -> str:
+    return '{"resources": [\n' + ",\n".join(json.dumps(each, sort_keys=True) for each in state) + "\n]}"
