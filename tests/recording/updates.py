@@ -36,13 +36,13 @@ def record() -> None:
             with _edited(made, f"{USER_SERVICE}/user_service/users.py", "\n\n\n", "\n\n# a change\n\n"):
                 _record(made, "one_service_changed")
             with _edited(made, f"{USER_SERVICE}/service.yaml", "has: users}", "has: people}"):
-                _record(made, "failing_check", succeeds=False)
+                _record(made, "failing_check", fails_with="1 of 2 checks failed")
             tests = f"{USER_SERVICE}/tests/test_users.py"
             whole = (made.folder / tests).read_text()
             with _edited(made, tests, whole, whole + FAILING_TEST):
-                _record(made, "failing_unit_test", succeeds=False)
+                _record(made, "failing_unit_test", fails_with="exit code 1")
             with _edited(made, f"{USER_SERVICE}/service.yaml", "replicas:", "replicaz:"):
-                _record(made, "wrong_configuration", succeeds=False)
+                _record(made, "wrong_configuration", fails_with="unknown key")
 
 
 @contextmanager
@@ -60,10 +60,10 @@ def _without_cache(made: Workspace) -> Iterator[None]:
     yield
 
 
-def _record(made: Workspace, name: str, *, succeeds: bool = True) -> None:
-    lines = list(_reduced(made.up(succeeds=succeeds)))
+def _record(made: Workspace, name: str, *, fails_with: str = "") -> None:
+    lines = list(_reduced(made.up(fails_with=fails_with)))
     (RECORDINGS / f"{name}.log").write_text(written(lines))
-    if succeeds:
+    if not fails_with:
         (RECORDINGS / f"{name}.txt").write_text(_times(lines))
     print(f"updates {name}: {len(lines)} events", flush=True)
 

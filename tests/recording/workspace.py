@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from slipway.engine.events import is_debug
+from slipway.engine.errors import messages
+from slipway.engine.events import is_debug, parse
 from slipway.environment_variables import resolve
 from slipway.pulumi_cli import Completed, Pulumi
 
@@ -137,12 +138,12 @@ class Workspace:
             raise KeyboardInterrupt
         return ended, lines
 
-    def up(self, *arguments: str, succeeds: bool = True) -> Lines:
-        """The events of an update, which is to succeed or to fail."""
-        ended, lines = self.stream("up", "--stack", STACK, "--yes", "--skip-preview", "--json", *arguments)
-        if (ended.exit_code == 0) is not succeeds:
-            said = "\n".join(line for _, line in lines[-20:])
-            raise RecordingError(f"the update ended with exit code {ended.exit_code}: {said}\n{ended.errors}")
+    def up(self, *, fails_with: str = "") -> Lines:
+        """The events of an update, which is to succeed, or to fail with an error of those words."""
+        ended, lines = self.stream("up", "--stack", STACK, "--yes", "--skip-preview", "--json")
+        said = "\n".join(messages([event for at_seconds, line in lines if (event := parse(line, at_seconds))]))
+        if (ended.exit_code == 0) is bool(fails_with) or fails_with not in said:
+            raise RecordingError(f"the update ended with exit code {ended.exit_code}:\n{said}\n{ended.errors}")
         return lines
 
     def masked(self, text: str) -> str:
