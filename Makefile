@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up check lint unit test down
+.PHONY: help venv lab up check lint unit test record down
 
 BIN := .venv/bin
 
@@ -31,6 +31,9 @@ unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolcha
 
 test: lint lab ## Linters, types, import contracts and every test
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20
+
+record: lab ## Everything recorded that tests read, anew; KINDS="diagnosis states" for some of it
+	$(BIN)/python -m tests.recording $(KINDS)
 
 down: venv ## Stop the lab; its data stay
 	@$(BIN)/slipway lab down

@@ -1,6 +1,6 @@
 """`slipway preview` as a command: exit codes, files and words, with an engine that says again what the real one said.
 
-What the engine says is recorded (see changes/record.py); test_preview_lab.py runs the real one.
+What the engine says is recorded (see tests/recording/previews.py); test_preview_lab.py runs the real one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Previews of the real program as the engine told them, recorded by record.py."""
+"""Previews of the real program as the engine told them, recorded by tests/recording/previews.py."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def notifying(markdown: str) -> str:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_the_whole_comment(name: str, summarized: Any) -> None:
-    """Made by `python -m tests.slipway.changes.record texts`, and read by a person before it was committed."""
+    """Made by `make record`, and read by a person before it was committed."""
     assert render(summarized(name), LINKS) == (Path(__file__).parent / f"{name}.md").read_text()
 
 

@@ -20,7 +20,7 @@ RECORDED = ("first", "unchanged", "small", "refused", "failing", "removed", "dri
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_the_whole_text_without_a_terminal(name: str, summarized: Any) -> None:
-    """Made by `python -m tests.slipway.changes.record texts`, and read by a person before it was committed."""
+    """Made by `make record`, and read by a person before it was committed."""
     assert plain(summarized(name)) == (Path(__file__).parent / f"{name}.txt").read_text()
 
 

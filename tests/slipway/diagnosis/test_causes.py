@@ -128,7 +128,9 @@ def test_a_run_that_its_probe_ended_did_not_end_by_itself(recorded: Recorded, co
     def in_order(content: dict[str, Any]) -> None:
         (status,) = statuses(content)
         status["lastState"]["terminated"] |= {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
-        status["lastState"]["terminated"]["finishedAt"] = "2026-11-23T22:01:35Z"
+        (kill,) = [event for event in content["events"] if event["reason"] == "Killing"]
+        assert kill["firstTimestamp"] < kill["lastTimestamp"]
+        status["lastState"]["terminated"]["finishedAt"] = kill["firstTimestamp"]
 
     assert diagnose(recorded("liveness", in_order)).cause is Cause.LIVENESS
 
