@@ -50,10 +50,17 @@ def deployed(session: Session, stack: str, state: Deployment) -> Deployed:
 
 
 def require_cluster(session: Session, stack: str) -> None:
-    """SlipwayError where the cluster that the settings of `stack` name does not answer."""
+    """SlipwayError where the cluster that the settings of `stack` name does not answer.
+
+    What is wrong with the settings or the kubeconfig itself, the program says, with all else that is wrong.
+    """
     context = session.project.config(stack).get("slipway:context")
+    try:
+        cluster = Cluster.connect(context, session.engine.environment.get("KUBECONFIG"))
+    except ClusterError:
+        return
     with cluster_errors():
-        Cluster.connect(context, session.engine.environment.get("KUBECONFIG")).now()
+        cluster.now()
 
 
 @contextmanager
