@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 
+from lab.toolchain.layout import bin_folder
+from lab.toolchain.nearby import told_version
 from lab.toolchain.parts import DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, PULUMI, Part
-from lab.toolchain.versions import ask_executable, ask_plugin, version_in
+from lab.toolchain.versions import version_in
 from slipway.cluster import Cluster
 from slipway.environment_variables import resolve
 from tests.recording.workspace import CHECKOUT
@@ -39,15 +39,9 @@ def older(kind: Mapping[str, str], parts: Mapping[str, Part] = PARTS) -> dict[st
 
 def _present(environment: Mapping[str, str]) -> dict[str, str]:
     server = Cluster.connect(None, environment["KUBECONFIG"]).read("/version")
-    engine = Path(shutil.which("pulumi", path=environment["PATH"]) or "pulumi")
-    found = {
-        KUBERNETES.name: version_in(str(server["gitVersion"])),
-        PULUMI.name: version_in(ask_executable(engine, ("version",))),
-    }
-    for part in (KUBERNETES_PROVIDER, DOCKER_BUILD):
-        plugin = part.executables[0]
-        folder = f"{plugin.replace('pulumi-resource-', 'resource-')}-v{part.version}"
-        found[part.name] = ask_plugin(Path(environment["PULUMI_HOME"]) / "plugins" / folder / plugin)
+    found = {KUBERNETES.name: version_in(str(server["gitVersion"]))}
+    for part in (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD):
+        found[part.name] = told_version(part, bin_folder(part) / part.executables[0])
     return found
 
 
