@@ -28,7 +28,10 @@ def elapsed_text(seconds: float) -> str:
 
 @dataclass
 class Step:
-    """One piece of work under way; `update` says what it is doing just now (the last line of a log, a byte count)."""
+    """One piece of work under way; `update` says what it is doing just now (the last line of a log, a byte count).
+
+    `result` is said in the end, behind the time that it took.
+    """
 
     title: str
     detail: str = ""
@@ -38,10 +41,6 @@ class Step:
 
     def update(self, text: str) -> None:
         self.detail = " ".join(text.split())
-
-    def add(self, result: str) -> None:
-        """Say this behind the time that the step took."""
-        self.result = result
 
     def skip(self, reason: str) -> None:
         """Let the step end as skipped, which is no failure, even where its block raises."""

@@ -154,7 +154,7 @@ class Installation:
             raise UnavailableError(f"there are no Go modules of {part.title}")
         go = ensure_go(self._progress)
         with self._progress.step(f"Building {part.title} {part.version}") as step:
-            step.add(f"{build_part(part, part.build, go, folder, step):.0f} s of processor time")
+            step.result = f"{build_part(part, part.build, go, folder, step):.0f} s of processor time"
             if part.multicall:
                 for name in part.executables:
                     (folder / name).symlink_to(part.multicall)
