@@ -99,6 +99,20 @@ def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> N
     assert mended.code == 0, mended.output
 
 
+def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> None:
+    url = released.url("user-service")
+    broken = {"user-service": {"health": {"ready": "/no-such-path"}, "rollout": {"progressDeadlineSeconds": 15}}}
+    released.configure(f"  slipway:services: {json.dumps(broken)}\n")
+    result = released.up()
+    assert result.code != 0
+    assert "user-service" in result.output
+    assert "Readiness probe failed" in result.output or "unready status: [user-service]" in result.output
+    assert httpx.get(f"{url}/users").status_code == 200
+    released.configure("")
+    mended = released.up()
+    assert mended.code == 0, mended.output
+
+
 def test_what_cannot_be_done_changes_nothing_and_is_said(released: Any, tmp_path: Any) -> None:
     """Settings that are wrong, a cluster and a registry that do not answer, another passphrase."""
     before = generations(released)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import pytest
@@ -57,7 +56,7 @@ def test_the_output_of_a_failing_unit_test_is_whole_and_clean(recorded: Recorded
     assert step.instruction == f"RUN {command}"
     assert step.output[0] == "============================= test session starts =============================="
     assert '>       assert 1 == 2, "on purpose"' in step.output
-    assert re.fullmatch(r"=+ 1 failed, [1-9]\d+ passed in \d+\.\d\ds(?: \([\d:]+\))? =+", step.output[-1])
+    assert step.output[-1] == "======================== 1 failed, 114 passed in 17.46s ========================"
 
 
 def test_an_update_that_went_well_has_no_failed_build(recorded: Recorded) -> None:
