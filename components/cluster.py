@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slipway.cluster import Cluster, ClusterError
-from slipway.diagnosis.objects import text_at
+from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.diagnosis.objects import text_at
 
 # Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
 # ruff: noqa: PLC0415

@@ -22,11 +22,11 @@ from components.rollouts import Rollouts
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
-from slipway.history import History
+from slipway.backend import History
+from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
-from slipway.pulumi_cli import Pulumi
-from slipway.state.replay import Request
-from slipway.updates.unmanaged import has_namespace
+from slipway.rollback.plan import Request
+from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.

@@ -10,6 +10,7 @@ import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 from policy import approval, gate
+from slipway.engine.messages import POLICY_ERROR
 
 NEXT_STEP = "Run `slipway up`, which asks the policies with the engine's help."
 
@@ -52,10 +53,10 @@ def pass_policies() -> None:
 def _problem(verdict: gate.Verdict) -> str:
     """Why an update must not go on; empty when it may."""
     if verdict.blind:
-        return f"Policy error: the program's own gate cannot see {verdict.blind}.\n{NEXT_STEP}"
+        return f"{POLICY_ERROR} the program's own gate cannot see {verdict.blind}.\n{NEXT_STEP}"
     if verdict.error or verdict.refusal:
-        return f"Policy error: {verdict.error}" if verdict.error else verdict.refusal
-    return f"Policy error: {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""
+        return f"{POLICY_ERROR} {verdict.error}" if verdict.error else verdict.refusal
+    return f"{POLICY_ERROR} {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""
 
 
 def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTransformation:
@@ -67,6 +68,6 @@ def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTra
     def refuse(args: pulumi.ResourceTransformationArgs) -> None:
         if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
             kind = args.type_.rsplit(":", 1)[-1]
-            raise pulumi.RunError(f"Policy error: the program's own gate did not see {kind} {args.name}.\n{NEXT_STEP}")
+            raise pulumi.RunError(f"{POLICY_ERROR} the program's own gate did not see {kind} {args.name}.\n{NEXT_STEP}")
 
     return refuse

@@ -10,8 +10,9 @@ from pulumi_kubernetes import core
 
 from components.blocking import in_thread
 from services.spec import Check, Health
-from slipway.checks import Ask, failed_words, failing
-from slipway.cluster import Cluster, ClusterError
+from slipway.cluster.checks import Ask, failing
+from slipway.cluster.client import Cluster, ClusterError
+from slipway.engine.messages import checks_failed
 
 PROBE_TIMEOUT_SECONDS = 3
 SERVICES_WITH_LOG = 2
@@ -85,7 +86,7 @@ def verified(
         if failures:
             told = await in_thread(lambda: list(_told(failures, recent_logs)))
             listed = "\n  ".join(told)
-            raise pulumi.RunError(f"{failed_words(len(failures), total)}\n  {listed}\n{next_step}")
+            raise pulumi.RunError(f"{checks_failed(len(failures), total)}\n  {listed}\n{next_step}")
         return total
 
     return pulumi.Output.all(*deployments).apply(verify)

@@ -15,13 +15,13 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
-from slipway.cluster import Cluster
+from slipway.backend import History
+from slipway.cluster.client import Cluster
+from slipway.cluster.collections import Kind
+from slipway.cluster.ownership import Creations, Ownership
+from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import OWNERSHIP_HOOK
-from slipway.history import History
-from slipway.live.objects import Kind
-from slipway.live.ownership import Creations, Ownership
 from slipway.project import Project
-from slipway.pulumi_cli import Pulumi
 from slipway.state.directives import NAMESPACE_TYPE, directives
 
 # A finalizer that nobody serves must not hold an update for the provider's ten minutes.

@@ -18,7 +18,7 @@ from components.pod import PORT_NAME, pod_template
 from components.rollouts import Rollouts
 from services.catalog import url_variable
 from services.spec import Autoscaling, Ingress, ServiceSpec
-from slipway.checks import CHECKS_ANNOTATION
+from slipway.cluster.checks import CHECKS_ANNOTATION
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from components.outputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.rollback.plan import Wanted
 from slipway.state.checkpoint import PROVIDER_PREFIX, Recorded, plain
-from slipway.state.replay import Wanted
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DEFAULT_PROVIDER = "default_"

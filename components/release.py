@@ -13,7 +13,7 @@ from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
 from components.pod import PORT_NAME
 from components.service_image import ServiceImage, ServiceImageArgs
-from slipway.checks import service_proxy
+from slipway.cluster.checks import service_proxy
 
 
 def release(environment: Environment) -> dict[str, Any]:

@@ -18,17 +18,18 @@ from components.health import recent_logs, verified
 from components.pod import PORT_NAME
 from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
-from slipway.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
+from slipway.backend import History
+from slipway.backend.decryption import decrypted
+from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
+from slipway.engine.messages import ROLLBACK_ERROR
+from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
-from slipway.history import History
 from slipway.project import Project
-from slipway.pulumi_cli import Pulumi
-from slipway.state.checkpoint import Deployment, Recorded, decrypted, plain, resources
-from slipway.state.replay import Request, Wanted, wanted
+from slipway.rollback.plan import Request, Wanted, wanted
+from slipway.state.checkpoint import Deployment, Recorded, plain, resources
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
-PREFIX = "Rollback error: "
 """By which the command line knows a refusal."""
 
 
@@ -42,7 +43,7 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
         target, present = _states(request)
         plan = wanted(target, present, request)
     except SlipwayError as error:
-        raise pulumi.RunError(f"{PREFIX}{error}") from error
+        raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
     _require_images(environment, plan, present)
     for each in plan.kept:
@@ -75,7 +76,7 @@ def _require_same_cluster(environment: Environment, target: Deployment) -> None:
     recorded = next(of_environment, {}).get("cluster")
     if recorded and (here := cluster_id(environment.settings.context)) and here != recorded:
         raise pulumi.RunError(
-            f"{PREFIX}that state is of another cluster: the uid of its namespace kube-system is {recorded}, "
+            f"{ROLLBACK_ERROR} that state is of another cluster: the uid of its namespace kube-system is {recorded}, "
             f"here it is {here}.\nSet KUBECONFIG or slipway:context to the cluster it was recorded on."
         )
 
@@ -97,7 +98,7 @@ def _require_images(environment: Environment, plan: Wanted, present: Deployment)
                 pulumi.log.warn(f"Whether the registry still has {image} could not be asked: {error}")
     if missing:
         listed = "\n  ".join(missing)
-        raise pulumi.RunError(f"{PREFIX}the registry does not have what that state runs:\n  {listed}")
+        raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")
 
 
 def _images(resource: Recorded) -> Iterable[str]:
@@ -136,4 +137,6 @@ def _checks(deployment: Recorded) -> list[Check]:
     try:
         return recorded_checks(recorded)
     except ValueError as error:
-        raise pulumi.RunError(f"{PREFIX}the checks recorded on Deployment {deployment.name}: {error}") from error
+        raise pulumi.RunError(
+            f"{ROLLBACK_ERROR} the checks recorded on Deployment {deployment.name}: {error}"
+        ) from error

@@ -20,11 +20,11 @@ from pulumi.runtime.settings import get_monitor
 from pulumi_kubernetes import core
 
 from components.blocking import in_thread
-from slipway.cluster import Cluster, ClusterError
-from slipway.diagnosis.objects import objects_at, text_at, time_at
+from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
+from slipway.cluster.rollouts import Rollout, RolloutError
+from slipway.cluster.rollouts import Rollouts as LiveRollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
-from slipway.live.rollouts import Rollout, RolloutError
-from slipway.live.rollouts import Rollouts as LiveRollouts
 
 POLL_SECONDS = 0.5
 # Where reading takes long, most of the time is left to others.

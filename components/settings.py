@@ -24,9 +24,9 @@ from pydantic.alias_generators import to_camel
 
 from services.spec import Name
 from services.yaml_source import YamlError, YamlSource, read
-from slipway.state.replay import VARIABLE, Request
+from slipway.engine.messages import CONFIGURATION_ERROR
+from slipway.rollback.plan import VARIABLE, Request
 
-PREFIX = "Configuration error: "
 NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
     'or take the lab\'s with `eval "$(slipway env)"`'
@@ -36,7 +36,9 @@ NO_REGISTRY = (
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
     """One RunError for all problems; the command line knows it by its first words and exits with 2."""
     listed = list(problems)
-    return pulumi.RunError(PREFIX + (listed[0] if len(listed) == 1 else "\n  " + "\n  ".join(listed)))
+    return pulumi.RunError(
+        CONFIGURATION_ERROR + (" " + listed[0] if len(listed) == 1 else "\n  " + "\n  ".join(listed))
+    )
 
 
 def _namespace(value: Any) -> Any:

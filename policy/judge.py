@@ -18,7 +18,7 @@ from policy.view import Undecided, View
 from policy.waivers import Waiver, Waivers
 
 UNDECIDED = "not known before the update"
-# What tells the program to bring a recorded state back: slipway/state/replay.py, and a key of the project's settings.
+# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the project's settings.
 REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", ":rollbackTo"
 
 

@@ -1,1 +1,1 @@
-"""The command line of Slipway."""
+"""The command line of Slipway, and what it shares with the program."""

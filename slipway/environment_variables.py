@@ -80,7 +80,7 @@ def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, s
     if "PULUMI_CONFIG_PASSPHRASE" in user:  # the engine reads it before the file
         exports.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
     if lab and "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER" not in user:
-        # The lab's salts live in its backend, not in the committed Pulumi.<env>.yaml: see slipway.state.stacks.
+        # The lab's salts live in its backend, not in the committed Pulumi.<env>.yaml: see slipway.backend.stacks.
         exports["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
     return exports
 

@@ -22,7 +22,7 @@ class SlipwayError(Exception):
     """A failure a person can act on.
 
     `what` says in one line what failed and the value met; `why` adds the cause or the values allowed;
-    `next_step` says what to do. The handler in `slipway.main` prints the three and exits with `code`.
+    `next_step` says what to do. The handler in `slipway.cli.main` prints the three and exits with `code`.
     """
 
     def __init__(self, what: str, *, why: str = "", next_step: str = "", code: ExitCode = ExitCode.FAILED) -> None:

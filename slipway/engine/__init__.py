@@ -1,1 +1,1 @@
-"""What the engine says, read: its events, its errors, its logs, and the stages of a run."""
+"""The `pulumi` process: how it is run, its events, errors and build logs, and the messages that cross it."""

@@ -7,16 +7,12 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slipway.checks import FAILED
-from slipway.diagnosis import MARK
 from slipway.engine.build_log import EXIT_CODE, BuildStep
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
+from slipway.engine.messages import CHECKS_FAILED, CONFIGURATION_ERROR, DIAGNOSIS, POLICY_REFUSALS, ROLLBACK_ERROR
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
-CONFIGURATION_ERROR = "Configuration error:"
-ROLLBACK_ERROR = "Rollback error:"
-POLICY_REFUSALS = ("Policy violation:", "Policy error:")
 # What the engine adds after the reason was said already.
 ECHOES = (
     "update failed",
@@ -112,7 +108,7 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
         own = _errors_in(stderr_tail) or [stderr_tail.strip() or "The engine gave no reason."]
     text = "\n".join([*screens, *own])
     # What services say, in a log or as an answer, is no word of the program's or the engine's.
-    own = [message for message in own if not FAILED.match(message)]
+    own = [message for message in own if not CHECKS_FAILED.match(message)]
     if refused := list(filter(None, map(NOT_OWNED.search, own))):
         return NotOwnedError(
             f"The update of stack {stack} would take over what this stack did not make.",
@@ -218,8 +214,8 @@ def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
 def _screens_and_errors(events: Sequence[Event]) -> tuple[list[str], list[str]]:
     """The screens about rollouts that failed, and every other error."""
     errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
-    screens = [event.message.removeprefix(MARK) for event in errors if event.message.startswith(MARK)]
-    return screens, messages(event for event in errors if not event.message.startswith(MARK))
+    screens = [event.message.removeprefix(DIAGNOSIS) for event in errors if event.message.startswith(DIAGNOSIS)]
+    return screens, messages(event for event in errors if not event.message.startswith(DIAGNOSIS))
 
 
 def _is_echo(message: str) -> bool:

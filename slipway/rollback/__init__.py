@@ -1,1 +1,1 @@
-"""The return to a recorded state: which one, what may refuse it, the way back, and its proof."""
+"""The return to a recorded state: which one, what to declare, the run, and its proof."""

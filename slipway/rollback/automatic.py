@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slipway.checks import FAILED
-from slipway.diagnosis import MARK
+from slipway.backend import Entry, History
+from slipway.deploy.preparation import put_in_order
+from slipway.deploy.update import NotDeletedError, Update
 from slipway.engine.events import Diagnostic, Event, Failed, Started
+from slipway.engine.messages import CHECKS_FAILED, DIAGNOSIS
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.error_report import report
 from slipway.errors import ExitCode, SlipwayError
-from slipway.history import Entry, History
 from slipway.progress import Progress
-from slipway.rollback.rollback import NothingToRollBackError, Options, Rollback, checks_met
+from slipway.rollback.plan import DataAtStakeError
+from slipway.rollback.run import NothingToRollBackError, Options, Rollback, checks_met
 from slipway.rollback.target import last_good
-from slipway.session import Session
-from slipway.state.replay import DataAtStakeError
-from slipway.updates.preparation import put_in_order
-from slipway.updates.update import NotDeletedError, Update
+from slipway.stack import Session
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _touched_cluster(events: Iterable[Event]) -> bool:
 def _does_not_work(events: Iterable[Event]) -> bool:
     """Whether a rollout or a check failed, also of what an earlier update, kept for debugging or killed, has left."""
     errors = (event for event in events if isinstance(event, Diagnostic) and event.severity == "error")
-    return any(event.message.startswith(MARK) or FAILED.search(event.message) for event in errors)
+    return any(event.message.startswith(DIAGNOSIS) or CHECKS_FAILED.search(event.message) for event in errors)
 
 
 def _with_note(error: SlipwayError, note: str) -> SlipwayError:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from slipway.changes.summary import Operation, ResourceChange
-from slipway.diagnosis import is_rolled_out
+from slipway.cluster.client import drifted
+from slipway.cluster.deployed import deployed
+from slipway.cluster.diagnosis import is_rolled_out
+from slipway.cluster.drifted import Drift
+from slipway.cluster.verification import DEPLOYMENT_TYPE
 from slipway.engine.events import Resource
 from slipway.errors import SlipwayError
-from slipway.live import drifted
-from slipway.live.deployed import deployed
-from slipway.live.drifted import Drift
-from slipway.live.verification import DEPLOYMENT_TYPE
-from slipway.session import Session
+from slipway.stack import Session
+from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import Deployment, Recorded, objects, plain
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.changes.words import counted
+from slipway.backend import History
+from slipway.backend.decryption import decrypted
+from slipway.backend.entry import ROLLBACK_KEY
 from slipway.errors import SlipwayError
-from slipway.history import History
-from slipway.history.model import ROLLBACK_KEY
+from slipway.render.words import counted
 from slipway.rollback.in_cluster import out_of_place
-from slipway.session import Session
-from slipway.state.checkpoint import Recorded, decrypted, objects
+from slipway.rollback.plan import Request, Wanted, wanted
+from slipway.stack import Session
+from slipway.state.checkpoint import Recorded, objects
 from slipway.state.comparison import Comparison, compared
-from slipway.state.replay import Request, Wanted, wanted
 
 DIFFERENCES_SHOWN = 20
 UNDECLARED_SHOWN = 3

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
+from slipway.backend import Entry, History, Kind, Rollback
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.history import Entry, History, Kind, Rollback
 from slipway.state.checkpoint import Deployment, Recorded, fingerprint, is_settled, objects
 
 # A refresh records what others did to the cluster, a destroy nothing: neither is a release.

@@ -1,1 +1,1 @@
-"""A stack's state and where it is kept: read, compared, and what of it is to be declared again."""
+"""A stack's resources as its state has them: read, compared, ordered, repaired. Pure."""

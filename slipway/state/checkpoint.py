@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from slipway.engine.events import STACK_TYPE, Resource
 from slipway.engine.stages import IMAGE_TYPE
-from slipway.errors import ConfigurationError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
-from slipway.pulumi_cli import Completed, Pulumi
 from slipway.state.content_names import stem
-from slipway.state.file_backend import CHECKPOINT_VERSION
 
 PROVIDER_PREFIX = "pulumi:providers:"
 SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
 TEST_SUFFIX = "-test"
 CIPHERTEXT, PLAINTEXT = "ciphertext", "plaintext"
-PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 HIDDEN = "(secret)"
 
 Deployment = Mapping[str, Any]
@@ -165,67 +159,6 @@ def plain(value: Any) -> Any:
             return json.loads(value[PLAINTEXT])
         return {key: plain(each) for key, each in value.items()}
     return [plain(each) for each in value] if isinstance(value, list) else value
-
-
-def decrypted(engine: Pulumi, project: str, stack: str, deployment: Deployment) -> Deployment:
-    """The state with its secrets opened (`plaintext` instead of `ciphertext`), by the engine itself.
-
-    The state carries its secrets provider; it is put, as it is, into a backend that lives as long as this call. Opened
-    secrets are never written to a file. Raises ConfigurationError where neither the passphrase or key of today nor a
-    former passphrase opens it.
-    """
-    if not has_secrets(deployment):
-        return deployment
-    done = _opened(engine, project, stack, deployment)
-    if done.exit_code and (former := _former_passphrase(engine.environment)):
-        done = _opened(replace(engine, environment=former), project, stack, deployment)
-    if done.exit_code:
-        raise _not_opened(stack, done.errors or done.output)
-    opened: Deployment = json.loads(done.output)["deployment"]
-    return opened
-
-
-def _opened(engine: Pulumi, project: str, stack: str, deployment: Deployment) -> Completed:
-    with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
-        folder = Path(name)
-        _write_backend(folder, project, stack, deployment)
-        scratch = {
-            **engine.environment,
-            "PULUMI_BACKEND_URL": folder.as_uri(),
-            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
-        }
-        return replace(engine, environment=scratch).run(
-            "stack", "export", "--show-secrets", "--stack", stack, folder=folder
-        )
-
-
-def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The environment with the passphrase of before `pulumi stack change-secrets-provider`, where that is given."""
-    for suffix in ("", "_FILE"):
-        if former := environment.get(f"{FORMER_PASSPHRASE}{suffix}"):
-            rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
-            return {**rest, f"{PASSPHRASE}{suffix}": former}
-    return None
-
-
-def _write_backend(folder: Path, project: str, stack: str, deployment: Deployment) -> None:
-    (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
-    stacks = folder / ".pulumi" / "stacks" / project
-    stacks.mkdir(parents=True)
-    (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-    # An operation that was under way has nothing to do with the secrets, and an export warns of it.
-    latest = {key: value for key, value in deployment.items() if key != "pending_operations"}
-    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
-    (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
-
-
-def _not_opened(stack: str, said: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
-        why=said.strip(),
-        next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
-        f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
-    )
 
 
 def has_secrets(value: Any) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from components.health import checks_annotation, liveness_probe, readiness_probe, startup_probe, verified
 from services.spec import Check, Health
-from slipway.checks import Answer
+from slipway.cluster.checks import Answer
 
 
 def test_checks_are_recorded_as_they_were_written() -> None:

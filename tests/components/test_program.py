@@ -11,7 +11,7 @@ from pulumi.runtime import rpc
 
 from components import release
 from components.environment import Environment, EnvironmentArgs
-from slipway.checks import Answer
+from slipway.cluster.checks import Answer
 
 SERVICES = ["order-service", "user-service"]
 # How the engine is told that a value is to be kept encrypted in the state.

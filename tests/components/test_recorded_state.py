@@ -22,9 +22,9 @@ from components.environment import Environment, EnvironmentArgs
 from components.kubernetes_defaults import DELETE_TIMEOUT
 from components.recorded_state import RecordedState
 from components.settings import NamespaceSettings, Settings
+from slipway.rollback.plan import Request, wanted
 from slipway.state.checkpoint import resources
 from slipway.state.directives import directed
-from slipway.state.replay import Request, wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / "tests" / "slipway" / "rollback" / "states.json"

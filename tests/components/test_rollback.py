@@ -12,7 +12,7 @@ import pulumi_docker as docker
 import pytest
 
 from components import rollback as module
-from slipway.state.replay import Request, wanted
+from slipway.rollback.plan import Request, wanted
 
 STATES = json.loads((Path(__file__).parents[1] / "slipway" / "rollback" / "states.json").read_text())
 HERE: Any = SimpleNamespace(docker=None)

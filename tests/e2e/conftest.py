@@ -54,7 +54,7 @@ class Project:
         return Result(done.returncode, done.stdout)
 
     def slipway(self, *arguments: str) -> Result:
-        return self.run(sys.executable, "-m", "slipway.main", *arguments)
+        return self.run(sys.executable, "-m", "slipway.cli.main", *arguments)
 
     def with_environment(self, **variables: str) -> Project:
         """The same project, with other environment variables."""
@@ -107,7 +107,11 @@ class Project:
 def exports() -> dict[str, str]:
     """The variables that `slipway env` gives on the lab."""
     shown = subprocess.run(
-        [sys.executable, "-m", "slipway.main", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return dict(json.loads(shown.stdout))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slipway.gate.approval import telling
+from slipway.deploy.approval import telling
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 

@@ -56,7 +56,7 @@ def killed(project: Any, point: Point, *arguments: str, engine_alone: bool = Fal
     """Run `slipway`, kill it with everything it started, or that alone, when `point` is reached; what it said."""
     line_start, delay_seconds = point
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "slipway.main", *arguments],
+        [sys.executable, "-u", "-m", "slipway.cli.main", *arguments],
         cwd=project.folder,
         env=project.environment,
         stdin=subprocess.DEVNULL,

@@ -145,7 +145,7 @@ def test_a_taken_port_stops_up_and_names_who_has_it(lab: Lab) -> None:
 @pytest.mark.parametrize("after_seconds", [0.6, 1.5, 3.0, 5.0, 8.0])
 def test_killed_in_the_middle_of_up_and_run_again(lab: Lab, after_seconds: float) -> None:
     lab.down()
-    command = [sys.executable, "-c", "from slipway.commands.lab import up; up()"]
+    command = [sys.executable, "-c", "from slipway.cli.lab import up; up()"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(after_seconds)
     running.kill()
@@ -159,7 +159,7 @@ def test_killed_in_the_middle_of_up_and_run_again(lab: Lab, after_seconds: float
 
 
 def test_killed_in_the_middle_of_down_and_run_again(lab: Lab) -> None:
-    command = [sys.executable, "-c", "from slipway.commands.lab import down; down()"]
+    command = [sys.executable, "-c", "from slipway.cli.lab import down; down()"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(0.9)
     running.kill()
@@ -170,7 +170,7 @@ def test_killed_in_the_middle_of_down_and_run_again(lab: Lab) -> None:
 
 def test_interrupted_like_by_control_c(lab: Lab) -> None:
     lab.down()
-    command = [sys.executable, "-c", "from slipway.commands.lab import up; up()"]
+    command = [sys.executable, "-c", "from slipway.cli.lab import up; up()"]
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     time.sleep(2.5)
     os.killpg(running.pid, signal.SIGINT)

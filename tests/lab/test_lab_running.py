@@ -23,7 +23,7 @@ from lab.lab import Lab
 from lab.network import ip_json
 from lab.settings import NODE_NAME, Settings
 from lab.shell import run
-from slipway.commands import lab as command
+from slipway.cli import lab as command
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
 
 pytestmark = pytest.mark.lab

@@ -18,8 +18,8 @@ from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
-from slipway.history.model import ROLLBACK_KEY
-from slipway.state import replay
+from slipway.backend.entry import ROLLBACK_KEY
+from slipway.rollback import plan as replay
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,

@@ -19,7 +19,7 @@ from policy import approval, gate
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
-from slipway import cluster
+from slipway.cluster.client import client as cluster
 
 pytestmark = pytest.mark.lab
 
@@ -98,7 +98,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     backend = tmp_path_factory.mktemp("backend")
     variables = os.environ | {"PULUMI_BACKEND_URL": f"file://{backend}"}
     exports = subprocess.run(
-        [sys.executable, "-m", "slipway.main", "env", "--json"],
+        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
         cwd=ROOT,
         env=variables,
         check=True,

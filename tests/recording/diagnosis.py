@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from slipway.diagnosis.logs import LINES_READ
-from slipway.diagnosis.objects import is_owned_by, name_of, object_at, objects_at, text_at, time_at, uid_of
+from slipway.cluster.diagnosis.logs import LINES_READ
+from slipway.cluster.diagnosis.objects import is_owned_by, name_of, object_at, objects_at, text_at, time_at, uid_of
 from tests.recording.workspace import CHECKOUT, RecordingError, Workspace, workspace
 
-RECORDINGS = CHECKOUT / "tests/slipway/diagnosis/recorded"
+RECORDINGS = CHECKOUT / "tests/slipway/cluster/diagnosis/recorded"
 NAMESPACE = "diagnosis-capture"
 TIMEOUT_SECONDS = 900
 POLL_SECONDS = 3.0

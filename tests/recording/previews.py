@@ -7,12 +7,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from slipway.changes.markdown import render
-from slipway.changes.preview_events import STREAMING
+from slipway.deploy.preview_events import STREAMING
+from slipway.render.markdown import render
 from tests.recording.workspace import CHECKOUT, STACK, Workspace, workspace, written
-from tests.slipway.changes.reading import LINKS, plain, summarize
+from tests.slipway.render.reading import LINKS, plain, summarize
 
-RECORDINGS = CHECKOUT / "tests/slipway/changes"
+RECORDINGS = CHECKOUT / "tests/slipway/render"
 NAMESPACE = "slipway-previews"
 # One write of the state at the end of an update: with 2,000 resources the rest would take most of the time.
 FAST = {"PULUMI_EXPERIMENTAL": "true", "PULUMI_SKIP_CHECKPOINTS": "true"}

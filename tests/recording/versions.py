@@ -11,7 +11,7 @@ from lab.toolchain.layout import bin_folder
 from lab.toolchain.nearby import told_version
 from lab.toolchain.parts import DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, PULUMI, Part
 from lab.toolchain.versions import version_in
-from slipway.cluster import Cluster
+from slipway.cluster.client import Cluster
 from slipway.environment_variables import resolve
 from tests.recording.workspace import CHECKOUT
 

@@ -17,8 +17,8 @@ import httpx
 
 from slipway.engine.errors import messages
 from slipway.engine.events import is_debug, parse
+from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.environment_variables import resolve
-from slipway.pulumi_cli import Completed, Pulumi
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACK = "dev"  # its rules are the least strict

@@ -48,7 +48,7 @@ class CommandLine:
 
     def __call__(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "slipway.main", *arguments],
+            [sys.executable, "-m", "slipway.cli.main", *arguments],
             cwd=self.folder,
             env=self.environment() | variables,
             stdin=subprocess.DEVNULL,
@@ -109,7 +109,7 @@ class Scratch(CommandLine):
         """Run on a terminal; what `answer` returns is typed when `question` stands there."""
         terminal, its_end = pty.openpty()
         process = subprocess.Popen(
-            [sys.executable, "-m", "slipway.main", *arguments],
+            [sys.executable, "-m", "slipway.cli.main", *arguments],
             cwd=self.folder,
             env=self.environment(),
             stdin=its_end,

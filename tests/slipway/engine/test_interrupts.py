@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from slipway.diagnosis import MARK
+from slipway.cluster.diagnosis import MARK
 from slipway.engine.errors import failure
 from slipway.engine.events import STACK_TYPE, Diagnostic, Resource
-from slipway.pulumi_cli import Pulumi
+from slipway.engine.pulumi_cli import Pulumi
 
 DEPLOYMENT = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
 # Counts the interrupts that it gets, as the engine does, and ends a moment after the first. It writes past the buffer

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from slipway.changes.difference import Difference
-from slipway.changes.fields import FieldChange, Kind
-from slipway.changes.summary import Operation, ResourceChange
+from slipway.cluster.drifted import Drift
 from slipway.engine.events import Resource
-from slipway.live.drifted import Drift
 from slipway.rollback.in_cluster import OutOfPlace, compared_with
+from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import Recorded
+from slipway.state.difference import Difference
+from slipway.state.fields import FieldChange, Kind
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::user-service"
 

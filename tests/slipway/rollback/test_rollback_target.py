@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.backend import Entry, History, Kind
+from slipway.backend.entry import Rollback
+from slipway.backend.source import Record, UnreadableError
 from slipway.errors import ConfigurationError
-from slipway.history import Entry, History, Kind
-from slipway.history.model import Rollback
-from slipway.history.source import Record, UnreadableError
 from slipway.rollback.target import default_target, last_good
 from tests.slipway.rollback.states import sealed, urn
 

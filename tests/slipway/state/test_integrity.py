@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.engine.pulumi_cli import Pulumi
 from slipway.paths import toolchain_environment_file
-from slipway.pulumi_cli import Pulumi
 from slipway.state.integrity import problems, repaired
 
 STATE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "rollback" / "states.json").read_text())["second"]

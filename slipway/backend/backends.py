@@ -1,0 +1,75 @@
+"""Which backend the engine uses, and how its URL is opened: a folder, a bucket, or Pulumi Cloud."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from slipway.backend.bucket_urls import EXTRAS, bucket
+from slipway.backend.buckets import BucketStorage
+from slipway.backend.file_backend import backend_folder
+from slipway.backend.pulumi_cloud import CloudHistory
+from slipway.backend.self_managed import BackendFiles
+from slipway.backend.source import Source
+from slipway.backend.storage import Folder
+from slipway.engine.pulumi_cli import Pulumi
+from slipway.errors import ConfigurationError
+from slipway.masking import masked
+from slipway.project import Project
+
+
+def backend_url(engine: Pulumi, project: Project) -> str:
+    """Where the engine keeps its states; ConfigurationError where that is nowhere to be found."""
+    url = find_backend_url(engine, project)
+    if not url:
+        raise ConfigurationError(
+            "No backend is known, so there is no history.",
+            why="PULUMI_BACKEND_URL is not set, Pulumi.yaml has no `backend.url`, and nobody has logged in.",
+            next_step='Run `eval "$(slipway env)"` for the lab\'s, or `pulumi login URL` for your own.',
+        )
+    return url
+
+
+def find_backend_url(engine: Pulumi, project: Project) -> str:
+    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login."""
+    return engine.environment.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine)
+
+
+def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
+    """The history of `stack` in the backend at `url`; ConfigurationError for a kind of backend that cannot be read."""
+    scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        return CloudHistory(url, engine, stack)
+    if folder := backend_folder(url, engine.folder):
+        return BackendFiles(Folder(folder), project, stack)
+    if scheme in EXTRAS:
+        found = bucket(url, engine.environment)
+        return BackendFiles(BucketStorage.open(found, engine.environment), project, stack)
+    raise ConfigurationError(
+        f"The history of the backend {masked(url, '')} cannot be read.",
+        why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
+        next_step="Move the stack to one of them, or use `pulumi stack history`.",
+    )
+
+
+def _project_backend(project: Project) -> str:
+    content = yaml.safe_load(project.file.read_text())
+    backend = content.get("backend") if isinstance(content, dict) else None
+    return str(backend.get("url") or "") if isinstance(backend, dict) else ""
+
+
+def _logged_in(engine: Pulumi) -> str:
+    """The backend of `pulumi login`, as its credentials file tells."""
+    variables = engine.environment
+    home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
+    file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        content = json.loads(file.read_text())
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Run `pulumi login`.") from error
+    return str(content.get("current") or "") if isinstance(content, dict) else ""

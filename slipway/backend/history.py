@@ -1,0 +1,116 @@
+"""Opens the history of a stack, whatever backend keeps it, and reads no more of it than is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from slipway.backend.backends import backend_url, open_source
+from slipway.backend.entry import Entry, entry, unreadable
+from slipway.backend.source import Deployment, Record, Source, UnreadableError
+from slipway.engine.pulumi_cli import Pulumi
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.project import Project
+from slipway.state.checkpoint import renamed
+
+
+@dataclass(frozen=True)
+class History:
+    """The recorded updates of one stack, and the states they left."""
+
+    project: str
+    stack: str
+    source: Source = field(repr=False)
+
+    @classmethod
+    def open(cls, engine: Pulumi, project: Project, stack: str) -> History:
+        """Find the backend as the engine finds it; ConfigurationError when there is none that can be read."""
+        return cls(project.name, stack, open_source(backend_url(engine, project), engine, project.name, stack))
+
+    @cached_property
+    def entries(self) -> tuple[Entry, ...]:
+        """All updates, oldest first; no state is read."""
+        return self._read(self._records)
+
+    def latest(self, count: int) -> tuple[Entry, ...]:
+        """The last `count` updates, oldest first; only these are read."""
+        return self._read(self._records[-count:])
+
+    def entry(self, number: int) -> Entry:
+        """The update of that number; ConfigurationError for one that there is not."""
+        return self._read([self._record(number)])[0]
+
+    def checkpoint(self, number: int) -> Deployment:
+        """The state that the update of that number left, under the stack's name of today; SlipwayError where it cannot
+        be read.
+        """
+        record = self._record(number)
+        try:
+            if record.problem:
+                raise UnreadableError(record.problem)
+            # A stack reference of Pulumi Cloud has the organization in front.
+            state = self.source.checkpoint(record)
+            return dict(renamed(state, self.project, self.stack.rpartition("/")[2]))
+        except UnreadableError as error:
+            raise SlipwayError(
+                f"The state that update #{number} of {self.stack} left cannot be read.",
+                why=str(error),
+                next_step=f"Choose another update: `slipway history -s {self.stack}` lists them.",
+            ) from error
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all updates, the oldest first; nothing is read but their list."""
+        return tuple(record.number for record in self._records)
+
+    def identity(self, number: int) -> str:
+        """A text that changes with the record of that update; nothing is read for it."""
+        record = self._record(number)
+        return f"{record.number} {record.finished.isoformat()} {record.checkpoint} {record.size}"
+
+    def present(self) -> Deployment | None:
+        """The state of the stack now, `None` for a stack that does not exist."""
+        try:
+            return self.source.present()
+        except UnreadableError as error:
+            raise SlipwayError(
+                f"The state of stack {self.stack} cannot be read.",
+                why=str(error),
+                next_step=f"Restore it from a checkpoint or a backup: `pulumi stack import -s {self.stack} --file F`.",
+            ) from error
+
+    @cached_property
+    def _records(self) -> Sequence[Record]:
+        return self.source.records()
+
+    @cached_property
+    def _by_number(self) -> dict[int, Record]:
+        return {record.number: record for record in self._records}
+
+    def _record(self, number: int) -> Record:
+        if record := self._by_number.get(number):
+            return record
+        raise ConfigurationError(
+            f"There is no update #{number} of {self.stack}.",
+            why=self._known_numbers(),
+            next_step=f"`slipway history -s {self.stack}` lists them.",
+        )
+
+    def _known_numbers(self) -> str:
+        if not self._records:
+            return "Its history is empty: it was never updated."
+        return f"Its history goes from #{self._records[0].number} to #{self._records[-1].number}."
+
+    def _read(self, records: Sequence[Record]) -> tuple[Entry, ...]:
+        whole = [record for record in records if not record.problem]
+        found = dict(zip((record.number for record in whole), self.source.updates(whole), strict=True))
+        return tuple(self._entry(record, found.get(record.number)) for record in records)
+
+    def _entry(self, record: Record, update: Deployment | UnreadableError | None) -> Entry:
+        if update is None or isinstance(update, UnreadableError):
+            return unreadable(record.number, record.finished, record.problem or str(update))
+        try:
+            return entry(record.number, update, self.project)
+        except ValueError as error:
+            return unreadable(record.number, record.finished, f"{record.update}: {error}")

@@ -1,0 +1,98 @@
+"""The history in Pulumi Cloud, asked through the engine's own command line.
+
+No account is at hand where this project is tested: the tests put the JSON that the engine's source documents
+(pkg/cmd/pulumi/stack/stack_history.go, `updateInfoJSON`: fields are added to it, never changed) in the engine's place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from slipway.backend.source import Deployment, Record, UnreadableError
+from slipway.engine.errors import failure
+from slipway.engine.pulumi_cli import Pulumi
+
+PAGE_SIZE = 100
+UNFINISHED = ("in-progress", "not-started")
+PREVIEW = "preview"
+
+
+@dataclass(frozen=True)
+class CloudHistory:
+    """One stack in Pulumi Cloud, which numbers updates itself: a version is a number here."""
+
+    url: str
+    engine: Pulumi
+    stack: str
+
+    @property
+    def place(self) -> str:
+        return f"{self.url} {self.engine.folder} {self.stack}"
+
+    def records(self) -> list[Record]:
+        return [Record(number, _time(update["endTime"])) for number, update in sorted(self._updates.items())]
+
+    def updates(self, records: Sequence[Record]) -> list[Deployment | UnreadableError]:
+        return [_as_recorded(self._updates[record.number]) for record in records]
+
+    def checkpoint(self, record: Record) -> Deployment:
+        return self._exported(f"update #{record.number}", "--version", str(record.number))
+
+    def present(self) -> Deployment | None:
+        return self._exported("the present state")
+
+    def is_held(self) -> bool:
+        return any(update.get("result") in UNFINISHED and update.get("kind") != PREVIEW for update in self._page(1))
+
+    @cached_property
+    def _updates(self) -> dict[int, dict[str, Any]]:
+        """All finished updates, by version; previews are no updates."""
+        found: dict[int, dict[str, Any]] = {}
+        page: list[dict[str, Any]] = []
+        for number in range(1, 1_000_000):
+            page = self._page(number)
+            known = len(found)
+            found |= {update["version"]: update for update in page if _is_finished(update)}
+            if len(page) < PAGE_SIZE or (found and len(found) == known):
+                break
+        return found
+
+    def _page(self, number: int) -> list[dict[str, Any]]:
+        paging = ("--page-size", str(PAGE_SIZE), "--page", str(number))
+        done = self.engine.run("stack", "history", "--stack", self.stack, "--json", "--full-dates", *paging)
+        if done.exit_code:
+            raise failure(self.stack, (), done.errors or done.output)
+        try:
+            page: list[dict[str, Any]] = json.loads(done.output or "[]")
+        except ValueError:  # in place of an empty page the engine may say in words that there is none
+            return []
+        return page
+
+    def _exported(self, what: str, *options: str) -> Deployment:
+        done = self.engine.run("stack", "export", "--stack", self.stack, *options)
+        if done.exit_code:
+            raise UnreadableError(f"{what}: {(done.errors or done.output).strip()}")
+        try:
+            deployment = json.loads(done.output)["deployment"] or {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnreadableError(f"{what}: the engine printed no state: {error}") from error
+        return {**deployment, "resources": deployment.get("resources") or []}
+
+
+def _is_finished(update: Mapping[str, Any]) -> bool:
+    return bool(update.get("endTime")) and update.get("result") not in UNFINISHED and update.get("kind") != PREVIEW
+
+
+def _as_recorded(update: Mapping[str, Any]) -> Deployment:
+    """The same in the shape that the engine writes into files: times in seconds."""
+    times = {name: _time(update[name]).timestamp() for name in ("startTime", "endTime")}
+    return {**update, **times}
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)

@@ -1,0 +1,127 @@
+"""What each service was in a recorded state: its image, and a mark of all that the cluster was told about it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slipway.backend.history import History
+from slipway.errors import SlipwayError
+from slipway.paths import cache_home
+from slipway.state.checkpoint import Deployment, Recorded, masked_secrets, objects
+
+MARK_LENGTH = 16
+KEPT = 5_000
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """`image` is the reference that its pods run, empty for none; `mark` differs where anything but a secret does."""
+
+    image: str
+    mark: str
+
+
+@dataclass(frozen=True)
+class ServiceChange:
+    """A service that an update changed; no image where it was not there, the same one twice where only the rest is
+    another."""
+
+    name: str
+    old_image: str
+    new_image: str
+
+
+Services = Mapping[str, ServiceState]
+
+
+def services(deployment: Deployment) -> dict[str, ServiceState]:
+    """By name, in order of names."""
+    found: dict[str, list[Recorded]] = defaultdict(list)
+    for each in objects(deployment).values():
+        if each.service:
+            found[each.service].append(each)
+    return {name: ServiceState(_image(name, found[name]), _mark(found[name])) for name in sorted(found)}
+
+
+def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
+    """In order of names."""
+    none = ServiceState("", "")
+    pairs = ((name, before.get(name, none), after.get(name, none)) for name in sorted({*before, *after}))
+    return tuple(ServiceChange(name, old.image, new.image) for name, old, new in pairs if old != new)
+
+
+def _image(service: str, resources: Iterable[Recorded]) -> str:
+    """Of the container that has the service's name, else of the first."""
+    images: dict[str, str] = {}
+    for each in resources:
+        value: object = each.inputs
+        for key in ("spec", "template", "spec", "containers"):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        for container in value if isinstance(value, list) else ():
+            images.setdefault(str(container.get("name", "")), str(container.get("image", "")))
+    return images.get(service) or next(iter(images.values()), "")
+
+
+def _mark(resources: Iterable[Recorded]) -> str:
+    told = sorted((each.urn, masked_secrets(each.inputs)) for each in resources)
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
+
+
+class RecordedServices:
+    """The services of recorded states, kept in the cache: a state never changes, and is long to read."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+        name = hashlib.sha256(history.source.place.encode()).hexdigest()[:32]
+        self._file = cache_home() / "history" / f"{name}.json"
+        self._known = self._read()
+        self._fresh = False
+
+    def of(self, number: int) -> dict[str, ServiceState]:
+        """SlipwayError where the state cannot be read."""
+        identity = self._history.identity(number)
+        if identity not in self._known:
+            self._known[identity] = services(self._history.checkpoint(number))
+            self._fresh = True
+        return self._known[identity]
+
+    def changes(self, number: int) -> tuple[ServiceChange, ...]:
+        """What update `number` changed, against the state before it; SlipwayError where its own cannot be read."""
+        after = self.of(number)
+        return changed(self._before(number), after)
+
+    def _before(self, number: int) -> dict[str, ServiceState]:
+        """The nearest older state that can be read: an update that left none left the services as they were."""
+        for older in reversed([known for known in self._history.numbers if known < number]):
+            with contextlib.suppress(SlipwayError):
+                return self.of(older)
+        return {}
+
+    def _read(self) -> dict[str, dict[str, ServiceState]]:
+        try:
+            content = json.loads(self._file.read_text())
+            return {
+                identity: {name: ServiceState(**state) for name, state in found.items()}
+                for identity, found in content.items()
+            }
+        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is mended
+            return {}
+
+    def save(self) -> None:
+        """Keep what was read. A cache that cannot be written only costs time."""
+        if not self._fresh:
+            return
+        kept = dict(list(self._known.items())[-KEPT:])
+        content = {identity: {name: asdict(state) for name, state in found.items()} for identity, found in kept.items()}
+        with contextlib.suppress(OSError):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=self._file.parent, delete=False) as file:
+                json.dump(content, file)
+            Path(file.name).replace(self._file)

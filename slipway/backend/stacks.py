@@ -1,0 +1,118 @@
+"""Makes the stacks of the environments."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from slipway.backend.file_backend import FileBackend
+from slipway.backend.lab_salts import LabSalts
+from slipway.engine.errors import failure
+from slipway.engine.pulumi_cli import Pulumi
+from slipway.errors import SlipwayError
+from slipway.project import Project
+
+
+@dataclass(frozen=True)
+class Stacks:
+    """The stacks of a project in the backend in use: `files` where that is a folder, the lab's where `in_lab`.
+
+    In the lab's backend a stack's salt is read from its state, and git sees no change: see `slipway.backend.lab_salts`.
+    """
+
+    project: Project
+    engine: Pulumi
+    files: FileBackend | None
+    in_lab: bool
+
+    @cached_property
+    def _salts(self) -> LabSalts:
+        return LabSalts(self.project.folder)
+
+    def ensure(self, environment: str, say: Callable[[str], None]) -> None:
+        """Make the stack of `environment` where it is missing; in the lab's backend those of all environments."""
+        if not self.in_lab:
+            self._mend(environment, say)
+            self._ensure_in_own_backend(environment, say)
+            return
+        self._ensure_in_lab(environment, say)
+        self.ensure_all_in_lab(say, but=environment)
+
+    def ensure_all_in_lab(self, say: Callable[[str], None], but: str = "") -> None:
+        """Have a stack for each environment, so that `pulumi up -s ENV` by hand finds it; says what cannot be made."""
+        for environment in self.project.environments():
+            if environment == but:
+                continue
+            try:
+                self._ensure_in_lab(environment, say)
+            except SlipwayError as error:
+                say(f"Stack {environment} was not made in the lab's backend: {error}")
+
+    def require_unlocked(self, environment: str) -> None:
+        """Raise SlipwayError when another update holds the stack, where that costs nothing to know: in a folder.
+
+        Any other backend says so when the update begins.
+        """
+        for lock in self.files.locks(environment) if self.files else ():
+            raise SlipwayError(
+                f"Stack {environment} is locked: another update holds it.",
+                why=f"Held by {lock}.",
+                next_step=f"Wait for it to end. If it hangs, release the lock with `pulumi cancel -s {environment}`.",
+            )
+
+    def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
+        known = json.loads(self._run(environment, "stack", "ls", "--json"))
+        if environment in {stack["name"].rsplit("/", 1)[-1] for stack in known}:
+            return
+        self._run(environment, "stack", "init", environment, "--no-select")
+        say(f"Created stack {environment}. Commit Pulumi.{environment}.yaml if it got an encryptionsalt.")
+
+    def _ensure_in_lab(self, environment: str, say: Callable[[str], None]) -> None:
+        if self._state(environment) is None:
+            self._create_in_lab(environment)
+            say(f"Created stack {environment} in the lab's backend.")
+        self._mend(environment, say)
+        if salt := self._salt(environment):
+            self._salts.put(salt, self.project.environment_file(environment))
+
+    def _create_in_lab(self, environment: str) -> None:
+        """Run `stack init` on copies: in place it would write the file anew, in a layout of its own."""
+        committed = self.project.environment_file(environment)
+        with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
+            shutil.copy(self.project.file, folder)
+            # The salt of a lab that is gone would ask for a passphrase that is gone with it.
+            (Path(folder) / committed.name).write_text(self._salts.without(committed.read_text()))
+            self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
+
+    def _mend(self, environment: str, say: Callable[[str], None]) -> None:
+        """An engine that was killed leaves its lock and half-written files; in a folder that can be told."""
+        held = self.files.locks(environment) if self.files else []
+        if self.files is None or not all(lock.is_dead for lock in held):
+            return
+        for file in self.files.mend(environment):
+            say(f"Removed {file.name} of stack {environment}, which was half written when an update was killed.")
+        if held:
+            self._run(environment, "cancel", "--stack", environment, "--yes")
+            say(f"Released the lock of stack {environment}: process {held[0].pid}, which held it, is gone.")
+
+    def _run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
+        done = self.engine.run(*arguments, folder=folder)
+        if done.exit_code:
+            raise failure(environment, (), done.errors or done.output)
+        return done.output
+
+    def _state(self, environment: str) -> dict[str, Any] | None:
+        return self.files.state(environment) if self.files else None
+
+    def _salt(self, environment: str) -> str | None:
+        """The salt under which the lab's stack keeps its secrets."""
+        value: object = self._state(environment)
+        for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, str) else None

@@ -1,0 +1,174 @@
+"""`slipway comment`: puts a preview's Markdown on a pull request, always into the same comment of an environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from slipway.errors import ConfigurationError, ExitCode
+from slipway.github import API_URL, GitHub, RefusedError, TransientError
+from slipway.render.markdown import MARKER
+
+ACTIONS_BOT = "github-actions[bot]"
+REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
+LONGEST_BODY = 65_536
+
+
+def comment(*, repo: str, pr: int, file: Path) -> int:
+    """Create the comment whose marker `file` carries, or bring it up to date; the exit code of the command."""
+    target = Target(_repository(repo), _number(pr))
+    body = _body(file)
+    with GitHub(_token(), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
+        done, url = upsert(github, target, body)
+    typer.echo(f"{done}: {url}")
+    return ExitCode.DONE
+
+
+@dataclass(frozen=True)
+class Target:
+    """A pull request."""
+
+    repository: str
+    number: int
+
+    @property
+    def comments(self) -> str:
+        return f"repos/{self.repository}/issues/{self.number}/comments"
+
+    def comment(self, identifier: int) -> str:
+        return f"repos/{self.repository}/issues/comments/{identifier}"
+
+
+def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
+    """What was done (`created`, `updated`, `unchanged`) and the comment's address.
+
+    A creation whose answer got lost is looked for before it is tried again, so that no second comment is made.
+    """
+    marker = _marker(body)
+    author = Author.of(github)
+    attempt = 0
+    while True:
+        for found in _own_comments(github, target, marker, author):
+            if outcome := _update(github, target, found, body):
+                return outcome
+        try:
+            created = github.post(target.comments, {"body": body})
+        except TransientError as error:
+            attempt += 1
+            github.pause(attempt, str(error))
+        else:
+            return "created", str(created.get("html_url", ""))
+
+
+def _update(github: GitHub, target: Target, found: dict[str, Any], body: str) -> tuple[str, str] | None:
+    """`None` if the comment was deleted in the meantime, or is another bot's."""
+    url = str(found.get("html_url", ""))
+    # GitHub gives back lines as browsers write them.
+    if str(found.get("body", "")).replace("\r\n", "\n").strip() == body.strip():
+        return "unchanged", url
+    try:
+        github.patch(target.comment(found["id"]), {"body": body})
+    except RefusedError as error:
+        if error.status == 404 or (error.status == 403 and _login(found) != ACTIONS_BOT and _is_bot(found)):
+            return None
+        raise
+    return "updated", url
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who we are to GitHub. The token of a GitHub App, that of Actions for one, may not ask: then any bot may be us."""
+
+    login: str = ""
+
+    @classmethod
+    def of(cls, github: GitHub) -> Author:
+        try:
+            return cls(str(github.get("user").get("login")))
+        except RefusedError as error:
+            if error.status == 403:
+                return cls()
+            raise
+
+    def wrote(self, comment: dict[str, Any]) -> bool:
+        if _login(comment) in (ACTIONS_BOT, self.login):
+            return True
+        return not self.login and _is_bot(comment)
+
+
+def _login(comment: dict[str, Any]) -> str:
+    return str((comment.get("user") or {}).get("login"))
+
+
+def _is_bot(comment: dict[str, Any]) -> bool:
+    return (comment.get("user") or {}).get("type") == "Bot"
+
+
+def _own_comments(github: GitHub, target: Target, marker: str, author: Author) -> Iterator[dict[str, Any]]:
+    """Ours, oldest first: a comment of somebody else that carries the marker is left alone."""
+    for found in github.pages(target.comments):
+        if author.wrote(found) and str(found.get("body") or "").lstrip().startswith(marker):
+            yield found
+
+
+def _marker(body: str) -> str:
+    found = MARKER.match(body.lstrip())
+    if found is None:
+        raise ConfigurationError(
+            "The file does not start with the hidden line of a preview, so its comment could not be found again.",
+            next_step="Write it with `slipway preview -s ENV --markdown FILE`.",
+        )
+    return found[0]
+
+
+def _body(file: Path) -> str:
+    try:
+        body = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"--file {file} cannot be read: {error}",
+            next_step="Write it with `slipway preview -s ENV --markdown FILE`.",
+        ) from error
+    if len(body) > LONGEST_BODY:
+        raise ConfigurationError(
+            f"{file} has {len(body):,} characters; GitHub takes at most {LONGEST_BODY:,} in a comment.",
+            next_step="Write it with `slipway preview -s ENV --markdown FILE`, which keeps to that.",
+        )
+    _marker(body)
+    return body
+
+
+def _repository(repo: str) -> str:
+    if not REPOSITORY.fullmatch(repo):
+        raise ConfigurationError(
+            f"--repo is {repo!r}; it must be OWNER/NAME.", next_step="For example: --repo acme/shop"
+        )
+    return repo
+
+
+def _number(pr: int) -> int:
+    if pr < 1:
+        raise ConfigurationError(f"--pr is {pr}; it must be the number of a pull request.")
+    return pr
+
+
+def _token() -> str:
+    token = os.environ.get("GITHUB_TOKEN", "").strip()
+    if not token:
+        raise ConfigurationError(
+            "GITHUB_TOKEN is not set.",
+            next_step="In a workflow: `env: {GITHUB_TOKEN: '${{ github.token }}'}` on the step.",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError("GITHUB_TOKEN is no token: it contains blanks or unprintable characters.")
+    return token
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)

@@ -1,0 +1,109 @@
+"""`slipway diff`: what changed between two recorded states of an environment, service by service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import typer
+
+from slipway.backend import History
+from slipway.backend.decryption import decrypted
+from slipway.errors import ExitCode, SlipwayError
+from slipway.render.groups import by_service
+from slipway.render.markdown_text import clean
+from slipway.render.words import counted, short_path, value_texts
+from slipway.stack import Session, open_session
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.checkpoint import Deployment
+from slipway.state.difference import Difference, difference
+from slipway.state.fields import FieldChange
+
+OUTSIDE = "outside any service"
+SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
+WORDS = {Operation.CREATE: "added", Operation.UPDATE: "changed", Operation.DELETE: "removed"}
+NOTHING = "-"
+
+
+def diff(*, stack: str, old: int, new: int | None, json_output: bool) -> int:
+    """Print what changed from update `old` to `new`, the present state if that is None; the exit code."""
+    session = open_session(stack, cluster=False)
+    found = between(session, stack, old, new)
+    if json_output:
+        typer.echo(json.dumps(shape(found, old, new), indent=2, ensure_ascii=False))
+    else:
+        to = "the present state" if new is None else f"#{new}"
+        typer.echo("\n".join(lines(found, f"{stack} from #{old} to {to}")))
+    return ExitCode.DONE
+
+
+def between(session: Session, stack: str, old: int, new: int | None) -> Difference:
+    """SlipwayError for updates that there are not, or whose state cannot be read."""
+    history = History.open(session.engine, session.project, stack)
+    before = history.checkpoint(old)
+    after = history.present() if new is None else history.checkpoint(new)
+    if after is None:
+        raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
+    return difference(*opened(session, stack, before, after))
+
+
+def opened(session: Session, stack: str, *states: Deployment) -> Sequence[Deployment]:
+    """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
+
+    def open_one(state: Deployment) -> Deployment:
+        return decrypted(session.engine, session.project.name, stack, state)
+
+    try:
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(open_one, states))
+    except SlipwayError as error:
+        typer.echo(f"Secrets are not compared: {error.what} {error.why}".strip(), err=True)
+        return states
+
+
+def lines(found: Difference, title: str) -> list[str]:
+    if not found:
+        return [f"{title}: no difference."]
+    told = []
+    for service, changes in by_service(found.changes):
+        told.append(service or OUTSIDE)
+        for change in changes:
+            told.append(f"  {SIGNS[change.operation]} {change.resource}")
+            told += [f"      {field_text(field)}" for field in change.fields]
+    return [*told, f"{title}: {_counts(found)}."]
+
+
+def field_text(field: FieldChange) -> str:
+    """`spec.replicas: 1 → 2`."""
+    old, new = (" ".join(clean(text).split()) for text in value_texts(field))
+    return f"{short_path(field.path)}: {old or NOTHING} → {new or NOTHING}"
+
+
+def _counts(found: Difference) -> str:
+    numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
+    told = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
+    return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {told}"
+
+
+def shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
+    """The JSON that docs/history.md describes; a secret is never in it."""
+    return {
+        "from": old,
+        "to": new,
+        "secretsCompared": found.secrets_compared,
+        "services": [
+            {"service": service, "changes": [change_shape(change) for change in changes]}
+            for service, changes in by_service(found.changes)
+        ],
+    }
+
+
+def change_shape(change: ResourceChange) -> dict[str, Any]:
+    resource = change.resource
+    fields = [{"path": each.path, "kind": each.kind, "old": each.old, "new": each.new} for each in change.fields]
+    operation = WORDS[change.operation]
+    return {
+        "urn": resource.urn, "type": resource.type, "name": resource.name, "operation": operation, "fields": fields
+    }  # fmt: skip

@@ -1,0 +1,165 @@
+"""`slipway doctor`: a table of everything the project stands on, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from lab.toolchain import PartStatus, survey
+from slipway.environment_variables import owns_cluster
+from slipway.errors import ConfigurationError, ExitCode
+from slipway.paths import cache_home, lab_environment_file
+from slipway.progress import Progress
+from slipway.project import find as find_project
+from slipway.render.tables import print_table
+
+WANTED_PYTHON = (3, 11)
+MEMORY_GIB = 3
+DISK_GIB = 5
+# Once, for Go's caches of modules and of compiled packages.
+DISK_FOR_BUILDS_GIB = 20
+_CONNECT_SECONDS = 1.0
+_GIB = 1 << 30
+
+
+def doctor(json_output: bool) -> int:
+    """Print of every part where it was found, its version, the wanted one and what to do.
+
+    Returns 0 if everything needed is there, else 1. What only the lab needs is not needed by a user who brings a
+    cluster and a registry.
+    """
+    with Progress().step("Looking at every part"):
+        parts = survey()
+        cluster, uses_lab = _cluster()
+        statuses = [_unless_lab_is_spared(status, uses_lab) for status in [*_machine(parts), *parts]] + [cluster]
+    if json_output:
+        sys.stdout.write(json.dumps([asdict(status) for status in statuses], indent=2) + "\n")
+    else:
+        _print_table(statuses)
+    return int(ExitCode.DONE if all(status.ok for status in statuses) else ExitCode.FAILED)
+
+
+def _unless_lab_is_spared(status: PartStatus, uses_lab: bool) -> PartStatus:
+    if uses_lab or status.ok or not status.for_lab:
+        return status
+    return replace(status, ok=True, to_do="not needed with a cluster and a registry of your own")
+
+
+def _machine(parts: Sequence[PartStatus]) -> list[PartStatus]:
+    building = not all(part.ok for part in parts)
+    return [_python(), _root(), _memory(), _disk(DISK_FOR_BUILDS_GIB if building else DISK_GIB)]
+
+
+def _python() -> PartStatus:
+    wanted = ".".join(map(str, WANTED_PYTHON))
+    ok = sys.version_info[:2] >= WANTED_PYTHON
+    to_do = "" if ok else f"install Python {wanted} or newer, remove .venv, and run `make up`"
+    return PartStatus("Python", f">= {wanted}", platform.python_version(), sys.executable, "", ok, to_do)
+
+
+def _root() -> PartStatus:
+    ok = os.geteuid() == 0
+    to_do = "" if ok else "run as root: the lab makes mounts, network interfaces and containers"
+    return PartStatus("root", "yes", "yes" if ok else f"no, user {os.geteuid()}", "", "", ok, to_do, for_lab=True)
+
+
+def _memory() -> PartStatus:
+    lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+    available_gib = int(lines["MemAvailable"].split()[0]) / (1 << 20)
+    ok = available_gib >= MEMORY_GIB
+    to_do = "" if ok else "end other programs; the lab takes about 1 GiB, building Kubernetes about 2"
+    return PartStatus("memory", f">= {MEMORY_GIB} GiB", f"{available_gib:.1f} GiB", "", "", ok, to_do, for_lab=True)
+
+
+def _disk(wanted_gib: int) -> PartStatus:
+    folder = next(path for path in (cache_home(), *cache_home().parents) if path.exists())
+    free_gib = shutil.disk_usage(folder).free / _GIB
+    ok = free_gib >= wanted_gib
+    to_do = "" if ok else "free some, or set SLIPWAY_CACHE, SLIPWAY_HOME, GOCACHE and GOMODCACHE to a larger disk"
+    return PartStatus("free disk", f">= {wanted_gib} GiB", f"{free_gib:.1f} GiB", str(folder), "", ok, to_do)
+
+
+def _cluster() -> tuple[PartStatus, bool]:
+    """How things stand with the lab, or with the cluster the user brings; and whether the lab is in play at all."""
+    project = find_project(Path.cwd())
+    try:
+        if owns_cluster(os.environ, project.folder if project else None):
+            return _own_cluster(Path(os.environ["KUBECONFIG"].split(os.pathsep)[0])), False
+    except ConfigurationError as error:
+        return PartStatus("cluster", "", "", error.what, "", ok=False, to_do=error.next_step), True
+    return _lab(), True
+
+
+def _own_cluster(kubeconfig: Path) -> PartStatus:
+    address = _server(kubeconfig)
+    if not address:
+        to_do = "set KUBECONFIG to a kubeconfig that has a current-context"
+        return PartStatus("your cluster", "", "", str(kubeconfig), "", ok=False, to_do=to_do)
+    ok = _answers(address)
+    to_do = "" if ok else f"see why nothing listens at {address}"
+    return PartStatus("your cluster", "answers", "answers" if ok else "no answer", address, "", ok, to_do)
+
+
+def _lab() -> PartStatus:
+    """A lab that is down or was never made is no missing part: `lab up` is there for that."""
+    try:
+        environment = json.loads(lab_environment_file().read_text())
+        addresses = [_server(Path(environment["KUBECONFIG"])), f"http://{environment['SLIPWAY_REGISTRY']}"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return PartStatus("lab", "", "not made", "", "", ok=True, to_do="`make up` makes it")
+    up = all(_answers(address) for address in addresses)
+    to_do = "" if up else "`slipway lab up` starts it"
+    return PartStatus("lab", "", "up" if up else "down", str(lab_environment_file().parent), "", ok=True, to_do=to_do)
+
+
+def _server(kubeconfig: Path) -> str:
+    """The API server's address in the kubeconfig's current context; empty where it names none."""
+    try:
+        content = yaml.safe_load(kubeconfig.read_text())
+        contexts = {entry["name"]: entry["context"] for entry in content["contexts"]}
+        clusters = {entry["name"]: entry["cluster"] for entry in content["clusters"]}
+        return str(clusters[contexts[content["current-context"]]["cluster"]]["server"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError):
+        return ""
+
+
+def _answers(address: str) -> bool:
+    """Whether something listens at the address of a URL."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _print_table(statuses: Sequence[PartStatus]) -> None:
+    rows = [
+        (
+            Text("ok", "green") if status.ok else Text("!!", "bold red"),
+            status.name,
+            status.wanted,
+            status.version or "-",
+            status.source,
+            status.where.replace(str(Path.home()), "~", 1),
+            status.to_do,
+        )
+        for status in statuses
+    ]
+    print_table(("", "part", "wanted", "found", "how", "where", "what to do"), rows)
+    missing = sum(not status.ok for status in statuses)
+    closing = f"{missing} of {len(statuses)} need something done." if missing else "Everything needed is there."
+    Console(highlight=False).print(Text(closing))

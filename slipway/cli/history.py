@@ -1,0 +1,149 @@
+"""`slipway history`: the recorded updates of an environment, newest first, and what each changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+from rich.text import Text
+
+from slipway.backend import Entry, History
+from slipway.backend.services import RecordedServices, ServiceChange
+from slipway.deploy.commits import DIRTY
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.progress import Progress, elapsed_text
+from slipway.render.markdown_text import clean, some_of
+from slipway.render.tables import print_table
+from slipway.render.words import COMMIT_DIGITS, repository
+from slipway.stack import open_session
+
+HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
+DIGEST_DIGITS = 8
+NAMED = 4
+# Reading more states than this takes so long that a person wants to see that something is done.
+MANY_STATES = 50
+DIGEST = "sha256:"
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Row:
+    """An update and the services it changed; `problem` says why that cannot be told."""
+
+    entry: Entry
+    services: tuple[ServiceChange, ...] = ()
+    problem: str = ""
+
+
+def history(*, stack: str, limit: int, json_output: bool) -> int:
+    """Print the last `limit` updates; the exit code of the command."""
+    if limit < 1:
+        raise ConfigurationError(
+            f"--limit is {limit}.", why="At least one update is shown.", next_step="Give 1 or a greater number."
+        )
+    session = open_session(stack, cluster=False)
+    found = History.open(session.engine, session.project, stack)
+    if min(limit, len(found.numbers)) > MANY_STATES:
+        with Progress().step(f"Read the history of {stack}"):
+            rows = read(found, limit)
+    else:
+        rows = read(found, limit)
+    if json_output:
+        typer.echo(json.dumps([shape(row) for row in rows], indent=2, ensure_ascii=False))
+    elif rows:
+        print_table(HEADINGS, [cells(row) for row in rows], right=("#", "took"))
+    else:
+        typer.echo(f"{stack} has no history: it was never updated. `slipway up -s {stack}` makes the first entry.")
+    return ExitCode.DONE
+
+
+def read(found: History, limit: int) -> list[Row]:
+    """The last `limit` updates, newest first; only their states are read, and the one before them."""
+    recorded = RecordedServices(found)
+    rows = [_row(entry, recorded) for entry in reversed(found.latest(limit))]
+    recorded.save()
+    return rows
+
+
+def _row(entry: Entry, recorded: RecordedServices) -> Row:
+    if entry.problem:
+        return Row(entry, problem=entry.problem)
+    try:
+        return Row(entry, recorded.changes(entry.number))
+    except SlipwayError as error:
+        return Row(entry, problem=error.why)
+
+
+def cells(row: Row) -> Sequence[str | Text]:
+    entry = row.entry
+    time = entry.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    if entry.problem:
+        return (str(entry.number), time, *[NOTHING] * 3, Text("unreadable", "red"), entry.problem, NOTHING)
+    return (
+        str(entry.number),
+        time,
+        clean(entry.author) or NOTHING,
+        commit(entry) or NOTHING,
+        kind(entry),
+        Text("succeeded", "green") if entry.succeeded else Text("failed", "red"),
+        row.problem or some_of([service(each) for each in row.services], NAMED) or NOTHING,
+        elapsed_text(entry.duration_seconds),
+    )
+
+
+def commit(entry: Entry) -> str:
+    return f"{entry.commit[:COMMIT_DIGITS]}{DIRTY if entry.dirty else ''}" if entry.commit else ""
+
+
+def kind(entry: Entry) -> str:
+    """`rollback of #14 to #12 (user-service)`; for all else the one word."""
+    if entry.rollback is None:
+        return entry.kind.value
+    only = f" ({', '.join(entry.rollback.services)})" if entry.rollback.services else ""
+    overridden = ", policies overridden" if entry.rollback.reason else ""
+    return f"rollback of #{entry.rollback.source} to #{entry.rollback.target}{only}{overridden}"
+
+
+def service(change: ServiceChange) -> str:
+    """`user-service 2675f307 → 00aa11bb`; only the name where its image stays what it was."""
+    if change.old_image == change.new_image:
+        return f"{change.name} (settings)"
+    old, new = (digest(image) for image in (change.old_image, change.new_image))
+    return f"{change.name} {old or NOTHING} → {new or NOTHING}"
+
+
+def digest(image: str) -> str:
+    """The first digits of an image's digest; its tag where it has none."""
+    _, found, digits = image.partition(f"@{DIGEST}")
+    return digits[:DIGEST_DIGITS] if found else image.removeprefix(repository(image)).lstrip(":") or image
+
+
+def shape(row: Row) -> dict[str, Any]:
+    """The JSON of one update, as docs/history.md describes it."""
+    entry = row.entry
+    rollback = entry.rollback and {
+        "source": entry.rollback.source,
+        "target": entry.rollback.target,
+        "services": list(entry.rollback.services),
+        "overriddenPolicies": entry.rollback.reason,
+    }
+    return {
+        "number": entry.number,
+        "started": entry.started.isoformat(),
+        "durationSeconds": entry.duration_seconds,
+        "author": entry.author,
+        "commit": entry.commit,
+        "dirty": entry.dirty,
+        "kind": entry.kind.value,
+        "rollback": rollback,
+        "succeeded": entry.succeeded,
+        "message": entry.message,
+        "changes": dict(entry.changes),
+        "services": [
+            {"name": each.name, "oldImage": each.old_image, "newImage": each.new_image} for each in row.services
+        ],
+        "problem": row.problem,
+    }

@@ -1,0 +1,88 @@
+"""`slipway lab up|down|status`: the one-node Kubernetes, registry and BuildKit of a machine that has none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from lab.lab import Lab
+from lab.settings import load_settings
+from lab.status import ProcessStatus
+from slipway.errors import ExitCode
+from slipway.progress import Progress, elapsed_text
+from slipway.render.tables import print_table
+
+
+def up(progress: Progress | None = None) -> int:
+    """Bring the lab up, or back up; nothing happens where nothing is missing."""
+    progress = progress or Progress()
+    lab = Lab(load_settings(), progress)
+    changed = lab.up()
+    kubeconfig = lab.variables()["KUBECONFIG"]
+    progress.note(f"The lab is up{'' if changed else ' already'}. Its kubeconfig is {kubeconfig}")
+    return ExitCode.DONE
+
+
+def down(progress: Progress | None = None, *, purge: bool = False) -> int:
+    """Take the lab down. Its data stay for the next `up`; `purge` removes all but Pulumi's history and its key."""
+    progress = progress or Progress()
+    lab = Lab(load_settings(), progress)
+    progress.note(lab.down(purge=purge))
+    return ExitCode.DONE
+
+
+def status(json_output: bool = False) -> int:
+    """Show each process of the lab; fails unless every one is healthy."""
+    lab = Lab(load_settings(), Progress())
+    found = lab.status()
+    healthy = bool(found) and all(process.healthy for process in found)
+    if json_output:
+        document = {"healthy": healthy, "processes": [process.document() for process in found]}
+        Console(soft_wrap=True).print_json(json.dumps(document))
+    elif not found:
+        Console(highlight=False).print("There is no lab on this machine. Make one with `slipway lab up`.")
+    else:
+        _print_table(found)
+    return ExitCode.DONE if healthy else ExitCode.FAILED
+
+
+def _print_table(found: list[ProcessStatus]) -> None:
+    headings = ("process", "pid", "health", "memory", "up", "listens on")
+    print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
+    console = Console(highlight=False)
+    total = sum(process.memory_bytes for process in found)
+    unhealthy = [process.name for process in found if not process.healthy]
+    console.print(f"{len(found) - len(unhealthy)} of {len(found)} healthy, {_mebibytes(total)} in all")
+    console.print(f"The log of each is {Path(found[0].log).parent}/PROCESS.log", soft_wrap=True)
+    if unhealthy:
+        console.print("`slipway lab up` starts what is missing; the logs say why it ended.")
+
+
+def _cells(process: ProcessStatus) -> list[str | Text]:
+    health = Text("healthy", style="green") if process.healthy else Text(_first_line(process.problem), style="red")
+    running = process.pid is not None
+    return [
+        process.name,
+        str(process.pid) if running else "-",
+        health,
+        _mebibytes(process.memory_bytes) if running else "-",
+        elapsed_text(process.uptime_seconds) if running else "-",
+        _short(process.listens),
+    ]
+
+
+def _first_line(problem: str) -> str:
+    return problem.strip().splitlines()[0] if problem.strip() else "unhealthy"
+
+
+def _short(listens: Sequence[str]) -> str:
+    """`10.97.0.1:1053, 127.0.0.1:8181`: each address once, though TCP and UDP may both be there."""
+    return ", ".join(dict.fromkeys(listens))
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1024**2:.0f} MiB"

@@ -1,0 +1,250 @@
+"""The command line: what commands there are, and the one place where an error becomes words and an exit code."""
+
+# ruff: noqa: PLC0415 -- each command imports what it needs, so that `slipway --help` and `slipway env` start at once.
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from slipway.errors import SlipwayError
+
+app = typer.Typer(
+    name="slipway",
+    help="Build, test, package, deploy and check microservices on Kubernetes with Pulumi.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+lab_app = typer.Typer(
+    help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
+)
+app.add_typer(lab_app, name="lab")
+
+StackOption = Annotated[str, typer.Option("--stack", "-s", metavar="ENV", help="The environment: a Pulumi.ENV.yaml.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def env(json_output: JsonOption = False) -> None:
+    """Print the exports a shell needs: eval "$(slipway env)"."""
+    from slipway.cli.env import env as command
+
+    raise typer.Exit(command(json_output=json_output))
+
+
+@app.command()
+def up(
+    *,
+    stack: StackOption,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
+    approved: Annotated[
+        Path | None,
+        typer.Option("--approved", metavar="FILE", help="Do not ask: update just what this approval is of."),
+    ] = None,
+    no_rollback: Annotated[
+        bool, typer.Option("--no-rollback", help="Leave an update that failed as it is, for a look.")
+    ] = False,
+    allow_dirty: Annotated[
+        bool, typer.Option("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
+    ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
+    ] = False,
+) -> None:
+    """Preview, then build, test, deploy and check every service of an environment."""
+    from slipway.cli.up import Options
+    from slipway.cli.up import up as command
+
+    options = Options(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    raise typer.Exit(command(stack=stack, options=options))
+
+
+@app.command()
+def rollback(
+    *,
+    stack: StackOption,
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="N", help="The update to go back to; without it, the last good one.")
+    ] = None,
+    service: Annotated[
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+    ] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Show what it would do, and do nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before rolling back.")] = False,
+    keep_secrets: Annotated[
+        bool, typer.Option("--keep-secrets", help="Leave Secrets as they are now: they were rotated since.")
+    ] = False,
+    include_stateful: Annotated[
+        bool, typer.Option("--include-stateful", help="Delete or replace what holds data too, and its data with it.")
+    ] = False,
+    break_glass: Annotated[
+        str, typer.Option("--break-glass", metavar="REASON", help="Override today's policies; the history says why.")
+    ] = "",
+) -> None:
+    """Take an environment back to a recorded state, exactly, and prove it."""
+    from slipway.cli.rollback import rollback as command
+    from slipway.rollback.run import Options
+
+    options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
+    raise typer.Exit(command(stack=stack, to=to, options=options, preview=preview, yes=yes))
+
+
+@app.command()
+def preview(
+    stack: StackOption,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it for a pull request, on failure too.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it for a script.")] = None,
+    approval: Annotated[
+        Path | None, typer.Option("--approval", metavar="FILE", help="Write what `slipway up --approved` holds it to.")
+    ] = None,
+    drift: Annotated[bool, typer.Option("--drift", help="Say too where the cluster differs from the state.")] = False,
+) -> None:
+    """Build and test what changed, ask the policies, and show what an update would do."""
+    from slipway.cli.preview import Files
+    from slipway.cli.preview import preview as command
+
+    raise typer.Exit(command(stack=stack, files=Files(markdown, json_file, approval), drift=drift))
+
+
+@app.command()
+def history(
+    stack: StackOption,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="How many updates to show.")] = 20,
+    json_output: JsonOption = False,
+) -> None:
+    """Show the recorded updates of an environment, newest first: who, from which commit, what it changed."""
+    from slipway.cli.history import history as command
+
+    raise typer.Exit(command(stack=stack, limit=limit, json_output=json_output))
+
+
+@app.command()
+def diff(
+    stack: StackOption,
+    old: Annotated[int, typer.Argument(metavar="A", help="The number of an update, as `slipway history` shows it.")],
+    new: Annotated[int | None, typer.Argument(metavar="B", help="Another; without it, the present state.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show what changed between two recorded states, service by service; secrets are masked."""
+    from slipway.cli.diff import diff as command
+
+    raise typer.Exit(command(stack=stack, old=old, new=new, json_output=json_output))
+
+
+@app.command()
+def verify(stack: StackOption, json_output: JsonOption = False) -> None:
+    """Ask whether every service runs what the state says, and meets its checks, now."""
+    from slipway.cli.verify import verify as command
+
+    raise typer.Exit(command(stack=stack, json_output=json_output))
+
+
+@app.command()
+def drift(stack: StackOption, json_output: JsonOption = False) -> None:
+    """Show what the cluster has that the state does not say: changed by hand, deleted, or left over; exits with 6."""
+    from slipway.cli.drift import drift as command
+
+    raise typer.Exit(command(stack=stack, json_output=json_output))
+
+
+@app.command()
+def comment(
+    repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
+    pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
+    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="What `slipway preview --markdown` wrote.")],
+) -> None:
+    """Put a preview into a pull request, over the one that is there already."""
+    from slipway.cli.comment import comment as command
+
+    raise typer.Exit(command(repo=repo, pr=pr, file=file))
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
+    port: Annotated[int, typer.Option("--port", help="The port its container listens on.")] = 8080,
+) -> None:
+    """Make a working service under services/."""
+    from slipway.cli.new import new as command
+    from slipway.project import require
+
+    raise typer.Exit(command(name, require(Path.cwd()).folder, port=port))
+
+
+@app.command()
+def doctor(json_output: JsonOption = False) -> None:
+    """Show every part the project stands on: where it is, its version, and what to do about what is missing."""
+    from slipway.cli.doctor import doctor as command
+
+    raise typer.Exit(command(json_output))
+
+
+@lab_app.command("up")
+def lab_up(
+    if_needed: Annotated[
+        bool, typer.Option("--if-needed", help="Only the toolchain, if KUBECONFIG and a registry of your own are set.")
+    ] = False,
+) -> None:
+    """Bring the lab up, installing its toolchain where that is missing."""
+    from slipway.cli import lab, toolchain
+    from slipway.progress import Progress
+    from slipway.stack import brings_own_cluster, make_lab_stacks
+
+    progress = Progress()
+    if if_needed and brings_own_cluster():
+        progress.note("KUBECONFIG and a registry of your own are set: no lab.")
+        raise typer.Exit(toolchain.install(progress))
+    code = lab.up(progress)
+    make_lab_stacks(progress.note)
+    raise typer.Exit(code)
+
+
+@lab_app.command("down")
+def lab_down(
+    purge: Annotated[bool, typer.Option("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
+) -> None:
+    """Take the lab down, leaving no process, mount, network interface or firewall rule."""
+    from slipway.cli import lab
+
+    raise typer.Exit(lab.down(purge=purge))
+
+
+@lab_app.command("status")
+def lab_status(json_output: JsonOption = False) -> None:
+    """Show each process of the lab, its health and its log."""
+    from slipway.cli import lab
+
+    raise typer.Exit(lab.status(json_output))
+
+
+@lab_app.command("toolchain")
+def lab_toolchain() -> None:
+    """Install the pinned engine, its plugins and kubectl: what is needed beside a cluster and registry of your own."""
+    from slipway.cli import toolchain
+
+    raise typer.Exit(toolchain.install())
+
+
+def main() -> None:
+    """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
+    try:
+        app()
+    except SlipwayError as error:
+        from slipway.error_report import report
+
+        sys.exit(report(error))
+    except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
+        from slipway.error_report import report_unexpected
+
+        sys.exit(report_unexpected(error))
+
+
+if __name__ == "__main__":
+    main()

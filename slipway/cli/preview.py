@@ -1,0 +1,101 @@
+"""`slipway preview`: builds and unit-tests what changed, asks the policies, and says what an update would do."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from slipway import project as projects
+from slipway.deploy import approval, approval_file
+from slipway.deploy.approval import Approval
+from slipway.deploy.commits import links
+from slipway.deploy.preview import Preview, policy_pack
+from slipway.deploy.summary import Result, Summary
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.render.json_summary import to_json
+from slipway.render.markdown import render
+from slipway.render.terminal import show
+from slipway.stack import open_session
+
+EXIT_CODES = {
+    Result.SUCCEEDED: ExitCode.DONE,
+    Result.REFUSED: ExitCode.POLICY,
+    Result.INTERRUPTED: ExitCode.INTERRUPTED,
+}
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where to write the summary, of a failing preview too, and of one that succeeds what its approval holds for."""
+
+    markdown: Path | None = None
+    json: Path | None = None
+    approval: Path | None = None
+
+
+def preview(*, stack: str, files: Files, drift: bool) -> int:
+    """Preview `stack`, print the summary, and write the files; the exit code."""
+    for file in filter(None, (files.markdown, files.json, files.approval)):
+        _clear(file)
+    project = projects.require(Path.cwd())
+    project.require_environment(stack)
+    attempt = Preview(project, stack, drift)
+    approved, error = _attempt(attempt, take=files.approval is not None)
+    summary = attempt.summary(error)
+    if files.markdown:
+        _write(files.markdown, render(summary, links(os.environ, summary.commits)))
+    if files.json:
+        _write(files.json, to_json(summary))
+    if files.approval and approved and summary.result is Result.SUCCEEDED:
+        _write(files.approval, approval_file.to_text(approved, project.name, stack))
+    show(summary, Console(highlight=False))
+    return _exit_code(summary, error)
+
+
+def _exit_code(summary: Summary, error: SlipwayError | None) -> ExitCode:
+    if summary.result is Result.SUCCEEDED and summary.drift:
+        return ExitCode.DRIFT
+    return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)
+
+
+def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayError | None]:
+    """What an approval would hold for, and why the preview did not come to its end: `None` if it did, whatever it
+    found.
+    """
+    approved = None
+    try:
+        policy_pack(preview.project)
+        session = open_session(preview.stack)
+        session.stacks.ensure(preview.stack, preview.progress.note)
+        approved = approval.take(session, preview.stack) if take else None
+        preview.run(session)
+    except SlipwayError as error:
+        return approved, error
+    return approved, None
+
+
+def _clear(file: Path) -> None:
+    """Remove what an earlier preview wrote: a preview that cannot be written must not look like that one.
+
+    A link, a pipe or a device such as /dev/stdout is not ours to remove.
+    """
+    try:
+        if file.is_fifo():
+            return
+        if file.is_symlink() or file.is_char_device():
+            file.write_text("")
+            return
+        file.unlink(missing_ok=True)
+        file.touch()
+        file.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file} cannot be written: {error.strerror}.", next_step="Name a file in a folder that exists."
+        ) from error
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8")

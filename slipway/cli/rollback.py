@@ -1,0 +1,121 @@
+"""`slipway rollback`: takes an environment back to a recorded state, and proves that it is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from rich.console import Console
+
+from slipway.backend import Entry, History
+from slipway.deploy.preparation import put_in_order
+from slipway.deploy.preview import Preview
+from slipway.deploy.summary import Result
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.render.markdown_text import clean
+from slipway.render.terminal import show
+from slipway.rollback.proof import ROLLBACK_SETTING
+from slipway.rollback.run import Options, Rollback, checks_met, require_history
+from slipway.stack import open_session
+
+
+def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
+    """Take `stack` back to update `to`, or to the last good one; the exit code of the command."""
+    if not (yes or preview) and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is no terminal, so nobody can be asked.",
+            next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
+        )
+    try:
+        return _rollback(stack, to, options, preview=preview, yes=yes)
+    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+        raise SlipwayError(f"Interrupted; {stack} was not rolled back.", code=ExitCode.INTERRUPTED) from error
+
+
+def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
+    progress = Progress()
+    session = open_session(stack)
+    # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
+    require_history(History.open(session.engine, session.project, stack))
+    put_in_order(session, stack, progress.note)
+    prepared = Rollback.prepare(session, stack, to, options)
+    typer.echo(headline(prepared))
+    if preview or not yes:
+        _show_preview(prepared, progress)
+    if preview:
+        return ExitCode.DONE
+    if not yes and not _is_wanted(prepared):
+        raise SlipwayError(f"{stack} was not rolled back: you said no.")
+    carry_out(prepared, progress)
+    return ExitCode.DONE
+
+
+def carry_out(prepared: Rollback, progress: Progress) -> None:
+    """Replay, wait, check, compare; says what came of it, or raises why it did not."""
+    update, stack, target = prepared.run(progress), prepared.stack, prepared.target.number
+    try:
+        proof = prepared.verify()
+    except KeyboardInterrupt as error:
+        raise SlipwayError(
+            f"Interrupted: {stack} was rolled back to #{target}, and not yet compared with it.",
+            next_step=f"`slipway diff -s {stack} {target}` and `slipway verify -s {stack}` do that.",
+            code=ExitCode.INTERRUPTED,
+        ) from error
+    only = prepared.request.services
+    what = f"{', '.join(only)} of {stack} {'is' if len(only) == 1 else 'are'}" if only else f"{stack} is"
+    typer.echo(f"{what} back at #{target}: {proof}, {checks_met(update)}.")
+    if (setting := prepared.session.project.config(stack).get(ROLLBACK_SETTING)) not in (None, str(target)):
+        typer.echo(f"Pulumi.{stack}.yaml says {ROLLBACK_SETTING}: {setting}, and the next update goes there.")
+
+
+def headline(prepared: Rollback) -> str:
+    """What goes back to what, in a line or two."""
+    target, only = prepared.target, prepared.request.services
+    what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
+    lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
+    if prepared.moved:
+        lines.append(f"Not in the cluster as the state says, so looked at first: {prepared.moved}")
+    if prepared.reason:
+        lines.append(f"Today's policies are overridden: {prepared.reason}")
+    return "\n".join(lines)
+
+
+def _described(entry: Entry) -> str:
+    dirty = " (with uncommitted changes)" if entry.dirty else ""
+    parts: Sequence[str] = (
+        f"{entry.started:%Y-%m-%d %H:%M} UTC",
+        f"by {clean(entry.author)}" if entry.author else "",
+        f"commit {entry.commit[:8]}{dirty}" if entry.commit else "",
+        clean(entry.message.splitlines()[0]) if entry.message else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _show_preview(prepared: Rollback, progress: Progress) -> None:
+    preview = Preview(
+        prepared.session.project,
+        prepared.stack,
+        drift=bool(prepared.moved),
+        arguments=prepared.arguments(),
+        variables=prepared.variables(),
+        progress=progress,
+    )
+    error: SlipwayError | None = None
+    try:
+        preview.run(prepared.session)
+    except SlipwayError as caught:
+        error = caught
+    summary = preview.summary(error)
+    show(summary, Console(highlight=False))
+    # The engine ends a preview that the policies refuse with an error: with a reason they are shown, and overridden.
+    if error and not (prepared.reason and summary.result is Result.REFUSED):
+        raise error
+
+
+def _is_wanted(prepared: Rollback) -> bool:
+    try:
+        return typer.confirm(f"Roll {prepared.stack} back to #{prepared.target.number}?", err=True)
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D
+        raise KeyboardInterrupt from error

@@ -1,0 +1,186 @@
+"""`slipway up`: previews an environment, asks the policies and the user, updates it, and shows it happening."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from slipway.cluster.deployed import require_cluster
+from slipway.deploy import approval, approval_file, work_tree
+from slipway.deploy import last_update as passed
+from slipway.deploy import pending_replacements as twins
+from slipway.deploy.approval import Approval
+from slipway.deploy.preparation import put_in_order
+from slipway.deploy.preview import Preview, gate_passed, policy_pack
+from slipway.deploy.summary import Problem, Result, Summary
+from slipway.deploy.update import Update, require_success, run_update
+from slipway.engine.stages import Stage, gate_line, stage_times
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.render.markdown_text import clean
+from slipway.render.terminal import show
+from slipway.render.words import counted, is_incomplete
+from slipway.rollback.automatic import FailedUpdate
+from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
+from slipway.rollback.run import checks_met
+from slipway.stack import Session, open_session
+
+
+@dataclass(frozen=True)
+class Gate:
+    """How the gate was passed; `rules` is how many were asked now, `replacing` what was seen to be made anew: ids of
+    objects, by URN.
+    """
+
+    stages: tuple[Stage, ...]
+    rules: int = 0
+    replacing: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of an update; `approved` is what a preview wrote that somebody agreed to."""
+
+    yes: bool = False
+    approved: Path | None = None
+    rollback: bool = True
+    allow_dirty: bool = False
+    refresh: bool = False
+
+
+def up(*, stack: str, options: Options) -> int:
+    """Update `stack`; the exit code of the command."""
+    _require_consent_possible(agreed=options.yes or options.approved is not None)
+    try:
+        return _up(stack, options)
+    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+        raise SlipwayError(
+            "Interrupted.", next_step=f"`slipway up -s {stack}` begins anew.", code=ExitCode.INTERRUPTED
+        ) from error
+
+
+def _up(stack: str, options: Options) -> int:
+    session = open_session(stack)
+    pack = policy_pack(session.project)
+    uncommitted = work_tree.require_committed(session.project, stack, allowed=options.allow_dirty)
+    progress = Progress()
+    # A preview would be content without a cluster, and images built for one that does not answer.
+    reached = ThreadPoolExecutor(1).submit(require_cluster, session, stack)
+    put_in_order(session, stack, progress.note)
+    approved = approval.take(session, stack)
+    reached.result()
+    if options.approved:
+        approval_file.require_approved(session, stack, options.approved, approved)
+    gate = _passed_before(session, stack, approved) if options.yes and not options.refresh else None
+    if gate is None:
+        gate = _gate(session, stack, progress, options)
+        approval.require_unmoved(session, stack, approved)
+    if twins.restore(session, stack, gate.replacing):
+        progress.note(twins.TAKEN_BACK)
+    arguments = ["--refresh"] if options.refresh else []
+    if options.allow_dirty and uncommitted:
+        arguments += ["--message", work_tree.message(uncommitted)]
+    passed_gate = gate_passed(session.project, stack)
+    update = run_update(session, stack, arguments, progress, environment=passed_gate, pack=pack)
+    try:
+        require_success(stack, update, progress)
+    except SlipwayError as error:
+        if options.rollback and not update.ended.interrupted:
+            raise FailedUpdate(session, stack, update, error).undone(progress) from error
+        raise
+    if gate.rules:
+        passed.remember(session, stack, approved)
+    _show_summary(update, gate)
+    if target := session.project.config(stack).get(ROLLBACK_SETTING):
+        typer.echo(f"{stack} is as #{target}: {prove_setting(session, stack, int(target))}, {checks_met(update)}.")
+    return ExitCode.DONE
+
+
+def _require_consent_possible(*, agreed: bool) -> None:
+    if not agreed and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
+        )
+
+
+def _previewed(session: Session, stack: str, preview: Preview, progress: Progress) -> Summary:
+    """What the update would do, shown; raises SlipwayError when it must not happen."""
+    error = None
+    try:
+        preview.run(session)
+    except SlipwayError as raised:
+        error = raised
+    summary = preview.summary(error)
+    if error and is_incomplete(summary):
+        _show_output(summary.problems, progress.console)
+        raise error
+    show(summary, Console(highlight=False))
+    if summary.result is Result.REFUSED:
+        raise SlipwayError(
+            f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
+            why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
+            next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            code=ExitCode.POLICY,
+        )
+    return summary
+
+
+def _show_output(problems: Sequence[Problem], console: Console) -> None:
+    """What failed builds printed: the error that follows tells the rest."""
+    for problem in problems:
+        if problem.output:
+            console.print(Text(f"\n{problem.resource}: {problem.step}", style="bold red"), soft_wrap=True)
+        for line in problem.output:
+            console.print(Text(f"  {clean(line)}"), soft_wrap=True)
+
+
+def _passed_before(session: Session, stack: str, approved: Approval) -> Gate | None:
+    """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
+    before = passed.recall(session, stack, approved)
+    if before is None:
+        return None
+    since = f"nothing has moved since update #{before.number}"
+    typer.echo(f"Preview of {session.project.name}/{stack}: not needed, {since}, which passed.")
+    return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
+
+
+def _gate(session: Session, stack: str, progress: Progress, options: Options) -> Gate:
+    """Preview, and have somebody agree; raises where that is not so."""
+    preview = Preview(session.project, stack, drift=options.refresh, progress=progress)
+    summary = _previewed(session, stack, preview, progress)
+    asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
+    stages = (asked, _consent(stack, summary, options))
+    return Gate(stages, summary.rules, twins.replacing(preview.events.events))
+
+
+def _consent(stack: str, summary: Summary, options: Options) -> Stage:
+    """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
+    if not summary.changes:
+        return Stage("approve", None, "not needed")
+    if options.approved or options.yes:
+        return Stage("approve", None, f"by {options.approved}" if options.approved else "by --yes")
+    began = time.monotonic()
+    try:
+        agreed = typer.confirm(f"Update {stack}?", err=True)
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D
+        raise SlipwayError(f"{stack} was not updated: interrupted.", code=ExitCode.INTERRUPTED) from error
+    if not agreed:
+        raise SlipwayError(f"{stack} was not updated: you said no.")
+    return Stage("approve", time.monotonic() - began)
+
+
+def _show_summary(update: Update, gate: Gate) -> None:
+    services = update.outputs.get("services", {})
+    width = max((len(name) for name in services), default=0)
+    for name, service in sorted(services.items()):
+        typer.echo(f"{name:<{width}}  {service.get('url', '')}")
+    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
+        typer.echo(line)

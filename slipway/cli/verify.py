@@ -1,0 +1,118 @@
+"""`slipway verify`: whether every service of an environment runs what its state says, and meets its checks, now."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import typer
+
+from slipway.cluster.checks import asked_through, failing
+from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.deployed import Deployed, cluster_errors, open_deployed
+from slipway.cluster.diagnosis import Evidence, is_complete
+from slipway.cluster.verification import Recordation, Verdict, recorded_deployments, verdict
+from slipway.errors import ExitCode, SlipwayError
+from slipway.render.words import counted
+from slipway.stack import open_session
+
+CHECKS_TIMEOUT_SECONDS = 10.0
+
+
+def verify(*, stack: str, json_output: bool) -> int:
+    """Print a line for each service; 0 where all of them work, else 1."""
+    session = open_session(stack, cluster=False)
+    verdicts = verified(open_deployed(session, stack))
+    good = not any(each.problems for each in verdicts)
+    if json_output:
+        typer.echo(json.dumps(shape(stack, verdicts), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(line for each in verdicts for line in lines(each)))
+        typer.echo(f"{stack}: {_verdict(verdicts)}.")
+    return ExitCode.DONE if good else ExitCode.FAILED
+
+
+def _verdict(verdicts: Sequence[Verdict]) -> str:
+    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
+    return f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+
+
+def verified(deployed: Deployed) -> list[Verdict]:
+    """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
+    said = recorded_deployments(deployed.objects())
+    if not said:
+        raise SlipwayError(
+            f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
+            next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
+        )
+    cluster = deployed.cluster
+    with cluster_errors(), ThreadPoolExecutor() as pool:
+        asking = pool.submit(_unmet, cluster, said)
+        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in said}}
+        evidence = [found[each.namespace].get(each.name) for each in said]
+        reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(said, evidence, strict=True)))
+        unmet = asking.result()
+    return [
+        verdict(each, seen, reason, unmet[each.namespace, each.name])
+        for each, seen, reason in zip(said, evidence, reasons, strict=True)
+    ]
+
+
+def _unmet(cluster: Cluster, said: Sequence[Recordation]) -> dict[tuple[str, str], list[str]]:
+    """The checks of each Deployment that were not met in time."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for namespace in {each.namespace for each in said}:
+        checks = {each.name: each.checks for each in said if each.namespace == namespace}
+        for line in failing(checks, asked_through(cluster.client, namespace), CHECKS_TIMEOUT_SECONDS):
+            found[namespace, line.partition(":")[0]].append(line)
+    return found
+
+
+def _reason(cluster: Cluster, said: Recordation, evidence: Evidence | None) -> str:
+    """Why a rollout does not get on."""
+    if evidence is None or is_complete(evidence):
+        return ""
+    try:
+        diagnosis = cluster.diagnosis(said.namespace, said.name)
+    except ClusterError:  # it says no more than that the reason is not known
+        return ""
+    return diagnosis.headline if diagnosis else ""
+
+
+def lines(found: Verdict) -> list[str]:
+    """One line where all is well, one more for each problem after the first."""
+    if not found.problems:
+        images = ", ".join(_short(image) for image in found.images)
+        checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
+        return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
+    first, *more = found.problems
+    return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
+
+
+def _short(image: str) -> str:
+    name, found, digest = image.partition("@sha256:")
+    return f"{digest[:8]}" if found else name
+
+
+def shape(stack: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    """The JSON that docs/history.md describes."""
+    return {
+        "stack": stack,
+        "ok": not any(each.problems for each in verdicts),
+        "services": [_shape(each) for each in verdicts],
+    }
+
+
+def _shape(found: Verdict) -> dict[str, Any]:
+    return {
+        "service": found.service,
+        "namespace": found.namespace,
+        "ok": not found.problems,
+        "pods": {"wanted": found.pods_wanted, "available": found.pods_available},
+        "images": list(found.images),
+        "checks": found.checks,
+        "problems": list(found.problems),
+    }

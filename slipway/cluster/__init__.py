@@ -1,0 +1,1 @@
+"""The cluster now: objects, rollouts, checks, drift, and why a rollout failed."""

@@ -1,0 +1,199 @@
+"""Reads the cluster for the command line: what there is about a Deployment, and its pods' logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from slipway.cluster.client.diagnosis import diagnose
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, is_complete
+from slipway.cluster.diagnosis.logs import LINES_READ, tails
+from slipway.cluster.diagnosis.model import Finding
+from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+# Imports of the client wait until they are needed: a fifth of a second that most commands can do without.
+# ruff: noqa: PLC0415
+
+TIMEOUT_SECONDS = 4.0
+LOG_BYTES = 64 * 1024
+# Served from the API server's memory; a state of a moment ago is as good.
+_ANY_VERSION = {"resourceVersion": "0"}
+
+
+class ClusterError(Exception):
+    """The cluster cannot be reached, or does not let us read; the text says which and why."""
+
+
+class NotFoundError(ClusterError):
+    """There is no such object."""
+
+
+class ForbiddenError(ClusterError):
+    """We may not read it."""
+
+
+def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
+    """A client for `context` of the kubeconfig files, KUBECONFIG's where none are given; ClusterError without them."""
+    from kubernetes import config
+    from kubernetes.client import Configuration
+
+    settings = Configuration()
+    settings.retries = False  # who asks knows better when to ask again
+    try:
+        made: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, context=context, client_configuration=settings
+        )
+    except (config.ConfigException, OSError) as error:
+        raise ClusterError(f"there is no usable kubeconfig: {error}") from error
+    return made
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The API server behind one kubeconfig context; every method raises ClusterError when it gives no answer."""
+
+    client: ApiClient
+    context: str | None = None
+
+    @classmethod
+    def connect(cls, context: str | None, kubeconfig: str | None = None) -> Cluster:
+        return cls(client(context, kubeconfig), context)
+
+    def kubectl(self, namespace: str) -> str:
+        """How a person reaches the namespace."""
+        return f"kubectl{f' --context {self.context}' if self.context else ''} -n {namespace}"
+
+    def now(self) -> datetime:
+        """The server's clock, which timestamps of objects are of."""
+        _, headers = self._get("/version")
+        try:
+            return parsedate_to_datetime(headers.get("date", ""))
+        except ValueError:
+            return datetime.now(UTC)
+
+    def evidence(self, namespace: str, deployment: str) -> Evidence:
+        """All that a diagnosis of one Deployment needs, but the logs, in four requests."""
+        found = self._object(f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}")
+        labels = object_at(found, "spec", "selector", "matchLabels")
+        selector = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
+        with ThreadPoolExecutor(3) as pool:
+            sets = pool.submit(self._list, f"/apis/apps/v1/namespaces/{namespace}/replicasets", selector)
+            pods = pool.submit(self._list, f"/api/v1/namespaces/{namespace}/pods", selector)
+            events = pool.submit(self.events, namespace)
+            return Evidence(found, sets.result(), pods.result(), events.result(), (), self.kubectl(namespace))
+
+    def diagnosis(self, namespace: str, deployment: str) -> Diagnosis | None:
+        """Why the rollout of a Deployment does not get on; None when it is rolled out."""
+        evidence = self.evidence(namespace, deployment)
+        if is_complete(evidence):
+            return None
+        return diagnose(self.with_logs(evidence, diagnose(evidence).finding))
+
+    def log(self, namespace: str, deployment: str, lines: int) -> tuple[str, ...]:
+        """The last lines, secrets masked, of the newest pod of a Deployment's newest template; none without a pod."""
+        evidence = self.evidence(namespace, deployment)
+        pods = sorted(evidence.current_pods(), key=lambda pod: text_at(pod, "metadata", "creationTimestamp"))
+        if not pods:
+            return ()
+        newest = Finding(Cause.STARTING, name_of(pods[-1]), _main_container(pods[-1], deployment))
+        read = self.with_logs(evidence, newest)
+        return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
+
+    def rollouts(self, namespace: str) -> dict[str, Evidence]:
+        """Every Deployment of the namespace by name, without events and logs, in three requests."""
+        with ThreadPoolExecutor(3) as pool:
+            paths = [f"/apis/apps/v1/namespaces/{namespace}/{kind}" for kind in ("deployments", "replicasets")]
+            lists = pool.map(self._list, [*paths, f"/api/v1/namespaces/{namespace}/pods"])
+            deployments, sets, pods = lists
+        kubectl = self.kubectl(namespace)
+        return {name_of(item): Evidence(item, sets, pods, (), (), kubectl) for item in deployments}
+
+    def read(self, path: str) -> Object:
+        """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
+        return self._object(path)
+
+    def events(self, namespace: str) -> list[Object]:
+        """Every event; none where they may not be read, since objects tell most of it too."""
+        try:
+            return self._list(f"/api/v1/namespaces/{namespace}/events")
+        except ForbiddenError:
+            return []
+
+    def with_logs(self, evidence: Evidence, finding: Finding) -> Evidence:
+        """The evidence with the log of the container that `finding` is about, and of its run before."""
+        if not finding.pod or not finding.container:
+            return evidence
+        namespace = str(object_at(evidence.deployment, "metadata").get("namespace", ""))
+        path = f"/api/v1/namespaces/{namespace}/pods/{finding.pod}/log"
+        with ThreadPoolExecutor(2) as pool:
+            texts = pool.map(lambda previous: self._log(path, finding.container, previous), (False, True))
+            logs = [
+                Log(finding.pod, finding.container, previous, text)
+                for previous, text in zip((False, True), texts, strict=True)
+                if text
+            ]
+        return replace(evidence, logs=logs)
+
+    def _log(self, path: str, container: str, previous: bool) -> str:
+        query = {"container": container, "tailLines": str(LINES_READ), "limitBytes": str(LOG_BYTES)}
+        try:
+            body, _ = self._get(path, query | ({"previous": "true"} if previous else {}))
+        except ClusterError:
+            return ""  # a run that never was has no log
+        return body.decode(errors="replace")
+
+    def _object(self, path: str) -> Object:
+        body, _ = self._get(path)
+        found: Object = json.loads(body)
+        return found
+
+    def _list(self, path: str, query: Mapping[str, str] | None = None) -> list[Object]:
+        body, _ = self._get(path, {**_ANY_VERSION, **(query or {})})
+        listed: dict[str, Any] = json.loads(body)
+        return list(listed.get("items") or ())
+
+    def _get(self, path: str, query: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
+        from urllib3.exceptions import HTTPError
+
+        request = self.client.param_serialize(
+            method="GET",
+            resource_path=path,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "*/*"},
+            auth_settings=["BearerToken"],
+        )
+        try:
+            response = self.client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
+            body: bytes = response.read()  # type: ignore[no-untyped-call]
+        except (HTTPError, OSError) as error:
+            host = self.client.configuration.host
+            raise ClusterError(f"the cluster at {host} does not answer: {error.__cause__ or error}") from error
+        if response.status == 404:
+            raise NotFoundError(f"{path} does not exist")
+        if response.status == 403:
+            raise ForbiddenError(f"GET {path} is not allowed: {_message(body)}")
+        if response.status >= 400:
+            raise ClusterError(f"GET {path} was answered {response.status}: {_message(body)}")
+        return body, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
+
+
+def _main_container(pod: Object, deployment: str) -> str:
+    """That of the Deployment's own name, else the first: what a mesh puts into a pod may stand in front."""
+    names = [text_at(each, "name") for each in objects_at(pod, "spec", "containers")]
+    return deployment if deployment in names else next(iter(names), "")
+
+
+def _message(body: bytes) -> str:
+    """What a Kubernetes Status says, or the start of any other body."""
+    try:
+        return str(json.loads(body)["message"])
+    except (ValueError, KeyError, TypeError):
+        return " ".join(body[:300].decode(errors="replace").split())

@@ -1,0 +1,121 @@
+"""Reads whole collections of Kubernetes objects, of whatever kinds: where a kind is served is asked of the server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from slipway.cluster.client import Cluster, NotFoundError
+from slipway.cluster.diagnosis.objects import Object, name_of, objects_at, text_at
+
+PARALLEL_REQUESTS = 16
+
+
+@dataclass(frozen=True, order=True)
+class Kind:
+    """`apiVersion` and `kind`, as manifests have them: `apps/v1` and `Deployment`."""
+
+    api_version: str
+    name: str
+
+    @property
+    def root(self) -> str:
+        return f"/{'apis' if '/' in self.api_version else 'api'}/{self.api_version}"
+
+
+@dataclass(frozen=True, order=True)
+class Key:
+    """Which object; no namespace for one that is of the whole cluster."""
+
+    kind: Kind
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
+class LiveObjects:
+    """Every object of `kinds` in `namespaces`; those of kinds that have no namespace only where `cluster_wide` has it.
+
+    All methods raise ClusterError where the cluster gives no answer.
+    """
+
+    cluster: Cluster = field(repr=False)
+    kinds: frozenset[Kind]
+    namespaces: frozenset[str]
+    cluster_wide: frozenset[tuple[Kind, str]]
+    """Kind and name: nobody lists what is not theirs, nor need they be allowed to."""
+
+    @cached_property
+    def objects(self) -> Mapping[Key, Object]:
+        """Found in parallel, a request for each kind and namespace."""
+        requests: list[Callable[[], dict[Key, Object]]] = []
+        for kind in sorted(self.kinds):
+            served = self._served.get(kind)
+            if served and served.get("namespaced"):
+                requests += [self._listing(kind, text_at(served, "name"), each) for each in sorted(self.namespaces)]
+            elif served:
+                names = sorted(name for wanted, name in self.cluster_wide if wanted == kind)
+                requests += [self._reading(kind, text_at(served, "name"), name) for name in names]
+        found: dict[Key, Object] = {}
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+            for part in pool.map(lambda request: request(), requests):
+                found |= part
+        return found
+
+    @cached_property
+    def _served(self) -> dict[Kind, Object]:
+        """What the server says of each kind; a kind that it does not serve has no objects."""
+        versions = sorted({kind.api_version for kind in self.kinds})
+        with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
+            found = pool.map(lambda version: served(self.cluster, version), versions)
+            return {kind: each for kinds in found for kind, each in kinds.items()}
+
+    def is_namespaced(self, kind: Kind) -> bool:
+        return bool(self._served.get(kind, {}).get("namespaced", True))
+
+    def _listing(self, kind: Kind, plural: str, namespace: str) -> Callable[[], dict[Key, Object]]:
+        def listed() -> dict[Key, Object]:
+            items = objects_at(self.cluster.read(f"{kind.root}/namespaces/{namespace}/{plural}"), "items")
+            return {Key(kind, namespace, name_of(item)): _whole(kind, item) for item in items}
+
+        return listed
+
+    def _reading(self, kind: Kind, plural: str, name: str) -> Callable[[], dict[Key, Object]]:
+        def read() -> dict[Key, Object]:
+            try:
+                return {Key(kind, "", name): self.cluster.read(f"{kind.root}/{plural}/{name}")}
+            except NotFoundError:
+                return {}
+
+        return read
+
+
+@lru_cache(maxsize=64)
+def served(cluster: Cluster, api_version: str) -> Mapping[Kind, Object]:
+    """What the server says of each kind of that version.
+
+    https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api
+    """
+    try:
+        listed = cluster.read(Kind(api_version, "").root)
+    except NotFoundError:
+        return {}
+    found = (each for each in objects_at(listed, "resources") if "/" not in text_at(each, "name"))
+    return {Kind(api_version, text_at(each, "kind")): each for each in found}
+
+
+def object_path(cluster: Cluster, kind: Kind, namespace: str, name: str) -> str | None:
+    """Where the API server has that object; None for a kind that it does not serve."""
+    found = served(cluster, kind.api_version).get(kind)
+    if found is None:
+        return None
+    where = f"namespaces/{namespace}/" if found.get("namespaced") else ""
+    return f"{kind.root}/{where}{text_at(found, 'name')}/{name}"
+
+
+def _whole(kind: Kind, item: Object) -> dict[str, Any]:
+    """Items of a list do not say what they are."""
+    return {"apiVersion": kind.api_version, "kind": kind.name, **item}

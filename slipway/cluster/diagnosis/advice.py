@@ -1,0 +1,122 @@
+"""What to do about each cause: sentences, and commands to copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from slipway.cluster.diagnosis.model import Cause
+from slipway.cluster.diagnosis.objects import objects_at
+from slipway.cluster.diagnosis.words import Case
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Templates over `_names`; `{kubectl}` reaches the namespace, `kubectl` alone the cluster."""
+
+    steps: tuple[str, ...]
+    commands: tuple[str, ...] = ()
+
+
+def steps(case: Case) -> tuple[str, ...]:
+    """What to do next, most useful first."""
+    return tuple(step.format(**_names(case)) for step in _ADVICE[case.finding.cause].steps)
+
+
+def commands(case: Case) -> tuple[str, ...]:
+    """What to run to see more."""
+    return tuple(command.format(**_names(case)) for command in _ADVICE[case.finding.cause].commands)
+
+
+def _names(case: Case) -> dict[str, str]:
+    several = len(objects_at(case.pod, "spec", "containers")) + len(objects_at(case.pod, "spec", "initContainers")) > 1
+    registry = case.image.partition("/")[0]
+    return {
+        "service": case.service,
+        "yaml": f"service.yaml of {case.service}",
+        "kubectl": case.kubectl,
+        "pod": case.finding.pod,
+        "container": f" -c {case.finding.container}" if several and case.finding.container else "",
+        "image": case.image,
+        "registry": registry if "/" in case.image and any(mark in registry for mark in ".:") else "docker.io",
+        "limit": case.memory_limit or "none",
+        "startup": str(case.startup_seconds),
+    }
+
+
+_LOGS = "{kubectl} logs {pod}{container}"
+_PREVIOUS = "{kubectl} logs {pod}{container} --previous"
+_DESCRIBE = "{kubectl} describe pod {pod}"
+_ADVICE: Mapping[Cause, Advice] = {
+    Cause.CRASH: Advice(
+        ("Mend what the log ends with, in the source of {service} or in its `env` and `secrets`.",), (_PREVIOUS,)
+    ),
+    Cause.ENDED: Advice(("Let the command run in the foreground until it gets SIGTERM.",), (_PREVIOUS,)),
+    Cause.OUT_OF_MEMORY: Advice(
+        ("Raise `resources.memory` (now {limit}) in {yaml}, or let the service use less.",), (_PREVIOUS,)
+    ),
+    Cause.READ_ONLY: Advice(
+        ("Name the folder under `scratch` in {yaml}, or write to /tmp, which is there already.",), (_PREVIOUS,)
+    ),
+    Cause.PERMISSION: Advice(
+        ("Pods run as user 10001 without capabilities: let files belong to it, use ports above 1023.",), (_PREVIOUS,)
+    ),
+    Cause.ENTRYPOINT: Advice(
+        ("Mend CMD or ENTRYPOINT in the Dockerfile: the program must be in the image and executable.",),
+        ("docker run --rm {image}",),
+    ),
+    Cause.LIVENESS: Advice(
+        ("Mend what answers there, or `health.live` in {yaml}; it must answer without any other service.",),
+        (_PREVIOUS,),
+    ),
+    Cause.STARTUP: Advice(
+        (
+            "Let it start sooner, raise `health.startupTimeoutSeconds` (now {startup}) in {yaml}, "
+            "or mend `health.startup` there.",
+        ),
+        (_LOGS,),
+    ),
+    Cause.READINESS: Advice(("Mend what answers there, what it depends on, or `health.ready` in {yaml}.",), (_LOGS,)),
+    Cause.IMAGE_INVALID: Advice(("Mend `slipway:registry` of the stack: lower case, no scheme, no tag.",)),
+    Cause.IMAGE_NOT_FOUND: Advice(
+        ("Push it again by an update from the commit that built it.",),
+        ("docker manifest inspect {image}",),
+    ),
+    Cause.IMAGE_REFUSED: Advice(
+        ("Give the nodes access to {registry}, or the ServiceAccount {service} an imagePullSecret.",)
+    ),
+    Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
+    Cause.MISSING_OBJECT: Advice(
+        ("What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh` to it.",),
+        ("{kubectl} get secrets,configmaps,serviceaccounts",),
+    ),
+    Cause.CONTAINER_CONFIG: Advice(("Mend what the reason names.",), (_DESCRIBE,)),
+    Cause.VOLUME: Advice(("Mend what the reason names.",), (_DESCRIBE,)),
+    Cause.RESOURCES: Advice(("Lower `resources` or `replicas` in {yaml}, or add nodes.",), ("kubectl describe nodes",)),
+    Cause.PLACEMENT: Advice(("Label, untaint or add a node that fits.",), ("kubectl get nodes --show-labels",)),
+    Cause.QUOTA: Advice(
+        (
+            "Lower `resources` or `replicas` in {yaml}, or have the quota raised; "
+            "a rollout needs one pod more than the service has.",
+        ),
+        ("{kubectl} describe resourcequota",),
+    ),
+    Cause.ADMISSION: Advice(
+        ("Change what the refusal names, or have the rule changed.",),
+        ("{kubectl} describe replicaset -l app.kubernetes.io/name={service}",),
+    ),
+    Cause.EVICTED: Advice(
+        (
+            "Where the reason names storage: raise `resources.ephemeralStorage` or `scratch` in {yaml}, or write less; "
+            "memory: raise `resources.memory` there; else it is the node's.",
+        ),
+        (_DESCRIBE, "kubectl describe nodes"),
+    ),
+    Cause.PAUSED: Advice(
+        ("Resume it when whoever paused it is done, then run the update again.",),
+        ("{kubectl} rollout resume deployment/{service}",),
+    ),
+    Cause.STARTING: Advice(
+        ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
+    ),
+}

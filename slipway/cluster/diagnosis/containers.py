@@ -1,0 +1,136 @@
+"""What is wrong with one container of a pod that is not ready: its status and the pod's events in, a finding out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from slipway.cluster.client.diagnosis import answers, probes
+from slipway.cluster.diagnosis.model import Cause, Finding
+from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object_at, text_at
+
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull")
+_INVALID = ("InvalidImageName", "ImageInspectError")
+_HARMLESS = ("ContainerCreating", "PodInitializing", "")
+# 126 and 127 are the shell's "cannot execute" and "not found"; 128 is what containerd says of what never started.
+_NEVER_STARTED = ("StartError", "ContainerCannotRun")
+_SHELL_ENTRYPOINT = (126, 127)
+_KILLED = 137
+
+
+def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | None:
+    """What keeps this container from being ready; None when nothing is known to."""
+    waits = object_at(status, "state", "waiting")
+    reason = text_at(waits, "reason")
+    found = None
+    if reason not in (*_HARMLESS, "CrashLoopBackOff"):
+        found = _not_started(pod, status, waits, events)
+    elif ended := _last_end(status):
+        found = _ended(pod, status, ended, events)
+    elif "running" in object_at(status, "state"):
+        found = _not_ready(pod, status, events)
+    return found
+
+
+def ends_of(status: Object) -> int:
+    """How often the container has ended, the present run included when it is over."""
+    state = object_at(status, "state")
+    over = "terminated" in state or text_at(state, "waiting", "reason") in ("CrashLoopBackOff", "RunContainerError")
+    return number_at(status, "restartCount") + over
+
+
+def _last_end(status: Object) -> Object:
+    return object_at(status, "state", "terminated") or object_at(status, "lastState", "terminated")
+
+
+def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Object]) -> Finding:
+    reason, message = text_at(waits, "reason"), text_at(waits, "message")
+    if reason in _PULLING:
+        message = _pull_message(message, events)
+    elif answers.is_passing(message):
+        message = _missing_message(events) or message
+    told = answers.unwrapped(message) or reason
+    ended = _last_end(status)
+    code = number_at(ended, "exitCode") if ended else None
+    return Finding(
+        _cause_of_waiting(reason, message),
+        name_of(pod),
+        text_at(status, "name"),
+        reason,
+        told,
+        code,
+        ends_of(status),
+        may_mend=answers.is_passing(message),
+    )
+
+
+def _cause_of_waiting(reason: str, message: str) -> Cause:
+    if reason in _INVALID:
+        return Cause.IMAGE_INVALID
+    if reason == "ErrImageNeverPull":
+        return Cause.IMAGE_NOT_FOUND
+    if reason in _PULLING:
+        return answers.pull_cause(message)
+    if answers.is_missing_object(message):
+        return Cause.MISSING_OBJECT
+    return Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG
+
+
+def _pull_message(message: str, events: Sequence[Object]) -> str:
+    """Older kubelets forget the registry's answer while they back off; the event has it."""
+    if answers.unwrapped(message):
+        return message
+    told = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
+    return re.sub(r'^Failed to pull image "[^"]*": ', "", told[-1]) if told else message
+
+
+def _missing_message(events: Sequence[Object]) -> str:
+    """A kubelet whose cache is late says that alone in the status, whatever it knows by then."""
+    told = [answers.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in told if answers.is_missing_object(message)), "")
+
+
+def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:
+    code, name = number_at(ended, "exitCode"), text_at(status, "name")
+    probe = probes.killed_by(events, pod, name, ended)
+    make = _finding_maker(pod, status, code)
+    if probe:
+        return make(Cause[probe.upper()], probes.last_answer(events, name, probe))
+    message = answers.unwrapped(text_at(ended, "message"))
+    if text_at(ended, "reason") in _NEVER_STARTED:
+        return make(Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
+    return make(_cause_of_end(ended, code), message)
+
+
+def _cause_of_end(ended: Object, code: int) -> Cause:
+    # Where the runtime misses the kernel's word, a kill that no probe asked for is still the kernel's.
+    if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
+        return Cause.OUT_OF_MEMORY
+    if code in _SHELL_ENTRYPOINT:
+        return Cause.ENTRYPOINT
+    return Cause.CRASH if code else Cause.ENDED
+
+
+def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
+    """A container that runs: which probe it does not satisfy."""
+    name = text_at(status, "name")
+    make = _finding_maker(pod, status, None)
+    for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):
+        if answer := probes.last_answer(events, name, probe):
+            return make(Cause[probe.upper()], answer)
+    return make(Cause.STARTING, "")
+
+
+def _finding_maker(pod: Object, status: Object, code: int | None) -> Callable[[Cause, str], Finding]:
+    def make(cause: Cause, reason: str) -> Finding:
+        return Finding(cause, name_of(pod), text_at(status, "name"), _state(status), reason, code, ends_of(status))
+
+    return make
+
+
+def _state(status: Object) -> str:
+    """The one word that `kubectl get pods` shows."""
+    state = object_at(status, "state")
+    if "running" in state:
+        return "Running, ready" if status.get("ready") else "Running, not ready"
+    return text_at(state, "waiting", "reason") or text_at(state, "terminated", "reason") or "Waiting"

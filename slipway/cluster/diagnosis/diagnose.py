@@ -1,0 +1,104 @@
+"""From evidence to a diagnosis: the finding that explains most, the pods that share it, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from slipway.cluster.client.diagnosis import advice, answers, logs, pods, words
+from slipway.cluster.diagnosis.model import Cause, Diagnosis, Evidence, Finding
+from slipway.cluster.diagnosis.objects import Object, event_count, event_time, name_of, number_at, text_at
+from slipway.cluster.diagnosis.patience import patience_seconds
+from slipway.masking import masked_text
+
+EVENTS_KEPT = 3
+# What the pod's state says already.
+_ECHOES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
+_PROBED = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP, Cause.STARTING)
+_DULL = ("BackOff",)
+_COMBINED = "(combined from similar events): "
+
+Kind = tuple[Cause, str, int | None]
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Why the rollout of `evidence.deployment` does not get on; `STARTING` when nothing is known to be wrong."""
+    found = [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
+    main, same = _main(found)
+    pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})
+    case = words.Case(name_of(evidence.deployment), main, pod, evidence.kubectl)
+    return Diagnosis(
+        service=case.service,
+        namespace=text_at(evidence.deployment, "metadata", "namespace"),
+        finding=replace(main, reason=masked_text(main.reason)),
+        headline=words.headline(case),
+        pods=tuple(finding.pod for finding in same if finding.pod),
+        pods_wanted=number_at(evidence.deployment, "spec", "replicas", default=1),
+        image=case.image,
+        logs=logs.tails(evidence.logs, main),
+        events=_events(evidence, main, pod),
+        advice=advice.steps(case),
+        commands=advice.commands(case),
+        others=_others(found, same),
+        patience_seconds=patience_seconds(main, len(same)),
+    )
+
+
+def is_complete(evidence: Evidence) -> bool:
+    """Whether the newest template is rolled out: every pod of it available, none of another left."""
+    return bool(evidence.current_set()) and is_rolled_out(evidence.deployment)
+
+
+def is_rolled_out(deployment: Object) -> bool:
+    """The same by what the Deployment itself says, as `kubectl rollout status` asks it."""
+    if number_at(deployment, "status", "observedGeneration") < number_at(deployment, "metadata", "generation"):
+        return False
+    wanted = number_at(deployment, "spec", "replicas", default=1)
+    counts = [number_at(deployment, "status", key) for key in ("replicas", "updatedReplicas", "availableReplicas")]
+    return all(count == wanted for count in counts)
+
+
+def _kind(finding: Finding) -> Kind:
+    return finding.cause, finding.container, finding.exit_code
+
+
+def _main(found: Sequence[Finding]) -> tuple[Finding, list[Finding]]:
+    """The finding that most pods share, one that is clear before one that is not; with all that are like it."""
+    if not found:
+        return Finding(Cause.STARTING, state="no pods yet"), []
+    counts = Counter(map(_kind, found))
+
+    def weight(finding: Finding) -> tuple[bool, bool, int, int]:
+        certain = patience_seconds(finding) is not None
+        return certain, finding.cause is not Cause.STARTING, counts[_kind(finding)], finding.ends
+
+    main = max(found, key=weight)
+    return main, [main, *(each for each in found if each is not main and _kind(each) == _kind(main))]
+
+
+def _others(found: Sequence[Finding], same: Sequence[Finding]) -> tuple[str, ...]:
+    counted = Counter(each.cause for each in found if each not in same)
+    return tuple(f"{count} other{'s' if count > 1 else ''}: {cause}" for cause, count in counted.items())
+
+
+def _events(evidence: Evidence, main: Finding, pod: Object) -> tuple[str, ...]:
+    """Warnings about the pod, or about the making of pods, newest first, without what was said as the reason."""
+    about = evidence.events_of(pod) if pod else evidence.events_of(evidence.current_set())
+    told: dict[str, str] = {}
+    for event in sorted(about, key=lambda each: str(event_time(each) or ""), reverse=True):
+        message = answers.unwrapped(text_at(event, "message").removeprefix(_COMBINED))
+        if _is_news(event, message, main):
+            times = f" ({event_count(event)} times)" if event_count(event) > 1 else ""
+            told.setdefault(message, f"{text_at(event, 'reason')}{times}: {masked_text(message)}")
+    return tuple(told.values())[:EVENTS_KEPT]
+
+
+def _is_news(event: Object, message: str, main: Finding) -> bool:
+    reason = text_at(event, "reason")
+    if reason in _DULL or message in _ECHOES or (main.reason and main.reason in message and reason != "Unhealthy"):
+        return False
+    if reason == "Unhealthy" and main.cause not in _PROBED:
+        return False  # nothing answers where nothing runs
+    # Refusals differ in the names of pods that never were.
+    return (event.get("type") == "Warning" and bool(main.pod)) or message.endswith("will be restarted")

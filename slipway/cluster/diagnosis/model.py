@@ -1,0 +1,151 @@
+"""What a diagnosis is made from, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from slipway.cluster.diagnosis.objects import Object, is_owned_by, number_at, object_at, objects_at, text_at
+
+REVISION = "deployment.kubernetes.io/revision"
+
+
+class Cause(StrEnum):
+    """Why a rollout does not get on; `docs/diagnosis.md` has a row for each."""
+
+    CRASH = "crash loop"
+    ENDED = "container ends by itself"
+    OUT_OF_MEMORY = "out of memory"
+    READ_ONLY = "read-only file system"
+    PERMISSION = "permission denied"
+    ENTRYPOINT = "wrong entrypoint"
+    LIVENESS = "failing liveness probe"
+    STARTUP = "startup too slow"
+    READINESS = "failing readiness probe"
+    IMAGE_INVALID = "invalid image name"
+    IMAGE_NOT_FOUND = "image not found"
+    IMAGE_REFUSED = "image pull refused"
+    REGISTRY_UNREACHABLE = "registry unreachable"
+    MISSING_OBJECT = "missing object"
+    CONTAINER_CONFIG = "container cannot be created"
+    VOLUME = "volume cannot be mounted"
+    RESOURCES = "no node has room"
+    PLACEMENT = "no node fits"
+    QUOTA = "quota exceeded"
+    ADMISSION = "refused by admission"
+    EVICTED = "evicted"
+    PAUSED = "paused"
+    STARTING = "still starting"
+
+
+@dataclass(frozen=True)
+class Log:
+    """The end of what a container printed; `previous` is its run before the present one."""
+
+    pod: str
+    container: str
+    previous: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the cluster has about one Deployment: objects as JSON, camelCase keys.
+
+    `events` are those of the Deployment, its ReplicaSets and its pods; `kubectl` is how a person reaches its namespace.
+    """
+
+    deployment: Object
+    replica_sets: Sequence[Object] = ()
+    pods: Sequence[Object] = ()
+    events: Sequence[Object] = ()
+    logs: Sequence[Log] = ()
+    kubectl: str = "kubectl"
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether somebody has set `spec.paused`: the controller rolls nothing out until it is resumed."""
+        return object_at(self.deployment, "spec").get("paused") is True
+
+    def current_set(self) -> Object:
+        """The ReplicaSet of the newest template; empty while the controller has not seen the change."""
+        if number_at(self.deployment, "status", "observedGeneration") < number_at(
+            self.deployment, "metadata", "generation"
+        ):
+            return {}
+        revision = text_at(self.deployment, "metadata", "annotations", REVISION)
+        owned = [item for item in self.replica_sets if is_owned_by(item, self.deployment)]
+        return next((item for item in owned if text_at(item, "metadata", "annotations", REVISION) == revision), {})
+
+    def current_pods(self) -> list[Object]:
+        """Pods of the newest template that are not on their way out; pods of the release before are none of these."""
+        newest = self.current_set()
+        owned = [pod for pod in self.pods if newest and is_owned_by(pod, newest)]
+        return [pod for pod in owned if not text_at(pod, "metadata", "deletionTimestamp")]
+
+    def events_of(self, item: Object) -> list[Object]:
+        uid = text_at(item, "metadata", "uid")
+        return [event for event in self.events if uid and text_at(event, "involvedObject", "uid") == uid]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong with one pod, or with the making of pods (then `pod` is empty).
+
+    `reason` is what the registry, the probe, the scheduler or the kernel answered; `ends` is how often the container
+    has ended; `may_mend` says that something is at work on it, such as a node autoscaler.
+    """
+
+    cause: Cause
+    pod: str = ""
+    container: str = ""
+    state: str = ""
+    reason: str = ""
+    exit_code: int | None = None
+    ends: int = 0
+    may_mend: bool = False
+
+
+@dataclass(frozen=True)
+class LogTail:
+    """The last lines of one run of a container, secrets masked."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Why one Deployment's rollout fails. `patience_seconds` is how long this must be seen before waiting is over;
+    `None` when it may mend itself, so that the Deployment's deadline decides.
+    """
+
+    service: str
+    namespace: str
+    finding: Finding
+    headline: str
+    pods: tuple[str, ...] = ()
+    pods_wanted: int = 0
+    image: str = ""
+    logs: tuple[LogTail, ...] = ()
+    events: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    patience_seconds: float | None = None
+
+    @property
+    def cause(self) -> Cause:
+        return self.finding.cause
+
+    @property
+    def retryable(self) -> bool:
+        """Whether waiting may help."""
+        return self.patience_seconds is None
+
+
+def container_spec(pod: Object, name: str) -> Object:
+    """The container of that name in a pod, init containers included; empty when there is none."""
+    containers = [*objects_at(pod, "spec", "containers"), *objects_at(pod, "spec", "initContainers")]
+    return next((each for each in containers if each.get("name") == name), {})

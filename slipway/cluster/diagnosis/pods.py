@@ -1,0 +1,119 @@
+"""What is wrong with a pod, or with the making of pods."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from slipway.cluster.client.diagnosis import answers, containers
+from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
+from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, objects_at, text_at
+
+_INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
+# A claim without a volume: nothing provisions it, or not yet.
+_UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims|PersistentVolumeClaim is not bound")
+_PREEMPTION = re.compile(r"\.?\s*(?:no new claims to deallocate, )?preemption: .*", re.DOTALL)
+_MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
+_RUNNING = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP)
+# The kubelet's word for a pod that used more than it may, or that its node has no room for any more.
+_EVICTED = "Evicted"
+# https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
+_SCALING_UP = "TriggeredScaleUp"
+
+
+def findings(evidence: Evidence) -> list[Finding]:
+    """What is wrong with each pod of the newest template, and first with the making of them."""
+    if evidence.is_paused:
+        return [_paused(evidence.deployment)]
+    pods = evidence.current_pods()
+    refused = list(_refused(evidence))
+    waiting = [pod for pod in pods if not is_ready(pod)]
+    # A service without a readiness probe is ready between two crashes.
+    return refused + [of_pod(pod, evidence.events_of(pod)) for pod in waiting or list(filter(_has_ended, pods))]
+
+
+def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
+    """What keeps one pod from being ready; `STARTING` when nothing is known to."""
+    if text_at(pod, "status", "phase") == "Failed":
+        return _thrown_off(pod)
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return _unscheduled(pod, scheduled, events)
+    found = [containers.finding(pod, status, events) for status in _unready_statuses(pod)]
+    known = [each for each in found if each is not None]
+    clear = [each for each in known if each.cause is not Cause.STARTING]
+    starting = Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending")
+    # A container that cannot run says more than one beside it that does and is not ready: it may wait for that one.
+    clear.sort(key=lambda each: each.cause in _RUNNING)
+    return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
+
+
+def is_ready(pod: Object) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def _has_ended(pod: Object) -> bool:
+    return any(number_at(status, "restartCount") for status in objects_at(pod, "status", "containerStatuses"))
+
+
+def _unready_statuses(pod: Object) -> Iterator[Object]:
+    """Init containers first: while one fails, nothing else runs. An init container that has succeeded is done."""
+    for status in objects_at(pod, "status", "initContainerStatuses"):
+        if not status.get("ready") and text_at(status, "state", "terminated", "exitCode") != "0":
+            yield status
+    all_ready = is_ready(pod)
+    for status in objects_at(pod, "status", "containerStatuses"):
+        if not status.get("ready") or (all_ready and number_at(status, "restartCount")):
+            yield status
+
+
+def _paused(deployment: Object) -> Finding:
+    """https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pausing-and-resuming-a-deployment"""
+    entries = objects_at(deployment, "metadata", "managedFields")
+    by = next((each for each in entries if "f:paused" in object_at(each, "fieldsV1", "f:spec")), {})
+    who = f"`spec.paused` was set by {text_at(by, 'manager')} at {text_at(by, 'time')}" if by else ""
+    return Finding(Cause.PAUSED, "", "", "Paused", who)
+
+
+def _refused(evidence: Evidence) -> Iterator[Finding]:
+    """What the API server said when it was asked for pods, or for the ReplicaSet itself."""
+    newest = evidence.current_set()
+    failure = condition(newest, "ReplicaFailure") if newest else condition(evidence.deployment, "ReplicaFailure")
+    progressing = condition(evidence.deployment, "Progressing")
+    if failure.get("status") == "True":
+        message = answers.unwrapped(text_at(failure, "message"))
+        yield Finding(answers.refusal_cause(message), "", "", text_at(failure, "reason"), message)
+    elif not newest and progressing.get("reason") == "ReplicaSetCreateError":
+        message = answers.unwrapped(text_at(progressing, "message"))
+        yield Finding(answers.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
+
+
+def _thrown_off(pod: Object) -> Finding:
+    """A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere."""
+    reason = text_at(pod, "status", "reason") or "Failed"
+    message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
+    return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
+
+
+def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
+    message = _PREEMPTION.sub("", text_at(scheduled, "message")).strip().rstrip(".")
+    cause = _cause_of_no_node(message)
+    helped = text_at(pod, "status", "nominatedNodeName") or any(event.get("reason") == _SCALING_UP for event in events)
+    state = text_at(scheduled, "reason") or "Unschedulable"
+    return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
+
+
+def _cause_of_no_node(message: str) -> Cause:
+    if answers.is_missing_object(message):
+        return Cause.MISSING_OBJECT
+    if _UNBOUND.search(message):
+        return Cause.VOLUME
+    return Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
+
+
+def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
+    told = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
+    if not told:
+        return None
+    cause = Cause.MISSING_OBJECT if answers.is_missing_object(told[-1]) else Cause.VOLUME
+    return Finding(cause, name_of(pod), "", "ContainerCreating", told[-1].strip())

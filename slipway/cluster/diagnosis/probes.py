@@ -1,0 +1,74 @@
+"""What the kubelet's probes asked and what they were answered, from a pod's events."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from slipway.cluster.diagnosis.model import container_spec
+from slipway.cluster.diagnosis.objects import (
+    Object,
+    event_time,
+    first_event_time,
+    number_at,
+    object_at,
+    text_at,
+    time_at,
+)
+
+# How a run ends that is told to: in order, or by the signal itself.
+_STOPPED = (0, 137, 143)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
+_KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
+# After the grace period the kubelet kills; the runtime may take a moment to say so.
+_KILL_MARGIN = timedelta(seconds=10)
+# Events and statuses give whole seconds.
+_CLOCK_MARGIN = timedelta(seconds=2)
+
+
+def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
+    """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
+    newest, answer = _EPOCH, ""
+    for event in events:
+        told = _UNHEALTHY.match(text_at(event, "message"))
+        if told and told[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
+            newest, answer = event_time(event) or _EPOCH, told[2].strip()
+    return answer
+
+
+def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
+    """`Liveness` or `Startup` when the kubelet ended that run of a container for its probe; else empty.
+
+    The exit code of a run that was told to end is believed whenever a probe has killed before: the kubelet stops to
+    report each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
+    """
+    finished = time_at(ended, "finishedAt")
+    was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
+    grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
+    for event in events:
+        told, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
+        if not told or not _is_about(event, container):
+            continue
+        if was_stopped:
+            return told[1].capitalize()
+        if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
+            return told[1].capitalize()
+    return ""
+
+
+def question(pod: Object, container: str, probe: str) -> str:
+    """What a probe asks: `GET /readyz on port http`."""
+    asked = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
+    if "httpGet" in asked:
+        return f"GET {text_at(asked, 'httpGet', 'path') or '/'} on port {text_at(asked, 'httpGet', 'port')}"
+    if "exec" in asked:
+        return f"the command {' '.join(map(str, object_at(asked, 'exec').get('command') or ()))}"
+    kind = "grpc" if "grpc" in asked else "tcpSocket"
+    return f"a connection to port {text_at(asked, kind, 'port')}"
+
+
+def _is_about(event: Object, container: str) -> bool:
+    path = text_at(event, "involvedObject", "fieldPath")
+    return not path or f"{{{container}}}" in path

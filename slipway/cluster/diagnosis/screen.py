@@ -1,0 +1,96 @@
+"""A diagnosis as plain text that fits one screen."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from slipway.cluster.diagnosis.model import Diagnosis, LogTail
+from slipway.cluster.diagnosis.words import exit_words
+
+WIDTH = 100
+"""In front of a screen among the engine's messages, by which the command line knows it."""
+MAX_LINES = 24
+MIN_WIDTH = 40
+_INDENT = 9
+_REASON_LINES = 3
+
+
+def screen(diagnosis: Diagnosis, width: int = WIDTH) -> str:
+    """What is wrong, where, what was said, what to do: `MAX_LINES` lines at most, none but commands over `width`."""
+    width = max(width, MIN_WIDTH)
+    head = [*textwrap.wrap(diagnosis.headline, width)[:3], *_facts(diagnosis, width)]
+    foot = [
+        *_list("events", diagnosis.events, width, 1),
+        *_list("next", diagnosis.advice, width, 2),
+        *_commands(diagnosis),
+    ]
+    room = MAX_LINES - len(head) - len(foot)
+    return "\n".join([*head, *_logs(diagnosis, width, room), *foot])
+
+
+def _facts(diagnosis: Diagnosis, width: int) -> Iterator[str]:
+    finding = diagnosis.finding
+    if diagnosis.pods:
+        yield from _list("pods", (_pods(diagnosis),), width, 2)
+    if finding.state:
+        yield from _list("state", (_state(diagnosis),), width, 1)
+    if finding.reason:
+        yield from _list("reason", (finding.reason,), width, _REASON_LINES)
+
+
+def _pods(diagnosis: Diagnosis) -> str:
+    first, count = diagnosis.pods[0], len(diagnosis.pods)
+    of = max(diagnosis.pods_wanted, count)
+    others = f" ({'; '.join(diagnosis.others)})" if diagnosis.others else ""
+    return f"{count} of {of}: {first}{' and others like it' if count > 1 else ''}{others}"
+
+
+def _state(diagnosis: Diagnosis) -> str:
+    finding = diagnosis.finding
+    parts = [finding.state]
+    if finding.container and finding.container != diagnosis.service:
+        parts.append(f"container {finding.container}")
+    if finding.ends:
+        parts.append(f"ended {finding.ends} time{'s' if finding.ends > 1 else ''}")
+    if finding.exit_code is not None:
+        parts.append(f"last with {exit_words(finding.exit_code)}")
+    return ", ".join(parts)
+
+
+def _list(title: str, items: tuple[str, ...], width: int, lines: int) -> Iterator[str]:
+    """`title` in front of the first line; each item wrapped into at most `lines` lines."""
+    for item in items:
+        wrapped = textwrap.wrap(" ".join(item.split()), width - _INDENT - 2, break_on_hyphens=False)
+        if len(wrapped) > lines:
+            wrapped[lines - 1 :] = [_cut(" ".join(wrapped[lines - 1 :]), width - _INDENT - 2)]
+        for line in wrapped:
+            yield f"  {title:<{_INDENT - 1}} {line}"
+            title = ""
+
+
+def _commands(diagnosis: Diagnosis) -> Iterator[str]:
+    """Whole, whatever the width: they are there to be copied."""
+    for command in diagnosis.commands:
+        yield f"  {'':<{_INDENT - 1}} $ {command}"
+
+
+def _logs(diagnosis: Diagnosis, width: int, room: int) -> Iterator[str]:
+    """The runs share the room; the first, which tells most, gets what the others leave."""
+    tails = diagnosis.logs[: max(room // 4, 1)]
+    for index, tail in enumerate(tails):
+        left = len(tails) - index
+        lines = _tail(tail, width, room // left if left > 1 else room)
+        room -= len(lines)
+        yield from lines
+
+
+def _tail(tail: LogTail, width: int, room: int) -> list[str]:
+    if room < 2:
+        return []
+    shown = tail.lines[-(room - 1) :]
+    return [_cut(f"  {'log':<{_INDENT - 1}} {tail.title}:", width), *(_cut(f"    | {line}", width) for line in shown)]
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

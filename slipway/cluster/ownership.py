@@ -1,0 +1,200 @@
+"""Whose an object is that an update is about to create: the provider applies it either way, and would take over what
+somebody else has made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatch
+from functools import cached_property
+from pathlib import Path
+
+from slipway.backend import History
+from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
+from slipway.cluster.collections import Kind, object_path
+from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
+from slipway.errors import SlipwayError
+from slipway.paths import data_home
+from slipway.state.checkpoint import Deployment, Recorded
+
+STATES_LOOKED_AT = 20
+# An update that was cut off has created the object within this time of looking for it.
+CREATION_WINDOW = timedelta(minutes=10)
+CLOCK_SLACK = timedelta(seconds=2)
+NAMESPACE = Kind("v1", "Namespace")
+PROVIDER_MANAGERS = "pulumi-kubernetes"
+EXISTS = "exists already, and this stack did not make it"
+"""By which the command line knows the refusal."""
+
+
+class NotOwnedError(Exception):
+    """An object of that name exists, and it is not this stack's."""
+
+
+@dataclass(frozen=True)
+class Creations:
+    """A file on this machine of what this stack's updates began to create, and when the cluster did not have it yet.
+
+    An update that is interrupted or killed while it creates an object leaves no word of it in the state.
+    """
+
+    file: Path
+
+    @classmethod
+    def of(cls, folder: Path, project: str, stack: str) -> Creations:
+        """Those of a stack in its backend; a stack of the same name elsewhere has its own."""
+        where = hashlib.sha256(f"{folder} {os.environ.get('PULUMI_BACKEND_URL', '')}".encode()).hexdigest()[:16]
+        return cls(data_home() / "creations" / f"{project}-{stack}-{where}.jsonl")
+
+    def begin(self, path: str, at: datetime) -> None:
+        with suppress(OSError):  # a full disk must not keep anybody from updating
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"path": path, "at": at.isoformat()}) + "\n")
+
+    @cached_property
+    def begun(self) -> Mapping[str, datetime]:
+        """When the creation of each path was last begun, by the API server's clock."""
+        found: dict[str, datetime] = {}
+        with suppress(OSError):
+            for line in self.file.read_text(encoding="utf-8").splitlines():
+                with suppress(ValueError, KeyError, TypeError):  # the last line of an update that was killed
+                    entry = json.loads(line)
+                    found[str(entry["path"])] = datetime.fromisoformat(entry["at"])
+        return found
+
+    def has(self, path: str, live: Object) -> bool:
+        """Whether the object is what an update began to create there and never recorded."""
+        began, created = self.begun.get(path), time_at(live, "metadata", "creationTimestamp")
+        if began is None or created is None or not _is_applied_by_provider(live):
+            return False
+        return began - CLOCK_SLACK <= created <= began + CREATION_WINDOW
+
+
+@dataclass
+class Ownership:
+    """Asks of each object that is about to be created whether it exists, and if so, whose it is.
+
+    `adopt` are patterns of `Kind/name` that the stack takes over; `open_history` is called for an object that exists.
+    """
+
+    connect: Callable[[], Cluster]
+    open_history: Callable[[], History]
+    creations: Creations
+    adopt: Collection[str] = ()
+    _new_namespaces: set[str] = field(default_factory=set)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def require(self, urn: str, kind: Kind, namespace: str, name: str, *, preview: bool = False) -> str:
+        """Return where the stack may create the object, with what there is to say about one that exists already.
+
+        Raises NotOwnedError, which says whose it is, where it is not the stack's, and ClusterError where the cluster
+        gives no answer.
+        """
+        with self._lock:
+            path = object_path(self._cluster, kind, namespace, name)
+        live = None if path is None or namespace in self._new_namespaces else self._read(path)
+        if live is None:
+            if kind == NAMESPACE:
+                self._new_namespaces.add(name)
+            if path and not preview:
+                with self._lock:
+                    self.creations.begin(path, datetime.now(UTC) + self._ahead)
+            return ""
+        label = f"{kind.name}/{name}"
+        if other := self._present_owner(urn, uid_of(live)):
+            if preview:
+                return ""  # an update says so, and `slipway up` puts it in order
+            raise NotOwnedError(
+                f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
+                "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
+            )
+        if self._was_recorded(uid_of(live)) or self.creations.has(str(path), live):
+            return f"Re-imported {kind.name} {name}: this stack created it, but its state does not list it."
+        if any(fnmatch(label, pattern) for pattern in self.adopt):
+            return f"Adopted {kind.name} {name}, as slipway:adopt says: {describe(live)}."
+        raise NotOwnedError(f"{kind.name} {name} {EXISTS}: {describe(live)}.\n{_next_step(kind, name)}")
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        return self.connect()
+
+    @cached_property
+    def _ahead(self) -> timedelta:
+        """How far the API server's clock is ahead of this machine's."""
+        return self._cluster.now() - datetime.now(UTC)
+
+    @cached_property
+    def _history(self) -> History:
+        return self.open_history()
+
+    def _read(self, path: str) -> Object | None:
+        try:
+            return self._cluster.read(path)
+        except NotFoundError:
+            return None
+        except ForbiddenError:
+            return None  # who may not look at it may not take it over either: the API server refuses the apply
+
+    def _present_owner(self, urn: str, uid: str) -> str:
+        """The resource of the present state that is the object, other than `urn` itself; empty for none."""
+        for each in _kubernetes_objects(self._history.present() or {}):
+            if _uid(each) == uid and (each.urn != urn or each.raw.get("delete")):
+                return f"{each.urn.rsplit('::', 1)[-1]}{' (to be deleted)' if each.raw.get('delete') else ''}"
+        return ""
+
+    def _was_recorded(self, uid: str) -> bool:
+        """Whether a state of this stack had the object: `pulumi state delete` makes the present one forget it."""
+        with self._lock:
+            return uid in self._recorded_uids
+
+    @cached_property
+    def _recorded_uids(self) -> frozenset[str]:
+        uids: set[str] = set()
+        for number in self._history.numbers[-STATES_LOOKED_AT:]:
+            with suppress(SlipwayError):  # one that is damaged is told of elsewhere
+                uids |= {_uid(each) for each in _kubernetes_objects(self._history.checkpoint(number))}
+        return frozenset(uids - {""})
+
+
+def describe(live: Object) -> str:
+    """Since when it is there, who wrote it, and what its labels say of whose it is."""
+    managers = dict.fromkeys(text_at(each, "manager") for each in objects_at(live, "metadata", "managedFields"))
+    labels = object_at(live, "metadata", "labels")
+    told = [f"{key}={value}" for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "helm.sh/"))]
+    parts = [f"made {text_at(live, 'metadata', 'creationTimestamp')}"]
+    parts += [f"written by {', '.join(managers)}"] if managers else []
+    parts += [f"labels {', '.join(told)}"] if told else []
+    return ", ".join(parts)
+
+
+def _next_step(kind: Kind, name: str) -> str:
+    if kind == NAMESPACE:
+        return (
+            f"Use it without owning it with `slipway:namespace: {{name: {name}, managed: false}}`, choose another "
+            f"name, or take it over with `slipway:adopt: [{kind.name}/{name}]` (`pulumi destroy` deletes it then)."
+        )
+    return (
+        f"Rename or delete one of the two, or take it over with `slipway:adopt: [{kind.name}/{name}]` "
+        "(`pulumi destroy` deletes it then)."
+    )
+
+
+def _is_applied_by_provider(live: Object) -> bool:
+    entries = objects_at(live, "metadata", "managedFields")
+    return any(text_at(each, "manager").startswith(PROVIDER_MANAGERS) for each in entries)
+
+
+def _kubernetes_objects(state: Deployment) -> Iterable[Recorded]:
+    return (Recorded(raw) for raw in state.get("resources") or () if str(raw["type"]).startswith("kubernetes:"))
+
+
+def _uid(resource: Recorded) -> str:
+    return text_at(resource.outputs, "metadata", "uid")

@@ -1,0 +1,226 @@
+"""Whether Deployments are rolled out; ends the wait early for a rollout that waiting cannot fix."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
+from slipway.cluster.client.diagnosis import diagnose, screen
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, is_complete
+from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
+from slipway.cluster.diagnosis.pods import is_ready
+from slipway.cluster.diagnosis.screen import WIDTH
+from slipway.engine.messages import DIAGNOSIS
+
+# Within this time of its start, what is older than the rollout is the release before, which may be broken too.
+SETTLED_SECONDS = 8.0
+# Timestamps of objects are whole seconds.
+CLOCK_SLACK = timedelta(seconds=2)
+# An API server that restarts is back by then.
+UNANSWERED_SECONDS = 30.0
+# Lists are served from a cache that may not have a new object yet.
+CACHE_SECONDS = 5.0
+# The Deployment's own deadline comes first, unless its controller does not run.
+STALLED_MARGIN_SECONDS = 30.0
+LOG_READ_AFTER_ENDS = 2
+# https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
+DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+
+Key = tuple[str, Cause, str]
+
+
+class RolloutError(Exception):
+    """Deployments that do not become ready, with one screen about each."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A Deployment that is waited for: it is rolled out once its controller has acted on `generation` or a later one.
+
+    `began_seconds` is when the wait began, of `time.monotonic`.
+    """
+
+    namespace: str
+    name: str
+    generation: int = 0
+    began_seconds: float = field(default_factory=time.monotonic, compare=False)
+
+    def __str__(self) -> str:
+        return f"Deployment {self.namespace}/{self.name}"
+
+
+@dataclass
+class Rollouts:
+    """Reads all Deployments that are waited for in three requests a namespace; nothing is read before the first call.
+
+    `began_seconds` is when the update began, of `time.monotonic`: pods that are older are of the release before.
+    """
+
+    connect: Callable[[], Cluster]
+    began_seconds: float = field(default_factory=time.monotonic)
+    status: dict[Rollout, str] = field(default_factory=dict)
+    """How far each rollout that is not complete has come, in words."""
+    _first_seen: dict[Key, float] = field(default_factory=dict)
+    _progress: dict[Rollout, tuple[Any, float]] = field(default_factory=dict)
+    _answered_seconds: float = field(default_factory=time.monotonic)
+
+    def complete(self, waiting: Collection[Rollout]) -> set[Rollout]:
+        """Those of `waiting` that are rolled out now.
+
+        Raises RolloutError as soon as one of them has failed for good: its cause does not go away by waiting, its
+        progress deadline is over, or it is gone.
+        """
+        try:
+            complete, unready = self._read(waiting)
+            failed = self._failed(unready) if unready else []
+        except ForbiddenError as error:
+            raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
+        except ClusterError as error:
+            if time.monotonic() - self._answered_seconds < UNANSWERED_SECONDS:
+                return set()
+            raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
+        self._answered_seconds = time.monotonic()
+        if failed:
+            width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
+            raise RolloutError(DIAGNOSIS + "\n\n".join(screen(diagnosis, width) for diagnosis in failed))
+        return complete
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        return self.connect()
+
+    @cached_property
+    def _since(self) -> datetime:
+        """When the update began, by the API server's clock, which timestamps of objects are of."""
+        elapsed = timedelta(seconds=time.monotonic() - self.began_seconds)
+        return self._cluster.now() - elapsed - CLOCK_SLACK
+
+    def _read(self, waiting: Collection[Rollout]) -> tuple[set[Rollout], list[tuple[Rollout, Evidence]]]:
+        """Those that are complete, and the others with what there is about them."""
+        complete: set[Rollout] = set()
+        unready = []
+        for namespace in {rollout.namespace for rollout in waiting}:
+            found = self._cluster.rollouts(namespace)
+            for rollout in waiting:
+                evidence = found.get(rollout.name)
+                if rollout.namespace != namespace or _is_stale(rollout, evidence):
+                    continue
+                if evidence is None:
+                    raise RolloutError(
+                        f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
+                        "An update with `--refresh` makes it anew."
+                    )
+                if is_complete(evidence):
+                    complete.add(rollout)
+                else:
+                    unready.append((rollout, evidence))
+                    self.status[rollout] = _status(evidence)
+        return complete, unready
+
+    def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
+        """Rollouts that have failed for good: those whose patience is over first, then others that show the same."""
+        hopeless = [(found, late) for found, late in self._examined(unready) if late or not found.retryable]
+        now, keys = time.monotonic(), {_key(found) for found, _ in hopeless}
+        self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
+        over = [
+            found
+            for found, late in hopeless
+            if late or now - self._first_seen[_key(found)] >= (found.patience_seconds or 0.0)
+        ]
+        return over + [found for found, _ in hopeless if found not in over] if over else []
+
+    def _examined(self, unready: Iterable[tuple[Rollout, Evidence]]) -> Iterator[tuple[Diagnosis, bool]]:
+        """A diagnosis of each, logs read where a container has crashed for good, and whether its time is over."""
+        events: dict[str, Sequence[Object]] = {}
+        for rollout, evidence in unready:
+            late = self._is_late(rollout, evidence)
+            current = evidence if late else self._of_this_update(rollout, evidence)
+            if current is None:
+                continue
+            if rollout.namespace not in events:
+                events[rollout.namespace] = self._cluster.events(rollout.namespace)
+            seen = replace(current, events=events[rollout.namespace])
+            diagnosis = diagnose(seen)
+            if late or _is_worth_its_log(diagnosis):
+                diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
+            yield diagnosis, late
+
+    def _is_late(self, rollout: Rollout, evidence: Evidence) -> bool:
+        """Whether the Deployment's progress deadline is over, or nothing moves for longer than that.
+
+        A rollout that progresses is waited for, however long all of its replicas take. The condition stays when a
+        Deployment goes back to an older ReplicaSet: it counts for the ReplicaSet that it names, and where it is older
+        than this update, only once the deadline has passed anew.
+        """
+        deployment = evidence.deployment
+        deadline_seconds = number_at(deployment, "spec", "progressDeadlineSeconds", default=600)
+        now, progress = time.monotonic(), _progress(evidence)
+        before, since_seconds = self._progress.get(rollout, (None, now))
+        if progress != before:
+            since_seconds = now
+        self._progress[rollout] = (progress, since_seconds)
+        progressing = condition(deployment, "Progressing")
+        if progressing.get("reason") == DEADLINE_EXCEEDED:
+            newest = name_of(evidence.current_set())
+            updated = time_at(progressing, "lastUpdateTime")
+            if newest and f'"{newest}"' in text_at(progressing, "message") and updated and updated >= self._since:
+                return True
+            return now - since_seconds > deadline_seconds
+        return now - since_seconds > deadline_seconds + STALLED_MARGIN_SECONDS
+
+    def _of_this_update(self, rollout: Rollout, evidence: Evidence) -> Evidence | None:
+        """The evidence without what is older than the update; None where that is all there is.
+
+        A template that stays keeps its pods. Those that are ready take no part in it, however often they ended in their
+        lives; those that are not may keep it from its end.
+        """
+        if evidence.is_paused:
+            return evidence
+        if time.monotonic() - rollout.began_seconds >= SETTLED_SECONDS:
+            pods = [pod for pod in evidence.current_pods() if _is_since(pod, self._since) or not is_ready(pod)]
+            return replace(evidence, pods=pods)
+        pods = [pod for pod in evidence.current_pods() if _is_since(pod, self._since)]
+        if not pods and not _is_since(evidence.current_set(), self._since):
+            return None
+        return replace(evidence, pods=pods)
+
+
+def _is_stale(rollout: Rollout, evidence: Evidence | None) -> bool:
+    """Whether the API server's cache does not have yet what this update has written."""
+    if evidence is None:
+        return time.monotonic() - rollout.began_seconds < CACHE_SECONDS
+    return number_at(evidence.deployment, "metadata", "generation") < rollout.generation
+
+
+def _status(evidence: Evidence) -> str:
+    wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
+    ready = sum(is_ready(pod) for pod in evidence.current_pods())
+    return f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
+
+
+def _progress(evidence: Evidence) -> tuple[Any, ...]:
+    """What changes while a rollout gets on: its counts and the pods of its newest template."""
+    keys = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    counts = (number_at(evidence.deployment, "status", key) for key in keys)
+    return (*counts, frozenset(name_of(pod) for pod in evidence.current_pods() if is_ready(pod)))
+
+
+def _key(diagnosis: Diagnosis) -> Key:
+    return diagnosis.service, diagnosis.cause, diagnosis.finding.container
+
+
+def _is_worth_its_log(diagnosis: Diagnosis) -> bool:
+    """A second crash may have told in its log that there is no hope in a third."""
+    crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
+    return crashed or not diagnosis.retryable
+
+
+def _is_since(item: Object, since: datetime) -> bool:
+    created = time_at(item, "metadata", "creationTimestamp")
+    return created is not None and created >= since

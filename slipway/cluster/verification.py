@@ -1,0 +1,128 @@
+"""Whether what is deployed is what the state says and works: rollouts, images in running pods, checks. Pure but for
+the asking, which is handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.spec import Check
+from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
+from slipway.cluster.deployed import metadata
+from slipway.cluster.diagnosis import Evidence, is_complete
+from slipway.cluster.diagnosis.objects import Object, number_at, object_at, objects_at, text_at
+from slipway.state.checkpoint import Recorded
+
+DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
+DIGEST = "@sha256:"
+
+
+@dataclass(frozen=True)
+class Recordation:
+    """What the state says of one Deployment; `replicas` is `None` where an autoscaler decides."""
+
+    name: str
+    namespace: str
+    service: str
+    replicas: int | None
+    images: Mapping[str, str]
+    checks: tuple[Check, ...]
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found of one service; it works where there are no problems."""
+
+    service: str
+    namespace: str
+    pods_wanted: int
+    pods_available: int
+    images: tuple[str, ...]
+    checks: int
+    problems: tuple[str, ...]
+
+
+def recorded_deployments(recorded: Iterable[Recorded]) -> list[Recordation]:
+    """In order of names."""
+    found = [_recordation(each) for each in recorded if each.type == DEPLOYMENT_TYPE]
+    return sorted(found, key=lambda each: (each.namespace, each.name))
+
+
+def _recordation(resource: Recorded) -> Recordation:
+    about = metadata(resource)
+    name, namespace = str(about.get("name", resource.name)), str(about.get("namespace", "default"))
+    annotations = about.get("annotations")
+    text = annotations.get(CHECKS_ANNOTATION) if isinstance(annotations, Mapping) else None
+    checks, problem = [], ""
+    try:
+        checks = recorded_checks(text) if isinstance(text, str) else []
+    except ValueError as error:
+        problem = f"the checks recorded on it cannot be read: {error}"
+    replicas = object_at(resource.inputs, "spec").get("replicas")
+    wanted = int(replicas) if isinstance(replicas, int | float) else None
+    images = _images(object_at(resource.inputs, "spec", "template", "spec"))
+    return Recordation(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
+
+
+def verdict(said: Recordation, found: Evidence | None, why_incomplete: str, failing: Sequence[str]) -> Verdict:
+    """`found` is `None` where the cluster has no such Deployment; `failing` are the checks that were not met."""
+    if found is None:
+        problems: list[str] = ["its Deployment is gone from the cluster"]
+    else:
+        problems = [*_rollout(said, found, why_incomplete), *_wrong_images(said, found)]
+    problems += [said.problem] if said.problem else []
+    live = found.deployment if found else {}
+    return Verdict(
+        said.service,
+        said.namespace,
+        number_at(live, "spec", "replicas", default=said.replicas or 1),
+        number_at(live, "status", "availableReplicas"),
+        tuple(said.images.values()),
+        len(said.checks),
+        (*problems, *(f"check failed: {line.removeprefix(f'{said.name}: ')}" for line in failing)),
+    )
+
+
+def _rollout(said: Recordation, found: Evidence, why: str) -> Iterator[str]:
+    live = found.deployment
+    wanted = number_at(live, "spec", "replicas", default=1)
+    if said.replicas is not None and said.replicas != wanted:
+        yield f"the cluster is told to run {wanted} pods, the state says {said.replicas}"
+    if is_complete(found):
+        return
+    seen, generation = number_at(live, "status", "observedGeneration"), number_at(live, "metadata", "generation")
+    if seen < generation:
+        yield f"the cluster has not begun its last change yet (generation {generation}, seen {seen})"
+        return
+    updated, available = (number_at(live, "status", key) for key in ("updatedReplicas", "availableReplicas"))
+    yield f"its rollout is not complete: {updated} of {wanted} pods updated, {available} available" + (
+        f": {why}" if why else ""
+    )
+
+
+def _wrong_images(said: Recordation, found: Evidence) -> Iterator[str]:
+    """The Deployment's own images, and the digests that its pods really run."""
+    live = _images(object_at(found.deployment, "spec", "template", "spec"))
+    for container in sorted({*said.images, *live}):
+        if live.get(container) != said.images.get(container):
+            is_, should_be = live.get(container, "gone"), said.images.get(container, "none")
+            yield f"container {container} is {is_}, the state says {should_be}"
+    for pod in found.current_pods():
+        for status in objects_at(pod, "status", "containerStatuses"):
+            wanted = _digest(said.images.get(text_at(status, "name"), ""))
+            running = _digest(text_at(status, "imageID"))
+            if wanted and running and wanted != running:
+                yield f"pod {text_at(pod, 'metadata', 'name')} runs {running[:19]}, the state says {wanted[:19]}"
+
+
+def _images(pod: Object) -> dict[str, str]:
+    """Image by container."""
+    return {text_at(each, "name"): text_at(each, "image") for each in objects_at(pod, "containers")}
+
+
+def _digest(reference: Any) -> str:
+    """`sha256:…` of an image reference; empty where it has none."""
+    _, found, digits = str(reference).partition(DIGEST)
+    return f"sha256:{digits}" if found else ""

@@ -1,0 +1,1 @@
+"""An update: preview, approval, run, and recovery from one that was killed."""

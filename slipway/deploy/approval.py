@@ -1,0 +1,220 @@
+"""What an approval holds for: the commit, the files, the settings and the state that were previewed; and what moved."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from policy import approval as program
+from slipway.backend import Entry, History
+from slipway.backend.backends import backend_url
+from slipway.backend.file_backend import FILE
+from slipway.engine.errors import failure
+from slipway.errors import SlipwayError
+from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.render.markdown_text import some_of
+from slipway.stack import Session
+from slipway.state.checkpoint import CIPHERTEXT
+
+NAMED = 8
+COMMIT_DIGITS = 8
+LOOKED_BACK = 20
+SERVICES = "services"
+NO_SOURCES = ("__pycache__", "node_modules")
+# The engine writes it into the settings itself, and it says nothing of what is deployed.
+SALT = "encryptionsalt"
+# Of the recorded state: when and by which engine it was written.
+VOLATILE = "manifest"
+# Of a resource: the lines of code that declared it, which move when a comment does.
+WHERE_DECLARED = {"sourcePosition", "stackTrace"}
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What was there when the preview began: values by name are hashes, so that no secret is kept."""
+
+    taken: datetime
+    commit: str
+    files: Mapping[str, str]
+    settings: Mapping[str, str]
+    state: str
+    number: int | None = None
+    """Of the last update; `None` where only a slow request would tell."""
+
+
+def take(session: Session, stack: str) -> Approval:
+    """All that a preview of `stack` that begins now will rest on."""
+    folder = session.project.folder
+    in_folder = backend(session).startswith(FILE)
+    return Approval(
+        datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
+        program.head(folder),
+        file_hashes(folder),
+        setting_hashes(session.project.environment_file(stack).read_text(encoding="utf-8")),
+        _hash(_state(session, stack)),
+        _last_number(session, stack) if in_folder else None,
+    )
+
+
+def require_unmoved(session: Session, stack: str, before: Approval) -> None:
+    """Return when all that was approved is still so; raises SlipwayError, which names what moved."""
+    after = take(session, stack)
+    others = () if before.state == after.state else updates_since(session, stack, before)
+    if lines := moved(before, after, others):
+        raise SlipwayError(
+            f"{stack} was not updated: what is there now is not what was previewed.",
+            why="\n".join(lines),
+            next_step=f"`slipway up -s {stack}` previews it as it is now.",
+        )
+
+
+def moved(before: Approval, after: Approval, others: Sequence[Entry] = ()) -> list[str]:
+    """What differs, one line each; `others` are the updates that ended since `before`. Never a value of a setting."""
+    lines = []
+    if before.commit != after.commit:
+        lines.append(f"commit: {_short(before.commit)} → {_short(after.commit)}")
+    for what, old, new in (("files", before.files, after.files), ("settings", before.settings, after.settings)):
+        if changes := _differences(old, new):
+            lines.append(f"{what}: {some_of(changes, NAMED)}")
+    if before.state != after.state:
+        lines += [f"state: {_told(entry)}" for entry in others] or [
+            "state: changed, though no update was recorded since; `pulumi state` and `pulumi stack import` do that"
+        ]
+    return lines
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """A hash of every file that decides what is built and declared, by its path in `folder`; settings are not in it."""
+    hashes = program.file_hashes(folder)
+    hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
+    for file in _sources(folder / SERVICES):
+        name = file.relative_to(folder).as_posix()
+        if name not in hashes and (value := _content_hash(file)):
+            hashes[name] = value
+    return hashes
+
+
+def setting_hashes(text: str) -> dict[str, str]:
+    """A hash of each value in the text of a `Pulumi.ENV.yaml`, by its key, nested keys joined by dots."""
+    content = yaml.safe_load(text) or {}
+    content.pop(SALT, None)
+    config = content.pop("config", None) or {}
+    return {name: _hash(value) for part in (config, content) for name, value in _leaves(part)}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value and set(value) != {"secure"}:
+        for key, each in value.items():
+            yield from _leaves(each, f"{path}.{key}" if path else str(key))
+    elif path:
+        yield path, value
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Files of the services, without what tools leave beside them."""
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if _is_source(Path(parent, name)))
+        yield from (Path(parent, name) for name in sorted(files))
+
+
+def _is_source(folder: Path) -> bool:
+    return not (folder.name.startswith(".") or folder.name in NO_SOURCES or (folder / "pyvenv.cfg").exists())
+
+
+def _content_hash(file: Path) -> str:
+    """Empty for what has no content: a file that is gone by now, a socket."""
+    if file.is_symlink():
+        return _hash(str(file.readlink()))
+    try:
+        return program.content_hash(file) if file.is_file() else ""
+    except FileNotFoundError:
+        return ""
+
+
+def backend(session: Session) -> str:
+    """The URL of the backend that keeps the stacks."""
+    return backend_url(session.engine, session.project)
+
+
+def _state(session: Session, stack: str) -> Mapping[str, Any]:
+    """The recorded state of `stack`; read from a folder directly, which takes milliseconds."""
+    if backend(session).startswith(FILE):
+        state: Mapping[str, Any] = History.open(session.engine, session.project, stack).present() or {}
+    else:
+        done = session.engine.run("stack", "export", "--stack", stack)
+        if done.exit_code:
+            raise failure(stack, (), done.errors or done.output)
+        state = json.loads(done.output).get("deployment") or {}
+    return telling(state)
+
+
+def _last_number(session: Session, stack: str) -> int:
+    return max((entry.number for entry in History.open(session.engine, session.project, stack).latest(1)), default=0)
+
+
+def telling(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded state without what is another each time the engine writes it, though nothing has changed.
+
+    A program declares in parallel, so that the order of resources and of their dependencies says nothing.
+    """
+    resources = [_telling(resource) for resource in state.get("resources") or ()]
+    resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
+    rest = {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
+    return {**rest, "resources": resources}
+
+
+def _telling(resource: Mapping[str, Any]) -> dict[str, Any]:
+    told = {name: _without_ciphertexts(value) for name, value in resource.items() if name not in WHERE_DECLARED}
+    told["dependencies"] = sorted(resource.get("dependencies") or ())
+    by_property = resource.get("propertyDependencies") or {}
+    told["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
+    return told
+
+
+def _without_ciphertexts(value: Any) -> Any:
+    """A secret is encrypted anew each time; one that really changes shows in the name of its Kubernetes Secret."""
+    if isinstance(value, dict):
+        is_secret = value.get(SIGNATURE) == SECRET_SIGNATURE
+        return {key: _without_ciphertexts(each) for key, each in value.items() if not (is_secret and key == CIPHERTEXT)}
+    return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
+
+
+def updates_since(session: Session, stack: str, before: Approval) -> Sequence[Entry]:
+    """The updates that ended after `before` was taken; none where the backend's history cannot be read from here."""
+    try:
+        entries = History.open(session.engine, session.project, stack).latest(LOOKED_BACK)
+    except SlipwayError:  # that the state moved is known all the same
+        return ()
+    if before.number is not None:
+        return [entry for entry in entries if entry.number > before.number]
+    return [entry for entry in entries if entry.started + timedelta(seconds=entry.duration_seconds) >= before.taken]
+
+
+def _told(entry: Entry) -> str:
+    by = f" by {entry.author}" if entry.author else ""
+    at = entry.started.astimezone().strftime("%H:%M:%S")
+    commit = f", commit {_short(entry.commit)}" if entry.commit else ""
+    return f"{entry.kind} #{entry.number}{by}, begun at {at}{commit}, {'succeeded' if entry.succeeded else 'failed'}"
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    added = {name: "new" for name in new if name not in old}
+    removed = {name: "removed" for name in old if name not in new}
+    changed = {name: "changed" for name in old if name in new and old[name] != new[name]}
+    return [f"{name} ({how})" for name, how in sorted({**added, **removed, **changed}.items())]
+
+
+def _short(commit: str) -> str:
+    return commit[:COMMIT_DIGITS] or "(no commit)"

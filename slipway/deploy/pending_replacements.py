@@ -1,0 +1,71 @@
+"""Lets an update go back to an object that a failed one was about to remove.
+
+A replacement under another name (in another namespace, for one) is made first, and what it replaces is deleted at the
+end. An update that fails between leaves both in the state: the new one as the resource, the old one marked for
+deletion. Whoever then wants the old one again, which is what a rollback and a mended release do, is refused: the engine
+would make it anew, under the name that it still has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from slipway.backend import History
+from slipway.deploy.recovery import import_state, object_id
+from slipway.engine.events import Event, Failed, Started
+from slipway.stack import Session
+from slipway.state.checkpoint import Deployment
+from slipway.state.integrity import in_engine_order
+
+CREATING, REPLACING = "create", "create-replacement"
+TAKEN_BACK = "A failed update had left objects to be removed that are wanted again: they are taken back."
+
+
+def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:
+    """The ids of Kubernetes objects, by URN, whose replacement the engine began to create, or would."""
+    begun = (each for each in events if isinstance(each, Started) and each.operation == operation)
+    ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in begun}
+    return {urn: identity for urn, identity in ids.items() if identity}
+
+
+def collided(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
+    """Those whose replacement it failed to create."""
+    failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == operation}
+    return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
+
+
+def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
+    """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
+    present = History.open(session.engine, session.project, stack).present() if wanted else None
+    state = exchanged(present, wanted) if present else None
+    if state is None:
+        return False
+    import_state(session, stack, state)
+    return True
+
+
+def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment | None:
+    """The state with each wanted object as the resource, and its twin marked for deletion; None where there is none.
+
+    `wanted` are ids by URN.
+    """
+    resources = list(deployment.get("resources") or ())
+    found = False
+    for urn, identity in wanted.items():
+        present = _index(resources, urn, marked=False)
+        marked = _index(resources, urn, marked=True, identity=identity)
+        if present is None or marked is None or resources[present].get("id") == identity:
+            continue
+        found = True
+        resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}
+        resources[present] = {**resources[present], "delete": True}
+    return {**deployment, "resources": in_engine_order(resources)} if found else None
+
+
+def _index(resources: list[Mapping[str, Any]], urn: str, *, marked: bool, identity: str = "") -> int | None:
+    for index, raw in enumerate(resources):
+        is_it = raw["urn"] == urn and bool(raw.get("delete")) is marked
+        if is_it and (not identity or raw.get("id") == identity):
+            return index
+    return None

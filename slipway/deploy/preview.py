@@ -1,0 +1,153 @@
+"""Previews a stack with the policy pack: what an update would do, and what the policies say of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from policy import approval
+from slipway.deploy.commits import commits
+from slipway.deploy.display import UpdateDisplay
+from slipway.deploy.policy_pack_timeout import ADVICE, PackWatch
+from slipway.deploy.preview_events import STREAMING, PreviewEvents
+from slipway.deploy.summary import Problem, Result, Summary
+from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
+from slipway.engine.event_log import open_log, write_line
+from slipway.engine.events import Event, Step
+from slipway.engine.pulumi_cli import Completed
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.masking import masked_text
+from slipway.progress import Progress
+from slipway.project import Project
+from slipway.stack import Session
+
+POLICY_PACK = "policy"
+
+
+@dataclass
+class Preview:
+    """One preview, with what it said so far; `summary` may be asked whether or not `run` was."""
+
+    project: Project
+    stack: str
+    drift: bool = False
+    arguments: Sequence[str] = ()
+    """More of `pulumi preview`."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """More environment variables for it."""
+    progress: Progress = field(default_factory=Progress)
+    events: PreviewEvents = field(default_factory=PreviewEvents)
+    started: float = field(default_factory=time.monotonic)
+    _session: Session | None = None
+
+    def run(self, session: Session) -> None:
+        """Preview to the end, whatever it finds; raises SlipwayError for what kept it from its end."""
+        self._session = session
+        pack = policy_pack(self.project)
+        with self.progress.step(f"Preview {self.stack}") as whole:
+            self._run(session, pack, UpdateDisplay(self.progress, whole))
+
+    def _run(self, session: Session, pack: Path, display: UpdateDisplay) -> None:
+        # The pack judges the same program, so its own gate need not.
+        engine = session.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
+        arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
+        if self.drift:
+            arguments.append("--refresh")
+        watch = PackWatch.of(engine.environment, pack)
+        with open_log("preview", self.stack) as log:
+
+            def on_line(line: str, at_seconds: float) -> None:
+                write_line(log, line, at_seconds)
+                event = self.events.take(line, at_seconds)
+                watch.take(line, event, at_seconds)
+                if event:
+                    _show_builds(display.show, event)
+
+            ended = engine.stream(arguments, on_line, self.progress.note, watch.overdue)
+            display.close(interrupted=ended.interrupted)
+            log.write(ended.errors)
+        if ended.exit_code or ended.interrupted:
+            self.progress.note(f"All that the engine said: {log.name}")
+            raise _error(self.stack, self.events, ended)
+        if problems := self.events.problems():  # a program may call something an error and go on
+            raise SlipwayError(
+                f"The preview of {self.stack} failed.", why="\n".join(problem.message for problem in problems)
+            )
+
+    def summary(self, error: SlipwayError | None) -> Summary:
+        """What is known now, with `error` among its problems where the events do not say the same."""
+        summary = self.events.summary(
+            self.project.name,
+            self.stack,
+            drift=self.drift,
+            duration_seconds=time.monotonic() - self.started,
+        )
+        engine = self._session.engine if self._session and summary.changes else None
+        summary = replace(summary, commits=commits(self.project.folder, engine, self.stack))
+        if error is None:
+            return summary
+        if error.code == ExitCode.INTERRUPTED:
+            return replace(summary, result=Result.INTERRUPTED)
+        if summary.result is Result.REFUSED:  # the engine fails for that reason too
+            return summary
+        return replace(summary, result=Result.FAILED, problems=_problems(summary, error))
+
+
+def gate_passed(project: Project, stack: str) -> dict[str, str]:
+    """The variable that spares the program its own gate, for just the files as they are now."""
+    return {approval.VARIABLE: approval.token(project.folder, project.name, stack)}
+
+
+def policy_pack(project: Project) -> Path:
+    """The folder of the policy pack, or ConfigurationError."""
+    pack = project.folder / POLICY_PACK
+    if not (pack / "PulumiPolicy.yaml").is_file():
+        raise ConfigurationError(
+            f"There is no policy pack: {pack / 'PulumiPolicy.yaml'} does not exist.",
+            why="Nothing is previewed without the policies, so that nothing looks compliant that nobody checked.",
+            next_step="Restore the folder from git.",
+        )
+    return pack
+
+
+def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
+    if ended.interrupted:
+        return SlipwayError(f"The preview of {stack} was interrupted.", code=ExitCode.INTERRUPTED)
+    if ended.overdue:
+        return SlipwayError(
+            f"The preview of {stack} was ended: {ended.overdue}.",
+            why="Nothing passes that was not judged, so nothing was changed.",
+            next_step=ADVICE,
+        )
+    if ended.exit_code < 0:
+        name = signal.Signals(-ended.exit_code).name
+        return SlipwayError(
+            f"The engine was killed by {name} while it previewed {stack}.",
+            why="Its memory is the usual reason: see `dmesg` for the OOM killer.",
+            next_step=f"If the stack is locked now, release it with `pulumi cancel -s {stack}`.",
+        )
+    error = failure(stack, events.events, ended.errors)
+    if isinstance(error, ConfigurationError | NotRolledBackError | NotOwnedError) or known_failure(stack, error.why):
+        return error
+    return SlipwayError(f"The preview of {stack} failed.", why=error.why, next_step=gone_advice(stack, error.why))
+
+
+def _problems(summary: Summary, error: SlipwayError) -> tuple[Problem, ...]:
+    """Those that the engine told one by one; an error that says more than they do comes first and replaces its own."""
+    if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
+        return summary.problems
+    what, why = masked_text(error.what), masked_text(error.why)
+    said = [line.strip() for line in (what, *why.splitlines()[:1]) if line.strip()]
+    others = [problem for problem in summary.problems if not any(line in problem.message for line in said)]
+    message = "\n".join(filter(None, (what, why)))
+    return (Problem(message, next_step=error.next_step), *others)
+
+
+def _show_builds(show_event: Callable[[Event], None], event: Event) -> None:
+    """Only builds take time in a preview; all else is in the summary."""
+    if not isinstance(event, Step) or event.resource.type == IMAGE_TYPE:
+        show_event(event)

@@ -1,0 +1,282 @@
+"""Takes in the engine's events of a preview and makes them the summary of what it would do.
+
+The streamed events (`PULUMI_ENABLE_STREAMING_JSON_PREVIEW`) and not the digest of `pulumi preview --json`: the digest
+drops policies, failures and build logs, and comes only when all is over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.deploy.summary import Problem, Result, Summary, Violation
+from slipway.engine.build_log import EXIT_CODE, BuildLog
+from slipway.engine.errors import ECHOES
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, Resource, is_debug, parse
+from slipway.engine.events import Summary as EngineSummary
+from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
+from slipway.masking import masked_text, without_keys
+from slipway.render.images import image_changes
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.checkpoint import TEST_SUFFIX, Recorded, service_of
+from slipway.state.content_names import CONTENT, successors
+from slipway.state.fields import FieldChange, StepDetails, field_changes
+
+STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
+OPERATIONS = {
+    "create": Operation.CREATE,
+    "import": Operation.CREATE,
+    "update": Operation.UPDATE,
+    "delete": Operation.DELETE,
+    "discard": Operation.DELETE,
+    "replace": Operation.REPLACE,
+    "create-replacement": Operation.REPLACE,
+    "import-replacement": Operation.REPLACE,
+    "delete-replaced": Operation.REPLACE,
+}
+# A test stage that leaves the state is not built.
+BUILDING = ("create", "update", "replace", "create-replacement")
+POLICY_EVENT = "policyEvent"
+PROVIDER_PREFIX = "pulumi:providers:"
+# Most events of a large stack are of resources that stay as they are; they need not be read.
+UNCHANGED = '{"metadata":{"op":"same",'
+NOTHING = ("null", "0", "false", "", "{}", "[]")
+# Said by providers and the engine in every preview, and of no use to a reviewer.
+NOT_BUILT = "Skipping preview build because some inputs are unknown"
+NOISE = ("using pulumi-", NOT_BUILT)
+
+Steps = Mapping[str, Mapping[str, Any]]
+"""What the engine announced for one resource, by operation."""
+
+
+@dataclass
+class PreviewEvents:
+    """Collects what was said, line by line; `summary` may be asked at any time, also of a preview that broke off."""
+
+    events: list[Event] = field(default_factory=list)
+    rules: set[tuple[str, str]] = field(default_factory=set)
+    violations: list[Violation] = field(default_factory=list)
+    _steps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
+    _refreshed: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def take(self, line: str, at_seconds: float) -> Event | None:
+        """Take in one line of the engine's output; the typed event for whoever shows progress."""
+        if is_debug(line):
+            return None
+        if UNCHANGED not in line[:120]:
+            self._remember(_loaded(line))
+        event = parse(line, at_seconds)
+        if event is not None:
+            self.events.append(event)
+        return event
+
+    def _remember(self, event: Mapping[str, Any]) -> None:
+        for name in ("resourcePreEvent", "resOutputsEvent"):
+            if name in event:
+                self._step(event[name]["metadata"], finished=name == "resOutputsEvent")
+        if body := event.get(POLICY_EVENT):
+            self.violations.append(_violation(body))
+        for name in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
+            if body := event.get(name):
+                rules = (*body.get("passed", ()), *body.get("failed", ()))
+                self.rules.update((body.get("policyPackName", ""), rule) for rule in rules)
+
+    def _step(self, metadata: dict[str, Any], *, finished: bool) -> None:
+        """Steps count when they are announced; a refresh only says at its end what it found."""
+        urn, operation = metadata["urn"], metadata["op"]
+        if operation == "refresh" and finished:
+            self._refreshed[urn] = metadata
+        elif operation != "refresh" and not finished:
+            self._steps[urn][operation] = metadata
+
+    def summary(self, project: str, stack: str, *, drift: bool = False, **more: Any) -> Summary:
+        """All that is known by now; `more` are fields of Summary that the events cannot tell."""
+        changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps)))
+        problems = self.problems()
+        return Summary(
+            project,
+            stack,
+            self._result(problems),
+            changes=tuple(sorted(changes, key=_order)),
+            unchanged=self._engine_counts().get("same", 0),
+            images=image_changes(changes),
+            tested=self._tested(),
+            rules=len(self.rules),
+            violations=tuple(self.violations),
+            problems=problems,
+            warnings=self._warnings(),
+            drift=self.drift() if drift else None,
+            **more,
+        )
+
+    def drift(self) -> tuple[ResourceChange, ...]:
+        """What a refresh found in the cluster to differ from the recorded state."""
+        found = (_drift(metadata) for metadata in self._refreshed.values())
+        return tuple(sorted((change for change in found if change), key=_order))
+
+    def problems(self) -> tuple[Problem, ...]:
+        logs = build_logs(self.events)
+        found = (_problem(event, logs) for event in self._diagnostics("error"))
+        return tuple(dict.fromkeys(found))
+
+    def _tested(self) -> tuple[str, ...]:
+        """The services whose test stage was built to its end."""
+        built = {event.resource for event in self.events if isinstance(event, Finished) and event.operation in BUILDING}
+        built -= {event.resource for event in self._diagnostics("warning") if event.message.startswith(NOT_BUILT)}
+        tests = [resource for resource in built if resource.type == IMAGE_TYPE and resource.name.endswith(TEST_SUFFIX)]
+        return tuple(sorted(resource.name.removesuffix(TEST_SUFFIX) for resource in tests))
+
+    def _diagnostics(self, severity: str) -> list[Diagnostic]:
+        return [
+            event
+            for event in self.events
+            if isinstance(event, Diagnostic)
+            and event.severity == severity
+            and not event.ephemeral
+            and event.message.strip()
+            and not event.message.strip().startswith(ECHOES)
+        ]
+
+    def _warnings(self) -> tuple[str, ...]:
+        said = [
+            f"{event.resource}: {masked_text(event.message)}" if _named(event.resource) else masked_text(event.message)
+            for event in self._diagnostics("warning")
+            if not event.message.startswith(NOISE)
+        ]
+        return tuple(dict.fromkeys(said))
+
+    def _engine_counts(self) -> Mapping[str, int]:
+        return next((event.changes for event in reversed(self.events) if isinstance(event, EngineSummary)), {})
+
+    def _result(self, problems: tuple[Problem, ...]) -> Result:
+        if problems:
+            return Result.FAILED
+        if any(violation.refuses for violation in self.violations):
+            return Result.REFUSED
+        ended = [event for event in self.events if isinstance(event, EngineSummary)]
+        return Result.SUCCEEDED if ended and ended[-1].result == "succeeded" else Result.FAILED
+
+
+def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
+    """An image build that fails has no failed operation in a preview: an error is all that is said."""
+    resource, message = _named(event.resource), masked_text(event.message.strip())
+    service = service_of(resource.urn) if resource else ""
+    log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
+    step = log.failed_step() if log else None
+    if step is None:
+        return Problem(message, resource, service)
+    if exit_code := EXIT_CODE.search(message):
+        what = "The unit tests" if step.stage == TEST_STAGE else "The build"
+        message = f"{what} stopped with exit code {exit_code[1]}."
+    output = masked_text("\n".join(step.output)).split("\n") if step.output else ()
+    return Problem(message, resource, service, masked_text(step.instruction or step.title), tuple(output))
+
+
+def _loaded(line: str) -> Mapping[str, Any]:
+    try:
+        event = json.loads(line)
+    except ValueError:  # what a plugin printed past the engine; `parse` ignores it too
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _order(change: ResourceChange) -> tuple[int, str, str, str]:
+    return list(Operation).index(change.operation), change.service, change.resource.kind, change.resource.name
+
+
+def _paired(all_steps: Mapping[str, Steps]) -> Iterator[Steps]:
+    """The steps of each resource; those of two that are one object under another content, as its replacement."""
+    deleted = [urn for urn, steps in all_steps.items() if "delete" in steps]
+    created = [urn for urn, steps in all_steps.items() if "create" in steps]
+    pairs = successors(deleted, created)
+    for urn, steps in all_steps.items():
+        if urn in pairs:
+            old, new = steps["delete"].get("old") or {}, all_steps[pairs[urn]]["create"]
+            content = [key for key in CONTENT if key in (old.get("inputs") or {})]
+            yield {"replace": {**new, "old": old, "diffs": content, "keys": content}}
+        elif urn not in pairs.values():
+            yield steps
+
+
+def _change(steps: Steps) -> ResourceChange | None:
+    """One change from the steps that the engine announced for a resource; `None` for what is nothing in the world."""
+    known = [operation for operation in steps if operation in OPERATIONS]
+    telling = next((name for name in ("replace", "create-replacement", *known) if name in known), None)
+    if telling is None:
+        return None
+    step, operation = steps[telling], OPERATIONS[telling]
+    old, new = step.get("old") or {}, step.get("new") or {}
+    resource = Resource(step["urn"])
+    if not (new or old).get("custom") or (resource.type.startswith(PROVIDER_PREFIX) and operation is Operation.CREATE):
+        return None
+    return ResourceChange(
+        resource,
+        operation,
+        Recorded(new or old).service,
+        _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
+        deleted_first=_is_deleted_first(known),
+        kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),
+    )
+
+
+def _is_deleted_first(operations: list[str]) -> bool:
+    made = [name for name in operations if name in ("create-replacement", "import-replacement")]
+    return bool(made) and "delete-replaced" in operations[: operations.index(made[0])]
+
+
+def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:
+    return field_changes(
+        StepDetails(
+            Resource(step["urn"]).type,
+            old.get("inputs") or {},
+            new.get("inputs") or {},
+            old.get("outputs") or {},
+            step.get("detailedDiff") or {},
+            step.get("diffs") or (),
+            step.get("keys") or (),
+        )
+    )
+
+
+def _drift(refresh: Mapping[str, Any]) -> ResourceChange | None:
+    """What somebody else did to a resource: fields read "as recorded → as found"."""
+    old, new = refresh.get("old") or {}, refresh.get("new")
+    resource = Resource(refresh["urn"])
+    if not old.get("custom") or resource.type == IMAGE_TYPE:  # sources that moved on are no drift
+        return None
+    service = Recorded(old).service
+    if new is None:
+        return ResourceChange(resource, Operation.DELETE, service)
+    fields = _fields(refresh, old, new) if refresh.get("detailedDiff") else ()
+    telling = tuple(change for change in fields if not _is_left_out(change))
+    return ResourceChange(resource, Operation.UPDATE, service, telling) if telling else None
+
+
+def _is_left_out(change: FieldChange) -> bool:
+    """The API server does not give back what was declared to be nothing."""
+    return change.kind == "delete" and change.old in NOTHING
+
+
+def violation_in(line: str) -> Violation | None:
+    """What a policy says in one line of the engine's output; `None` for any other line."""
+    body = _loaded(line).get(POLICY_EVENT) if f'"{POLICY_EVENT}":' in line else None
+    return _violation(body) if body else None
+
+
+def _violation(body: Mapping[str, Any]) -> Violation:
+    urn = body.get("resourceUrn")
+    return Violation(
+        str(body.get("policyName", "")),
+        str(body.get("enforcementLevel", "")),
+        without_keys(str(body.get("message", "")).strip()),
+        _named(Resource(urn)) if urn else None,
+        str(body.get("policyPackName", "")),
+    )
+
+
+def _named(resource: Resource | None) -> Resource | None:
+    """`None` for the stack itself, which is no name to a reader."""
+    return None if resource is None or resource.type == STACK_TYPE else resource

@@ -1,0 +1,141 @@
+"""Brings a stack back in order after an engine was killed in the middle of an update, without a person's help.
+
+What was under way is in the state as a pending operation: begun, and nobody knows how it ended. The engine itself asks
+a person at a terminal about each. Here the cluster is asked.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slipway.backend import History
+from slipway.backend.file_backend import CHECKPOINT_VERSION
+from slipway.engine.errors import failure
+from slipway.engine.events import Resource
+from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.stack import Session
+from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+
+PENDING = "pending_operations"
+INIT_ERRORS = "initErrors"
+UNSURE = "An update was killed while it was at this: it has to be read from the cluster."
+"""An error of the resource until a refresh has read it; what is only claimed must not count as there."""
+UNCHECKED = "--disable-integrity-checking"
+MESSAGE = "recovery of an update that was killed"
+
+
+def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
+    """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot.
+
+    Those of an update that is under way are its own: by the time that another state could be put in the place of its
+    own it may have ended. Whoever comes to update the stack is told by the engine who holds it.
+    """
+    history = History.open(session.engine, session.project, stack)
+    held = history.source.is_held()  # asked first: what is pending without it is nobody's
+    present = history.present()
+    if held or not present or not (present.get(PENDING) or unsure(present)):
+        return
+    begun = len(present.get(PENDING) or unsure(present))
+    say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
+    if present.get(PENDING):
+        import_state(session, stack, settled := settle(present))
+    else:  # the reading of it was cut off, too
+        settled = present
+    read_again(session, stack, unsure(settled))
+    say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
+    for name in forgotten(present):
+        say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
+
+
+def read_again(session: Session, stack: str, urns: Sequence[str]) -> None:
+    """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
+    targets = [argument for urn in urns for argument in ("--target", urn)]
+    if targets:
+        _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
+
+
+def forgotten(deployment: Deployment) -> list[str]:
+    """What was being made outside of the cluster, so that nobody knows under which id; an image is made again."""
+    begun = [operation["resource"] for operation in deployment.get(PENDING) or () if operation["type"] == "creating"]
+    made = [Recorded(raw) for raw in begun if not object_id(raw)]
+    return [str(Resource(each.urn)) for each in made if each.is_object]
+
+
+def unsure(deployment: Deployment) -> list[str]:
+    """The URNs of what has to be read from the cluster."""
+    return [str(raw["urn"]) for raw in deployment.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
+
+
+def settle(deployment: Deployment) -> Deployment:
+    """The state without pending operations, with a mark on what has to be read from the cluster.
+
+    An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
+    forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
+    next update begins with: nothing refers to it yet. That of one that was deleted first comes in its place.
+    """
+    operations = deployment.get(PENDING) or ()
+    begun = {str(each["resource"]["urn"]) for each in operations}
+    made = [
+        _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
+    ]
+    instead = {raw["urn"] for raw in made}
+    known = [
+        raw
+        for raw in deployment.get("resources") or ()
+        if not (raw.get("pendingReplacement") and raw["urn"] in instead)
+    ]
+    there = {raw["urn"] for raw in known if not raw.get("delete")}
+    made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
+    settled = (_marked(raw) if raw["urn"] in begun else raw for raw in _each_once([*known, *made]))
+    return {**{key: value for key, value in deployment.items() if key != PENDING}, "resources": list(settled)}
+
+
+def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**raw, "id": object_id(raw), "outputs": raw.get("inputs") or {}}
+
+
+def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Only where a refresh takes the mark off again; what waits to be deleted is deleted whatever became of it."""
+    never_read = not raw.get("custom") or str(raw["type"]).startswith(PROVIDER_PREFIX)
+    if never_read or raw.get("delete") or raw.get("pendingReplacement"):
+        return raw
+    return {**raw, INIT_ERRORS: [*(raw.get(INIT_ERRORS) or ()), UNSURE]}
+
+
+def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """A state may hold an operation twice: one that was begun again after a first kill."""
+    seen: set[tuple[str, str, bool]] = set()
+    for raw in resources:
+        key = (str(raw["urn"]), str(raw.get("id", "")), bool(raw.get("delete")))
+        if key not in seen:
+            seen.add(key)
+            yield raw
+
+
+def object_id(raw: Mapping[str, Any]) -> str:
+    """The id that the Kubernetes provider gives an object, `namespace/name`; empty for anything else."""
+    metadata = (raw.get("inputs") or {}).get("metadata")
+    if not str(raw["type"]).startswith(KUBERNETES_PREFIX) or not isinstance(metadata, Mapping):
+        return ""
+    name, namespace = metadata.get("name"), metadata.get("namespace")
+    if not isinstance(name, str):
+        return ""
+    return f"{namespace}/{name}" if isinstance(namespace, str) else name
+
+
+def import_state(session: Session, stack: str, deployment: Deployment, *flags: str) -> None:
+    """Put `deployment` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
+    with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
+        file = Path(folder, "state.json")
+        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
+        _run(session, stack, "stack", "import", "--file", str(file), *flags)
+
+
+def _run(session: Session, stack: str, *arguments: str) -> None:
+    done = session.engine.run(*arguments, "--stack", stack)
+    if done.exit_code:
+        raise failure(stack, (), done.errors or done.output)

@@ -1,0 +1,136 @@
+"""What a preview would do, in the terms of the person who has to decide on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from slipway.engine.events import Resource
+from slipway.state.changes import Operation, ResourceChange
+
+MANDATORY = "mandatory"
+# How the policy pack begins what is no violation: policy/report.py.
+UNDECIDED_PREFIX = "Decided at update: "
+WAIVED_PREFIX = "Waived "
+
+
+class Result(StrEnum):
+    """How the preview ended; part of the JSON that is documented in docs/pull-requests.md."""
+
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    """A mandatory policy is violated, and nothing else went wrong."""
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class ImageChange:
+    """A running image that is exchanged for another; `new_tag` is known in a preview even where its digest is not."""
+
+    resource: Resource
+    service: str
+    old: str
+    new: str
+    new_tag: str = ""
+
+
+class State(StrEnum):
+    """What a rule says of a resource, where it does not say that all is well."""
+
+    VIOLATION = "violation"
+    UNDECIDED = "undecided"
+    """It depends on a value that only the update will know."""
+    WAIVED = "waived"
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a resource (`None`: the stack as a whole) does not keep, or may not keep."""
+
+    rule: str
+    level: str
+    message: str
+    resource: Resource | None
+    pack: str = ""
+
+    @property
+    def state(self) -> State:
+        if self.message.startswith(UNDECIDED_PREFIX):
+            return State.UNDECIDED
+        return State.WAIVED if self.message.startswith(WAIVED_PREFIX) else State.VIOLATION
+
+    @property
+    def weight(self) -> str:
+        """What a person is shown: the engine is told that what refuses nothing is advisory, whatever its rule is."""
+        return self.level if self.state is State.VIOLATION else self.state.value
+
+    @property
+    def refuses(self) -> bool:
+        return self.level == MANDATORY and self.state is State.VIOLATION
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that failed: `step` and `output` are those of an image build, a unit test's for instance."""
+
+    message: str
+    resource: Resource | None = None
+    service: str = ""
+    step: str = ""
+    output: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True)
+class Commits:
+    """The commit that is previewed and the one that the stack was last updated from; empty where unknown."""
+
+    previewed: str = ""
+    deployed: str = ""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A preview, whole or as far as it came."""
+
+    project: str
+    stack: str
+    result: Result
+    duration_seconds: float = 0.0
+    changes: tuple[ResourceChange, ...] = ()
+    unchanged: int = 0
+    images: tuple[ImageChange, ...] = ()
+    tested: tuple[str, ...] = ()
+    """The services whose unit tests were run, or taken from the build cache, and passed."""
+    rules: int = 0
+    """How many rules were asked; 0 means that nobody checked anything."""
+    violations: tuple[Violation, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[str, ...] = ()
+    drift: tuple[ResourceChange, ...] | None = None
+    """What differs from the recorded state; `None` if that was not asked."""
+    commits: Commits = field(default_factory=Commits)
+
+    def of(self, operation: Operation) -> tuple[ResourceChange, ...]:
+        """The changes of one operation, without image builds: those are `built`."""
+        return tuple(change for change in self.changes if change.operation is operation and not change.is_build)
+
+    def built(self) -> tuple[ResourceChange, ...]:
+        return tuple(change for change in self.changes if change.is_build)
+
+    def counts(self) -> Counter[Operation]:
+        """How many resources each operation is for, without builds and what is kept."""
+        return Counter(change.operation for change in self.changes if not (change.is_build or change.kept))
+
+    def refusals(self) -> tuple[Violation, ...]:
+        return tuple(violation for violation in self.violations if violation.refuses)
+
+    def advice(self) -> tuple[Violation, ...]:
+        violations = (each for each in self.violations if each.state is State.VIOLATION)
+        return tuple(violation for violation in violations if not violation.refuses)
+
+    def notes(self) -> tuple[Violation, ...]:
+        """What is waived, and what only the update can decide."""
+        return tuple(violation for violation in self.violations if violation.state is not State.VIOLATION)

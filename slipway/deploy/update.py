@@ -1,0 +1,200 @@
+"""Runs `pulumi up` and shows it happening; what is to be updated, and whether it may be, is the caller's to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from slipway.deploy import pending_replacements as twins
+from slipway.deploy.display import OperationError, UpdateDisplay
+from slipway.deploy.policy_pack_timeout import ADVICE, PackWatch
+from slipway.deploy.preview_events import violation_in
+from slipway.deploy.summary import Violation
+from slipway.engine.build_log import BuildStep
+from slipway.engine.errors import failed_builds, failure, killed, messages
+from slipway.engine.event_log import open_log, write_line
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started, parse
+from slipway.engine.pulumi_cli import Completed
+from slipway.errors import ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.render.words import counted
+from slipway.stack import Session
+
+# What the engine does last, when the program is done.
+DELETIONS = ("delete", "delete-replaced")
+
+
+@dataclass(frozen=True)
+class Update:
+    """An update's events, how it ended, and the file that has all the engine said."""
+
+    events: Sequence[Event]
+    ended: Completed
+    log: str
+    violations: Sequence[Violation] = ()
+    """What the policy pack said, where the update had one."""
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.ended.exit_code and not self.ended.interrupted
+
+    @property
+    def killed(self) -> bool:
+        """Whether the engine ended by a signal: it put nothing in order, and the history has no word of it."""
+        return self.ended.exit_code < 0
+
+    @property
+    def changed_nothing(self) -> bool:
+        """Whether it ended by itself before it began to change anything."""
+        return not self.killed and not any(isinstance(event, Started) and event.changes for event in self.events)
+
+    @property
+    def not_deleted(self) -> list[Resource]:
+        """What could not be deleted, where that is all that failed; the program has come to its end by then."""
+        failed = [event for event in self.events if isinstance(event, Failed)]
+        only_deletes = all(event.operation in DELETIONS for event in failed)
+        at_end = self.outputs and not self.killed and not self.ended.interrupted
+        return [event.resource for event in failed] if at_end and only_deletes else []
+
+    @property
+    def outputs(self) -> Mapping[str, Any]:
+        """The stack's, empty where the update did not come to them."""
+        ends = (event for event in reversed(self.events) if isinstance(event, Finished))
+        return next((event.outputs for event in ends if event.resource.type == STACK_TYPE), {})
+
+
+def run_update(
+    session: Session,
+    stack: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    environment: Mapping[str, str] | None = None,
+    title: str = "",
+    command: str = "up",
+    pack: Path | None = None,
+) -> Update:
+    """Update `stack`, shown as `title`; returns also when it fails.
+
+    `arguments` are more of `pulumi up`, `environment` more variables for it, `pack` is the policy pack it has; its log
+    is named after `command`. One that stumbles over what an earlier, failed one has left is run again, after that was
+    put in order.
+    """
+    arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
+    loading = PackWatch.of_loading(session.engine.environment, pack) if pack else None
+    session, title = (
+        replace(session, engine=session.engine.with_variables(environment or {})),
+        title or f"Update {stack}",
+    )
+    while True:  # to its end: each time there are fewer that wait to be removed and are wanted
+        update = _run(session, stack, arguments, progress, title=title, command=command, loading=loading)
+        stumbled = not update.succeeded and not update.ended.interrupted
+        if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
+            return update
+        progress.note(twins.TAKEN_BACK)
+
+
+def _run(
+    session: Session,
+    stack: str,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    title: str,
+    command: str,
+    loading: PackWatch | None,
+) -> Update:
+    events: list[Event] = []
+    violations: list[Violation] = []
+    with suppress(OperationError), progress.step(title) as whole, open_log(command, stack) as log:
+        display = UpdateDisplay(progress, whole)
+
+        def on_line(line: str, at_seconds: float) -> None:
+            write_line(log, line, at_seconds)
+            event = parse(line, at_seconds)
+            if loading:
+                loading.take(line, event, at_seconds)
+            if event:
+                events.append(event)
+                display.show(event)
+            elif violation := violation_in(line):
+                violations.append(violation)
+
+        run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
+        overdue = loading.overdue if loading else None
+        ended = session.engine.stream(run, on_line, progress.note, overdue)
+        display.close(interrupted=ended.interrupted)
+        log.write(ended.errors)
+        update = Update(events, ended, log.name, violations)
+        if not update.succeeded:
+            raise OperationError  # for the progress: its line says that it failed
+    return update
+
+
+class NotDeletedError(SlipwayError):
+    """The update did all that it was to do, and its checks are met, but something could not be deleted."""
+
+
+def require_success(stack: str, update: Update, progress: Progress) -> None:
+    """Return when the update succeeded, or raise the error that tells why it did not, its failed builds shown."""
+    if update.succeeded:
+        return
+    progress.note(f"All that the engine said: {update.log}")
+    if remaining := update.not_deleted:
+        raise NotDeletedError(
+            f"{stack} is updated and its checks are met, but {counted(len(remaining), 'object')} could not be deleted.",
+            why="\n".join(messages(update.events)) or ", ".join(map(str, remaining)),
+            next_step="A finalizer is the usual reason: whoever set it has to remove it. "
+            f"Then `slipway up -s {stack}` deletes what is left.",
+        )
+    if update.ended.interrupted:
+        raise SlipwayError(
+            f"The update of stack {stack} was interrupted.",
+            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
+            code=ExitCode.INTERRUPTED,
+        )
+    if update.ended.overdue:
+        raise _hanging(stack, update.ended.overdue)
+    _show_failed_builds(progress.console, failed_builds(update.events))
+    if update.ended.exit_code < 0:
+        raise killed(stack, -update.ended.exit_code)
+    refusals = [violation for violation in update.violations if violation.refuses]
+    if refusals and not messages(update.events):
+        raise _refused(stack, refusals)
+    raise failure(stack, update.events, update.ended.errors)
+
+
+def _hanging(stack: str, what: str) -> SlipwayError:
+    return SlipwayError(
+        f"The update of stack {stack} was ended: {what}.",
+        why="Nothing was changed.",
+        next_step=f"{ADVICE} Where the stack is not kept in a folder, release its lock with "
+        f"`pulumi cancel -s {stack}`.",
+    )
+
+
+def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
+    """What only the update could tell the policies: nothing that they refuse was changed, what came before it was."""
+    return SlipwayError(
+        f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
+        why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
+        next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+        code=ExitCode.POLICY,
+    )
+
+
+def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
+    for image, step in failed.items():
+        console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
+        for line in step.output:
+            console.print(Text(f"  {line}"), soft_wrap=True)
+        if not step.error:
+            console.print(Text("  (the last lines may be missing)", style="dim"))
+    if failed:
+        console.print()

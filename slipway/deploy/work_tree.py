@@ -1,0 +1,82 @@
+"""Whether what would be deployed is committed, as it must be in production."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from slipway.errors import ConfigurationError
+from slipway.project import Project
+from slipway.render.markdown_text import some_of
+
+PRODUCTION = "prod"
+NAMED = 8
+UNTRACKED = "??"
+# Where a file that git does not know yet is part of the program, or of an image.
+FOLDERS = ("services/", "components/", "policy/")
+OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=true", "status.branch=false")
+
+
+def require_committed(project: Project, stack: str, *, allowed: bool) -> list[str]:
+    """The files that are not committed; raises ConfigurationError for any in production, unless that is `allowed`."""
+    try:
+        files = uncommitted(project.folder)
+    except ConfigurationError:  # only production needs to know
+        if allowed or tier(project, stack) != PRODUCTION:
+            return []
+        raise
+    if not files or allowed or tier(project, stack) != PRODUCTION:
+        return files
+    raise ConfigurationError(
+        f"{stack} is updated from a commit, and the work tree has changes that are in none.",
+        why="\n".join(files[:NAMED]) + (f"\nand {len(files) - NAMED} more" if len(files) > NAMED else ""),
+        next_step="Commit them (or `git stash`), then update. "
+        "In an emergency --allow-dirty goes on, and the history will say so.",
+    )
+
+
+def tier(project: Project, stack: str) -> str:
+    """What `stack` is held to, by policy/settings.yaml; ConfigurationError where that cannot be read."""
+    # Slow to load, and seldom needed.
+    from policy import settings  # noqa: PLC0415
+    from policy.yaml_lines import PolicyFileError  # noqa: PLC0415
+
+    try:
+        return settings.load(stack, {}, {}, project.folder / "policy" / "settings.yaml").tier
+    except PolicyFileError as error:
+        raise ConfigurationError("policy/settings.yaml cannot be used.", why=str(error)) from error
+
+
+def message(files: list[str]) -> str:
+    """What the history says of an update that was allowed with `files` uncommitted."""
+    return f"uncommitted changes allowed: {some_of(files, NAMED)}"
+
+
+def uncommitted(folder: Path) -> list[str]:
+    """Paths of what differs from the commit, and of new files that matter; none where there is no git repository.
+
+    Raises ConfigurationError where there is one and git does not read it, such as one of another user.
+    """
+    options = [part for option in OPTIONS for part in ("-c", option)]
+    command = ["git", *options, "status", "--short", "--no-renames", "--untracked-files=all", "--", "."]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return []
+    if done.returncode and any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        raise ConfigurationError(
+            "git does not say whether everything is committed.",
+            why=done.stderr.strip(),
+            next_step="Run `git status` here, and mend what it complains of.",
+        )
+    lines = done.stdout.splitlines() if done.returncode == 0 else []
+    # git puts a name with blanks between quotes.
+    names = ((line[:2], line[3:].strip('"')) for line in lines)
+    return [name for how, name in names if how != UNTRACKED or _matters(name)]
+
+
+def _matters(path: str) -> bool:
+    in_project = "/" not in path and (path.endswith(".py") or (path.startswith("Pulumi") and path.endswith(".yaml")))
+    return in_project or path.startswith(FOLDERS)

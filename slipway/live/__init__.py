@@ -1,1 +1,0 @@
-"""What is in the cluster now: rollouts, drift, and whether it is what the state says."""

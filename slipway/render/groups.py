@@ -1,0 +1,93 @@
+"""Puts changes together that are the same thing done to many resources, so that 300 services read as one line. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+
+from slipway.render.images import is_image
+from slipway.state.changes import ResourceChange
+from slipway.state.content_names import HASH
+from slipway.state.fields import FieldChange
+
+SMALLEST_GROUP = 4
+# So many different values can be told in one line.
+FEW_VALUES = 3
+
+
+@dataclass(frozen=True)
+class ChangeGroup:
+    """Resources of one kind of which the same fields change; a lone resource is a group of one.
+
+    `fields` are those of the first resource; `varying` are the paths whose values differ from one to another.
+    """
+
+    changes: tuple[ResourceChange, ...]
+    fields: tuple[FieldChange, ...]
+    varying: frozenset[str] = frozenset()
+
+    def values(self, path: str) -> Counter[tuple[str | None, str | None]]:
+        """How many of the resources have which old and new value there, the most frequent first."""
+        fields = (field for change in self.changes for field in change.fields if field.path == path)
+        counted = Counter((field.old, field.new) for field in fields)
+        return Counter(dict(counted.most_common()))
+
+    def own_values(self, change: ResourceChange) -> tuple[FieldChange, ...]:
+        """The fields of one of the resources that say something of it alone: not what most have, no hashes."""
+        return tuple(field for field in change.fields if field.path in self.varying and self._is_own(field))
+
+    def _is_own(self, field: FieldChange) -> bool:
+        if is_image(field) or is_hashed(field):
+            return False
+        values = self.values(field.path)
+        usual = next(iter(values)) if len(values) <= FEW_VALUES else None
+        return (field.old, field.new) != usual
+
+    @property
+    def first(self) -> ResourceChange:
+        return self.changes[0]
+
+    def names(self) -> list[str]:
+        return [change.resource.name for change in self.changes]
+
+
+def is_hashed(field: FieldChange) -> bool:
+    """Whether it is a name that only says that a content is another: see `components.microservice`."""
+    return all(value and HASH.search(value) for value in (field.old, field.new))
+
+
+def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
+    """In the order of the changes; fewer than SMALLEST_GROUP alike stay on their own."""
+    groups: dict[object, list[ResourceChange]] = {}
+    for change in changes:
+        groups.setdefault(_likeness(change), []).append(change)
+    found: list[ChangeGroup] = []
+    for alike in groups.values():
+        if len(alike) >= SMALLEST_GROUP:
+            found.append(_group(alike))
+        else:
+            found += [ChangeGroup((change,), change.fields) for change in alike]
+    return found
+
+
+def _likeness(change: ResourceChange) -> object:
+    fields = tuple((field.path, field.kind, field.replaces) for field in change.fields)
+    return change.operation, change.resource.type, change.deleted_first, change.kept, fields
+
+
+def _group(alike: list[ResourceChange]) -> ChangeGroup:
+    fields = alike[0].fields
+    varying = frozenset(
+        field.path
+        for index, field in enumerate(fields)
+        if len({(change.fields[index].old, change.fields[index].new) for change in alike}) > 1
+    )
+    return ChangeGroup(tuple(alike), fields, varying)
+
+
+def by_service(changes: Iterable[ResourceChange]) -> list[tuple[str, list[ResourceChange]]]:
+    """Changes under their service's name, in order of names; what belongs to no service comes first."""
+    ordered = sorted(changes, key=lambda change: (change.service, change.resource.kind, change.resource.name))
+    return [(service, list(group)) for service, group in groupby(ordered, key=lambda change: change.service)]

@@ -1,0 +1,146 @@
+"""The words for a preview's summary that the terminal and the comment on a pull request have in common. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from slipway.deploy.summary import Commits, ImageChange, Result, Summary, Violation
+from slipway.masking import UNKNOWN
+from slipway.render.markdown_text import shortened
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.fields import FieldChange
+
+INFINITIVES = {
+    Operation.REPLACE: "to replace",
+    Operation.DELETE: "to delete",
+    Operation.UPDATE: "to update",
+    Operation.CREATE: "to create",
+}
+SYMBOLS = {Result.REFUSED: "❌", Result.FAILED: "❌", Result.INTERRUPTED: "❌"}
+POD = "spec.template.spec."
+CHANGES = "(changes)"
+COMMIT_DIGITS = 8
+DIGEST_UNKNOWN = UNKNOWN.replace("(", "(digest ")
+NAME = "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 rule`, `2 rules`, `2 policies`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number} {noun if number == 1 else plural}"
+
+
+def verdict(summary: Summary) -> str:
+    """How it ended, in a few words."""
+    refusals = len(summary.refusals())
+    if summary.result is Result.REFUSED:
+        return f"refused by policy, {counted(refusals, 'mandatory violation')}"
+    if summary.result is Result.FAILED:
+        also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
+        return f"failed{also}"
+    if summary.result is Result.INTERRUPTED:
+        return "interrupted"
+    return counts(summary) if summary.changes else "nothing to do"
+
+
+def symbol(summary: Summary) -> str:
+    if summary.result is not Result.SUCCEEDED:
+        return SYMBOLS[summary.result]
+    lost = any(not change.kept for change in summary.of(Operation.DELETE))
+    risky = lost or any(change.deleted_first for change in summary.changes) or not summary.rules
+    return "⚠️" if risky else "✅"
+
+
+def counts(summary: Summary) -> str:
+    """`1 to replace, 2 to update, 2 images to build`."""
+    found = summary.counts()
+    parts = [f"{found[operation]} {words}" for operation, words in INFINITIVES.items() if found[operation]]
+    builds = sum(change.resource.name not in _tests(summary) for change in summary.built())
+    if builds:
+        parts.append(f"{counted(builds, 'image')} to build")
+    return ", ".join(parts) or "nothing to do"
+
+
+def _tests(summary: Summary) -> set[str]:
+    """Names of the builds that make no image, but run a service's unit tests."""
+    return {f"{change.service}-test" for change in summary.built()}
+
+
+def is_incomplete(summary: Summary) -> bool:
+    return summary.result in (Result.FAILED, Result.INTERRUPTED)
+
+
+def rules_text(summary: Summary) -> str:
+    """What was asked of the policies, and that nothing was where nothing was."""
+    if not summary.rules:
+        return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")
+    if is_incomplete(summary):
+        return f"{counted(summary.rules, 'policy')} asked, as far as it came."
+    broken = {violation.rule for violation in summary.violations}
+    kept = max(0, summary.rules - len(broken))
+    return f"{counted(summary.rules, 'policy')} asked, {kept} kept everywhere."
+
+
+def kinds_text(changes: Iterable[ResourceChange]) -> str:
+    """`2 Deployment, Service`: what there is of each kind."""
+    found = Counter(change.resource.kind for change in changes)
+    return ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in sorted(found.items()))
+
+
+def how_replaced(change: ResourceChange) -> str:
+    return "the old one is deleted first: it is gone in between" if change.deleted_first else "new one first"
+
+
+def short_path(path: str) -> str:
+    """Fields of pods without the prefix that all of them have."""
+    return f"…{path.removeprefix(POD)}" if path.startswith(POD) else path
+
+
+def value_texts(field: FieldChange) -> tuple[str, str]:
+    """What it is now and will be; an empty text for what is not there."""
+    if field.kind == "update":
+        return shortened(field.old or ""), shortened(field.new) if field.new is not None else CHANGES
+    return shortened(field.old or ""), shortened(field.new or "")
+
+
+def image_texts(image: ImageChange) -> tuple[str, str]:
+    """Old and new without the repository where that stays the same."""
+    new = image.new
+    if image.new == UNKNOWN:
+        new = f"{repository(image.old)}:{image.new_tag} {DIGEST_UNKNOWN}" if image.new_tag else UNKNOWN
+    old = image.old
+    if repository(old) == repository(new):
+        old, new = (text.removeprefix(repository(old)).lstrip("@:") for text in (old, new))
+    return shortened(old), shortened(new)
+
+
+def repository(reference: str) -> str:
+    """An image reference without tag and digest."""
+    before = reference.split("@", maxsplit=1)[0]
+    host, slash, path = before.rpartition("/")
+    return f"{host}{slash}{path.split(':')[0]}"
+
+
+def commits_text(commits: Commits) -> str:
+    """`1234abcd → 5678ef01`: the deployed commit and the previewed one, as far as they are known."""
+    known = [_short(commit) for commit in (commits.deployed, commits.previewed) if commit]
+    return " → ".join(dict.fromkeys(known))
+
+
+def _short(commit: str) -> str:
+    digits, dash, mark = commit.partition("-")
+    return f"{digits[:COMMIT_DIGITS]}{dash}{mark}"
+
+
+def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:
+    """Those that say the same of several resources, by rule, weight and message; "…" stands for each one's own name."""
+    groups: dict[tuple[str, str, str], list[Violation]] = {}
+    for violation in violations:
+        name = violation.resource.name if violation.resource else ""
+        message = violation.message.replace(name, NAME) if name else violation.message
+        groups.setdefault((violation.rule, violation.weight, message), []).append(violation)
+    return {
+        (rule, weight, alike[0].message if len(alike) == 1 else message): alike
+        for (rule, weight, message), alike in groups.items()
+    }

@@ -1,0 +1,277 @@
+"""What a rollback declares: a recorded state, adapted to the present one. Pure: decrypted states in, resources out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from slipway.engine.events import Resource
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
+from slipway.state.content_names import stem
+from slipway.state.directives import directed
+from slipway.state.order import in_order
+from slipway.state.renames import renames
+
+VARIABLE = "SLIPWAY_ROLLBACK"
+"""Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
+
+MICROSERVICE_TYPE = "slipway:index:Microservice"
+SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
+# Where an object names a Secret: the keys that hold `name` or `secretName`.
+SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
+# Deleting or replacing one of these deletes what is stored in it, or of it.
+STATEFUL_KINDS = {"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
+# What the Kubernetes provider replaces an object for (pulumi-kubernetes, provider/pkg/provider/diff.go), and what the
+# API server refuses to change, for which it does so too.
+IMMUTABLE_FIELDS = {
+    "StatefulSet": ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy", "revisionHistoryLimit"),
+    "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector", "dataSource", "volumeMode"),
+    "PersistentVolume": (
+        *("awsElasticBlockStore", "azureDisk", "azureFile", "cephfs", "cinder", "csi", "fc", "flexVolume", "flocker"),
+        *("gcePersistentDisk", "glusterfs", "hostPath", "iscsi", "local", "nfs", "photonPersistentDisk"),
+        *("portworxVolume", "quobyte", "rbd", "scaleIO", "storageos", "vsphereVolume", "volumeMode"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """Which recorded state to declare again, and what of the present to keep. No `services` means all of them."""
+
+    target: int
+    services: tuple[str, ...] = ()
+    keep_secrets: bool = False
+    include_stateful: bool = False
+    unmanaged_namespace: str = ""
+    """A namespace that is somebody else's by now: it is neither made nor changed."""
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Request:
+        fields = json.loads(text)
+        return cls(**{**fields, "services": tuple(fields["services"])})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`resources` in an order in which each comes after what it depends on; `outputs` are the stack's.
+
+    `aliases` gives, for a resource that the present state knows under another URN, that URN; `kept` are the present
+    resources that the recorded state does not have and that stay: they hold data, or are protected.
+    """
+
+    resources: tuple[Recorded, ...]
+    outputs: Mapping[str, Any]
+    aliases: Mapping[str, str]
+    kept: tuple[Recorded, ...]
+
+    def objects(self) -> dict[str, Recorded]:
+        return {each.urn: each for each in self.resources if each.is_object}
+
+
+class DataAtStakeError(SlipwayError):
+    """A rollback would lose what is stored; `include_stateful` allows it."""
+
+
+def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
+    """The resources to declare so that the present state becomes the recorded one; both states decrypted.
+
+    Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
+    would be lost without `include_stateful`.
+    """
+    then, now = (_without_namespace(_by_urn(state), request.unmanaged_namespace) for state in (target, present))
+    chosen = _of_services(then, now, request) if request.services else dict(then)
+    aliases = renames(chosen, now)
+    if request.keep_secrets:
+        chosen = _with_present_secrets(chosen, now, aliases)
+    if not request.include_stateful:
+        _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
+    kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
+    chosen |= _with_what_they_need(kept, now, chosen)
+    return Wanted(
+        tuple(map(directed, _in_order(chosen))), _outputs(target, present, chosen, request), aliases, tuple(kept)
+    )
+
+
+def _by_urn(deployment: Deployment) -> dict[str, Recorded]:
+    return {each.urn: each for each in resources(deployment)}
+
+
+def _without_namespace(known: dict[str, Recorded], name: str) -> dict[str, Recorded]:
+    return {urn: each for urn, each in known.items() if not (name and _kind(each) == "Namespace" and each.id == name)}
+
+
+def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], request: Request) -> dict[str, Recorded]:
+    """The present state, with the recorded resources of the named services in the place of theirs.
+
+    After a destroy that takes with it what they stand on and no service has, such as their namespace.
+    """
+    known = sorted({each.service for each in then.values() if each.service})
+    if missing := [name for name in request.services if name not in known]:
+        raise ConfigurationError(
+            f"Update #{request.target} has no service {', '.join(missing)}.",
+            why=f"Its services: {', '.join(known) or 'none'}.",
+            next_step="Name one of them, or another update with --to.",
+        )
+    others = {urn: each for urn, each in now.items() if each.service not in request.services}
+    theirs = [each for each in then.values() if each.service in request.services]
+    of_nobody = {dependency for each in theirs for dependency in each.dependencies if _is_of_nobody(then, dependency)}
+    return others | _with_what_they_need([*theirs, *(then[urn] for urn in of_nobody)], then, others)
+
+
+def _is_of_nobody(known: Mapping[str, Recorded], urn: str) -> bool:
+    return urn in known and not known[urn].service
+
+
+def _with_present_secrets(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], aliases: Mapping[str, str]
+) -> dict[str, Recorded]:
+    """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
+    names: dict[str, str] = {}
+    secrets: dict[str, Recorded] = {}
+    newest = _newest(now)
+    for urn, each in chosen.items():
+        present = now.get(aliases.get(urn) or newest.get(stem(urn), urn))
+        if each.type == SECRET_TYPE and present:
+            renamed = Recorded({**each.raw, "id": present.id, "inputs": present.inputs})
+            secrets[urn] = renamed if urn in aliases else present
+            names |= {_object_name(each): _object_name(present), urn: secrets[urn].urn}
+    kept = (secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items())
+    return {each.urn: each for each in kept}
+
+
+def _newest(state: Mapping[str, Recorded]) -> dict[str, str]:
+    """The newest Secret of each name; a failed update leaves that of the one before beside its own."""
+    secrets = (each for each in state.values() if each.type == SECRET_TYPE)
+    return {stem(each.urn): each.urn for each in sorted(secrets, key=lambda each: str(each.raw.get("created", "")))}
+
+
+def _object_name(resource: Recorded) -> str:
+    return str((resource.inputs.get("metadata") or {}).get("name", ""))
+
+
+def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
+    """`names` are present ones by recorded ones: URNs, and names of Secrets in Kubernetes."""
+
+    def rename(value: Any, key: str) -> Any:
+        if isinstance(value, Mapping):
+            return {
+                name: names.get(each, each)
+                if key in SECRET_REFERENCES and name in ("name", "secretName") and isinstance(each, str)
+                else rename(each, name)
+                for name, each in value.items()
+            }
+        return [rename(each, key) for each in value] if isinstance(value, list) else value
+
+    if not resource.is_object:
+        return resource
+    renamed = {**resource.raw, "inputs": rename(resource.inputs, "")}
+    renamed["dependencies"] = [names.get(urn, urn) for urn in resource.dependencies]
+    by_property = resource.raw.get("propertyDependencies") or {}
+    renamed["propertyDependencies"] = {key: [names.get(urn, urn) for urn in urns] for key, urns in by_property.items()}
+    return Recorded({key: each for key, each in renamed.items() if each or key in resource.raw})
+
+
+def _to_be_removed(deployment: Deployment) -> set[tuple[str, str]]:
+    """URN and id of what a failed update has replaced and not come to delete: `pending_replacements` takes it back.
+
+    Of a Namespace that loses nothing: what is in the new one is asked about one by one.
+    """
+    return {(str(raw["urn"]), str(raw.get("id"))) for raw in deployment.get("resources") or () if raw.get("delete")}
+
+
+def _require_no_replaced_data(
+    chosen: Mapping[str, Recorded],
+    now: Mapping[str, Recorded],
+    aliases: Mapping[str, str],
+    to_be_removed: set[tuple[str, str]],
+) -> None:
+    replaced = [
+        f"{Resource(urn)}: {reason}"
+        for urn, each in chosen.items()
+        if each.is_object and _kind(each) in STATEFUL_KINDS
+        if not (_kind(each) == "Namespace" and (urn, each.id) in to_be_removed)
+        if (present := now.get(aliases.get(urn, urn))) and (reason := _replacement_reason(each, present))
+    ]
+    if replaced:
+        raise DataAtStakeError(
+            "The rollback would replace what holds data: the present one would be deleted with it.",
+            why="\n".join(replaced),
+            next_step="Save the data and add --include-stateful, or choose another update with --to.",
+        )
+
+
+def _replacement_reason(then: Recorded, now: Recorded) -> str:
+    if then.id != now.id:
+        return f"it was {then.id} and is {now.id}"
+    if plain(then.raw.get("replacementTrigger")) != plain(now.raw.get("replacementTrigger")):
+        return "its replacement trigger differs"
+    before, after = plain(then.inputs.get("spec") or {}), plain(now.inputs.get("spec") or {})
+    changed = [name for name in IMMUTABLE_FIELDS.get(_kind(then), ()) if before.get(name) != after.get(name)]
+    if changed:
+        return f"spec.{changed[0]} differs, which cannot be changed in place"
+    replacing = then.raw.get("replaceOnChanges") or ()
+    if replacing and plain(then.inputs) != plain(now.inputs):
+        return f"it differs, and was declared to be replaced when {', '.join(replacing)} changes"
+    return ""
+
+
+def _kind(resource: Recorded) -> str:
+    return resource.type.rsplit(":", 1)[-1]
+
+
+def _kept_without_target(
+    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], renamed: set[str], *, stateful: bool
+) -> list[Recorded]:
+    """What is not deleted: the engine refuses to delete what is protected, after it has done all else."""
+    gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
+    return [each for each in gone if each.raw.get("protect") or (stateful and _kind(each) in STATEFUL_KINDS)]
+
+
+def _with_what_they_need(
+    kept: Iterable[Recorded], now: Mapping[str, Recorded], chosen: Mapping[str, Recorded]
+) -> dict[str, Recorded]:
+    """They, their parents, and their providers: under another provider the engine would replace them."""
+    found: dict[str, Recorded] = {}
+    needed = [each.urn for each in kept]
+    while needed:
+        urn = needed.pop()
+        if urn in now and urn not in chosen and urn not in found:
+            found[urn] = now[urn]
+            needed += [now[urn].parent, now[urn].provider]
+    return found
+
+
+def _in_order(chosen: Mapping[str, Recorded]) -> Iterator[Recorded]:
+    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough."""
+    return (chosen[urn] for urn in in_order(chosen, lambda urn: chosen[urn].needs))
+
+
+def _outputs(
+    target: Deployment, present: Deployment, chosen: Mapping[str, Recorded], request: Request
+) -> Mapping[str, Any]:
+    """The recorded outputs; for some services alone, those of the others as they are now.
+
+    A failed update leaves no outputs, so the others' are read from their components.
+    """
+    if not request.services:
+        return outputs(target)
+    services = {
+        name: {
+            "url": _component_output(chosen, "Microservice", name, "url"),
+            "image": _component_output(chosen, "ServiceImage", name, "reference"),
+        }
+        for name in sorted({each.name for each in chosen.values() if each.type == MICROSERVICE_TYPE})
+    }
+    return {**(outputs(present) or outputs(target)), "services": services}
+
+
+def _component_output(chosen: Mapping[str, Recorded], kind: str, name: str, key: str) -> Any:
+    wanted_type = f"slipway:index:{kind}"
+    found = (each.outputs for each in chosen.values() if each.type == wanted_type and each.name == name)
+    return next(found, {}).get(key)

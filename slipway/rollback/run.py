@@ -1,0 +1,267 @@
+"""Takes a stack back to a recorded state: finds it, refuses what must not be, replays it, and compares the outcome."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from policy.judge import Judge, RuleError
+from policy.report import refusal
+from policy.wire import from_checkpoint
+from policy.yaml_lines import PolicyFileError
+from slipway.backend import Entry, History, rollback_message
+from slipway.backend.decryption import decrypted
+from slipway.deploy import pending_replacements as twins
+from slipway.deploy.preview import gate_passed
+from slipway.deploy.recovery import import_state
+from slipway.deploy.update import Update, require_success, run_update
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.rollback.in_cluster import OutOfPlace, out_of_place
+from slipway.rollback.plan import VARIABLE, Request, Wanted, wanted
+from slipway.rollback.proof import Proof, prove
+from slipway.rollback.target import default_target
+from slipway.rollback.unfinished import Begun, recall, remembered
+from slipway.stack import Session
+from slipway.state.checkpoint import Deployment, is_settled, objects, resources
+from slipway.state.comparison import compared
+
+
+class NothingToRollBackError(ConfigurationError):
+    """The present state is the target already."""
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """A rollback that may begin: what is to be declared, from which update back to which."""
+
+    session: Session = field(repr=False)
+    stack: str
+    source: int
+    target: Entry
+    request: Request
+    plan: Wanted = field(repr=False)
+    present: Deployment = field(repr=False)
+    reason: str = ""
+    """Why today's policies are overridden; empty when they are not."""
+    moved: OutOfPlace = field(default_factory=OutOfPlace)
+    """What is not in the cluster as the present state says, so that the engine has to look at it first."""
+
+    @classmethod
+    def prepare(cls, session: Session, stack: str, to: int | None, options: Options) -> Rollback:
+        """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
+
+        Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
+        """
+        history = History.open(session.engine, session.project, stack)
+        present = history.present()
+        if present is None:
+            raise _never_updated(stack)
+        require_history(history)
+        goes_on = recall(session, stack, history.entries, options.services) if to is None else None
+        to = to if goes_on is None else goes_on
+        target = default_target(history, present, options.services) if to is None else _target(history, to)
+        unmanaged = session.project.unmanaged_namespace(stack)
+        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful, unmanaged)
+        plan, opened = _plan(session, stack, _state(history, target), present, request)
+        moved = out_of_place(session, stack, opened, options.services)
+        # One that was killed at its very end has neither been verified nor recorded. What a failed update has left
+        # in a cluster that cannot be listed, nobody knows.
+        unknown = options.automatic and moved.unread
+        if not moved and not unknown and goes_on is None:
+            _require_difference(plan, opened, target, stack, options.services)
+        if not options.reason:
+            config = _plain(target.config) if options.automatic else session.project.config(stack)
+            _require_policies(plan, stack, target, config, session.engine.environment)
+        number = history.entries[-1].number
+        return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
+
+    @property
+    def message(self) -> str:
+        return rollback_message(self.source, self.target.number, self.request.services, self.reason)
+
+    def arguments(self) -> list[str]:
+        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others.
+
+        Those are named that may be touched, not all others: of what an excluded resource depends on, the engine deletes
+        nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
+        """
+        if not self.request.services:
+            return ["--exclude", f"**{IMAGE_TYPE}::*"]
+        there = {each.urn for each in resources(self.present)}
+        both = {**objects(self.present), **self.plan.objects()}
+        touched = [urn for urn, each in both.items() if each.service in self.request.services]
+        touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
+        return [argument for urn in dict.fromkeys(touched) for argument in ("--target", urn)]
+
+    def variables(self) -> dict[str, str]:
+        """What tells the program to replay; read right before it starts, as the policies were asked here."""
+        return {VARIABLE: self.request.to_text(), **gate_passed(self.session.project, self.stack)}
+
+    def run(self, progress: Progress) -> Update:
+        """Replay the recorded state; raises the error that says why where that fails.
+
+        Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
+        """
+        before = self._unmoved()
+        begun = Begun(self.source, self.target.number, self.request.services)
+        with remembered(self.session, self.stack, begun) as go_on_remembering:
+            twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+            refresh = ["--refresh"] if self.moved or self.moved.unread else []
+            update = run_update(
+                self.session,
+                self.stack,
+                [*self.arguments(), *refresh, "--message", self.message],
+                progress,
+                environment=self.variables(),
+                title=f"Roll {self.stack} back to #{self.target.number}",
+                command="rollback",
+            )
+            if update.killed or update.ended.interrupted:
+                go_on_remembering()
+        try:
+            require_success(self.stack, update, progress)
+        except SlipwayError as error:
+            if before and update.changed_nothing and self._is_all_since():
+                import_state(self.session, self.stack, before)
+            raise self.as_its_own(error) from error
+        return update
+
+    def _unmoved(self) -> Deployment | None:
+        """The present state; raises SlipwayError where it is not the one that the rollback was prepared from."""
+        history = History.open(self.session.engine, self.session.project, self.stack)
+        if (last := history.numbers[-1]) != self.source:
+            raise SlipwayError(
+                f"{self.stack} was not rolled back: it is not as it was when that was prepared.",
+                why=f"#{self.source} was its last update then, now that is #{last}.",
+                next_step=f"`slipway history -s {self.stack}` shows what came between; ask for the rollback again.",
+            )
+        return history.present()
+
+    def _is_all_since(self) -> bool:
+        """Whether this rollback is all that was recorded since it was prepared: one that found the stack locked was
+        not, and whoever held it may have changed it by now.
+        """
+        latest = History.open(self.session.engine, self.session.project, self.stack).latest(2)
+        return [each.message for each in latest if each.number > self.source] == [self.message]
+
+    @property
+    def command(self) -> str:
+        """What does the same again."""
+        flags = [f"--service {name}" for name in self.request.services]
+        flags += ["--keep-secrets"] if self.request.keep_secrets else []
+        flags += ["--include-stateful"] if self.request.include_stateful else []
+        flags += [f"--break-glass {shlex.quote(self.reason)}"] if self.reason else []
+        return " ".join([f"slipway rollback -s {self.stack} --to {self.target.number}", *flags])
+
+    def as_its_own(self, error: SlipwayError) -> SlipwayError:
+        """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
+        what = error.what.replace("The update of", "The rollback of", 1)
+        next_step = re.sub(
+            rf"`slipway up -s {re.escape(self.stack)}[^`]*`", lambda _: f"`{self.command}`", error.next_step
+        )
+        return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
+
+    def verify(self) -> Proof:
+        """Every recorded input against the state and the cluster as they are now; SlipwayError where one differs."""
+        return prove(self.session, self.stack, self.target.number, self.plan, self.request.services)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person may ask of a rollback."""
+
+    services: tuple[str, ...] = ()
+    keep_secrets: bool = False
+    include_stateful: bool = False
+    reason: str = ""
+    automatic: bool = False
+    """Whether it undoes a failed update, whose settings then say nothing: they may be what went wrong."""
+
+
+def checks_met(update: Update) -> str:
+    """How many checks of its own time the state met, in words."""
+    number = update.outputs.get("checks", 0)
+    return f"{number} check{'' if number == 1 else 's'} met"
+
+
+def require_history(history: History) -> None:
+    """Return where there is anything to go back to; ConfigurationError for a stack that was never updated."""
+    if not history.numbers:
+        raise _never_updated(history.stack)
+
+
+def _never_updated(stack: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
+    )
+
+
+def _target(history: History, number: int) -> Entry:
+    try:
+        entry = history.entry(number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+    if entry.problem or not entry.succeeded:
+        raise ConfigurationError(
+            f"Update #{number} of {history.stack} is nothing to go back to: {entry.problem or 'it failed'}.",
+            next_step=f"`slipway history -s {history.stack}` lists those that succeeded.",
+        )
+    return entry
+
+
+def _state(history: History, target: Entry) -> Deployment:
+    """The state that `target` left; one that cannot be read is as little of a target as one that failed."""
+    try:
+        return history.checkpoint(target.number)
+    except SlipwayError as error:
+        raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
+
+
+def _plan(
+    session: Session, stack: str, target: Deployment, present: Deployment, request: Request
+) -> tuple[Wanted, Deployment]:
+    """What is to be declared, and the present state, decrypted."""
+    with ThreadPoolExecutor() as pool:
+        then, now = pool.map(
+            lambda state: decrypted(session.engine, session.project.name, stack, state), (target, present)
+        )
+    return wanted(then, now, request), now
+
+
+def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str, services: Sequence[str]) -> None:
+    if is_settled(present) and not compared(plan.objects(), objects(present)).differences:
+        what = f"{', '.join(services)} of {stack}" if services else stack
+        raise NothingToRollBackError(
+            f"There is nothing to roll back: {what} is as update #{target.number} left it.",
+            why="Every recorded input is the same.",
+            next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",
+        )
+
+
+def _require_policies(
+    plan: Wanted, stack: str, target: Entry, config: Mapping[str, str], environment: Mapping[str, str]
+) -> None:
+    """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
+    try:
+        judge = Judge.of(stack, config, environment)
+        report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
+    except (PolicyFileError, RuleError) as error:
+        raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
+    if report.refusals:
+        what, _, why = refusal(report).partition("\n")
+        raise SlipwayError(
+            f"{what} That is what update #{target.number} declares; nothing was changed.",
+            why=why,
+            next_step='Choose another update with --to, waive the rule, or override it: --break-glass "REASON".',
+            code=ExitCode.POLICY,
+        )
+
+
+def _plain(recorded: Mapping[str, object]) -> dict[str, str]:
+    """The plain values of a recorded configuration."""
+    return {key: value for key, value in recorded.items() if isinstance(value, str)}

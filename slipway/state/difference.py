@@ -1,0 +1,110 @@
+"""What changed from one recorded state to another, resource by resource and field by field. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from slipway.engine.events import Resource
+from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.checkpoint import CIPHERTEXT, Deployment, Recorded, objects, plain
+from slipway.state.content_names import stem, successors
+from slipway.state.fields import FieldChange, Path, StepDetails, field_changes, path_text
+from slipway.state.renames import renames
+
+MAY_HAVE_CHANGED = "(secret, may have changed)"
+_MISSING = object()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In order of services, those of no service first. Without `secrets_compared` a secret only may have changed."""
+
+    changes: tuple[ResourceChange, ...]
+    secrets_compared: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.changes)
+
+
+def difference(old: Deployment, new: Deployment) -> Difference:
+    """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
+    before, after = objects(old), objects(new)
+    compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
+    renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
+    came = {**successors(before, after), **renamed}
+    pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
+    there = set(pairs.values())
+    changes = [
+        *_all(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
+        *_all(Operation.CREATE, (each for urn, each in after.items() if urn not in there)),
+        *(_updated(before[then], after[now], compared) for then, now in pairs.items()),
+    ]
+    found = [change for change in changes if change.fields or change.operation is not Operation.UPDATE]
+    return Difference(tuple(sorted(found, key=_order)), compared)
+
+
+def _order(change: ResourceChange) -> tuple[str, str, str]:
+    return change.service, change.resource.kind, change.resource.name
+
+
+def _all(operation: Operation, those: Iterable[Recorded]) -> Iterator[ResourceChange]:
+    return (ResourceChange(Resource(each.urn), operation, each.service) for each in those)
+
+
+def _updated(old: Recorded, new: Recorded, compared: bool) -> ResourceChange:
+    fields = (*_renamed(old, new), *(_fields(old, new, compared) if old.inputs != new.inputs else ()))
+    return ResourceChange(Resource(new.urn), Operation.UPDATE, new.service, fields)
+
+
+def _renamed(old: Recorded, new: Recorded) -> tuple[FieldChange, ...]:
+    """What is another in its URN: the name, or what it belongs to."""
+    if stem(old.urn) == stem(new.urn):
+        return ()
+    key = "name" if old.name != new.name else "parent"
+    was, now = (each.name if key == "name" else each.parent.rsplit("::", 1)[-1] for each in (old, new))
+    return (FieldChange(f"({key} in Pulumi)", "update", was, now),)
+
+
+def _fields(old: Recorded, new: Recorded, compared: bool) -> tuple[FieldChange, ...]:
+    """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
+    differing = dict.fromkeys(path_text(path) for path in _differing(_opened(old), _opened(new), ()))
+    told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
+    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, told))
+    return fields if compared else tuple(map(_unsure, fields))
+
+
+def _unsure(field: FieldChange) -> FieldChange:
+    return replace(field, new=MAY_HAVE_CHANGED) if field.old == field.new == SECRET else field
+
+
+def _opened(resource: Recorded) -> Any:
+    """Its inputs as plain values, or as they are where they are encrypted."""
+    return resource.inputs if _has_ciphertext(resource.inputs) else plain(resource.inputs)
+
+
+def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
+    """The paths of the values that are not the same; of a secret that cannot be opened, the secret's own."""
+    if _is_secret(old) or _is_secret(new):
+        if old != new:
+            yield path
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys([*old, *new]):
+            yield from _differing(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        for index, (before, after) in enumerate(zip(old, new, strict=True)):
+            yield from _differing(before, after, (*path, index))
+    elif old != new:
+        yield path
+
+
+def _is_secret(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
+
+
+def _has_ciphertext(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return (_is_secret(value) and CIPHERTEXT in value) or any(map(_has_ciphertext, value.values()))
+    return isinstance(value, list) and any(map(_has_ciphertext, value))

@@ -1,0 +1,149 @@
+"""What every command has in common: help, usage errors, the words and the exit code of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from slipway.cli import main as command_line
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+
+COMMANDS = [
+    "comment",
+    "diff",
+    "doctor",
+    "drift",
+    "env",
+    "history",
+    "lab",
+    "new",
+    "preview",
+    "rollback",
+    "up",
+    "verify",
+]
+
+
+def test_help_lists_every_command(slipway: Any) -> None:
+    result = slipway("--help")
+    assert result.returncode == 0
+    listed = result.stdout.split("Commands", 1)[1]
+    names = [line.split()[1] for line in listed.splitlines() if line.startswith("│ ") and line[2] != " "]
+    assert sorted(names) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["up"], ["up", "-s"], ["nonsense"], ["up", "-s", "dev", "--nonsense"], ["lab", "sideways"], ["env", "more"]],
+)
+def test_bad_usage_exits_with_2_and_no_traceback(slipway: Any, arguments: list[str]) -> None:
+    result = slipway(*arguments)
+    assert result.returncode == ExitCode.USAGE
+    assert "Error" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_an_unknown_environment_is_told_with_the_known_ones(slipway: Any) -> None:
+    result = slipway("up", "-s", "prd", "--yes")
+    assert result.returncode == ExitCode.USAGE
+    assert result.stderr == (
+        f"error: There is no environment `prd`: {slipway.folder}/Pulumi.prd.yaml does not exist.\n"
+        "  Environments here: dev, prod. Did you mean `prod`?\n"
+        "  next: Use -s with one of them, or write Pulumi.prd.yaml.\n"
+    )
+
+
+def test_a_folder_without_a_project_is_told(slipway: Any) -> None:
+    (slipway.folder / "Pulumi.yaml").unlink()
+    result = slipway("up", "-s", "dev", "--yes")
+    assert result.returncode == ExitCode.USAGE
+    assert "There is no Pulumi.yaml in" in result.stderr
+
+
+def test_nobody_to_ask_is_a_usage_error(slipway: Any) -> None:
+    result = slipway("up", "-s", "dev")
+    assert result.returncode == ExitCode.USAGE
+    assert "--yes" in result.stderr
+
+
+def test_a_lab_that_is_down_is_told_at_once(slipway: Any) -> None:
+    slipway.write_toolchain()
+    slipway.write_lab(SLIPWAY_REGISTRY="127.0.0.1:1")
+    result = slipway("up", "-s", "dev", "--yes")
+    assert result.returncode == ExitCode.USAGE
+    assert "127.0.0.1:1 does not answer" in result.stderr
+    assert "slipway lab up" in result.stderr
+
+
+def test_no_cluster_at_all_is_told(slipway: Any) -> None:
+    slipway.write_toolchain()
+    result = slipway("up", "-s", "dev", "--yes")
+    assert result.returncode == ExitCode.USAGE
+    assert "There is no cluster to deploy to" in result.stderr
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Any:
+    """`main` with a command line that raises what it is given; returns the exit code."""
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
+    monkeypatch.delenv("SLIPWAY_DEBUG", raising=False)
+
+    def run(error: BaseException) -> int:
+        def raise_it() -> None:
+            raise error
+
+        monkeypatch.setattr(command_line, "app", raise_it)
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return int(ended.value.code or 0)
+
+    return run
+
+
+def test_an_error_says_what_why_and_what_next(failing: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert failing(SlipwayError("It broke.", why="A [cause].\nAnother.", next_step="Do this.")) == 1
+    assert capsys.readouterr().err == "error: It broke.\n  A [cause].\n  Another.\n  next: Do this.\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigurationError("x"), 2),
+        (SlipwayError("x", code=ExitCode.POLICY), 3),
+        (SlipwayError("x", code=ExitCode.INTERRUPTED), 130),
+    ],
+)
+def test_the_exit_code_is_the_errors(failing: Any, error: SlipwayError, code: int) -> None:
+    assert failing(error) == code
+
+
+def test_a_defect_leaves_its_traceback_in_a_log(
+    failing: Any, capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    assert failing(ZeroDivisionError("oops")) == 1
+    (log,) = (tmp_path / "logs").iterdir()
+    assert "raise error" in log.read_text()
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: Unexpected ZeroDivisionError: oops\n  Its traceback is in {log}\n")
+    assert log.stat().st_mode & 0o077 == 0, "for its owner alone"
+    assert "Traceback (most" not in said
+
+
+def test_the_traceback_is_shown_when_asked_for(
+    failing: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIPWAY_DEBUG", "1")
+    failing(ZeroDivisionError("oops"))
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the modules of a fresh interpreter")
+def test_help_and_env_load_nothing_heavy(slipway: Any) -> None:
+    slipway.write_toolchain()
+    for arguments in (["--help"], ["env"]):
+        loaded = slipway(*arguments, PYTHONPROFILEIMPORTTIME="1").stderr
+        for heavy in ("pulumi", "kubernetes", "grpc", "slipway.engine.pulumi_cli", "lab"):
+            assert f" {heavy}{os.linesep}" not in loaded, f"{arguments} imports {heavy}"

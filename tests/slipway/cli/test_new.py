@@ -1,0 +1,169 @@
+"""`slipway new`: what it makes works as it is, and what it refuses leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from services import catalog
+from slipway.cli import new as command
+from slipway.cli.new import TEMPLATE, new
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.paths import CHECKOUT
+
+LONGEST = "a-name-as-long-as-the-catalogue-allows-it-4567"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "services").mkdir()
+    return tmp_path
+
+
+def _files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+@pytest.mark.slow
+def test_a_new_service_passes_its_own_tests(root: Path) -> None:
+    assert new("greeter", root) == 0
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ended = subprocess.run(
+        tests, cwd=root / "services/greeter", env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert " passed" in ended.stdout
+
+
+def test_the_catalogue_takes_it_as_it_is(root: Path) -> None:
+    new("order-desk", root, port=9000)
+    (service,) = catalog.load(root / "services")
+    assert (service.name, service.spec.port, service.folder) == ("order-desk", 9000, Path("services/order_desk"))
+    assert [(check.get, check.has) for check in service.spec.checks] == [("/hello", "greeting")]
+
+
+@pytest.mark.parametrize("name", ["x", "order-desk", LONGEST])
+def test_nothing_of_the_template_is_left_and_the_code_stays_clean(root: Path, name: str) -> None:
+    new(name, root, port=9000)
+    folder = root / "services" / name.replace("-", "_")
+    text = "".join(f"{path}\n{path.read_text()}" for path in folder.rglob("*") if path.is_file())
+    assert "sample" not in text
+    assert "8080" not in "".join(path.read_text() for path in folder.glob("*") if path.is_file())
+    assert "EXPOSE 9000\n" in (folder / "Dockerfile").read_text()
+    shutil.copy(CHECKOUT / "pyproject.toml", root)
+    for arguments in (["check"], ["format", "--check"]):
+        subprocess.run([sys.executable, "-m", "ruff", *arguments, "services"], cwd=root, check=True)
+
+
+def test_what_tools_left_in_the_template_is_not_taken_along(root: Path) -> None:
+    left = TEMPLATE / "tests" / "__pycache__" / "left.pyc"
+    left.parent.mkdir(exist_ok=True)
+    left.write_bytes(b"\xff")
+    try:
+        new("greeter", root)
+    finally:
+        left.unlink()
+    assert not [name for name in _files(root) if "cache" in name]
+
+
+def test_it_says_what_comes_next(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new("greeter", root)
+    assert capsys.readouterr().out == (
+        "Made services/greeter: the service greeter, with a Dockerfile and tests, answering GET /hello.\n"
+        "  .venv/bin/python -m pytest services/greeter  its unit tests; the image build runs them too\n"
+        "  slipway up -s dev                            build, test, deploy and check it\n"
+        "  services/greeter/greeter/routes.py           where it goes on from here\n"
+        "  services/greeter/service.yaml                its replicas, resources, secrets, calls and checks\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("Order_Desk", "slipway new order-desk"),
+        ("order_desk", "slipway new order-desk"),
+        ("-desk", "slipway new desk"),
+        ("desk-", "slipway new desk"),
+        ("3rd desk", "slipway new rd-desk"),
+        ("../desk", "slipway new desk"),
+        ("/etc/desk", "slipway new etc-desk"),
+        ("", "greeting-service"),
+        ("ü", "greeting-service"),
+        ("a\n", "slipway new a"),
+        (LONGEST + "x", "greeting-service"),
+    ],
+)
+def test_a_name_that_is_no_dns_label_is_refused(root: Path, name: str, suggestion: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        new(name, root)
+    assert refused.value.what == f"{name!r} is not a DNS label."
+    assert refused.value.why.startswith("Allowed are lower-case letters, digits and '-'")
+    assert suggestion in refused.value.next_step
+    assert _files(root) == {"services"}
+
+
+@pytest.mark.parametrize("name", ["json", "class", "flask", "prometheus-client", "pytest", "tests", "slipway", "yaml"])
+def test_a_name_that_would_hide_a_python_package_is_refused(root: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        new(name, root)
+    assert refused.value.what == f"A service cannot be named {name!r}."
+    assert refused.value.next_step == f"Try `slipway new {name}-service`."
+    assert _files(root) == {"services"}
+
+
+@pytest.mark.parametrize("port", [0, 80, 1023, 65536, -1])
+def test_a_port_that_pods_cannot_have_is_refused(root: Path, port: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{port} cannot be the port"):
+        new("greeter", root, port=port)
+    assert _files(root) == {"services"}
+
+
+def test_nothing_that_exists_is_touched(root: Path) -> None:
+    (root / "services/a_folder").mkdir()
+    (root / "services/a_file").write_text("mine")
+    (root / "services/a_link").symlink_to("nowhere")
+    before = _files(root)
+    for name in ("a-folder", "a-file", "a-link"):
+        with pytest.raises(ConfigurationError, match="exists already"):
+            new(name, root)
+    assert _files(root) == before
+    assert (root / "services/a_file").read_text() == "mine"
+
+
+def test_a_name_taken_by_another_folder_is_refused(root: Path) -> None:
+    new("greeter", root)
+    (root / "services/greeter").rename(root / "services/moved")
+    (root / "services/broken").mkdir()
+    (root / "services/broken/service.yaml").write_text("{")
+    with pytest.raises(ConfigurationError, match=r"moved/service.yaml is named 'greeter' already"):
+        new("greeter", root)
+
+
+def test_outside_of_a_project_it_says_where_to_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"There is no folder .*/services") as refused:
+        new("greeter", tmp_path)
+    assert "clone of the project" in refused.value.next_step
+
+
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_half_a_service_is_never_left(root: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+    written = command._write_file
+    calls: list[Path] = []
+
+    def fail_at_the_fifth(made: Path, source: Path, *rest: object) -> None:
+        calls.append(source)
+        if len(calls) == 5:
+            raise failure
+        written(made, source, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(command, "_write_file", fail_at_the_fifth)
+    with pytest.raises((SlipwayError, KeyboardInterrupt)):
+        new("greeter", root)
+    assert len(calls) == 5
+    assert _files(root) == {"services"}

@@ -1,0 +1,123 @@
+"""An update of what the last one left is not previewed again; whatever moved since brings the preview back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.lab
+
+NOT_NEEDED = "Preview of scratch/dev: not needed, nothing has moved since update #"
+PREVIEWED = "Preview of scratch/dev: nothing to do"
+
+
+@pytest.fixture
+def project(scratch: Any) -> Iterator[Any]:
+    """Updated once, so that the next update finds nothing to do."""
+    first = scratch("up", "-s", "dev", "--yes")
+    assert first.returncode == 0, first.stderr
+    assert PREVIEWED in first.stdout
+    yield scratch
+
+
+def test_the_same_again_is_updated_with_the_policies_and_without_a_preview(project: Any) -> None:
+    for _ in range(2):
+        again = project("up", "-s", "dev", "--yes")
+        assert again.returncode == 0, again.stderr
+        assert f"{NOT_NEEDED}1, which passed." in again.stdout
+        assert "Update dev: done" in again.stderr
+        assert "G  preview not needed · approve by --yes" in again.stdout
+
+
+def test_a_commit_alone_changes_nothing(project: Any) -> None:
+    (project.folder / "README.md").write_text("hello\n")
+    project.commit()
+    assert NOT_NEEDED in project("up", "-s", "dev", "--yes").stdout
+
+
+def a_program(project: Any) -> None:
+    (project.folder / "__main__.py").write_text("# nothing\n")
+
+
+def a_setting(project: Any) -> None:
+    (project.folder / "Pulumi.dev.yaml").write_text("config:\n  scratch:greeting: good day\n")
+
+
+def a_policy(project: Any) -> None:
+    (project.folder / "policy" / "waivers.yaml").write_text("waivers: []  # none\n")
+
+
+def a_source(project: Any) -> None:
+    (project.folder / "services" / "a").mkdir(parents=True)
+    (project.folder / "services" / "a" / "app.py").touch()
+
+
+def a_variable(project: Any) -> None:
+    project.variables["GREETING"] = "hello"
+
+
+def a_secret_file(project: Any) -> None:
+    project.variables["TOKEN_FILE"] = str(project.home / "token")
+    assert project("up", "-s", "dev", "--yes").returncode == 0
+    (project.home / "token").write_text("another")
+
+
+def the_state(project: Any) -> None:
+    script = f'eval "$({sys.executable} -m slipway.cli.main env)"; pulumi destroy -s dev --yes --skip-preview'
+    subprocess.run(["bash", "-c", script], cwd=project.folder, env=project.environment(), check=True)
+
+
+def the_record(project: Any) -> None:
+    (file,) = (project.home / "data" / "passed").iterdir()
+    file.write_text("{")
+
+
+@pytest.mark.parametrize(
+    "move", [a_program, a_setting, a_policy, a_source, a_variable, a_secret_file, the_state, the_record]
+)
+def test_what_moved_is_previewed(project: Any, move: Callable[[Any], None]) -> None:
+    move(project)
+    result = project("up", "-s", "dev", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert PREVIEWED in result.stdout or "to create" in result.stdout
+    assert "not needed, nothing" not in result.stdout
+
+
+def test_whoever_can_be_asked_sees_a_preview(project: Any) -> None:
+    code, screen = project.on_terminal(b"[y/N]: ", lambda: b"n\n", "up", "-s", "dev")
+    assert code == 0, screen
+    assert "nothing to do" in screen
+
+
+def test_the_policies_judge_the_update_too(scratch: Any) -> None:
+    """What they refuse there was not known before: a program that is not the same twice."""
+    scratch.program(
+        "import pulumi, pulumi_kubernetes as kubernetes\n"
+        'labels = {"app.kubernetes.io/managed-by": "pulumi"} if pulumi.runtime.is_dry_run() else {}\n'
+        'kubernetes.scheduling.v1.PriorityClass("NAME", metadata={"name": "NAME", "labels": labels}, value=1)\n'
+    )
+    result = scratch("up", "-s", "dev", "--yes", "--no-rollback")
+    assert result.returncode == 3, result.stdout + result.stderr
+    assert "required-labels" in result.stderr
+    assert "not needed" not in scratch("up", "-s", "dev", "--yes", "--no-rollback").stdout
+    assert not list(Path(scratch.home, "data").glob("passed/*"))
+
+
+def test_a_pack_that_hangs_while_it_loads_does_not_hold_up_an_update_that_is_not_previewed(scratch: Any) -> None:
+    switch, pack = scratch.home / "hang", scratch.folder / "policy" / "__main__.py"
+    pack.write_text(f"import os, time\ntime.sleep(3600 if os.path.exists({str(switch)!r}) else 0)\n{pack.read_text()}")
+    scratch.variables["SLIPWAY_POLICY_TIMEOUT_SECONDS"] = "15"
+    assert scratch("up", "-s", "dev", "--yes").returncode == 0
+    switch.touch()
+    hung = scratch("up", "-s", "dev", "--yes")
+    assert NOT_NEEDED in hung.stdout
+    assert (hung.returncode, "did not load in 15 s" in hung.stderr) == (1, True), hung.stderr
+    assert "Nothing was changed." in hung.stderr
+    switch.unlink()
+    again = scratch("up", "-s", "dev", "--yes")
+    assert again.returncode == 0, again.stderr

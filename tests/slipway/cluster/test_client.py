@@ -1,0 +1,136 @@
+"""What the cluster is asked, and what is made of its refusals: an API server of plain HTTP answers as told."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.cluster.client import Cluster, ClusterError, NotFoundError
+from slipway.cluster.diagnosis import Cause
+
+RECORDED = Path(__file__).parent / "diagnosis" / "recorded"
+NAMESPACE = "diagnosis-capture"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves a recorded failure; `refused` are the last words of paths that are answered 403."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text())
+        self.refused: set[str] = set()
+        self.asked: list[str] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        path, _, query = self.path.partition("?")
+        kind, content = path.rsplit("/", 1)[-1], self.server.content
+        if kind in self.server.refused:
+            return self._answer(403, {"message": f"you may not list {kind}"})
+        if kind == "log":
+            runs = {log["previous"]: log["text"] for log in content["logs"]}
+            return self._answer(200, runs.get("previous=true" in query, ""))
+        if kind == content["deployment"]["metadata"]["name"]:
+            return self._answer(200, content["deployment"])
+        listed = {"replicasets": "replicaSets", "pods": "pods", "events": "events"}.get(kind)
+        return self._answer(200, {"items": content[listed]}) if listed else self._answer(404, {"message": "not here"})
+
+    def _answer(self, status: int, body: Any) -> None:
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: Any) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    made = Server("readiness")
+    threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def connected(server: Server, tmp_path: Path) -> Cluster:
+    file = tmp_path / "kubeconfig"
+    cluster = {"name": "c", "cluster": {"server": f"http://127.0.0.1:{server.server_address[1]}"}}
+    context = {"name": "c", "context": {"cluster": "c", "user": "u"}}
+    users = [{"name": "u", "user": {}}]
+    file.write_text(json.dumps({"clusters": [cluster], "contexts": [context], "users": users, "current-context": "c"}))
+    return Cluster.connect("c", str(file))
+
+
+def test_a_diagnosis_takes_six_requests(server: Server, tmp_path: Path) -> None:
+    diagnosis = connected(server, tmp_path).diagnosis(NAMESPACE, "readiness")
+    assert diagnosis is not None
+    assert diagnosis.cause is Cause.READINESS
+    assert diagnosis.logs
+    assert diagnosis.commands[0].startswith(f"kubectl --context c -n {NAMESPACE} logs ")
+    assert len(server.asked) == 6, server.asked
+
+
+def test_without_the_right_to_read_events_the_objects_still_tell(server: Server, tmp_path: Path) -> None:
+    server.refused = {"events"}
+    diagnosis = connected(server, tmp_path).diagnosis(NAMESPACE, "readiness")
+    assert diagnosis is not None
+    assert diagnosis.cause is Cause.STARTING
+    assert "Running, not ready" in diagnosis.finding.state
+
+
+def test_other_refusals_are_told(server: Server, tmp_path: Path) -> None:
+    server.refused = {"pods"}
+    with pytest.raises(ClusterError, match="you may not list pods"):
+        connected(server, tmp_path).diagnosis(NAMESPACE, "readiness")
+
+
+def test_a_log_that_cannot_be_read_is_left_out(server: Server, tmp_path: Path) -> None:
+    server.refused = {"log"}
+    diagnosis = connected(server, tmp_path).diagnosis(NAMESPACE, "readiness")
+    assert diagnosis is not None
+    assert diagnosis.logs == ()
+
+
+def test_a_deployment_that_is_not_there(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError):
+        connected(server, tmp_path).diagnosis(NAMESPACE, "elsewhere")
+
+
+def test_the_last_lines_of_a_service(server: Server, tmp_path: Path) -> None:
+    lines = connected(server, tmp_path).log(NAMESPACE, "readiness", 3)
+    assert lines
+    assert "GET /readyz" in lines[-1]
+
+
+def test_the_log_is_that_of_the_service_whatever_stands_beside_it(server: Server, tmp_path: Path) -> None:
+    for pod in server.content["pods"]:
+        pod["spec"]["containers"].insert(0, {"name": "proxy"})
+    assert connected(server, tmp_path).log(NAMESPACE, "readiness", 3)
+    assert all("container=readiness" in path for path in server.asked if "/log?" in path)
+
+
+def test_a_cluster_that_does_not_answer_is_named_with_its_address(server: Server, tmp_path: Path) -> None:
+    cluster = connected(server, tmp_path)
+    server.shutdown()
+    server.server_close()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(ClusterError, match=f"^the cluster at {address} does not answer: .*Connection refused$"):
+        cluster.now()
+
+
+def test_no_kubeconfig(tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no usable kubeconfig"):
+        Cluster.connect(None, str(tmp_path / "none"))

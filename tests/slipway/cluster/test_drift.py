@@ -1,0 +1,249 @@
+"""Recorded inputs held against live objects as the API server gives them."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway.cli.drift import lines, shape
+from slipway.cluster.client import NotFoundError
+from slipway.cluster.collections import Key, Kind
+from slipway.cluster.drift import found_inputs, managers
+from slipway.cluster.drifted import Drift, drift, kind_of, name_of, to_read
+from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.state.checkpoint import Recorded
+
+URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
+CONTAINER = {"name": "a", "image": "a@sha256:1", "resources": {"limits": {"memory": "128Mi", "cpu": "0.05"}}}
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "a", "namespace": "dev", "labels": {"app.kubernetes.io/name": "a"}},
+    "spec": {"replicas": 1, "minReadySeconds": 0, "paused": False, "template": {"spec": {"containers": [CONTAINER]}}},
+}
+
+
+def live(entries: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """The same, as the server gives it back: with defaults, other spellings and its own notes."""
+    item = copy.deepcopy(DEPLOYMENT)
+    item["metadata"] |= {"uid": "1", "annotations": {"deployment.kubernetes.io/revision": "1"}}
+    item["metadata"]["managedFields"] = [entry("pulumi-kubernetes-1", {"f:spec": {}}), *(entries or [])]
+    spec: dict[str, Any] = item["spec"]
+    del spec["minReadySeconds"], spec["paused"]
+    spec["progressDeadlineSeconds"] = 600
+    spec["template"]["spec"]["restartPolicy"] = "Always"
+    spec["template"]["spec"]["containers"][0] |= {"imagePullPolicy": "Always"}
+    spec["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"] = "50m"
+    item["status"] = {"replicas": 1}
+    return item
+
+
+def entry(manager: str, fields: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"manager": manager, "operation": "Update", "fieldsV1": fields, "time": "2026-11-23T22:00:00Z", **more}
+
+
+def containers(item: dict[str, Any]) -> list[Any]:
+    return list(item["spec"]["template"]["spec"]["containers"])
+
+
+def of_container(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"a"}': fields}}}}}
+
+
+def test_what_the_server_adds_and_respells_is_no_drift() -> None:
+    assert found_inputs(DEPLOYMENT, live()) == DEPLOYMENT
+
+
+def test_controllers_and_the_provider_do_not_drift() -> None:
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
+    entries = [entry("kube-controller-manager", fields), entry("pulumi-kubernetes", fields)]
+    entries.append(entry("anybody", {"f:status": {"f:replicas": {}}}, subresource="status"))
+    assert found_inputs(DEPLOYMENT, live(entries)) == DEPLOYMENT
+    assert managers(live(entries)) == ()
+
+
+def test_a_declared_value_that_is_another() -> None:
+    item = live()
+    item["spec"]["replicas"] = 3
+    containers(item)[0]["image"] = "other"
+    found = found_inputs(DEPLOYMENT, item)
+    assert found["spec"]["replicas"] == 3
+    assert containers(found)[0]["image"] == "other"
+    assert containers(found)[0]["resources"] == CONTAINER["resources"]
+
+
+def test_a_declared_value_that_is_gone() -> None:
+    item = live()
+    del item["metadata"]["labels"]
+    assert "labels" not in found_inputs(DEPLOYMENT, item)["metadata"]
+
+
+def test_what_kubectl_set_env_adds() -> None:
+    item = live([entry("kubectl-set", of_container({"f:env": {".": {}, 'k:{"name":"A"}': {".": {}, "f:value": {}}}}))])
+    containers(item)[0]["env"] = [{"name": "A", "value": "b"}]
+    assert containers(found_inputs(DEPLOYMENT, item))[0]["env"] == [{"name": "A", "value": "b"}]
+    assert managers(item) == ("kubectl-set",)
+
+
+def test_a_field_added_to_a_declared_object_and_one_to_a_set() -> None:
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:a": {}}, "f:finalizers": {".": {}, 'v:"x"': {}}}}
+    item = live([entry("kubectl-edit", fields)])
+    item["metadata"] |= {"finalizers": ["x", "of-a-controller"]}
+    item["metadata"]["annotations"]["a"] = "b"
+    found = found_inputs(DEPLOYMENT, item)["metadata"]
+    assert found["annotations"] == {"a": "b"}
+    assert found["finalizers"] == ["x"]
+
+
+def test_an_added_item_beside_declared_ones_whose_defaults_are_left_out() -> None:
+    declared = {"spec": {"ports": [{"port": 80, "name": "http"}]}}
+    ports = [{"port": 80, "name": "http", "protocol": "TCP"}, {"port": 81, "name": "more", "protocol": "TCP"}]
+    keys = ['k:{"port":80,"protocol":"TCP"}', 'k:{"port":81,"protocol":"TCP"}']
+    fields: dict[str, Any] = {"f:spec": {"f:ports": {key: {".": {}, "f:port": {}} for key in keys}}}
+    item = {"metadata": {"managedFields": [entry("kubectl-edit", fields)]}, "spec": {"ports": ports}}
+    assert found_inputs(declared, item)["spec"]["ports"] == [declared["spec"]["ports"][0], ports[1]]
+
+
+def test_the_last_manager_is_named_first() -> None:
+    late = entry("b", {}) | {"time": "2026-11-23T23:00:00Z"}
+    assert managers(live([entry("a", {}), late, entry("a", {})])) == ("b", "a")
+
+
+def secret(value: Any) -> dict[str, str]:
+    return {SIGNATURE: SECRET_SIGNATURE, "plaintext": json.dumps(value)}
+
+
+@pytest.mark.parametrize("field", ["stringData", "data"])
+def test_secrets(field: str) -> None:
+    def stored(text: str) -> str:
+        return base64.b64encode(text.encode()).decode()
+
+    value = {"KEY": "one" if field == "stringData" else stored("one")}
+    declared = {"metadata": {"name": "s"}, field: secret(value)}
+    item = {"metadata": {"name": "s"}, "data": {"KEY": stored("one")}}
+    assert found_inputs(declared, item) == declared
+    item["data"] = {"KEY": stored("two")}
+    assert found_inputs(declared, item) != declared
+    assert found_inputs(declared, item)[field][SIGNATURE] == SECRET_SIGNATURE
+    closed = {**declared, field: {SIGNATURE: SECRET_SIGNATURE, "ciphertext": "v1:x"}}
+    assert found_inputs(closed, item) == closed
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=4), json_values, max_size=4))
+def test_an_object_that_is_as_declared_has_not_drifted(declared: dict[str, Any]) -> None:
+    assert found_inputs(declared, {**copy.deepcopy(declared), "status": {}}) == declared
+
+
+@given(st.dictionaries(st.text(max_size=4), json_values, max_size=4), json_values)
+def test_whatever_is_found_is_told_without_a_crash(declared: dict[str, Any], fields: Any) -> None:
+    found_inputs(declared, {"metadata": {"managedFields": [{"manager": "x", "fieldsV1": fields}]}})
+
+
+class Live:
+    """Objects by key, all of kinds with a namespace."""
+
+    def __init__(self, *items: dict[str, Any]) -> None:
+        self.objects = {
+            Key(Kind(each["apiVersion"], each["kind"]), each["metadata"]["namespace"], each["metadata"]["name"]): each
+            for each in items
+        }
+
+    def is_namespaced(self, _kind: Kind) -> bool:
+        return True
+
+
+def recorded(inputs: dict[str, Any], type_: str = "apps/v1:Deployment") -> Recorded:
+    name = inputs["metadata"]["name"]
+    raw = {"urn": f"{URN}{type_}::{name}", "type": f"kubernetes:{type_}", "custom": True, "id": f"dev/{name}"}
+    return Recorded({**raw, "inputs": inputs})
+
+
+def found(*items: dict[str, Any], declared: dict[str, Any] = DEPLOYMENT) -> Drift:
+    return drift([recorded(declared)], Live(*items), "dev", "slipway")  # type: ignore[arg-type]
+
+
+def test_nothing_drifted() -> None:
+    assert lines("dev", found(live())) == ["dev: no drift."]
+
+
+def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
+    labels = {"app.kubernetes.io/managed-by": "pulumi", "app.kubernetes.io/part-of": "slipway"}
+    about = {"name": "left", "namespace": "dev", "labels": {**labels, "app.kubernetes.io/name": "a"}}
+    others = [
+        {**about, "name": "not-ours", "labels": {}},
+        {**about, "name": "x", "labels": {**labels, "app.kubernetes.io/part-of": "y"}},
+    ]
+    maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": each} for each in (about, *others)]
+    told = lines("dev", found(*maps))
+    assert told[:4] == [
+        "a",
+        "  + ConfigMap left, in the cluster, not in the state",
+        "  - Deployment a, gone from the cluster",
+        "dev: 2 objects drifted from the state: 1 not in the state, 1 gone.",
+    ]
+    assert [each["operation"] for each in shape("dev", found(*maps))["drift"]] == ["not in the state", "gone"]
+
+
+def test_who_changed_it_is_told() -> None:
+    item = live([entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale")])
+    item["spec"]["replicas"] = 4
+    told = lines("dev", found(item))
+    assert told[1:3] == ["  ~ Deployment a, changed by kubectl", "      spec.replicas: 1 → 4"]
+
+
+def test_kinds_and_names_of_recorded_resources() -> None:
+    bare = Recorded({"urn": f"{URN}core/v1:Secret::x", "type": "kubernetes:core/v1:Secret", "id": "dev/s-1"})
+    assert (kind_of(bare), name_of(bare)) == (Kind("v1", "Secret"), "s-1")
+    assert kind_of(recorded(DEPLOYMENT)) == Kind("apps/v1", "Deployment")
+
+
+class Server:
+    """Answers from a table; what is not in it does not exist."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.asked = answers, []  # type: ignore[var-annotated]
+
+    def read(self, path: str) -> Any:
+        self.asked.append(path)
+        if path not in self.answers:
+            raise NotFoundError(path)
+        return self.answers[path]
+
+
+def test_what_is_read_of_a_cluster() -> None:
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev"}}
+    resources = [
+        {"name": "deployments", "kind": "Deployment", "namespaced": True},
+        {"name": "deployments/scale", "kind": "Scale", "namespaced": True},
+    ]
+    core = [{"name": "namespaces", "kind": "Namespace", "namespaced": False}]
+    server = Server(
+        **{
+            "/apis/apps/v1": {"resources": resources},
+            "/api/v1": {"resources": core},
+            "/apis/apps/v1/namespaces/dev/deployments": {"items": [{"metadata": {"name": "a", "namespace": "dev"}}]},
+            "/api/v1/namespaces/dev": namespace,
+        }
+    )
+    of_cluster = {"urn": "urn:pulumi:dev::slipway::kubernetes:core/v1:Namespace::dev", "id": "dev", "inputs": namespace}
+    everything = [recorded(DEPLOYMENT), Recorded({**of_cluster, "type": "kubernetes:core/v1:Namespace"})]
+    read = to_read(everything, server)  # type: ignore[arg-type]
+    assert {(key.kind.name, key.namespace, key.name) for key in read.objects} == {
+        ("Deployment", "dev", "a"),
+        ("Namespace", "", "dev"),
+    }
+    assert read.objects[Key(Kind("apps/v1", "Deployment"), "dev", "a")]["kind"] == "Deployment"
+    assert "/api/v1/namespaces" not in server.asked, "nobody need be allowed to list what is not theirs"

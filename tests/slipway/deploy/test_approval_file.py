@@ -1,0 +1,62 @@
+"""What a preview writes for `slipway up --approved`, read again, and what is no such file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slipway.deploy.approval import Approval
+from slipway.deploy.approval_file import require_approved, to_text
+from slipway.errors import ConfigurationError, SlipwayError
+
+NOW = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
+APPROVAL = Approval(NOW, "a" * 40, {"__main__.py": "1"}, {"slipway:context": "2"}, "3", 4)
+SESSION: Any = SimpleNamespace(project=SimpleNamespace(name="slipway"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    written = tmp_path / "approval.json"
+    written.write_text(to_text(APPROVAL, "slipway", "prod"))
+    return written
+
+
+def test_what_is_as_it_was_may_go_on(file: Path) -> None:
+    require_approved(SESSION, "prod", file, replace(APPROVAL, taken=datetime.now(UTC)))
+
+
+def test_what_moved_is_named(file: Path) -> None:
+    with pytest.raises(SlipwayError, match="not what was approved") as caught:
+        require_approved(SESSION, "prod", file, replace(APPROVAL, commit="b" * 40, files={"__main__.py": "other"}))
+    assert caught.value.why.splitlines() == ["commit: aaaaaaaa → bbbbbbbb", "files: __main__.py (changed)"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        (lambda _: "no json", "Invalid JSON"),
+        (lambda _: "[]", "object"),
+        (lambda text: text.replace("slipway/prod", "slipway/dev"), "It is of slipway/dev."),
+        (lambda text: text.replace('"version":1', '"version":2').replace('"version": 1', '"version": 2'), "version: "),
+        (lambda text: json.dumps({**json.loads(text), "more": 1}), "more: "),
+        (lambda text: text.replace("2030-01-02", "soon"), "approval.taken: "),
+    ],
+)
+def test_another_file_is_no_approval(file: Path, edit: Callable[[str], str], why: str) -> None:
+    file.write_text(edit(file.read_text()))
+    with pytest.raises(ConfigurationError, match=r"is no approval of slipway/prod") as caught:
+        require_approved(SESSION, "prod", file, APPROVAL)
+    assert why in caught.value.why
+    assert "slipway preview -s prod --approval" in caught.value.next_step
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="is no approval"):
+        require_approved(SESSION, "prod", tmp_path / "none.json", APPROVAL)

@@ -1,0 +1,26 @@
+"""Previews of the real program as the engine told them, recorded by tests/recording/previews.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from slipway.deploy.preview_events import PreviewEvents
+from slipway.deploy.summary import Summary
+from tests.slipway.render import reading
+
+
+@pytest.fixture
+def lines() -> Callable[[str], list[tuple[float, str]]]:
+    return reading.lines
+
+
+@pytest.fixture
+def recorded() -> Callable[..., PreviewEvents]:
+    return reading.events
+
+
+@pytest.fixture
+def summarized() -> Callable[..., Summary]:
+    return reading.summarize

@@ -1,0 +1,244 @@
+"""What a rollback says of itself: in the history, and where it fails."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from slipway.backend import Entry, Kind, parse_rollback
+from slipway.backend.entry import Rollback as Told
+from slipway.cli.rollback import headline
+from slipway.deploy.update import Update
+from slipway.engine.errors import gone_advice
+from slipway.engine.events import Diagnostic, Event
+from slipway.engine.messages import checks_failed
+from slipway.engine.pulumi_cli import Completed, Pulumi
+from slipway.errors import ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.project import Project
+from slipway.rollback import automatic
+from slipway.rollback import run as module
+from slipway.rollback.automatic import FailedUpdate
+from slipway.rollback.in_cluster import OutOfPlace
+from slipway.rollback.plan import DataAtStakeError, Request, Wanted, wanted
+from slipway.rollback.run import Rollback
+from tests.slipway.rollback.states import remove, urn
+
+TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
+NOTHING = Wanted((), {}, {}, ())
+NO_SESSION: Any = None
+
+
+def rollback(request: Request, reason: str = "") -> Rollback:
+    return Rollback(NO_SESSION, "prod", 14, TARGET, request, NOTHING, {}, reason)
+
+
+def test_the_history_can_tell_what_it_was() -> None:
+    made = rollback(Request(12, ("a", "b")), "the harbour burns; (all of it)")
+    assert parse_rollback(made.message) == Told(14, 12, ("a", "b"), "the harbour burns; (all of it)")
+    assert parse_rollback(rollback(Request(12)).message) == Told(14, 12)
+
+
+def test_the_command_does_the_same_again() -> None:
+    assert rollback(Request(12)).command == "slipway rollback -s prod --to 12"
+    request = Request(12, ("a", "b"), keep_secrets=True, include_stateful=True)
+    assert rollback(request, "it's on fire").command == (
+        "slipway rollback -s prod --to 12 --service a --service b --keep-secrets --include-stateful "
+        "--break-glass 'it'\"'\"'s on fire'"
+    )
+
+
+def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
+    sly = replace(TARGET, author="A\x1b[2Jda", message="Ask\x1b]0;of the harbour\x07")
+    told = headline(replace(rollback(Request(12)), target=sly))
+    assert not {"\x1b", "\x07"} & set(told)
+    assert "by Ada" in told
+
+
+def test_a_failure_never_advises_to_go_forward() -> None:
+    error = SlipwayError(
+        "The update of stack prod was interrupted.",
+        why="Ctrl-C",
+        next_step="`slipway up -s prod` goes on where it stopped.",
+        code=ExitCode.INTERRUPTED,
+    )
+    own = rollback(Request(12)).as_its_own(error)
+    assert own.what == "The rollback of stack prod was interrupted."
+    assert own.next_step == "`slipway rollback -s prod --to 12` goes on where it stopped."
+    assert (own.why, own.code) == (error.why, error.code)
+    gone = SlipwayError(
+        "The update of stack prod failed.", next_step=gone_advice("prod", 'deployments.apps "a" not found')
+    )
+    assert "slipway up" in gone.next_step
+    assert "slipway up" not in rollback(Request(12)).as_its_own(gone).next_step
+
+
+def arguments(then: Any, now: Any, *services: str) -> list[str]:
+    request = Request(12, services)
+    return Rollback(NO_SESSION, "dev", 14, TARGET, request, wanted(then, now, request), now).arguments()
+
+
+def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
+    assert arguments(first, second) == ["--exclude", "**docker-build:index:Image::*"]
+
+
+def test_a_service_s_own_objects_alone_may_be_touched(first: Any, second: Any) -> None:
+    found = arguments(first, second, "user-service")
+    everything = {each["urn"] for each in second["resources"] if each["type"].startswith("kubernetes:")}
+    assert set(found[::2]) == {"--target"}
+    assert sorted(found[1::2]) == sorted(urn for urn in everything if urn.endswith("::user-service"))
+
+
+def test_what_the_service_has_too_much_may_be_deleted(first: Any, second: Any) -> None:
+    assert urn("autoscaling/v2:HorizontalPodAutoscaler", "order-service") in arguments(first, second, "order-service")
+
+
+def test_a_service_that_is_gone_is_made_with_its_components_and_no_image(first: Any, second: Any) -> None:
+    remove(second, "user-service")
+    found = set(arguments(first, second, "user-service")[1::2])
+    mine = {each["urn"] for each in first["resources"] if each["urn"].endswith("::user-service")}
+    assert found == {each for each in mine if "docker-build" not in each}
+
+
+def test_an_update_that_touched_nothing_is_not_rolled_back() -> None:
+    """Refused configuration, a failed build: the cluster has not heard of it."""
+    error = SlipwayError("The update of stack dev failed.")
+    assert FailedUpdate(NO_SESSION, "dev", Update((), Any, ""), error).undone(NO_SESSION) is error  # type: ignore[arg-type]
+
+
+LOCKED = Completed(255, errors="error: the stack is currently locked by 1 lock(s)\n")
+REFUSED = Completed(255, errors="error: Rollback error: the registry does not have it\n")
+BEFORE, LATER = ({"manifest": {"time": time}, "resources": []} for time in ("before", "later"))
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Any:
+    """A backend with one update of stack dev, and a session that knows it."""
+    (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
+    engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri()})
+    record(tmp_path, 1, "a release", BEFORE)
+    own = tmp_path / "begun.json"
+    return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path, own_file=lambda *_: own)
+
+
+def record(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:
+    """As the engine does it at the end of an update."""
+    root = folder / ".pulumi"
+    for each in ("history/slipway/dev", "stacks/slipway"):
+        (root / each).mkdir(parents=True, exist_ok=True)
+    (root / "meta.yaml").write_text("version: 1\n")
+    told = {"kind": "update", "startTime": 1, "endTime": 2, "result": "failed", "message": message}
+    checkpoint = json.dumps({"version": 3, "checkpoint": {"latest": state}})
+    (root / f"history/slipway/dev/dev-{number}.history.json").write_text(json.dumps(told))
+    (root / f"history/slipway/dev/dev-{number}.checkpoint.json").write_text(checkpoint)
+    (root / "stacks/slipway/dev.json").write_text(checkpoint)
+
+
+Ended = Callable[[Completed, str], list[Any]]
+
+
+@pytest.fixture
+def ended(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Ended:
+    """Carries a rollback out which ends so, after an update of that message was recorded; the states put back."""
+    put_back: list[Any] = []
+
+    def run(how: Completed, message: str) -> list[Any]:
+        def update(*_: object, **__: object) -> Update:
+            record(stack.folder, 2, message, LATER)
+            return Update((), how, "log")
+
+        monkeypatch.setattr(module, "run_update", update)
+        monkeypatch.setattr(module, "import_state", lambda *arguments: put_back.append(arguments[-1]))
+        monkeypatch.setattr(Rollback, "variables", lambda _: {})
+        with pytest.raises(SlipwayError):
+            Rollback(stack, "dev", 1, TARGET, Request(12), NOTHING, {}).run(Progress())
+        return put_back
+
+    return run
+
+
+def test_a_refused_rollback_leaves_the_state_as_it_was(ended: Ended) -> None:
+    assert ended(REFUSED, "rollback of #1 to #12") == [BEFORE]
+
+
+def test_one_that_found_the_stack_locked_leaves_what_the_other_made_of_it(ended: Ended) -> None:
+    assert ended(LOCKED, "a release by somebody else") == []
+
+
+def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An earlier one has, which was left for a look, or was killed before it could go back."""
+    asked: list[int] = []
+
+    def prepare(*arguments: Any) -> Rollback:
+        asked.append(arguments[-2])
+        raise module.NothingToRollBackError("There is nothing to roll back.")
+
+    monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
+    monkeypatch.setattr(Rollback, "prepare", prepare)
+    error = SlipwayError("The update of stack dev failed.", why=f"{checks_failed(1, 2)}\n  user: GET / answered 500")
+    said = Diagnostic(1.0, None, "error", error.why)
+    ended = FailedUpdate(NO_SESSION, "dev", Update((said,), REFUSED, "log"), error).undone(Progress())
+    assert asked == [12]
+    assert (ended.what, ended.code) == (error.what, error.code)
+    assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
+
+
+@pytest.mark.parametrize(
+    ("second", "flag"),
+    [
+        (SlipwayError("A rule is broken.", code=ExitCode.POLICY), '--to 12 --break-glass "REASON"'),
+        (DataAtStakeError("The rollback would replace what holds data."), "--to 12 --include-stateful"),
+        (SlipwayError("The registry does not have it."), "--to 12 "),
+    ],
+)
+def test_the_commands_to_go_on_by_hand_are_not_refused_for_the_same_again(
+    monkeypatch: pytest.MonkeyPatch, second: SlipwayError, flag: str
+) -> None:
+    def prepare(*_: Any) -> Rollback:
+        raise second
+
+    monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
+    monkeypatch.setattr(Rollback, "prepare", prepare)
+    said = Diagnostic(1.0, None, "error", checks_failed(1, 2))
+    update = Update((said,), REFUSED, "log")
+    ended = FailedUpdate(NO_SESSION, "dev", update, SlipwayError("It failed.")).undone(Progress())
+    assert ended.code is ExitCode.ROLLBACK_FAILED
+    assert f"slipway rollback -s dev {flag}" in ended.next_step
+    assert ("--include-stateful" in ended.next_step) is ("--include-stateful" in flag)
+
+
+PLACES = {"then": "registry.example/then", "now": "registry.example/now"}
+
+
+@pytest.mark.parametrize(("automatic", "registry"), [(True, "then"), (False, "now")])
+def test_the_policies_of_today_are_asked_with_the_settings_of_today(
+    stack: Any, monkeypatch: pytest.MonkeyPatch, *, automatic: bool, registry: str
+) -> None:
+    """But for an update that failed: its settings may be what went wrong."""
+    asked: list[Any] = []
+
+    def require(_plan: Any, _stack: str, _target: Entry, config: Any, _environment: Any) -> None:
+        asked.append(config["slipway:registry"])
+
+    target = replace(TARGET, config={"slipway:registry": PLACES["then"]})
+    (stack.folder / "Pulumi.dev.yaml").write_text(f"config: {{slipway:registry: {PLACES['now']}}}\n")
+    monkeypatch.setattr(module, "_target", lambda *_: target)
+    monkeypatch.setattr(module, "_state", lambda *_: {})
+    monkeypatch.setattr(module, "_plan", lambda *_: (NOTHING, {}))
+    monkeypatch.setattr(module, "out_of_place", lambda *_: OutOfPlace())
+    monkeypatch.setattr(module, "_require_difference", lambda *_: None)
+    monkeypatch.setattr(module, "_require_policies", require)
+    Rollback.prepare(stack, "dev", 12, module.Options(automatic=automatic))
+    assert asked == [PLACES[registry]]
+
+
+def test_a_failing_check_is_known_by_what_the_engine_said_of_one(recorded: Callable[[str], list[Event]]) -> None:
+    assert automatic._does_not_work(recorded("failing_check"))
+    assert not automatic._does_not_work(recorded("failing_unit_test"))
