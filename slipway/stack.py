@@ -1,4 +1,4 @@
-"""What a command on a stack works with: the project in front of the user, the environment variables, the engine."""
+"""One environment, opened once per command: its project, engine, history, state, cluster and files on this machine."""
 
 from __future__ import annotations
 
@@ -10,48 +10,108 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway import project as projects
+from slipway.backend import History
 from slipway.backend.backends import backend_url, find_backend_url
+from slipway.backend.decryption import decrypted
 from slipway.backend.file_backend import file_backend
 from slipway.backend.stacks import Stacks
+from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.deployed import Deployed, cluster_errors, context_of
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import Environment, owns_cluster, resolve
-from slipway.errors import ConfigurationError
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.paths import data_home
 from slipway.project import Project
+from slipway.state.checkpoint import Deployment, objects
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Session:
-    """Everything resolved once, at the start of a command."""
+class Stack:
+    """What a command on a stack works with; its name is that of the environment."""
 
+    name: str
     project: Project
     environment: Environment
     engine: Pulumi
     stacks: Stacks
 
-    def own_file(self, kind: str, stack: str) -> Path:
-        """A file on this machine about `stack`, as it is in this clone and this backend."""
-        where = f"{self.project.folder} {backend_url(self.engine, self.project)}"
-        name = f"{self.project.name}-{stack}-{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+    def __str__(self) -> str:
+        return self.name
+
+    def backend_url(self) -> str:
+        return backend_url(self.engine, self.project)
+
+    def history(self) -> History:
+        """Read anew at each call; ConfigurationError where there is no backend that can be read."""
+        return History.open(self.engine, self.project, self.name)
+
+    def present(self) -> Deployment | None:
+        """The stack's state now; `None` for a stack that does not exist."""
+        return self.history().present()
+
+    def decrypted(self, state: Deployment) -> Deployment:
+        """A state of this stack with its secrets opened; ConfigurationError where no passphrase or key opens them."""
+        return decrypted(self.engine, self.project.name, self.name, state)
+
+    def config(self) -> dict[str, str]:
+        """The plain values of `Pulumi.<stack>.yaml`, as texts."""
+        return self.project.config(self.name)
+
+    def unmanaged_namespace(self) -> str:
+        """The namespace that the stack uses and somebody else manages; empty where it is the stack's own."""
+        return self.project.unmanaged_namespace(self.name)
+
+    def own_file(self, kind: str) -> Path:
+        """A file on this machine about the stack, as it is in this clone and this backend."""
+        where = f"{self.project.folder} {self.backend_url()}"
+        name = f"{self.project.name}-{self.name}-{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
         return data_home() / kind / name
 
+    def deployed(self) -> Deployed:
+        """SlipwayError where the stack has no state, or the cluster cannot be reached."""
+        state = self.present()
+        if state is None or not objects(state):
+            raise SlipwayError(
+                f"Nothing is deployed to {self}: its state is empty.", next_step=f"`slipway up -s {self}` deploys it."
+            )
+        return self.beside_cluster(state)
 
-def open_session(stack: str, *, cluster: bool = True) -> Session:
-    """Resolve all that a command on `stack` needs, or raise ConfigurationError before anything is touched.
+    def beside_cluster(self, state: Deployment) -> Deployed:
+        """`state` beside the cluster that its provider names; SlipwayError where that cannot be reached."""
+        with cluster_errors():
+            cluster = Cluster.connect(context_of(state), self.engine.environment.get("KUBECONFIG"))
+        return Deployed(self.name, state, cluster)
+
+    def require_cluster(self) -> None:
+        """SlipwayError where the cluster that the stack's settings name does not answer.
+
+        What is wrong with the settings or the kubeconfig itself, the program says, with all else that is wrong.
+        """
+        context = self.config().get("slipway:context")
+        try:
+            cluster = Cluster.connect(context, self.engine.environment.get("KUBECONFIG"))
+        except ClusterError:
+            return
+        with cluster_errors():
+            cluster.now()
+
+
+def open_stack(name: str, *, cluster: bool = True) -> Stack:
+    """Resolve all that a command on a stack needs, or raise ConfigurationError before anything is touched.
 
     Without `cluster` only the backend is needed: what is read from it can be read while the lab is down.
     """
     project = projects.require(Path.cwd())
-    project.environment_file(stack)
-    environment = resolve(os.environ, project.folder, stack)
+    project.environment_file(name)
+    environment = resolve(os.environ, project.folder, name)
     if cluster:
         _require_cluster(environment)
     engine = Pulumi(project.folder, environment.complete(os.environ))
     files = file_backend(find_backend_url(engine, project), project.folder, project.name)
     stacks = Stacks(project, engine, files, in_lab=environment.lab_backend_url is not None)
-    return Session(project, environment, engine, stacks)
+    return Stack(name, project, environment, engine, stacks)
 
 
 def brings_own_cluster() -> bool:

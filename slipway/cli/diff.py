@@ -9,13 +9,11 @@ from typing import Any
 
 import typer
 
-from slipway.backend import History
-from slipway.backend.decryption import decrypted
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.groups import by_service
 from slipway.render.markdown_text import clean
 from slipway.render.words import counted, short_path, value_texts
-from slipway.stack import Session, open_session
+from slipway.stack import Stack, open_stack
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import Deployment
 from slipway.state.difference import Difference, difference
@@ -27,10 +25,10 @@ WORDS = {Operation.CREATE: "added", Operation.UPDATE: "changed", Operation.DELET
 NOTHING = "-"
 
 
-def diff(*, stack: str, old: int, new: int | None, json_output: bool) -> int:
+def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
     """Print what changed from update `old` to `new`, the present state if that is None; the exit code."""
-    session = open_session(stack, cluster=False)
-    found = between(session, stack, old, new)
+    stack = open_stack(name, cluster=False)
+    found = between(stack, old, new)
     if json_output:
         typer.echo(json.dumps(shape(found, old, new), indent=2, ensure_ascii=False))
     else:
@@ -39,25 +37,21 @@ def diff(*, stack: str, old: int, new: int | None, json_output: bool) -> int:
     return ExitCode.DONE
 
 
-def between(session: Session, stack: str, old: int, new: int | None) -> Difference:
+def between(stack: Stack, old: int, new: int | None) -> Difference:
     """SlipwayError for updates that there are not, or whose state cannot be read."""
-    history = History.open(session.engine, session.project, stack)
+    history = stack.history()
     before = history.checkpoint(old)
     after = history.present() if new is None else history.checkpoint(new)
     if after is None:
         raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
-    return difference(*opened(session, stack, before, after))
+    return difference(*opened(stack, before, after))
 
 
-def opened(session: Session, stack: str, *states: Deployment) -> Sequence[Deployment]:
+def opened(stack: Stack, *states: Deployment) -> Sequence[Deployment]:
     """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
-
-    def open_one(state: Deployment) -> Deployment:
-        return decrypted(session.engine, session.project.name, stack, state)
-
     try:
         with ThreadPoolExecutor() as pool:
-            return list(pool.map(open_one, states))
+            return list(pool.map(stack.decrypted, states))
     except SlipwayError as error:
         typer.echo(f"Secrets are not compared: {error.what} {error.why}".strip(), err=True)
         return states

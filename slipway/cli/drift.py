@@ -9,35 +9,34 @@ from typing import Any
 import typer
 
 from slipway.cli.diff import OUTSIDE, SIGNS, change_shape, field_text, opened
-from slipway.cluster.deployed import open_deployed
 from slipway.cluster.drifted import Drift
 from slipway.cluster.drifted import find as find_drift
 from slipway.errors import ExitCode
 from slipway.render.groups import by_service
 from slipway.render.words import counted
-from slipway.stack import Session, open_session
+from slipway.stack import Stack, open_stack
 from slipway.state.changes import Operation
 
 NOTES = {Operation.CREATE: "in the cluster, not in the state", Operation.DELETE: "gone from the cluster"}
 WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Operation.DELETE: "gone"}
 
 
-def drift(*, stack: str, json_output: bool) -> int:
+def drift(*, name: str, json_output: bool) -> int:
     """Print where the cluster differs from the state of `stack`; the exit code."""
-    session = open_session(stack, cluster=False)
-    found = find(session, stack)
+    stack = open_stack(name, cluster=False)
+    found = find(stack)
     if json_output:
-        typer.echo(json.dumps(shape(stack, found), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(shape(stack.name, found), indent=2, ensure_ascii=False))
     else:
-        typer.echo("\n".join(lines(stack, found)))
+        typer.echo("\n".join(lines(stack.name, found)))
     return ExitCode.DRIFT if found.changes else ExitCode.DONE
 
 
-def find(session: Session, stack: str) -> Drift:
+def find(stack: Stack) -> Drift:
     """SlipwayError where there is no state, or the cluster does not answer."""
-    deployed = open_deployed(session, stack)
-    (state,) = opened(session, stack, deployed.state)
-    return find_drift(replace(deployed, state=state), session.project.name)
+    deployed = stack.deployed()
+    (state,) = opened(stack, deployed.state)
+    return find_drift(replace(deployed, state=state), stack.project.name)
 
 
 def lines(stack: str, found: Drift) -> list[str]:

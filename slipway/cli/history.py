@@ -18,7 +18,7 @@ from slipway.progress import Progress, elapsed_text
 from slipway.render.markdown_text import clean, some_of
 from slipway.render.tables import print_table
 from slipway.render.words import COMMIT_DIGITS, repository
-from slipway.stack import open_session
+from slipway.stack import open_stack
 
 HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
 DIGEST_DIGITS = 8
@@ -38,14 +38,14 @@ class Row:
     problem: str = ""
 
 
-def history(*, stack: str, limit: int, json_output: bool) -> int:
+def history(*, name: str, limit: int, json_output: bool) -> int:
     """Print the last `limit` updates; the exit code of the command."""
     if limit < 1:
         raise ConfigurationError(
             f"--limit is {limit}.", why="At least one update is shown.", next_step="Give 1 or a greater number."
         )
-    session = open_session(stack, cluster=False)
-    found = History.open(session.engine, session.project, stack)
+    stack = open_stack(name, cluster=False)
+    found = stack.history()
     if min(limit, len(found.numbers)) > MANY_STATES:
         with Progress().step(f"Read the history of {stack}"):
             rows = read(found, limit)

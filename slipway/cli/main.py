@@ -61,7 +61,7 @@ def up(
     from slipway.cli.up import up as command
 
     options = Options(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
-    raise typer.Exit(command(stack=stack, options=options))
+    raise typer.Exit(command(name=stack, options=options))
 
 
 @app.command()
@@ -91,7 +91,7 @@ def rollback(
     from slipway.rollback.run import Options
 
     options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
-    raise typer.Exit(command(stack=stack, to=to, options=options, preview=preview, yes=yes))
+    raise typer.Exit(command(name=stack, to=to, options=options, preview=preview, yes=yes))
 
 
 @app.command()
@@ -122,7 +122,7 @@ def history(
     """Show the recorded updates of an environment, newest first: who, from which commit, what it changed."""
     from slipway.cli.history import history as command
 
-    raise typer.Exit(command(stack=stack, limit=limit, json_output=json_output))
+    raise typer.Exit(command(name=stack, limit=limit, json_output=json_output))
 
 
 @app.command()
@@ -135,7 +135,7 @@ def diff(
     """Show what changed between two recorded states, service by service; secrets are masked."""
     from slipway.cli.diff import diff as command
 
-    raise typer.Exit(command(stack=stack, old=old, new=new, json_output=json_output))
+    raise typer.Exit(command(name=stack, old=old, new=new, json_output=json_output))
 
 
 @app.command()
@@ -143,7 +143,7 @@ def verify(stack: StackOption, json_output: JsonOption = False) -> None:
     """Ask whether every service runs what the state says, and meets its checks, now."""
     from slipway.cli.verify import verify as command
 
-    raise typer.Exit(command(stack=stack, json_output=json_output))
+    raise typer.Exit(command(name=stack, json_output=json_output))
 
 
 @app.command()
@@ -151,7 +151,7 @@ def drift(stack: StackOption, json_output: JsonOption = False) -> None:
     """Show what the cluster has that the state does not say: changed by hand, deleted, or left over; exits with 6."""
     from slipway.cli.drift import drift as command
 
-    raise typer.Exit(command(stack=stack, json_output=json_output))
+    raise typer.Exit(command(name=stack, json_output=json_output))
 
 
 @app.command()

@@ -18,7 +18,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render
 from slipway.render.terminal import show
-from slipway.stack import open_session
+from slipway.stack import open_stack
 
 EXIT_CODES = {
     Result.SUCCEEDED: ExitCode.DONE,
@@ -68,10 +68,10 @@ def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayE
     approved = None
     try:
         policy_pack(preview.project)
-        session = open_session(preview.stack)
-        session.stacks.ensure(preview.stack, preview.progress.note)
-        approved = approval.take(session, preview.stack) if take else None
-        preview.run(session)
+        stack = open_stack(preview.stack)
+        stack.stacks.ensure(stack.name, preview.progress.note)
+        approved = approval.take(stack) if take else None
+        preview.run(stack)
     except SlipwayError as error:
         return approved, error
     return approved, None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from slipway.backend import Entry, History
+from slipway.backend import Entry
 from slipway.deploy.preparation import put_in_order
 from slipway.deploy.preview import Preview
 from slipway.deploy.summary import Result
@@ -18,29 +18,29 @@ from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.rollback.proof import ROLLBACK_SETTING
 from slipway.rollback.run import Options, Rollback, checks_met, require_history
-from slipway.stack import open_session
+from slipway.stack import open_stack
 
 
-def rollback(*, stack: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
-    """Take `stack` back to update `to`, or to the last good one; the exit code of the command."""
+def rollback(*, name: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
+    """Take the stack `name` back to update `to`, or to the last good one; the exit code of the command."""
     if not (yes or preview) and not sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.",
             next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
         )
     try:
-        return _rollback(stack, to, options, preview=preview, yes=yes)
+        return _rollback(name, to, options, preview=preview, yes=yes)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
-        raise SlipwayError(f"Interrupted; {stack} was not rolled back.", code=ExitCode.INTERRUPTED) from error
+        raise SlipwayError(f"Interrupted; {name} was not rolled back.", code=ExitCode.INTERRUPTED) from error
 
 
-def _rollback(stack: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
+def _rollback(name: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
     progress = Progress()
-    session = open_session(stack)
+    stack = open_stack(name)
     # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
-    require_history(History.open(session.engine, session.project, stack))
-    put_in_order(session, stack, progress.note)
-    prepared = Rollback.prepare(session, stack, to, options)
+    require_history(stack.history())
+    put_in_order(stack, progress.note)
+    prepared = Rollback.prepare(stack, to, options)
     typer.echo(headline(prepared))
     if preview or not yes:
         _show_preview(prepared, progress)
@@ -66,7 +66,7 @@ def carry_out(prepared: Rollback, progress: Progress) -> None:
     only = prepared.request.services
     what = f"{', '.join(only)} of {stack} {'is' if len(only) == 1 else 'are'}" if only else f"{stack} is"
     typer.echo(f"{what} back at #{target}: {proof}, {checks_met(update)}.")
-    if (setting := prepared.session.project.config(stack).get(ROLLBACK_SETTING)) not in (None, str(target)):
+    if (setting := prepared.stack.config().get(ROLLBACK_SETTING)) not in (None, str(target)):
         typer.echo(f"Pulumi.{stack}.yaml says {ROLLBACK_SETTING}: {setting}, and the next update goes there.")
 
 
@@ -95,8 +95,8 @@ def _described(entry: Entry) -> str:
 
 def _show_preview(prepared: Rollback, progress: Progress) -> None:
     preview = Preview(
-        prepared.session.project,
-        prepared.stack,
+        prepared.stack.project,
+        prepared.stack.name,
         drift=bool(prepared.moved),
         arguments=prepared.arguments(),
         variables=prepared.variables(),
@@ -104,7 +104,7 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
     )
     error: SlipwayError | None = None
     try:
-        preview.run(prepared.session)
+        preview.run(prepared.stack)
     except SlipwayError as caught:
         error = caught
     summary = preview.summary(error)

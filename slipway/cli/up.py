@@ -13,7 +13,6 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway.cluster.deployed import require_cluster
 from slipway.deploy import approval, approval_file, work_tree
 from slipway.deploy import last_update as passed
 from slipway.deploy import pending_replacements as twins
@@ -31,7 +30,7 @@ from slipway.render.words import counted, is_incomplete
 from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
 from slipway.rollback.run import checks_met
-from slipway.stack import Session, open_session
+from slipway.stack import Stack, open_stack
 
 
 @dataclass(frozen=True)
@@ -56,51 +55,51 @@ class Options:
     refresh: bool = False
 
 
-def up(*, stack: str, options: Options) -> int:
-    """Update `stack`; the exit code of the command."""
+def up(*, name: str, options: Options) -> int:
+    """Update the stack `name`; the exit code of the command."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
     try:
-        return _up(stack, options)
+        return _up(name, options)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
         raise SlipwayError(
-            "Interrupted.", next_step=f"`slipway up -s {stack}` begins anew.", code=ExitCode.INTERRUPTED
+            "Interrupted.", next_step=f"`slipway up -s {name}` begins anew.", code=ExitCode.INTERRUPTED
         ) from error
 
 
-def _up(stack: str, options: Options) -> int:
-    session = open_session(stack)
-    pack = policy_pack(session.project)
-    uncommitted = work_tree.require_committed(session.project, stack, allowed=options.allow_dirty)
+def _up(name: str, options: Options) -> int:
+    stack = open_stack(name)
+    pack = policy_pack(stack.project)
+    uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
     # A preview would be content without a cluster, and images built for one that does not answer.
-    reached = ThreadPoolExecutor(1).submit(require_cluster, session, stack)
-    put_in_order(session, stack, progress.note)
-    approved = approval.take(session, stack)
+    reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
+    put_in_order(stack, progress.note)
+    approved = approval.take(stack)
     reached.result()
     if options.approved:
-        approval_file.require_approved(session, stack, options.approved, approved)
-    gate = _passed_before(session, stack, approved) if options.yes and not options.refresh else None
+        approval_file.require_approved(stack, options.approved, approved)
+    gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
     if gate is None:
-        gate = _gate(session, stack, progress, options)
-        approval.require_unmoved(session, stack, approved)
-    if twins.restore(session, stack, gate.replacing):
+        gate = _gate(stack, progress, options)
+        approval.require_unmoved(stack, approved)
+    if twins.restore(stack, gate.replacing):
         progress.note(twins.TAKEN_BACK)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    passed_gate = gate_passed(session.project, stack)
-    update = run_update(session, stack, arguments, progress, environment=passed_gate, pack=pack)
+    passed_gate = gate_passed(stack.project, stack.name)
+    update = run_update(stack, arguments, progress, environment=passed_gate, pack=pack)
     try:
-        require_success(stack, update, progress)
+        require_success(stack.name, update, progress)
     except SlipwayError as error:
         if options.rollback and not update.ended.interrupted:
-            raise FailedUpdate(session, stack, update, error).undone(progress) from error
+            raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     if gate.rules:
-        passed.remember(session, stack, approved)
+        passed.remember(stack, approved)
     _show_summary(update, gate)
-    if target := session.project.config(stack).get(ROLLBACK_SETTING):
-        typer.echo(f"{stack} is as #{target}: {prove_setting(session, stack, int(target))}, {checks_met(update)}.")
+    if target := stack.config().get(ROLLBACK_SETTING):
+        typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
     return ExitCode.DONE
 
 
@@ -111,11 +110,11 @@ def _require_consent_possible(*, agreed: bool) -> None:
         )
 
 
-def _previewed(session: Session, stack: str, preview: Preview, progress: Progress) -> Summary:
+def _previewed(stack: Stack, preview: Preview, progress: Progress) -> Summary:
     """What the update would do, shown; raises SlipwayError when it must not happen."""
     error = None
     try:
-        preview.run(session)
+        preview.run(stack)
     except SlipwayError as raised:
         error = raised
     summary = preview.summary(error)
@@ -142,22 +141,22 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
             console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
-def _passed_before(session: Session, stack: str, approved: Approval) -> Gate | None:
+def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
-    before = passed.recall(session, stack, approved)
+    before = passed.recall(stack, approved)
     if before is None:
         return None
     since = f"nothing has moved since update #{before.number}"
-    typer.echo(f"Preview of {session.project.name}/{stack}: not needed, {since}, which passed.")
+    typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
 
-def _gate(session: Session, stack: str, progress: Progress, options: Options) -> Gate:
+def _gate(stack: Stack, progress: Progress, options: Options) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
-    preview = Preview(session.project, stack, drift=options.refresh, progress=progress)
-    summary = _previewed(session, stack, preview, progress)
+    preview = Preview(stack.project, stack.name, drift=options.refresh, progress=progress)
+    summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    stages = (asked, _consent(stack, summary, options))
+    stages = (asked, _consent(stack.name, summary, options))
     return Gate(stages, summary.rules, twins.replacing(preview.events.events))
 
 

@@ -12,23 +12,23 @@ import typer
 
 from slipway.cluster.checks import asked_through, failing
 from slipway.cluster.client import Cluster, ClusterError
-from slipway.cluster.deployed import Deployed, cluster_errors, open_deployed
+from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
 from slipway.cluster.verification import Recordation, Verdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.words import counted
-from slipway.stack import open_session
+from slipway.stack import open_stack
 
 CHECKS_TIMEOUT_SECONDS = 10.0
 
 
-def verify(*, stack: str, json_output: bool) -> int:
+def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
-    session = open_session(stack, cluster=False)
-    verdicts = verified(open_deployed(session, stack))
+    stack = open_stack(name, cluster=False)
+    verdicts = verified(stack.deployed())
     good = not any(each.problems for each in verdicts)
     if json_output:
-        typer.echo(json.dumps(shape(stack, verdicts), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join(line for each in verdicts for line in lines(each)))
         typer.echo(f"{stack}: {_verdict(verdicts)}.")

@@ -10,8 +10,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from slipway.cluster.client.diagnosis import diagnose
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, is_complete
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
 from slipway.cluster.diagnosis.logs import LINES_READ, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.backend import History
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
-from slipway.stack import Session
 from slipway.state.checkpoint import Deployment, Recorded, objects, resources
 
 HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
@@ -32,37 +30,6 @@ class Deployed:
         return [each for each in of_kubernetes if not each.type.startswith(HELM_PREFIX)]
 
 
-def open_deployed(session: Session, stack: str) -> Deployed:
-    """SlipwayError where the stack has no state, or the cluster cannot be reached."""
-    state = History.open(session.engine, session.project, stack).present()
-    if state is None or not objects(state):
-        raise SlipwayError(
-            f"Nothing is deployed to {stack}: its state is empty.", next_step=f"`slipway up -s {stack}` deploys it."
-        )
-    return deployed(session, stack, state)
-
-
-def deployed(session: Session, stack: str, state: Deployment) -> Deployed:
-    """`state` beside the cluster that its provider names."""
-    with cluster_errors():
-        cluster = Cluster.connect(_context(state), session.engine.environment.get("KUBECONFIG"))
-    return Deployed(stack, state, cluster)
-
-
-def require_cluster(session: Session, stack: str) -> None:
-    """SlipwayError where the cluster that the settings of `stack` name does not answer.
-
-    What is wrong with the settings or the kubeconfig itself, the program says, with all else that is wrong.
-    """
-    context = session.project.config(stack).get("slipway:context")
-    try:
-        cluster = Cluster.connect(context, session.engine.environment.get("KUBECONFIG"))
-    except ClusterError:
-        return
-    with cluster_errors():
-        cluster.now()
-
-
 @contextmanager
 def cluster_errors() -> Iterator[None]:
     """What keeps the cluster from being asked, as an error a person can act on."""
@@ -76,7 +43,7 @@ def cluster_errors() -> Iterator[None]:
         ) from error
 
 
-def _context(state: Deployment) -> str | None:
+def context_of(state: Deployment) -> str | None:
     """The kubeconfig context that the state's provider uses; `None` for the current one."""
     providers = (each.inputs for each in resources(state) if each.type == PROVIDER_TYPE)
     return next((str(inputs["context"]) for inputs in providers if isinstance(inputs.get("context"), str)), None)

@@ -11,8 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
-from slipway.cluster.client.diagnosis import diagnose, screen
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, is_complete
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_complete, screen
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
 from slipway.cluster.diagnosis.pods import is_ready
 from slipway.cluster.diagnosis.screen import WIDTH

@@ -14,14 +14,14 @@ from typing import Any
 import yaml
 
 from policy import approval as program
-from slipway.backend import Entry, History
+from slipway.backend import Entry
 from slipway.backend.backends import backend_url
 from slipway.backend.file_backend import FILE
 from slipway.engine.errors import failure
 from slipway.errors import SlipwayError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.render.markdown_text import some_of
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import CIPHERTEXT
 
 NAMED = 8
@@ -50,24 +50,24 @@ class Approval:
     """Of the last update; `None` where only a slow request would tell."""
 
 
-def take(session: Session, stack: str) -> Approval:
+def take(stack: Stack) -> Approval:
     """All that a preview of `stack` that begins now will rest on."""
-    folder = session.project.folder
-    in_folder = backend(session).startswith(FILE)
+    folder = stack.project.folder
+    in_folder = backend(stack).startswith(FILE)
     return Approval(
         datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
         program.head(folder),
         file_hashes(folder),
-        setting_hashes(session.project.environment_file(stack).read_text(encoding="utf-8")),
-        _hash(_state(session, stack)),
-        _last_number(session, stack) if in_folder else None,
+        setting_hashes(stack.project.environment_file(stack.name).read_text(encoding="utf-8")),
+        _hash(_state(stack)),
+        _last_number(stack) if in_folder else None,
     )
 
 
-def require_unmoved(session: Session, stack: str, before: Approval) -> None:
+def require_unmoved(stack: Stack, before: Approval) -> None:
     """Return when all that was approved is still so; raises SlipwayError, which names what moved."""
-    after = take(session, stack)
-    others = () if before.state == after.state else updates_since(session, stack, before)
+    after = take(stack)
+    others = () if before.state == after.state else updates_since(stack, before)
     if lines := moved(before, after, others):
         raise SlipwayError(
             f"{stack} was not updated: what is there now is not what was previewed.",
@@ -143,25 +143,25 @@ def _content_hash(file: Path) -> str:
         return ""
 
 
-def backend(session: Session) -> str:
+def backend(stack: Stack) -> str:
     """The URL of the backend that keeps the stacks."""
-    return backend_url(session.engine, session.project)
+    return backend_url(stack.engine, stack.project)
 
 
-def _state(session: Session, stack: str) -> Mapping[str, Any]:
+def _state(stack: Stack) -> Mapping[str, Any]:
     """The recorded state of `stack`; read from a folder directly, which takes milliseconds."""
-    if backend(session).startswith(FILE):
-        state: Mapping[str, Any] = History.open(session.engine, session.project, stack).present() or {}
+    if backend(stack).startswith(FILE):
+        state: Mapping[str, Any] = stack.history().present() or {}
     else:
-        done = session.engine.run("stack", "export", "--stack", stack)
+        done = stack.engine.run("stack", "export", "--stack", stack.name)
         if done.exit_code:
-            raise failure(stack, (), done.errors or done.output)
+            raise failure(stack.name, (), done.errors or done.output)
         state = json.loads(done.output).get("deployment") or {}
     return telling(state)
 
 
-def _last_number(session: Session, stack: str) -> int:
-    return max((entry.number for entry in History.open(session.engine, session.project, stack).latest(1)), default=0)
+def _last_number(stack: Stack) -> int:
+    return max((entry.number for entry in stack.history().latest(1)), default=0)
 
 
 def telling(state: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,10 +191,10 @@ def _without_ciphertexts(value: Any) -> Any:
     return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
 
 
-def updates_since(session: Session, stack: str, before: Approval) -> Sequence[Entry]:
+def updates_since(stack: Stack, before: Approval) -> Sequence[Entry]:
     """The updates that ended after `before` was taken; none where the backend's history cannot be read from here."""
     try:
-        entries = History.open(session.engine, session.project, stack).latest(LOOKED_BACK)
+        entries = stack.history().latest(LOOKED_BACK)
     except SlipwayError:  # that the state moved is known all the same
         return ()
     if before.number is not None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.deploy.approval import Approval, moved, updates_since
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.stack import Session
+from slipway.stack import Stack
 
 
 class _File(BaseModel):
@@ -20,13 +20,13 @@ class _File(BaseModel):
     approval: Approval
 
 
-def require_approved(session: Session, stack: str, file: Path, now: Approval) -> None:
+def require_approved(stack: Stack, file: Path, now: Approval) -> None:
     """Return when `file`, which a preview wrote, is of what is there now; raises SlipwayError, which names what moved.
 
     Raises ConfigurationError for a file that no preview of this stack wrote.
     """
-    before = _read(file, f"{session.project.name}/{stack}")
-    others = () if before.state == now.state else updates_since(session, stack, before)
+    before = _read(file, f"{stack.project.name}/{stack}")
+    others = () if before.state == now.state else updates_since(stack, before)
     if lines := moved(before, now, others):
         raise SlipwayError(
             f"{stack} was not updated: what is there now is not what was approved.",

@@ -20,7 +20,7 @@ from pathlib import Path
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.errors import SlipwayError
-from slipway.stack import Session
+from slipway.stack import Stack
 
 # Variables of a shell that say nothing to a program.
 NOISE = {"_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES"}
@@ -35,40 +35,40 @@ class Passed:
     number: int
 
 
-def recall(session: Session, stack: str, now: Approval) -> Passed | None:
+def recall(stack: Stack, now: Approval) -> Passed | None:
     """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
     try:
-        passed = Passed(**json.loads(session.own_file("passed", stack).read_text(encoding="utf-8")))
+        passed = Passed(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
         return None
-    return passed if passed.fingerprint == fingerprint(session, now) else None
+    return passed if passed.fingerprint == fingerprint(stack, now) else None
 
 
-def remember(session: Session, stack: str, approved: Approval) -> None:
+def remember(stack: Stack, approved: Approval) -> None:
     """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
     with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed
-        after = approval.take(session, stack)
-        updates = approval.updates_since(session, stack, approved)
+        after = approval.take(stack)
+        updates = approval.updates_since(stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
-            left = fingerprint(session, replace(approved, state=after.state))
-            file = session.own_file("passed", stack)
+            left = fingerprint(stack, replace(approved, state=after.state))
+            file = stack.own_file("passed")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(asdict(Passed(left, updates[0].number))), encoding="utf-8")
 
 
-def fingerprint(session: Session, now: Approval) -> str:
+def fingerprint(stack: Stack, now: Approval) -> str:
     """A hash over everything by which a preview could come out another way, but for what a registry says of a tag.
 
     The commit is not in it: it alone changes nothing.
     """
-    environment = session.engine.environment
+    environment = stack.engine.environment
     parts = {
         "files": dict(now.files),
         "settings": dict(now.settings),
         "state": now.state,
         "variables": {name: value for name, value in environment.items() if name not in NOISE},
         "contents": dict(_contents(environment)),
-        "installed": sorted(_installed(session.project.folder, environment)),
+        "installed": sorted(_installed(stack.project.folder, environment)),
         "day": datetime.now(UTC).date().isoformat(),  # waivers end
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

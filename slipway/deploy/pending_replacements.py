@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from slipway.backend import History
 from slipway.deploy.recovery import import_state, object_id
 from slipway.engine.events import Event, Failed, Started
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import Deployment
 from slipway.state.integrity import in_engine_order
 
@@ -35,13 +34,13 @@ def collided(events: Sequence[Event], operation: str = REPLACING) -> dict[str, s
     return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
 
 
-def restore(session: Session, stack: str, wanted: Mapping[str, str]) -> bool:
+def restore(stack: Stack, wanted: Mapping[str, str]) -> bool:
     """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
-    present = History.open(session.engine, session.project, stack).present() if wanted else None
+    present = stack.history().present() if wanted else None
     state = exchanged(present, wanted) if present else None
     if state is None:
         return False
-    import_state(session, stack, state)
+    import_state(stack, state)
     return True
 
 

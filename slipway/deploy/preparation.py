@@ -7,17 +7,17 @@ from collections.abc import Callable
 from slipway.deploy.recovery import read_again, recover
 from slipway.deploy.state_repair import repair, restore_unreadable
 from slipway.deploy.unmanaged_namespace import release_namespace
-from slipway.stack import Session
+from slipway.stack import Stack
 
 
-def put_in_order(session: Session, stack: str, say: Callable[[str], None]) -> None:
+def put_in_order(stack: Stack, say: Callable[[str], None]) -> None:
     """Make the stack where it is missing, release the lock of an engine that is gone, and put right what a killed
     update or a damaged state has left; raises SlipwayError where another update holds the stack.
     """
-    to_read = restore_unreadable(session, stack, say)
-    session.stacks.ensure(stack, say)
-    session.stacks.require_unlocked(stack)
-    repair(session, stack, say)
-    recover(session, stack, say)
-    read_again(session, stack, to_read)
-    release_namespace(session, stack, say)
+    to_read = restore_unreadable(stack, say)
+    stack.stacks.ensure(stack.name, say)
+    stack.stacks.require_unlocked(stack.name)
+    repair(stack, say)
+    recover(stack, say)
+    read_again(stack, to_read)
+    release_namespace(stack, say)

@@ -23,7 +23,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.masking import masked_text
 from slipway.progress import Progress
 from slipway.project import Project
-from slipway.stack import Session
+from slipway.stack import Stack
 
 POLICY_PACK = "policy"
 
@@ -42,18 +42,18 @@ class Preview:
     progress: Progress = field(default_factory=Progress)
     events: PreviewEvents = field(default_factory=PreviewEvents)
     started: float = field(default_factory=time.monotonic)
-    _session: Session | None = None
+    _opened: Stack | None = None
 
-    def run(self, session: Session) -> None:
+    def run(self, stack: Stack) -> None:
         """Preview to the end, whatever it finds; raises SlipwayError for what kept it from its end."""
-        self._session = session
+        self._opened = stack
         pack = policy_pack(self.project)
         with self.progress.step(f"Preview {self.stack}") as whole:
-            self._run(session, pack, UpdateDisplay(self.progress, whole))
+            self._run(stack, pack, UpdateDisplay(self.progress, whole))
 
-    def _run(self, session: Session, pack: Path, display: UpdateDisplay) -> None:
+    def _run(self, stack: Stack, pack: Path, display: UpdateDisplay) -> None:
         # The pack judges the same program, so its own gate need not.
-        engine = session.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
+        engine = stack.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.drift:
             arguments.append("--refresh")
@@ -86,7 +86,7 @@ class Preview:
             drift=self.drift,
             duration_seconds=time.monotonic() - self.started,
         )
-        engine = self._session.engine if self._session and summary.changes else None
+        engine = self._opened.engine if self._opened and summary.changes else None
         summary = replace(summary, commits=commits(self.project.folder, engine, self.stack))
         if error is None:
             return summary

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slipway.backend import History
 from slipway.backend.file_backend import CHECKPOINT_VERSION
 from slipway.engine.errors import failure
 from slipway.engine.events import Resource
 from slipway.engine.stages import KUBERNETES_PREFIX
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
 
 PENDING = "pending_operations"
@@ -28,13 +27,13 @@ UNCHECKED = "--disable-integrity-checking"
 MESSAGE = "recovery of an update that was killed"
 
 
-def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
+def recover(stack: Stack, say: Callable[[str], None]) -> None:
     """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot.
 
     Those of an update that is under way are its own: by the time that another state could be put in the place of its
     own it may have ended. Whoever comes to update the stack is told by the engine who holds it.
     """
-    history = History.open(session.engine, session.project, stack)
+    history = stack.history()
     held = history.source.is_held()  # asked first: what is pending without it is nobody's
     present = history.present()
     if held or not present or not (present.get(PENDING) or unsure(present)):
@@ -42,20 +41,20 @@ def recover(session: Session, stack: str, say: Callable[[str], None]) -> None:
     begun = len(present.get(PENDING) or unsure(present))
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
     if present.get(PENDING):
-        import_state(session, stack, settled := settle(present))
+        import_state(stack, settled := settle(present))
     else:  # the reading of it was cut off, too
         settled = present
-    read_again(session, stack, unsure(settled))
+    read_again(stack, unsure(settled))
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
     for name in forgotten(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
 
 
-def read_again(session: Session, stack: str, urns: Sequence[str]) -> None:
+def read_again(stack: Stack, urns: Sequence[str]) -> None:
     """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
     targets = [argument for urn in urns for argument in ("--target", urn)]
     if targets:
-        _run(session, stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
+        _run(stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
 
 
 def forgotten(deployment: Deployment) -> list[str]:
@@ -127,15 +126,15 @@ def object_id(raw: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if isinstance(namespace, str) else name
 
 
-def import_state(session: Session, stack: str, deployment: Deployment, *flags: str) -> None:
+def import_state(stack: Stack, deployment: Deployment, *flags: str) -> None:
     """Put `deployment` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
         file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
-        _run(session, stack, "stack", "import", "--file", str(file), *flags)
+        _run(stack, "stack", "import", "--file", str(file), *flags)
 
 
-def _run(session: Session, stack: str, *arguments: str) -> None:
-    done = session.engine.run(*arguments, "--stack", stack)
+def _run(stack: Stack, *arguments: str) -> None:
+    done = stack.engine.run(*arguments, "--stack", stack.name)
     if done.exit_code:
-        raise failure(stack, (), done.errors or done.output)
+        raise failure(stack.name, (), done.errors or done.output)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from slipway.backend import History
 from slipway.deploy.recovery import UNCHECKED, import_state, read_again
 from slipway.errors import SlipwayError
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import Deployment, objects
 from slipway.state.integrity import problems, repaired
 
@@ -17,48 +17,48 @@ STATES_LOOKED_AT = 20
 Say = Callable[[str], None]
 
 
-def restore_unreadable(session: Session, stack: str, say: Say) -> list[str]:
+def restore_unreadable(stack: Stack, say: Say) -> list[str]:
     """Where the file that has the state cannot be read, put the state that the last update left in its place; the URNs
     of what has to be read from the cluster then.
 
     That can only be in a folder: a bucket or Pulumi Cloud replaces a state as a whole. Nothing is done while an update
     holds the stack.
     """
-    files = session.stacks.files
-    if files is None or not all(lock.is_dead for lock in files.locks(stack)):
+    files = stack.stacks.files
+    if files is None or not all(lock.is_dead for lock in files.locks(stack.name)):
         return []
-    if (file := files.unreadable(stack)) is None:
+    if (file := files.unreadable(stack.name)) is None:
         return []
-    history = History.open(session.engine, session.project, stack)
+    history = stack.history()
     number, state = next(_whole_states(history), (0, None))
     if state is None:
         return []  # reading it says what there is to do
-    kept = files.replace_state(stack, file, state)
+    kept = files.replace_state(stack.name, file, state)
     say(f"The state of {stack} cannot be read: {file.name} was cut short. It is kept as {kept}.")
     say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
     return list(objects(state))
 
 
-def repair(session: Session, stack: str, say: Say) -> None:
+def repair(stack: Stack, say: Say) -> None:
     """Where the engine would refuse the state, put it in order, or take the newest recorded one that is whole.
 
     SlipwayError where there is none, or the engine refuses that, too.
     """
-    history = History.open(session.engine, session.project, stack)
+    history = stack.history()
     if history.source.is_held():
         return
     present = history.present()
     if not present or not (wrong := problems(present)):
         return
-    kept = session.own_file("refused-states", stack).with_suffix(f".{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
+    kept = stack.own_file("refused-states").with_suffix(f".{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
     kept.parent.mkdir(parents=True, exist_ok=True)
-    exported = session.engine.run("stack", "export", "--stack", stack, "--file", str(kept), UNCHECKED)
+    exported = stack.engine.run("stack", "export", "--stack", stack.name, "--file", str(kept), UNCHECKED)
     where = f" It is kept as {kept}." if not exported.exit_code else ""
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     say(f"The state of {stack} is damaged: {wrong[0]}{more}.{where}")
     mended = repaired(present, _recorded(history))
     if not problems(mended):
-        import_state(session, stack, mended, UNCHECKED)
+        import_state(stack, mended, UNCHECKED)
         say("It is in order again.")
         return
     number, state = next(_whole_states(history), (0, None))
@@ -68,9 +68,9 @@ def repair(session: Session, stack: str, say: Say) -> None:
             why="\n".join(wrong[:5]),
             next_step="`pulumi state repair` may help; what runs is not touched.",
         )
-    import_state(session, stack, state, UNCHECKED)
+    import_state(stack, state, UNCHECKED)
     say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
-    read_again(session, stack, list(objects(state)))
+    read_again(stack, list(objects(state)))
 
 
 def _recorded(history: History) -> Iterator[Deployment]:

@@ -24,7 +24,7 @@ from slipway.engine.pulumi_cli import Completed
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.words import counted
-from slipway.stack import Session
+from slipway.stack import Stack
 
 # What the engine does last, when the program is done.
 DELETIONS = ("delete", "delete-replaced")
@@ -70,8 +70,7 @@ class Update:
 
 
 def run_update(
-    session: Session,
-    stack: str,
+    stack: Stack,
     arguments: Sequence[str],
     progress: Progress,
     *,
@@ -87,22 +86,21 @@ def run_update(
     put in order.
     """
     arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
-    loading = PackWatch.of_loading(session.engine.environment, pack) if pack else None
-    session, title = (
-        replace(session, engine=session.engine.with_variables(environment or {})),
+    loading = PackWatch.of_loading(stack.engine.environment, pack) if pack else None
+    stack, title = (
+        replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
-        update = _run(session, stack, arguments, progress, title=title, command=command, loading=loading)
+        update = _run(stack, arguments, progress, title=title, command=command, loading=loading)
         stumbled = not update.succeeded and not update.ended.interrupted
-        if not stumbled or not twins.restore(session, stack, twins.collided(update.events)):
+        if not stumbled or not twins.restore(stack, twins.collided(update.events)):
             return update
         progress.note(twins.TAKEN_BACK)
 
 
 def _run(
-    session: Session,
-    stack: str,
+    stack: Stack,
     arguments: Sequence[str],
     progress: Progress,
     *,
@@ -112,7 +110,7 @@ def _run(
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
-    with suppress(OperationError), progress.step(title) as whole, open_log(command, stack) as log:
+    with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
         display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
@@ -126,9 +124,9 @@ def _run(
             elif violation := violation_in(line):
                 violations.append(violation)
 
-        run = ["up", "--stack", stack, "--yes", "--skip-preview", "--json", *arguments]
+        run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
         overdue = loading.overdue if loading else None
-        ended = session.engine.stream(run, on_line, progress.note, overdue)
+        ended = stack.engine.stream(run, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
         update = Update(events, ended, log.name, violations)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slipway.backend import Entry, History
+from slipway.backend import Entry
 from slipway.deploy.preparation import put_in_order
 from slipway.deploy.update import NotDeletedError, Update
 from slipway.engine.events import Diagnostic, Event, Failed, Started
@@ -17,15 +17,14 @@ from slipway.progress import Progress
 from slipway.rollback.plan import DataAtStakeError
 from slipway.rollback.run import NothingToRollBackError, Options, Rollback, checks_met
 from slipway.rollback.target import last_good
-from slipway.stack import Session
+from slipway.stack import Stack
 
 
 @dataclass(frozen=True)
 class FailedUpdate:
     """An update of `stack` that failed, and the error that says why."""
 
-    session: Session = field(repr=False)
-    stack: str
+    stack: Stack = field(repr=False)
     update: Update = field(repr=False)
     error: SlipwayError
 
@@ -44,7 +43,7 @@ class FailedUpdate:
         if target is None:
             return _with_note(self.error, f"There is no earlier state of {self.stack} to go back to.")
         try:
-            prepared = Rollback.prepare(self.session, self.stack, target.number, Options(automatic=True))
+            prepared = Rollback.prepare(self.stack, target.number, Options(automatic=True))
         except NothingToRollBackError:
             return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
         except SlipwayError as second:
@@ -60,8 +59,8 @@ class FailedUpdate:
 
     def _target(self, progress: Progress) -> Entry | None:
         if self.update.killed:
-            put_in_order(self.session, self.stack, progress.note)
-        return last_good(History.open(self.session.engine, self.session.project, self.stack))
+            put_in_order(self.stack, progress.note)
+        return last_good(self.stack.history())
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from slipway.cluster.client import drifted
-from slipway.cluster.deployed import deployed
+from slipway.cluster import drifted
 from slipway.cluster.diagnosis import is_rolled_out
 from slipway.cluster.drifted import Drift
 from slipway.cluster.verification import DEPLOYMENT_TYPE
 from slipway.engine.events import Resource
 from slipway.errors import SlipwayError
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import Deployment, Recorded, objects, plain
 
@@ -56,7 +55,7 @@ class OutOfPlace:
         return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
 
 
-def out_of_place(session: Session, stack: str, state: Deployment, services: tuple[str, ...]) -> OutOfPlace:
+def out_of_place(stack: Stack, state: Deployment, services: tuple[str, ...]) -> OutOfPlace:
     """What of `state`, decrypted, the cluster has otherwise; of these services, or of all where none is named.
 
     A person who may change objects may lack the right to list them, which is no reason to refuse a rollback.
@@ -65,7 +64,7 @@ def out_of_place(session: Session, stack: str, state: Deployment, services: tupl
     if not recorded:
         return OutOfPlace()
     try:
-        found = drifted.find(deployed(session, stack, state), session.project.name)
+        found = drifted.find(stack.beside_cluster(state), stack.project.name)
     except SlipwayError as error:
         return OutOfPlace(unread=error.why)
     return compared_with(recorded, found, services)

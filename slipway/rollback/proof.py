@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.backend import History
-from slipway.backend.decryption import decrypted
 from slipway.backend.entry import ROLLBACK_KEY
 from slipway.errors import SlipwayError
 from slipway.render.words import counted
 from slipway.rollback.in_cluster import out_of_place
 from slipway.rollback.plan import Request, Wanted, wanted
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import Recorded, objects
 from slipway.state.comparison import Comparison, compared
 
@@ -47,12 +45,12 @@ def _listed(noun: str, what: str, names: Sequence[str]) -> str:
     return f", and {counted(len(names), noun)} that {verb} {what} ({'; '.join(names[:UNDECLARED_SHOWN])}{more})"
 
 
-def prove(session: Session, stack: str, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
+def prove(stack: Stack, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
     """Compare `plan`, which was declared to bring update `target` back, or these services alone; raises SlipwayError
     where anything differs.
     """
-    history = History.open(session.engine, session.project, stack)
-    actual = decrypted(session.engine, session.project.name, stack, history.present() or {})
+    history = stack.history()
+    actual = stack.decrypted(history.present() or {})
     comparison = compared(_of(services, plan.objects()), _of(services, objects(actual)))
     if comparison.differences:
         raise SlipwayError(
@@ -60,7 +58,7 @@ def prove(session: Session, stack: str, target: int, plan: Wanted, services: tup
             why="\n".join(_first(comparison.differences)),
             next_step=f"`slipway diff -s {stack} {target}` shows the values.",
         )
-    moved = out_of_place(session, stack, actual, services)
+    moved = out_of_place(stack, actual, services)
     if moved:
         raise SlipwayError(
             f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
@@ -78,13 +76,13 @@ def prove(session: Session, stack: str, target: int, plan: Wanted, services: tup
     return Proof(comparison, moved.unread, moved.undeclared, moved.unknown)
 
 
-def prove_setting(session: Session, stack: str, target: int) -> Proof:
+def prove_setting(stack: Stack, target: int) -> Proof:
     """The same of a rollback by the setting `rollbackTo`, which the program has worked out by itself."""
-    history = History.open(session.engine, session.project, stack)
+    history = stack.history()
     states = (history.checkpoint(target), history.present() or {})
-    then, now = (decrypted(session.engine, session.project.name, stack, state) for state in states)
-    request = Request(target, unmanaged_namespace=session.project.unmanaged_namespace(stack))
-    return prove(session, stack, target, wanted(then, now, request))
+    then, now = (stack.decrypted(state) for state in states)
+    request = Request(target, unmanaged_namespace=stack.unmanaged_namespace())
+    return prove(stack, target, wanted(then, now, request))
 
 
 def _of(services: Collection[str], known: Mapping[str, Recorded]) -> dict[str, Recorded]:

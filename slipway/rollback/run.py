@@ -13,7 +13,6 @@ from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
 from slipway.backend import Entry, History, rollback_message
-from slipway.backend.decryption import decrypted
 from slipway.deploy import pending_replacements as twins
 from slipway.deploy.preview import gate_passed
 from slipway.deploy.recovery import import_state
@@ -26,7 +25,7 @@ from slipway.rollback.plan import VARIABLE, Request, Wanted, wanted
 from slipway.rollback.proof import Proof, prove
 from slipway.rollback.target import default_target
 from slipway.rollback.unfinished import Begun, recall, remembered
-from slipway.stack import Session
+from slipway.stack import Stack
 from slipway.state.checkpoint import Deployment, is_settled, objects, resources
 from slipway.state.comparison import compared
 
@@ -39,8 +38,7 @@ class NothingToRollBackError(ConfigurationError):
 class Rollback:
     """A rollback that may begin: what is to be declared, from which update back to which."""
 
-    session: Session = field(repr=False)
-    stack: str
+    stack: Stack = field(repr=False)
     source: int
     target: Entry
     request: Request
@@ -52,33 +50,33 @@ class Rollback:
     """What is not in the cluster as the present state says, so that the engine has to look at it first."""
 
     @classmethod
-    def prepare(cls, session: Session, stack: str, to: int | None, options: Options) -> Rollback:
+    def prepare(cls, stack: Stack, to: int | None, options: Options) -> Rollback:
         """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
 
         Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
         """
-        history = History.open(session.engine, session.project, stack)
+        history = stack.history()
         present = history.present()
         if present is None:
-            raise _never_updated(stack)
+            raise _never_updated(stack.name)
         require_history(history)
-        goes_on = recall(session, stack, history.entries, options.services) if to is None else None
+        goes_on = recall(stack, history.entries, options.services) if to is None else None
         to = to if goes_on is None else goes_on
         target = default_target(history, present, options.services) if to is None else _target(history, to)
-        unmanaged = session.project.unmanaged_namespace(stack)
+        unmanaged = stack.unmanaged_namespace()
         request = Request(target.number, options.services, options.keep_secrets, options.include_stateful, unmanaged)
-        plan, opened = _plan(session, stack, _state(history, target), present, request)
-        moved = out_of_place(session, stack, opened, options.services)
+        plan, opened = _plan(stack, _state(history, target), present, request)
+        moved = out_of_place(stack, opened, options.services)
         # One that was killed at its very end has neither been verified nor recorded. What a failed update has left
         # in a cluster that cannot be listed, nobody knows.
         unknown = options.automatic and moved.unread
         if not moved and not unknown and goes_on is None:
-            _require_difference(plan, opened, target, stack, options.services)
+            _require_difference(plan, opened, target, stack.name, options.services)
         if not options.reason:
-            config = _plain(target.config) if options.automatic else session.project.config(stack)
-            _require_policies(plan, stack, target, config, session.engine.environment)
+            config = _plain(target.config) if options.automatic else stack.config()
+            _require_policies(plan, stack.name, target, config, stack.engine.environment)
         number = history.entries[-1].number
-        return cls(session, stack, number, target, request, plan, opened, options.reason, moved)
+        return cls(stack, number, target, request, plan, opened, options.reason, moved)
 
     @property
     def message(self) -> str:
@@ -100,7 +98,7 @@ class Rollback:
 
     def variables(self) -> dict[str, str]:
         """What tells the program to replay; read right before it starts, as the policies were asked here."""
-        return {VARIABLE: self.request.to_text(), **gate_passed(self.session.project, self.stack)}
+        return {VARIABLE: self.request.to_text(), **gate_passed(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:
         """Replay the recorded state; raises the error that says why where that fails.
@@ -109,11 +107,10 @@ class Rollback:
         """
         before = self._unmoved()
         begun = Begun(self.source, self.target.number, self.request.services)
-        with remembered(self.session, self.stack, begun) as go_on_remembering:
-            twins.restore(self.session, self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+        with remembered(self.stack, begun) as go_on_remembering:
+            twins.restore(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
             refresh = ["--refresh"] if self.moved or self.moved.unread else []
             update = run_update(
-                self.session,
                 self.stack,
                 [*self.arguments(), *refresh, "--message", self.message],
                 progress,
@@ -124,16 +121,16 @@ class Rollback:
             if update.killed or update.ended.interrupted:
                 go_on_remembering()
         try:
-            require_success(self.stack, update, progress)
+            require_success(self.stack.name, update, progress)
         except SlipwayError as error:
             if before and update.changed_nothing and self._is_all_since():
-                import_state(self.session, self.stack, before)
+                import_state(self.stack, before)
             raise self.as_its_own(error) from error
         return update
 
     def _unmoved(self) -> Deployment | None:
         """The present state; raises SlipwayError where it is not the one that the rollback was prepared from."""
-        history = History.open(self.session.engine, self.session.project, self.stack)
+        history = self.stack.history()
         if (last := history.numbers[-1]) != self.source:
             raise SlipwayError(
                 f"{self.stack} was not rolled back: it is not as it was when that was prepared.",
@@ -146,7 +143,7 @@ class Rollback:
         """Whether this rollback is all that was recorded since it was prepared: one that found the stack locked was
         not, and whoever held it may have changed it by now.
         """
-        latest = History.open(self.session.engine, self.session.project, self.stack).latest(2)
+        latest = self.stack.history().latest(2)
         return [each.message for each in latest if each.number > self.source] == [self.message]
 
     @property
@@ -162,13 +159,13 @@ class Rollback:
         """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
         what = error.what.replace("The update of", "The rollback of", 1)
         next_step = re.sub(
-            rf"`slipway up -s {re.escape(self.stack)}[^`]*`", lambda _: f"`{self.command}`", error.next_step
+            rf"`slipway up -s {re.escape(self.stack.name)}[^`]*`", lambda _: f"`{self.command}`", error.next_step
         )
         return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
 
     def verify(self) -> Proof:
         """Every recorded input against the state and the cluster as they are now; SlipwayError where one differs."""
-        return prove(self.session, self.stack, self.target.number, self.plan, self.request.services)
+        return prove(self.stack, self.target.number, self.plan, self.request.services)
 
 
 @dataclass(frozen=True)
@@ -222,14 +219,10 @@ def _state(history: History, target: Entry) -> Deployment:
         raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
 
 
-def _plan(
-    session: Session, stack: str, target: Deployment, present: Deployment, request: Request
-) -> tuple[Wanted, Deployment]:
+def _plan(stack: Stack, target: Deployment, present: Deployment, request: Request) -> tuple[Wanted, Deployment]:
     """What is to be declared, and the present state, decrypted."""
     with ThreadPoolExecutor() as pool:
-        then, now = pool.map(
-            lambda state: decrypted(session.engine, session.project.name, stack, state), (target, present)
-        )
+        then, now = pool.map(stack.decrypted, (target, present))
     return wanted(then, now, request), now
 
 

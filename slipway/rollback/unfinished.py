@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 from slipway.backend import Entry, Kind, Rollback
 from slipway.deploy.recovery import MESSAGE
-from slipway.stack import Session
+from slipway.stack import Stack
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Begun:
 
 
 @contextmanager
-def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[Callable[[], None]]:
+def remembered(stack: Stack, rollback: Begun) -> Iterator[Callable[[], None]]:
     """Known as begun until the block ends, however it ends; longer if what it yields was called.
 
     That is for an engine that was killed, which leaves no word of the rollback either, or was interrupted.
     """
-    file, cut_off = session.own_file("rollbacks", stack), threading.Event()
+    file, cut_off = stack.own_file("rollbacks"), threading.Event()
     with suppress(OSError):  # a full disk must not keep anybody from going back
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(rollback)), encoding="utf-8")
@@ -43,14 +43,14 @@ def remembered(session: Session, stack: str, rollback: Begun) -> Iterator[Callab
                 file.unlink(missing_ok=True)
 
 
-def recall(session: Session, stack: str, entries: Sequence[Entry], services: Sequence[str]) -> int | None:
+def recall(stack: Stack, entries: Sequence[Entry], services: Sequence[str]) -> int | None:
     """Where a rollback of `services` was on its way to that was cut off, unless there was an update since.
 
     `entries` are the history, the oldest first; what recovers from a kill is recorded in it too, and is no update, and
     so may be the rollback itself, as failed.
     """
     try:
-        begun = Begun(**json.loads(session.own_file("rollbacks", stack).read_text(encoding="utf-8")))
+        begun = Begun(**json.loads(stack.own_file("rollbacks").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none, or not ours
         return None
     updates = [entry for entry in entries if not (entry.kind is Kind.REFRESH and entry.message == MESSAGE)]

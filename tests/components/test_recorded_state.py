@@ -27,7 +27,7 @@ from slipway.state.checkpoint import resources
 from slipway.state.directives import directed
 
 ROOT = Path(__file__).resolve().parents[2]
-STATES = ROOT / "tests" / "slipway" / "rollback" / "states.json"
+STATES = ROOT / "tests" / "slipway" / "recorded" / "states.json"
 STACK = "urn:pulumi:dev::slipway::"
 DEPLOYMENT = f"{STACK}slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
 SECRET = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Secret::user-service"

@@ -14,7 +14,7 @@ import pytest
 from components import rollback as module
 from slipway.rollback.plan import Request, wanted
 
-STATES = json.loads((Path(__file__).parents[1] / "slipway" / "rollback" / "states.json").read_text())
+STATES = json.loads((Path(__file__).parents[1] / "slipway" / "recorded" / "states.json").read_text())
 HERE: Any = SimpleNamespace(docker=None)
 
 GONE = [

@@ -19,7 +19,7 @@ from policy import approval, gate
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
-from slipway.cluster.client import client as cluster
+from slipway.cluster.client import client
 
 pytestmark = pytest.mark.lab
 
@@ -220,7 +220,7 @@ def test_a_bare_update_is_refused_before_anything_is_touched(checkout: Checkout)
     assert "liveness-probe [mandatory]" in said
     assert "Traceback" not in said
     assert [urn for urn in checkout.state() if "pulumi:pulumi:Stack" not in urn] == before == []
-    namespaces = CoreV1Api(cluster.client(None, checkout.environment["KUBECONFIG"])).list_namespace().items
+    namespaces = CoreV1Api(client(None, checkout.environment["KUBECONFIG"])).list_namespace().items
     assert NAMESPACE not in {each.metadata.name for each in namespaces if each.metadata}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.recording.workspace import CHECKOUT, STACK, RecordingError, Workspace, workspace
 
-RECORDING = CHECKOUT / "tests/slipway/rollback/states.json"
+RECORDING = CHECKOUT / "tests/slipway/recorded/states.json"
 NAMESPACE = "slipway-recorded-states"
 USER_SERVICE, ORDER_SERVICE = "services/user_service/service.yaml", "services/order_service/service.yaml"
 # Times, and places in the program of the machine that recorded.

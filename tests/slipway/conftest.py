@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import fcntl
 import json
 import os
@@ -17,11 +18,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from slipway.engine.events import Event, parse
 from slipway.paths import lab_environment_file, toolchain_environment_file
+from slipway.state.checkpoint import Recorded
+from slipway.state.directives import directed
 
 RECORDED = Path(__file__).parent / "recorded"
 TIMEOUT_SECONDS = 120
@@ -192,3 +196,30 @@ def recorded() -> Callable[[str], list[Event]]:
         return [event for event in parsed if event is not None]
 
     return events
+
+
+STATES = json.loads((RECORDED / "states.json").read_text())
+
+
+def _today(name: str) -> dict[str, Any]:
+    """The state as a program of today declares it."""
+    state = copy.deepcopy(STATES[name])
+    return {**state, "resources": [dict(directed(Recorded(raw)).raw) for raw in state["resources"]]}
+
+
+@pytest.fixture
+def first() -> dict[str, Any]:
+    """Both services, as their first release left them."""
+    return _today("first")
+
+
+@pytest.fixture
+def second() -> dict[str, Any]:
+    """user-service with another LOG_LEVEL, another secret and 2 replicas; order-service with an autoscaler."""
+    return _today("second")
+
+
+@pytest.fixture
+def wreck() -> dict[str, Any]:
+    """A rollout of user-service that failed half way, after `second`."""
+    return _today("wreck")

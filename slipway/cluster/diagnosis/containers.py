@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from slipway.cluster.client.diagnosis import answers, probes
+from slipway.cluster.diagnosis import answers, probes
 from slipway.cluster.diagnosis.model import Cause, Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object_at, text_at
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slipway.cluster.client.diagnosis import advice, answers, logs, pods, words
+from slipway.cluster.diagnosis import advice, answers, logs, pods, words
 from slipway.cluster.diagnosis.model import Cause, Diagnosis, Evidence, Finding
 from slipway.cluster.diagnosis.objects import Object, event_count, event_time, name_of, number_at, text_at
 from slipway.cluster.diagnosis.patience import patience_seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from slipway.cluster.client.diagnosis import answers, containers
+from slipway.cluster.diagnosis import answers, containers
 from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, objects_at, text_at
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from slipway.cluster.client.diagnosis import probes
+from slipway.cluster.diagnosis import probes
 from slipway.cluster.diagnosis.model import Cause, Finding, container_spec
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.masking import masked_text

@@ -19,7 +19,7 @@ import pytest
 
 from slipway.errors import ExitCode
 
-RECORDINGS = Path(__file__).parent / "changes"
+RECORDINGS = Path(__file__).parents[1] / "render"
 # Stands for `pulumi`: replays REPLAY on `preview`, ends as the real one does, and writes down how it was called.
 ENGINE = f"""#!{sys.executable}
 import lzma, json, os, sys, time

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kubernetes.client import SchedulingV1Api
 
-from slipway.cluster.client import client as cluster
+from slipway.cluster.client import client
 from slipway.paths import lab_environment_file
 
 pytestmark = pytest.mark.lab
@@ -41,7 +41,7 @@ def project(scratch: Any) -> Iterator[Any]:
 
 
 def is_there(project: Any) -> bool:
-    api = cluster.client(None, json.loads(lab_environment_file().read_text())["KUBECONFIG"])
+    api = client(None, json.loads(lab_environment_file().read_text())["KUBECONFIG"])
     listed = SchedulingV1Api(api).list_priority_class()
     return project.unique in {item.metadata.name for item in listed.items if item.metadata}
 

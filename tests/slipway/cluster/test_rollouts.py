@@ -12,13 +12,14 @@ from typing import Any, cast
 
 import pytest
 
-from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, rollouts
+from slipway.cluster import rollouts
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis import Evidence, Log
 from slipway.cluster.rollouts import DEADLINE_EXCEEDED, Rollout, RolloutError, Rollouts
 from slipway.engine.messages import DIAGNOSIS
 
 NAMESPACE = "diagnosis-capture"
-RECORDED = Path(__file__).parents[1] / "diagnosis" / "recorded"
+RECORDED = Path(__file__).parent / "diagnosis" / "recorded"
 
 
 class Clock:

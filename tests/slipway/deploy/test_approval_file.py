@@ -7,18 +7,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from slipway.deploy.approval import Approval
 from slipway.deploy.approval_file import require_approved, to_text
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.stack import Stack
+from tests.slipway.opened import stack_in
 
 NOW = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 APPROVAL = Approval(NOW, "a" * 40, {"__main__.py": "1"}, {"slipway:context": "2"}, "3", 4)
-SESSION: Any = SimpleNamespace(project=SimpleNamespace(name="slipway"))
+
+
+@pytest.fixture
+def prod(tmp_path: Path) -> Stack:
+    (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
+    return stack_in(tmp_path, "prod")
 
 
 @pytest.fixture
@@ -28,13 +33,13 @@ def file(tmp_path: Path) -> Path:
     return written
 
 
-def test_what_is_as_it_was_may_go_on(file: Path) -> None:
-    require_approved(SESSION, "prod", file, replace(APPROVAL, taken=datetime.now(UTC)))
+def test_what_is_as_it_was_may_go_on(prod: Stack, file: Path) -> None:
+    require_approved(prod, file, replace(APPROVAL, taken=datetime.now(UTC)))
 
 
-def test_what_moved_is_named(file: Path) -> None:
+def test_what_moved_is_named(prod: Stack, file: Path) -> None:
     with pytest.raises(SlipwayError, match="not what was approved") as caught:
-        require_approved(SESSION, "prod", file, replace(APPROVAL, commit="b" * 40, files={"__main__.py": "other"}))
+        require_approved(prod, file, replace(APPROVAL, commit="b" * 40, files={"__main__.py": "other"}))
     assert caught.value.why.splitlines() == ["commit: aaaaaaaa → bbbbbbbb", "files: __main__.py (changed)"]
 
 
@@ -49,14 +54,14 @@ def test_what_moved_is_named(file: Path) -> None:
         (lambda text: text.replace("2030-01-02", "soon"), "approval.taken: "),
     ],
 )
-def test_another_file_is_no_approval(file: Path, edit: Callable[[str], str], why: str) -> None:
+def test_another_file_is_no_approval(prod: Stack, file: Path, edit: Callable[[str], str], why: str) -> None:
     file.write_text(edit(file.read_text()))
     with pytest.raises(ConfigurationError, match=r"is no approval of slipway/prod") as caught:
-        require_approved(SESSION, "prod", file, APPROVAL)
+        require_approved(prod, file, APPROVAL)
     assert why in caught.value.why
     assert "slipway preview -s prod --approval" in caught.value.next_step
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there(prod: Stack, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="is no approval"):
-        require_approved(SESSION, "prod", tmp_path / "none.json", APPROVAL)
+        require_approved(prod, tmp_path / "none.json", APPROVAL)

@@ -7,18 +7,16 @@ import json
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from slipway.deploy import recovery
 from slipway.deploy.recovery import INIT_ERRORS, PENDING, UNSURE, forgotten, recover, unsure
-from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
-from slipway.project import Project
 from slipway.state.checkpoint import is_settled
-from tests.slipway.rollback.states import STACK, find, urn, without
+from tests.slipway.opened import stack_in
+from tests.slipway.states import STACK, find, urn, without
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
@@ -62,10 +60,9 @@ def test_what_is_under_way_is_left_to_whoever_does_it(tmp_path: Path, first: Any
     if lock:
         (root / "locks" / lock).mkdir(parents=True)
         (root / "locks" / lock / "0.json").write_text("{}")
-    engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri(), "PATH": ""})
-    session: Any = SimpleNamespace(engine=engine, project=Project(tmp_path))
+    stack = stack_in(tmp_path, variables={"PATH": ""})
     with nullcontext() if lock else pytest.raises(SlipwayError, match="`pulumi` was not found"):
-        recover(session, "dev", lambda _: None)
+        recover(stack, lambda _: None)
 
 
 def test_a_state_in_order_stays_as_it_is(first: Any) -> None:
@@ -250,8 +247,7 @@ class Backend:
         )
         engine.chmod(0o755)
         path = f"{folder}:{os.environ['PATH']}"
-        pulumi = Pulumi(folder, {"PULUMI_BACKEND_URL": folder.as_uri(), "PATH": path})
-        self.session: Any = SimpleNamespace(engine=pulumi, project=Project(folder))
+        self.stack = stack_in(folder, variables={"PATH": path})
 
     def put(self, state: Any) -> None:
         self.file.write_text(json.dumps({"version": 3, "checkpoint": {"latest": state}}))
@@ -271,7 +267,7 @@ def test_a_recovery_that_is_cut_off_is_taken_up_again(tmp_path: Path, first: Any
     backend = Backend(tmp_path, first, "#!/bin/sh\necho 'error: the API server does not answer' >&2\nexit 1\n")
     for _ in range(2):
         with pytest.raises(SlipwayError):
-            recover(backend.session, "dev", lambda _: None)
+            recover(backend.stack, lambda _: None)
     assert not is_settled(backend.state()), "nobody knows yet that it is there"
     assert PENDING not in backend.state()
     refreshes = [each for each in backend.commands() if each.startswith("refresh")]
@@ -280,8 +276,8 @@ def test_a_recovery_that_is_cut_off_is_taken_up_again(tmp_path: Path, first: Any
 
     (tmp_path / "refresh").write_text("#!/bin/sh\n")
     said: list[str] = []
-    recover(backend.session, "dev", said.append)
+    recover(backend.stack, said.append)
     assert said[-1] == "What became of it was read from the cluster; dev is in order."
     backend.put(settle(backend.state())[0])  # as a refresh leaves it
-    recover(backend.session, "dev", said.append)
+    recover(backend.stack, said.append)
     assert len([each for each in backend.commands() if each.startswith("refresh")]) == 3

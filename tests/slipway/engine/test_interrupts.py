@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from slipway.cluster.diagnosis import MARK
 from slipway.engine.errors import failure
 from slipway.engine.events import STACK_TYPE, Diagnostic, Resource
+from slipway.engine.messages import DIAGNOSIS
 from slipway.engine.pulumi_cli import Pulumi
 
 DEPLOYMENT = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
@@ -63,7 +63,7 @@ def test_the_screens_come_before_what_is_said_of_other_resources() -> None:
     stack = Resource(f"urn:pulumi:dev::slipway::{STACK_TYPE}::slipway-dev")
     events = [
         Diagnostic(1, Resource(f"{DEPLOYMENT}order-service"), "error", "error: something else"),
-        Diagnostic(2, stack, "error", f"{MARK}user-service crashes\n  pods     2 of 2"),
+        Diagnostic(2, stack, "error", f"{DIAGNOSIS}user-service crashes\n  pods     2 of 2"),
         Diagnostic(3, stack, "error", "update failed"),
     ]
     error = failure("dev", events, "")

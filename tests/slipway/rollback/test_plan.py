@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.deploy import summary
 from slipway.errors import ExitCode, SlipwayError
 from slipway.rollback.plan import IMMUTABLE_FIELDS, DataAtStakeError, Request, Wanted, _in_order, wanted
+from slipway.state.changes import STATEFUL_KINDS
 from slipway.state.checkpoint import Recorded, resources
-from tests.slipway.rollback.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
+from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
 VOLUME = "core/v1:PersistentVolume"
@@ -276,9 +276,9 @@ def test_what_is_protected_stays_though_the_state_did_not_have_it(
 
 
 def test_what_a_preview_says_that_data_goes_with_is_kept(first: Any, second: Any) -> None:
-    for kind in sorted(summary.STATEFUL_KINDS):
+    for kind in sorted(STATEFUL_KINDS):
         add(second, f"any/v1:{kind}", "order-service")
-    assert {each.type.rpartition(":")[2] for each in plan(first, second).kept} == summary.STATEFUL_KINDS
+    assert {each.type.rpartition(":")[2] for each in plan(first, second).kept} == STATEFUL_KINDS
 
 
 def test_what_holds_data_keeps_its_parents_too(first: Any, second: Any) -> None:

@@ -15,7 +15,7 @@ from slipway.backend.entry import Rollback
 from slipway.backend.source import Record, UnreadableError
 from slipway.errors import ConfigurationError
 from slipway.rollback.target import default_target, last_good
-from tests.slipway.rollback.states import sealed, urn
+from tests.slipway.states import sealed, urn
 
 TIME = datetime(2030, 1, 1, tzinfo=UTC)
 

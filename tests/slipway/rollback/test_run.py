@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,25 +18,26 @@ from slipway.deploy.update import Update
 from slipway.engine.errors import gone_advice
 from slipway.engine.events import Diagnostic, Event
 from slipway.engine.messages import checks_failed
-from slipway.engine.pulumi_cli import Completed, Pulumi
+from slipway.engine.pulumi_cli import Completed
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.project import Project
 from slipway.rollback import automatic
 from slipway.rollback import run as module
 from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.in_cluster import OutOfPlace
 from slipway.rollback.plan import DataAtStakeError, Request, Wanted, wanted
 from slipway.rollback.run import Rollback
-from tests.slipway.rollback.states import remove, urn
+from slipway.stack import Stack
+from tests.slipway.opened import stack_in
+from tests.slipway.states import remove, urn
 
 TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
 NOTHING = Wanted((), {}, {}, ())
-NO_SESSION: Any = None
+DEV, PROD = (stack_in(Path("nowhere").absolute(), name) for name in ("dev", "prod"))
 
 
 def rollback(request: Request, reason: str = "") -> Rollback:
-    return Rollback(NO_SESSION, "prod", 14, TARGET, request, NOTHING, {}, reason)
+    return Rollback(PROD, 14, TARGET, request, NOTHING, {}, reason)
 
 
 def test_the_history_can_tell_what_it_was() -> None:
@@ -82,7 +82,7 @@ def test_a_failure_never_advises_to_go_forward() -> None:
 
 def arguments(then: Any, now: Any, *services: str) -> list[str]:
     request = Request(12, services)
-    return Rollback(NO_SESSION, "dev", 14, TARGET, request, wanted(then, now, request), now).arguments()
+    return Rollback(DEV, 14, TARGET, request, wanted(then, now, request), now).arguments()
 
 
 def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
@@ -110,7 +110,7 @@ def test_a_service_that_is_gone_is_made_with_its_components_and_no_image(first: 
 def test_an_update_that_touched_nothing_is_not_rolled_back() -> None:
     """Refused configuration, a failed build: the cluster has not heard of it."""
     error = SlipwayError("The update of stack dev failed.")
-    assert FailedUpdate(NO_SESSION, "dev", Update((), Any, ""), error).undone(NO_SESSION) is error  # type: ignore[arg-type]
+    assert FailedUpdate(DEV, Update((), Any, ""), error).undone(Progress()) is error  # type: ignore[arg-type]
 
 
 LOCKED = Completed(255, errors="error: the stack is currently locked by 1 lock(s)\n")
@@ -119,13 +119,12 @@ BEFORE, LATER = ({"manifest": {"time": time}, "resources": []} for time in ("bef
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Any:
-    """A backend with one update of stack dev, and a session that knows it."""
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """Stack dev, whose backend has one update of it."""
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path))
     (tmp_path / "Pulumi.yaml").write_text("name: slipway\nruntime: python\n")
-    engine = Pulumi(tmp_path, {"PULUMI_BACKEND_URL": tmp_path.as_uri()})
     record(tmp_path, 1, "a release", BEFORE)
-    own = tmp_path / "begun.json"
-    return SimpleNamespace(engine=engine, project=Project(tmp_path), folder=tmp_path, own_file=lambda *_: own)
+    return stack_in(tmp_path)
 
 
 def record(folder: Path, number: int, message: str, state: dict[str, Any]) -> None:
@@ -145,20 +144,20 @@ Ended = Callable[[Completed, str], list[Any]]
 
 
 @pytest.fixture
-def ended(stack: Any, monkeypatch: pytest.MonkeyPatch) -> Ended:
+def ended(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Ended:
     """Carries a rollback out which ends so, after an update of that message was recorded; the states put back."""
     put_back: list[Any] = []
 
     def run(how: Completed, message: str) -> list[Any]:
         def update(*_: object, **__: object) -> Update:
-            record(stack.folder, 2, message, LATER)
+            record(stack.project.folder, 2, message, LATER)
             return Update((), how, "log")
 
         monkeypatch.setattr(module, "run_update", update)
         monkeypatch.setattr(module, "import_state", lambda *arguments: put_back.append(arguments[-1]))
         monkeypatch.setattr(Rollback, "variables", lambda _: {})
         with pytest.raises(SlipwayError):
-            Rollback(stack, "dev", 1, TARGET, Request(12), NOTHING, {}).run(Progress())
+            Rollback(stack, 1, TARGET, Request(12), NOTHING, {}).run(Progress())
         return put_back
 
     return run
@@ -184,7 +183,7 @@ def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypat
     monkeypatch.setattr(Rollback, "prepare", prepare)
     error = SlipwayError("The update of stack dev failed.", why=f"{checks_failed(1, 2)}\n  user: GET / answered 500")
     said = Diagnostic(1.0, None, "error", error.why)
-    ended = FailedUpdate(NO_SESSION, "dev", Update((said,), REFUSED, "log"), error).undone(Progress())
+    ended = FailedUpdate(DEV, Update((said,), REFUSED, "log"), error).undone(Progress())
     assert asked == [12]
     assert (ended.what, ended.code) == (error.what, error.code)
     assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
@@ -208,7 +207,7 @@ def test_the_commands_to_go_on_by_hand_are_not_refused_for_the_same_again(
     monkeypatch.setattr(Rollback, "prepare", prepare)
     said = Diagnostic(1.0, None, "error", checks_failed(1, 2))
     update = Update((said,), REFUSED, "log")
-    ended = FailedUpdate(NO_SESSION, "dev", update, SlipwayError("It failed.")).undone(Progress())
+    ended = FailedUpdate(DEV, update, SlipwayError("It failed.")).undone(Progress())
     assert ended.code is ExitCode.ROLLBACK_FAILED
     assert f"slipway rollback -s dev {flag}" in ended.next_step
     assert ("--include-stateful" in ended.next_step) is ("--include-stateful" in flag)
@@ -219,7 +218,7 @@ PLACES = {"then": "registry.example/then", "now": "registry.example/now"}
 
 @pytest.mark.parametrize(("automatic", "registry"), [(True, "then"), (False, "now")])
 def test_the_policies_of_today_are_asked_with_the_settings_of_today(
-    stack: Any, monkeypatch: pytest.MonkeyPatch, *, automatic: bool, registry: str
+    stack: Stack, monkeypatch: pytest.MonkeyPatch, *, automatic: bool, registry: str
 ) -> None:
     """But for an update that failed: its settings may be what went wrong."""
     asked: list[Any] = []
@@ -228,14 +227,14 @@ def test_the_policies_of_today_are_asked_with_the_settings_of_today(
         asked.append(config["slipway:registry"])
 
     target = replace(TARGET, config={"slipway:registry": PLACES["then"]})
-    (stack.folder / "Pulumi.dev.yaml").write_text(f"config: {{slipway:registry: {PLACES['now']}}}\n")
+    (stack.project.folder / "Pulumi.dev.yaml").write_text(f"config: {{slipway:registry: {PLACES['now']}}}\n")
     monkeypatch.setattr(module, "_target", lambda *_: target)
     monkeypatch.setattr(module, "_state", lambda *_: {})
     monkeypatch.setattr(module, "_plan", lambda *_: (NOTHING, {}))
     monkeypatch.setattr(module, "out_of_place", lambda *_: OutOfPlace())
     monkeypatch.setattr(module, "_require_difference", lambda *_: None)
     monkeypatch.setattr(module, "_require_policies", require)
-    Rollback.prepare(stack, "dev", 12, module.Options(automatic=automatic))
+    Rollback.prepare(stack, 12, module.Options(automatic=automatic))
     assert asked == [PLACES[registry]]
 
 

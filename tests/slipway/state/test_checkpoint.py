@@ -22,7 +22,7 @@ from slipway.state.checkpoint import (
     resources,
     service_of,
 )
-from tests.slipway.rollback.states import STACK, add, find, sealed, secret, urn
+from tests.slipway.states import STACK, add, find, sealed, secret, urn
 
 DEPLOYMENT, SECRET = "apps/v1:Deployment", "core/v1:Secret"
 

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.state.checkpoint import objects
 from slipway.state.comparison import Comparison, compared
-from tests.slipway.rollback.states import add, find, secret, urn, without
+from tests.slipway.states import add, find, secret, urn, without
 
 DEPLOYMENT = "apps/v1:Deployment"
 

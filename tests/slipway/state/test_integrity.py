@@ -16,7 +16,7 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.paths import toolchain_environment_file
 from slipway.state.integrity import problems, repaired
 
-STATE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "rollback" / "states.json").read_text())["second"]
+STATE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "recorded" / "states.json").read_text())["second"]
 
 
 def resource(state: dict[str, Any], name: str) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from slipway.cluster.client.diagnosis import diagnose, screen
 
-from slipway.cluster.diagnosis import Cause, Evidence
+from slipway.cluster.diagnosis import Cause, Evidence, diagnose, screen
 from slipway.cluster.diagnosis.screen import MAX_LINES
 
 Recorded = Callable[..., Evidence]
