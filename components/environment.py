@@ -18,14 +18,14 @@ from pulumi.runtime.settings import get_monitor
 from components.blocking import in_thread
 from components.cluster import cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.rollouts import Rollouts
-from components.settings import Settings, configuration_error
+from components.rollouts import AwaitedRollouts
+from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.spec import ServiceSpec
 from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
-from slipway.rollback.plan import Request
+from slipway.rollback.plan import RollbackRequest
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -37,14 +37,14 @@ QUERIES_PER_SECOND = 500
 class EnvironmentArgs:
     """Everything one stack says about its environment; where it says `rollback`, a recorded state has the services."""
 
-    settings: Settings
+    settings: StackSettings
     services: tuple[Service, ...]
-    rollback: Request | None = None
+    rollback: RollbackRequest | None = None
 
     @classmethod
     def from_config(cls) -> EnvironmentArgs:
         """Read the stack's configuration and the catalogue; raises RunError that lists every problem."""
-        settings, source = Settings.from_config(pulumi.get_stack())
+        settings, source = StackSettings.from_config(pulumi.get_stack())
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
         if rollback := settings.rollback():
@@ -64,7 +64,7 @@ class Environment(pulumi.ComponentResource):
         super().__init__(ENVIRONMENT_TYPE, name, None, opts)
         self._name = name
         self.settings = args.settings
-        self.rollouts = Rollouts(args.settings.context)
+        self.rollouts = AwaitedRollouts(args.settings.context)
         self.services = args.services
         self.rollback = args.rollback
         self.kubernetes = kubernetes.Provider(

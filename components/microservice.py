@@ -15,7 +15,7 @@ from components import network
 from components.health import checks_annotation
 from components.outputs import after
 from components.pod import PORT_NAME, pod_template
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.catalog import url_variable
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
@@ -31,7 +31,7 @@ class MicroserviceArgs:
     spec: ServiceSpec
     image: Input[str]
     namespace: Input[str]
-    rollouts: Rollouts
+    rollouts: AwaitedRollouts
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes import core, networking
 
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.spec import Ingress, ServiceSpec
 
 SERVICE_PORT = 80
@@ -70,7 +70,7 @@ def ingress(spec: ServiceSpec, wanted: Ingress, port_name: str) -> networking.v1
     return rules
 
 
-def url(spec: ServiceSpec, service: core.v1.Service, rollouts: Rollouts) -> pulumi.Output[str]:
+def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) -> pulumi.Output[str]:
     """Where a person reaches it: through its Ingress, its load balancer, or at its address within the cluster."""
     if spec.ingress:
         scheme = "https" if spec.ingress.tls_secret_name else "http"

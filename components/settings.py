@@ -25,7 +25,7 @@ from pydantic.alias_generators import to_camel
 from services.spec import Name
 from services.yaml_source import YamlError, YamlSource, read
 from slipway.engine.messages import CONFIGURATION_ERROR
-from slipway.rollback.plan import VARIABLE, Request
+from slipway.rollback.plan import VARIABLE, RollbackRequest
 
 NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
@@ -58,7 +58,7 @@ class NamespaceSettings(BaseModel):
     managed: StrictBool = True
 
 
-class Settings(BaseModel):
+class StackSettings(BaseModel):
     """What a stack says about its environment; units are in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
@@ -74,15 +74,15 @@ class Settings(BaseModel):
     adopt: list[ObjectPattern] = []
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 
-    def rollback(self) -> Request | None:
+    def rollback(self) -> RollbackRequest | None:
         """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
         if asked := os.environ.get(VARIABLE):
-            return Request.from_text(asked)
+            return RollbackRequest.from_text(asked)
         unmanaged = "" if self.namespace.managed else self.namespace.name
-        return Request(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
+        return RollbackRequest(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
 
     @classmethod
-    def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:
+    def from_config(cls, stack: str) -> tuple[StackSettings, YamlSource | None]:
         """Settings of the stack and, where there is one, its file; raises RunError that lists every problem."""
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
         unknown = _unknown_keys(source)
@@ -99,7 +99,7 @@ class Settings(BaseModel):
 
 def keys() -> list[str]:
     """The keys a stack's configuration may have, without `slipway:`."""
-    return sorted(field.alias or name for name, field in Settings.model_fields.items())
+    return sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
 
 def _from_environment() -> dict[str, Any]:

@@ -8,11 +8,11 @@ from .pki import ETCD_AUTHORITY
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import CLUSTER_DOMAIN, Settings
+from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program
 
 
-def apiserver(settings: Settings) -> Daemon:
+def apiserver(settings: LabSettings) -> Daemon:
     pki, network, ports = settings.pki, settings.network, settings.ports
     files = {
         "--etcd-cafile": pki / f"{ETCD_AUTHORITY}.crt",
@@ -56,7 +56,7 @@ def apiserver(settings: Settings) -> Daemon:
     )
 
 
-def controller_manager(settings: Settings) -> Daemon:
+def controller_manager(settings: LabSettings) -> Daemon:
     pki, network, port = settings.pki, settings.network, settings.ports.controller_manager
     kubeconfig = component_kubeconfig(settings, "controller-manager")
     return Daemon(
@@ -89,7 +89,7 @@ def controller_manager(settings: Settings) -> Daemon:
     )
 
 
-def scheduler(settings: Settings) -> Daemon:
+def scheduler(settings: LabSettings) -> Daemon:
     pki, port = settings.pki, settings.ports.scheduler
     kubeconfig = component_kubeconfig(settings, "scheduler")
     return Daemon(

@@ -172,7 +172,7 @@ class Exposure(Model):
     node_port: Annotated[StrictInt, Field(ge=30000, le=32767)] | None = None
 
 
-class Rollout(Model):
+class RolloutSpec(Model):
     """How careful an update is."""
 
     min_ready_seconds: Annotated[StrictInt, Field(ge=0, le=600)] = 0
@@ -198,4 +198,4 @@ class ServiceSpec(Model):
     service: Exposure = Exposure()
     ingress: Ingress | None = None
     autoscaling: Autoscaling | None = None
-    rollout: Rollout = Rollout()
+    rollout: RolloutSpec = RolloutSpec()

@@ -14,7 +14,7 @@ import yaml
 from pydantic_core import from_json
 
 from slipway.backend.compression import COMPRESSIONS, decompressed
-from slipway.backend.source import Deployment, Record, UnreadableError
+from slipway.backend.source import Record, Snapshot, UnreadableError
 from slipway.backend.storage import Storage, StoredFile
 from slipway.errors import ConfigurationError, SlipwayError
 
@@ -51,15 +51,15 @@ class BackendFiles:
             for number, stamp in enumerate(sorted(found), start=1)
         ]
 
-    def updates(self, records: Sequence[Record]) -> list[Deployment | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> list[Snapshot | UnreadableError]:
         """All are read at once: from a bucket, one after the other would take minutes."""
         contents = self.storage.read([record.update for record in records])
         return [self._parsed(record.update, contents[record.update]) for record in records]
 
-    def checkpoint(self, record: Record) -> Deployment:
+    def checkpoint(self, record: Record) -> Snapshot:
         return self._deployment(record.checkpoint)
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The newest of the stack's files: the engine leaves the old one when its compression is changed."""
         folder = self._folder("stacks")
         names = {f"{self.stack}.json{compression}" for compression in COMPRESSIONS}
@@ -104,7 +104,7 @@ class BackendFiles:
         except OSError as error:
             raise self._unreachable(error) from error
 
-    def _parsed(self, path: str, content: bytes | OSError) -> Deployment | UnreadableError:
+    def _parsed(self, path: str, content: bytes | OSError) -> Snapshot | UnreadableError:
         """The JSON object in the file, or what is wrong with it."""
         place = self.storage.place(path)
         if isinstance(content, OSError):
@@ -116,7 +116,7 @@ class BackendFiles:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
-    def _deployment(self, path: str) -> Deployment:
+    def _deployment(self, path: str) -> Snapshot:
         """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
         content = self._parsed(path, self.storage.read([path])[path])
         if isinstance(content, UnreadableError):

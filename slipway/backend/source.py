@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-Deployment = dict[str, Any]
+Snapshot = dict[str, Any]
 """What `latest` holds in a checkpoint file: manifest, secrets_providers, resources, pending_operations, metadata."""
 
 
@@ -47,11 +47,11 @@ class Source(Protocol):
         """What the engine recorded of each, in the same order, times in seconds since 1970."""
         ...
 
-    def checkpoint(self, record: Record) -> Deployment:
+    def checkpoint(self, record: Record) -> Snapshot:
         """The state that an update left, or UnreadableError."""
         ...
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The state of the stack now, `None` for a stack that does not exist, or UnreadableError."""
         ...
 

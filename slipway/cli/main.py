@@ -57,10 +57,10 @@ def up(
     ] = False,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
-    from slipway.cli.up import Options
+    from slipway.cli.up import UpOptions
     from slipway.cli.up import up as command
 
-    options = Options(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    options = UpOptions(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
     raise typer.Exit(command(name=stack, options=options))
 
 
@@ -88,9 +88,9 @@ def rollback(
 ) -> None:
     """Take an environment back to a recorded state, exactly, and prove it."""
     from slipway.cli.rollback import rollback as command
-    from slipway.rollback.run import Options
+    from slipway.rollback.run import RollbackOptions
 
-    options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
+    options = RollbackOptions(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
     raise typer.Exit(command(name=stack, to=to, options=options, preview=preview, yes=yes))
 
 

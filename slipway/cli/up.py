@@ -13,13 +13,11 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway.deploy import approval, approval_file, work_tree
-from slipway.deploy import last_update as passed
-from slipway.deploy import pending_replacements as twins
+from slipway.deploy import approval, approval_file, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
-from slipway.deploy.preparation import put_in_order
+from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
-from slipway.deploy.summary import Problem, Result, Summary
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import Stage, gate_line, stage_times
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -45,7 +43,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Options:
+class UpOptions:
     """What a person may ask of an update; `approved` is what a preview wrote that somebody agreed to."""
 
     yes: bool = False
@@ -55,7 +53,7 @@ class Options:
     refresh: bool = False
 
 
-def up(*, name: str, options: Options) -> int:
+def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; the exit code of the command."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
     try:
@@ -66,14 +64,14 @@ def up(*, name: str, options: Options) -> int:
         ) from error
 
 
-def _up(name: str, options: Options) -> int:
+def _up(name: str, options: UpOptions) -> int:
     stack = open_stack(name)
     pack = policy_pack(stack.project)
     uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
     # A preview would be content without a cluster, and images built for one that does not answer.
     reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
-    put_in_order(stack, progress.note)
+    prepare_stack(stack, progress.note)
     approved = approval.take(stack)
     reached.result()
     if options.approved:
@@ -81,9 +79,9 @@ def _up(name: str, options: Options) -> int:
     gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
     if gate is None:
         gate = _gate(stack, progress, options)
-        approval.require_unmoved(stack, approved)
-    if twins.restore(stack, gate.replacing):
-        progress.note(twins.TAKEN_BACK)
+        approval.require_unchanged(stack, approved)
+    if pending_replacements.revert(stack, gate.replacing):
+        progress.note(pending_replacements.TAKEN_BACK)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
@@ -96,7 +94,7 @@ def _up(name: str, options: Options) -> int:
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     if gate.rules:
-        passed.remember(stack, approved)
+        last_update.record_last_update(stack, approved)
     _show_summary(update, gate)
     if target := stack.config().get(ROLLBACK_SETTING):
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
@@ -110,7 +108,7 @@ def _require_consent_possible(*, agreed: bool) -> None:
         )
 
 
-def _previewed(stack: Stack, preview: Preview, progress: Progress) -> Summary:
+def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
     """What the update would do, shown; raises SlipwayError when it must not happen."""
     error = None
     try:
@@ -122,7 +120,7 @@ def _previewed(stack: Stack, preview: Preview, progress: Progress) -> Summary:
         _show_output(summary.problems, progress.console)
         raise error
     show(summary, Console(highlight=False))
-    if summary.result is Result.REFUSED:
+    if summary.result is PreviewResult.REFUSED:
         raise SlipwayError(
             f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
             why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
@@ -143,7 +141,7 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
 
 def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
-    before = passed.recall(stack, approved)
+    before = last_update.same_as_last_update(stack, approved)
     if before is None:
         return None
     since = f"nothing has moved since update #{before.number}"
@@ -151,16 +149,16 @@ def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
 
-def _gate(stack: Stack, progress: Progress, options: Options) -> Gate:
+def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
     preview = Preview(stack.project, stack.name, drift=options.refresh, progress=progress)
     summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))
-    return Gate(stages, summary.rules, twins.replacing(preview.events.events))
+    return Gate(stages, summary.rules, pending_replacements.replacing(preview.events.events))
 
 
-def _consent(stack: str, summary: Summary, options: Options) -> Stage:
+def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
     if not summary.changes:
         return Stage("approve", None, "not needed")

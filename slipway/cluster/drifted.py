@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import Key, Kind, LiveObjects
+from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata
 from slipway.cluster.diagnosis.objects import Object, object_at, text_at
 from slipway.cluster.drift import found_inputs, managers
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference, difference
 
 MANAGED_BY, PART_OF, NAME = (f"app.kubernetes.io/{name}" for name in ("managed-by", "part-of", "name"))
 MANAGER = "pulumi"
 # What the program can make: an object of these with its labels is its, whether or not a state knows it.
 OWN_KINDS = frozenset(
-    Kind(version, kind)
+    ApiResource(version, kind)
     for version, kinds in {
         "v1": ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"),
         "apps/v1": ("Deployment", "StatefulSet", "DaemonSet"),
@@ -49,7 +49,7 @@ class Drift:
         return self.difference.changes
 
 
-def find(deployed: Deployed, project: str, others: frozenset[Kind] = OWN_KINDS) -> Drift:
+def find(deployed: Deployed, project: str, others: frozenset[ApiResource] = OWN_KINDS) -> Drift:
     """The drift from a state that is best decrypted; SlipwayError where the cluster does not answer.
 
     Objects that the state does not know are looked for among its own kinds and `others`.
@@ -59,7 +59,7 @@ def find(deployed: Deployed, project: str, others: frozenset[Kind] = OWN_KINDS) 
         return drift(recorded, to_read(recorded, deployed.cluster, others), deployed.stack, project)
 
 
-def to_read(recorded: list[Recorded], cluster: Cluster, others: frozenset[Kind] = OWN_KINDS) -> LiveObjects:
+def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[ApiResource] = OWN_KINDS) -> LiveObjects:
     """All that has to be read to tell the drift of these resources."""
     kinds = {kind_of(each) for each in recorded}
     namespaces = {str(about["namespace"]) for each in recorded if (about := metadata(each)).get("namespace")}
@@ -67,18 +67,18 @@ def to_read(recorded: list[Recorded], cluster: Cluster, others: frozenset[Kind] 
     return LiveObjects(cluster, frozenset(kinds) | others, frozenset(namespaces), cluster_wide)
 
 
-def kind_of(resource: Recorded) -> Kind:
+def kind_of(resource: ResourceState) -> ApiResource:
     """As its inputs say, else as its type does: `kubernetes:core/v1:Secret` is `v1`, `Secret`."""
     _, version, name = resource.type.split(":", 2)
     version = str(resource.inputs.get("apiVersion") or version.removeprefix("core/"))
-    return Kind(version, str(resource.inputs.get("kind") or name))
+    return ApiResource(version, str(resource.inputs.get("kind") or name))
 
 
-def name_of(resource: Recorded) -> str:
+def name_of(resource: ResourceState) -> str:
     return resource.id.rpartition("/")[2] or str(metadata(resource).get("name", ""))
 
 
-def drift(recorded: list[Recorded], live: LiveObjects, stack: str, project: str) -> Drift:
+def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
     """`recorded` are the state's resources in Kubernetes, best decrypted."""
     by_urn = {each.urn: _find(each, live) for each in recorded}
     found = [_found(each, by_urn[each.urn]) for each in recorded if by_urn[each.urn] is not None]
@@ -90,21 +90,21 @@ def drift(recorded: list[Recorded], live: LiveObjects, stack: str, project: str)
     return Drift(Difference(everything, told.secrets_compared), by, there)
 
 
-def _key(resource: Recorded, live: LiveObjects) -> Key:
+def _key(resource: ResourceState, live: LiveObjects) -> Key:
     kind = kind_of(resource)
     namespace = str(metadata(resource).get("namespace", "")) if live.is_namespaced(kind) else ""
     return Key(kind, namespace, name_of(resource))
 
 
-def _find(resource: Recorded, live: LiveObjects) -> Object | None:
+def _find(resource: ResourceState, live: LiveObjects) -> Object | None:
     return live.objects.get(_key(resource, live))
 
 
-def _found(resource: Recorded, item: Object | None) -> dict[str, object]:
+def _found(resource: ResourceState, item: Object | None) -> dict[str, object]:
     return {**resource.raw, "inputs": found_inputs(resource.inputs, item or {}, resource.outputs)}
 
 
-def _unknown(recorded: list[Recorded], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
+def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
     """Objects with the labels that the program gives its own."""
     known = {_key(each, live) for each in recorded}
     found = []
@@ -115,5 +115,5 @@ def _unknown(recorded: list[Recorded], live: LiveObjects, stack: str, project: s
         if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
             version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
             urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"
-            found.append(ResourceChange(Resource(urn), Operation.CREATE, text_at(labels, NAME)))
+            found.append(ResourceChange(Urn(urn), Operation.CREATE, text_at(labels, NAME)))
     return found

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from slipway.deploy.approval import Approval, moved, updates_since
+from slipway.deploy.approval import Approval, changed_since_preview, updates_since
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.stack import Stack
 
@@ -27,7 +27,7 @@ def require_approved(stack: Stack, file: Path, now: Approval) -> None:
     """
     before = _read(file, f"{stack.project.name}/{stack}")
     others = () if before.state == now.state else updates_since(stack, before)
-    if lines := moved(before, now, others):
+    if lines := changed_since_preview(before, now, others):
         raise SlipwayError(
             f"{stack} was not updated: what is there now is not what was approved.",
             why="\n".join(lines),

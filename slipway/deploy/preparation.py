@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from slipway.deploy.recovery import read_again, recover
+from slipway.deploy.recovery import recover, refresh
 from slipway.deploy.state_repair import repair, restore_unreadable
 from slipway.deploy.unmanaged_namespace import release_namespace
 from slipway.stack import Stack
 
 
-def put_in_order(stack: Stack, say: Callable[[str], None]) -> None:
+def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
     """Make the stack where it is missing, release the lock of an engine that is gone, and put right what a killed
     update or a damaged state has left; raises SlipwayError where another update holds the stack.
     """
@@ -19,5 +19,5 @@ def put_in_order(stack: Stack, say: Callable[[str], None]) -> None:
     stack.stacks.require_unlocked(stack.name)
     repair(stack, say)
     recover(stack, say)
-    read_again(stack, to_read)
+    refresh(stack, to_read)
     release_namespace(stack, say)

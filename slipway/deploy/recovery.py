@@ -14,10 +14,10 @@ from typing import Any
 
 from slipway.backend.file_backend import CHECKPOINT_VERSION
 from slipway.engine.errors import failure
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
-from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot
 
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
@@ -36,61 +36,59 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     history = stack.history()
     held = history.source.is_held()  # asked first: what is pending without it is nobody's
     present = history.present()
-    if held or not present or not (present.get(PENDING) or unsure(present)):
+    if held or not present or not (present.get(PENDING) or unsettled(present)):
         return
-    begun = len(present.get(PENDING) or unsure(present))
+    begun = len(present.get(PENDING) or unsettled(present))
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
     if present.get(PENDING):
-        import_state(stack, settled := settle(present))
+        import_state(stack, settled := settle_pending_operations(present))
     else:  # the reading of it was cut off, too
         settled = present
-    read_again(stack, unsure(settled))
+    refresh(stack, unsettled(settled))
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
-    for name in forgotten(present):
+    for name in unknown_creations(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
 
 
-def read_again(stack: Stack, urns: Sequence[str]) -> None:
+def refresh(stack: Stack, urns: Sequence[str]) -> None:
     """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
     targets = [argument for urn in urns for argument in ("--target", urn)]
     if targets:
         _run(stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
 
 
-def forgotten(deployment: Deployment) -> list[str]:
+def unknown_creations(snapshot: Snapshot) -> list[str]:
     """What was being made outside of the cluster, so that nobody knows under which id; an image is made again."""
-    begun = [operation["resource"] for operation in deployment.get(PENDING) or () if operation["type"] == "creating"]
-    made = [Recorded(raw) for raw in begun if not object_id(raw)]
-    return [str(Resource(each.urn)) for each in made if each.is_object]
+    begun = [operation["resource"] for operation in snapshot.get(PENDING) or () if operation["type"] == "creating"]
+    made = [ResourceState(raw) for raw in begun if not object_id(raw)]
+    return [str(Urn(each.urn)) for each in made if each.is_object]
 
 
-def unsure(deployment: Deployment) -> list[str]:
+def unsettled(snapshot: Snapshot) -> list[str]:
     """The URNs of what has to be read from the cluster."""
-    return [str(raw["urn"]) for raw in deployment.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
+    return [str(raw["urn"]) for raw in snapshot.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
 
 
-def settle(deployment: Deployment) -> Deployment:
+def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     """The state without pending operations, with a mark on what has to be read from the cluster.
 
     An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
     forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
     next update begins with: nothing refers to it yet. That of one that was deleted first comes in its place.
     """
-    operations = deployment.get(PENDING) or ()
+    operations = snapshot.get(PENDING) or ()
     begun = {str(each["resource"]["urn"]) for each in operations}
     made = [
         _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
     ]
     instead = {raw["urn"] for raw in made}
     known = [
-        raw
-        for raw in deployment.get("resources") or ()
-        if not (raw.get("pendingReplacement") and raw["urn"] in instead)
+        raw for raw in snapshot.get("resources") or () if not (raw.get("pendingReplacement") and raw["urn"] in instead)
     ]
     there = {raw["urn"] for raw in known if not raw.get("delete")}
     made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
     settled = (_marked(raw) if raw["urn"] in begun else raw for raw in _each_once([*known, *made]))
-    return {**{key: value for key, value in deployment.items() if key != PENDING}, "resources": list(settled)}
+    return {**{key: value for key, value in snapshot.items() if key != PENDING}, "resources": list(settled)}
 
 
 def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,11 +124,11 @@ def object_id(raw: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if isinstance(namespace, str) else name
 
 
-def import_state(stack: Stack, deployment: Deployment, *flags: str) -> None:
-    """Put `deployment` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
+def import_state(stack: Stack, snapshot: Snapshot, *flags: str) -> None:
+    """Put `snapshot` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
-        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
+        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": snapshot}))  # secrets are ciphertext
         _run(stack, "stack", "import", "--file", str(file), *flags)
 
 

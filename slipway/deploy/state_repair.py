@@ -7,10 +7,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from slipway.backend import History
-from slipway.deploy.recovery import UNCHECKED, import_state, read_again
+from slipway.deploy.recovery import UNCHECKED, import_state, refresh
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
-from slipway.state.checkpoint import Deployment, objects
+from slipway.state.checkpoint import Snapshot, objects
 from slipway.state.integrity import problems, repaired
 
 STATES_LOOKED_AT = 20
@@ -70,17 +70,17 @@ def repair(stack: Stack, say: Say) -> None:
         )
     import_state(stack, state, UNCHECKED)
     say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
-    read_again(stack, list(objects(state)))
+    refresh(stack, list(objects(state)))
 
 
-def _recorded(history: History) -> Iterator[Deployment]:
+def _recorded(history: History) -> Iterator[Snapshot]:
     """Newest first."""
     for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
         with suppress(SlipwayError):  # it is damaged as well
             yield history.checkpoint(number)
 
 
-def _whole_states(history: History) -> Iterator[tuple[int, Deployment]]:
+def _whole_states(history: History) -> Iterator[tuple[int, Snapshot]]:
     """Those that the engine accepts, newest first, with their numbers."""
     for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
         with suppress(SlipwayError):  # it is damaged as well

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.engine.build_log import EXIT_CODE, BuildStep
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, Urn
 from slipway.engine.messages import CHECKS_FAILED, CONFIGURATION_ERROR, DIAGNOSIS, POLICY_REFUSALS, ROLLBACK_ERROR
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -203,7 +203,7 @@ def messages(events: Iterable[Event]) -> list[str]:
     return list(found)
 
 
-def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
+def failed_builds(events: Sequence[Event]) -> dict[Urn, BuildStep]:
     """For each image whose build failed, the step that did, with its output."""
     logs = build_logs(events)
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
@@ -222,7 +222,7 @@ def _is_echo(message: str) -> bool:
     return not message.strip() or message.strip().startswith(ECHOES)
 
 
-def _named(resource: Resource | None, message: str) -> str:
+def _named(resource: Urn | None, message: str) -> str:
     text = PREFIX.sub("", message.strip())
     if resource is None or resource.type == STACK_TYPE:
         return text

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from slipway.deploy.summary import Problem, Result, State, Summary, Violation
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
 from slipway.progress import elapsed_text
 from slipway.render import markdown_changes as changes
 from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
@@ -47,14 +47,14 @@ def marker(project: str, stack: str) -> str:
     return f"<!-- slipway:preview:{project}:{stack} -->"
 
 
-def render(summary: Summary, links: Links | None = None, limit_bytes: int = GITHUB_LIMIT_BYTES) -> str:
+def render(summary: PreviewSummary, links: Links | None = None, limit_bytes: int = GITHUB_LIMIT_BYTES) -> str:
     """The comment's text, at most `limit_bytes` long."""
     return fit(_title(summary), _sections(summary), _footer(summary, links or Links()), limit_bytes)
 
 
-def _title(summary: Summary) -> str:
+def _title(summary: PreviewSummary) -> str:
     lines = [marker(summary.project, summary.stack), f"## {symbol(summary)} {code(summary.stack)}: {verdict(summary)}"]
-    if summary.result is not Result.SUCCEEDED:
+    if summary.result is not PreviewResult.SUCCEEDED:
         so_far = "As far as it came: " if is_incomplete(summary) else "It would be "
         lines.append(f"{so_far}{counts(summary)}.")
     elif not summary.changes:
@@ -64,7 +64,7 @@ def _title(summary: Summary) -> str:
     return "\n\n".join(lines) + "\n\n"
 
 
-def _sections(summary: Summary) -> list[Section]:
+def _sections(summary: PreviewSummary) -> list[Section]:
     """In the order in which a person should read them; the numbers say what is cut last."""
     return [
         Section("failures", 1, "### Failed\n\n", [_problem(problem) for problem in summary.problems]),
@@ -145,14 +145,14 @@ def _violations(title: str, name: str, importance: int, violations: Iterable[Vio
 def _notes(notes: Sequence[Violation]) -> Section:
     """Folded: nothing here is wrong, but nobody should be able to say that it was kept from them."""
     section = _violations("", "waived and undecided policies", 10, notes)
-    waived = sum(note.state is State.WAIVED for note in notes)
+    waived = sum(note.state is ViolationState.WAIVED for note in notes)
     counts = [f"{waived} waived"] * bool(waived) + [f"{len(notes) - waived} decided at update"] * (len(notes) > waived)
     return replace(
         section, head=section.head.replace("### \n\n", fold(f"Policies: {', '.join(counts)}"), 1), tail=FOLD_END
     )
 
 
-def _images(summary: Summary) -> Section:
+def _images(summary: PreviewSummary) -> Section:
     entries = []
     for image in summary.images:
         old, new = image_texts(image)
@@ -168,7 +168,7 @@ def _images(summary: Summary) -> Section:
     return Section("images", 5, title + head, entries, tail)
 
 
-def _drift(summary: Summary) -> list[Section]:
+def _drift(summary: PreviewSummary) -> list[Section]:
     if summary.drift is None:
         return []
     if not summary.drift:
@@ -190,7 +190,7 @@ def _warnings(warnings: Sequence[str]) -> Section:
     )
 
 
-def _footer(summary: Summary, links: Links) -> str:
+def _footer(summary: PreviewSummary, links: Links) -> str:
     parts = [code(f"slipway preview -s {summary.stack}"), elapsed_text(summary.duration_seconds)]
     if commits := commits_text(summary.commits):
         parts.append(f"[{commits}]({links.compare})" if links.compare else code(commits))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slipway.backend import Entry
-from slipway.deploy.preparation import put_in_order
+from slipway.backend import UpdateInfo
+from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.update import NotDeletedError, Update
 from slipway.engine.events import Diagnostic, Event, Failed, Started
 from slipway.engine.messages import CHECKS_FAILED, DIAGNOSIS
@@ -15,7 +15,7 @@ from slipway.error_report import report
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.rollback.plan import DataAtStakeError
-from slipway.rollback.run import NothingToRollBackError, Options, Rollback, checks_met
+from slipway.rollback.run import NothingToRollBackError, Rollback, RollbackOptions, checks_met
 from slipway.rollback.target import last_good
 from slipway.stack import Stack
 
@@ -43,7 +43,7 @@ class FailedUpdate:
         if target is None:
             return _with_note(self.error, f"There is no earlier state of {self.stack} to go back to.")
         try:
-            prepared = Rollback.prepare(self.stack, target.number, Options(automatic=True))
+            prepared = Rollback.prepare(self.stack, target.number, RollbackOptions(automatic=True))
         except NothingToRollBackError:
             return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
         except SlipwayError as second:
@@ -57,9 +57,9 @@ class FailedUpdate:
             return False
         return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
 
-    def _target(self, progress: Progress) -> Entry | None:
+    def _target(self, progress: Progress) -> UpdateInfo | None:
         if self.update.killed:
-            put_in_order(self.stack, progress.note)
+            prepare_stack(self.stack, progress.note)
         return last_good(self.stack.history())
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
@@ -81,11 +81,11 @@ class FailedUpdate:
             code=ExitCode.ROLLED_BACK,
         )
 
-    def _not_undone(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+    def _not_undone(self, second: SlipwayError, target: UpdateInfo | None) -> SlipwayError:
         report(self.error)
         return self._failed_twice(second, target)
 
-    def _failed_twice(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+    def _failed_twice(self, second: SlipwayError, target: UpdateInfo | None) -> SlipwayError:
         if second.code is ExitCode.INTERRUPTED:
             return second
         where = f" to #{target.number}" if target else ""

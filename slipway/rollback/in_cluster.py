@@ -9,15 +9,15 @@ from slipway.cluster import drifted
 from slipway.cluster.diagnosis import is_rolled_out
 from slipway.cluster.drifted import Drift
 from slipway.cluster.verification import DEPLOYMENT_TYPE
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import Deployment, Recorded, objects, plain
+from slipway.state.checkpoint import ResourceState, Snapshot, objects, plain
 
 
 @dataclass(frozen=True)
-class OutOfPlace:
+class ClusterDifference:
     """What of a state the cluster has otherwise: declared fields that are others, objects that are gone."""
 
     changes: tuple[ResourceChange, ...] = ()
@@ -55,22 +55,22 @@ class OutOfPlace:
         return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
 
 
-def out_of_place(stack: Stack, state: Deployment, services: tuple[str, ...]) -> OutOfPlace:
+def cluster_difference(stack: Stack, state: Snapshot, services: tuple[str, ...]) -> ClusterDifference:
     """What of `state`, decrypted, the cluster has otherwise; of these services, or of all where none is named.
 
     A person who may change objects may lack the right to list them, which is no reason to refuse a rollback.
     """
     recorded = objects(state)
     if not recorded:
-        return OutOfPlace()
+        return ClusterDifference()
     try:
         found = drifted.find(stack.beside_cluster(state), stack.project.name)
     except SlipwayError as error:
-        return OutOfPlace(unread=error.why)
+        return ClusterDifference(unread=error.why)
     return compared_with(recorded, found, services)
 
 
-def compared_with(recorded: Mapping[str, Recorded], found: Drift, services: tuple[str, ...]) -> OutOfPlace:
+def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services: tuple[str, ...]) -> ClusterDifference:
     """`found` sorted into what is declared and what is not, without fields that a resource ignores. Pure."""
     declared, undeclared, unknown = [], [], []
     for change in found.changes:
@@ -88,9 +88,9 @@ def compared_with(recorded: Mapping[str, Recorded], found: Drift, services: tupl
             declared.append(replace(change, fields=fields))
     asked = {urn: each for urn, each in recorded.items() if not services or each.service in services}
     live = {urn: found.live[urn] for urn, each in asked.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
-    return OutOfPlace(
+    return ClusterDifference(
         tuple(declared),
-        tuple(str(Resource(each.urn)) for each in asked.values() if _is_half_recorded(each)),
+        tuple(str(Urn(each.urn)) for each in asked.values() if _is_half_recorded(each)),
         tuple(undeclared),
         tuple(unknown),
         tuple(asked[urn].name for urn, each in live.items() if not is_rolled_out(each)),
@@ -98,7 +98,7 @@ def compared_with(recorded: Mapping[str, Recorded], found: Drift, services: tupl
     )
 
 
-def _is_half_recorded(resource: Recorded) -> bool:
+def _is_half_recorded(resource: ResourceState) -> bool:
     """The provider compares with the inputs that it has put among the outputs, not with those of the state.
 
     https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from slipway.backend.entry import ROLLBACK_KEY
+from slipway.backend.update_info import ROLLBACK_KEY
 from slipway.errors import SlipwayError
 from slipway.render.words import counted
-from slipway.rollback.in_cluster import out_of_place
-from slipway.rollback.plan import Request, Wanted, wanted
+from slipway.rollback.in_cluster import cluster_difference
+from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
-from slipway.state.checkpoint import Recorded, objects
+from slipway.state.checkpoint import ResourceState, objects
 from slipway.state.comparison import Comparison, compared
 
 DIFFERENCES_SHOWN = 20
@@ -45,7 +45,7 @@ def _listed(noun: str, what: str, names: Sequence[str]) -> str:
     return f", and {counted(len(names), noun)} that {verb} {what} ({'; '.join(names[:UNDECLARED_SHOWN])}{more})"
 
 
-def prove(stack: Stack, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
+def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ...] = ()) -> Proof:
     """Compare `plan`, which was declared to bring update `target` back, or these services alone; raises SlipwayError
     where anything differs.
     """
@@ -58,7 +58,7 @@ def prove(stack: Stack, target: int, plan: Wanted, services: tuple[str, ...] = (
             why="\n".join(_first(comparison.differences)),
             next_step=f"`slipway diff -s {stack} {target}` shows the values.",
         )
-    moved = out_of_place(stack, actual, services)
+    moved = cluster_difference(stack, actual, services)
     if moved:
         raise SlipwayError(
             f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
@@ -81,11 +81,11 @@ def prove_setting(stack: Stack, target: int) -> Proof:
     history = stack.history()
     states = (history.checkpoint(target), history.present() or {})
     then, now = (stack.decrypted(state) for state in states)
-    request = Request(target, unmanaged_namespace=stack.unmanaged_namespace())
-    return prove(stack, target, wanted(then, now, request))
+    request = RollbackRequest(target, unmanaged_namespace=stack.unmanaged_namespace())
+    return prove(stack, target, plan_rollback(then, now, request))
 
 
-def _of(services: Collection[str], known: Mapping[str, Recorded]) -> dict[str, Recorded]:
+def _of(services: Collection[str], known: Mapping[str, ResourceState]) -> dict[str, ResourceState]:
     """What is of these services, or all where none is named; the engine touches nothing else then."""
     return {urn: each for urn, each in known.items() if not services or each.service in services}
 

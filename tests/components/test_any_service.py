@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.microservice import Microservice, MicroserviceArgs
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.spec import NAME_PATTERN, QUANTITY_PATTERN, ServiceSpec, quantity_value
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -54,7 +54,7 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     secrets = dict.fromkeys(spec.secrets, "x")
 
     def program() -> None:
-        rollouts = Rollouts(None)
+        rollouts = AwaitedRollouts(None)
         args = MicroserviceArgs(spec, "r/i@sha256:1", "n", rollouts, secrets=secrets, callers=["other"])
         Microservice(spec.name, args)
 

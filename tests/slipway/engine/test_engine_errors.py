@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from slipway.engine.errors import failed_builds, failure, killed, messages
-from slipway.engine.events import Diagnostic, Event, Resource
+from slipway.engine.events import Diagnostic, Event, Urn
 from slipway.engine.messages import DIAGNOSIS, checks_failed
 from slipway.errors import ExitCode
 
 Recorded = Callable[[str], list[Event]]
-POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
+POD = Urn("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
 
 
 def test_a_configuration_error_of_the_program_exits_with_2(recorded: Recorded) -> None:
@@ -193,7 +193,7 @@ def test_what_the_gate_refuses_exits_with_3(words: str) -> None:
 def test_what_a_service_says_is_no_word_of_the_engine(said: str) -> None:
     """The diagnosis would be lost, and the exit code be that of a mistake in the settings."""
     screen = f"{DIAGNOSIS}user-service crashes\n  log      user-service, last run:\n    | {said}"
-    deployment = Resource("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
+    deployment = Urn("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
     checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {said}; wanted status 200"
     for event in (Diagnostic(0, deployment, "error", screen), Diagnostic(0, None, "error", checks)):
         error = failure("dev", [event], "")

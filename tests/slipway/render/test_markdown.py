@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from policy import report
-from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, Problem, Result, Summary, Violation
-from slipway.engine.events import Resource
+from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, PreviewResult, PreviewSummary, Problem, Violation
+from slipway.engine.events import Urn
 from slipway.render.markdown import MARKER, render
 from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
 from slipway.state.changes import Operation, ResourceChange
@@ -94,12 +94,12 @@ def test_300_services_that_change_alike_are_a_few_lines(summarized: Any) -> None
     assert re.search(r"\d{2,3} \*\*`Deployment`\*\*", updates)
 
 
-def summary_of(**parts: Any) -> Summary:
-    return Summary("shop", "dev", parts.pop("result", Result.SUCCEEDED), rules=1, **parts)
+def summary_of(**parts: Any) -> PreviewSummary:
+    return PreviewSummary("shop", "dev", parts.pop("result", PreviewResult.SUCCEEDED), rules=1, **parts)
 
 
-def resource(name: str, type_: str = "kubernetes:apps/v1:Deployment") -> Resource:
-    return Resource(f"urn:pulumi:dev::shop::{type_}::{name}")
+def resource(name: str, type_: str = "kubernetes:apps/v1:Deployment") -> Urn:
+    return Urn(f"urn:pulumi:dev::shop::{type_}::{name}")
 
 
 @pytest.mark.parametrize("nasty", [NASTY, NASTY_IN_A_LINE])
@@ -110,7 +110,7 @@ def test_text_of_others_is_only_text(nasty: str) -> None:
         for number, operation in enumerate(Operation)
     )
     summary = summary_of(
-        result=Result.FAILED,
+        result=PreviewResult.FAILED,
         changes=changes,
         violations=(Violation(nasty, "mandatory", nasty, resource(nasty)), Violation(nasty, "advisory", nasty, None)),
         problems=(Problem(nasty, resource(nasty), nasty, nasty, tuple(nasty.split("\n")), nasty), Problem(nasty * 9)),
@@ -166,8 +166,8 @@ def test_links_lead_to_the_log_and_the_difference(summarized: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("result", [Result.FAILED, Result.INTERRUPTED])
-def test_a_preview_that_knows_nothing_yet(result: Result) -> None:
+@pytest.mark.parametrize("result", [PreviewResult.FAILED, PreviewResult.INTERRUPTED])
+def test_a_preview_that_knows_nothing_yet(result: PreviewResult) -> None:
     text = render(replace(summary_of(result=result), rules=0))
     assert "No policy was asked: it did not come that far." in text
     assert "As far as it came: nothing to do." in text
@@ -198,7 +198,7 @@ def test_it_is_said_what_was_cut() -> None:
 
 def test_a_failure_that_is_one_endless_line_is_told() -> None:
     """Some providers answer with a page of JSON on one line."""
-    failed = Summary("shop", "dev", Result.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
+    failed = PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
     text = render(failed)
     assert "boom xxx" in text
     assert "The whole message" in text

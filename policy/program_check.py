@@ -70,14 +70,14 @@ class Verdict:
     """What the gate says. All but one text are empty; `notes` may stand beside any of them.
 
     `refusal` lists what breaks the rules; `undecided` what mandatory rules ask and only the engine knows;
-    `program_error` is what the program itself refuses with; `blind` is what only the engine can see; `error` is why
-    there is no verdict. `judged` are type and name of all that the rules were asked about.
+    `program_error` is what the program itself refuses with; `not_inspectable` is what only the engine can see; `error`
+    is why there is no verdict. `judged` are type and name of all that the rules were asked about.
     """
 
     refusal: str = ""
     notes: str = ""
     program_error: str = ""
-    blind: str = ""
+    not_inspectable: str = ""
     error: str = ""
     undecided: str = ""
     findings: list[Finding] = field(default_factory=list)
@@ -107,7 +107,7 @@ def _started() -> Iterator[subprocess.Popen[str]]:
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "policy.gate_process", str(lifeline)],
+            [sys.executable, "-m", "policy.program_check_process", str(lifeline)],
             cwd=CHECKOUT,
             env={name: value for name, value in os.environ.items() if name not in CONFIG_VARIABLES},
             pass_fds=[lifeline],
