@@ -26,7 +26,7 @@ def enforce_policies() -> None:
     if program_check.is_declaring() or pack_token.is_passed(os.environ, folder, project, stack):
         return
     verdict = program_check.judge(
-        program_check.Request(
+        program_check.CheckRequest(
             str(folder),
             project,
             stack,

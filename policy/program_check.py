@@ -43,7 +43,7 @@ def is_declaring() -> bool:
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """Whose program to look at, in which folder, and with which configuration."""
 
     folder: str
@@ -56,7 +56,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RuleFinding:
     """A rule that was not simply kept."""
 
     rule: str
@@ -80,11 +80,11 @@ class Verdict:
     not_inspectable: str = ""
     error: str = ""
     undecided: str = ""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[RuleFinding] = field(default_factory=list)
     judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
 
 
-def judge(request: Request, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
+def judge(request: CheckRequest, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
     """The verdict on the program. Never raises for what it finds, and never passes what it could not judge."""
     timeout_seconds = request.timeout_seconds + margin_seconds
     with _started() as process:
@@ -94,7 +94,7 @@ def judge(request: Request, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
             return Verdict(error=f"the gate did not finish in {timeout_seconds:g} s")
     try:
         answer: dict[str, Any] = json.loads(output)
-        findings = [Finding(**each) for each in answer.pop("findings")]
+        findings = [RuleFinding(**each) for each in answer.pop("findings")]
         return Verdict(**answer, findings=findings)
     except (ValueError, TypeError, KeyError):
         last_words = "\n".join(errors.splitlines()[-LAST_WORDS_LINES:])

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 from policy.deadline import Deadline, DeadlineError
 from policy.judge import Judge, Report, RuleError
 from policy.model import State
-from policy.program_check import Finding, Verdict
+from policy.program_check import RuleFinding, Verdict
 from policy.report import notes, refusal, undecided
 from policy.yaml_lines import PolicyFileError
 
@@ -76,7 +76,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
 
 def _of(report: Report) -> Verdict:
     found = [each for each in report.results if each.state is not State.PASS]
-    findings = [Finding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
+    findings = [RuleFinding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
     return Verdict(refusal=refusal(report), notes=notes(report), undecided=undecided(report), findings=findings)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from slipway.backend.backends import backend_url, open_source
-from slipway.backend.source import Record, Snapshot, Source, UnreadableError
+from slipway.backend.source import Record, Source, UnreadableError
 from slipway.backend.update_info import UpdateInfo, entry, unreadable
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project
-from slipway.state.checkpoint import renamed
+from slipway.state.checkpoint import Snapshot, renamed
 
 
 @dataclass(frozen=True)

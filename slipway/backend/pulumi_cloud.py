@@ -13,9 +13,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from slipway.backend.source import Record, Snapshot, UnreadableError
+from slipway.backend.source import Record, UnreadableError
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
+from slipway.state.checkpoint import Snapshot
 
 PAGE_SIZE = 100
 UNFINISHED = ("in-progress", "not-started")

@@ -14,9 +14,10 @@ import yaml
 from pydantic_core import from_json
 
 from slipway.backend.compression import COMPRESSIONS, decompressed
-from slipway.backend.source import Record, Snapshot, UnreadableError
+from slipway.backend.source import Record, UnreadableError
 from slipway.backend.storage import Storage, StoredFile
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.state.checkpoint import Snapshot
 
 UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
 NANOSECONDS = 1_000_000_000

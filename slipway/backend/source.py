@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-Snapshot = dict[str, Any]
-"""What `latest` holds in a checkpoint file: manifest, secrets_providers, resources, pending_operations, metadata."""
+from slipway.state.checkpoint import Snapshot
 
 
 class UnreadableError(Exception):
@@ -43,7 +42,7 @@ class Source(Protocol):
         """All updates, oldest first, numbered from 1."""
         ...
 
-    def updates(self, records: Sequence[Record]) -> Sequence[dict[str, Any] | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any] | UnreadableError]:
         """What the engine recorded of each, in the same order, times in seconds since 1970."""
         ...
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
 from slipway.progress import elapsed_text
 from slipway.render import markdown_changes as changes
-from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
+from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.render.markdown_text import FOLD_END, clean, code, fence, fold, folded, prose, row, some_of, table_head
 from slipway.render.words import (
     commits_text,
@@ -83,7 +83,7 @@ def _sections(summary: PreviewSummary) -> list[Section]:
     ]
 
 
-def _problem(problem: Problem) -> Entry:
+def _problem(problem: Problem) -> Item:
     about = f"**{code(problem.service or str(problem.resource))}**: " if problem.resource else ""
     message = clean(problem.message).strip()
     lines = message.split("\n")
@@ -96,7 +96,7 @@ def _problem(problem: Problem) -> Entry:
     if first != lines:
         blocks.append(folded("The whole message", fence(_tail(message.split("\n"))[0])))
     inside = "\n".join(blocks)
-    return Entry(f"{brief}\n{_indented(inside)}\n" if inside else brief, brief)
+    return Item(f"{brief}\n{_indented(inside)}\n" if inside else brief, brief)
 
 
 def _shortened(line: str) -> str:
@@ -133,7 +133,7 @@ def _violations(title: str, name: str, importance: int, violations: Iterable[Vio
         names = [code(str(violation.resource)) if violation.resource else "*the stack*" for violation in alike]
         cells = (f"**{code(rule)}**", prose(level))
         entries.append(
-            Entry(
+            Item(
                 row(*cells, some_of(names, NAMED_RESOURCES), prose(message)),
                 row(*cells, some_of(names, 1), prose(message.split("\n")[0][:200])),
             )
@@ -156,10 +156,10 @@ def _images(summary: PreviewSummary) -> Section:
     entries = []
     for image in summary.images:
         old, new = image_texts(image)
-        entries.append(Entry(row(code(image.service or image.resource.name), code(old), code(new))))
+        entries.append(Item(row(code(image.service or image.resource.name), code(old), code(new))))
     tested = f"\nUnit tests passed: {some_of([code(name) for name in summary.tested], 20)}.\n" if summary.tested else ""
     if not entries and tested:
-        return Section("images", 5, "### Images\n", [Entry(tested, tested)])
+        return Section("images", 5, "### Images\n", [Item(tested, tested)])
     head, tail = table_head("service", "now", "after"), tested
     commits = commits_text(summary.commits)
     title = f"### Images{f', {code(commits)}' if commits else ''}\n\n"
@@ -173,7 +173,7 @@ def _drift(summary: PreviewSummary) -> list[Section]:
         return []
     if not summary.drift:
         said = "Nothing in the cluster differs from the recorded state.\n"
-        return [Section("drift", 9, "### Drift\n\n", [Entry(said, said)])]
+        return [Section("drift", 9, "### Drift\n\n", [Item(said, said)])]
     gone = [change for change in summary.drift if change.operation is Operation.DELETE]
     moved = [change for change in summary.drift if change.operation is not Operation.DELETE]
     return [
@@ -186,7 +186,7 @@ def _warnings(warnings: Sequence[str]) -> Section:
     lines = [f"- {prose(warning)}\n" for warning in warnings]
     head = fold(counted(len(lines), "warning"))
     return Section(
-        "warnings", 12, head, [Entry(line, line[:500] if len(line) <= 500 else "") for line in lines], FOLD_END
+        "warnings", 12, head, [Item(line, line[:500] if len(line) <= 500 else "") for line in lines], FOLD_END
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed
 from slipway.render.images import is_image
-from slipway.render.markdown_fit import Entry, Section
+from slipway.render.markdown_fit import Item, Section
 from slipway.render.markdown_text import (
     FOLD_END,
     clean,
@@ -70,7 +70,7 @@ def created(changes: Sequence[ResourceChange], importance: int) -> Section:
 def per_resource(changes: Iterable[ResourceChange], importance: int) -> Section:
     """The values that a table of many resources cannot show, because each has its own."""
     entries = [
-        Entry("".join(_field_row(_label(change), field) for field in own))
+        Item("".join(_field_row(_label(change), field) for field in own))
         for group in grouped(change for change in changes if not change.is_build)
         for change in group.changes
         if (own := group.own_values(change))
@@ -83,7 +83,7 @@ def per_resource(changes: Iterable[ResourceChange], importance: int) -> Section:
 def long_values(changes: Iterable[ResourceChange], importance: int) -> Section:
     """Values of several lines, as the difference between old and new."""
     entries = [
-        Entry(folded(f"{field.path} of {change.resource}", _diff(field)))
+        Item(folded(f"{field.path} of {change.resource}", _diff(field)))
         for change in changes
         if not change.is_build
         for field in change.fields
@@ -96,14 +96,12 @@ def _gone(changes: Sequence[ResourceChange]) -> int:
     return sum(not change.kept for change in changes)
 
 
-def _per_service(
-    changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]
-) -> list[Entry]:
+def _per_service(changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]) -> list[Item]:
     """A row for each service, or for all the services of which the same is told."""
     alike: dict[str, list[str]] = {}
     for service, of_service in by_service(changes):
         alike.setdefault(tell(service, of_service), []).append(code(service) if service else NOTHING)
-    return [Entry(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
+    return [Item(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
 
 
 def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
@@ -120,13 +118,13 @@ def _labels(changes: Iterable[ResourceChange]) -> str:
     return ", ".join(map(_label, changes))
 
 
-def _table_entry(group: ChangeGroup, note: str = "") -> Entry:
+def _table_entry(group: ChangeGroup, note: str = "") -> Item:
     """One row a field; the resource stands in the first of them."""
     name = _names(group) + note + (f"<br>{DATA_LOSS}" if group.first.loses_data else "")
     rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(group.fields)]
     paths = [code(short_path(field.path)) for field in group.fields]
     brief = row(name, some_of(paths, NAMED_RESOURCES) or NOTHING, "", "")
-    return Entry("".join(rows) or brief, brief)
+    return Item("".join(rows) or brief, brief)
 
 
 def _names(group: ChangeGroup) -> str:

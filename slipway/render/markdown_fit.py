@@ -11,7 +11,7 @@ NOTE_BYTES = 300
 
 
 @dataclass(frozen=True)
-class Entry:
+class Item:
     """Something in a section that is there whole, in brief, or not at all."""
 
     full: str
@@ -25,7 +25,7 @@ class Section:
     name: str
     importance: int
     head: str
-    entries: Sequence[Entry]
+    entries: Sequence[Item]
     tail: str = ""
 
 

@@ -22,14 +22,16 @@ SECRET = "hunter2-and-a-half"
 PARTS = ("__main__.py", "Pulumi.yaml", "components", "policy", "services")
 
 
-def request_for(stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str) -> program_check.Request:
+def request_for(
+    stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str
+) -> program_check.CheckRequest:
     committed = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in committed.items()}
     secrets = {
         f"{service}:DATABASE_URL": f"postgresql://u:{SECRET}@db/x" for service in ("user-service", "order-service")
     }
     keys = [*secrets]
-    return program_check.Request(
+    return program_check.CheckRequest(
         str(folder), "slipway", stack, "organization", values | secrets | config, keys, timeout_seconds
     )
 
@@ -99,7 +101,7 @@ def test_what_was_judged_is_told() -> None:
 def test_levels_follow_the_stack(copy: Path) -> None:
     shutil.copy(ROOT / "Pulumi.dev.yaml", copy / "Pulumi.live.yaml")
     request = request_for("dev", copy)
-    verdict = program_check.judge(program_check.Request(**{**vars(request), "stack": "live"}))
+    verdict = program_check.judge(program_check.CheckRequest(**{**vars(request), "stack": "live"}))
     assert {each.rule for each in verdict.findings} == {"replicas", "min-ready-seconds"}
 
 
@@ -212,8 +214,8 @@ def test_the_gates_process_ends_with_the_program(copy: Path) -> None:
         f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)",
     )
     program = (
-        "from policy.program_check import Request, judge; "
-        f"judge(Request({str(copy)!r}, 'slipway', 'dev', 'o', {{}}, []))"
+        "from policy.program_check import CheckRequest, judge; "
+        f"judge(CheckRequest({str(copy)!r}, 'slipway', 'dev', 'o', {{}}, []))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=copy)
     deadline = time.monotonic() + 20

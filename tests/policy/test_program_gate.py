@@ -36,12 +36,12 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.verdict = program_check.Verdict()
-        self.asked: list[program_check.Request] = []
+        self.asked: list[program_check.CheckRequest] = []
         self.warnings: list[str] = []
         monkeypatch.setattr(program_check, "judge", self._judge)
         monkeypatch.setattr(pulumi.log, "warn", self.warnings.append)
 
-    def _judge(self, request: program_check.Request) -> program_check.Verdict:
+    def _judge(self, request: program_check.CheckRequest) -> program_check.Verdict:
         self.asked.append(request)
         return self.verdict
 
@@ -76,7 +76,7 @@ def test_a_compliant_program_goes_on_without_a_word(asked: Gate, preview: bool) 
     run(preview=preview)
     assert asked.warnings == []
     (request,) = asked.asked
-    assert request == program_check.Request(
+    assert request == program_check.CheckRequest(
         str(Path.cwd()), "slipway", "dev", "ada", {"user-service:DATABASE_URL": "x"}, ["user-service:DATABASE_URL"]
     )
 

@@ -142,7 +142,7 @@ def _read(body: dict[str, Any]) -> tuple[str, str, State]:
 def by_gate(checkout: Checkout) -> Verdicts:
     """What the program's own gate says."""
     verdict = program_check.judge(
-        program_check.Request(str(checkout.folder), "slipway", STACK, "organization", CONFIG, [])
+        program_check.CheckRequest(str(checkout.folder), "slipway", STACK, "organization", CONFIG, [])
     )
     assert verdict.error == verdict.not_inspectable == verdict.program_error == ""
     return {(each.rule, each.resource, State(each.state)) for each in verdict.findings}

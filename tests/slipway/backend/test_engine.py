@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def record_everything(recorder: Any) -> None:
     recorder("destroy", "--stack", "dev", "--yes", "--skip-preview", "--message", "the end")
 
 
-def greeting(deployment: dict[str, Any] | None) -> Any:
+def greeting(deployment: Mapping[str, Any] | None) -> Any:
     stack = (deployment or {})["resources"][0]
     assert stack["type"] == "pulumi:pulumi:Stack"
     return stack["outputs"]["greeting"]

@@ -17,7 +17,7 @@ from policy import report
 from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, PreviewResult, PreviewSummary, Problem, Violation
 from slipway.engine.events import Urn
 from slipway.render.markdown import MARKER, render
-from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
+from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
 from tests.slipway.render.reading import LINKS
@@ -173,11 +173,11 @@ def test_a_preview_that_knows_nothing_yet(result: PreviewResult) -> None:
     assert "As far as it came: nothing to do." in text
 
 
-ENTRIES = st.lists(st.builds(Entry, st.text(max_size=80), st.text(max_size=20)), max_size=12)
+ENTRIES = st.lists(st.builds(Item, st.text(max_size=80), st.text(max_size=20)), max_size=12)
 
 
 @given(st.lists(ENTRIES, max_size=4), st.integers(700, 4000))
-def test_any_document_fits(entries: list[list[Entry]], limit_bytes: int) -> None:
+def test_any_document_fits(entries: list[list[Item]], limit_bytes: int) -> None:
     sections = [Section(f"part {index}", index, "head\n", found, "tail\n") for index, found in enumerate(entries)]
     text = fit("before\n", sections, "after\n", limit_bytes)
     assert len(text.encode()) <= limit_bytes
@@ -186,12 +186,12 @@ def test_any_document_fits(entries: list[list[Entry]], limit_bytes: int) -> None
 
 
 def test_what_fits_is_left_alone() -> None:
-    sections = [Section("parts", 1, "head\n", [Entry("full one\n", "one\n"), Entry("full two\n", "two\n")], "tail\n")]
+    sections = [Section("parts", 1, "head\n", [Item("full one\n", "one\n"), Item("full two\n", "two\n")], "tail\n")]
     assert fit("", sections, "after\n", 10_000) == "head\nfull one\nfull two\ntail\n\nafter\n"
 
 
 def test_it_is_said_what_was_cut() -> None:
-    entries = [Entry(f"{number:100}\n", f"{number}\n") for number in range(10)] + [Entry("x" * 500)]
+    entries = [Item(f"{number:100}\n", f"{number}\n") for number in range(10)] + [Item("x" * 500)]
     text = fit("", [Section("parts", 1, "", entries)], "", 850)
     assert "Cut to fit into a comment: 1 of 11 parts; the details of 6 parts." in text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.backend import UpdateInfo, UpdateKind, parse_rollback
+from slipway.backend import RollbackInfo, UpdateInfo, UpdateKind, parse_rollback
 from slipway.cli.rollback import headline
 from slipway.deploy.update import Update
 from slipway.engine.errors import gone_advice
