@@ -13,7 +13,7 @@ from slipway import project as projects
 from slipway.backend import History
 from slipway.backend.backends import backend_url, find_backend_url
 from slipway.backend.decryption import decrypted
-from slipway.backend.file_backend import file_backend
+from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors, context_of

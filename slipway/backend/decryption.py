@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slipway.backend.file_backend import CHECKPOINT_VERSION
+from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.errors import ConfigurationError
 from slipway.state.checkpoint import Snapshot, has_secrets

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slipway.backend.file_backend import FileBackend
 from slipway.backend.lab_salts import LabSalts
+from slipway.backend.self_managed import FileBackend
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError

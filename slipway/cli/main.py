@@ -237,11 +237,11 @@ def main() -> None:
     try:
         app()
     except SlipwayError as error:
-        from slipway.error_report import report
+        from slipway.errors import report
 
         sys.exit(report(error))
     except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
-        from slipway.error_report import report_unexpected
+        from slipway.errors import report_unexpected
 
         sys.exit(report_unexpected(error))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from slipway import project as projects
-from slipway.deploy import approval, approval_file
+from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.deploy.commits import links
 from slipway.deploy.preview import Preview, policy_pack
@@ -50,7 +50,7 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
     if files.json:
         _write(files.json, to_json(summary))
     if files.approval and approved and summary.result is PreviewResult.SUCCEEDED:
-        _write(files.approval, approval_file.to_text(approved, project.name, stack))
+        _write(files.approval, approval.to_text(approved, project.name, stack))
     show(summary, Console(highlight=False))
     return _exit_code(summary, error)
 

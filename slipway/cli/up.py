@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway.deploy import approval, approval_file, last_update, pending_replacements, work_tree
+from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
@@ -75,7 +75,7 @@ def _up(name: str, options: UpOptions) -> int:
     approved = approval.take(stack)
     reached.result()
     if options.approved:
-        approval_file.require_approved(stack, options.approved, approved)
+        approval.require_approved(stack, options.approved, approved)
     gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
     if gate is None:
         gate = _gate(stack, progress, options)

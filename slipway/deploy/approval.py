@@ -1,4 +1,4 @@
-"""What an approval holds for: the commit, the files, the settings and the state that were previewed; and what moved."""
+"""What an approval, kept in a file or not, holds for: commit, files, settings and state; and what has changed since."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from policy import pack_token as program
 from slipway.backend import UpdateInfo
 from slipway.backend.backends import backend_url
-from slipway.backend.file_backend import FILE
+from slipway.backend.self_managed import FILE
 from slipway.engine.errors import failure
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.render.markdown_text import some_of
 from slipway.stack import Stack
@@ -218,3 +219,48 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _short(commit: str) -> str:
     return commit[:COMMIT_DIGITS] or "(no commit)"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    stack: str
+    approval: Approval
+
+
+def require_approved(stack: Stack, file: Path, now: Approval) -> None:
+    """Return when `file`, which a preview wrote, is of what is there now; raises SlipwayError, which names what moved.
+
+    Raises ConfigurationError for a file that no preview of this stack wrote.
+    """
+    before = _read(file, f"{stack.project.name}/{stack}")
+    others = () if before.state == now.state else updates_since(stack, before)
+    if lines := changed_since_preview(before, now, others):
+        raise SlipwayError(
+            f"{stack} was not updated: what is there now is not what was approved.",
+            why="\n".join(lines),
+            next_step=f"`slipway preview -s {stack} --approval {file}` previews it as it is now, for another approval.",
+        )
+
+
+def to_text(approval: Approval, project: str, stack: str) -> str:
+    """What `require_approved` reads, on any machine."""
+    return _File(stack=f"{project}/{stack}", approval=approval).model_dump_json(indent=1) + "\n"
+
+
+def _read(file: Path, stack: str) -> Approval:
+    try:
+        content = _File.model_validate_json(file.read_bytes())
+        problem = "" if content.stack == stack else f"It is of {content.stack}."
+    except ValidationError as error:
+        problem = "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(
+            f"{file} is no approval of {stack}.",
+            why=problem,
+            next_step=f"`slipway preview -s {stack.rpartition('/')[2]} --approval {file}` writes one.",
+        )
+    return content.approval

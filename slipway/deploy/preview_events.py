@@ -18,7 +18,7 @@ from slipway.engine.errors import ECHOES
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, SummaryEvent, Urn, is_debug, parse
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked_text, without_keys
-from slipway.render.images import image_changes
+from slipway.render.groups import image_changes
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import TEST_SUFFIX, ResourceState, service_of
 from slipway.state.content_names import CONTENT, successors

@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
-from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed
-from slipway.render.images import is_image
+from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed, is_image
 from slipway.render.markdown_text import clean, some_of
 from slipway.render.words import (
     commits_text,

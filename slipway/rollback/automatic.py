@@ -11,8 +11,7 @@ from slipway.deploy.update import NotDeletedError, Update
 from slipway.engine.events import Diagnostic, Event, Failed, Started
 from slipway.engine.messages import CHECKS_FAILED, DIAGNOSIS
 from slipway.engine.stages import KUBERNETES_PREFIX
-from slipway.error_report import report
-from slipway.errors import ExitCode, SlipwayError
+from slipway.errors import ExitCode, SlipwayError, report
 from slipway.progress import Progress
 from slipway.rollback.plan import DataAtStakeError
 from slipway.rollback.run import NothingToRollBackError, Rollback, RollbackOptions, checks_met

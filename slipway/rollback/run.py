@@ -20,9 +20,8 @@ from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.rollback.in_cluster import ClusterDifference, cluster_difference
 from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback
-from slipway.rollback.proof import Proof, prove
+from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import default_target
 from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway.backend.file_backend import file_backend
+from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import ShellEnvironment

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from slipway.cli.drift import lines, shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.collections import ApiResource, Key
-from slipway.cluster.drift import found_inputs, managers
-from slipway.cluster.drifted import Drift, drift, kind_of, name_of, to_read
+from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.state.checkpoint import ResourceState
 

@@ -17,7 +17,7 @@ from policy import report
 from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, PreviewResult, PreviewSummary, Problem, Violation
 from slipway.engine.events import Urn
 from slipway.render.markdown import MARKER, render
-from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Item, Section, fit
+from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
 from tests.slipway.render.reading import LINKS

@@ -23,8 +23,8 @@ from slipway.progress import Progress
 from slipway.rollback import automatic
 from slipway.rollback import run as module
 from slipway.rollback.automatic import FailedUpdate
-from slipway.rollback.in_cluster import ClusterDifference
 from slipway.rollback.plan import DataAtStakeError, RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.proof import ClusterDifference
 from slipway.rollback.run import Rollback
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in

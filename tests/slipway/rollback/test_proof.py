@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from slipway.cluster.drifted import Drift
+from slipway.cluster.drift import Drift
 from slipway.engine.events import Urn
-from slipway.rollback.in_cluster import ClusterDifference, compared_with
+from slipway.rollback.proof import ClusterDifference, compared_with
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference
