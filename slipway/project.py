@@ -44,7 +44,7 @@ class Project:
             raise ConfigurationError(
                 f"{file} cannot be read.",
                 why=f"It holds a {type(content).__name__}; allowed: a mapping with `config`, or nothing.",
-                next_step="Mend the file.",
+                next_step="Fix the file.",
             )
         return file
 
@@ -86,7 +86,7 @@ def _read_yaml(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Mend the file.") from error
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Fix the file.") from error
 
 
 def find(start: Path) -> Project | None:

@@ -181,7 +181,7 @@ class BucketStorage:
             raise ConfigurationError(
                 f"The backend {bucket.scheme}://{bucket.name} cannot be opened with what is set for it.",
                 why=_told(error),
-                next_step="Mend its URL, or the AWS_..., GOOGLE_... or AZURE_... variables.",
+                next_step="Fix its URL, or the AWS_..., GOOGLE_... or AZURE_... variables.",
             ) from error
 
     def files(self, folder: str) -> list[StoredFile]:

@@ -137,7 +137,7 @@ class FileBackend:
                 held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
         return held
 
-    def mend(self, stack: str) -> list[Path]:
+    def repair(self, stack: str) -> list[Path]:
         """Remove what an engine that was killed left half written; the files that were removed.
 
         States are written to a temporary file and renamed, but the attributes beside them are not, and the engine

@@ -111,7 +111,7 @@ class RecordedServices:
                 identity: {name: ServiceState(**state) for name, state in found.items()}
                 for identity, found in content.items()
             }
-        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is mended
+        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is fixed
             return {}
 
     def save(self) -> None:

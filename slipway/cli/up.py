@@ -124,7 +124,7 @@ def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSum
         raise SlipwayError(
             f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
             why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
-            next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
             code=ExitCode.POLICY,
         )
     return summary

@@ -72,7 +72,7 @@ def _unmet(cluster: Cluster, said: Sequence[RecordedDeployment]) -> dict[tuple[s
 
 
 def _reason(cluster: Cluster, said: RecordedDeployment, evidence: Evidence | None) -> str:
-    """Why a rollout does not get on."""
+    """Why a rollout does not progress."""
     if evidence is None or is_complete(evidence):
         return ""
     try:

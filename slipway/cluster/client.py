@@ -90,7 +90,7 @@ class Cluster:
             return Evidence(found, sets.result(), pods.result(), events.result(), (), self.kubectl(namespace))
 
     def diagnosis(self, namespace: str, deployment: str) -> Diagnosis | None:
-        """Why the rollout of a Deployment does not get on; None when it is rolled out."""
+        """Why the rollout of a Deployment does not progress; None when it is rolled out."""
         evidence = self.evidence(namespace, deployment)
         if is_complete(evidence):
             return None

@@ -2,7 +2,7 @@
 
 A replacement under another name (in another namespace, for one) is made first, and what it replaces is deleted at the
 end. An update that fails between leaves both in the state: the new one as the resource, the old one marked for
-deletion. Whoever then wants the old one again, which is what a rollback and a mended release do, is refused: the engine
+deletion. Whoever then wants the old one again, which is what a rollback and a fixed release do, is refused: the engine
 would make it anew, under the name that it still has.
 """
 

@@ -11,7 +11,7 @@ from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, 
 from slipway.errors import ConfigurationError
 
 VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
-ADVICE = f"Mend what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
+ADVICE = f"Fix what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
 LOADING_SECONDS = 60.0
 # Above the deadline that the pack sets its own rules (policy/deadline.py), which names the rule.
 SILENCE_SECONDS = 300.0

@@ -1,4 +1,4 @@
-"""Brings a stack back in order after an engine was killed in the middle of an update, without a person's help.
+"""Recovers a stack after an engine was killed in the middle of an update, without a person's help.
 
 What was under way is in the state as a pending operation: begun, and nobody knows how it ended. The engine itself asks
 a person at a terminal about each. Here the cluster is asked.
@@ -186,9 +186,9 @@ def repair(stack: Stack, say: Say) -> None:
     where = f" It is kept as {kept}." if not exported.exit_code else ""
     more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
     say(f"The state of {stack} is damaged: {wrong[0]}{more}.{where}")
-    mended = repaired(present, _recorded(history))
-    if not problems(mended):
-        import_state(stack, mended, UNCHECKED)
+    fixed = repaired(present, _recorded(history))
+    if not problems(fixed):
+        import_state(stack, fixed, UNCHECKED)
         say("It is in order again.")
         return
     number, state = next(_whole_states(history), (0, None))

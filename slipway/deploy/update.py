@@ -182,7 +182,7 @@ def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
     return SlipwayError(
         f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
         why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
-        next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+        next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
         code=ExitCode.POLICY,
     )
 

@@ -73,7 +73,7 @@ KNOWN_FAILURES = (
     KnownFailure(
         re.compile(r"invalid YAML file: .*"),
         "The settings of stack {stack} cannot be read.",
-        "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
+        "Fix Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
     ),
     KnownFailure(
         re.compile(r"unable to open (?:state directory|bucket) .*"),
@@ -146,7 +146,7 @@ def _refused(stack: str, message: str) -> SlipwayError:
     return SlipwayError(
         what,
         why=why,
-        next_step=f"Mend it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
+        next_step=f"Fix it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
         code=ExitCode.POLICY,
     )
 
@@ -165,10 +165,10 @@ def _next_step(stack: str, events: Sequence[Event], text: str) -> str:
         return ""
     done = [event for event in events if isinstance(event, Finished) and event.changes]
     deployed = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in done)
-    mend = f"Mend it and run `slipway up -s {stack}` again."
+    fix = f"Fix it and run `slipway up -s {stack}` again."
     if any(isinstance(event, Failed) and event.resource.kind == "Deployment" for event in events):
-        return mend  # some of its pods may run
-    return mend if deployed else f"Nothing was deployed. {mend}"
+        return fix  # some of its pods may run
+    return fix if deployed else f"Nothing was deployed. {fix}"
 
 
 def killed(stack: str, signal_number: int) -> SlipwayError:

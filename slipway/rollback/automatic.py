@@ -75,8 +75,8 @@ class FailedUpdate:
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
             f"{proof}, {checks_met(rollback)}.",
             why="\n".join(filter(None, (by_hand, log))),
-            next_step=f"Mend it and run `slipway up -s {self.stack}` again. "
-            f"To look at the wreck of the next failure, add --no-rollback.",
+            next_step=f"Fix it and run `slipway up -s {self.stack}` again. "
+            f"To keep the next failed update for debugging, add --no-rollback.",
             code=ExitCode.ROLLED_BACK,
         )
 

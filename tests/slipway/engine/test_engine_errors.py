@@ -36,7 +36,7 @@ def test_a_failing_check_is_told_once_in_its_own_words(recorded: Recorded) -> No
     assert error.what == "The update of stack cli failed."
     assert error.why.startswith("1 of 2 checks failed:\n  user-service: GET /users answered 200:")
     assert error.why.count("checks failed") == 1
-    assert error.next_step == "Mend it and run `slipway up -s cli` again."
+    assert error.next_step == "Fix it and run `slipway up -s cli` again."
 
 
 def test_a_failing_unit_test_leaves_the_rest_alone_and_says_so(recorded: Recorded) -> None:
@@ -45,7 +45,7 @@ def test_a_failing_unit_test_leaves_the_rest_alone_and_says_so(recorded: Recorde
     assert error.why == (
         "Image user-service-test: a step of the build ended with exit code 1; what it printed is above."
     )
-    assert error.next_step == "Nothing was deployed. Mend it and run `slipway up -s cli` again."
+    assert error.next_step == "Nothing was deployed. Fix it and run `slipway up -s cli` again."
 
 
 def test_the_output_of_a_failing_unit_test_is_whole_and_clean(recorded: Recorded) -> None:

@@ -307,7 +307,7 @@ def test_after_one_service_went_back_the_state_is_no_older_than_itself(ship: Shi
 
 
 def test_going_back_from_a_wreck_does_not_undo_the_release_before_it(ship: Ship) -> None:
-    """The wreck has its inputs still."""
+    """The failed update has its inputs still."""
     ship.add(ok=False)
     back = ship.back(2)
     ship.states[back - 1] = None
