@@ -55,12 +55,15 @@ def up(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the engine even where nothing has changed since the last update.")
+    ] = False,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
     from slipway.cli.up import UpOptions
     from slipway.cli.up import up as command
 
-    options = UpOptions(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    options = UpOptions(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh, force=force)
     raise typer.Exit(command(name=stack, options=options))
 
 

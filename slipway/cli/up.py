@@ -8,20 +8,25 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from slipway.cli.drift import find as find_drift
+from slipway.cli.drift import lines as drift_lines
+from slipway.cli.verify import verified
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
-from slipway.engine.stages import Stage, gate_line, stage_times
+from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
+from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.render.words import counted, is_incomplete
@@ -29,6 +34,7 @@ from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
 from slipway.rollback.run import checks_met
 from slipway.stack import Stack, open_stack
+from slipway.state.checkpoint import Snapshot, outputs, resources
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,7 @@ class UpOptions:
     rollback: bool = True
     allow_dirty: bool = False
     refresh: bool = False
+    force: bool = False
 
 
 def up(*, name: str, options: UpOptions) -> int:
@@ -76,6 +83,8 @@ def _up(name: str, options: UpOptions) -> int:
     reached.result()
     if options.approved:
         approval.require_approved(stack, options.approved, approved)
+    if not (options.refresh or options.force) and (code := _as_last_updated(stack, approved)) is not None:
+        return code
     gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
     if gate is None:
         gate = _gate(stack, progress, options)
@@ -139,6 +148,44 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
             console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
+def _as_last_updated(stack: Stack, approved: Approval) -> ExitCode | None:
+    """The exit code of an update that could change nothing, found without the engine; `None` where it has to run.
+
+    Files, settings, variables, plugins and state are as the last update left them. What else an update would find out
+    is asked here: whether the base images are still the same, what the cluster has, and whether the services work.
+    """
+    before = last_update.same_as_last_update(stack, approved)
+    if before is None or ROLLBACK_SETTING in stack.config():
+        return None
+    try:
+        deployed = stack.deployed()
+        with ThreadPoolExecutor() as pool:
+            same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
+            drift = find_drift(stack)
+        if not same_bases.result() or any(each.problems for each in verdicts.result()):
+            return None
+    except SlipwayError:  # the update says it, with all else
+        return None
+    _show_services(outputs(deployed.state))
+    if drift.changes:
+        typer.echo("\n".join(drift_lines(stack.name, drift)))
+        return ExitCode.DRIFT
+    checks = sum(each.checks for each in verdicts.result())
+    typer.echo(
+        f"{stack} is as update #{before.number} left it: {counted(len(deployed.objects()), 'object')} as declared, "
+        f"{counted(checks, 'check')} met. --force runs the engine all the same."
+    )
+    return ExitCode.DONE
+
+
+def has_same_bases(state: Snapshot) -> bool:
+    """Whether the registries still have the base image of every build under its tag."""
+    arguments = (each.inputs.get("buildArgs") or {} for each in resources(state) if each.type == IMAGE_TYPE)
+    bases = {str(each["BASE_IMAGE"]) for each in arguments if "BASE_IMAGE" in each}
+    tags = (base.rpartition("@") for base in bases)
+    return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
+
+
 def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
     before = last_update.same_as_last_update(stack, approved)
@@ -175,9 +222,13 @@ def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
 
 
 def _show_summary(update: Update, gate: Gate) -> None:
-    services = update.outputs.get("services", {})
+    _show_services(update.outputs)
+    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
+        typer.echo(line)
+
+
+def _show_services(stack_outputs: Mapping[str, Any]) -> None:
+    services = stack_outputs.get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
         typer.echo(f"{name:<{width}}  {service.get('url', '')}")
-    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
-        typer.echo(line)
