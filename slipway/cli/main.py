@@ -16,7 +16,6 @@ app = typer.Typer(
     name="slipway",
     help="Build, test, package, deploy and check microservices on Kubernetes with Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -24,6 +23,24 @@ lab_app = typer.Typer(
     help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
 )
 app.add_typer(lab_app, name="lab")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"slipway {version('slipway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def slipway(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build, test, package, deploy and check microservices on Kubernetes with Pulumi."""
+
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", metavar="ENV", help="The environment: a Pulumi.ENV.yaml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
