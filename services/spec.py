@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
+from services.quantities import Cores, Memory, Storage
+
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
@@ -18,33 +20,11 @@ TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
 # https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
 DEFAULT_ACCOUNT = "default"
-# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-SCALE = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)
-}
-
-
-def quantity_value(quantity: str) -> float:
-    """A Kubernetes quantity as a plain number: `"50m"` is 0.05, `"128Mi"` is 134217728.0.
-
-    Raises ValueError when the text is no quantity.
-    """
-    match = QUANTITY_PATTERN.fullmatch(quantity)
-    if match is None:
-        raise ValueError(f"{quantity!r} is not a Kubernetes quantity; allowed are forms like 250m, 0.5, 128Mi or 1Gi")
-    return float(match[1]) * SCALE[match[2] or ""]
-
-
-def _quantity(text: str) -> str:
-    if quantity_value(text) <= 0:
-        raise ValueError(f"{text!r} must be more than zero")
-    return text
 
 
 def _number_as_text(value: object) -> object:
-    """`cpu: 1` and `PORT: 8080` are numbers to YAML and text to Kubernetes."""
+    """`PORT: 8080` is a number to YAML and text to a process."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -100,7 +80,6 @@ def _address_range(text: str) -> str:
 
 Name = Annotated[StrictStr, AfterValidator(service_name)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
-Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
@@ -117,9 +96,9 @@ class Model(BaseModel):
 class Resources(Model):
     """Requests of one pod; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
 
-    cpu: Quantity = "50m"
-    memory: Quantity = "128Mi"
-    ephemeral_storage: Quantity = "256Mi"
+    cpu: Cores = "50m"
+    memory: Memory = "128Mi"
+    ephemeral_storage: Storage = "256Mi"
 
 
 class Health(Model):
@@ -192,7 +171,7 @@ class ServiceSpec(Model):
     secrets: list[EnvName] = []
     calls: list[Name] = []
     egress: list[Egress] = []
-    scratch: dict[WritablePath, Quantity] = {}
+    scratch: dict[WritablePath, Storage] = {}
     health: Health = Health()
     checks: list[Check] = []
     service: Exposure = Exposure()

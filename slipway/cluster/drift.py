@@ -15,7 +15,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.spec import quantity_value
+from services.quantities import quantity_value
 from slipway.cluster.diagnosis.objects import Object, objects_at, text_at
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.catalog import CatalogError, Overrides, allowed_keys, load
-from services.spec import quantity_value, service_name
+from services.quantities import quantity_value
+from services.spec import ServiceSpec, service_name
 from services.yaml_source import read
 
 
@@ -72,6 +73,44 @@ def test_callees_come_before_their_callers(root: Path) -> None:
             "services/a/service.yaml:4: `resources.memory`: 'lots' is not a Kubernetes quantity; allowed are",
         ),
         ("name: a\nresources: {memory: '0'}\n", "services/a/service.yaml:2: `resources.memory`: '0' must be more than"),
+        (
+            "name: a\nresources: {memory: 128m}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128m' is 0.128 bytes; did you mean `128Mi`? allowed are",
+        ),
+        (
+            "name: a\nresources: {memory: 128}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128' is 128 bytes",
+        ),
+        (
+            "name: a\nresources: {memory: 1k}\n",
+            "services/a/service.yaml:2: `resources.memory`: '1k' is 1000 bytes",
+        ),
+        (
+            "name: a\nresources: {memory: 128MB}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128MB' is not a Kubernetes quantity; did you mean `128Mi",
+        ),
+        (
+            "name: a\nresources: {ephemeralStorage: 256m}\n",
+            "services/a/service.yaml:2: `resources.ephemeralStorage`: '256m' is 0.256 bytes; did you mean `256Mi",
+        ),
+        (
+            "name: a\nscratch: {/data: 64m}\n",
+            "services/a/service.yaml:2: `scratch./data`: '64m' is 0.064 bytes; did",
+        ),
+        (
+            "name: a\nscratch: {/data: 64}\n",
+            "services/a/service.yaml:2: `scratch./data`: '64' is 64 bytes; did you",
+        ),
+        (
+            "name: a\nresources: {cpu: 128Mi}\n",
+            "services/a/service.yaml:2: `resources.cpu`: '128Mi' is 134217728 cores; did you mean `128m`? allowed are",
+        ),
+        ("name: a\nresources: {cpu: 500}\n", "services/a/service.yaml:2: `resources.cpu`: '500' is 500 cores; did you"),
+        ("name: a\nresources: {cpu: 0.0005}\n", "services/a/service.yaml:2: `resources.cpu`: '0.0005' is finer than"),
+        (
+            "name: a\nresources: {cpu: '٣'}\n",
+            "services/a/service.yaml:2: `resources.cpu`: '٣' is no amount of CPU",
+        ),
         ("name: a\nenv: {DEBUG: yes}\n", "services/a/service.yaml:2: `env.DEBUG`: must be text; put it in quotes"),
         ("name: a\nenv: {9X: y}\n", "services/a/service.yaml:2: `env.9X`: '9X' cannot name an environment variable"),
         ("name: a\nenv: {PORT: '1'}\n", "services/a/service.yaml:2: PORT is set by Slipway itself"),
@@ -233,6 +272,27 @@ def test_the_services_of_this_repository_are_valid() -> None:
 def test_allowed_keys_are_written_as_in_the_file() -> None:
     assert "startupTimeoutSeconds" in allowed_keys(("health",))
     assert allowed_keys(("checks", 0)) == ["get", "has", "status"]
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"cpu": "1m"},
+        {"cpu": 1},
+        {"cpu": "0.50"},
+        {"cpu": "256"},
+        {"memory": "4Mi"},
+        {"memory": 134217728},
+        {"memory": "1.5Gi"},
+        {"memory": "128M"},
+        {"ephemeralStorage": "64Ki"},
+    ],
+)
+def test_amounts_that_a_node_may_have_are_accepted(resources: dict[str, object]) -> None:
+    spec = ServiceSpec.model_validate({"name": "a", "resources": resources})
+    assert [str(value) for value in resources.values()] == [
+        spec.resources.model_dump(by_alias=True)[key] for key in resources
+    ]
 
 
 @given(st.text(max_size=60))
