@@ -23,7 +23,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from services.spec import Name
-from services.yaml_source import YamlError, YamlSource, read
+from services.yaml_source import YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, Request
 
@@ -85,9 +85,8 @@ class Settings(BaseModel):
     def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:
         """Settings of the stack and, where there is one, its file; raises RunError that lists every problem."""
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
-        unknown = _unknown_keys(source)
-        if unknown:
-            raise configuration_error(unknown)
+        if problems := [*_unknown_keys(source), *(misread_settings(source) if source else ())]:
+            raise configuration_error(problems)
         values = {"namespace": f"slipway-{stack}"} | _from_environment() | _from_config()
         if "registry" not in values:
             raise configuration_error([NO_REGISTRY])

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.spec import ServiceSpec
-from services.yaml_source import KeyPath, YamlError, YamlSource, read
+from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError, YamlSource, is_odd_number, read
 
 SPEC_FILE = "service.yaml"
 CATALOG_FOLDER = Path(__file__).resolve().parent
@@ -46,8 +47,8 @@ class Overrides:
     services: Mapping[str, Mapping[str, Any]]
     defaults: Mapping[str, Any]
     source: YamlSource | None = None
-    key: str = "slipway:services"
-    defaults_key: str = "slipway:defaults"
+    key: str = SERVICES_KEY
+    defaults_key: str = DEFAULTS_KEY
 
     @classmethod
     def none(cls) -> Overrides:
@@ -91,10 +92,13 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
     if not (folder / SPEC_FILE).is_file():
         raise CatalogError([f"{shown}: has a Dockerfile and no {SPEC_FILE}; write one, or remove the folder"])
     source = read(folder / SPEC_FILE, shown_as=shown / SPEC_FILE)
+    written, misread = _as_written(source)
+    if misread:
+        raise CatalogError(misread)
     name = source.data.get("name")
     override = overrides.services.get(str(name), {})
     try:
-        spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, source.data), override))
+        spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, written), override))
     except ValidationError as error:
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
     problems = [f"{source.file}:{source.line(path)}: {text}" for path, text in _contradictions(spec)]
@@ -112,6 +116,39 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
         under = merged.get(key)
         merged[key] = _merge(under, value) if isinstance(under, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
+    """What the file says, numbers and dates in `env` as they are written, and what is wrong with other numbers.
+
+    YAML reads `01234` as 668 and `12:30` as 750.
+    """
+    problems = [
+        f"{source.file}:{source.line(path)}: `{'.'.join(map(str, path))}` is written {text}, which YAML reads as "
+        "another number; write it in plain decimal digits"
+        for path, text in source.unquoted.items()
+        if path[:1] != ("env",) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
+    ]
+    env = source.data.get("env")
+    if not isinstance(env, dict):
+        return source.data, problems
+    as_written = dict(env)
+    for key, value in env.items():
+        path = ("env", str(key))
+        if isinstance(value, bool) or not isinstance(value, int | float | date):
+            continue
+        if path in source.unquoted:
+            as_written[key] = source.unquoted[path]
+        else:  # from an anchor: how it is written is not known here
+            problems.append(f"{source.file}:{source.line(path)}: `env.{key}` is {value} to YAML; put it in quotes")
+    return {**source.data, "env": as_written}, problems
+
+
+def _value_at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        known = isinstance(part, int) if isinstance(data, list) else isinstance(data, dict) and part in data
+        data = data[part] if known else None
+    return data
 
 
 def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from services.catalog import CatalogError, Overrides, allowed_keys, load
 from services.quantities import quantity_value
 from services.spec import ServiceSpec, service_name
-from services.yaml_source import read
+from services.yaml_source import misread_settings, read
 
 
 def write(root: Path, folder: str, text: str, *, dockerfile: bool = True) -> None:
@@ -230,6 +230,69 @@ def test_an_environment_overrides_any_value(root: Path, tmp_path: Path) -> None:
     assert (service.spec.resources.cpu, service.spec.resources.memory) == ("10m", "2Gi")
     assert service.spec.env == {"X": "1", "Y": "three"}
     assert service.spec.rollout.min_ready_seconds == 3
+
+
+NUMBERS = "ZIP: 01234, BUILD: 010, AT: 12:30, VERSION: 1.10, MASK: 0x1F, COUNT: 1_000, DAY: 2024-01-02, BIG: 1e3, P: +5"
+
+
+def test_numbers_and_dates_in_env_arrive_as_they_are_written(root: Path) -> None:
+    write(root, "a", f"name: a\nenv: {{{NUMBERS}, ONE: 1.0, QUOTED: '010', TEXT: a b}}\n")
+    (service,) = load(root)
+    assert service.spec.env == {
+        **{"ZIP": "01234", "BUILD": "010", "AT": "12:30", "VERSION": "1.10", "MASK": "0x1F", "COUNT": "1_000"},
+        **{"DAY": "2024-01-02", "BIG": "1e3", "P": "+5", "ONE": "1.0", "QUOTED": "010", "TEXT": "a b"},
+    }
+
+
+def test_a_number_in_env_that_comes_from_an_anchor_is_refused(root: Path) -> None:
+    write(root, "a", "name: a\nenv:\n  <<: &shared {ZIP: 01234}\n  B: x\n")
+    (problem,) = problems(root)
+    assert problem == "services/a/service.yaml:2: `env.ZIP` is 668 to YAML; put it in quotes"
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("replicas: 010", "replicas"),
+        ("port: 0x1F90", "port"),
+        ("rollout: {minReadySeconds: 1:30}", "rollout.minReadySeconds"),
+        ("resources: {cpu: 1_0}", "resources.cpu"),
+        ("egress: [{port: 05432}]", "egress.0.port"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_refused(root: Path, line: str, key: str) -> None:
+    write(root, "a", f"name: a\n{line}\n")
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:2: `{key}` is written ")
+    assert problem.endswith("which YAML reads as another number; write it in plain decimal digits")
+
+
+def test_what_pulumi_reads_otherwise_is_refused_in_an_environments_file(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    plain = "A: 1.5, B: 12, C: '010', D: text, E: 0, F: -3, G: 1.0.0"
+    file.write_text(
+        "config:\n"
+        "  a:PIN: 01234\n"
+        "  a:URL: sqlite:////data/x.db\n"
+        "  a:TOKEN: {secure: v1:abc}\n"
+        f"  slipway:defaults: {{env: {{{NUMBERS}, {plain}}}, replicas: 3}}\n"
+        "  slipway:services:\n"
+        "    a:\n"
+        "      env: {X: 010}\n"
+        "      replicas: 010\n"
+        "      resources: {cpu: 1.0}\n"
+    )
+    found = misread_settings(read(file, shown_as=Path(file.name)))
+    keys = [problem.split("`")[1] for problem in found]
+    assert keys == [
+        "a:PIN",
+        *(f"slipway:defaults.env.{each.split(':')[0]}" for each in NUMBERS.split(", ") if each[:3] != "AT:"),
+        "slipway:services.a.env.X",
+        "slipway:services.a.replicas",
+    ]
+    assert found[0] == (
+        "Pulumi.dev.yaml:2: `a:PIN` is written 01234, of which Pulumi makes another text; put it in quotes: '01234'"
+    )
 
 
 def test_a_default_gives_way_to_the_service(root: Path, tmp_path: Path) -> None:
