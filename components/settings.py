@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import pulumi
 import pulumi_docker_build as docker_build
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +24,6 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.spec import Name
 from services.yaml_source import YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, Request
@@ -31,6 +32,10 @@ NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
     'or take the lab\'s with `eval "$(slipway env)"`'
 )
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+LABEL_MAX_LENGTH = 63
 
 
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
@@ -49,12 +54,26 @@ ObjectPattern = Annotated[StrictStr, Field(pattern=r"^[A-Z][A-Za-z]*/[^/\s]+$")]
 """`Kind/name`, in which `*` stands for any characters of the name: `ConfigMap/api-*`."""
 
 
+def _namespace_name(text: str) -> str:
+    if LABEL_PATTERN.fullmatch(text) is None or len(text) > LABEL_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a DNS label: lower-case letters, digits and '-', none at an end, "
+            f"at most {LABEL_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def default_namespace(stack: str) -> str:
+    """`slipway-<stack>`, with each character that a namespace cannot have made a '-' or a small letter."""
+    return "slipway-" + re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
+
+
 class NamespaceSettings(BaseModel):
     """The namespace that everything is deployed to. With `managed: false` somebody else makes and deletes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: Annotated[StrictStr, AfterValidator(_namespace_name)]
     managed: StrictBool = True
 
 
@@ -87,7 +106,7 @@ class Settings(BaseModel):
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
         if problems := [*_unknown_keys(source), *(misread_settings(source) if source else ())]:
             raise configuration_error(problems)
-        values = {"namespace": f"slipway-{stack}"} | _from_environment() | _from_config()
+        values = {"namespace": default_namespace(stack)} | _from_environment() | _from_config()
         if "registry" not in values:
             raise configuration_error([NO_REGISTRY])
         try:

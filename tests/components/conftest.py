@@ -56,8 +56,9 @@ def _stem(resource: pulumi.runtime.MockResourceArgs) -> str:
 
 
 def stack_config(stack: str, **more: Any) -> dict[str, str]:
-    """The committed configuration of a stack, as the engine hands it to the program."""
-    values = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"] | more
+    """The committed configuration of a stack, as the engine hands it to the program; none of one that has no file."""
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    values = (yaml.safe_load(file.read_text())["config"] if file.exists() else {}) | more
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 
