@@ -124,8 +124,10 @@ class Environment(pulumi.ComponentResource):
         )
 
     def base_image(self) -> pulumi.Output[str]:
-        """The base image of every build, pinned by digest; fails when the registry does not have it."""
+        """The base image of every build, pinned by digest; fails when the registry does not have its tag."""
         name = self.settings.base_image
+        if "@" in name:
+            return pulumi.Output.from_input(name)
         found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self.docker))
         return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
 

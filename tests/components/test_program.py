@@ -13,6 +13,7 @@ from components import release
 from components.environment import Environment, EnvironmentArgs
 from slipway.cluster.checks import Answer
 
+DIGEST = "sha256:" + "0a" * 32
 SERVICES = ["order-service", "user-service"]
 # How the engine is told that a value is to be kept encrypted in the state.
 SECRET_MARK, SECRET_SIGNATURE = rpc._special_sig_key, rpc._special_secret_sig
@@ -192,6 +193,14 @@ def test_a_missing_registry_says_how_to_set_it(declare: Any, monkeypatch: pytest
     monkeypatch.delenv("SLIPWAY_REGISTRY")
     with pytest.raises(pulumi.RunError, match="pulumi config set slipway:registry"):
         declare(program)
+
+
+@pytest.mark.parametrize("base_image", [f"registry.example/python@{DIGEST}", f"registry.example/python:1@{DIGEST}"])
+def test_a_base_image_that_is_pinned_already_stays_as_it_is(declare: Any, healthy: Any, base_image: str) -> None:
+    recorded = declare(program, config={"slipway:baseImage": base_image})
+    image = recorded.inputs("docker-build:index:Image", "user-service")
+    assert image["buildArgs"] == {"BASE_IMAGE": base_image}
+    assert recorded.calls == []
 
 
 @pytest.mark.parametrize(
