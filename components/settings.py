@@ -36,6 +36,15 @@ NO_REGISTRY = (
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 LABEL_MAX_LENGTH = 63
+# https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
+_HOST = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:\d{1,5})?"
+_PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+REPOSITORY_PATTERN = re.compile(rf"{_HOST}(/{_PATH})?|{_PATH}", re.ASCII)
+IMAGE_PATTERN = re.compile(rf"({_HOST}/)?{_PATH}(:\w[-.\w]{{0,127}})?(@sha256:[0-9a-f]{{64}})?", re.ASCII)
+# Of 255 that a repository may have; the rest is for the names of services.
+REPOSITORY_MAX_LENGTH = 200
+# Environment variables that say what a stack's configuration does not.
+VARIABLES = {"registry": "SLIPWAY_REGISTRY", "baseImage": "SLIPWAY_BASE_IMAGE"}
 
 
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
@@ -52,6 +61,24 @@ def _namespace(value: Any) -> Any:
 
 ObjectPattern = Annotated[StrictStr, Field(pattern=r"^[A-Z][A-Za-z]*/[^/\s]+$")]
 """`Kind/name`, in which `*` stands for any characters of the name: `ConfigMap/api-*`."""
+
+
+def _repository(text: str) -> str:
+    if REPOSITORY_PATTERN.fullmatch(text) is None or len(text) > REPOSITORY_MAX_LENGTH:
+        raise ValueError(
+            "allowed is HOST[:PORT][/PATH] as in registry.example/team: lower case, no scheme such as http://, no '/' "
+            f"at the end, no tag, no blanks, at most {REPOSITORY_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _image(text: str) -> str:
+    if IMAGE_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            "allowed is an image as in registry.example/team/python:3.12, or one pinned by `@sha256:` and 64 hex "
+            "digits: lower case up to the tag, no scheme such as http://, no blanks"
+        )
+    return text
 
 
 def _namespace_name(text: str) -> str:
@@ -83,8 +110,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
     namespace: Annotated[NamespaceSettings, BeforeValidator(_namespace)]
-    registry: StrictStr
-    base_image: StrictStr = "python:3.12-slim"
+    registry: Annotated[StrictStr, AfterValidator(_repository)]
+    base_image: Annotated[StrictStr, AfterValidator(_image)] = "python:3.12-slim"
     context: StrictStr | None = None
     platforms: list[docker_build.Platform] = []
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
@@ -122,8 +149,7 @@ def keys() -> list[str]:
 
 def _from_environment() -> dict[str, Any]:
     """What a lab or a build server says; the stack's own configuration goes before it."""
-    given = {"registry": os.environ.get("SLIPWAY_REGISTRY"), "baseImage": os.environ.get("SLIPWAY_BASE_IMAGE")}
-    return {key: value for key, value in given.items() if value}
+    return {key: value for key, variable in VARIABLES.items() if (value := os.environ.get(variable))}
 
 
 def _from_config() -> dict[str, Any]:
@@ -176,6 +202,8 @@ def _explain(error: ValidationError, source: YamlSource | None) -> list[str]:
         path = ("config", full, *rest)
         where = f"{source.file}:{source.line(path)}: " if source and source.has(("config", full)) else ""
         key = ".".join(map(str, (full, *rest)))
+        if first in VARIABLES and pulumi.Config().get(str(first)) is None:
+            key = VARIABLES[str(first)]
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         problems.append(f"{where}`{key}` is {detail['input']!r}; {message}")
     return problems

@@ -46,3 +46,60 @@ def test_a_namespace_that_kubernetes_refuses_is_refused(settings: Any, name: str
 def test_a_stack_whose_name_is_too_long_for_a_namespace_needs_one(settings: Any) -> None:
     with pytest.raises(pulumi.RunError, match=r"`slipway:namespace\.name` is .* at most 63 characters"):
         settings("s" * 60)
+
+
+REGISTRIES = ["127.0.0.1:5000", "registry.example/team", "registry.example:443/team/a_b/c--d", "team", "localhost:5000"]
+BAD_REGISTRIES = [
+    "127.0.0.1:5000/",
+    "http://registry.example",
+    "https://registry.example/team",
+    "registry.example/Team",
+    "Registry.example",
+    "registry.example/team ",
+    " registry.example",
+    "registry.example/team:v1",
+    "registry.example//team",
+    "registry.example/team@sha256:" + "1" * 64,
+    "registry.example:port/team",
+    "r" * 201,
+    "registry.example/team\n",
+]
+
+
+@pytest.mark.parametrize("registry", [*REGISTRIES, "[::1]:5000/team"])
+def test_a_registry_is_a_host_and_a_path(settings: Any, registry: str) -> None:
+    assert settings(config={"slipway:registry": registry}).registry == registry
+
+
+@pytest.mark.parametrize("registry", BAD_REGISTRIES)
+def test_a_registry_that_no_image_can_be_pushed_to_is_refused_by_the_name_of_its_setting(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, registry: str
+) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        settings(config={"slipway:registry": registry})
+    said = f" is {registry!r}; allowed is HOST[:PORT][/PATH] as in registry.example/team: lower case, no scheme"
+    assert str(caught.value).startswith(f"Configuration error: `slipway:registry`{said}")
+    monkeypatch.setenv("SLIPWAY_REGISTRY", registry)
+    with pytest.raises(pulumi.RunError) as caught:
+        settings()
+    assert str(caught.value).startswith(f"Configuration error: `SLIPWAY_REGISTRY`{said}")
+
+
+@pytest.mark.parametrize("image", ["python", "python:3.12-slim", "r.example:5000/a/python:1@sha256:" + "0a" * 32])
+def test_a_base_image_may_have_a_tag_or_a_digest(settings: Any, image: str) -> None:
+    assert settings(config={"slipway:baseImage": image}).base_image == image
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["http://r.example/python", "Python:3", "python:", "python@sha256:12", "python@", "r.example/", "python:3 ", ""],
+)
+def test_a_base_image_that_is_none_is_refused(settings: Any, monkeypatch: pytest.MonkeyPatch, image: str) -> None:
+    with pytest.raises(
+        pulumi.RunError, match=r"`slipway:baseImage` is .*; allowed is an image as in registry\.example/"
+    ):
+        settings(config={"slipway:baseImage": image})
+    if image:
+        monkeypatch.setenv("SLIPWAY_BASE_IMAGE", image)
+        with pytest.raises(pulumi.RunError, match=r"`SLIPWAY_BASE_IMAGE` is .*; allowed is an image"):
+            settings()
