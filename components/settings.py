@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import pulumi
 import pulumi_docker_build as docker_build
+from pulumi.runtime.config import CONFIG
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -36,6 +37,8 @@ NO_REGISTRY = (
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 LABEL_MAX_LENGTH = 63
+# Whatever the project is called in Pulumi.yaml: keys without a namespace are of the project.
+KEYS_NAMESPACE = "slipway"
 # https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
 _HOST = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:\d{1,5})?"
 _PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
@@ -153,7 +156,7 @@ def _from_environment() -> dict[str, Any]:
 
 
 def _from_config() -> dict[str, Any]:
-    config = pulumi.Config()
+    config = pulumi.Config(KEYS_NAMESPACE)
     values: dict[str, Any] = {}
     for key in keys():
         text = config.get(key)
@@ -180,17 +183,20 @@ def _stack_file(file: Path) -> YamlSource | None:
 
 
 def _unknown_keys(source: YamlSource | None) -> list[str]:
+    """What is wrong with the keys of the file, and with those that Pulumi has from elsewhere, such as Pulumi.yaml."""
     config = source.data.get("config") if source else None
-    if source is None or not isinstance(config, dict):
-        return []
     problems = []
-    for full in config:
-        key = str(full).removeprefix("slipway:")
-        if str(full).startswith("slipway:") and key not in keys():
+    for full in dict.fromkeys([*(config if isinstance(config, dict) else ()), *CONFIG.get()]):
+        named, _, key = str(full).rpartition(":")
+        namespace = named or pulumi.get_project()  # as Pulumi understands it
+        has_line = source is not None and source.has(("config", str(full)))
+        where = f"{source.file}:{source.line(('config', str(full)))}: " if source and has_line else ""
+        if namespace == KEYS_NAMESPACE and key not in keys():
             near = difflib.get_close_matches(key, keys(), n=1)
             hint = f"did you mean `slipway:{near[0]}`? " if near else ""
-            where = f"{source.file}:{source.line(('config', full))}"
-            problems.append(f"{where}: unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
+            problems.append(f"{where}unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
+        elif namespace == pulumi.get_project() != KEYS_NAMESPACE and key in keys():
+            problems.append(f"{where}`{full}` is read by nobody, whatever the project is called; write `slipway:{key}`")
     return problems
 
 
@@ -202,7 +208,7 @@ def _explain(error: ValidationError, source: YamlSource | None) -> list[str]:
         path = ("config", full, *rest)
         where = f"{source.file}:{source.line(path)}: " if source and source.has(("config", full)) else ""
         key = ".".join(map(str, (full, *rest)))
-        if first in VARIABLES and pulumi.Config().get(str(first)) is None:
+        if first in VARIABLES and pulumi.Config(KEYS_NAMESPACE).get(str(first)) is None:
             key = VARIABLES[str(first)]
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         problems.append(f"{where}`{key}` is {detail['input']!r}; {message}")

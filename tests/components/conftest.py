@@ -75,10 +75,15 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         monkeypatch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
 
     def run(
-        function: Callable[[], Any], *, stack: str = "dev", preview: bool = False, config: dict[str, str] | None = None
+        function: Callable[[], Any],
+        *,
+        stack: str = "dev",
+        preview: bool = False,
+        config: dict[str, str] | None = None,
+        project: str = "slipway",
     ) -> Recorder:
         recorder = Recorder()
-        pulumi.runtime.set_mocks(recorder, project="slipway", stack=stack, preview=preview)
+        pulumi.runtime.set_mocks(recorder, project=project, stack=stack, preview=preview)
         pulumi.runtime.set_all_config(stack_config(stack) | (config or {}))
         _sync_await(run_pulumi_func(function))
         return recorder

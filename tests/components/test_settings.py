@@ -14,9 +14,14 @@ from components.settings import Settings
 def settings(declare: Any) -> Any:
     """`settings(stack, {"slipway:key": "value"})` are those of a stack with that configuration."""
 
-    def read(stack: str = "dev", config: dict[str, str] | None = None) -> Settings:
+    def read(stack: str = "dev", config: dict[str, str] | None = None, project: str = "slipway") -> Settings:
         found: list[Settings] = []
-        declare(lambda: found.append(Settings.from_config(pulumi.get_stack())[0]), stack=stack, config=config)
+        declare(
+            lambda: found.append(Settings.from_config(pulumi.get_stack())[0]),
+            stack=stack,
+            config=config,
+            project=project,
+        )
         return found[0]
 
     return read
@@ -103,3 +108,21 @@ def test_a_base_image_that_is_none_is_refused(settings: Any, monkeypatch: pytest
         monkeypatch.setenv("SLIPWAY_BASE_IMAGE", image)
         with pytest.raises(pulumi.RunError, match=r"`SLIPWAY_BASE_IMAGE` is .*; allowed is an image"):
             settings()
+
+
+@pytest.mark.parametrize("project", ["slipway", "shop"])
+def test_the_keys_of_a_stack_count_whatever_the_project_is_called(settings: Any, project: str) -> None:
+    config = {"slipway:registry": "registry.example/own", "slipway:context": "own", "slipway:rollbackTo": "3"}
+    found = settings(config=config, project=project)
+    assert (found.registry, found.context, found.rollback_to) == ("registry.example/own", "own", 3)
+
+
+def test_a_key_in_the_namespace_of_a_renamed_project_is_refused(settings: Any) -> None:
+    with pytest.raises(pulumi.RunError, match=r"`shop:registry` is read by nobody, .*; write `slipway:registry`"):
+        settings(config={"shop:registry": "registry.example/own"}, project="shop")
+    assert settings(config={"shop:DATABASE_URL": "x"}, project="shop")
+
+
+def test_an_unknown_key_is_refused_wherever_pulumi_has_it_from(settings: Any) -> None:
+    with pytest.raises(pulumi.RunError, match=r"unknown key `slipway:registri`; did you mean `slipway:registry`\?"):
+        settings(config={"slipway:registri": "registry.example/own"})
