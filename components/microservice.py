@@ -16,7 +16,7 @@ from components.health import checks_annotation
 from components.outputs import after
 from components.pod import PORT_NAME, pod_template
 from components.rollouts import Rollouts
-from services.catalog import url_variable
+from services.catalog import config_data
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 
@@ -102,8 +102,7 @@ class Microservice(pulumi.ComponentResource):
 
     def _config_map(self) -> core.v1.ConfigMap:
         """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
-        urls = {url_variable(callee): f"http://{callee}" for callee in self._spec.calls}
-        data = {"PORT": str(self._spec.port), **self._spec.env, **urls}
+        data = config_data(self._spec)
         name = f"{self._spec.name}-{hashlib.sha256(_as_bytes(data)).hexdigest()[:8]}"
         return core.v1.ConfigMap(
             name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()

@@ -13,10 +13,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from services.spec import ServiceSpec
+from services.spec import ANNOTATIONS_MAX_BYTES, OBJECT_MAX_BYTES, ServiceSpec, variable_problem
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError, YamlSource, is_odd_number, read
 
 SPEC_FILE = "service.yaml"
+# For the annotations of a Deployment beside its checks.
+ANNOTATIONS_RESERVED_BYTES = 4 * 1024
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
@@ -101,7 +103,7 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, written), override))
     except ValidationError as error:
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
-    problems = [f"{source.file}:{source.line(path)}: {text}" for path, text in _contradictions(spec)]
+    problems = [f"{_where(path, source, overrides, spec.name)}: {text}" for path, text in _contradictions(spec)]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
     if problems:
@@ -158,6 +160,22 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
+    for name, value in spec.env.items():
+        if problem := variable_problem(name, value):
+            yield ("env", name), f"`env.{name}` {problem}"
+    size = sum(len(value.encode()) for value in config_data(spec).values())
+    if size > OBJECT_MAX_BYTES:
+        yield (
+            ("env",),
+            f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
+        )
+    size = len(json.dumps([check.model_dump(exclude_none=True) for check in spec.checks]).encode())
+    if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
+        yield (
+            ("checks",),
+            f"`checks` have {size:,} bytes, and the annotation that records them holds "
+            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
+        )
     for key in ("calls", "secrets"):
         values: list[str] = getattr(spec, key)
         for name in sorted({value for value in values if values.count(value) > 1}):
@@ -175,6 +193,12 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
 
 
+def config_data(spec: ServiceSpec) -> dict[str, str]:
+    """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
+    urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
+    return {"PORT": str(spec.port), **spec.env, **urls}
+
+
 def url_variable(callee: str) -> str:
     """Environment variable that carries a called service's address: `user-service` gives `USER_SERVICE_URL`."""
     return callee.upper().replace("-", "_") + "_URL"
@@ -184,15 +208,18 @@ def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, n
     problems = []
     for detail in error.errors():
         path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
-        override_path: KeyPath = ("config", overrides.key, name, *path)
-        if overrides.source is not None and overrides.source.has(override_path):
-            where = overrides.where((name, *path))
-        elif not source.has(path) and _present(overrides.defaults, path):
-            where = overrides.defaults_key
-        else:
-            where = f"{source.file}:{source.line(path)}"
+        where = _where(path, source, overrides, name)
         problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
     return problems
+
+
+def _where(path: KeyPath, source: YamlSource, overrides: Overrides, name: str) -> str:
+    """File and line of what counts for a service at `path`, or the key of the environment that says it."""
+    if overrides.source is not None and overrides.source.has(("config", overrides.key, name, *path)):
+        return overrides.where((name, *path))
+    if not source.has(path) and _present(overrides.defaults, path):
+        return overrides.defaults_key
+    return f"{source.file}:{source.line(path)}"
 
 
 def _present(data: Any, path: KeyPath) -> bool:

@@ -20,6 +20,13 @@ TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
 # https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
 DEFAULT_ACCOUNT = "default"
+# Of `NAME=value` with its final NUL: MAX_ARG_STRLEN of Linux, above which no process can be started.
+# https://man7.org/linux/man-pages/man2/execve.2.html
+VARIABLE_MAX_BYTES = 128 * 1024
+# Of all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
+OBJECT_MAX_BYTES = 1024 * 1024
+# Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
+ANNOTATIONS_MAX_BYTES = 256 * 1024
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -32,6 +39,19 @@ def _env_value(value: object) -> object:
     if isinstance(value, bool) or value is None:
         raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
     return _number_as_text(value)
+
+
+def variable_problem(name: str, value: str) -> str:
+    """Why no process can have the value in an environment variable, without the value; empty where it can."""
+    if "\0" in value:
+        return "has a NUL character, which no environment variable can hold"
+    size = len(f"{name}={value}\0".encode())
+    if size > VARIABLE_MAX_BYTES:
+        return (
+            f"has {size:,} bytes with its name, and Linux starts no process with more than {VARIABLE_MAX_BYTES:,} in "
+            "one variable; put it into the image, or where the service can fetch it"
+        )
+    return ""
 
 
 def service_name(text: str) -> str:

@@ -232,6 +232,33 @@ def test_an_environment_overrides_any_value(root: Path, tmp_path: Path) -> None:
     assert service.spec.rollout.min_ready_seconds == 3
 
 
+def test_a_variable_that_no_process_can_have_is_refused(root: Path) -> None:
+    """Linux ends the start of a process with E2BIG, which only the container's log would tell."""
+    write(root, "a", f'name: a\nenv:\n  OK: {"x" * (128 * 1024 - 4)}\n  BIG: {"x" * 200_000}\n  NUL: "a\\0b"\n')
+    assert problems(root) == [
+        "services/a/service.yaml:4: `env.BIG` has 200,005 bytes with its name, and Linux starts no process with more "
+        "than 131,072 in one variable; put it into the image, or where the service can fetch it",
+        "services/a/service.yaml:5: `env.NUL` has a NUL character, which no environment variable can hold",
+    ]
+
+
+def test_more_than_a_config_map_holds_is_refused(root: Path, tmp_path: Path) -> None:
+    write(root, "a", "name: a\nenv:\n" + "".join(f"  X{index}: {'é' * 50_000}\n" for index in range(11)))
+    (problem,) = problems(root)
+    assert problem == (
+        "services/a/service.yaml:2: `env` has 1,100,004 bytes in all, and a ConfigMap holds 1,048,576; put some "
+        "into the image"
+    )
+    environment = overrides(tmp_path, f"config:\n  slipway:services:\n    a:\n      env: {{Y: {'x' * 200_000}}}\n")
+    assert problems(root, environment)[0].startswith("Pulumi.dev.yaml:4: `env.Y` has 200,003 bytes")
+
+
+def test_more_than_an_annotation_holds_is_refused(root: Path) -> None:
+    write(root, "a", f"name: a\nchecks:\n  - {{get: /, has: {'x' * 300_000}}}\n")
+    (problem,) = problems(root)
+    assert problem.startswith("services/a/service.yaml:2: `checks` have 300,")
+
+
 NUMBERS = "ZIP: 01234, BUILD: 010, AT: 12:30, VERSION: 1.10, MASK: 0x1F, COUNT: 1_000, DAY: 2024-01-02, BIG: 1e3, P: +5"
 
 
