@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from components.blocking import in_thread
 from components.cluster import cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.rollouts import Rollouts
+from components.secrets import read_secrets
 from components.settings import Settings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
-from services.spec import ServiceSpec
 from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
@@ -40,6 +40,8 @@ class EnvironmentArgs:
     settings: Settings
     services: tuple[Service, ...]
     rollback: Request | None = None
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Values in the open, by the name of the service and of the secret."""
 
     @classmethod
     def from_config(cls) -> EnvironmentArgs:
@@ -51,9 +53,10 @@ class EnvironmentArgs:
             return cls(settings, (), rollback)
         overrides = Overrides(settings.services, settings.defaults, source)
         try:
-            return cls(settings, load(overrides=overrides))
+            services = load(overrides=overrides)
         except CatalogError as error:
             raise configuration_error(error.problems) from error
+        return cls(settings, services, secrets=read_secrets(services))
 
 
 class Environment(pulumi.ComponentResource):
@@ -67,6 +70,7 @@ class Environment(pulumi.ComponentResource):
         self.rollouts = Rollouts(args.settings.context)
         self.services = args.services
         self.rollback = args.rollback
+        self.secrets = args.secrets
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
@@ -135,17 +139,6 @@ class Environment(pulumi.ComponentResource):
         """Where images of the service are pushed, without a tag."""
         return f"{self.settings.registry}/{service.name}"
 
-    def secrets(self, spec: ServiceSpec) -> Mapping[str, str]:
-        """Values of the service's `secrets`: the stack's configuration first, then the process environment.
-
-        Raises RunError that names each missing one and how to set it.
-        """
-        values = {key: _secret(spec.name, key) for key in spec.secrets}
-        missing = [key for key, value in values.items() if value is None]
-        if missing:
-            raise configuration_error(_how_to_set(spec.name, key) for key in missing)
-        return {key: value for key, value in values.items() if value is not None}
-
 
 def _require_forgotten(namespace: str) -> None:
     """The engine deletes what is in the state and declared no more, and with a namespace everything in it."""
@@ -160,26 +153,3 @@ def _require_forgotten(namespace: str) -> None:
                 f"update would delete it. Run `slipway up -s {stack}`, which makes the state forget it first"
             ]
         )
-
-
-def _secret(service: str, key: str) -> str | None:
-    configured = pulumi.Config(service).get(key)
-    if configured is not None:
-        return configured
-    variable = environment_variable(service, key)
-    if file := os.environ.get(f"{variable}_FILE"):
-        return Path(file).read_text(encoding="utf-8").strip()
-    return os.environ.get(variable)
-
-
-def environment_variable(service: str, key: str) -> str:
-    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
-    return f"{service}_{key}".upper().replace("-", "_")
-
-
-def _how_to_set(service: str, key: str) -> str:
-    return (
-        f"{service} needs the secret {key}, which is not set in stack {pulumi.get_stack()}; "
-        f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable "
-        f"{environment_variable(service, key)} (or a file's path in {environment_variable(service, key)}_FILE)"
-    )

@@ -54,7 +54,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 spec=spec,
                 image=images[service.name].reference,
                 namespace=namespace,
-                secrets=environment.secrets(spec),
+                secrets=environment.secrets[service.name],
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
