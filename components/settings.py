@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pulumi
 import pulumi_docker_build as docker_build
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import CONFIG, is_config_secret
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.yaml_source import YamlError, YamlSource, misread_settings, read
+from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, Request
 
@@ -134,7 +134,8 @@ class Settings(BaseModel):
     def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:
         """Settings of the stack and, where there is one, its file; raises RunError that lists every problem."""
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
-        if problems := [*_unknown_keys(source), *(misread_settings(source) if source else ())]:
+        problems = [*_unknown_keys(source), *(misread_settings(source) if source else ()), *_secrets(source)]
+        if problems:
             raise configuration_error(problems)
         values = {"namespace": default_namespace(stack)} | _from_environment() | _from_config()
         if "registry" not in values:
@@ -198,6 +199,43 @@ def _unknown_keys(source: YamlSource | None) -> list[str]:
         elif namespace == pulumi.get_project() != KEYS_NAMESPACE and key in keys():
             problems.append(f"{where}`{full}` is read by nobody, whatever the project is called; write `slipway:{key}`")
     return problems
+
+
+def _secrets(source: YamlSource | None) -> Iterator[str]:
+    """A complaint about each key that holds a secret: what they say is kept in the clear, in ConfigMaps and the state.
+
+    Asked before the values are looked at, so that no message shows one.
+    """
+    for key in keys():
+        full = f"{KEYS_NAMESPACE}:{key}"
+        if not is_config_secret(full):
+            continue
+        data = source.data.get("config") if source else None
+        inside = list(_paths_of_secrets(data.get(full), (full,))) if isinstance(data, dict) else []
+        for path in inside or [(full,)]:
+            has_line = source is not None and source.has(("config", *path))
+            where = f"{source.file}:{source.line(('config', *path))}: " if source and has_line else ""
+            service, variable = "SERVICE", "NAME"
+            if path[0] == SERVICES_KEY and path[2:3] == ("env",) and len(path) == 4:
+                service, variable = path[1], path[3]
+            next_step = (
+                f"list {variable} under `secrets` of the service instead, and set it with "
+                f"`pulumi config set --secret {service}:{variable}`"
+                if key in {"services", "defaults"}
+                else "set it without --secret"
+            )
+            yield (
+                f"{where}`{'.'.join(path)}` is a secret, and `slipway:` keys are not for secrets: their values are "
+                f"readable in the cluster and in the state; {next_step}"
+            )
+
+
+def _paths_of_secrets(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict) and set(value) == {"secure"}:
+        yield path
+    elif isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _paths_of_secrets(each, (*path, str(key)))
 
 
 def _explain(error: ValidationError, source: YamlSource | None) -> list[str]:

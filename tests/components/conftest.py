@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,11 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         preview: bool = False,
         config: dict[str, str] | None = None,
         project: str = "slipway",
+        secret_keys: Sequence[str] = (),
     ) -> Recorder:
         recorder = Recorder()
         pulumi.runtime.set_mocks(recorder, project=project, stack=stack, preview=preview)
-        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}))
+        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}), list(secret_keys))
         _sync_await(run_pulumi_func(function))
         return recorder
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -126,3 +127,46 @@ def test_a_key_in_the_namespace_of_a_renamed_project_is_refused(settings: Any) -
 def test_an_unknown_key_is_refused_wherever_pulumi_has_it_from(settings: Any) -> None:
     with pytest.raises(pulumi.RunError, match=r"unknown key `slipway:registri`; did you mean `slipway:registry`\?"):
         settings(config={"slipway:registri": "registry.example/own"})
+
+
+HIDDEN = {
+    "slipway:services": '{"user-service": {"env": {"GREETING": "hidden", "LOG_LEVEL": "x"}, "port": "hidden"}}',
+    "slipway:defaults": '{"env": {"A": "hidden"}}',
+    "slipway:registry": "hidden/",
+}
+
+
+@pytest.mark.parametrize("key", HIDDEN)
+def test_a_secret_in_a_key_that_is_kept_in_the_clear_is_refused(declare: Any, key: str) -> None:
+    with pytest.raises(pulumi.RunError) as caught:
+        declare(lambda: Settings.from_config("dev"), config=HIDDEN, secret_keys=[key])
+    assert str(caught.value).startswith(
+        f"Configuration error: `{key}` is a secret, and `slipway:` keys are not for secrets"
+    )
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_secret_in_the_file_of_an_environment_is_named_with_its_line(
+    declare: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "Pulumi.dev.yaml").write_text(
+        "config:\n"
+        "  user-service:DATABASE_URL: {secure: v1:x}\n"
+        "  slipway:services:\n"
+        "    user-service:\n"
+        "      env:\n"
+        "        LOG_LEVEL: info\n"
+        "        GREETING: {secure: v1:x}\n"
+    )
+
+    def program() -> None:
+        monkeypatch.chdir(tmp_path)
+        Settings.from_config("dev")
+
+    with pytest.raises(pulumi.RunError) as caught:
+        declare(program, config=HIDDEN, secret_keys=["slipway:services", "user-service:DATABASE_URL"])
+    assert str(caught.value) == (
+        "Configuration error: Pulumi.dev.yaml:7: `slipway:services.user-service.env.GREETING` is a secret, and "
+        "`slipway:` keys are not for secrets: their values are readable in the cluster and in the state; list GREETING "
+        "under `secrets` of the service instead, and set it with `pulumi config set --secret user-service:GREETING`"
+    )
