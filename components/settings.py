@@ -197,7 +197,7 @@ def _unknown_keys(source: YamlSource | None) -> list[str]:
             hint = f"did you mean `slipway:{near[0]}`? " if near else ""
             problems.append(f"{where}unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
         elif namespace == pulumi.get_project() != KEYS_NAMESPACE and key in keys():
-            problems.append(f"{where}`{full}` is read by nobody, whatever the project is called; write `slipway:{key}`")
+            problems.append(f"{where}`{full}` is not read, whatever the project is called; write `slipway:{key}`")
     return problems
 
 
@@ -225,8 +225,8 @@ def _secrets(source: YamlSource | None) -> Iterator[str]:
                 else "set it without --secret"
             )
             yield (
-                f"{where}`{'.'.join(path)}` is a secret, and `slipway:` keys are not for secrets: their values are "
-                f"readable in the cluster and in the state; {next_step}"
+                f"{where}`{'.'.join(path)}` is a secret, and the values of `slipway:` keys are readable in the "
+                f"cluster and in the state; {next_step}"
             )
 
 

@@ -9,6 +9,7 @@ import pulumi
 import pytest
 
 from components.settings import Settings
+from slipway.masking import masked_text
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_the_keys_of_a_stack_count_whatever_the_project_is_called(settings: Any,
 
 
 def test_a_key_in_the_namespace_of_a_renamed_project_is_refused(settings: Any) -> None:
-    with pytest.raises(pulumi.RunError, match=r"`shop:registry` is read by nobody, .*; write `slipway:registry`"):
+    with pytest.raises(pulumi.RunError, match=r"`shop:registry` is not read, .*; write `slipway:registry`"):
         settings(config={"shop:registry": "registry.example/own"}, project="shop")
     assert settings(config={"shop:DATABASE_URL": "x"}, project="shop")
 
@@ -141,7 +142,7 @@ def test_a_secret_in_a_key_that_is_kept_in_the_clear_is_refused(declare: Any, ke
     with pytest.raises(pulumi.RunError) as caught:
         declare(lambda: Settings.from_config("dev"), config=HIDDEN, secret_keys=[key])
     assert str(caught.value).startswith(
-        f"Configuration error: `{key}` is a secret, and `slipway:` keys are not for secrets"
+        f"Configuration error: `{key}` is a secret, and the values of `slipway:` keys are readable"
     )
     assert "hidden" not in str(caught.value)
 
@@ -166,7 +167,8 @@ def test_a_secret_in_the_file_of_an_environment_is_named_with_its_line(
     with pytest.raises(pulumi.RunError) as caught:
         declare(program, config=HIDDEN, secret_keys=["slipway:services", "user-service:DATABASE_URL"])
     assert str(caught.value) == (
-        "Configuration error: Pulumi.dev.yaml:7: `slipway:services.user-service.env.GREETING` is a secret, and "
-        "`slipway:` keys are not for secrets: their values are readable in the cluster and in the state; list GREETING "
-        "under `secrets` of the service instead, and set it with `pulumi config set --secret user-service:GREETING`"
+        "Configuration error: Pulumi.dev.yaml:7: `slipway:services.user-service.env.GREETING` is a secret, and the "
+        "values of `slipway:` keys are readable in the cluster and in the state; list GREETING under `secrets` of the "
+        "service instead, and set it with `pulumi config set --secret user-service:GREETING`"
     )
+    assert masked_text(str(caught.value)) == str(caught.value)
