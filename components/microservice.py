@@ -161,7 +161,7 @@ class Microservice(pulumi.ComponentResource):
             wanted["min_ready_seconds"] = rollout.min_ready_seconds
         return apps.v1.Deployment(
             self._name,
-            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.checks)}),
+            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
             spec=wanted,
             opts=ResourceOptions(
                 parent=self,

@@ -67,7 +67,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
 def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[int]:
     """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
     settings = environment.settings
-    checks = {service.name: service.spec.checks for service in environment.services}
+    checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
         [microservice.rolled_out for microservice in microservices.values()],
         checks,

@@ -198,3 +198,8 @@ class ServiceSpec(Model):
     ingress: Ingress | None = None
     autoscaling: Autoscaling | None = None
     rollout: Rollout = Rollout()
+
+    @property
+    def active_checks(self) -> list[Check]:
+        """The checks that some pod can answer: none of a service that is scaled to zero."""
+        return self.checks if self.autoscaling or self.replicas else []

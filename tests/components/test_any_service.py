@@ -72,5 +72,5 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert recorded.inputs("kubernetes:core/v1:Service", spec.name)["spec"]["selector"] == selector
-    assert len(json.loads(deployment["metadata"]["annotations"]["slipway.dev/checks"])) == len(spec.checks)
+    assert len(json.loads(deployment["metadata"]["annotations"]["slipway.dev/checks"])) == len(spec.active_checks)
     assert (recorded.names("kubernetes:core/v1:Secret") != []) == bool(spec.secrets)

@@ -120,6 +120,20 @@ def test_checks_are_asked_in_an_update_and_recorded_on_the_deployment(declare: A
     assert recorded_checks == [asked for asked in healthy if asked[0] == "user-service"]
 
 
+def test_a_service_without_replicas_is_released_and_not_asked(declare: Any, healthy: Any) -> None:
+    """Nobody answers for it: a check that is asked, now or by `slipway verify`, could never be met."""
+    recorded = declare(program, config={"slipway:services": json.dumps({"user-service": {"replicas": 0}})})
+    assert recorded.inputs(DEPLOYMENT, "user-service")["spec"]["replicas"] == 0
+    assert recorded.inputs(DEPLOYMENT, "user-service")["metadata"]["annotations"]["slipway.dev/checks"] == "[]"
+    assert {service for service, _ in healthy} == {"order-service"}
+
+
+def test_an_autoscaled_service_is_asked_whatever_its_replicas_are(declare: Any, healthy: Any) -> None:
+    scaled = {"replicas": 0, "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
+    declare(program, config={"slipway:services": json.dumps({"user-service": scaled})})
+    assert {service for service, _ in healthy} == {"order-service", "user-service"}
+
+
 def test_a_preview_asks_nothing(declare: Any, healthy: Any) -> None:
     declare(program, preview=True)
     assert healthy == []
