@@ -18,6 +18,7 @@ from pulumi.runtime.settings import get_monitor
 from components.blocking import in_thread
 from components.cluster import cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
+from components.node_ports import held_ports, passed_on, wanted_ports
 from components.rollouts import Rollouts
 from components.secrets import read_secrets
 from components.settings import Settings, configuration_error
@@ -26,6 +27,7 @@ from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.rollback.plan import Request
+from slipway.state.checkpoint import Deployment
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -56,6 +58,9 @@ class EnvironmentArgs:
             services = load(overrides=overrides)
         except CatalogError as error:
             raise configuration_error(error.problems) from error
+        wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
+        if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
+            raise configuration_error(problems)
         return cls(settings, services, secrets=read_secrets(services))
 
 
@@ -142,14 +147,18 @@ class Environment(pulumi.ComponentResource):
 
 def _require_forgotten(namespace: str) -> None:
     """The engine deletes what is in the state and declared no more, and with a namespace everything in it."""
-    if isinstance(get_monitor(), MockMonitor):
-        return
-    folder, stack = Path.cwd(), pulumi.get_stack()
-    present = History.open(Pulumi(folder, os.environ), Project(folder), stack).present()
-    if present and has_namespace(present, namespace):
+    if has_namespace(_present_state(), namespace):
         raise configuration_error(
             [
                 f"`slipway:namespace` says that somebody else manages {namespace}, and this stack's state has it: the "
-                f"update would delete it. Run `slipway up -s {stack}`, which makes the state forget it first"
+                f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which takes it out first"
             ]
         )
+
+
+def _present_state() -> Deployment:
+    """The stack's state before this update; empty where there is none, and where nothing is updated."""
+    if isinstance(get_monitor(), MockMonitor):
+        return {}
+    folder = Path.cwd()
+    return History.open(Pulumi(folder, os.environ), Project(folder), pulumi.get_stack()).present() or {}
