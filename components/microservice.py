@@ -25,7 +25,8 @@ from slipway.cluster.checks import CHECKS_ANNOTATION
 class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
-    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment.
+    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; `image_pull_secrets` are
+    the names of the environment's.
     """
 
     spec: ServiceSpec
@@ -35,6 +36,7 @@ class MicroserviceArgs:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
+    image_pull_secrets: Sequence[str] = ()
 
 
 class Microservice(pulumi.ComponentResource):
@@ -146,7 +148,14 @@ class Microservice(pulumi.ComponentResource):
         secret_name = secret.metadata.name if secret else None
         # Its pods start when those of the services that it calls are ready.
         image = after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
-        template = pod_template(spec, self._selector, image, config_map.metadata.name, secret_name)
+        template = pod_template(
+            spec,
+            self._selector,
+            image,
+            config_map.metadata.name,
+            secret_name,
+            image_pull_secrets=self._args.image_pull_secrets,
+        )
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},

@@ -57,6 +57,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 secrets=environment.secrets[service.name],
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
+                image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
             ),
             ResourceOptions(providers=[environment.kubernetes]),

@@ -25,6 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from services.spec import SecretName
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, Request
@@ -120,6 +121,7 @@ class Settings(BaseModel):
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
+    image_pull_secrets: list[SecretName] = []
     adopt: list[ObjectPattern] = []
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 

@@ -176,8 +176,12 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
             f"`checks` have {size:,} bytes, and the annotation that records them holds "
             f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
         )
-    for key in ("calls", "secrets"):
-        values: list[str] = getattr(spec, key)
+    lists: dict[str, list[str]] = {
+        "calls": spec.calls,
+        "secrets": spec.secrets,
+        "imagePullSecrets": spec.image_pull_secrets,
+    }
+    for key, values in lists.items():
         for name in sorted({value for value in values if values.count(value) > 1}):
             yield (key,), f"{name} is listed twice"
     if spec.name in spec.calls:

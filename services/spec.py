@@ -15,6 +15,9 @@ from services.quantities import Cores, Memory, Storage
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+SUBDOMAIN_MAX_LENGTH = 253
 # What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
 TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
@@ -98,7 +101,17 @@ def _address_range(text: str) -> str:
         raise ValueError(f"{error}; allowed are ranges like 10.0.0.0/8 or 2001:db8::/32") from error
 
 
+def _secret_name(text: str) -> str:
+    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} cannot name a Secret: lower-case letters, digits, '-' and '.', a letter or digit at each end, "
+            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
+        )
+    return text
+
+
 Name = Annotated[StrictStr, AfterValidator(service_name)]
+SecretName = Annotated[StrictStr, AfterValidator(_secret_name)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
@@ -189,6 +202,7 @@ class ServiceSpec(Model):
     resources: Resources = Resources()
     env: dict[EnvName, EnvValue] = {}
     secrets: list[EnvName] = []
+    image_pull_secrets: list[SecretName] = []
     calls: list[Name] = []
     egress: list[Egress] = []
     scratch: dict[WritablePath, Storage] = {}

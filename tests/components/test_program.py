@@ -101,6 +101,23 @@ def test_pods_are_restricted(declare: Any, healthy: Any) -> None:
     assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
 
 
+def test_images_are_pulled_with_the_secrets_of_environment_and_service(declare: Any, healthy: Any) -> None:
+    config = {
+        "slipway:imagePullSecrets": '["registry-login", "mirror.example"]',
+        "slipway:services": '{"user-service": {"imagePullSecrets": ["own", "mirror.example"]}}',
+    }
+    recorded = declare(program, config=config)
+    found = {
+        name: recorded.inputs(DEPLOYMENT, name)["spec"]["template"]["spec"]["imagePullSecrets"] for name in SERVICES
+    }
+    assert found == {
+        "order-service": [{"name": "registry-login"}, {"name": "mirror.example"}],
+        "user-service": [{"name": "registry-login"}, {"name": "mirror.example"}, {"name": "own"}],
+    }
+    without = declare(program).inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]
+    assert "imagePullSecrets" not in without
+
+
 def test_calls_give_an_address_open_the_policy_and_order_the_rollout(declare: Any, healthy: Any) -> None:
     recorded = declare(program)
     data = recorded.inputs("kubernetes:core/v1:ConfigMap", "order-service")["data"]
@@ -185,6 +202,8 @@ def test_secrets_come_from_the_stack_before_the_environment(declare: Any, health
         ({"slipway:services": '{"user-service": 3}'}, "`slipway:services.user-service` is 3"),
         ({"slipway:checksTimeoutSeconds": "soon"}, "`slipway:checksTimeoutSeconds` is 'soon'"),
         ({"slipway:namespace": "Not_A_Label"}, "is not a DNS label"),
+        ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' cannot name a Secret: lower-case letters, digits"),
+        ({"slipway:imagePullSecrets": "login"}, "`slipway:imagePullSecrets` is 'login'"),
         ({"slipway:platforms": '["linux/amd65"]'}, "`slipway:platforms.0` is 'linux/amd65'"),
     ],
 )

@@ -111,6 +111,11 @@ def test_callees_come_before_their_callers(root: Path) -> None:
             "name: a\nresources: {cpu: '٣'}\n",
             "services/a/service.yaml:2: `resources.cpu`: '٣' is no amount of CPU",
         ),
+        (
+            "name: a\nimagePullSecrets: [ok, a_b]\n",
+            "services/a/service.yaml:2: `imagePullSecrets.1`: 'a_b' cannot name a Secret: lower-case letters, digits,",
+        ),
+        ("name: a\nimagePullSecrets: [b, b]\n", "services/a/service.yaml:2: b is listed twice"),
         ("name: a\nenv: {DEBUG: yes}\n", "services/a/service.yaml:2: `env.DEBUG`: must be text; put it in quotes"),
         ("name: a\nenv: {9X: y}\n", "services/a/service.yaml:2: `env.9X`: '9X' cannot name an environment variable"),
         ("name: a\nenv: {PORT: '1'}\n", "services/a/service.yaml:2: PORT is set by Slipway itself"),
