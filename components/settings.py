@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.spec import SecretName
+from services.spec import LABEL_MAX_LENGTH, SubdomainName
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, Request
@@ -37,7 +37,6 @@ NO_REGISTRY = (
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
-LABEL_MAX_LENGTH = 63
 # Whatever the project is called in Pulumi.yaml: keys without a namespace are of the project.
 KEYS_NAMESPACE = "slipway"
 # https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
@@ -121,7 +120,7 @@ class Settings(BaseModel):
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
-    image_pull_secrets: list[SecretName] = []
+    image_pull_secrets: list[SubdomainName] = []
     adopt: list[ObjectPattern] = []
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 

@@ -18,6 +18,7 @@ NAME_MAX_LENGTH = 46
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 SUBDOMAIN_MAX_LENGTH = 253
+LABEL_MAX_LENGTH = 63
 # What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
 TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
@@ -30,6 +31,8 @@ VARIABLE_MAX_BYTES = 128 * 1024
 OBJECT_MAX_BYTES = 1024 * 1024
 # Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
 ANNOTATIONS_MAX_BYTES = 256 * 1024
+# Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
+KEY_MAX_LENGTH = 253
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -77,8 +80,11 @@ def service_name(text: str) -> str:
 
 
 def _env_name(text: str) -> str:
-    if ENV_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first")
+    if ENV_NAME_PATTERN.fullmatch(text) is None or len(text) > KEY_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
+            f"{KEY_MAX_LENGTH} characters"
+        )
     return text
 
 
@@ -101,17 +107,31 @@ def _address_range(text: str) -> str:
         raise ValueError(f"{error}; allowed are ranges like 10.0.0.0/8 or 2001:db8::/32") from error
 
 
-def _secret_name(text: str) -> str:
+def _host(text: str) -> str:
+    labels = text.removeprefix("*.")
+    is_short = len(text) <= SUBDOMAIN_MAX_LENGTH and all(len(label) <= LABEL_MAX_LENGTH for label in labels.split("."))
+    if SUBDOMAIN_PATTERN.fullmatch(labels) is None or not is_short:
+        raise ValueError(
+            f"{text!r} is not a host name like shop.example or *.a.example: lower-case letters, digits, '-', '.', at "
+            f"most {LABEL_MAX_LENGTH} characters between two dots and {SUBDOMAIN_MAX_LENGTH} in all"
+        )
+    return text
+
+
+def _subdomain(text: str) -> str:
     if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
         raise ValueError(
-            f"{text!r} cannot name a Secret: lower-case letters, digits, '-' and '.', a letter or digit at each end, "
+            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
             f"at most {SUBDOMAIN_MAX_LENGTH} characters"
         )
     return text
 
 
 Name = Annotated[StrictStr, AfterValidator(service_name)]
-SecretName = Annotated[StrictStr, AfterValidator(_secret_name)]
+SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
+Host = Annotated[
+    StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
+]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
@@ -169,12 +189,10 @@ class Autoscaling(Model):
 class Ingress(Model):
     """Reached from outside under `https://host/path`, or http where no TLS secret is named."""
 
-    host: Annotated[
-        StrictStr, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    ]
+    host: Host
     path: AbsolutePath = "/"
-    class_name: StrictStr | None = None
-    tls_secret_name: StrictStr | None = None
+    class_name: SubdomainName | None = None
+    tls_secret_name: SubdomainName | None = None
 
 
 class Exposure(Model):
@@ -202,7 +220,7 @@ class ServiceSpec(Model):
     resources: Resources = Resources()
     env: dict[EnvName, EnvValue] = {}
     secrets: list[EnvName] = []
-    image_pull_secrets: list[SecretName] = []
+    image_pull_secrets: list[SubdomainName] = []
     calls: list[Name] = []
     egress: list[Egress] = []
     scratch: dict[WritablePath, Storage] = {}

@@ -202,7 +202,7 @@ def test_secrets_come_from_the_stack_before_the_environment(declare: Any, health
         ({"slipway:services": '{"user-service": 3}'}, "`slipway:services.user-service` is 3"),
         ({"slipway:checksTimeoutSeconds": "soon"}, "`slipway:checksTimeoutSeconds` is 'soon'"),
         ({"slipway:namespace": "Not_A_Label"}, "is not a DNS label"),
-        ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' cannot name a Secret: lower-case letters, digits"),
+        ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' is not a name of Kubernetes: lower-case letters, digits"),
         ({"slipway:imagePullSecrets": "login"}, "`slipway:imagePullSecrets` is 'login'"),
         ({"slipway:platforms": '["linux/amd65"]'}, "`slipway:platforms.0` is 'linux/amd65'"),
     ],

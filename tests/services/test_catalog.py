@@ -113,7 +113,20 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ),
         (
             "name: a\nimagePullSecrets: [ok, a_b]\n",
-            "services/a/service.yaml:2: `imagePullSecrets.1`: 'a_b' cannot name a Secret: lower-case letters, digits,",
+            "services/a/service.yaml:2: `imagePullSecrets.1`: 'a_b' is not a name of Kubernetes: lower-case",
+        ),
+        (
+            f"name: a\ningress: {{host: {'x' * 64}.example}}\n",
+            f"services/a/service.yaml:2: `ingress.host`: '{'x' * 64}.example' is not a host name like shop.example",
+        ),
+        ("name: a\ningress: {host: http://a.b}\n", "services/a/service.yaml:2: `ingress.host`: 'http://a.b' is not a"),
+        (
+            "name: a\ningress: {host: a.b, tlsSecretName: My Cert}\n",
+            "services/a/service.yaml:2: `ingress.tlsSecretName`: 'My Cert' is not a name of Kubernetes: lower",
+        ),
+        (
+            f"name: a\nenv: {{{'X' * 254}: y}}\n",
+            f"services/a/service.yaml:2: `env.{'X' * 254}`: '{'X' * 254}' cannot name",
         ),
         ("name: a\nimagePullSecrets: [b, b]\n", "services/a/service.yaml:2: b is listed twice"),
         ("name: a\nenv: {DEBUG: yes}\n", "services/a/service.yaml:2: `env.DEBUG`: must be text; put it in quotes"),
