@@ -47,7 +47,8 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
     if problems := passed_on(declared_ports(plan.resources), held_ports(present)):
-        raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} a node port is another Service's by now.", *problems]))
+        what = "a node port is another Service's by now; go back first to a recorded state in which it is free."
+        raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
     _require_images(environment, plan, present)
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
