@@ -19,6 +19,8 @@ from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError,
 SPEC_FILE = "service.yaml"
 # For the annotations of a Deployment beside its checks.
 ANNOTATIONS_RESERVED_BYTES = 4 * 1024
+# Of a stack's configuration: the secrets of a service are set under its name.
+RESERVED_NAMESPACES = {"pulumi", "slipway"}
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
@@ -103,7 +105,10 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, written), override))
     except ValidationError as error:
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
-    problems = [f"{_where(path, source, overrides, spec.name)}: {text}" for path, text in _contradictions(spec)]
+    problems = [
+        f"{_where(path, source, overrides, spec.name)}: {text}"
+        for path, text in (*_contradictions(spec), *_oversized(spec))
+    ]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
     if problems:
@@ -160,21 +165,11 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
-    for name, value in spec.env.items():
-        if problem := variable_problem(name, value):
-            yield ("env", name), f"`env.{name}` {problem}"
-    size = sum(len(value.encode()) for value in config_data(spec).values())
-    if size > OBJECT_MAX_BYTES:
+    if spec.secrets and spec.name in RESERVED_NAMESPACES:
         yield (
-            ("env",),
-            f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
-        )
-    size = len(json.dumps([check.model_dump(exclude_none=True) for check in spec.checks]).encode())
-    if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
-        yield (
-            ("checks",),
-            f"`checks` have {size:,} bytes, and the annotation that records them holds "
-            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
+            ("secrets",),
+            f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
+            "stack's configuration; give the service another name",
         )
     lists: dict[str, list[str]] = {
         "calls": spec.calls,
@@ -195,6 +190,26 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("service", "nodePort"), "nodePort needs `type: NodePort` or `type: LoadBalancer`"
     if spec.rollout.min_ready_seconds >= spec.rollout.progress_deadline_seconds:
         yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
+
+
+def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
+    """What no process, ConfigMap or annotation can hold."""
+    for name, value in spec.env.items():
+        if problem := variable_problem(name, value):
+            yield ("env", name), f"`env.{name}` {problem}"
+    size = sum(len(value.encode()) for value in config_data(spec).values())
+    if size > OBJECT_MAX_BYTES:
+        yield (
+            ("env",),
+            f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
+        )
+    size = len(json.dumps([check.model_dump(exclude_none=True) for check in spec.checks]).encode())
+    if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
+        yield (
+            ("checks",),
+            f"`checks` have {size:,} bytes, and the annotation that records them holds "
+            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
+        )
 
 
 def config_data(spec: ServiceSpec) -> dict[str, str]:

@@ -210,6 +210,16 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     ]
 
 
+@pytest.mark.parametrize("name", ["slipway", "pulumi"])
+def test_a_service_whose_secrets_would_be_settings_of_ours_has_none(root: Path, name: str) -> None:
+    """`slipway:TOKEN` is an unknown key of the stack, and `pulumi:` is Pulumi's own."""
+    write(root, "a", f"name: {name}\nsecrets: [TOKEN]\n")
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:2: secrets of {name} cannot be set")
+    (root / "a" / "service.yaml").write_text(f"name: {name}\n")
+    assert [service.name for service in load(root)] == [name]
+
+
 @pytest.mark.parametrize("name", ["default-service", "default0", "defaults", "kubernetes", "a" * 46])
 def test_other_names_are_free(name: str) -> None:
     assert service_name(name) == name
