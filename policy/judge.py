@@ -18,8 +18,8 @@ from policy.view import Undecided, View
 from policy.waivers import Waiver, Waivers
 
 UNDECIDED = "not known before the update"
-# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the project's settings.
-REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", ":rollbackTo"
+# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the stack's settings.
+REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", "slipway:rollbackTo"
 
 
 class RuleError(RuntimeError):
@@ -46,7 +46,7 @@ class Judge:
     def of(cls, stack: str, config: Mapping[str, str], environ: Mapping[str, str]) -> Judge:
         """The judge of a stack by the files of this folder; raises PolicyFileError for unusable settings."""
         waivers = waivers_file.load(stack, (rule.id for rule in ALL))
-        replays = bool(environ.get(REPLAY_VARIABLE)) or any(key.endswith(REPLAY_KEY) for key in config)
+        replays = bool(environ.get(REPLAY_VARIABLE)) or REPLAY_KEY in config
         if replays:  # today's waivers are of today's program: that they are in order is not asked on the way back
             waivers = replace(waivers, problems=())
         return cls(settings_file.load(stack, config, environ), waivers, replays=replays)

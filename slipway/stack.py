@@ -136,6 +136,8 @@ def _require_cluster(environment: ShellEnvironment) -> None:
     if environment.uses_lab:
         registry = environment.complete(os.environ)["SLIPWAY_REGISTRY"]
         host, _, port = registry.split("/")[0].partition(":")
+        if "://" in registry or (port and not port.isdecimal()):
+            return  # the program says what is wrong with the address
         try:
             socket.create_connection((host, int(port or "443")), CONNECT_TIMEOUT_SECONDS).close()
         except OSError as error:

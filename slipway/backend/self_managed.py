@@ -110,10 +110,10 @@ class FileBackend:
             return file
         return None if isinstance(content, dict) else file
 
-    def replace_state(self, stack: str, file: Path, deployment: Mapping[str, Any]) -> Path:
-        """Put `deployment` in the place of `file`, which is kept beside it under the name that is returned."""
+    def replace_state(self, stack: str, file: Path, snapshot: Mapping[str, Any]) -> Path:
+        """Put `snapshot` in the place of `file`, which is kept beside it under the name that is returned."""
         kept = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused")
-        checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": deployment}
+        checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": snapshot}
         written = file.with_name(f"{stack}.json")
         partial = written.with_name(f"{written.name}.partial")
         partial.write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}), encoding="utf-8")

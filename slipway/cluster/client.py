@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose,
 from slipway.cluster.diagnosis.logs import LINES_READ, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
+from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -47,9 +49,16 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
     settings = Configuration()
     settings.retries = False  # who asks knows better when to ask again
     try:
+        found = read_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG"))
+        if (
+            found.files
+        ):  # of several current contexts the client would take the last, kubectl and the provider the first
+            context = found.context(context)
         made: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, context=context, client_configuration=settings
         )
+    except KubeconfigError as error:
+        raise ClusterError(str(error)) from error
     except (config.ConfigException, OSError) as error:
         raise ClusterError(f"there is no usable kubeconfig: {error}") from error
     return made

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.spec import quantity_value
+from services.quantities import quantity_value
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata

@@ -18,8 +18,8 @@ from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
-from slipway.backend.update_info import ROLLBACK_KEY
 from slipway.rollback import plan as replay
+from slipway.rollback.proof import ROLLBACK_SETTING
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,
@@ -118,7 +118,7 @@ def test_todays_waivers_keep_nobody_from_going_back(
 
 def test_a_replay_is_told_by_the_same_words_everywhere() -> None:
     assert REPLAY_VARIABLE == replay.VARIABLE
-    assert f":{ROLLBACK_KEY}" == REPLAY_KEY
+    assert ROLLBACK_SETTING == REPLAY_KEY
 
 
 def test_nothing_to_say_is_nothing_said() -> None:

@@ -83,7 +83,11 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("docker manifest inspect {image}",),
     ),
     Cause.IMAGE_REFUSED: Advice(
-        ("Give the nodes access to {registry}, or the ServiceAccount {service} an imagePullSecret.",)
+        (
+            "Give the nodes access to {registry}, or name a Secret of the namespace in `slipway:imagePullSecrets`, "
+            "or in `imagePullSecrets` of {yaml}.",
+        ),
+        ("{kubectl} create secret docker-registry NAME --docker-server={registry}",),
     ),
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
