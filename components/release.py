@@ -11,9 +11,8 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
-from components.pod import PORT_NAME
 from components.service_image import ServiceImage, ServiceImageArgs
-from slipway.cluster.checks import service_proxy
+from slipway.cluster.checks import ready_pods
 
 
 def release(environment: Environment) -> dict[str, Any]:
@@ -71,7 +70,7 @@ def verify(environment: Environment, microservices: Mapping[str, Microservice]) 
     return verified(
         [microservice.rolled_out for microservice in microservices.values()],
         checks,
-        service_proxy(settings.context, settings.namespace.name, PORT_NAME),
+        ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {settings.namespace.name} logs deployment/NAME`, then run the update again.",
         recent_logs=recent_logs(settings.context, settings.namespace.name),

@@ -119,6 +119,11 @@ class Cluster:
         """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
         return self._object(path)
 
+    def endpoint_slices(self, namespace: str) -> list[Object]:
+        """Every EndpointSlice of the namespace as it is now."""
+        found = self._object(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
+        return list(objects_at(found, "items"))
+
     def events(self, namespace: str) -> list[Object]:
         """Every event; none where they may not be read, since objects tell most of it too."""
         try:
@@ -178,9 +183,9 @@ class Cluster:
         if response.status == 404:
             raise NotFoundError(f"{path} does not exist")
         if response.status == 403:
-            raise ForbiddenError(f"GET {path} is not allowed: {_message(body)}")
+            raise ForbiddenError(f"GET {path} is not allowed: {status_message(body)}")
         if response.status >= 400:
-            raise ClusterError(f"GET {path} was answered {response.status}: {_message(body)}")
+            raise ClusterError(f"GET {path} was answered {response.status}: {status_message(body)}")
         return body, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
 
 
@@ -190,7 +195,7 @@ def _main_container(pod: Object, deployment: str) -> str:
     return deployment if deployment in names else next(iter(names), "")
 
 
-def _message(body: bytes) -> str:
+def status_message(body: bytes) -> str:
     """What a Kubernetes Status says, or the start of any other body."""
     try:
         return str(json.loads(body)["message"])

@@ -11,6 +11,7 @@ from pulumi.runtime import rpc
 
 from components import release
 from components.environment import Environment, EnvironmentArgs
+from services.spec import Check
 from slipway.cluster.checks import Answer
 
 SERVICES = ["order-service", "user-service"]
@@ -42,11 +43,11 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Services that answer every check well; the list fills with what was asked."""
     asked: list[tuple[str, str]] = []
 
-    def ask(service: str, path: str) -> Answer:
-        asked.append((service, path))
-        return Answer(200, '{"users": [], "orders": [], "total": 0}')
+    def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
+        asked.append((service, check.path))
+        return [Answer(200, '{"users": [], "orders": [], "total": 0}')]
 
-    monkeypatch.setattr(release, "service_proxy", lambda *_: lambda: ask)
+    monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
     return asked
 
 
@@ -125,10 +126,10 @@ def test_a_preview_asks_nothing(declare: Any, healthy: Any) -> None:
 
 
 def test_a_failing_check_fails_the_update_and_says_which(declare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(service: str, path: str) -> Answer:
-        return Answer(500 if service == "order-service" else 200, '{"users": [], "error": "boom"}')
+    def ask(service: str, _check: Check, _timeout_seconds: float) -> list[Answer]:
+        return [Answer(500 if service == "order-service" else 200, '{"users": [], "error": "boom"}')]
 
-    monkeypatch.setattr(release, "service_proxy", lambda *_: lambda: ask)
+    monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
     with pytest.raises(pulumi.RunError, match=r"order-service: GET /orders answered 500: .*boom.*; wanted status 200"):
         declare(program, config={"slipway:checksTimeoutSeconds": "1"})
 

@@ -232,7 +232,8 @@ def test_the_services_of_this_repository_are_valid() -> None:
 
 def test_allowed_keys_are_written_as_in_the_file() -> None:
     assert "startupTimeoutSeconds" in allowed_keys(("health",))
-    assert allowed_keys(("checks", 0)) == ["get", "has", "status"]
+    keys = ["body", "get", "has", "head", "headers", "json", "post", "status", "timeoutSeconds"]
+    assert allowed_keys(("checks", 0)) == keys
 
 
 @given(st.text(max_size=60))
