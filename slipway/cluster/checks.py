@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from threading import Lock, Semaphore
 from time import monotonic, sleep
 from typing import Any, Protocol
@@ -14,9 +15,9 @@ from urllib.parse import quote
 from pydantic import TypeAdapter, ValidationError
 
 from services.spec import Check, json_path_keys
-from slipway.cluster import port_forward
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.cluster.port_forward import PortForwards
 from slipway.masking import masked_text, without_control
 
 CHECKS_ANNOTATION = "slipway.dev/checks"
@@ -89,7 +90,7 @@ def _value_at(body: Any, path: str) -> Any:
     """LookupError where there is nothing."""
     found: Any = body
     for key in json_path_keys(path):
-        if not isinstance(found, list if isinstance(key, int) else dict):
+        if type(found) is not (list if isinstance(key, int) else dict):
             raise LookupError(key)
         found = found[key]
     return found
@@ -187,6 +188,10 @@ class ReadyPods:
     _listing: Lock = field(default_factory=Lock)
     _requests: Semaphore = field(default_factory=lambda: Semaphore(PARALLEL_CHECKS))
 
+    @cached_property
+    def _pods(self) -> PortForwards:
+        return PortForwards(self.cluster.client)
+
     def __call__(self, service: str, check: Check, timeout_seconds: float) -> Sequence[Answer]:
         try:
             found = endpoints(self._endpoint_slices(), service)
@@ -216,8 +221,7 @@ class ReadyPods:
         given = {name.lower() for name in check.headers}
         with self._requests:
             try:
-                status, answered = port_forward.request(
-                    self.cluster.client,
+                status, answered = self._pods.request(
                     self.namespace,
                     endpoint.pod,
                     endpoint.port,

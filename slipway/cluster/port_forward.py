@@ -7,9 +7,11 @@ pods stands in its way.
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from http.client import HTTPConnection, HTTPException
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -34,85 +36,108 @@ PORT_BYTES = 2
 BODY_LIMIT_BYTES = 4 * 1024 * 1024
 
 
-def request(
-    client: ApiClient,
-    namespace: str,
-    pod: str,
-    port: int,
-    *,
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    body: bytes | None,
-    timeout_seconds: float,
-) -> tuple[int, bytes]:
-    """The status and body of the pod's first answer, redirects not followed; of a long body its first 4 MiB.
+@dataclass(frozen=True)
+class PortForwards:
+    """HTTP to the ports of pods, a connection a request, for as many threads as ask."""
 
-    Raises ForbiddenError where a port may not be forwarded, NotFoundError where the pod is gone, ClusterError for
-    anything else between here and the kubelet, and OSError (TimeoutError among them) where the pod itself does not
-    answer, or not in HTTP.
-    """
-    from websocket import WebSocketException
+    client: ApiClient
 
-    deadline = monotonic() + timeout_seconds
-    with closing(_Stream(_open(client, namespace, pod, port, deadline), deadline)) as stream:
-        connection = HTTPConnection("localhost")
-        connection.sock = _Socket(stream)
-        try:
-            connection.request(method, path, body=body, headers=dict(headers))
-            response = connection.getresponse()
-            return response.status, response.read(BODY_LIMIT_BYTES)
-        except HTTPException as error:
-            raise ConnectionError(f"what it sent is no HTTP/1.1: {type(error).__name__} {error}") from error
-        except WebSocketException as error:
-            raise ConnectionError(f"the connection to it broke: {error}") from error
+    def request(
+        self,
+        namespace: str,
+        pod: str,
+        port: int,
+        *,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        timeout_seconds: float,
+    ) -> tuple[int, bytes]:
+        """The status and body of the pod's first answer, redirects not followed; of a long body its first 4 MiB.
 
+        Raises ForbiddenError where a port may not be forwarded, NotFoundError where the pod is gone, ClusterError for
+        anything else between here and the kubelet, and OSError (TimeoutError among them) where the pod itself does not
+        answer, or not in HTTP.
+        """
+        from websocket import WebSocketException
 
-def _open(client: ApiClient, namespace: str, pod: str, port: int, deadline: float) -> WebSocket:
-    """A websocket to the kubelet. Its socket is that of the Kubernetes client, which knows certificates and proxies."""
-    import websocket
-    from urllib3.exceptions import HTTPError
+        deadline = monotonic() + timeout_seconds
+        with closing(_Stream(self._open(namespace, pod, port, deadline), deadline)) as stream:
+            connection = HTTPConnection("localhost")
+            connection.sock = _Socket(stream)
+            try:
+                connection.request(method, path, body=body, headers=dict(headers))
+                response = connection.getresponse()
+                return response.status, response.read(BODY_LIMIT_BYTES)
+            except HTTPException as error:
+                raise ConnectionError(f"what it sent is no HTTP/1.1: {type(error).__name__} {error}") from error
+            except WebSocketException as error:
+                raise ConnectionError(f"the connection to it broke: {error}") from error
 
-    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
-    # With the authorization of this moment: tokens end, and the client knows how to get others.
-    _, url, headers, *_ = client.param_serialize(
-        method="GET", resource_path=path, query_params=[("ports", port)], auth_settings=["BearerToken"]
-    )
-    parts = urlsplit(url)
-    made = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
-    made.settimeout(max(deadline - monotonic(), 0.001))
-    try:
-        made.connect(  # type: ignore[no-untyped-call]
-            urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws")),
-            socket=_connected(client, deadline),
-            header=[f"{name}: {value}" for name, value in headers.items() if name.lower() == "authorization"],
-            subprotocols=[SUBPROTOCOL],
-            suppress_origin=True,
-            redirect_limit=0,
+    def _open(self, namespace: str, pod: str, port: int, deadline: float) -> WebSocket:
+        """A websocket to the kubelet, over a socket that is connected as the Kubernetes client connects."""
+        import websocket
+        from urllib3.exceptions import HTTPError
+
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
+        # With the authorization of this moment: tokens end, and the client knows how to get others.
+        _, url, headers, *_ = self.client.param_serialize(
+            method="GET", resource_path=path, query_params=[("ports", port)], auth_settings=["BearerToken"]
         )
-    except websocket.WebSocketBadStatusException as error:
-        raise _refusal(error, path) from error
-    except (websocket.WebSocketException, HTTPError, OSError) as error:
-        raise ClusterError(f"the cluster at {client.configuration.host} does not answer: {error}") from error
-    return made
+        parts = urlsplit(url)
+        made = websocket.WebSocket(enable_multithread=False, skip_utf8_validation=True)
+        made.settimeout(max(deadline - monotonic(), 0.001))
+        try:
+            made.connect(  # type: ignore[no-untyped-call]
+                urlunsplit(parts._replace(scheme="wss" if parts.scheme == "https" else "ws")),
+                socket=self._connected(deadline),
+                header=[f"{name}: {value}" for name, value in headers.items() if name.lower() == "authorization"],
+                subprotocols=[SUBPROTOCOL],
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            raise _refusal(error, path) from error
+        except (websocket.WebSocketException, HTTPError, OSError) as error:
+            host = self.client.configuration.host
+            raise ClusterError(f"the cluster at {host} does not answer: {error}") from error
+        return made
 
+    def _connected(self, deadline: float) -> Any:
+        """A socket to the API server, connected as `urllib3` connects for the client's own requests: TLS, certificates,
+        proxy. A proxy is always asked for a tunnel, since no websocket goes through it otherwise.
+        """
+        from urllib3.util import parse_url
 
-def _connected(client: ApiClient, deadline: float) -> Any:
-    """A socket to the API server, connected as `urllib3` connects for the client's own requests: TLS, certificates,
-    proxy. A proxy is always asked for a tunnel, since no websocket goes through it otherwise.
-    """
-    from urllib3.util import parse_url
+        server = parse_url(self.client.configuration.host)
+        pool = self.client.rest_client.pool_manager.connection_from_url(server.url)
+        connection: Any = pool._new_conn()
+        connection.timeout = max(deadline - monotonic(), 0.001)
+        if server.scheme == "https":
+            connection.ssl_context, connection.ca_certs, connection.ca_cert_data = self._tls, None, None
+            connection.cert_file, connection.key_file = None, None
+        if pool.proxy:
+            scheme = "https" if pool.proxy.scheme == "https" else "http"
+            port = server.port or (443 if server.scheme == "https" else 80)
+            connection.set_tunnel(str(server.host), port, headers=pool.proxy_headers, scheme=scheme)
+        connection.connect()
+        return connection.sock
 
-    server = parse_url(client.configuration.host)
-    pool = client.rest_client.pool_manager.connection_from_url(server.url)
-    connection: Any = pool._new_conn()
-    connection.timeout = max(deadline - monotonic(), 0.001)
-    if pool.proxy:
-        scheme = "https" if pool.proxy.scheme == "https" else "http"
-        port = server.port or (443 if server.scheme == "https" else 80)
-        connection.set_tunnel(server.host, port, headers=pool.proxy_headers, scheme=scheme)
-    connection.connect()
-    return connection.sock
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """The client's authorities and certificate, read once: for a single connection that takes most of its time."""
+        from urllib3.util.ssl_ import create_urllib3_context
+
+        settings = self.client.configuration
+        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if settings.verify_ssl else ssl.CERT_NONE)
+        if settings.ssl_ca_cert or settings.ca_cert_data:
+            context.load_verify_locations(settings.ssl_ca_cert, cadata=settings.ca_cert_data)
+        elif settings.verify_ssl:
+            context.load_default_certs()
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
+        return context
 
 
 def _refusal(error: Any, path: str) -> ClusterError:
