@@ -90,7 +90,8 @@ def _value_at(body: Any, path: str) -> Any:
     """LookupError where there is nothing."""
     found: Any = body
     for key in json_path_keys(path):
-        if type(found) is not (list if isinstance(key, int) else dict):
+        kind: type[Any] = list if isinstance(key, int) else dict
+        if not isinstance(found, kind):
             raise LookupError(key)
         found = found[key]
     return found
