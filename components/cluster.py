@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.checks import missing_rights
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import text_at
 
 # Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
@@ -29,6 +30,16 @@ def kubeconfig_problem(context: str | None) -> str:
     if context in names:
         return ""
     return f"`slipway:context` is {context!r}, which the kubeconfig does not have; it has: {', '.join(names)}"
+
+
+def checks_problem(context: str | None, namespace: str) -> str:
+    """Why checks could not be asked at the end of an update, known before it begins; empty when nothing is wrong."""
+    try:
+        return missing_rights(Cluster.connect(context), namespace)
+    except ForbiddenError:  # who may not ask what they may do finds out by doing it
+        return ""
+    except ClusterError as error:
+        return str(error)
 
 
 def cluster_id(context: str | None) -> str:

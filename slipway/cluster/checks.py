@@ -28,9 +28,16 @@ PAUSE_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 5.0
 PARALLEL_CHECKS = 32
 BODY_SHOWN = 300
+# A websocket is opened by GET, and API servers want `create` for it as well from 1.35 on.
+# https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
 RIGHTS = (
-    "Checks are asked through the kubelet's port-forward, which needs these rights in namespace {namespace}: `list` on "
-    "endpointslices.discovery.k8s.io, `get` and `create` on pods/portforward. docs/cluster.md has a Role with them."
+    ("list", "endpointslices", "discovery.k8s.io"),
+    ("get", "pods/portforward", ""),
+    ("create", "pods/portforward", ""),
+)
+RIGHTS_NEEDED = (
+    "checks are asked of the pods behind a Service through the kubelet's port-forward, which needs `list` on "
+    "endpointslices.discovery.k8s.io, and `get` and `create` on pods/portforward; docs/cluster.md has a Role with them"
 )
 
 
@@ -147,6 +154,19 @@ def failing(
         return [line for line in pool.map(lambda question: until_met(*question), questions) if line]
 
 
+def missing_rights(cluster: Cluster, namespace: str) -> str:
+    """What keeps us from asking checks in the namespace, as a sentence; empty where nothing does.
+
+    Raises ClusterError where the cluster does not answer.
+    """
+    with ThreadPoolExecutor(len(RIGHTS)) as pool:
+        allowed = list(pool.map(lambda right: cluster.is_allowed(namespace, *right), RIGHTS))
+    missing = [f"`{verb}` {resource}" for (verb, resource, _), given in zip(RIGHTS, allowed, strict=True) if not given]
+    if not missing:
+        return ""
+    return f"in namespace {namespace} this kubeconfig may not {', nor '.join(missing)}: {RIGHTS_NEEDED}"
+
+
 def ready_pods(context: str | None, namespace: str) -> Callable[[], Ask]:
     """A function that connects and returns an `Ask`; nothing is read or imported before it is called."""
     return lambda: ReadyPods(Cluster.connect(context), namespace)
@@ -203,7 +223,7 @@ class ReadyPods:
             with ThreadPoolExecutor(min(len(found), PARALLEL_CHECKS)) as pool:
                 return list(pool.map(lambda each: self._answer(each, service, check, timeout_seconds), found))
         except ForbiddenError as error:
-            raise ForbiddenError(f"{error}\n{RIGHTS.format(namespace=self.namespace)}") from error
+            raise ForbiddenError(f"{error}; {RIGHTS_NEEDED}") from error
         except ClusterError as error:
             return [Answer(None, str(error))]
 

@@ -17,7 +17,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from slipway.cluster.client import ClusterError, ForbiddenError, NotFoundError, status_message
+from slipway.cluster.client import ClusterError, ForbiddenError, NotFoundError, status_message, unreachable
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -100,8 +100,7 @@ class PortForwards:
         except websocket.WebSocketBadStatusException as error:
             raise _refusal(error, path) from error
         except (websocket.WebSocketException, HTTPError, OSError) as error:
-            host = self.client.configuration.host
-            raise ClusterError(f"the cluster at {host} does not answer: {error}") from error
+            raise unreachable(self.client, error) from error
         return made
 
     def _connected(self, deadline: float) -> Any:
