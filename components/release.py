@@ -57,6 +57,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
+                metrics_from=environment.settings.metrics_from,
             ),
             ResourceOptions(providers=[environment.kubernetes]),
         )

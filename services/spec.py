@@ -226,9 +226,12 @@ class Check(Model):
 
 
 class Egress(Model):
-    """An address range and TCP port the service may open connections to, besides DNS and the services it calls."""
+    """An address range and TCP port the service may open connections to, besides DNS and the services it calls.
 
-    cidr: Annotated[StrictStr, AfterValidator(_address_range)] = "0.0.0.0/0"
+    Without a range: any address, IPv4 or IPv6.
+    """
+
+    cidr: Annotated[StrictStr, AfterValidator(_address_range)] | None = None
     port: Port
 
 

@@ -61,7 +61,7 @@ class Ask(Protocol):
     An answer may take `timeout_seconds`. Raises ClusterError where the cluster lets nobody ask.
     """
 
-    def __call__(self, service: str, check: Check, timeout_seconds: float) -> Sequence[Answer]: ...
+    def __call__(self, service: str, check: Check, timeout_seconds: float, /) -> Sequence[Answer]: ...
 
 
 def recorded_checks(annotation: str) -> list[Check]:
