@@ -192,7 +192,7 @@ class Check(Model):
     get: AbsolutePath | None = None
     head: AbsolutePath | None = None
     post: AbsolutePath | None = None
-    body: StrictStr | dict[str, JsonValue] | list[JsonValue] | None = None
+    body: JsonValue = None
     headers: dict[HeaderName, HeaderValue] = {}
     status: Annotated[StrictInt, Field(ge=100, le=599)] = 200
     has: StrictStr | None = None

@@ -41,5 +41,5 @@ def loopback_excluded(environment: Mapping[str, str]) -> dict[str, str]:
     """The variables `NO_PROXY` and `no_proxy` with loopback among their hosts; none where no proxy is named."""
     if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
         return {}
-    hosts = [host for name in NO_PROXY for host in environment.get(name, "").split(",") if host.strip()]
+    hosts = [host.strip() for name in NO_PROXY for host in environment.get(name, "").split(",") if host.strip()]
     return dict.fromkeys(NO_PROXY, ",".join(dict.fromkeys([*hosts, *LOOPBACK])))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -69,7 +69,10 @@ class PortForwards:
             try:
                 connection.request(method, path, body=body, headers=dict(headers))
                 response = connection.getresponse()
-                return response.status, response.read(BODY_LIMIT_BYTES)
+                answered = response.read(BODY_LIMIT_BYTES)
+                if response.length and len(answered) < BODY_LIMIT_BYTES:
+                    raise IncompleteRead(answered, response.length)
+                return response.status, answered
             except HTTPException as error:
                 raise ConnectionError(f"what it sent is no HTTP/1.1: {type(error).__name__} {error}") from error
             except WebSocketException as error:

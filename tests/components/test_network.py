@@ -1,4 +1,4 @@
-"""NetworkPolicies open what is declared, in both address families, and keep the pods of the release before reachable."""
+"""NetworkPolicies open what is declared, in both address families, and shut no pod of the release before off."""
 
 from __future__ import annotations
 

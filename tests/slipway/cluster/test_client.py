@@ -56,6 +56,44 @@ class Handler(BaseHTTPRequestHandler):
         """Quiet."""
 
 
+def kubeconfig(file: Path, server: str) -> str:
+    """A kubeconfig for a server that asks for no login."""
+    clusters = [{"name": "c", "cluster": {"server": server}}]
+    contexts = [{"name": "c", "context": {"cluster": "c", "user": "u"}}]
+    content = {"clusters": clusters, "contexts": contexts, "users": [{"name": "u", "user": {}}], "current-context": "c"}
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_a_proxy_that_does_not_answer_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:hunter2@127.0.0.1:1")
+    cluster = Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443"))
+    with pytest.raises(ClusterError) as raised:
+        cluster.now()
+    told = str(raised.value)
+    assert told.startswith("the cluster at https://api.example:6443 does not answer through the proxy http://ada:")
+    assert "@127.0.0.1:1, which HTTPS_PROXY in the environment names: " in told
+    assert told.endswith("; where it is reached without one, add api.example to NO_PROXY")
+    assert "hunter2" not in told
+    monkeypatch.setenv("NO_PROXY", "api.example")
+    with pytest.raises(ClusterError) as raised:
+        Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443")).now()
+    assert "proxy" not in str(raised.value)
+
+
+def test_loopback_is_asked_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(NotFoundError):
+        Cluster.connect(None, kubeconfig(tmp_path / "here", address)).read("/nothing")
+    assert server.asked == ["/nothing"]
+
+
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server("readiness")
