@@ -183,6 +183,10 @@ def test_with_exactly_the_documented_rights_a_release_succeeds(project: Any, tmp
     for command in (("up", "-s", "e2e", "--yes"), ("verify", "-s", "e2e"), ("drift", "-s", "e2e")):
         done = allowed.slipway(*command)
         assert done.code == 0, done.output
+    no_such_words = services(user_service={"checks": [{"get": "/users", "has": "no such words"}]})
+    allowed.configure(no_such_words, namespace={"name": project.namespace, "managed": False})
+    failed = allowed.slipway("up", "-s", "e2e", "--yes")
+    assert failed.code == 4, failed.output
 
 
 def as_service_account(project: Any, folder: Path, role: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 from kubernetes.client import ApiClient, Configuration
 from websocket import ABNF
 from websocket._abnf import frame_buffer
+from websocket._socket import recv
 
 from lab.pki import CertificateSpec, ensure_pki
 
@@ -72,7 +73,7 @@ class ApiServer:
             _send(connection, b"", ABNF.OPCODE_CLOSE)
             return
         threading.Thread(target=_copy, args=(pod, connection), daemon=True).start()
-        frames = frame_buffer(connection.recv, True)
+        frames = frame_buffer(lambda size: recv(connection, size), True)
         with suppress(Exception):  # the client is gone
             while (frame := frames.recv_frame()).opcode == ABNF.OPCODE_BINARY:
                 data: Any = frame.data
