@@ -167,6 +167,25 @@ def test_a_changed_port_and_a_removed_call_shut_no_old_pod_off(released: Any) ->
     assert all(str(each).count("'port': 'http'") for each in rules(released))
 
 
+@pytest.mark.thorough
+def test_a_stack_whose_policies_have_the_names_of_their_services_goes_on_and_back(project: Any) -> None:
+    """As every release before this one made them."""
+    components, hashed = "components/microservice.py", "name = self._hashed(json.dumps(rules, sort_keys=True).encode())"
+    project.replace(components, hashed, "name = self._name")
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    assert sorted(policies(project)) == sorted(SERVICES)
+    project.replace(components, "name = self._name\n", f"{hashed}\n")
+    second = project.slipway("up", "-s", "e2e", "--yes")
+    assert second.code == 0, second.output
+    assert set(policies(project)).isdisjoint(SERVICES)
+    back = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    assert back.code == 0, back.output
+    assert sorted(policies(project)) == sorted(SERVICES)
+    again = project.slipway("up", "-s", "e2e", "--yes")
+    assert again.code == 0, again.output
+
+
 def test_with_exactly_the_documented_rights_a_release_succeeds(project: Any, tmp_path: Path) -> None:
     """docs/cluster.md has the Role; without one of its rules for checks, nothing is touched."""
     role = yaml.safe_load(re.findall(r"```yaml\n(kind: Role\n.*?)```", CLUSTER_NOTES.read_text(), re.DOTALL)[0])
