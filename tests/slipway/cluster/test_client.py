@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.diagnosis import Cause
 
@@ -44,6 +45,12 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(200, content["deployment"])
         listed = {"replicasets": "replicaSets", "pods": "pods", "events": "events"}.get(kind)
         return self._answer(200, {"items": content[listed]}) if listed else self._answer(404, {"message": "not here"})
+
+    def do_POST(self) -> None:
+        """Whether something is allowed: all that is not among the `refused`, as `verb resource/subresource`."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]["resourceAttributes"]
+        words = f"{asked['verb']} {asked['resource']}/{asked['subresource']}"
+        self._answer(201, {"status": {"allowed": words.rstrip("/") not in self.server.refused}})
 
     def _answer(self, status: int, body: Any) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
@@ -83,6 +90,15 @@ def test_a_proxy_that_does_not_answer_is_named_with_its_variable(
     with pytest.raises(ClusterError) as raised:
         Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443")).now()
     assert "proxy" not in str(raised.value)
+
+
+def test_rights_that_checks_lack_are_named(tmp_path: Path, server: Server) -> None:
+    cluster = Cluster.connect(None, kubeconfig(tmp_path / "here", f"http://127.0.0.1:{server.server_address[1]}"))
+    assert missing_rights(cluster, "shop") == ""
+    server.refused = {"create pods/portforward", "list endpointslices", "get pods"}
+    assert missing_rights(cluster, "shop").startswith(
+        "in namespace shop this kubeconfig may not `list` endpointslices, nor `create` pods/portforward: "
+    )
 
 
 def test_loopback_is_asked_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
