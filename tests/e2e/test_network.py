@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from lab.control_plane import APISERVER_USER_ID
+from lab.settings import load_settings
 from services.spec import Check
 from slipway.cluster.checks import ReadyPods
 from slipway.cluster.client import Cluster
@@ -261,6 +262,25 @@ def test_loopback_is_never_asked_through_a_proxy(project: Any) -> None:
     for command in (("up", "-s", "e2e", "--yes"), ("verify", "-s", "e2e")):
         done = behind.slipway(*command)
         assert done.code == 0, done.output
+
+
+def test_a_proxy_that_keeps_the_cluster_away_is_named_before_anything_is_touched(project: Any, tmp_path: Path) -> None:
+    content = yaml.safe_load(Path(project.environment["KUBECONFIG"]).read_text())
+    address = load_settings().network.node_address
+    server = content["clusters"][0]["cluster"]["server"].replace("127.0.0.1", address)
+    content["clusters"][0]["cluster"]["server"] = server
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(content))
+    variables = {"HTTPS_PROXY": "http://127.0.0.1:1", "KUBECONFIG": str(tmp_path / "kubeconfig")}
+    behind = project.with_environment(**variables)
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        behind.environment.pop(name, None)
+    assert project.run("pulumi", "stack", "init", "e2e").code == 0
+    for refused in (behind.slipway("up", "-s", "e2e", "--yes"), behind.up()):
+        assert refused.code != 0, refused.output
+        named = f"{server} does not answer through the proxy http://127.0.0.1:1, which HTTPS_PROXY in the environment"
+        assert named in flat(refused.output), refused.output
+        assert f"add {address} to NO_PROXY" in flat(refused.output), refused.output
+    assert not project.deployments()
 
 
 def test_a_proxy_that_the_kubeconfig_names_is_gone_through(released: Any, tmp_path: Path) -> None:
