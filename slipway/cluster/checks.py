@@ -28,8 +28,8 @@ PAUSE_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 5.0
 PARALLEL_CHECKS = 32
 BODY_SHOWN = 300
-# A websocket is opened by GET, and API servers want `create` for it as well from 1.35 on.
-# https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb
+# A websocket is opened by GET, which is `get`; from 1.35 on API servers want `create` as well.
+# https://github.com/kubernetes/kubernetes/pull/134577
 RIGHTS = (
     ("list", "endpointslices", "discovery.k8s.io"),
     ("get", "pods/portforward", ""),

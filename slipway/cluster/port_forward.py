@@ -26,9 +26,8 @@ if TYPE_CHECKING:
 # Imports of the client wait until they are needed: a fifth of a second that most commands can do without.
 # ruff: noqa: PLC0415
 
-# Of all API servers since 1.5: frames whose first byte is the channel. Channel 0 carries the data of the first port,
-# channel 1 why the kubelet cannot forward it. https://github.com/kubernetes/kubernetes/blob/v1.34.4/
-# staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go
+# Frames whose first byte is the channel: channel 0 carries the data of the first port, channel 1 why the kubelet cannot
+# forward it. https://github.com/kubernetes/kubernetes/blob/v1.34.4/staging/src/k8s.io/kubelet/pkg/cri/streaming/portforward/websocket.go
 SUBPROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
 # The first frame of each channel is the number of the port.
