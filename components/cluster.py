@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from slipway.cluster.client import Cluster, ClusterError
+from slipway.cluster.checks import missing_rights
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 
@@ -23,6 +24,16 @@ def kubeconfig_problem(context: str | None) -> str:
         return f"KUBECONFIG names {variable}, which does not exist; set it to a kubeconfig file"
     # Without a kubeconfig the provider uses the account of the pod that it runs in.
     return f"`slipway:context` is {context!r}, but there is no kubeconfig to find it in" if context else ""
+
+
+def checks_problem(context: str | None, namespace: str) -> str:
+    """Why checks could not be asked at the end of an update, known before it begins; empty when nothing is wrong."""
+    try:
+        return missing_rights(Cluster.connect(context), namespace)
+    except ForbiddenError:  # who may not ask what they may do finds out by doing it
+        return ""
+    except ClusterError as error:
+        return str(error)
 
 
 def cluster_id(context: str | None) -> str:

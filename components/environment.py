@@ -16,7 +16,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
-from components.cluster import cluster_id, kubeconfig_problem
+from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.node_ports import held_ports, passed_on, wanted_ports
 from components.rollouts import AwaitedRollouts
@@ -52,16 +52,25 @@ class EnvironmentArgs:
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
         if rollback := settings.rollback():
-            return cls(settings, (), rollback)
-        overrides = Overrides(settings.services, settings.defaults, source)
-        try:
-            services = load(overrides=overrides)
-        except CatalogError as error:
-            raise configuration_error(error.problems) from error
-        wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
-        if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
-            raise configuration_error(problems)
-        return cls(settings, services, secrets=read_secrets(services))
+            args = cls(settings, (), rollback)
+        else:
+            try:
+                services = load(overrides=Overrides(settings.services, settings.defaults, source))
+            except CatalogError as error:
+                raise configuration_error(error.problems) from error
+            wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
+            if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
+                raise configuration_error(problems)
+            args = cls(settings, services, secrets=read_secrets(services))
+        if args.asks_checks() and (problem := checks_problem(settings.context, settings.namespace.name)):
+            raise configuration_error([problem])
+        return args
+
+    def asks_checks(self) -> bool:
+        """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""
+        if pulumi.runtime.is_dry_run() or isinstance(get_monitor(), MockMonitor):
+            return False
+        return self.rollback is not None or any(service.spec.active_checks for service in self.services)
 
 
 class Environment(pulumi.ComponentResource):

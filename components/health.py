@@ -48,7 +48,7 @@ def _probe(path: str, port_name: str, *, period_seconds: int, failure_threshold:
 
 def checks_annotation(checks: Sequence[Check]) -> str:
     """The checks as they are recorded on the Deployment, so that a replayed state is verified by its own checks."""
-    return json.dumps([check.model_dump(exclude_none=True) for check in checks], separators=(",", ":"))
+    return json.dumps([check.recorded() for check in checks], separators=(",", ":"))
 
 
 def _told(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
@@ -82,7 +82,10 @@ def verified(
     async def verify(_: object) -> int:
         if pulumi.runtime.is_dry_run():
             return total
-        failures = await in_thread(lambda: failing(checks, ask(), timeout_seconds))
+        try:
+            failures = await in_thread(lambda: failing(checks, ask(), timeout_seconds))
+        except ClusterError as error:
+            raise pulumi.RunError(f"The checks cannot be asked: {error}") from error
         if failures:
             told = await in_thread(lambda: list(_told(failures, recent_logs)))
             listed = "\n  ".join(told)

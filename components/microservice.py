@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +27,7 @@ class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
     `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; `image_pull_secrets` are
-    the names of the environment's.
+    the names of the environment's; pods of namespace `metrics_from` may connect to it too.
     """
 
     spec: ServiceSpec
@@ -37,6 +38,7 @@ class MicroserviceArgs:
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
     image_pull_secrets: Sequence[str] = ()
+    metrics_from: str | None = None
 
 
 class Microservice(pulumi.ComponentResource):
@@ -53,9 +55,9 @@ class Microservice(pulumi.ComponentResource):
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {network.NAME_LABEL: self._spec.name}
         self._account()
-        self._network_policy()
+        network_policy = self._network_policy()
         service = self._service()
-        self.deployment = self._deployment(self._config_map(), self._secret())
+        self.deployment = self._deployment(network_policy, self._config_map(), self._secret())
         self.rolled_out = args.rollouts.complete(self.deployment)
         self._disruption_budget()
         if self._spec.autoscaling:
@@ -89,9 +91,16 @@ class Microservice(pulumi.ComponentResource):
             self._name, metadata=self._metadata(), automount_service_account_token=False, opts=self._child()
         )
 
-    def _network_policy(self) -> None:
-        rules = network.policy(self._spec, self._args.callers)
-        networking.v1.NetworkPolicy(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+    def _network_policy(self) -> networking.v1.NetworkPolicy:
+        """Named by its rules. NetworkPolicies add up, so for the time of a rollout the pods before it keep what the
+        policy before opens: a call that is removed ends with the pods that make it.
+        """
+        rules = network.policy(self._spec, self._args.callers, self._args.metrics_from)
+        name = self._hashed(json.dumps(rules, sort_keys=True).encode())
+        return networking.v1.NetworkPolicy(name, metadata=self._metadata(name), spec=rules, opts=self._by_content())
+
+    def _hashed(self, content: bytes) -> str:
+        return f"{self._spec.name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
     def _by_content(self) -> ResourceOptions:
         """For what is named by its content, in Pulumi too, so that another content is another resource.
@@ -105,7 +114,7 @@ class Microservice(pulumi.ComponentResource):
     def _config_map(self) -> core.v1.ConfigMap:
         """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
         data = config_data(self._spec)
-        name = f"{self._spec.name}-{hashlib.sha256(_as_bytes(data)).hexdigest()[:8]}"
+        name = self._hashed(_as_bytes(data))
         return core.v1.ConfigMap(
             name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
         )
@@ -143,7 +152,9 @@ class Microservice(pulumi.ComponentResource):
             opts=self._child(),
         )
 
-    def _deployment(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> apps.v1.Deployment:
+    def _deployment(
+        self, network_policy: networking.v1.NetworkPolicy, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> apps.v1.Deployment:
         spec, rollout = self._spec, self._spec.rollout
         secret_name = secret.metadata.name if secret else None
         # Its pods start when those of the services that it calls are ready.
@@ -174,7 +185,7 @@ class Microservice(pulumi.ComponentResource):
             spec=wanted,
             opts=ResourceOptions(
                 parent=self,
-                depends_on=[callee.deployment for callee in self._args.callees],
+                depends_on=[network_policy, *(callee.deployment for callee in self._args.callees)],
             ),
         )
 
@@ -205,7 +216,7 @@ class Microservice(pulumi.ComponentResource):
         )
 
     def _ingress(self, wanted: Ingress) -> None:
-        rules = network.ingress(self._spec, wanted, PORT_NAME)
+        rules = network.ingress(self._spec, wanted)
         networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
 
 

@@ -8,27 +8,38 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes import core, networking
 
+from components.pod import PORT_NAME
 from components.rollouts import AwaitedRollouts
 from services.spec import Ingress, ServiceSpec
 
 SERVICE_PORT = 80
 DNS_PORT = 53
 NAME_LABEL = "app.kubernetes.io/name"
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 
-def policy(spec: ServiceSpec, callers: Sequence[str]) -> networking.v1.NetworkPolicySpecArgsDict:
-    """Default deny; opened to the callers in, and out to DNS, the services it calls and its `egress`.
+def policy(
+    spec: ServiceSpec, callers: Sequence[str], metrics_from: str | None = None
+) -> networking.v1.NetworkPolicySpecArgsDict:
+    """Default deny; opened to the callers and the pods of namespace `metrics_from` in, and out to DNS, the services it
+    calls and its `egress`.
 
-    A service that is reached from outside the cluster is opened to everybody, on its port alone.
+    A service that is reached from outside the cluster is opened to everybody, on its port alone. The port has its name
+    and not its number, which may be another one in the pods of the release before.
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
     public = spec.ingress is not None or spec.service.type != "ClusterIP"
-    port: networking.v1.NetworkPolicyPortArgsDict = {"port": spec.port, "protocol": "TCP"}
+    port: networking.v1.NetworkPolicyPortArgsDict = {"port": PORT_NAME, "protocol": "TCP"}
+    sources: list[networking.v1.NetworkPolicyPeerArgsDict] = [_pods_of(name) for name in callers]
+    if metrics_from:
+        sources.append({"namespace_selector": {"match_labels": {NAMESPACE_LABEL: metrics_from}}})
     into: list[networking.v1.NetworkPolicyIngressRuleArgsDict] = []
     if public:
         into = [{"ports": [port]}]
-    elif callers:
-        into = [{"from_": [_pods_of(name) for name in callers], "ports": [port]}]
+    elif sources:
+        into = [{"from_": sources, "ports": [port]}]
     return {
         "pod_selector": {"match_labels": {NAME_LABEL: spec.name}},
         "policy_types": ["Ingress", "Egress"],
@@ -49,15 +60,18 @@ def _out_of(spec: ServiceSpec) -> list[networking.v1.NetworkPolicyEgressRuleArgs
         [{"to": [_pods_of(name) for name in spec.calls]}] if spec.calls else []
     )
     outside: list[networking.v1.NetworkPolicyEgressRuleArgsDict] = [
-        {"to": [{"ip_block": {"cidr": allowed.cidr}}], "ports": [{"port": allowed.port, "protocol": "TCP"}]}
+        {
+            "to": [{"ip_block": {"cidr": cidr}} for cidr in ([allowed.cidr] if allowed.cidr else EVERYWHERE)],
+            "ports": [{"port": allowed.port, "protocol": "TCP"}],
+        }
         for allowed in spec.egress
     ]
     return [dns, *called, *outside]
 
 
-def ingress(spec: ServiceSpec, wanted: Ingress, port_name: str) -> networking.v1.IngressSpecArgsDict:
+def ingress(spec: ServiceSpec, wanted: Ingress) -> networking.v1.IngressSpecArgsDict:
     """One host and path prefix, served by the service's port."""
-    backend: networking.v1.IngressBackendArgsDict = {"service": {"name": spec.name, "port": {"name": port_name}}}
+    backend: networking.v1.IngressBackendArgsDict = {"service": {"name": spec.name, "port": {"name": PORT_NAME}}}
     rules: dict[str, Any] = {
         "rules": [
             {"host": wanted.host, "http": {"paths": [{"path": wanted.path, "path_type": "Prefix", "backend": backend}]}}
@@ -76,5 +90,10 @@ def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) 
         scheme = "https" if spec.ingress.tls_secret_name else "http"
         return pulumi.Output.from_input(f"{scheme}://{spec.ingress.host}{spec.ingress.path.rstrip('/')}")
     if spec.service.type == "LoadBalancer":
-        return rollouts.address(service).apply(lambda address: f"http://{address}")
-    return service.spec.apply(lambda found: f"http://{found.cluster_ip}")
+        return rollouts.address(service).apply(address_url)
+    return service.spec.apply(lambda found: address_url(str(found.cluster_ip)))
+
+
+def address_url(host: str) -> str:
+    """An address of IPv6 stands in brackets: https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2"""
+    return f"http://[{host}]" if ":" in host else f"http://{host}"

@@ -11,9 +11,8 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
-from components.pod import PORT_NAME
 from components.service_image import ServiceImage, ServiceImageArgs
-from slipway.cluster.checks import service_proxy
+from slipway.cluster.checks import ready_pods
 
 
 def release(environment: Environment) -> dict[str, Any]:
@@ -59,6 +58,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 rollouts=environment.rollouts,
                 image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
+                metrics_from=environment.settings.metrics_from,
             ),
             ResourceOptions(providers=[environment.kubernetes]),
         )
@@ -72,7 +72,7 @@ def verify(environment: Environment, microservices: Mapping[str, Microservice]) 
     return verified(
         [microservice.rolled_out for microservice in microservices.values()],
         checks,
-        service_proxy(settings.context, settings.namespace.name, PORT_NAME),
+        ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {settings.namespace.name} logs deployment/NAME`, then run the update again.",
         recent_logs=recent_logs(settings.context, settings.namespace.name),

@@ -16,12 +16,11 @@ from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
 from components.node_ports import declared_ports, held_ports, passed_on
-from components.pod import PORT_NAME
 from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
 from slipway.backend import History
 from slipway.backend.decryption import decrypted
-from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks, service_proxy
+from slipway.cluster.checks import CHECKS_ANNOTATION, ready_pods, recorded_checks
 from slipway.engine.messages import ROLLBACK_ERROR
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
@@ -127,7 +126,7 @@ def _verified(
     return verified(
         [recorded.rolled_out[each.urn] for each in rolled_out],
         {_metadata(each)["name"]: _checks(each) for each in rolled_out},
-        service_proxy(settings.context, namespace, PORT_NAME),
+        ready_pods(settings.context, namespace),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",
         recent_logs=recent_logs(settings.context, namespace),

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from . import etcd
+import os
+from pathlib import Path
+
+from . import etcd, mounts
+from .files import make_folder, write_bytes
 from .kubeconfig import component_kubeconfig
 from .pki import ETCD_AUTHORITY
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
 from .settings import CLUSTER_DOMAIN, LabSettings
-from .shell import program
+from .shell import program, run
+
+# The API server is no user's program: by this number of its own a packet filter can tell what it sends (tests shut it
+# off from the pods, as a cluster is where NetworkPolicies are enforced). Reserved by Debian, so nobody's account.
+# https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
+APISERVER_USER_ID = 65530
 
 
-def apiserver(settings: LabSettings) -> Daemon:
-    pki, network, ports = settings.pki, settings.network, settings.ports
-    files = {
+def _apiserver_files(settings: LabSettings) -> dict[str, Path]:
+    """The keys and certificates of the API server, by option."""
+    pki = settings.pki
+    return {
         "--etcd-cafile": pki / f"{ETCD_AUTHORITY}.crt",
         "--etcd-certfile": pki / "etcd-client.crt",
         "--etcd-keyfile": pki / "etcd-client.key",
@@ -27,10 +37,35 @@ def apiserver(settings: LabSettings) -> Daemon:
         "--service-account-key-file": pki / "service-account.pub",
         "--service-account-signing-key-file": pki / "service-account.key",
     }
+
+
+def apiserver_folder(settings: LabSettings) -> Path:
+    """What the API server reads, where its own user can reach it: the lab's home is closed to everybody but root."""
+    return settings.run / "kube-apiserver"
+
+
+def prepare_apiserver(settings: LabSettings) -> None:
+    """Copies of the API server's keys and certificates, and its program, which may be below a home that is closed."""
+    folder = make_folder(apiserver_folder(settings))
+    os.chown(folder, APISERVER_USER_ID, APISERVER_USER_ID)
+    for source in set(_apiserver_files(settings).values()):
+        write_bytes(folder / source.name, source.read_bytes())
+        os.chown(folder / source.name, APISERVER_USER_ID, APISERVER_USER_ID)
+    source, reachable = Path(program("kube")), folder / "kube"
+    if not reachable.exists():
+        reachable.touch()
+    if not reachable.samefile(source):
+        mounts.unmount_below([reachable])  # of another version
+        run(["mount", "--bind", str(source), str(reachable)])
+
+
+def apiserver(settings: LabSettings) -> Daemon:
+    pki, network, ports = settings.pki, settings.network, settings.ports
+    folder, files = apiserver_folder(settings), _apiserver_files(settings)
     return Daemon(
         name="kube-apiserver",
         command=(
-            program("kube"),
+            str(folder / "kube"),
             "kube-apiserver",
             f"--etcd-servers={etcd.client_url(settings)}",
             # Loopback and node address: the lab's firewall keeps everybody else out.
@@ -46,11 +81,14 @@ def apiserver(settings: LabSettings) -> Daemon:
             # Logs and exec would otherwise look up the node's name.
             "--kubelet-preferred-address-types=InternalIP",
             "--profiling=false",
-            *(f"{flag}={path}" for flag, path in files.items()),
+            *(f"{flag}={folder / path.name}" for flag, path in files.items()),
         ),
         probe=http_probe(f"{settings.apiserver_url}/readyz", pki / "ca.crt", pki / "admin.crt"),
         listens=(Listen("0.0.0.0", ports.apiserver),),  # noqa: S104 - see above
         inputs=tuple(files.values()),
+        # Of another version, it is another program; the command says only where it can be reached.
+        environment={"SLIPWAY_LAB_PROGRAM": program("kube")},
+        user=APISERVER_USER_ID,
         ready_timeout_seconds=120,
         stop_timeout_seconds=15,
     )

@@ -176,6 +176,7 @@ class Lab:
         dns.write_config(settings)
         node.write_kubelet_config(settings, dns.resolver_file(settings))
         postgres.prepare(settings)
+        control_plane.prepare_apiserver(settings)
 
     def _ensure(self, daemons: Sequence[Daemon]) -> None:
         self._changed |= bool(self.processes.ensure(daemons, self.progress))

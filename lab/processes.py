@@ -50,7 +50,7 @@ class Daemon:
     socket: Path | None = None
     inputs: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
-    user: str | None = None
+    user: str | int | None = None
     ready_timeout_seconds: float = 60
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout_seconds: float = 10

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from services.quantities import Cores, Memory, Storage
@@ -34,6 +44,11 @@ ANNOTATIONS_MAX_BYTES = 256 * 1024
 # Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
 KEY_MAX_LENGTH = 253
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+JSON_STEP_PATTERN = re.compile(
+    r"""\.(?P<name>[^\W\d][\w-]*)|\[(?P<index>-?\d+)\]|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\]"""
+)
+METHODS = ("get", "head", "post")
 
 
 def _number_as_text(value: object) -> object:
@@ -127,6 +142,38 @@ def _subdomain(text: str) -> str:
     return text
 
 
+def json_path_keys(path: str) -> list[str | int]:
+    """The keys and indexes that a path leads along: `$.users[0].name` gives `["users", 0, "name"]`.
+
+    Raises ValueError for anything but a path to one value. https://www.rfc-editor.org/rfc/rfc9535#name-singular-queries
+    """
+    steps = path.removeprefix("$")
+    if path == steps or JSON_STEP_PATTERN.sub("", steps):
+        raise ValueError(
+            f"{path!r} is no path to one value of a JSON body; allowed are `$`, names and indexes, as in "
+            '`$.users[0].name` or `$["full name"]`'
+        )
+    found = JSON_STEP_PATTERN.finditer(steps)
+    return [int(each["index"]) if each["index"] else each["name"] or each["quoted"][1:-1] for each in found]
+
+
+def _json_path(text: str) -> str:
+    json_path_keys(text)
+    return text
+
+
+def _header_name(text: str) -> str:
+    if HEADER_NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError(f"{text!r} cannot name an HTTP header: letters, digits and '-'")
+    return text
+
+
+def _header_value(text: str) -> str:
+    if not text.isascii() or not text.isprintable():
+        raise ValueError(f"{text!r} cannot be sent as an HTTP header: printable ASCII on one line")
+    return text
+
+
 Name = Annotated[StrictStr, AfterValidator(service_name)]
 SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
 Host = Annotated[
@@ -136,6 +183,9 @@ EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
+JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
+HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_header_value)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 
@@ -164,17 +214,56 @@ class Health(Model):
 
 
 class Check(Model):
-    """A request asked through the Service after every rollout: GET `get` must answer `status` and contain `has`."""
+    """A request that every ready pod behind the Service is asked after every rollout, and the answer that it must give.
 
-    get: AbsolutePath
+    The first answer counts: no redirect is followed.
+    """
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in METHODS]})
+
+    get: AbsolutePath | None = None
+    head: AbsolutePath | None = None
+    post: AbsolutePath | None = None
+    body: JsonValue = None
+    headers: dict[HeaderName, HeaderValue] = {}
     status: Annotated[StrictInt, Field(ge=100, le=599)] = 200
     has: StrictStr | None = None
+    json_values: Annotated[dict[JsonPath, JsonValue], Field(alias="json")] = {}
+    timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] | None = None
+
+    @property
+    def method(self) -> str:
+        return next(name for name in METHODS if getattr(self, name) is not None).upper()
+
+    @property
+    def path(self) -> str:
+        return str(getattr(self, self.method.lower()))
+
+    def recorded(self) -> dict[str, Any]:
+        """What the check says, in the keys of service.yaml."""
+        said = self.model_dump(by_alias=True, include={*self.model_fields_set, "status"})
+        return {key: value for key, value in said.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _is_one_request(self) -> Check:
+        asked = [name for name in METHODS if getattr(self, name) is not None]
+        if len(asked) != 1:
+            met = f"{' and '.join(asked)} are given" if asked else "none is given"
+            raise ValueError(f"{met}; give one of `get`, `head` and `post`, with the path to ask for")
+        if self.body is not None and self.post is None:
+            raise ValueError(f"`body` goes with `post`, and this check has `{asked[0]}`")
+        if self.head is not None and (self.has is not None or self.json_values):
+            raise ValueError("an answer to `head` has no body: `has` and `json` go with `get` and `post`")
+        return self
 
 
 class Egress(Model):
-    """An address range and TCP port the service may open connections to, besides DNS and the services it calls."""
+    """An address range and TCP port the service may open connections to, besides DNS and the services it calls.
 
-    cidr: Annotated[StrictStr, AfterValidator(_address_range)] = "0.0.0.0/0"
+    Without a range: any address, IPv4 or IPv6.
+    """
+
+    cidr: Annotated[StrictStr, AfterValidator(_address_range)] | None = None
     port: Port
 
 

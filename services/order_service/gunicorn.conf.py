@@ -2,13 +2,14 @@
 
 import os
 
+from order_service.kit.listening import bind_addresses
 from order_service.kit.logs import log_config
 from order_service.settings import SERVICE, Settings
 
 _settings = Settings.from_environment()
 
 wsgi_app = "order_service.main:create_app()"
-bind = f"0.0.0.0:{_settings.port}"
+bind = bind_addresses(_settings.port)
 proc_name = SERVICE
 
 # One process: the metrics live in it, and Kubernetes scales by pods. Threads, because requests wait for the network.

@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from slipway.cluster.checks import asked_through, failing
+from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
@@ -66,7 +66,7 @@ def _unmet(cluster: Cluster, said: Sequence[RecordedDeployment]) -> dict[tuple[s
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for namespace in {each.namespace for each in said}:
         checks = {each.name: each.checks for each in said if each.namespace == namespace}
-        for line in failing(checks, asked_through(cluster.client, namespace), CHECKS_TIMEOUT_SECONDS):
+        for line in failing(checks, ReadyPods(cluster, namespace), CHECKS_TIMEOUT_SECONDS):
             found[namespace, line.partition(":")[0]].append(line)
     return found
 

@@ -1,40 +1,53 @@
-"""A service's checks: asked through the API server's service proxy, retried until they are met, told when they fail."""
+"""A service's checks: asked of every ready pod behind its Service, retried until they are met, told when they fail."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from threading import Lock, Semaphore
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, Protocol
+from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.spec import Check
+from services.spec import Check, json_path_keys
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
+from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.cluster.port_forward import PortForwards
 from slipway.masking import masked_text, without_control
-
-if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
-
-# Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
-# ruff: noqa: PLC0415
 
 CHECKS_ANNOTATION = "slipway.dev/checks"
 PORT_NAME = "http"
+# https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetesioservice-name
+SERVICE_LABEL = "kubernetes.io/service-name"
 PAUSE_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 5.0
 PARALLEL_CHECKS = 32
 BODY_SHOWN = 300
+# A websocket is opened by GET, which is `get`; from 1.35 on API servers want `create` as well.
+# https://github.com/kubernetes/kubernetes/pull/134577
+RIGHTS = (
+    ("list", "endpointslices", "discovery.k8s.io"),
+    ("get", "pods/portforward", ""),
+    ("create", "pods/portforward", ""),
+)
+RIGHTS_NEEDED = (
+    "checks are asked of the pods behind a Service through the kubelet's port-forward, which needs `list` on "
+    "endpointslices.discovery.k8s.io, and `get` and `create` on pods/portforward; docs/cluster.md has a Role with them"
+)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a request got: an HTTP status and the body, or no status and the reason."""
+    """What a pod answered: an HTTP status and the body, or no status and the reason. `pod` is its name."""
 
     status: int | None
     body: str
+    pod: str = ""
 
     def __str__(self) -> str:
         # Masked whole: a secret that is cut in two would be no longer known for one.
@@ -43,9 +56,12 @@ class Answer:
 
 
 class Ask(Protocol):
-    """GET a path of a service, given its name; never raises for an answer that is merely bad."""
+    """Ask a check of every ready pod of a service, given its name; at least one answer, however bad.
 
-    def __call__(self, service: str, path: str) -> Answer: ...
+    An answer may take `timeout_seconds`. Raises ClusterError where the cluster lets nobody ask.
+    """
+
+    def __call__(self, service: str, check: Check, timeout_seconds: float, /) -> Sequence[Answer]: ...
 
 
 def recorded_checks(annotation: str) -> list[Check]:
@@ -62,7 +78,41 @@ def unmet(check: Check, answer: Answer) -> str:
         return f"{answer}; wanted status {check.status}"
     if check.has is not None and check.has not in answer.body:
         return f"{answer}; wanted a body that has {check.has!r}"
+    if check.json_values:
+        try:
+            body = json.loads(answer.body)
+        except ValueError:
+            return f"{answer}; wanted a body that is JSON"
+        for path, wanted in check.json_values.items():
+            try:
+                met = _value_at(body, path)
+            except LookupError:
+                return f"{answer}; wanted {json.dumps(wanted)} at {path}, where nothing is"
+            if not _is_same(met, wanted):
+                return f"{answer}; wanted {json.dumps(wanted)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""
+
+
+def _value_at(body: Any, path: str) -> Any:
+    """LookupError where there is nothing."""
+    found: Any = body
+    for key in json_path_keys(path):
+        kind: type[Any] = list if isinstance(key, int) else dict
+        if not isinstance(found, kind):
+            raise LookupError(key)
+        found = found[key]
+    return found
+
+
+def _is_same(met: Any, wanted: Any) -> bool:
+    """Equality as JSON has it: to Python, true is 1."""
+    if isinstance(met, bool) or isinstance(wanted, bool):
+        return met is wanted
+    if isinstance(met, list) and isinstance(wanted, list):
+        return len(met) == len(wanted) and all(map(_is_same, met, wanted))
+    if isinstance(met, dict) and isinstance(wanted, dict):
+        return met.keys() == wanted.keys() and all(_is_same(met[key], wanted[key]) for key in met)
+    return bool(met == wanted)
 
 
 def failing(
@@ -73,57 +123,142 @@ def failing(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], None] = sleep,
 ) -> list[str]:
-    """Ask all checks at once, each until it is met or the time is over; a line for each that was never met."""
-    deadline = clock() + timeout_seconds
+    """Ask all checks at once, each until every pod meets it or its time is over; a line for each that was never met.
+
+    A check's own `timeoutSeconds` goes before `timeout_seconds`. An answer may take half of it, at least 5 seconds, so
+    that a request that was lost is asked again.
+    """
 
     def until_met(service: str, check: Check) -> str:
+        limit = check.timeout_seconds or timeout_seconds
+        deadline = clock() + limit
         tries = 1
-        while reason := unmet(check, ask(service, check.get)):
+        while True:
+            patience = max(min(max(REQUEST_TIMEOUT_SECONDS, limit / 2), deadline - clock()), PAUSE_SECONDS)
+            answers = ask(service, check, patience)
+            bad = [(answer, reason) for answer in answers if (reason := unmet(check, answer))]
+            if not bad:
+                return ""
             if clock() + PAUSE_SECONDS >= deadline:
-                return f"{service}: GET {check.get} {reason} (asked {tries} times in {timeout_seconds:g} s)"
+                break
             tries += 1
             sleep(PAUSE_SECONDS)
-        return ""
+        answer, reason = bad[0]
+        pod = f"of pod {answer.pod} " if answer.pod else ""
+        pods = f"{len(bad)} of {len(answers)} pods, " if len(answers) > 1 else ""
+        asked = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
+        return f"{service}: {check.method} {check.path} {pod}{reason} {asked}"
 
     questions = [(service, check) for service, wanted in checks.items() for check in wanted]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         return [line for line in pool.map(lambda question: until_met(*question), questions) if line]
 
 
-def service_proxy(context: str | None, namespace: str, port_name: str) -> Callable[[], Ask]:
-    """A function that connects and returns an `Ask`; nothing is read or imported before it is called."""
+def missing_rights(cluster: Cluster, namespace: str) -> str:
+    """What keeps us from asking checks in the namespace, as a sentence; empty where nothing does.
 
-    def connect() -> Ask:
-        from kubernetes import config
-
-        client = config.new_client_from_config(context=context)  # type: ignore[no-untyped-call]
-        return asked_through(client, namespace, port_name)
-
-    return connect
-
-
-def asked_through(client: ApiClient, namespace: str, port_name: str = PORT_NAME) -> Ask:
-    """Asks the services of `namespace` through the API server that `client` is connected to.
-
-    https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/#manually-constructing-apiserver-proxy-urls
+    Raises ClusterError where the cluster does not answer.
     """
-    return lambda service, path: _get(client, f"/api/v1/namespaces/{namespace}/services/{service}:{port_name}", path)
+    with ThreadPoolExecutor(len(RIGHTS)) as pool:
+        allowed = list(pool.map(lambda right: cluster.is_allowed(namespace, *right), RIGHTS))
+    missing = [f"`{verb}` {resource}" for (verb, resource, _), given in zip(RIGHTS, allowed, strict=True) if not given]
+    if not missing:
+        return ""
+    return f"in namespace {namespace} this kubeconfig may not {', nor '.join(missing)}: {RIGHTS_NEEDED}"
 
 
-def _get(client: ApiClient, service_url: str, path: str) -> Answer:
-    from urllib3.exceptions import HTTPError
+def ready_pods(context: str | None, namespace: str) -> Callable[[], Ask]:
+    """A function that connects and returns an `Ask`; nothing is read or imported before it is called."""
+    return lambda: ReadyPods(Cluster.connect(context), namespace)
 
-    asked = urlsplit(path)
-    request = client.param_serialize(
-        method="GET",
-        resource_path=f"{service_url}/proxy{asked.path}",
-        query_params=parse_qsl(asked.query, keep_blank_values=True),
-        header_params={"Accept": "*/*"},
-        auth_settings=["BearerToken"],
-    )
-    try:
-        response = client.call_api(*request, _request_timeout=REQUEST_TIMEOUT_SECONDS)
-        body: bytes = response.read()  # type: ignore[no-untyped-call]
-        return Answer(response.status, body.decode(errors="replace"))
-    except (HTTPError, OSError) as error:
-        return Answer(None, str(error))
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A ready pod behind a Service, and the port of it that the Service leads to."""
+
+    pod: str
+    port: int
+
+
+def endpoints(slices: Iterable[Object], service: str) -> list[Endpoint]:
+    """The ready pods that a Service's port `http` leads to, by its EndpointSlices.
+
+    A pod with two addresses is in two slices. https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
+    """
+    found: dict[Endpoint, None] = {}
+    for each in slices:
+        if object_at(each, "metadata", "labels").get(SERVICE_LABEL) != service:
+            continue
+        numbers = [port["port"] for port in objects_at(each, "ports") if port.get("name") == PORT_NAME]
+        for endpoint in objects_at(each, "endpoints"):
+            target = object_at(endpoint, "targetRef")
+            # Not said means that it is: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
+            if target.get("kind") == "Pod" and object_at(endpoint, "conditions").get("ready") is not False:
+                found |= {Endpoint(text_at(target, "name"), int(number)): None for number in numbers if number}
+    return list(found)
+
+
+@dataclass
+class ReadyPods:
+    """Asks checks of the pods of one namespace, all of which share one list of EndpointSlices at a time."""
+
+    cluster: Cluster
+    namespace: str
+    _slices: Sequence[Object] = ()
+    _listed_seconds: float = float("-inf")
+    _listing: Lock = field(default_factory=Lock)
+    _requests: Semaphore = field(default_factory=lambda: Semaphore(PARALLEL_CHECKS))
+
+    @cached_property
+    def _pods(self) -> PortForwards:
+        return PortForwards(self.cluster.client)
+
+    def __call__(self, service: str, check: Check, timeout_seconds: float) -> Sequence[Answer]:
+        try:
+            found = endpoints(self._endpoint_slices(), service)
+            if not found:
+                return [Answer(None, f"no ready pod with a port {PORT_NAME!r} is behind Service {service}")]
+            if len(found) == 1:
+                return [self._answer(found[0], service, check, timeout_seconds)]
+            with ThreadPoolExecutor(min(len(found), PARALLEL_CHECKS)) as pool:
+                return list(pool.map(lambda each: self._answer(each, service, check, timeout_seconds), found))
+        except ForbiddenError as error:
+            raise ForbiddenError(f"{error}; {RIGHTS_NEEDED}") from error
+        except ClusterError as error:
+            return [Answer(None, str(error))]
+
+    def _endpoint_slices(self) -> Sequence[Object]:
+        """No older than the pause between two tries, so that each of them sees which pods there are now."""
+        with self._listing:
+            if monotonic() - self._listed_seconds >= PAUSE_SECONDS:
+                self._slices = self.cluster.endpoint_slices(self.namespace)
+                self._listed_seconds = monotonic()
+            return self._slices
+
+    def _answer(self, endpoint: Endpoint, service: str, check: Check, timeout_seconds: float) -> Answer:
+        body, headers = check.body, {"Host": service, "Accept": "*/*", "User-Agent": "slipway"}
+        if body is not None and not isinstance(body, str):
+            body, headers["Content-Type"] = json.dumps(body), "application/json"
+        given = {name.lower() for name in check.headers}
+        with self._requests:
+            try:
+                status, answered = self._pods.request(
+                    self.namespace,
+                    endpoint.pod,
+                    endpoint.port,
+                    method=check.method,
+                    path=quote(check.path, safe="/?#[]@!$&'()*+,;=:%~"),
+                    headers={name: value for name, value in headers.items() if name.lower() not in given}
+                    | check.headers,
+                    body=None if body is None else body.encode(),
+                    timeout_seconds=timeout_seconds,
+                )
+            except ForbiddenError:
+                raise
+            except TimeoutError:
+                return Answer(None, f"nothing in {timeout_seconds:g} s on its port {endpoint.port}", endpoint.pod)
+            except (ClusterError, OSError) as error:
+                refused = "connection refused" in str(error).lower()
+                reason = f"nothing listens on its port {endpoint.port}" if refused else str(error)
+                return Answer(None, reason, endpoint.pod)
+        return Answer(status, answered.decode(errors="replace"), endpoint.pod)

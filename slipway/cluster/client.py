@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
 from slipway.cluster.diagnosis.logs import LINES_READ, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
+from slipway.masking import masked_text
+from slipway.proxies import proxy_of
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -42,26 +45,48 @@ class ForbiddenError(ClusterError):
 
 
 def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
-    """A client for `context` of the kubeconfig files, KUBECONFIG's where none are given; ClusterError without them."""
-    from kubernetes import config
-    from kubernetes.client import Configuration
+    """A client for `context` of the kubeconfig files, KUBECONFIG's where none are given; ClusterError without them.
 
-    settings = Configuration()
-    settings.retries = False  # who asks knows better when to ask again
+    It goes through the `proxy-url` of the kubeconfig, else through the proxy that the environment names, as the
+    provider and kubectl do: never to loopback.
+    """
+    from kubernetes import config
+    from kubernetes.client import ApiClient, Configuration
+    from urllib3.util import make_headers, parse_url
+
+    # Without `proxy=""` it would take one for loopback too; without retries, since who asks knows when to ask again.
+    settings = Configuration(proxy="", retries=False)
     try:
         found = read_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG"))
-        if (
-            found.files
-        ):  # of several current contexts the client would take the last, kubectl and the provider the first
+        if found.files:
+            # Of several current contexts the client would take the last, kubectl and the provider the first.
             context = found.context(context)
-        made: ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, context=context, client_configuration=settings
-        )
+        config.load_kube_config(kubeconfig, context, client_configuration=settings)  # type: ignore[no-untyped-call]
     except KubeconfigError as error:
         raise ClusterError(str(error)) from error
     except (config.ConfigException, OSError) as error:
         raise ClusterError(f"there is no usable kubeconfig: {error}") from error
-    return made
+    if not settings.proxy and (proxy := proxy_of(settings.host, os.environ)):
+        settings.proxy = proxy.url
+    if settings.proxy and (login := parse_url(settings.proxy).auth):
+        settings.proxy_headers = make_headers(proxy_basic_auth=unquote(login))
+    return ApiClient(settings)
+
+
+def unreachable(client: ApiClient, error: Exception) -> ClusterError:
+    """Says how the API server was asked: a proxy that somebody has set long ago is the last thing people think of."""
+    host = client.configuration.host
+    reason = error.__cause__ or error
+    if client.rest_client.pool_manager.proxy is None:
+        return ClusterError(f"the cluster at {host} does not answer: {reason}")
+    proxy = proxy_of(host, os.environ)
+    named = proxy is not None and proxy.url == client.configuration.proxy
+    source = f"{proxy.variable} in the environment" if proxy and named else "`proxy-url` in the kubeconfig"
+    next_step = f"; where it is reached without one, add {urlsplit(host).hostname} to NO_PROXY" if named else ""
+    return ClusterError(
+        f"the cluster at {host} does not answer through the proxy {masked_text(str(client.configuration.proxy))}, "
+        f"which {source} names: {masked_text(str(reason))}{next_step}"
+    )
 
 
 @dataclass(frozen=True)
@@ -128,6 +153,11 @@ class Cluster:
         """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
         return self._object(path)
 
+    def endpoint_slices(self, namespace: str) -> list[Object]:
+        """Every EndpointSlice of the namespace as it is now."""
+        found = self._object(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
+        return list(objects_at(found, "items"))
+
     def events(self, namespace: str) -> list[Object]:
         """Every event; none where they may not be read, since objects tell most of it too."""
         try:
@@ -168,29 +198,49 @@ class Cluster:
         listed: dict[str, Any] = json.loads(body)
         return list(listed.get("items") or ())
 
+    def is_allowed(self, namespace: str, verb: str, resource: str, group: str = "") -> bool:
+        """Whether we may do so in the namespace, which need not exist; `resource` is `pods` or `pods/portforward`.
+
+        https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+        """
+        resource, _, subresource = resource.partition("/")
+        asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": asked},
+        }
+        body, _ = self._request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
+        return object_at(json.loads(body), "status").get("allowed") is True
+
     def _get(self, path: str, query: Mapping[str, str] | None = None) -> tuple[bytes, Mapping[str, str]]:
+        return self._request("GET", path, query)
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None
+    ) -> tuple[bytes, Mapping[str, str]]:
         from urllib3.exceptions import HTTPError
 
         request = self.client.param_serialize(
-            method="GET",
+            method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": "*/*"},
+            header_params={"Accept": "*/*"} | ({"Content-Type": "application/json"} if body else {}),
+            body=body,
             auth_settings=["BearerToken"],
         )
         try:
             response = self.client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
-            body: bytes = response.read()  # type: ignore[no-untyped-call]
+            answer: bytes = response.read()  # type: ignore[no-untyped-call]
         except (HTTPError, OSError) as error:
-            host = self.client.configuration.host
-            raise ClusterError(f"the cluster at {host} does not answer: {error.__cause__ or error}") from error
+            raise unreachable(self.client, error) from error
         if response.status == 404:
             raise NotFoundError(f"{path} does not exist")
         if response.status == 403:
-            raise ForbiddenError(f"GET {path} is not allowed: {_message(body)}")
+            raise ForbiddenError(f"{method} {path} is not allowed: {status_message(answer)}")
         if response.status >= 400:
-            raise ClusterError(f"GET {path} was answered {response.status}: {_message(body)}")
-        return body, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
+            raise ClusterError(f"{method} {path} was answered {response.status}: {status_message(answer)}")
+        return answer, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
 
 
 def _main_container(pod: Object, deployment: str) -> str:
@@ -199,7 +249,7 @@ def _main_container(pod: Object, deployment: str) -> str:
     return deployment if deployment in names else next(iter(names), "")
 
 
-def _message(body: bytes) -> str:
+def status_message(body: bytes) -> str:
     """What a Kubernetes Status says, or the start of any other body."""
     try:
         return str(json.loads(body)["message"])

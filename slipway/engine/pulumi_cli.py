@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from types import FrameType
 
 from slipway.errors import ConfigurationError
+from slipway.proxies import loopback_excluded
 
 LAST_WORDS_LINES = 200
 KILL_AFTER_SECONDS = 3.0
@@ -99,7 +100,7 @@ class Pulumi:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**self.environment, "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            env={**self.environment, **loopback_excluded(self.environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

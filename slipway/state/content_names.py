@@ -6,8 +6,12 @@ import re
 from collections.abc import Collection
 
 HASH = re.compile(r"-[0-9a-f]{8}$")
-TYPES = ("kubernetes:core/v1:ConfigMap", "kubernetes:core/v1:Secret")
-CONTENT = ("data", "stringData", "binaryData")
+TYPES = (
+    "kubernetes:core/v1:ConfigMap",
+    "kubernetes:core/v1:Secret",
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy",
+)
+CONTENT = ("data", "stringData", "binaryData", "spec")
 
 
 def stem(urn: str) -> str:

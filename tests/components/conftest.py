@@ -15,6 +15,8 @@ import yaml
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
+from slipway.state.content_names import TYPES
+
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "1" * 64
 
@@ -52,7 +54,7 @@ class Recorder(pulumi.runtime.Mocks):
 
 
 def _stem(resource: pulumi.runtime.MockResourceArgs) -> str:
-    return re.sub(r"-[0-9a-f]{8}$", "", resource.name) if resource.inputs.get("immutable") else resource.name
+    return re.sub(r"-[0-9a-f]{8}$", "", resource.name) if resource.typ in TYPES else resource.name
 
 
 def stack_config(stack: str, **more: Any) -> dict[str, str]:

@@ -12,11 +12,23 @@ import pytest
 from components.health import checks_annotation, liveness_probe, readiness_probe, startup_probe, verified
 from services.spec import Check, Health
 from slipway.cluster.checks import Answer
+from slipway.cluster.client import ForbiddenError
 
 
 def test_checks_are_recorded_as_they_were_written() -> None:
     checks = [Check(get="/users", has="users"), Check(get="/none", status=404)]
+    checks.append(Check.model_validate({"post": "/users", "body": {"name": None}, "json": {"$.id": None}}))
+    checks.append(Check.model_validate({"head": "/", "headers": {"Host": "a"}, "timeoutSeconds": 90}))
     assert [Check.model_validate(each) for each in json.loads(checks_annotation(checks))] == checks
+
+
+def test_a_cluster_that_lets_nobody_ask_is_no_failed_check(declare: Callable[..., Any]) -> None:
+    def ask(*_: object) -> list[Answer]:
+        raise ForbiddenError("pods/portforward is not allowed")
+
+    with pytest.raises(pulumi.RunError) as raised:
+        declare(lambda: verified([], {"a": [Check(get="/")]}, lambda: ask, 30, next_step="Look."))
+    assert str(raised.value) == "The checks cannot be asked: pods/portforward is not allowed"
 
 
 def test_liveness_is_the_most_patient_probe() -> None:
@@ -33,8 +45,10 @@ def test_liveness_is_the_most_patient_probe() -> None:
 def test_a_failing_check_is_told_with_the_log_of_its_service(declare: Callable[..., Any]) -> None:
     checks = {"user-service": [Check(get="/users", has="users")], "order-service": [Check(get="/orders")]}
 
-    def ask(service: str, path: str) -> Answer:
-        return Answer(200, "[]") if service == "order-service" else Answer(500, f"no {path}")
+    def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
+        if service == "order-service":
+            return [Answer(200, "[]", "order-1")]
+        return [Answer(200, "users", "user-1"), Answer(500, f"no {check.path}", "user-2")]
 
     def program() -> None:
         verified([], checks, lambda: ask, 0, next_step="Look.", recent_logs=lambda service: [f"{service} fell over"])
@@ -43,7 +57,8 @@ def test_a_failing_check_is_told_with_the_log_of_its_service(declare: Callable[.
         declare(program)
     assert str(raised.value).splitlines() == [
         "1 of 2 checks failed:",
-        "  user-service: GET /users answered 500: no /users; wanted status 200 (asked 1 times in 0 s)",
+        "  user-service: GET /users of pod user-2 answered 500: no /users; wanted status 200 "
+        "(1 of 2 pods, asked 1 time in 0 s)",
         "    log user-service:",
         "      | user-service fell over",
         "Look.",

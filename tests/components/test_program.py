@@ -11,6 +11,7 @@ from pulumi.runtime import rpc
 
 from components import release
 from components.environment import Environment, EnvironmentArgs
+from services.spec import Check
 from slipway.cluster.checks import Answer
 
 DIGEST = "sha256:" + "0a" * 32
@@ -43,11 +44,11 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Services that answer every check well; the list fills with what was asked."""
     asked: list[tuple[str, str]] = []
 
-    def ask(service: str, path: str) -> Answer:
-        asked.append((service, path))
-        return Answer(200, '{"users": [], "orders": [], "total": 0}')
+    def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
+        asked.append((service, check.path))
+        return [Answer(200, '{"users": [], "orders": [], "total": 0}')]
 
-    monkeypatch.setattr(release, "service_proxy", lambda *_: lambda: ask)
+    monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
     return asked
 
 
@@ -151,16 +152,25 @@ def test_an_autoscaled_service_is_asked_whatever_its_replicas_are(declare: Any, 
     assert {service for service, _ in healthy} == {"order-service", "user-service"}
 
 
+def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healthy: Any) -> None:
+    recorded = declare(program, config={"slipway:metricsFrom": "monitoring"})
+    for name, sources in (("user-service", 2), ("order-service", 1)):
+        (rule,) = recorded.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", name)["spec"]["ingress"]
+        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+        assert rule["from"][-1] == {"namespaceSelector": namespaces}
+        assert len(rule["from"]) == sources
+
+
 def test_a_preview_asks_nothing(declare: Any, healthy: Any) -> None:
     declare(program, preview=True)
     assert healthy == []
 
 
 def test_a_failing_check_fails_the_update_and_says_which(declare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(service: str, path: str) -> Answer:
-        return Answer(500 if service == "order-service" else 200, '{"users": [], "error": "boom"}')
+    def ask(service: str, _check: Check, _timeout_seconds: float) -> list[Answer]:
+        return [Answer(500 if service == "order-service" else 200, '{"users": [], "error": "boom"}')]
 
-    monkeypatch.setattr(release, "service_proxy", lambda *_: lambda: ask)
+    monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
     with pytest.raises(pulumi.RunError, match=r"order-service: GET /orders answered 500: .*boom.*; wanted status 200"):
         declare(program, config={"slipway:checksTimeoutSeconds": "1"})
 
@@ -204,6 +214,7 @@ def test_secrets_come_from_the_stack_before_the_environment(declare: Any, health
         ({"slipway:namespace": "Not_A_Label"}, "is not a DNS label"),
         ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' is not a name of Kubernetes: lower-case letters, digits"),
         ({"slipway:imagePullSecrets": "login"}, "`slipway:imagePullSecrets` is 'login'"),
+        ({"slipway:metricsFrom": "Monitoring/*"}, "`slipway:metricsFrom` is 'Monitoring/*'"),
         ({"slipway:platforms": '["linux/amd65"]'}, "`slipway:platforms.0` is 'linux/amd65'"),
     ],
 )

@@ -91,7 +91,7 @@ def masked(value: Any) -> Any:
 def of_service(resources: dict[str, dict[str, Any]], service: str) -> dict[str, dict[str, Any]]:
     """Those of a service's own components, of whatever type, with all that the engine wrote about them."""
     types = ("slipway:index:Microservice", "slipway:index:ServiceImage")
-    names = (service, f"{service}-test", f"{service}-policy")
+    names = (service, f"{service}-test", f"{service}-account")
     by_stem = {urn: CONTENT_HASH.sub("", urn.split("::")[3]) for urn in resources if any(each in urn for each in types)}
     mine = (urn for urn, name in by_stem.items() if name in names)
     return {urn: masked(resources[urn]) for urn in mine}

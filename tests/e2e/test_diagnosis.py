@@ -173,4 +173,13 @@ def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: A
 def test_a_failing_check_shows_the_log_of_the_service(released: Any) -> None:
     released.configure(overrides(checks=[{"get": "/users", "has": "no such words"}]))
     failed = failing_up(released)
-    one_screen(failed, ["user-service: GET /users answered 200", "no such words", "log user-service", "GET /users 200"])
+    one_screen(
+        failed,
+        [
+            "user-service: GET /users of pod user-service-",
+            "answered 200",
+            "no such words",
+            "log user-service",
+            "GET /users 200",
+        ],
+    )

@@ -91,7 +91,7 @@ def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> N
     for attempt in ("changed", "nothing changed"):
         result = released.up()
         assert result.code != 0, attempt
-        assert "user-service: GET /users answered 200" in result.output, attempt
+        assert "user-service: GET /users of pod user-service-" in result.output, attempt
         assert "no such words" in result.output, attempt
         assert "Traceback" not in result.output, attempt
     released.configure("")

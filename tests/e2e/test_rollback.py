@@ -25,13 +25,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 GOOD, CHANGED, UNKNOWN = 1, 2, 99
 # A label: another image, and the same service.
 DOCKERFILE, LABEL = "services/user_service/Dockerfile", "The people who may"
-POLICY = "networking.v1.NetworkPolicy(self._name, metadata=self._metadata(), spec=rules, opts=self._child())"
-RENAMED_POLICY = """networking.v1.NetworkPolicy(
-            f"{self._name}-policy",
+ACCOUNT = "self._name, metadata=self._metadata(), automount_service_account_token=False, opts=self._child()"
+RENAMED_ACCOUNT = """f"{self._name}-account",
             metadata=self._metadata(),
-            spec=rules,
-            opts=ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)]),
-        )"""
+            automount_service_account_token=False,
+            opts=ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)]),"""
 NO_SUCH_WORDS = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
 TOO_LITTLE_MEMORY = {"user-service": {"resources": {"memory": "12Mi"}}}
 NEW = {
@@ -137,7 +135,7 @@ def changed(ship: Any, good: dict[str, Any]) -> dict[str, Any]:
     made = ship.slipway("new", "parcel-service")
     assert made.code == 0, made.output
     ship.replace(DOCKERFILE, LABEL, f"Changed. {LABEL}")
-    ship.replace("components/microservice.py", POLICY, RENAMED_POLICY)
+    ship.replace("components/microservice.py", ACCOUNT, RENAMED_ACCOUNT)
     configure_changed(ship)
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
@@ -180,8 +178,8 @@ def test_before_a_second_good_release_there_is_nothing_to_go_back_to(ship: Any) 
 def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_back(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    named = {urn.rsplit("::", 1)[-1] for urn in states.present(ship) if "NetworkPolicy" in urn}
-    assert named == {"user-service-policy", "order-service-policy", "parcel-service-policy"}
+    named = {urn.rsplit("::", 1)[-1] for urn in states.present(ship) if "ServiceAccount" in urn}
+    assert named == {"user-service-account", "order-service-account", "parcel-service-account"}
     before, content = states.in_cluster(ship), states.state_file(ship).read_bytes()
     bare = ship.with_environment()
     bare.environment = {key: each for key, each in ship.environment.items() if not key.startswith("SLIPWAY_")}

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from lab import proc
+from lab.control_plane import APISERVER_USER_ID, apiserver_folder
 from lab.images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from lab.lab import Lab
 from lab.network import ip_json
@@ -121,6 +122,16 @@ def test_keys_kubeconfigs_and_secrets_are_roots_alone(lab_settings: LabSettings)
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o600}
     assert stat.S_IMODE(lab_settings.home.stat().st_mode) == 0o700
+
+
+def test_the_api_server_is_a_user_of_its_own_and_its_keys_are_its_own_too(running_lab: Lab) -> None:
+    process = running_lab.processes.running("kube-apiserver")
+    assert process is not None
+    assert (proc.PROC / str(process.pid)).stat().st_uid == APISERVER_USER_ID
+    folder = apiserver_folder(running_lab.settings)
+    assert (folder.stat().st_uid, stat.S_IMODE(folder.stat().st_mode)) == (APISERVER_USER_ID, 0o700)
+    keys = [path.stat() for path in folder.glob("*.key")]
+    assert {(key.st_uid, stat.S_IMODE(key.st_mode)) for key in keys} == {(APISERVER_USER_ID, 0o600)}
 
 
 def test_pods_a_service_and_its_name(

@@ -156,6 +156,39 @@ def test_callees_come_before_their_callers(root: Path) -> None:
             "name: a\nchecks:\n  - {get: /a}\n  - {get: /b, statsu: 200}\n",
             "services/a/service.yaml:4: unknown key `checks.1.statsu`; did you mean `status`?",
         ),
+        (
+            "name: a\nchecks:\n  - {status: 200}\n",
+            "services/a/service.yaml:3: `checks.0`: none is given; give one of `get`, `head` and `post`, with the path",
+        ),
+        (
+            "name: a\nchecks:\n  - {get: /a, post: /a}\n",
+            "services/a/service.yaml:3: `checks.0`: get and post are given; give one of",
+        ),
+        (
+            "name: a\nchecks:\n  - {get: /a, body: {a: 1}}\n",
+            "services/a/service.yaml:3: `checks.0`: `body` goes with `post`, and this check has `get`",
+        ),
+        (
+            "name: a\nchecks:\n  - {head: /a, has: users}\n",
+            "services/a/service.yaml:3: `checks.0`: an answer to `head` has no body: `has` and `json` go with",
+        ),
+        (
+            "name: a\nchecks:\n  - get: /a\n    json: {$.users.*: 1}\n",
+            "services/a/service.yaml:4: `checks.0.json.$.users.*`: '$.users.*' is no path to one value of a JSON body; "
+            "allowed are",
+        ),
+        (
+            "name: a\nchecks:\n  - get: /a\n    headers: {A b: x}\n",
+            "services/a/service.yaml:4: `checks.0.headers.A b`: 'A b' cannot name an HTTP header",
+        ),
+        (
+            "name: a\nchecks:\n  - get: /a\n    headers: {Accept: yes}\n",
+            "services/a/service.yaml:4: `checks.0.headers.Accept`: must be text; put it in quotes",
+        ),
+        (
+            "name: a\nchecks:\n  - {get: /a, timeoutSeconds: 601}\n",
+            "services/a/service.yaml:3: `checks.0.timeoutSeconds` is 601; it should be less than or equal to 600",
+        ),
     ],
 )
 def test_a_bad_value_is_named_with_its_line(root: Path, text: str, expected: str) -> None:
@@ -389,7 +422,8 @@ def test_the_services_of_this_repository_are_valid() -> None:
 
 def test_allowed_keys_are_written_as_in_the_file() -> None:
     assert "startupTimeoutSeconds" in allowed_keys(("health",))
-    assert allowed_keys(("checks", 0)) == ["get", "has", "status"]
+    keys = ["body", "get", "has", "head", "headers", "json", "post", "status", "timeoutSeconds"]
+    assert allowed_keys(("checks", 0)) == keys
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.diagnosis import Cause
 
@@ -45,6 +46,12 @@ class Handler(BaseHTTPRequestHandler):
         listed = {"replicasets": "replicaSets", "pods": "pods", "events": "events"}.get(kind)
         return self._answer(200, {"items": content[listed]}) if listed else self._answer(404, {"message": "not here"})
 
+    def do_POST(self) -> None:
+        """Whether something is allowed: all that is not among the `refused`, as `verb resource/subresource`."""
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]["resourceAttributes"]
+        words = f"{asked['verb']} {asked['resource']}/{asked['subresource']}"
+        self._answer(201, {"status": {"allowed": words.rstrip("/") not in self.server.refused}})
+
     def _answer(self, status: int, body: Any) -> None:
         data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
@@ -54,6 +61,53 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
+
+
+def kubeconfig(file: Path, server: str) -> str:
+    """A kubeconfig for a server that asks for no login."""
+    clusters = [{"name": "c", "cluster": {"server": server}}]
+    contexts = [{"name": "c", "context": {"cluster": "c", "user": "u"}}]
+    content = {"clusters": clusters, "contexts": contexts, "users": [{"name": "u", "user": {}}], "current-context": "c"}
+    file.write_text(json.dumps(content))
+    return str(file)
+
+
+def test_a_proxy_that_does_not_answer_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:hunter2@127.0.0.1:1")
+    cluster = Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443"))
+    with pytest.raises(ClusterError) as raised:
+        cluster.now()
+    told = str(raised.value)
+    assert told.startswith("the cluster at https://api.example:6443 does not answer through the proxy http://ada:")
+    assert "@127.0.0.1:1, which HTTPS_PROXY in the environment names: " in told
+    assert told.endswith("; where it is reached without one, add api.example to NO_PROXY")
+    assert "hunter2" not in told
+    monkeypatch.setenv("NO_PROXY", "api.example")
+    with pytest.raises(ClusterError) as raised:
+        Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443")).now()
+    assert "proxy" not in str(raised.value)
+
+
+def test_rights_that_checks_lack_are_named(tmp_path: Path, server: Server) -> None:
+    cluster = Cluster.connect(None, kubeconfig(tmp_path / "here", f"http://127.0.0.1:{server.server_address[1]}"))
+    assert missing_rights(cluster, "shop") == ""
+    server.refused = {"create pods/portforward", "list endpointslices", "get pods"}
+    assert missing_rights(cluster, "shop").startswith(
+        "in namespace shop this kubeconfig may not `list` endpointslices, nor `create` pods/portforward: "
+    )
+
+
+def test_loopback_is_asked_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    with pytest.raises(NotFoundError):
+        Cluster.connect(None, kubeconfig(tmp_path / "here", address)).read("/nothing")
+    assert server.asked == ["/nothing"]
 
 
 @pytest.fixture

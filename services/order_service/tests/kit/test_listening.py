@@ -1,0 +1,43 @@
+"""A server that listens where `bind_addresses` says answers on IPv4, and on IPv6 where there is any."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+def test_both_families_can_connect(kit: Callable[[str], Any]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    servers = []
+    try:
+        for address in kit("listening").bind_addresses(port):
+            family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
+            server = socket.socket(family, socket.SOCK_STREAM)
+            servers.append(server)
+            server.bind((address.rpartition(":")[0].strip("[]"), port))
+            server.listen()
+        hosts = ["127.0.0.1", *(["::1"] if _has_ipv6() else [])]
+        for host in hosts:
+            socket.create_connection((host, port), timeout=5).close()
+    finally:
+        for server in servers:
+            server.close()
+
+
+def _has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_a_kernel_without_ipv6_is_listened_to_on_ipv4(
+    kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "AF_INET6", 999)
+    assert kit("listening").bind_addresses(8080) == ["0.0.0.0:8080"]
