@@ -6,12 +6,12 @@ import pulumi
 
 from components.cancellation import exit_silently_when_cancelled
 from components.environment import Environment, EnvironmentArgs
-from components.gate import pass_policies
+from components.policies import enforce_policies
 from components.release import release
 from components.rollback import restore
 
 exit_silently_when_cancelled()
-pass_policies()
+enforce_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
 outputs = restore(environment, environment.rollback) if environment.rollback else release(environment)
 

@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import text_at
-
-# Imports of the client wait until they are needed: a fifth of a second that most previews can do without.
-# ruff: noqa: PLC0415
+from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 
 
 def kubeconfig_problem(context: str | None) -> str:
     """Why no cluster can be reached with KUBECONFIG and `context`; empty when nothing is wrong with them."""
-    files = [file for file in os.environ.get("KUBECONFIG", "").split(os.pathsep) if file]
-    if files and not any(Path(file).is_file() for file in files):
-        return f"KUBECONFIG names {', '.join(files)}, which does not exist; set it to a kubeconfig file"
-    if context is None:
-        return ""
-    from kubernetes import config
-
+    variable = os.environ.get("KUBECONFIG", "")
     try:
-        contexts, _ = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
-    except config.ConfigException as error:
-        return f"`slipway:context` is {context!r}, but there is no kubeconfig to find it in: {error}"
-    names = [str(each["name"]) for each in contexts]
-    if context in names:
-        return ""
-    return f"`slipway:context` is {context!r}, which the kubeconfig does not have; it has: {', '.join(names)}"
+        kubeconfig = read_kubeconfig(variable)
+        if kubeconfig.files:
+            kubeconfig.context(context)
+            return ""
+    except KubeconfigError as error:
+        return str(error)
+    if variable.strip(os.pathsep):
+        return f"KUBECONFIG names {variable}, which does not exist; set it to a kubeconfig file"
+    # Without a kubeconfig the provider uses the account of the pod that it runs in.
+    return f"`slipway:context` is {context!r}, but there is no kubeconfig to find it in" if context else ""
 
 
 def checks_problem(context: str | None, namespace: str) -> str:

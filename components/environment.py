@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -18,14 +18,17 @@ from pulumi.runtime.settings import get_monitor
 from components.blocking import in_thread
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.rollouts import Rollouts
-from components.settings import Settings, configuration_error
+from components.node_ports import held_ports, passed_on, wanted_ports
+from components.rollouts import AwaitedRollouts
+from components.secrets import read_secrets
+from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
-from services.spec import ServiceSpec
+from services.yaml_source import YamlSource
 from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
-from slipway.rollback.plan import Request
+from slipway.rollback.plan import RollbackRequest
+from slipway.state.checkpoint import Snapshot
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -37,26 +40,35 @@ QUERIES_PER_SECOND = 500
 class EnvironmentArgs:
     """Everything one stack says about its environment; where it says `rollback`, a recorded state has the services."""
 
-    settings: Settings
+    settings: StackSettings
     services: tuple[Service, ...]
-    rollback: Request | None = None
+    rollback: RollbackRequest | None = None
+    secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    """Values in the open, by the name of the service and of the secret."""
 
     @classmethod
     def from_config(cls) -> EnvironmentArgs:
         """Read the stack's configuration and the catalogue; raises RunError that lists every problem."""
-        settings, source = Settings.from_config(pulumi.get_stack())
+        settings, source = StackSettings.from_config(pulumi.get_stack())
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
-        if rollback := settings.rollback():
-            args = cls(settings, (), rollback)
-        else:
-            try:
-                args = cls(settings, load(overrides=Overrides(settings.services, settings.defaults, source)))
-            except CatalogError as error:
-                raise configuration_error(error.problems) from error
+        rollback = settings.rollback()
+        args = cls(settings, (), rollback) if rollback else cls._of_services(settings, source)
         if args.asks_checks() and (problem := checks_problem(settings.context, settings.namespace.name)):
             raise configuration_error([problem])
         return args
+
+    @classmethod
+    def _of_services(cls, settings: StackSettings, source: YamlSource | None) -> EnvironmentArgs:
+        overrides = Overrides(settings.services, settings.defaults, source)
+        try:
+            services = load(overrides=overrides)
+        except CatalogError as error:
+            raise configuration_error(error.problems) from error
+        wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
+        if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
+            raise configuration_error(problems)
+        return cls(settings, services, secrets=read_secrets(services))
 
     def asks_checks(self) -> bool:
         """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""
@@ -73,9 +85,10 @@ class Environment(pulumi.ComponentResource):
         super().__init__(ENVIRONMENT_TYPE, name, None, opts)
         self._name = name
         self.settings = args.settings
-        self.rollouts = Rollouts(args.settings.context)
+        self.rollouts = AwaitedRollouts(args.settings.context)
         self.services = args.services
         self.rollback = args.rollback
+        self.secrets = args.secrets
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
@@ -133,8 +146,10 @@ class Environment(pulumi.ComponentResource):
         )
 
     def base_image(self) -> pulumi.Output[str]:
-        """The base image of every build, pinned by digest; fails when the registry does not have it."""
+        """The base image of every build, pinned by digest; fails when the registry does not have its tag."""
         name = self.settings.base_image
+        if "@" in name:
+            return pulumi.Output.from_input(name)
         found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self.docker))
         return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
 
@@ -142,51 +157,21 @@ class Environment(pulumi.ComponentResource):
         """Where images of the service are pushed, without a tag."""
         return f"{self.settings.registry}/{service.name}"
 
-    def secrets(self, spec: ServiceSpec) -> Mapping[str, str]:
-        """Values of the service's `secrets`: the stack's configuration first, then the process environment.
-
-        Raises RunError that names each missing one and how to set it.
-        """
-        values = {key: _secret(spec.name, key) for key in spec.secrets}
-        missing = [key for key, value in values.items() if value is None]
-        if missing:
-            raise configuration_error(_how_to_set(spec.name, key) for key in missing)
-        return {key: value for key, value in values.items() if value is not None}
-
 
 def _require_forgotten(namespace: str) -> None:
     """The engine deletes what is in the state and declared no more, and with a namespace everything in it."""
-    if isinstance(get_monitor(), MockMonitor):
-        return
-    folder, stack = Path.cwd(), pulumi.get_stack()
-    present = History.open(Pulumi(folder, os.environ), Project(folder), stack).present()
-    if present and has_namespace(present, namespace):
+    if has_namespace(_present_state(), namespace):
         raise configuration_error(
             [
                 f"`slipway:namespace` says that somebody else manages {namespace}, and this stack's state has it: the "
-                f"update would delete it. Run `slipway up -s {stack}`, which makes the state forget it first"
+                f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which takes it out first"
             ]
         )
 
 
-def _secret(service: str, key: str) -> str | None:
-    configured = pulumi.Config(service).get(key)
-    if configured is not None:
-        return configured
-    variable = environment_variable(service, key)
-    if file := os.environ.get(f"{variable}_FILE"):
-        return Path(file).read_text(encoding="utf-8").strip()
-    return os.environ.get(variable)
-
-
-def environment_variable(service: str, key: str) -> str:
-    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
-    return f"{service}_{key}".upper().replace("-", "_")
-
-
-def _how_to_set(service: str, key: str) -> str:
-    return (
-        f"{service} needs the secret {key}, which is not set in stack {pulumi.get_stack()}; "
-        f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable "
-        f"{environment_variable(service, key)} (or a file's path in {environment_variable(service, key)}_FILE)"
-    )
+def _present_state() -> Snapshot:
+    """The stack's state before this update; empty where there is none, and where nothing is updated."""
+    if isinstance(get_monitor(), MockMonitor):
+        return {}
+    folder = Path.cwd()
+    return History.open(Pulumi(folder, os.environ), Project(folder), pulumi.get_stack()).present() or {}

@@ -17,7 +17,7 @@ from pulumi.runtime.settings import get_monitor
 from components.blocking import in_thread
 from slipway.backend import History
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import Kind
+from slipway.cluster.collections import ApiResource
 from slipway.cluster.ownership import Creations, Ownership
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import OWNERSHIP_HOOK
@@ -79,7 +79,7 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
 
     async def refuse_what_is_not_owned(args: ResourceHookArgs) -> None:
         inputs = args.new_inputs or {}
-        metadata, kind = inputs.get("metadata"), Kind(str(inputs.get("apiVersion")), str(inputs.get("kind")))
+        metadata, kind = inputs.get("metadata"), ApiResource(str(inputs.get("apiVersion")), str(inputs.get("kind")))
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
         if not isinstance(metadata, Mapping) or not isinstance(name, str):
             return  # the provider names it, which no other object has

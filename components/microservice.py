@@ -16,8 +16,8 @@ from components import network
 from components.health import checks_annotation
 from components.outputs import after
 from components.pod import PORT_NAME, pod_template
-from components.rollouts import Rollouts
-from services.catalog import url_variable
+from components.rollouts import AwaitedRollouts
+from services.catalog import config_data
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 
@@ -27,17 +27,18 @@ class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
     `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
-    `metrics_from` may connect to it too.
+    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's.
     """
 
     spec: ServiceSpec
     image: Input[str]
     namespace: Input[str]
-    rollouts: Rollouts
+    rollouts: AwaitedRollouts
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
     metrics_from: str | None = None
+    image_pull_secrets: Sequence[str] = ()
 
 
 class Microservice(pulumi.ComponentResource):
@@ -112,8 +113,7 @@ class Microservice(pulumi.ComponentResource):
 
     def _config_map(self) -> core.v1.ConfigMap:
         """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
-        urls = {url_variable(callee): f"http://{callee}" for callee in self._spec.calls}
-        data = {"PORT": str(self._spec.port), **self._spec.env, **urls}
+        data = config_data(self._spec)
         name = self._hashed(_as_bytes(data))
         return core.v1.ConfigMap(
             name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
@@ -159,7 +159,14 @@ class Microservice(pulumi.ComponentResource):
         secret_name = secret.metadata.name if secret else None
         # Its pods start when those of the services that it calls are ready.
         image = after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
-        template = pod_template(spec, self._selector, image, config_map.metadata.name, secret_name)
+        template = pod_template(
+            spec,
+            self._selector,
+            image,
+            config_map.metadata.name,
+            secret_name,
+            image_pull_secrets=self._args.image_pull_secrets,
+        )
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
@@ -174,7 +181,7 @@ class Microservice(pulumi.ComponentResource):
             wanted["min_ready_seconds"] = rollout.min_ready_seconds
         return apps.v1.Deployment(
             self._name,
-            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.checks)}),
+            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
             spec=wanted,
             opts=ResourceOptions(
                 parent=self,

@@ -9,7 +9,7 @@ import pulumi
 from pulumi_kubernetes import core, networking
 
 from components.pod import PORT_NAME
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.spec import Ingress, ServiceSpec
 
 SERVICE_PORT = 80
@@ -84,7 +84,7 @@ def ingress(spec: ServiceSpec, wanted: Ingress) -> networking.v1.IngressSpecArgs
     return rules
 
 
-def url(spec: ServiceSpec, service: core.v1.Service, rollouts: Rollouts) -> pulumi.Output[str]:
+def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) -> pulumi.Output[str]:
     """Where a person reaches it: through its Ingress, its load balancer, or at its address within the cluster."""
     if spec.ingress:
         scheme = "https" if spec.ingress.tls_secret_name else "http"

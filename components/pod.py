@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pulumi
 from pulumi_kubernetes import core, meta
 
@@ -23,9 +25,15 @@ def pod_template(
     image: pulumi.Input[str],
     config_map_name: pulumi.Input[str],
     secret_name: pulumi.Input[str] | None,
+    *,
+    image_pull_secrets: Iterable[str] = (),
 ) -> core.v1.PodTemplateSpecArgsDict:
-    """The Deployment's `template`; environment variables come from one ConfigMap and, where given, one Secret."""
+    """The Deployment's `template`; environment variables come from one ConfigMap and, where given, one Secret.
+
+    `image_pull_secrets` are those of the environment, which the service's own are added to.
+    """
     scratch = TMP | spec.scratch
+    pull_secrets = list(dict.fromkeys([*image_pull_secrets, *spec.image_pull_secrets]))
     return {
         "metadata": {
             "labels": labels,
@@ -35,6 +43,8 @@ def pod_template(
             "service_account_name": spec.name,
             "automount_service_account_token": False,
             "enable_service_links": False,
+            # Of what is nothing, no null is recorded: a refresh would find none.
+            **({"image_pull_secrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}),
             "termination_grace_period_seconds": spec.rollout.termination_grace_period_seconds + DRAIN_SECONDS,
             "security_context": {
                 "run_as_non_root": True,

@@ -12,8 +12,8 @@ from components.outputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
-from slipway.rollback.plan import Wanted
-from slipway.state.checkpoint import PROVIDER_PREFIX, Recorded, plain
+from slipway.rollback.plan import RollbackPlan
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, plain
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DEFAULT_PROVIDER = "default_"
@@ -22,7 +22,7 @@ DEFAULT_PROVIDER = "default_"
 class RecordedComponent(pulumi.ComponentResource):
     """A recorded component, with the outputs it had."""
 
-    def __init__(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> None:
         super().__init__(recorded.type, recorded.name, values(recorded.inputs), opts)
         self.register_outputs(values(recorded.outputs))
 
@@ -30,14 +30,14 @@ class RecordedComponent(pulumi.ComponentResource):
 class RecordedResource(pulumi.CustomResource):
     """A recorded resource: its type and inputs as the engine wrote them, whatever the present SDK calls them."""
 
-    def __init__(self, recorded: Recorded, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, recorded: ResourceState, inputs: Mapping[str, Any], opts: pulumi.ResourceOptions) -> None:
         super().__init__(recorded.type, recorded.name, dict(inputs), opts)
 
 
 class RecordedProvider(pulumi.ProviderResource):
     """A recorded provider that the present program does not declare."""
 
-    def __init__(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> None:
+    def __init__(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> None:
         inputs = {key: each for key, each in values(recorded.inputs).items() if key not in ("version", "__internal")}
         super().__init__(recorded.type.removeprefix(PROVIDER_PREFIX), recorded.name, inputs, opts)
 
@@ -47,7 +47,7 @@ class RecordedState:
     `rolled_out` an output for each Deployment.
     """
 
-    def __init__(self, environment: Environment, plan: Wanted) -> None:
+    def __init__(self, environment: Environment, plan: RollbackPlan) -> None:
         self.resources: dict[str, pulumi.Resource] = {}
         self._environment, self._plan = environment, plan
         self.rolled_out: dict[str, pulumi.Output[bool]] = {}
@@ -57,7 +57,7 @@ class RecordedState:
                 if each.type == DEPLOYMENT_TYPE:
                     self.rolled_out[each.urn] = environment.rollouts.complete(made)
 
-    def _declared(self, recorded: Recorded) -> pulumi.Resource | None:
+    def _declared(self, recorded: ResourceState) -> pulumi.Resource | None:
         if recorded.type in (STACK_TYPE, IMAGE_TYPE):
             return None  # an image is never built again: it is in the registry
         if recorded.type == ENVIRONMENT_TYPE:
@@ -69,14 +69,14 @@ class RecordedState:
             return RecordedResource(recorded, self._inputs(recorded), opts)
         return RecordedComponent(recorded, opts)
 
-    def _provider(self, recorded: Recorded, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
+    def _provider(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
         if recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
         present = (self._environment.kubernetes, self._environment.docker, self._environment.docker_build)
         same = (each for each in present if _is_declared_as(each, recorded))
         return next(same, None) or RecordedProvider(recorded, opts)
 
-    def _inputs(self, recorded: Recorded) -> dict[str, Any]:
+    def _inputs(self, recorded: ResourceState) -> dict[str, Any]:
         """Each depends on what it depended on; nothing else of the order of things is in the values themselves."""
         dependencies = recorded.raw.get("propertyDependencies") or {}
         inputs = values(recorded.inputs)
@@ -90,7 +90,7 @@ class RecordedState:
         made = [self.resources[urn].urn for urn in urns if urn in self.resources]
         return pulumi.Output.all(*made).apply(lambda _: value) if made else value
 
-    def _options(self, recorded: Recorded) -> pulumi.ResourceOptions:
+    def _options(self, recorded: ResourceState) -> pulumi.ResourceOptions:
         raw, made = recorded.raw, self.resources
         alias = self._plan.aliases.get(recorded.urn)
         provider = made.get(recorded.provider)
@@ -114,12 +114,12 @@ class RecordedState:
         )
 
 
-def _is_declared_as(provider: pulumi.ProviderResource, recorded: Recorded) -> bool:
+def _is_declared_as(provider: pulumi.ProviderResource, recorded: ResourceState) -> bool:
     declared = (f"{PROVIDER_PREFIX}{provider.package}", provider.pulumi_resource_name)
     return declared == (recorded.type, recorded.name)
 
 
-def _default_version(recorded: Recorded) -> str | None:
+def _default_version(recorded: ResourceState) -> str | None:
     """The plugin's version where a default provider was used: `default_0_0_22` is 0.0.22."""
     name = recorded.provider.rsplit("::", 1)[-1]
     return name.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if name.startswith(DEFAULT_PROVIDER) else None

@@ -53,9 +53,10 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
                 spec=spec,
                 image=images[service.name].reference,
                 namespace=namespace,
-                secrets=environment.secrets(spec),
+                secrets=environment.secrets[service.name],
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
+                image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
                 metrics_from=environment.settings.metrics_from,
             ),
@@ -67,7 +68,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict
 def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[int]:
     """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
     settings = environment.settings
-    checks = {service.name: service.spec.checks for service in environment.services}
+    checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
         [microservice.rolled_out for microservice in microservices.values()],
         checks,

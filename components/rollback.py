@@ -15,6 +15,7 @@ import pulumi_docker as docker
 from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
+from components.node_ports import declared_ports, held_ports, passed_on
 from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
 from services.spec import Check
 from slipway.backend import History
@@ -24,15 +25,15 @@ from slipway.engine.messages import ROLLBACK_ERROR
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.project import Project
-from slipway.rollback.plan import Request, Wanted, wanted
-from slipway.state.checkpoint import Deployment, Recorded, plain, resources
+from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
+from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
 """By which the command line knows a refusal."""
 
 
-def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
+def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, Any]:
     """Declare the recorded state that `request` names, and return the stack's outputs as they were.
 
     Raises RunError, before anything is registered, where that state cannot be had or is of another cluster, and where
@@ -40,10 +41,13 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
     """
     try:
         target, present = _states(request)
-        plan = wanted(target, present, request)
+        plan = plan_rollback(target, present, request)
     except SlipwayError as error:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
+    if problems := passed_on(declared_ports(plan.resources), held_ports(present)):
+        what = "a node port is another Service's by now; go back first to a recorded state in which it is free."
+        raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
     _require_images(environment, plan, present)
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
@@ -52,7 +56,7 @@ def restore(environment: Environment, request: Request) -> Mapping[str, Any]:
     return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 
 
-def _states(request: Request) -> tuple[Deployment, Deployment]:
+def _states(request: RollbackRequest) -> tuple[Snapshot, Snapshot]:
     """The recorded state and the present one, decrypted."""
     folder, stack = Path.cwd(), pulumi.get_stack()
     engine, project = Pulumi(folder, os.environ), Project(folder)
@@ -69,7 +73,7 @@ def _states(request: Request) -> tuple[Deployment, Deployment]:
     return target, present
 
 
-def _require_same_cluster(environment: Environment, target: Deployment) -> None:
+def _require_same_cluster(environment: Environment, target: Snapshot) -> None:
     """Names and numbers of another cluster's objects mean nothing here."""
     of_environment = (each.outputs for each in resources(target) if each.type == ENVIRONMENT_TYPE)
     recorded = next(of_environment, {}).get("cluster")
@@ -80,7 +84,7 @@ def _require_same_cluster(environment: Environment, target: Deployment) -> None:
         )
 
 
-def _require_images(environment: Environment, plan: Wanted, present: Deployment) -> None:
+def _require_images(environment: Environment, plan: RollbackPlan, present: Snapshot) -> None:
     """Ask the registry for each image that does not run already: one that is gone would be found out pod by pod.
 
     A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images.
@@ -100,14 +104,16 @@ def _require_images(environment: Environment, plan: Wanted, present: Deployment)
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")
 
 
-def _images(resource: Recorded) -> Iterable[str]:
+def _images(resource: ResourceState) -> Iterable[str]:
     if resource.type != DEPLOYMENT_TYPE:
         return ()
     pod = plain(resource.inputs)["spec"]["template"]["spec"]
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
-def _verified(environment: Environment, plan: Wanted, request: Request, recorded: RecordedState) -> pulumi.Output[int]:
+def _verified(
+    environment: Environment, plan: RollbackPlan, request: RollbackRequest, recorded: RecordedState
+) -> pulumi.Output[int]:
     """The checks that were recorded with the Deployments, asked once these are rolled out again.
 
     Where some services alone go back, only theirs: another one that does not work is no fault of this rollback.
@@ -127,11 +133,11 @@ def _verified(environment: Environment, plan: Wanted, request: Request, recorded
     )
 
 
-def _metadata(resource: Recorded) -> dict[str, Any]:
+def _metadata(resource: ResourceState) -> dict[str, Any]:
     return dict(plain(resource.inputs)["metadata"])
 
 
-def _checks(deployment: Recorded) -> list[Check]:
+def _checks(deployment: ResourceState) -> list[Check]:
     recorded = (_metadata(deployment).get("annotations") or {}).get(CHECKS_ANNOTATION, "[]")
     try:
         return recorded_checks(recorded)

@@ -22,8 +22,7 @@ from pulumi_kubernetes import core
 from components.blocking import in_thread
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
-from slipway.cluster.rollouts import Rollout, RolloutError
-from slipway.cluster.rollouts import Rollouts as LiveRollouts
+from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 
 POLL_SECONDS = 0.5
@@ -34,7 +33,7 @@ ADDRESS_POLL_SECONDS = 2.0
 PENDING = "pending"
 
 
-class Rollouts:
+class AwaitedRollouts:
     """The rollouts of one program; all that wait share each reading of the cluster.
 
     In a preview, and where the program is declared under mocks, nothing is rolled out and nothing waited for.
@@ -42,7 +41,7 @@ class Rollouts:
 
     def __init__(self, context: str | None) -> None:
         self._connect = partial(Cluster.connect, context)
-        self._live = LiveRollouts(self._connect)
+        self._live = Rollouts(self._connect)
         self._waiting: dict[Rollout, tuple[pulumi.Resource, asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
 

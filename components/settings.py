@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import pulumi
 import pulumi_docker_build as docker_build
+from pulumi.runtime.config import CONFIG, is_config_secret
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,15 +25,29 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.spec import Name
-from services.yaml_source import YamlError, YamlSource, read
+from services.spec import LABEL_MAX_LENGTH, SubdomainName
+from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.engine.messages import CONFIGURATION_ERROR
-from slipway.rollback.plan import VARIABLE, Request
+from slipway.rollback.plan import VARIABLE, RollbackRequest
 
 NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
     'or take the lab\'s with `eval "$(slipway env)"`'
 )
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
+LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+# Whatever the project is called in Pulumi.yaml: keys without a namespace are of the project.
+KEYS_NAMESPACE = "slipway"
+# https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
+_HOST = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:\d{1,5})?"
+_PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
+REPOSITORY_PATTERN = re.compile(rf"{_HOST}(/{_PATH})?|{_PATH}", re.ASCII)
+IMAGE_PATTERN = re.compile(rf"({_HOST}/)?{_PATH}(:\w[-.\w]{{0,127}})?(@sha256:[0-9a-f]{{64}})?", re.ASCII)
+# Of 255 that a repository may have; the rest is for the names of services.
+REPOSITORY_MAX_LENGTH = 200
+# Environment variables that say what a stack's configuration does not.
+VARIABLES = {"registry": "SLIPWAY_REGISTRY", "baseImage": "SLIPWAY_BASE_IMAGE"}
 
 
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
@@ -45,10 +62,40 @@ def _namespace(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-NamespaceName = Annotated[StrictStr, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-"""https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names"""
 ObjectPattern = Annotated[StrictStr, Field(pattern=r"^[A-Z][A-Za-z]*/[^/\s]+$")]
 """`Kind/name`, in which `*` stands for any characters of the name: `ConfigMap/api-*`."""
+
+
+def _repository(text: str) -> str:
+    if REPOSITORY_PATTERN.fullmatch(text) is None or len(text) > REPOSITORY_MAX_LENGTH:
+        raise ValueError(
+            "allowed is HOST[:PORT][/PATH] as in registry.example/team: lower case, no scheme such as http://, no '/' "
+            f"at the end, no tag, no blanks, at most {REPOSITORY_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _image(text: str) -> str:
+    if IMAGE_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            "allowed is an image as in registry.example/team/python:3.12, or one pinned by `@sha256:` and 64 hex "
+            "digits: lower case up to the tag, no scheme such as http://, no blanks"
+        )
+    return text
+
+
+def _namespace_name(text: str) -> str:
+    if LABEL_PATTERN.fullmatch(text) is None or len(text) > LABEL_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a DNS label: lower-case letters, digits and '-', none at an end, "
+            f"at most {LABEL_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def default_namespace(stack: str) -> str:
+    """`slipway-<stack>`, with each character that a namespace cannot have made a '-' or a small letter."""
+    return "slipway-" + re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
 
 
 class NamespaceSettings(BaseModel):
@@ -56,42 +103,43 @@ class NamespaceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Name
+    name: Annotated[StrictStr, AfterValidator(_namespace_name)]
     managed: StrictBool = True
 
 
-class Settings(BaseModel):
+class StackSettings(BaseModel):
     """What a stack says about its environment; units are in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
     namespace: Annotated[NamespaceSettings, BeforeValidator(_namespace)]
-    registry: StrictStr
-    base_image: StrictStr = "python:3.12-slim"
+    registry: Annotated[StrictStr, AfterValidator(_repository)]
+    base_image: Annotated[StrictStr, AfterValidator(_image)] = "python:3.12-slim"
     context: StrictStr | None = None
     platforms: list[docker_build.Platform] = []
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
-    metrics_from: NamespaceName | None = None
+    metrics_from: Annotated[StrictStr, AfterValidator(_namespace_name)] | None = None
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
+    image_pull_secrets: list[SubdomainName] = []
     adopt: list[ObjectPattern] = []
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 
-    def rollback(self) -> Request | None:
+    def rollback(self) -> RollbackRequest | None:
         """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
         if asked := os.environ.get(VARIABLE):
-            return Request.from_text(asked)
+            return RollbackRequest.from_text(asked)
         unmanaged = "" if self.namespace.managed else self.namespace.name
-        return Request(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
+        return RollbackRequest(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
 
     @classmethod
-    def from_config(cls, stack: str) -> tuple[Settings, YamlSource | None]:
+    def from_config(cls, stack: str) -> tuple[StackSettings, YamlSource | None]:
         """Settings of the stack and, where there is one, its file; raises RunError that lists every problem."""
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
-        unknown = _unknown_keys(source)
-        if unknown:
-            raise configuration_error(unknown)
-        values = {"namespace": f"slipway-{stack}"} | _from_environment() | _from_config()
+        problems = [*_unknown_keys(source), *(misread_settings(source) if source else ()), *_secrets(source)]
+        if problems:
+            raise configuration_error(problems)
+        values = {"namespace": default_namespace(stack)} | _from_environment() | _from_config()
         if "registry" not in values:
             raise configuration_error([NO_REGISTRY])
         try:
@@ -102,17 +150,16 @@ class Settings(BaseModel):
 
 def keys() -> list[str]:
     """The keys a stack's configuration may have, without `slipway:`."""
-    return sorted(field.alias or name for name, field in Settings.model_fields.items())
+    return sorted(field.alias or name for name, field in StackSettings.model_fields.items())
 
 
 def _from_environment() -> dict[str, Any]:
     """What a lab or a build server says; the stack's own configuration goes before it."""
-    given = {"registry": os.environ.get("SLIPWAY_REGISTRY"), "baseImage": os.environ.get("SLIPWAY_BASE_IMAGE")}
-    return {key: value for key, value in given.items() if value}
+    return {key: value for key, variable in VARIABLES.items() if (value := os.environ.get(variable))}
 
 
 def _from_config() -> dict[str, Any]:
-    config = pulumi.Config()
+    config = pulumi.Config(KEYS_NAMESPACE)
     values: dict[str, Any] = {}
     for key in keys():
         text = config.get(key)
@@ -141,18 +188,58 @@ def _stack_file(file: Path) -> YamlSource | None:
 
 
 def _unknown_keys(source: YamlSource | None) -> list[str]:
+    """What is wrong with the keys of the file, and with those that Pulumi has from elsewhere, such as Pulumi.yaml."""
     config = source.data.get("config") if source else None
-    if source is None or not isinstance(config, dict):
-        return []
     problems = []
-    for full in config:
-        key = str(full).removeprefix("slipway:")
-        if str(full).startswith("slipway:") and key not in keys():
+    for full in dict.fromkeys([*(config if isinstance(config, dict) else ()), *CONFIG.get()]):
+        named, _, key = str(full).rpartition(":")
+        namespace = named or pulumi.get_project()  # as Pulumi understands it
+        has_line = source is not None and source.has(("config", str(full)))
+        where = f"{source.file}:{source.line(('config', str(full)))}: " if source and has_line else ""
+        if namespace == KEYS_NAMESPACE and key not in keys():
             near = difflib.get_close_matches(key, keys(), n=1)
             hint = f"did you mean `slipway:{near[0]}`? " if near else ""
-            where = f"{source.file}:{source.line(('config', full))}"
-            problems.append(f"{where}: unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
+            problems.append(f"{where}unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
+        elif namespace == pulumi.get_project() != KEYS_NAMESPACE and key in keys():
+            problems.append(f"{where}`{full}` is not read, whatever the project is called; write `slipway:{key}`")
     return problems
+
+
+def _secrets(source: YamlSource | None) -> Iterator[str]:
+    """A complaint about each key that holds a secret: what they say is kept in the clear, in ConfigMaps and the state.
+
+    Asked before the values are looked at, so that no message shows one.
+    """
+    for key in keys():
+        full = f"{KEYS_NAMESPACE}:{key}"
+        if not is_config_secret(full):
+            continue
+        data = source.data.get("config") if source else None
+        inside = list(_paths_of_secrets(data.get(full), (full,))) if isinstance(data, dict) else []
+        for path in inside or [(full,)]:
+            has_line = source is not None and source.has(("config", *path))
+            where = f"{source.file}:{source.line(('config', *path))}: " if source and has_line else ""
+            service, variable = "SERVICE", "NAME"
+            if path[0] == SERVICES_KEY and path[2:3] == ("env",) and len(path) == 4:
+                service, variable = path[1], path[3]
+            next_step = (
+                f"list {variable} under `secrets` of the service instead, and set it with "
+                f"`pulumi config set --secret {service}:{variable}`"
+                if key in {"services", "defaults"}
+                else "set it without --secret"
+            )
+            yield (
+                f"{where}`{'.'.join(path)}` is a secret, and the values of `slipway:` keys are readable in the "
+                f"cluster and in the state; {next_step}"
+            )
+
+
+def _paths_of_secrets(value: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    if isinstance(value, dict) and set(value) == {"secure"}:
+        yield path
+    elif isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _paths_of_secrets(each, (*path, str(key)))
 
 
 def _explain(error: ValidationError, source: YamlSource | None) -> list[str]:
@@ -163,6 +250,8 @@ def _explain(error: ValidationError, source: YamlSource | None) -> list[str]:
         path = ("config", full, *rest)
         where = f"{source.file}:{source.line(path)}: " if source and source.has(("config", full)) else ""
         key = ".".join(map(str, (full, *rest)))
+        if first in VARIABLES and pulumi.Config(KEYS_NAMESPACE).get(str(first)) is None:
+            key = VARIABLES[str(first)]
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
         problems.append(f"{where}`{key}` is {detail['input']!r}; {message}")
     return problems

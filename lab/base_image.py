@@ -16,7 +16,7 @@ from .images import Entry, ImageConfig, Layer, Registry, archive_of, compress_la
 from .mounts import remove_tree
 from .processes import owner_mark
 from .recipe import BUNDLE, PACKAGES, UNWANTED, Recipe, read_recipe, signature
-from .settings import IMAGE_FOLDER, Settings
+from .settings import IMAGE_FOLDER, LabSettings
 from .shell import program, search_path
 
 _REPOSITORY = f"{IMAGE_FOLDER}/python"
@@ -26,17 +26,17 @@ _EPOCH = "1700000000"
 PROCESS_NAME = "base-image"
 
 
-def _remembered(settings: Settings) -> Path:
+def _remembered(settings: LabSettings) -> Path:
     return settings.home / "base-image.json"
 
 
-def reference(settings: Settings) -> str:
+def reference(settings: LabSettings) -> str:
     """The image's name, `REGISTRY/slipway/python:VERSION-SUITE`."""
     known = read_json_object(_remembered(settings)) or {}
     return f"{settings.registry_address}/{_REPOSITORY}:{known.get('tag', '')}"
 
 
-def is_current(settings: Settings) -> bool:
+def is_current(settings: LabSettings) -> bool:
     """Whether the registry holds the image, and nothing that it is made of has changed since."""
     known = read_json_object(_remembered(settings)) or {}
     recipe, tag = str(known.get("recipe", "")), str(known.get("tag", ""))
@@ -48,15 +48,15 @@ def is_current(settings: Settings) -> bool:
         return registry.recipe(_REPOSITORY, tag) == recipe
 
 
-def _remember(settings: Settings, recipe: str, tag: str) -> None:
+def _remember(settings: LabSettings, recipe: str, tag: str) -> None:
     write_json(_remembered(settings), {"recipe": recipe, "signature": signature(), "tag": tag})
 
 
-def work_folder(settings: Settings) -> Path:
+def work_folder(settings: LabSettings) -> Path:
     return settings.home / "base-image"
 
 
-def make(settings: Settings, step: Step) -> None:
+def make(settings: LabSettings, step: Step) -> None:
     """Make the image and push it; takes about half a minute, most of it unpacking."""
     recipe = read_recipe()
     folder = work_folder(settings)
@@ -74,7 +74,7 @@ def make(settings: Settings, step: Step) -> None:
     remove_tree(folder)
 
 
-def _push(settings: Settings, recipe: Recipe, tag: str, layers: Sequence[Layer]) -> None:
+def _push(settings: LabSettings, recipe: Recipe, tag: str, layers: Sequence[Layer]) -> None:
     config = ImageConfig(
         recipe.digest(),
         command=("python3",),
@@ -116,7 +116,7 @@ def python_version(archive: Path) -> str:
     raise SlipwayError("the base image holds no /usr/bin/python3", why=f"looked in {archive}")
 
 
-def _bootstrap(settings: Settings, recipe: Recipe, archive: Path, step: Step) -> None:
+def _bootstrap(settings: LabSettings, recipe: Recipe, archive: Path, step: Step) -> None:
     log = settings.logs / "base-image.log"
     make_folder(settings.logs)
     environment = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from .files import make_folder, write_text
 from .probes import command_probe
 from .processes import Daemon
-from .settings import Settings
+from .settings import LabSettings
 from .shell import program
 
 BUILDER_NAME = "slipway-lab"
@@ -43,21 +43,21 @@ root = "{root}"
 """
 
 
-def config_file(settings: Settings) -> Path:
+def config_file(settings: LabSettings) -> Path:
     return settings.config / "buildkitd.toml"
 
 
-def temporary_folder(settings: Settings) -> Path:
+def temporary_folder(settings: LabSettings) -> Path:
     """BuildKit mounts things in its temporary folder: kept where the lab's clean-up looks."""
     return settings.run / "buildkit-tmp"
 
 
-def buildx_folder(settings: Settings) -> Path:
+def buildx_folder(settings: LabSettings) -> Path:
     """The folder that BUILDX_CONFIG names: builders live in `instances/`, the chosen one in `current`."""
     return settings.home / "buildx"
 
 
-def write_config(settings: Settings, snapshotter: str) -> None:
+def write_config(settings: LabSettings, snapshotter: str) -> None:
     make_folder(temporary_folder(settings))
     write_text(
         config_file(settings),
@@ -73,7 +73,7 @@ def write_config(settings: Settings, snapshotter: str) -> None:
     )
 
 
-def write_builder(settings: Settings) -> None:
+def write_builder(settings: LabSettings) -> None:
     """Register the daemon as buildx's current builder, so that a build that names no builder uses it."""
     folder = make_folder(buildx_folder(settings))
     for name in ("instances", "defaults", "activity"):
@@ -85,7 +85,7 @@ def write_builder(settings: Settings) -> None:
     write_text(folder / "current", json.dumps({"Key": "", "Name": BUILDER_NAME, "Global": True}))
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     socket = settings.buildkit_socket
     return Daemon(
         name="buildkitd",

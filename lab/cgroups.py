@@ -9,7 +9,7 @@ from pathlib import Path
 from slipway.errors import ConfigurationError
 
 from .proc import ProcessId, identify, stop_all
-from .settings import Settings
+from .settings import LabSettings
 
 ROOT = Path("/sys/fs/cgroup")
 _REMOVAL_SECONDS = 10.0
@@ -29,7 +29,7 @@ def hierarchies(root: Path = ROOT) -> list[Path]:
     return [entry for entry in sorted(root.iterdir()) if entry.is_dir() and not entry.is_symlink()]
 
 
-def create(settings: Settings, root: Path = ROOT) -> None:
+def create(settings: LabSettings, root: Path = ROOT) -> None:
     """Make the lab's root group, which the kubelet wants to find."""
     if is_unified(root):
         group = root / settings.cgroup
@@ -70,7 +70,7 @@ def _inherit_cpuset(group: Path) -> None:
             (group / name).write_text((group.parent / name).read_text())
 
 
-def groups(settings: Settings, root: Path = ROOT) -> list[Path]:
+def groups(settings: LabSettings, root: Path = ROOT) -> list[Path]:
     """All groups of the lab, the deepest first."""
     found: list[Path] = []
     for hierarchy in hierarchies(root):
@@ -80,7 +80,7 @@ def groups(settings: Settings, root: Path = ROOT) -> list[Path]:
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 
 
-def processes(settings: Settings, root: Path = ROOT) -> set[ProcessId]:
+def processes(settings: LabSettings, root: Path = ROOT) -> set[ProcessId]:
     """Every process in the lab's groups: those of pods and of image builds."""
     found = set()
     for group in groups(settings, root):
@@ -92,7 +92,7 @@ def processes(settings: Settings, root: Path = ROOT) -> set[ProcessId]:
     return found
 
 
-def stop_processes(settings: Settings, grace_seconds: float) -> None:
+def stop_processes(settings: LabSettings, grace_seconds: float) -> None:
     """End every container, asked first and then killed, until none is left that started meanwhile."""
     stop_all(processes(settings), grace_seconds)
     for _ in range(20):
@@ -102,7 +102,7 @@ def stop_processes(settings: Settings, grace_seconds: float) -> None:
         stop_all(left, 0)
 
 
-def remove(settings: Settings, root: Path = ROOT) -> None:
+def remove(settings: LabSettings, root: Path = ROOT) -> None:
     """Remove the groups; for a moment after its last process ended, the kernel still holds a group."""
     deadline = time.monotonic() + _REMOVAL_SECONDS
     while left := groups(settings, root):

@@ -13,7 +13,7 @@ import httpx
 from slipway.errors import SlipwayError
 
 from .probes import client_context
-from .settings import NODE_NAME, Settings
+from .settings import NODE_NAME, LabSettings
 
 _FIELD_MANAGER = "slipway-lab"
 _PATHS = {
@@ -25,13 +25,13 @@ _PATHS = {
 
 
 @contextmanager
-def client(settings: Settings) -> Iterator[httpx.Client]:
+def client(settings: LabSettings) -> Iterator[httpx.Client]:
     context = client_context(settings.pki / "ca.crt", settings.pki / "admin.crt")
     with httpx.Client(base_url=settings.apiserver_url, verify=context, trust_env=False, timeout=30) as connection:
         yield connection
 
 
-def objects(settings: Settings) -> list[dict[str, Any]]:
+def objects(settings: LabSettings) -> list[dict[str, Any]]:
     """What CoreDNS may read, what the API server may ask the kubelet, and the address of the cluster's DNS."""
     return [
         _cluster_role(),
@@ -65,7 +65,7 @@ def _binding(name: str, role: str, user: str) -> dict[str, Any]:
     }
 
 
-def _dns_service(settings: Settings) -> dict[str, Any]:
+def _dns_service(settings: LabSettings) -> dict[str, Any]:
     port = settings.ports.dns
     return {
         "apiVersion": "v1",
@@ -82,7 +82,7 @@ def _dns_service(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _dns_endpoints(settings: Settings) -> dict[str, Any]:
+def _dns_endpoints(settings: LabSettings) -> dict[str, Any]:
     port = settings.ports.dns
     return {
         "apiVersion": "discovery.k8s.io/v1",
@@ -104,7 +104,7 @@ def _dns_endpoints(settings: Settings) -> dict[str, Any]:
     }
 
 
-def apply_objects(settings: Settings) -> None:
+def apply_objects(settings: LabSettings) -> None:
     with client(settings) as connection:
         for document in objects(settings):
             _apply(connection, document)
@@ -125,7 +125,7 @@ def _apply(connection: httpx.Client, document: dict[str, Any]) -> None:
         )
 
 
-def node_condition(settings: Settings) -> tuple[bool, str]:
+def node_condition(settings: LabSettings) -> tuple[bool, str]:
     """Whether the node is Ready, and what it says about that."""
     with client(settings) as connection:
         answer = connection.get(f"/api/v1/nodes/{NODE_NAME}")
@@ -137,7 +137,7 @@ def node_condition(settings: Settings) -> tuple[bool, str]:
     return False, "the node has not reported its state yet"
 
 
-def wait_node_ready(settings: Settings, timeout_seconds: float = 120) -> None:
+def wait_node_ready(settings: LabSettings, timeout_seconds: float = 120) -> None:
     deadline = time.monotonic() + timeout_seconds
     while True:
         ready, message = node_condition(settings)

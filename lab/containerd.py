@@ -9,7 +9,7 @@ from slipway.errors import ConfigurationError
 from .files import make_folder, write_text
 from .probes import runtime_probe
 from .processes import Daemon
-from .settings import Settings
+from .settings import LabSettings
 from .shell import attempt, program, run
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
@@ -67,19 +67,19 @@ _DISABLED = (
 )
 
 
-def root_folder(settings: Settings) -> Path:
+def root_folder(settings: LabSettings) -> Path:
     return settings.home / "containerd"
 
 
-def state_folder(settings: Settings) -> Path:
+def state_folder(settings: LabSettings) -> Path:
     return settings.run / "containerd"
 
 
-def runc_folder(settings: Settings) -> Path:
+def runc_folder(settings: LabSettings) -> Path:
     return settings.run / "runc"
 
 
-def cni_config_folder(settings: Settings) -> Path:
+def cni_config_folder(settings: LabSettings) -> Path:
     return settings.config / "cni"
 
 
@@ -94,7 +94,7 @@ def cni_program_folder() -> Path:
     )
 
 
-def snapshotter(settings: Settings) -> str:
+def snapshotter(settings: LabSettings) -> str:
     """`overlayfs` where the kernel can stack file systems in the lab's folder, else plain copies (`native`)."""
     kept = settings.config / "snapshotter"
     if kept.exists() and kept.read_text() in ("overlayfs", "native"):
@@ -114,11 +114,11 @@ def _overlay_works(folder: Path) -> bool:
     return works
 
 
-def config_file(settings: Settings) -> Path:
+def config_file(settings: LabSettings) -> Path:
     return settings.config / "containerd.toml"
 
 
-def write_config(settings: Settings) -> None:
+def write_config(settings: LabSettings) -> None:
     registries = settings.config / "registries"
     # containerd looks for a folder with the registry's very name, colon included.
     write_text(
@@ -145,7 +145,7 @@ def write_config(settings: Settings) -> None:
     )
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     return Daemon(
         name="containerd",
         command=(program("containerd"), "--config", str(config_file(settings))),

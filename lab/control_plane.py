@@ -12,7 +12,7 @@ from .pki import ETCD_AUTHORITY
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import CLUSTER_DOMAIN, Settings
+from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program, run
 
 # The API server is no user's program: by this number of its own a packet filter can tell what it sends (tests shut it
@@ -21,7 +21,7 @@ from .shell import program, run
 APISERVER_USER_ID = 65530
 
 
-def _apiserver_files(settings: Settings) -> dict[str, Path]:
+def _apiserver_files(settings: LabSettings) -> dict[str, Path]:
     """The keys and certificates of the API server, by option."""
     pki = settings.pki
     return {
@@ -39,12 +39,12 @@ def _apiserver_files(settings: Settings) -> dict[str, Path]:
     }
 
 
-def apiserver_folder(settings: Settings) -> Path:
+def apiserver_folder(settings: LabSettings) -> Path:
     """What the API server reads, where its own user can reach it: the lab's home is closed to everybody but root."""
     return settings.run / "kube-apiserver"
 
 
-def prepare_apiserver(settings: Settings) -> None:
+def prepare_apiserver(settings: LabSettings) -> None:
     """Copies of the API server's keys and certificates, and its program, which may be below a home that is closed."""
     folder = make_folder(apiserver_folder(settings))
     os.chown(folder, APISERVER_USER_ID, APISERVER_USER_ID)
@@ -59,7 +59,7 @@ def prepare_apiserver(settings: Settings) -> None:
         run(["mount", "--bind", str(source), str(reachable)])
 
 
-def apiserver(settings: Settings) -> Daemon:
+def apiserver(settings: LabSettings) -> Daemon:
     pki, network, ports = settings.pki, settings.network, settings.ports
     folder, files = apiserver_folder(settings), _apiserver_files(settings)
     return Daemon(
@@ -94,7 +94,7 @@ def apiserver(settings: Settings) -> Daemon:
     )
 
 
-def controller_manager(settings: Settings) -> Daemon:
+def controller_manager(settings: LabSettings) -> Daemon:
     pki, network, port = settings.pki, settings.network, settings.ports.controller_manager
     kubeconfig = component_kubeconfig(settings, "controller-manager")
     return Daemon(
@@ -127,7 +127,7 @@ def controller_manager(settings: Settings) -> Daemon:
     )
 
 
-def scheduler(settings: Settings) -> Daemon:
+def scheduler(settings: LabSettings) -> Daemon:
     pki, port = settings.pki, settings.ports.scheduler
     kubeconfig = component_kubeconfig(settings, "scheduler")
     return Daemon(

@@ -10,7 +10,7 @@ from .kubeconfig import component_kubeconfig
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import CLUSTER_DOMAIN, Settings
+from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program
 
 # systemd-resolved's own list, where the usual file only names its stub.
@@ -47,29 +47,29 @@ def nameservers(resolver_text: str, own_address: str) -> list[str]:
     return [server for server in dict.fromkeys(servers) if server != own_address]
 
 
-def host_nameservers(settings: Settings) -> list[str]:
+def host_nameservers(settings: LabSettings) -> list[str]:
     for path in _RESOLVER_FILES:
         if path.exists():
             return nameservers(path.read_text(), settings.network.node_address)
     return []
 
 
-def resolver_file(settings: Settings) -> Path:
+def resolver_file(settings: LabSettings) -> Path:
     return settings.config / "resolv.conf"
 
 
-def config_file(settings: Settings) -> Path:
+def config_file(settings: LabSettings) -> Path:
     return settings.config / "Corefile"
 
 
-def write_config(settings: Settings) -> None:
+def write_config(settings: LabSettings) -> None:
     servers = host_nameservers(settings)
     # Without the host's search domains: each would cost every lookup of a pod another question to the outside.
     write_text(resolver_file(settings), "".join(f"nameserver {server}\n" for server in servers[:3]), mode=0o644)
     write_text(config_file(settings), render(settings, servers))
 
 
-def render(settings: Settings, servers: Sequence[str]) -> str:
+def render(settings: LabSettings, servers: Sequence[str]) -> str:
     return _CONFIG.format(
         port=settings.ports.dns,
         address=settings.network.node_address,
@@ -80,7 +80,7 @@ def render(settings: Settings, servers: Sequence[str]) -> str:
     )
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     address, port = settings.network.node_address, settings.ports.dns
     return Daemon(
         name="coredns",

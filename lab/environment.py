@@ -9,10 +9,10 @@ from slipway.paths import lab_environment_file
 from . import base_image, buildkit, postgres
 from .files import make_folder, write_json, write_text
 from .kubeconfig import user_kubeconfig
-from .settings import DATABASES, Settings
+from .settings import DATABASES, LabSettings
 
 
-def variables(settings: Settings) -> dict[str, str]:
+def variables(settings: LabSettings) -> dict[str, str]:
     return {
         "KUBECONFIG": str(user_kubeconfig(settings)),
         # Attributes are written in place: an engine killed while it does leaves a state that none can read.
@@ -24,14 +24,14 @@ def variables(settings: Settings) -> dict[str, str]:
     } | {f"{name.upper()}_DATABASE_URL_FILE": str(postgres.url_file(settings, name)) for name in DATABASES}
 
 
-def make_backend(settings: Settings) -> None:
+def make_backend(settings: LabSettings) -> None:
     """Pulumi's file backend and its passphrase; neither is ever made twice, as one opens the other's secrets."""
     make_folder(settings.backend)
     if not settings.passphrase_file.exists():
         write_text(settings.passphrase_file, secrets.token_urlsafe(32) + "\n")
 
 
-def write(settings: Settings) -> None:
+def write(settings: LabSettings) -> None:
     """The addresses of the databases go by file, so that no password is printed into a shell."""
     for name in DATABASES:
         write_text(postgres.url_file(settings, name), f"{postgres.server_url(settings)}/{name}\n")

@@ -8,15 +8,15 @@ from .pki import ETCD_AUTHORITY
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import Settings
+from .settings import LabSettings
 from .shell import program
 
 
-def client_url(settings: Settings) -> str:
+def client_url(settings: LabSettings) -> str:
     return f"https://127.0.0.1:{settings.ports.etcd}"
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     pki, peer_url = settings.pki, f"https://127.0.0.1:{settings.ports.etcd_peer}"
     authority, pair = pki / f"{ETCD_AUTHORITY}.crt", (pki / "etcd.crt", pki / "etcd.key")
     return Daemon(
@@ -51,5 +51,5 @@ def daemon(settings: Settings) -> Daemon:
     )
 
 
-def _client_certificate(settings: Settings) -> Path:
+def _client_certificate(settings: LabSettings) -> Path:
     return settings.pki / "etcd-client.crt"

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from .settings import Settings
+from .settings import LabSettings
 from .shell import attempt, find_program, run
 
 INPUT, FORWARD, MASQUERADE = "SLIPWAY-LAB-INPUT", "SLIPWAY-LAB-FORWARD", "SLIPWAY-LAB-MASQ"
@@ -19,7 +19,7 @@ _FAMILIES = ("iptables", "ip6tables")
 _IPV6 = Path("/proc/net/if_inet6")
 
 
-def rules(settings: Settings) -> str:
+def rules(settings: LabSettings) -> str:
     """What `iptables-restore --noflush` is given; each chain is emptied and filled in one step."""
     network, ports = settings.network, settings.ports
     return "\n".join(
@@ -46,7 +46,7 @@ def rules(settings: Settings) -> str:
     )
 
 
-def rules_of_version_6(settings: Settings) -> str:
+def rules_of_version_6(settings: LabSettings) -> str:
     """The API server's socket takes IPv6 too, as Go's do; the lab itself speaks IPv4 only."""
     return "\n".join(
         (
@@ -60,7 +60,7 @@ def rules_of_version_6(settings: Settings) -> str:
     )
 
 
-def install(settings: Settings) -> None:
+def install(settings: LabSettings) -> None:
     jumps = (("filter", "INPUT", INPUT), ("filter", "FORWARD", FORWARD), ("nat", "POSTROUTING", MASQUERADE))
     _install("iptables", rules(settings), jumps)
     if _IPV6.exists() and find_program("ip6tables-restore"):

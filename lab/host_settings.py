@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .files import read_json_object, write_json
 from .proc import boot_id
-from .settings import Settings
+from .settings import LabSettings
 
 _ROOT = Path("/proc/sys")
 # The first is the lab's own; the others are what a kubelet sets at its start.
@@ -21,11 +21,11 @@ CHANGED = (
 )
 
 
-def _memory(settings: Settings) -> Path:
+def _memory(settings: LabSettings) -> Path:
     return settings.home / "host-settings.json"
 
 
-def remember(settings: Settings, root: Path = _ROOT) -> None:
+def remember(settings: LabSettings, root: Path = _ROOT) -> None:
     """Note the values of before the lab; once for each boot, as a second look would see the lab's own."""
     known = read_json_object(_memory(settings))
     if known and known.get("boot_id") == boot_id():
@@ -34,7 +34,7 @@ def remember(settings: Settings, root: Path = _ROOT) -> None:
     write_json(_memory(settings), {"boot_id": boot_id(), "values": values})
 
 
-def restore(settings: Settings, root: Path = _ROOT) -> None:
+def restore(settings: LabSettings, root: Path = _ROOT) -> None:
     known = read_json_object(_memory(settings))
     if known and known.get("boot_id") == boot_id():
         for name, value in known["values"].items():

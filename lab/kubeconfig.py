@@ -8,27 +8,27 @@ from pathlib import Path
 import yaml
 
 from .files import write_text
-from .settings import Settings
+from .settings import LabSettings
 
 # kubeconfig file name -> name of its certificate
 COMPONENTS = ("controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
-def user_kubeconfig(settings: Settings) -> Path:
+def user_kubeconfig(settings: LabSettings) -> Path:
     return settings.home / "kubeconfig"
 
 
-def component_kubeconfig(settings: Settings, name: str) -> Path:
+def component_kubeconfig(settings: LabSettings, name: str) -> Path:
     return settings.config / f"{name}.kubeconfig"
 
 
-def write_kubeconfigs(settings: Settings) -> None:
+def write_kubeconfigs(settings: LabSettings) -> None:
     write_text(user_kubeconfig(settings), render(settings, "admin"))
     for name in COMPONENTS:
         write_text(component_kubeconfig(settings, name), render(settings, name))
 
 
-def render(settings: Settings, certificate: str) -> str:
+def render(settings: LabSettings, certificate: str) -> str:
     """A kubeconfig with everything in it, so that it works wherever it is copied to on this machine."""
 
     def embedded(file_name: str) -> str:

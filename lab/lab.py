@@ -36,7 +36,7 @@ from . import (
 )
 from .files import make_folder, write_text
 from .processes import Daemon, Processes
-from .settings import Settings
+from .settings import LabSettings
 from .status import ProcessStatus, look_at
 
 # In the order in which they are stopped: nobody must restart a pod while the pods are ended.
@@ -52,7 +52,7 @@ _DATABASE_GRACE_SECONDS = 30.0
 class Lab:
     """One lab and what is done with it. Every step may be repeated, and does nothing where nothing is missing."""
 
-    def __init__(self, settings: Settings, progress: Progress) -> None:
+    def __init__(self, settings: LabSettings, progress: Progress) -> None:
         self.settings = settings
         self.progress = progress
         self.processes = Processes(settings)
@@ -240,7 +240,7 @@ class Lab:
                 mounts.remove_tree(entry)
 
 
-def remaining(settings: Settings, names: Sequence[str]) -> list[str]:
+def remaining(settings: LabSettings, names: Sequence[str]) -> list[str]:
     """What of the lab exists outside its home, for a check that `down` forgot nothing; empty when all is gone."""
     processes = Processes(settings)
     found = [f"process {stray.pid} of {name}" for name in names for stray in processes.strays(name)]

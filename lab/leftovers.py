@@ -6,12 +6,12 @@ from pathlib import Path
 
 from . import base_image, buildkit, cgroups, containerd, mounts, network, node, postgres, proc
 from .processes import Processes
-from .settings import Settings
+from .settings import LabSettings
 
 _LOG_LINKS = Path("/var/log/containers")
 
 
-def clear(settings: Settings, processes: Processes) -> None:
+def clear(settings: LabSettings, processes: Processes) -> None:
     """Make a fresh start possible for every part that is not running; touches nothing of a part that is."""
     proc.stop_all(processes.strays(base_image.PROCESS_NAME), 5)
     mounts.unmount_below([base_image.work_folder(settings)])
@@ -26,7 +26,7 @@ def clear(settings: Settings, processes: Processes) -> None:
         clear_pods(settings)
 
 
-def clear_pods(settings: Settings) -> None:
+def clear_pods(settings: LabSettings) -> None:
     """Remove every trace of running pods; needs containerd and its shims gone."""
     cgroups.stop_processes(settings, grace_seconds=0)
     sockets = shim_sockets(settings)
@@ -48,13 +48,13 @@ def clear_pods(settings: Settings) -> None:
     network.remove_results(settings)
 
 
-def shim_sockets(settings: Settings) -> list[Path]:
+def shim_sockets(settings: LabSettings) -> list[Path]:
     """Sockets of the shims, which containerd keeps outside its own folders, as noted beside each pod."""
     notes = containerd.state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
     return [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
 
 
-def remove_log_links(settings: Settings) -> None:
+def remove_log_links(settings: LabSettings) -> None:
     """The kubelet links the logs of all pods from a folder of the system."""
     if not _LOG_LINKS.is_dir():
         return

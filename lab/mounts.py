@@ -9,7 +9,7 @@ from pathlib import Path
 from slipway.errors import SlipwayError
 
 from .proc import PROC
-from .settings import Settings
+from .settings import LabSettings
 from .shell import attempt, run
 
 
@@ -31,7 +31,7 @@ def mounts_below(mountinfo: str, folders: Iterable[Path]) -> list[Path]:
     ]
 
 
-def lab_folders(settings: Settings) -> list[Path]:
+def lab_folders(settings: LabSettings) -> list[Path]:
     """Where the lab mounts things. Not the lab's home itself: a user may keep that on a disk of its own."""
     names = ("base-image", "buildkit", "containerd", "kubelet", "overlay-check")
     return [settings.run, *(settings.home / name for name in names)]

@@ -13,7 +13,7 @@ from slipway.errors import ConfigurationError
 
 from .containerd import cni_config_folder
 from .files import make_folder, read_json_object, write_text
-from .settings import Network, Settings
+from .settings import LabSettings, Network
 from .shell import attempt, find_program, run
 
 CNI_NETWORK = "slipway-lab"
@@ -54,7 +54,7 @@ def require_free_ranges(network: Network) -> None:
         )
 
 
-def create(settings: Settings) -> None:
+def create(settings: LabSettings) -> None:
     """Make both interfaces. Both are bridges: the one kind that a machine for containers always has."""
     network = settings.network
     _ensure_bridge(network.node_interface, f"{network.node_address}/32")
@@ -88,12 +88,12 @@ def _filter_bridged_packets() -> None:
         BRIDGE_FILTER.write_text("1")
 
 
-def address_folder(settings: Settings) -> Path:
+def address_folder(settings: LabSettings) -> Path:
     """Which pod has which address; worthless after a reboot, so kept where it does not survive one."""
     return settings.run / "addresses"
 
 
-def write_cni_config(settings: Settings) -> None:
+def write_cni_config(settings: LabSettings) -> None:
     network = settings.network
     bridge = {
         "type": "bridge",
@@ -113,19 +113,19 @@ def write_cni_config(settings: Settings) -> None:
     write_text(cni_config_folder(settings) / "10-slipway.conflist", json.dumps(conflist, indent=2) + "\n")
 
 
-def pod_links(settings: Settings) -> list[str]:
+def pod_links(settings: LabSettings) -> list[str]:
     """The host's ends of the pods' cables."""
     links = ip_json("link", "show", "type", "veth")
     return [link["ifname"] for link in links if link.get("master") == settings.network.pod_interface]
 
 
-def interfaces(settings: Settings) -> list[str]:
+def interfaces(settings: LabSettings) -> list[str]:
     """Interfaces of the lab that exist."""
     ours = (settings.network.node_interface, settings.network.pod_interface)
     return [link["ifname"] for link in ip_json("link", "show") if link["ifname"] in ours]
 
 
-def remove_pod_links(settings: Settings) -> None:
+def remove_pod_links(settings: LabSettings) -> None:
     for name in pod_links(settings):
         # May already be gone: the kernel removes both ends of a cable when the pod's network goes.
         attempt(["ip", "link", "delete", name])
@@ -140,7 +140,7 @@ def is_own_result(note: dict[str, Any], run_folder: Path) -> bool:
     return any(run_folder in Path(interface.get("sandbox", "")).parents for interface in found)
 
 
-def remove_results(settings: Settings) -> None:
+def remove_results(settings: LabSettings) -> None:
     """Forget what libcni noted about the lab's pods; the notes of other container engines lie beside them."""
     for path in CNI_RESULTS.glob("*"):
         note = read_json_object(path)
@@ -148,7 +148,7 @@ def remove_results(settings: Settings) -> None:
             path.unlink(missing_ok=True)
 
 
-def remove(settings: Settings) -> None:
+def remove(settings: LabSettings) -> None:
     remove_pod_links(settings)
     remove_results(settings)
     for name in interfaces(settings):

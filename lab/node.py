@@ -10,23 +10,23 @@ from .kubeconfig import component_kubeconfig
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import CLUSTER_DOMAIN, NODE_NAME, Settings
+from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
 from .shell import program
 
 
-def kubelet_folder(settings: Settings) -> Path:
+def kubelet_folder(settings: LabSettings) -> Path:
     return settings.home / "kubelet"
 
 
-def pod_logs_folder(settings: Settings) -> Path:
+def pod_logs_folder(settings: LabSettings) -> Path:
     return settings.home / "pod-logs"
 
 
-def kubelet_config_file(settings: Settings) -> Path:
+def kubelet_config_file(settings: LabSettings) -> Path:
     return settings.config / "kubelet.yaml"
 
 
-def write_kubelet_config(settings: Settings, resolver_file: Path) -> None:
+def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
     """`resolver_file` is what pods with `dnsPolicy: Default`, and the cluster's DNS for foreign names, use."""
     pki = settings.pki
     config = {
@@ -76,7 +76,7 @@ def write_kubelet_config(settings: Settings, resolver_file: Path) -> None:
     write_text(kubelet_config_file(settings), json.dumps(config, indent=2) + "\n")
 
 
-def kubelet(settings: Settings) -> Daemon:
+def kubelet(settings: LabSettings) -> Daemon:
     kubeconfig, config = component_kubeconfig(settings, "kubelet"), kubelet_config_file(settings)
     return Daemon(
         name="kubelet",
@@ -99,7 +99,7 @@ def kubelet(settings: Settings) -> Daemon:
     )
 
 
-def kube_proxy(settings: Settings) -> Daemon:
+def kube_proxy(settings: LabSettings) -> Daemon:
     kubeconfig, ports = component_kubeconfig(settings, "proxy"), settings.ports
     return Daemon(
         name="kube-proxy",

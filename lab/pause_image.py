@@ -10,14 +10,14 @@ from lab.toolchain.go import ensure_go
 from slipway.progress import Progress
 
 from .images import Entry, ImageConfig, Registry, archive_of, compress_layer
-from .settings import IMAGE_FOLDER, Settings
+from .settings import IMAGE_FOLDER, LabSettings
 from .shell import run
 
 _SOURCE = Path(__file__).parent / "pause"
 _REPOSITORY, _TAG = f"{IMAGE_FOLDER}/pause", "1"
 
 
-def ensure(settings: Settings, progress: Progress) -> None:
+def ensure(settings: LabSettings, progress: Progress) -> None:
     recipe = hashlib.sha256(b"".join((_SOURCE / name).read_bytes() for name in ("main.go", "go.mod"))).hexdigest()
     with Registry(settings.registry_address) as registry, tempfile.TemporaryDirectory() as folder:
         if registry.recipe(_REPOSITORY, _TAG) == recipe:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from .files import make_folder, write_bytes
-from .settings import CLUSTER_DOMAIN, NODE_NAME, Settings
+from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
 CERTIFICATE_LIFETIME = timedelta(days=365)
@@ -49,7 +49,7 @@ class CertificateSpec:
         ]
 
 
-def certificate_specs(settings: Settings) -> list[CertificateSpec]:
+def certificate_specs(settings: LabSettings) -> list[CertificateSpec]:
     """Every certificate of the lab. Names and groups are those that Kubernetes' default roles are bound to."""
     network = settings.network
     loopback = ("localhost",)

@@ -15,7 +15,7 @@ from .files import make_folder, write_text
 from .ports import Listen
 from .probes import command_probe
 from .processes import Daemon
-from .settings import DATABASES, Settings
+from .settings import DATABASES, LabSettings
 from .shell import run
 
 SYSTEM_USER = "postgres"
@@ -45,7 +45,7 @@ host all {role} {pods} scram-sha-256
 """
 
 
-def program_folder(settings: Settings) -> Path:
+def program_folder(settings: LabSettings) -> Path:
     """The programs of the server that made the data, or of the newest one when there are no data yet."""
     found = {path.parent.parent.name: path.parent for path in _PROGRAM_FOLDERS.glob("*/bin/postgres")}
     made_by = settings.home / "postgres" / "data" / "PG_VERSION"
@@ -59,16 +59,16 @@ def program_folder(settings: Settings) -> Path:
     return found[wanted]
 
 
-def stored_folder(settings: Settings) -> Path:
+def stored_folder(settings: LabSettings) -> Path:
     return settings.home / "postgres"
 
 
-def reachable_folder(settings: Settings) -> Path:
+def reachable_folder(settings: LabSettings) -> Path:
     """The same data where the server's own user can reach it: the lab's home is closed to everybody but root."""
     return settings.run / "postgres" / "store"
 
 
-def clear_after_crash(settings: Settings) -> None:
+def clear_after_crash(settings: LabSettings) -> None:
     """End what a killed server left running and remove its locks, so that a new one can start.
 
     The server would keep away from a lock for as long as its number belongs to any process, be it only one that
@@ -82,26 +82,26 @@ def clear_after_crash(settings: Settings) -> None:
         mounts.remove_tree(socket_folder(settings))
 
 
-def socket_folder(settings: Settings) -> Path:
+def socket_folder(settings: LabSettings) -> Path:
     return settings.run / "postgres" / "sockets"
 
 
-def password_file(settings: Settings) -> Path:
+def password_file(settings: LabSettings) -> Path:
     return settings.home / "postgres-password"
 
 
-def server_url(settings: Settings) -> str:
+def server_url(settings: LabSettings) -> str:
     """Add `/DATABASE` to get the URL of one database."""
     password = password_file(settings).read_text().strip()
     return f"postgresql://{ROLE}:{password}@{settings.network.node_address}:{settings.ports.postgres}"
 
 
-def url_file(settings: Settings, database: str) -> Path:
+def url_file(settings: LabSettings, database: str) -> Path:
     """Where the whole URL of one database is kept, password included."""
     return settings.home / f"database-url-{database}"
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: LabSettings) -> None:
     """Mount, initialise and configure the data folder; each part only where it is missing."""
     if not password_file(settings).exists():
         write_text(password_file(settings), secrets.token_hex(24) + "\n")
@@ -121,7 +121,7 @@ def prepare(settings: Settings) -> None:
     _configure(settings, account)
 
 
-def _initialise(settings: Settings) -> None:
+def _initialise(settings: LabSettings) -> None:
     """Make an empty database beside its place and move it there at the end: an interrupted try leaves no half."""
     unfinished = reachable_folder(settings) / "unfinished"
     run(["rm", "-rf", "--", str(unfinished)])
@@ -130,7 +130,7 @@ def _initialise(settings: Settings) -> None:
     unfinished.rename(reachable_folder(settings) / "data")
 
 
-def _configure(settings: Settings, account: pwd.struct_passwd) -> None:
+def _configure(settings: LabSettings, account: pwd.struct_passwd) -> None:
     data = reachable_folder(settings) / "data"
     config = _CONFIG.format(
         address=settings.network.node_address,
@@ -146,7 +146,7 @@ def _configure(settings: Settings, account: pwd.struct_passwd) -> None:
         shutil.chown(data / name, account.pw_uid, account.pw_gid)
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     data, port = reachable_folder(settings) / "data", settings.ports.postgres
     ready = [str(program_folder(settings) / "pg_isready"), "-q", "-h", settings.network.node_address, "-p", str(port)]
     # A role that may log in: the server would otherwise note every question as an attempt to break in.
@@ -173,7 +173,7 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
 """
 
 
-def ensure_databases(settings: Settings) -> None:
+def ensure_databases(settings: LabSettings) -> None:
     """The role with the lab's password, and one database for each service that has state."""
     password = password_file(settings).read_text().strip()
     script = [f"\\set role {ROLE}\n\\set password {password}\n", _MAKE_ROLE]

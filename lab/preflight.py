@@ -10,7 +10,7 @@ from pathlib import Path
 from slipway.errors import ConfigurationError, SlipwayError
 
 from .processes import Processes
-from .settings import Settings
+from .settings import LabSettings
 from .shell import attempt
 
 _NEEDED_BYTES = 5 * 1024**3
@@ -40,7 +40,7 @@ def require_linux_features() -> None:
         )
 
 
-def require_disk(settings: Settings) -> None:
+def require_disk(settings: LabSettings) -> None:
     """Raise SlipwayError when images, builds and logs would fill the disk at once."""
     free = shutil.disk_usage(settings.home if settings.home.exists() else settings.home.parent).free
     if free < _NEEDED_BYTES:
@@ -50,7 +50,7 @@ def require_disk(settings: Settings) -> None:
         )
 
 
-def require_own_runtime(settings: Settings) -> None:
+def require_own_runtime(settings: LabSettings) -> None:
     """There is one /run/slipway-lab, and one lab in it."""
     owner = settings.run / "home"
     if not owner.exists():

@@ -18,7 +18,7 @@ from . import proc
 from .files import last_lines, make_folder, read_json_object, write_json
 from .ports import Listen, require_free
 from .proc import ProcessId
-from .settings import Settings
+from .settings import LabSettings
 from .shell import search_path
 
 # In the environment of each daemon, and so of all that it starts: finds those whose record was lost.
@@ -30,7 +30,7 @@ LOG_LIMIT_BYTES = 50 * 1024 * 1024
 _POLL_SECONDS = 0.1
 
 
-def owner_mark(settings: Settings, name: str) -> dict[str, str]:
+def owner_mark(settings: LabSettings, name: str) -> dict[str, str]:
     """The variable that tells whose a process is, and which one."""
     return {OWNER_VARIABLE: f"{settings.home}:{name}"}
 
@@ -65,7 +65,7 @@ class Daemon:
 class Processes:
     """The daemons of one lab, remembered in `settings.records`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: LabSettings) -> None:
         self._settings = settings
         self._children: dict[int, subprocess.Popen[bytes]] = {}
 

@@ -9,15 +9,15 @@ from .files import make_folder, write_text
 from .ports import Listen
 from .probes import http_probe
 from .processes import Daemon
-from .settings import Settings
+from .settings import LabSettings
 from .shell import program
 
 
-def config_file(settings: Settings) -> Path:
+def config_file(settings: LabSettings) -> Path:
     return settings.config / "registry.yml"
 
 
-def write_config(settings: Settings) -> None:
+def write_config(settings: LabSettings) -> None:
     storage = make_folder(settings.home / "registry")
     config = {
         "version": "0.1",
@@ -33,7 +33,7 @@ def write_config(settings: Settings) -> None:
     write_text(config_file(settings), json.dumps(config, indent=2) + "\n")
 
 
-def daemon(settings: Settings) -> Daemon:
+def daemon(settings: LabSettings) -> Daemon:
     return Daemon(
         name="registry",
         command=(program("docker-registry"), "serve", str(config_file(settings))),

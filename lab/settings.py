@@ -55,7 +55,7 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Settings:
+class LabSettings:
     """Where this lab lives. `home` is kept between runs; `run` holds what a reboot makes worthless."""
 
     home: Path
@@ -116,5 +116,5 @@ def lab_home() -> Path:
     return (data_home() / "lab").resolve()
 
 
-def load_settings() -> Settings:
-    return Settings(home=lab_home())
+def load_settings() -> LabSettings:
+    return LabSettings(home=lab_home())

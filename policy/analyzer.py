@@ -93,7 +93,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def Analyze(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
         """A resource by itself, before it is operated on."""
         resource = _resource(request)
-        results = self._asked(lambda: self._judge.alone(resource), context)
+        results = self._asked(lambda: self._judge.evaluate_resource(resource), context)
         with self._lock:
             self._seen[resource.urn] = resource
             self._results[resource.urn] = results
@@ -105,7 +105,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
         """Everything at once, after the last operation."""
         resources = [self._declared(each) for each in request.resources]
-        results = self._asked(lambda: self._judge.together(resources), context)
+        results = self._asked(lambda: self._judge.evaluate_stack(resources), context)
         answer = self._answer(results, stack_wide=True)
         alone = (result for each in resources for result in self._results.get(each.urn, ()))
         # At the end of an update everything is done: what no preview could decide must not have it all taken back.

@@ -18,8 +18,8 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from policy.declaration import Options, Resource
-from policy.gate import declaring
 from policy.kinds import IMAGE
+from policy.program_check import declaring
 from policy.wire import plain, seconds
 
 # What a build and a registry answer: any digest will do, since rules ask for its form alone.
@@ -31,7 +31,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
 STACK_TYPE = "pulumi:pulumi:Stack"
 
 
-class BlindError(RuntimeError):
+class NotInspectableError(RuntimeError):
     """The program does something whose outcome only the engine knows, so that nothing can be said about it here."""
 
 
@@ -50,7 +50,8 @@ class Program:
 def resources_of(program: Program) -> list[Resource]:
     """Everything that `__main__.py` in the program's folder registers, in order.
 
-    Raises what the program raises, and BlindError. Leaves the SDK's settings, which are the whole process's, changed.
+    Raises what the program raises, and NotInspectableError. Leaves the SDK's settings,
+    which are the whole process's, changed.
     """
 
     def main() -> None:
@@ -110,9 +111,9 @@ class _Monitor(MockMonitor):
         self._blind = ""
 
     def refuse_if_blind(self) -> None:
-        """Raises BlindError if anything was met that cannot be seen from here."""
+        """Raises NotInspectableError if anything was met that cannot be seen from here."""
         if self._blind:
-            raise BlindError(self._blind)
+            raise NotInspectableError(self._blind)
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """As the engine makes it; the SDK's own way loses stack and project in threads."""
@@ -175,4 +176,4 @@ class _Monitor(MockMonitor):
 
     def _cannot_see(self, what: str) -> NoReturn:
         self._blind = self._blind or what
-        raise BlindError(what)
+        raise NotInspectableError(what)

@@ -7,11 +7,11 @@ from typing import TypeAlias
 
 from policy.declaration import Problem
 from policy.model import EVERYWHERE, Levels, Rule, Subjects
-from policy.stack import Stack
+from policy.stack import DeclaredStack
 from policy.view import View
 
 Check: TypeAlias = Callable[[View], Iterable[Problem]]
-StackCheck: TypeAlias = Callable[[View, Stack], Iterable[Problem]]
+StackCheck: TypeAlias = Callable[[View, DeclaredStack], Iterable[Problem]]
 
 
 def rule(

@@ -12,14 +12,14 @@ from policy import waivers as waivers_file
 from policy.declaration import Problem, Resource
 from policy.model import Level, Result, Rule, State
 from policy.rules import ALL
-from policy.settings import Settings
-from policy.stack import Stack
+from policy.settings import PolicySettings
+from policy.stack import DeclaredStack
 from policy.view import Undecided, View
 from policy.waivers import Waiver, Waivers
 
 UNDECIDED = "not known before the update"
-# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the project's settings.
-REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", ":rollbackTo"
+# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the stack's settings.
+REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", "slipway:rollbackTo"
 
 
 class RuleError(RuntimeError):
@@ -35,7 +35,7 @@ class RuleError(RuntimeError):
 class Judge:
     """The rules that are asked in one stack. `current` is what is being asked, for whoever watches the clock."""
 
-    settings: Settings
+    settings: PolicySettings
     waivers: Waivers = field(default_factory=Waivers)
     rules: tuple[Rule, ...] = ALL
     current: str = ""
@@ -46,7 +46,7 @@ class Judge:
     def of(cls, stack: str, config: Mapping[str, str], environ: Mapping[str, str]) -> Judge:
         """The judge of a stack by the files of this folder; raises PolicyFileError for unusable settings."""
         waivers = waivers_file.load(stack, (rule.id for rule in ALL))
-        replays = bool(environ.get(REPLAY_VARIABLE)) or any(key.endswith(REPLAY_KEY) for key in config)
+        replays = bool(environ.get(REPLAY_VARIABLE)) or REPLAY_KEY in config
         if replays:  # today's waivers are of today's program: that they are in order is not asked on the way back
             waivers = replace(waivers, problems=())
         return cls(settings_file.load(stack, config, environ), waivers, replays=replays)
@@ -54,19 +54,21 @@ class Judge:
     def level(self, rule: Rule) -> Level:
         return rule.levels.of(self.settings.tier)
 
-    def alone(self, resource: Resource) -> list[Result]:
+    def evaluate_resource(self, resource: Resource) -> list[Result]:
         """What the rules for single resources say; no result from rules that do not apply to it."""
-        return self._ask(resource, Stack([resource]), stack_wide=False)
+        return self._ask(resource, DeclaredStack([resource]), stack_wide=False)
 
-    def together(self, resources: Iterable[Resource]) -> list[Result]:
+    def evaluate_stack(self, resources: Iterable[Resource]) -> list[Result]:
         """What the stack-wide rules say."""
-        stack = Stack(resources, self.settings.registries)
+        stack = DeclaredStack(resources, self.settings.registries)
         return [result for each in stack.resources for result in self._ask(each, stack, stack_wide=True)]
 
-    def everything(self, resources: Iterable[Resource]) -> Report:
+    def evaluate(self, resources: Iterable[Resource]) -> Report:
         """All rules, over all resources of a stack."""
         resources = tuple(resources)
-        results = [result for each in resources for result in self.alone(each)] + self.together(resources)
+        results = [result for each in resources for result in self.evaluate_resource(each)] + self.evaluate_stack(
+            resources
+        )
         return self.report(results)
 
     def report(self, results: Iterable[Result]) -> Report:
@@ -86,7 +88,7 @@ class Judge:
         off = {rule.id for rule in self.rules if self.level(rule) is Level.OFF}
         return self.waivers.unused([*filter(None, used), *(each for each in self.waivers.entries if each.rule in off)])
 
-    def _ask(self, resource: Resource, stack: Stack, *, stack_wide: bool) -> list[Result]:
+    def _ask(self, resource: Resource, stack: DeclaredStack, *, stack_wide: bool) -> list[Result]:
         results: list[Result] = []
         subjects: dict[object, list[View]] = {}
         for rule in self.rules:
@@ -102,7 +104,7 @@ class Judge:
                 raise RuleError(rule, resource, error) from error
         return results
 
-    def _result(self, rule: Rule, resource: Resource, subjects: list[View], stack: Stack) -> Result:
+    def _result(self, rule: Rule, resource: Resource, subjects: list[View], stack: DeclaredStack) -> Result:
         problems: list[Problem] = []
         unknown: list[Problem] = []
         for subject in subjects:
@@ -126,7 +128,7 @@ class Judge:
 class Report:
     """What the rules say of a whole stack; `waiver_problems` are lines with file and line."""
 
-    settings: Settings
+    settings: PolicySettings
     results: tuple[Result, ...]
     waiver_problems: tuple[str, ...] = ()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from policy.declaration import Resource
-from policy.view import View, some
+from policy.view import View, any_known
 
 # https://kubernetes.io/docs/reference/kubernetes-api/
 BUILT_IN_GROUPS = frozenset(
@@ -72,7 +72,7 @@ def is_pushed(build: View) -> bool:
 
     https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#export
     """
-    return some([build.at("push"), *build.at("exports").subjects()], _pushes)
+    return any_known([build.at("push"), *build.at("exports").subjects()], _pushes)
 
 
 def _pushes(way: View) -> bool:

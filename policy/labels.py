@@ -6,14 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from policy.declaration import Resource
-from policy.view import View, every
+from policy.view import View, all_known
 
 DEFAULT_NAMESPACE = "default"
 
 
 def has_labels(wanted: View, labels: View) -> bool:
     """Whether `labels` have every key and value of the mapping `wanted`."""
-    return every(_label_conditions(wanted, labels))
+    return all_known(_label_conditions(wanted, labels))
 
 
 def matches(selector: View, labels: View) -> bool:
@@ -22,7 +22,7 @@ def matches(selector: View, labels: View) -> bool:
     https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
     """
     expressions = [partial(_holds, each, labels) for each in selector.at("matchExpressions").items()]
-    return every([*_label_conditions(selector.at("matchLabels"), labels), *expressions])
+    return all_known([*_label_conditions(selector.at("matchLabels"), labels), *expressions])
 
 
 def _label_conditions(wanted: View, labels: View) -> list[Callable[[], bool]]:
@@ -68,4 +68,4 @@ def object_name(resource: Resource) -> View:
 
 def is_object(resource: Resource, name: View, beside: Resource) -> bool:
     """Whether `resource` is what `beside` calls by `name` in its own namespace."""
-    return every((partial(_equal, object_name(resource), name), partial(same_namespace, resource, beside)))
+    return all_known((partial(_equal, object_name(resource), name), partial(same_namespace, resource, beside)))

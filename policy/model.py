@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Literal
 
 from policy.declaration import Problem, Resource
-from policy.stack import Stack
+from policy.stack import DeclaredStack
 from policy.view import View
 
 
@@ -57,7 +57,7 @@ class Rule:
     remedy: str
     levels: Levels
     subjects: Subjects
-    check: Callable[[View, Stack], Iterable[Problem]]
+    check: Callable[[View, DeclaredStack], Iterable[Problem]]
     stack_wide: bool = False
 
 

@@ -6,30 +6,30 @@ from functools import partial
 
 from policy.declaration import Resource
 from policy.labels import is_object, object_name
-from policy.stack import Stack
-from policy.view import View, every, those
+from policy.stack import DeclaredStack
+from policy.view import View, all_known, known_matches
 
 SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
 
 
-def fewest_replicas(workload: View, stack: Stack) -> View:
+def fewest_replicas(workload: View, stack: DeclaredStack) -> View:
     """What the workload is scaled down to at most: its autoscaler's minReplicas where it has one, or its replicas."""
     scalers = stack.where("HorizontalPodAutoscaler", object_name(workload.resource), "spec", "scaleTargetRef", "name")
-    found = those(scalers, lambda scaler: _scales(scaler, workload.resource))
+    found = known_matches(scalers, lambda scaler: _scales(scaler, workload.resource))
     return View.of(found[0]).at("spec", "minReplicas") if found else workload.at("spec", "replicas")
 
 
-def scaled_by(scaler: View, stack: Stack) -> list[Resource]:
+def scaled_by(scaler: View, stack: DeclaredStack) -> list[Resource]:
     """The workloads of the stack that a HorizontalPodAutoscaler scales."""
     name = scaler.at("spec", "scaleTargetRef", "name")
     workloads = [each for kind in SCALED_KINDS for each in stack.where(kind, name, "metadata", "name")]
-    return those(workloads, lambda workload: _scales(scaler.resource, workload))
+    return known_matches(workloads, lambda workload: _scales(scaler.resource, workload))
 
 
 def _scales(scaler: Resource, workload: Resource) -> bool:
     target = View.of(scaler).at("spec", "scaleTargetRef")
     same_kind = partial(_is_text, target.at("kind"), workload.kind)
-    return every((same_kind, partial(is_object, workload, target.at("name"), scaler)))
+    return all_known((same_kind, partial(is_object, workload, target.at("name"), scaler)))
 
 
 def _is_text(view: View, text: str) -> bool:

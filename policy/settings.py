@@ -26,7 +26,7 @@ class _Document(BaseModel):
 
 
 @dataclass(frozen=True)
-class Settings:
+class PolicySettings:
     """One stack's share of the file."""
 
     stack: str
@@ -34,7 +34,7 @@ class Settings:
     registries: tuple[str, ...]
 
 
-def load(stack: str, config: Mapping[str, str], environ: Mapping[str, str], file: Path = FILE) -> Settings:
+def load(stack: str, config: Mapping[str, str], environ: Mapping[str, str], file: Path = FILE) -> PolicySettings:
     """The settings of `stack`; `config` are its configuration values, `environ` the process environment.
 
     Raises PolicyFileError with every problem of the file.
@@ -42,4 +42,4 @@ def load(stack: str, config: Mapping[str, str], environ: Mapping[str, str], file
     document = YamlFile.read(file).parse(_Document)
     fitting = (tier for pattern, tier in document.environments.items() if fnmatchcase(stack, pattern))
     own = config.get(REGISTRY_KEY) or environ.get(REGISTRY_VARIABLE)
-    return Settings(stack, next(fitting, STRICTEST), tuple(filter(None, [own, *document.registries])))
+    return PolicySettings(stack, next(fitting, STRICTEST), tuple(filter(None, [own, *document.registries])))

@@ -11,7 +11,7 @@ from typing import Any
 from policy.declaration import Resource
 from policy.kinds import is_built_in, pods
 from policy.labels import is_object, matches, same_namespace
-from policy.view import View, every, some, those
+from policy.view import View, all_known, any_known, known_matches
 
 # A key and a value; `None` stands for anything, known or not, that no single label tells apart.
 Label = tuple[str, str] | None
@@ -33,7 +33,7 @@ class Pod:
         return self.template.at("spec")
 
 
-class Stack:
+class DeclaredStack:
     """The resources, and where images may come from: registries, each with or without a path.
 
     Look-ups go by one label first, so that a stack of thousands takes time linear in its size.
@@ -79,7 +79,7 @@ class Stack:
 
         Raises Undecided where none is known to be it and one may yet.
         """
-        return those(self.where(kind, name, "metadata", "name"), lambda each: is_object(each, name, beside))
+        return known_matches(self.where(kind, name, "metadata", "name"), lambda each: is_object(each, name, beside))
 
     @cached_property
     def pods(self) -> tuple[Pod, ...]:
@@ -125,12 +125,12 @@ class Stack:
 
     def selects(self, by: Resource, selector: View, pod: Pod) -> bool:
         """Whether the label selector of `by` takes this pod, which must be in the same namespace."""
-        return every((lambda: same_namespace(by, pod.resource), lambda: matches(selector, pod.labels)))
+        return all_known((lambda: same_namespace(by, pod.resource), lambda: matches(selector, pod.labels)))
 
     def selects_any(self, by: Resource, selector: View) -> bool:
         """Whether the label selector of `by` takes any pod of the stack."""
         pods = self.pods_having(selector.at("matchLabels"))
-        return some(pods, lambda pod: self.selects(by, selector, pod))
+        return any_known(pods, lambda pod: self.selects(by, selector, pod))
 
 
 def _labels(value: Any) -> list[Label] | None:

@@ -118,7 +118,7 @@ def _unknown_within(value: Any, path: str) -> str | None:
     return next((found for below, each in inner if (found := _unknown_within(each, below)) is not None), None)
 
 
-def those(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
+def known_matches(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
     """The ones that fit. Raises Undecided where none is known to fit and one may yet."""
     found: list[T] = []
     undecided: Undecided | None = None
@@ -133,9 +133,9 @@ def those(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
     return found
 
 
-def some(candidates: Iterable[T], fits: Callable[[T], bool]) -> bool:
+def any_known(candidates: Iterable[T], fits: Callable[[T], bool]) -> bool:
     """Whether one of them fits. Raises Undecided where none is known to fit and one may yet."""
-    return bool(those(candidates, fits))
+    return bool(known_matches(candidates, fits))
 
 
 def problems_of(parts: Iterable[T], check: Callable[[T], Iterable[Problem]]) -> Iterator[Problem]:
@@ -150,7 +150,7 @@ def problems_of(parts: Iterable[T], check: Callable[[T], Iterable[Problem]]) -> 
         raise undecided
 
 
-def every(conditions: Iterable[Callable[[], bool]]) -> bool:
+def all_known(conditions: Iterable[Callable[[], bool]]) -> bool:
     """Whether all hold. Raises Undecided where none is known to fail and one may yet."""
     undecided: Undecided | None = None
     for holds in conditions:

@@ -6,16 +6,21 @@ import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from services.spec import ServiceSpec
-from services.yaml_source import KeyPath, YamlError, YamlSource, read
+from services.spec import ANNOTATIONS_MAX_BYTES, OBJECT_MAX_BYTES, ServiceSpec, variable_problem
+from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError, YamlSource, is_odd_number, read
 
 SPEC_FILE = "service.yaml"
+# For the annotations of a Deployment beside its checks.
+ANNOTATIONS_RESERVED_BYTES = 4 * 1024
+# Of a stack's configuration: the secrets of a service are set under its name.
+RESERVED_NAMESPACES = {"pulumi", "slipway"}
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
@@ -46,8 +51,8 @@ class Overrides:
     services: Mapping[str, Mapping[str, Any]]
     defaults: Mapping[str, Any]
     source: YamlSource | None = None
-    key: str = "slipway:services"
-    defaults_key: str = "slipway:defaults"
+    key: str = SERVICES_KEY
+    defaults_key: str = DEFAULTS_KEY
 
     @classmethod
     def none(cls) -> Overrides:
@@ -91,13 +96,19 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
     if not (folder / SPEC_FILE).is_file():
         raise CatalogError([f"{shown}: has a Dockerfile and no {SPEC_FILE}; write one, or remove the folder"])
     source = read(folder / SPEC_FILE, shown_as=shown / SPEC_FILE)
+    written, misread = _as_written(source)
+    if misread:
+        raise CatalogError(misread)
     name = source.data.get("name")
     override = overrides.services.get(str(name), {})
     try:
-        spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, source.data), override))
+        spec = ServiceSpec.model_validate(_merge(_merge(overrides.defaults, written), override))
     except ValidationError as error:
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
-    problems = [f"{source.file}:{source.line(path)}: {text}" for path, text in _contradictions(spec)]
+    problems = [
+        f"{_where(path, source, overrides, spec.name)}: {text}"
+        for path, text in (*_contradictions(spec), *_oversized(spec))
+    ]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
     if problems:
@@ -114,6 +125,39 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
+    """What the file says, numbers and dates in `env` as they are written, and what is wrong with other numbers.
+
+    YAML reads `01234` as 668 and `12:30` as 750.
+    """
+    problems = [
+        f"{source.file}:{source.line(path)}: `{'.'.join(map(str, path))}` is written {text}, which YAML reads as "
+        "another number; write it in plain decimal digits"
+        for path, text in source.unquoted.items()
+        if path[:1] != ("env",) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
+    ]
+    env = source.data.get("env")
+    if not isinstance(env, dict):
+        return source.data, problems
+    as_written = dict(env)
+    for key, value in env.items():
+        path = ("env", str(key))
+        if isinstance(value, bool) or not isinstance(value, int | float | date):
+            continue
+        if path in source.unquoted:
+            as_written[key] = source.unquoted[path]
+        else:  # from an anchor: how it is written is not known here
+            problems.append(f"{source.file}:{source.line(path)}: `env.{key}` is {value} to YAML; put it in quotes")
+    return {**source.data, "env": as_written}, problems
+
+
+def _value_at(data: Any, path: KeyPath) -> Any:
+    for part in path:
+        known = isinstance(part, int) if isinstance(data, list) else isinstance(data, dict) and part in data
+        data = data[part] if known else None
+    return data
+
+
 def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     """What each value allows alone and the whole does not."""
     given = {"PORT"} | {url_variable(callee) for callee in spec.calls}
@@ -121,8 +165,18 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
-    for key in ("calls", "secrets"):
-        values: list[str] = getattr(spec, key)
+    if spec.secrets and spec.name in RESERVED_NAMESPACES:
+        yield (
+            ("secrets",),
+            f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
+            "stack's configuration; give the service another name",
+        )
+    lists: dict[str, list[str]] = {
+        "calls": spec.calls,
+        "secrets": spec.secrets,
+        "imagePullSecrets": spec.image_pull_secrets,
+    }
+    for key, values in lists.items():
         for name in sorted({value for value in values if values.count(value) > 1}):
             yield (key,), f"{name} is listed twice"
     if spec.name in spec.calls:
@@ -138,6 +192,32 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
 
 
+def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
+    """What no process, ConfigMap or annotation can hold."""
+    for name, value in spec.env.items():
+        if problem := variable_problem(name, value):
+            yield ("env", name), f"`env.{name}` {problem}"
+    size = sum(len(value.encode()) for value in config_data(spec).values())
+    if size > OBJECT_MAX_BYTES:
+        yield (
+            ("env",),
+            f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
+        )
+    size = len(json.dumps([check.recorded() for check in spec.checks]).encode())
+    if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
+        yield (
+            ("checks",),
+            f"`checks` have {size:,} bytes, and the annotation that records them holds "
+            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
+        )
+
+
+def config_data(spec: ServiceSpec) -> dict[str, str]:
+    """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
+    urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
+    return {"PORT": str(spec.port), **spec.env, **urls}
+
+
 def url_variable(callee: str) -> str:
     """Environment variable that carries a called service's address: `user-service` gives `USER_SERVICE_URL`."""
     return callee.upper().replace("-", "_") + "_URL"
@@ -147,15 +227,18 @@ def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, n
     problems = []
     for detail in error.errors():
         path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
-        override_path: KeyPath = ("config", overrides.key, name, *path)
-        if overrides.source is not None and overrides.source.has(override_path):
-            where = overrides.where((name, *path))
-        elif not source.has(path) and _present(overrides.defaults, path):
-            where = overrides.defaults_key
-        else:
-            where = f"{source.file}:{source.line(path)}"
+        where = _where(path, source, overrides, name)
         problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
     return problems
+
+
+def _where(path: KeyPath, source: YamlSource, overrides: Overrides, name: str) -> str:
+    """File and line of what counts for a service at `path`, or the key of the environment that says it."""
+    if overrides.source is not None and overrides.source.has(("config", overrides.key, name, *path)):
+        return overrides.where((name, *path))
+    if not source.has(path) and _present(overrides.defaults, path):
+        return overrides.defaults_key
+    return f"{source.file}:{source.line(path)}"
 
 
 def _present(data: Any, path: KeyPath) -> bool:

@@ -19,47 +19,40 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from services.quantities import Cores, Memory, Storage
+
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+SUBDOMAIN_MAX_LENGTH = 253
+LABEL_MAX_LENGTH = 63
 # What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
 TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
 # https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
 DEFAULT_ACCOUNT = "default"
-# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+# Of `NAME=value` with its final NUL: MAX_ARG_STRLEN of Linux, above which no process can be started.
+# https://man7.org/linux/man-pages/man2/execve.2.html
+VARIABLE_MAX_BYTES = 128 * 1024
+# Of all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
+OBJECT_MAX_BYTES = 1024 * 1024
+# Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
+ANNOTATIONS_MAX_BYTES = 256 * 1024
+# Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
+KEY_MAX_LENGTH = 253
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 JSON_STEP_PATTERN = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)|\[(?P<index>-?\d+)\]|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\]"""
 )
 METHODS = ("get", "head", "post")
-SCALE = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)
-}
-
-
-def quantity_value(quantity: str) -> float:
-    """A Kubernetes quantity as a plain number: `"50m"` is 0.05, `"128Mi"` is 134217728.0.
-
-    Raises ValueError when the text is no quantity.
-    """
-    match = QUANTITY_PATTERN.fullmatch(quantity)
-    if match is None:
-        raise ValueError(f"{quantity!r} is not a Kubernetes quantity; allowed are forms like 250m, 0.5, 128Mi or 1Gi")
-    return float(match[1]) * SCALE[match[2] or ""]
-
-
-def _quantity(text: str) -> str:
-    if quantity_value(text) <= 0:
-        raise ValueError(f"{text!r} must be more than zero")
-    return text
 
 
 def _number_as_text(value: object) -> object:
-    """`cpu: 1` and `PORT: 8080` are numbers to YAML and text to Kubernetes."""
+    """`PORT: 8080` is a number to YAML and text to a process."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -67,6 +60,19 @@ def _env_value(value: object) -> object:
     if isinstance(value, bool) or value is None:
         raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
     return _number_as_text(value)
+
+
+def variable_problem(name: str, value: str) -> str:
+    """Why no process can have the value in an environment variable, without the value; empty where it can."""
+    if "\0" in value:
+        return "has a NUL character, which no environment variable can hold"
+    size = len(f"{name}={value}\0".encode())
+    if size > VARIABLE_MAX_BYTES:
+        return (
+            f"has {size:,} bytes with its name, and Linux starts no process with more than {VARIABLE_MAX_BYTES:,} in "
+            "one variable; put it into the image, or where the service can fetch it"
+        )
+    return ""
 
 
 def service_name(text: str) -> str:
@@ -89,8 +95,11 @@ def service_name(text: str) -> str:
 
 
 def _env_name(text: str) -> str:
-    if ENV_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first")
+    if ENV_NAME_PATTERN.fullmatch(text) is None or len(text) > KEY_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
+            f"{KEY_MAX_LENGTH} characters"
+        )
     return text
 
 
@@ -145,9 +154,32 @@ def _header_value(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    labels = text.removeprefix("*.")
+    is_short = len(text) <= SUBDOMAIN_MAX_LENGTH and all(len(label) <= LABEL_MAX_LENGTH for label in labels.split("."))
+    if SUBDOMAIN_PATTERN.fullmatch(labels) is None or not is_short:
+        raise ValueError(
+            f"{text!r} is not a host name like shop.example or *.a.example: lower-case letters, digits, '-', '.', at "
+            f"most {LABEL_MAX_LENGTH} characters between two dots and {SUBDOMAIN_MAX_LENGTH} in all"
+        )
+    return text
+
+
+def _subdomain(text: str) -> str:
+    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
+            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
+        )
+    return text
+
+
 Name = Annotated[StrictStr, AfterValidator(service_name)]
+SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
+Host = Annotated[
+    StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
+]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
-Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
@@ -167,9 +199,9 @@ class Model(BaseModel):
 class Resources(Model):
     """Requests of one pod; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
 
-    cpu: Quantity = "50m"
-    memory: Quantity = "128Mi"
-    ephemeral_storage: Quantity = "256Mi"
+    cpu: Cores = "50m"
+    memory: Memory = "128Mi"
+    ephemeral_storage: Storage = "256Mi"
 
 
 class Health(Model):
@@ -246,12 +278,10 @@ class Autoscaling(Model):
 class Ingress(Model):
     """Reached from outside under `https://host/path`, or http where no TLS secret is named."""
 
-    host: Annotated[
-        StrictStr, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    ]
+    host: Host
     path: AbsolutePath = "/"
-    class_name: StrictStr | None = None
-    tls_secret_name: StrictStr | None = None
+    class_name: SubdomainName | None = None
+    tls_secret_name: SubdomainName | None = None
 
 
 class Exposure(Model):
@@ -261,7 +291,7 @@ class Exposure(Model):
     node_port: Annotated[StrictInt, Field(ge=30000, le=32767)] | None = None
 
 
-class Rollout(Model):
+class RolloutSpec(Model):
     """How careful an update is."""
 
     min_ready_seconds: Annotated[StrictInt, Field(ge=0, le=600)] = 0
@@ -279,12 +309,18 @@ class ServiceSpec(Model):
     resources: Resources = Resources()
     env: dict[EnvName, EnvValue] = {}
     secrets: list[EnvName] = []
+    image_pull_secrets: list[SubdomainName] = []
     calls: list[Name] = []
     egress: list[Egress] = []
-    scratch: dict[WritablePath, Quantity] = {}
+    scratch: dict[WritablePath, Storage] = {}
     health: Health = Health()
     checks: list[Check] = []
     service: Exposure = Exposure()
     ingress: Ingress | None = None
     autoscaling: Autoscaling | None = None
-    rollout: Rollout = Rollout()
+    rollout: RolloutSpec = RolloutSpec()
+
+    @property
+    def active_checks(self) -> list[Check]:
+        """The checks that some pod can answer: none of a service that is scaled to zero."""
+        return self.checks if self.autoscaling or self.replicas else []

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+# Numbers and dates of YAML 1.1 (PyYAML) or 1.2 (Pulumi), in the notations that Pulumi knows.
+# https://yaml.org/type/int.html, https://yaml.org/spec/1.2.2/#1032-tag-resolution
+NUMBER_PATTERN = re.compile(
+    r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)([eE][-+]?\d+)?|[-+]?0[xob][\da-fA-F_]+"
+    r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|\d{4}-\d\d?-\d\d?([Tt \t].*)?",
+    re.ASCII,
+)
+# Of YAML 1.1 alone: `12:30` is 750.
+SEXAGESIMAL_PATTERN = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?", re.ASCII)
+DECIMAL_PATTERN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
+# Longer ones are rounded on their way through JSON.
+DIGITS_KEPT = 15
+SERVICES_KEY, DEFAULTS_KEY = "slipway:services", "slipway:defaults"
+OTHER_SPELLINGS = {"True", "TRUE", "False", "FALSE", "Null", "NULL", "~"}
 
 KeyPath = tuple[str | int, ...]
 
@@ -17,11 +33,15 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True)
 class YamlSource:
-    """A parsed mapping and the 1-based line of each of its keys, by key path: `("health", "live") -> 12`."""
+    """A parsed mapping and the 1-based line of each of its keys, by key path: `("health", "live") -> 12`.
+
+    `unquoted` are the scalars that stand in the file without quotes, letter for letter.
+    """
 
     file: Path
     data: dict[str, Any]
     lines: dict[KeyPath, int]
+    unquoted: dict[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
         """Line of the value at `path`, or of the nearest thing around it."""
@@ -52,16 +72,60 @@ def read(file: Path, *, shown_as: Path | None = None) -> YamlSource:
         raise YamlError(f"{shown}:1: not valid YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         raise YamlError(f"{shown}:1: a mapping of keys to values is wanted here, as in `name: my-service`")
-    lines: dict[KeyPath, int] = {}
-    _collect(node, (), lines, shown)
-    return YamlSource(shown, data, lines)
+    source = YamlSource(shown, data, {})
+    _collect(node, (), source)
+    return source
 
 
-def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], shown: Path) -> None:
+def is_read_as_another(text: str) -> bool:
+    """Whether Pulumi, which reads numbers and dates and writes them in its own way, makes another text of this one.
+
+    `01234` becomes `668`, `1.10` becomes `1.1`, a date gets a time.
+    """
+    if NUMBER_PATTERN.fullmatch(text) is None:
+        return text in OTHER_SPELLINGS
+    is_short = sum(map(str.isdigit, text)) <= DIGITS_KEPT
+    return not (is_short and DECIMAL_PATTERN.fullmatch(text) and not ("." in text and text.endswith("0")))
+
+
+def is_odd_number(text: str) -> bool:
+    """Whether a number is written in a notation that people read as another number: `010` (8), `1:30` (90), `1_0`."""
+    is_number = NUMBER_PATTERN.fullmatch(text) or SEXAGESIMAL_PATTERN.fullmatch(text)
+    return is_number is not None and DECIMAL_PATTERN.fullmatch(text) is None
+
+
+def misread_settings(source: YamlSource) -> list[str]:
+    """Each value of a `Pulumi.<environment>.yaml` that Pulumi hands to the program as something else than is written.
+
+    Pulumi rewrites the file in the same way whenever it saves it, so this is asked before Pulumi is.
+    """
+    problems = []
+    for path, text in source.unquoted.items():
+        if path[:1] != ("config",) or len(path) < 2:
+            continue
+        key = ".".join(map(str, path[1:]))
+        in_env = (path[1], *path[3:4]) == (SERVICES_KEY, "env") or path[1:3] == (DEFAULTS_KEY, "env")
+        if (len(path) == 2 or in_env) and is_read_as_another(text):
+            problems.append(
+                f"{source.file}:{source.line(path)}: `{key}` is written {text}, of which Pulumi makes another "
+                f"text; put it in quotes: '{text}'"
+            )
+        elif path[1] in {SERVICES_KEY, DEFAULTS_KEY} and not in_env and is_odd_number(text):
+            problems.append(
+                f"{source.file}:{source.line(path)}: `{key}` is written {text}, which Pulumi reads as another "
+                "number; write it in plain decimal digits"
+            )
+    return problems
+
+
+def _collect(node: yaml.Node, path: KeyPath, source: YamlSource) -> None:
+    lines, shown = source.lines, source.file
     lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.ScalarNode) and node.style is None:
+        source.unquoted[path] = node.value
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            _collect(item, (*path, index), lines, shown)
+            _collect(item, (*path, index), source)
     elif isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*path, str(key.value))
@@ -69,4 +133,4 @@ def _collect(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], shown: P
             if here in lines:
                 raise YamlError(f"{shown}:{line}: `{key.value}` is given twice, first on line {lines[here]}")
             lines[here] = line
-            _collect(value, here, lines, shown)
+            _collect(value, here, source)

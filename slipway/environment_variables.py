@@ -18,7 +18,7 @@ REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTIL
 
 
 @dataclass(frozen=True)
-class Environment:
+class ShellEnvironment:
     """What is to be exported on top of the user's own variables, and how much of the lab is behind it."""
 
     exports: Mapping[str, str]
@@ -31,7 +31,7 @@ class Environment:
         return {**user, **self.exports}
 
 
-def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> Environment:
+def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> ShellEnvironment:
     """The exports for `user`'s environment; `project` is the folder whose `Pulumi.<stack>.yaml` may name a registry
     (any of them when the stack is not known).
 
@@ -49,10 +49,10 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
     exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath), toolchain.get("PATH_BEHIND", []))
     lab = _strings(lab_environment_file())
     if owns_cluster(user, project, stack):
-        return Environment(exports, uses_lab=False)
+        return ShellEnvironment(exports, uses_lab=False)
     lab_url = lab.get("PULUMI_BACKEND_URL")
     in_lab_backend = user.get("PULUMI_BACKEND_URL", lab_url) == lab_url
-    return Environment({**exports, **_lab_exports(lab, user)}, bool(lab), lab_url if in_lab_backend else None)
+    return ShellEnvironment({**exports, **_lab_exports(lab, user)}, bool(lab), lab_url if in_lab_backend else None)
 
 
 def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*") -> bool:

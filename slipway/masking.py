@@ -30,7 +30,9 @@ PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z
 SECRET_ASSIGNMENT = re.compile(
     rf"(?i)(?P<before>(?<![\w/.-])[\w.-]{{0,200}}(?:{KEYWORDS})\w{{0,100}}"
     r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*"
-    r"|(?<![\w-])--[\w-]{0,40}(?:passw(?:or)?d|secret|token|api-?key)[^\S\n]+"
+    # In Pulumi's own `config set --secret NAME VALUE` the name is none.
+    r"|\bconfig set --secret[^\S\n]+[\w.:/-]{1,200}[^\S\n]+"
+    r"|(?<![\w-])(?<!config set )--[\w-]{0,40}(?:passw(?:or)?d|secret|token|api-?key)[^\S\n]+"
     r"|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
     r"(?P<value>(?<=\")[^\s\"][^\"\n]{0,1000}(?=\")|(?<=')[^\s'][^'\n]{0,1000}(?=')|[^\s\"',;&\\]+)"
 )

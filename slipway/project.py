@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
 
@@ -44,7 +45,17 @@ class Project:
             raise ConfigurationError(
                 f"{file} cannot be read.",
                 why=f"It holds a {type(content).__name__}; allowed: a mapping with `config`, or nothing.",
-                next_step="Mend the file.",
+                next_step="Fix the file.",
+            )
+        try:
+            misread = misread_settings(read(file, shown_as=Path(file.name))) if content else ()
+        except YamlError as error:
+            raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Edit the file.") from error
+        if misread:
+            raise ConfigurationError(
+                f"{file.name} does not say to Pulumi what is written in it.",
+                why="\n".join(misread),
+                next_step="Edit it.",
             )
         return file
 
@@ -86,7 +97,7 @@ def _read_yaml(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Mend the file.") from error
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Fix the file.") from error
 
 
 def find(start: Path) -> Project | None:

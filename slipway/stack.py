@@ -13,16 +13,16 @@ from slipway import project as projects
 from slipway.backend import History
 from slipway.backend.backends import backend_url, find_backend_url
 from slipway.backend.decryption import decrypted
-from slipway.backend.file_backend import file_backend
+from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors, context_of
 from slipway.engine.pulumi_cli import Pulumi
-from slipway.environment_variables import Environment, owns_cluster, resolve
+from slipway.environment_variables import ShellEnvironment, owns_cluster, resolve
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.paths import data_home
 from slipway.project import Project
-from slipway.state.checkpoint import Deployment, objects
+from slipway.state.checkpoint import Snapshot, objects
 
 CONNECT_TIMEOUT_SECONDS = 2.0
 
@@ -33,7 +33,7 @@ class Stack:
 
     name: str
     project: Project
-    environment: Environment
+    environment: ShellEnvironment
     engine: Pulumi
     stacks: Stacks
 
@@ -47,11 +47,11 @@ class Stack:
         """Read anew at each call; ConfigurationError where there is no backend that can be read."""
         return History.open(self.engine, self.project, self.name)
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The stack's state now; `None` for a stack that does not exist."""
         return self.history().present()
 
-    def decrypted(self, state: Deployment) -> Deployment:
+    def decrypted(self, state: Snapshot) -> Snapshot:
         """A state of this stack with its secrets opened; ConfigurationError where no passphrase or key opens them."""
         return decrypted(self.engine, self.project.name, self.name, state)
 
@@ -78,7 +78,7 @@ class Stack:
             )
         return self.beside_cluster(state)
 
-    def beside_cluster(self, state: Deployment) -> Deployed:
+    def beside_cluster(self, state: Snapshot) -> Deployed:
         """`state` beside the cluster that its provider names; SlipwayError where that cannot be reached."""
         with cluster_errors():
             cluster = Cluster.connect(context_of(state), self.engine.environment.get("KUBECONFIG"))
@@ -131,11 +131,13 @@ def make_lab_stacks(say: Callable[[str], None]) -> None:
         Stacks(project, engine, files, in_lab=True).ensure_all_in_lab(say)
 
 
-def _require_cluster(environment: Environment) -> None:
+def _require_cluster(environment: ShellEnvironment) -> None:
     """A lab that is down is told at once, not by a provider's time-out."""
     if environment.uses_lab:
         registry = environment.complete(os.environ)["SLIPWAY_REGISTRY"]
         host, _, port = registry.split("/")[0].partition(":")
+        if "://" in registry or (port and not port.isdecimal()):
+            return  # the program says what is wrong with the address
         try:
             socket.create_connection((host, int(port or "443")), CONNECT_TIMEOUT_SECONDS).close()
         except OSError as error:

@@ -14,7 +14,7 @@ from lab.toolchain.download import Downloader, UnavailableError
 from lab.toolchain.fallback import LANGUAGE_HOST_MODULE, is_launcher, point_launcher
 from lab.toolchain.files import installation_lock, link_atomically, toolchain_home, write_atomically
 from lab.toolchain.go import build_part, ensure_go, recipe
-from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine
+from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine, turn_off_engine_log
 from lab.toolchain.nearby import candidates, find_nearby, has_version, told_version, why_unusable
 from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
@@ -43,6 +43,7 @@ def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolch
         _ensure([part for part in (*PROGRAMS, *PROVIDERS) if for_lab or part not in LAB_PARTS], progress)
         for part in PROVIDERS:
             show_to_engine(part)
+        turn_off_engine_log()
         toolchain = installed()
         text = json.dumps(toolchain.environment(), indent=2) + "\n"
         write_atomically(toolchain_environment_file(), text, mode=0o600)

@@ -12,8 +12,8 @@ from policy.labels import matches, namespace, object_name
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD
 from policy.quantities import share
 from policy.scaling import SCALED_KINDS, fewest_replicas, scaled_by
-from policy.stack import Pod, Stack
-from policy.view import View, every, problems_of, some, those
+from policy.stack import DeclaredStack, Pod
+from policy.view import View, all_known, any_known, known_matches, problems_of
 
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 DISRUPTIONS_PAGE = "https://kubernetes.io/docs/tasks/run-application/configure-pdb/"
@@ -31,7 +31,7 @@ LEAST_REPLICAS = 2
     of=objects("Deployment", "StatefulSet"),
     levels=ONLY_IN_PROD,
 )
-def replicas(workload: View, stack: Stack) -> Iterator[Problem]:
+def replicas(workload: View, stack: DeclaredStack) -> Iterator[Problem]:
     fewest = fewest_replicas(workload, stack)
     if (fewest.number() or 0) < LEAST_REPLICAS:
         met = "`1`, the default" if fewest.read() is None else fewest.shown()
@@ -47,19 +47,19 @@ def replicas(workload: View, stack: Stack) -> Iterator[Problem]:
     of=objects("Deployment", "StatefulSet"),
     levels=ADVISED_IN_DEV,
 )
-def disruption_budget(workload: View, stack: Stack) -> Iterator[Problem]:
+def disruption_budget(workload: View, stack: DeclaredStack) -> Iterator[Problem]:
     pod = Pod(workload.resource, workload.at("spec", "template"))
     budgets = stack.selecting(pod, "PodDisruptionBudget", "spec", "selector")
-    if not some(budgets, lambda budget: _takes(budget, pod, stack)):
+    if not any_known(budgets, lambda budget: _takes(budget, pod, stack)):
         yield pod.labels.problem(
             "no PodDisruptionBudget of the stack selects these pods; allowed: one that does, in the same namespace"
         )
 
 
-def _takes(budget: Resource, pod: Pod, stack: Stack) -> bool:
+def _takes(budget: Resource, pod: Pod, stack: DeclaredStack) -> bool:
     """A selector that is missing takes nothing."""
     selector = View.of(budget).at("spec", "selector")
-    return every((lambda: selector.present, lambda: stack.selects(budget, selector, pod)))
+    return all_known((lambda: selector.present, lambda: stack.selects(budget, selector, pod)))
 
 
 @stack_rule(
@@ -70,16 +70,18 @@ def _takes(budget: Resource, pod: Pod, stack: Stack) -> bool:
     remedy="Set `maxUnavailable: 1`, and the selector to the labels of the pods.",
     of=objects("PodDisruptionBudget"),
 )
-def disruption_budget_satisfiable(budget: View, stack: Stack) -> Iterator[Problem]:
+def disruption_budget_satisfiable(budget: View, stack: DeclaredStack) -> Iterator[Problem]:
     selector = budget.at("spec", "selector")
     if not selector.present or not stack.selects_any(budget.resource, selector):
         yield selector.problem("the selector takes no pod of the stack; allowed: the labels of a workload's pods")
         return
-    pods = those(stack.pods_having(selector.at("matchLabels")), partial(stack.selects, budget.resource, selector))
+    pods = known_matches(
+        stack.pods_having(selector.at("matchLabels")), partial(stack.selects, budget.resource, selector)
+    )
     yield from problems_of((_lets_one_go, _is_alone), lambda check: check(budget, pods, stack))
 
 
-def _lets_one_go(budget: View, pods: list[Pod], stack: Stack) -> Iterator[Problem]:
+def _lets_one_go(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[Problem]:
     """Where neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
     most, least = budget.at("spec", "maxUnavailable"), budget.at("spec", "minAvailable")
     if not most.present and not least.present:
@@ -102,13 +104,13 @@ def _pods_left(least: View, wanted: View) -> Iterator[Problem]:
         )
 
 
-def _is_alone(budget: View, pods: list[Pod], stack: Stack) -> Iterator[Problem]:
+def _is_alone(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[Problem]:
     """https://kubernetes.io/docs/concepts/scheduling-eviction/api-eviction/#how-api-initiated-eviction-works"""
 
     def check(pod: Pod) -> Iterator[Problem]:
         budgets = stack.selecting(pod, "PodDisruptionBudget", "spec", "selector")
         others = (each for each in budgets if each is not budget.resource)
-        for other in those(others, lambda each: _takes(each, pod, stack)):
+        for other in known_matches(others, lambda each: _takes(each, pod, stack)):
             yield budget.at("spec", "selector").problem(
                 f"{other.ref} selects the pods of {pod.resource.ref} too: the API server evicts no pod that has two "
                 "budgets; allowed: one"
@@ -138,7 +140,7 @@ def topology_spread(workload: View) -> Iterator[Problem]:
                 "the labelSelector does not take the pod's own labels; allowed: one that does"
             )
 
-    if some((partial(_spread_evenly, constraints, labels), partial(_kept_apart, template)), lambda holds: holds()):
+    if any_known((partial(_spread_evenly, constraints, labels), partial(_kept_apart, template)), lambda holds: holds()):
         return
     if not constraints.items():
         yield constraints.problem(
@@ -150,7 +152,7 @@ def topology_spread(workload: View) -> Iterator[Problem]:
 
 def _spread_evenly(constraints: View, labels: View) -> bool:
     selectors = [each.at("labelSelector") for each in constraints.items()]
-    return bool(selectors) and every(partial(_takes_own, labels, each) for each in selectors)
+    return bool(selectors) and all_known(partial(_takes_own, labels, each) for each in selectors)
 
 
 def _kept_apart(template: View) -> bool:
@@ -159,7 +161,7 @@ def _kept_apart(template: View) -> bool:
     required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").subjects()
     preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").subjects()
     terms = [*required, *(each.at("podAffinityTerm") for each in preferred)]
-    return some(terms, lambda term: _takes_own(labels, term.at("labelSelector")))
+    return any_known(terms, lambda term: _takes_own(labels, term.at("labelSelector")))
 
 
 def _takes_own(labels: View, selector: View) -> bool:
@@ -175,7 +177,7 @@ def _takes_own(labels: View, selector: View) -> bool:
     remedy="Leave `replicas` out of the workload, or remove the HorizontalPodAutoscaler.",
     of=objects("HorizontalPodAutoscaler"),
 )
-def autoscaler_owns_replicas(scaler: View, stack: Stack) -> Iterator[Problem]:
+def autoscaler_owns_replicas(scaler: View, stack: DeclaredStack) -> Iterator[Problem]:
     for workload in scaled_by(scaler, stack):
         fixed = View.of(workload).at("spec", "replicas")
         if fixed.present:
@@ -192,7 +194,7 @@ def autoscaler_owns_replicas(scaler: View, stack: Stack) -> Iterator[Problem]:
     remedy="Name an existing workload of the same namespace, and minReplicas of at most maxReplicas.",
     of=objects("HorizontalPodAutoscaler"),
 )
-def autoscaler_target(scaler: View, stack: Stack) -> Iterator[Problem]:
+def autoscaler_target(scaler: View, stack: DeclaredStack) -> Iterator[Problem]:
     target = scaler.at("spec", "scaleTargetRef")
     if not scaled_by(scaler, stack):
         workloads = stack.of_kind(*SCALED_KINDS)

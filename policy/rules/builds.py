@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from policy.declaration import Problem, Resource
 from policy.define import stack_rule
 from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds
-from policy.stack import Stack
+from policy.stack import DeclaredStack
 from policy.view import View
 
 TEST_TARGET = "test"
@@ -22,7 +22,7 @@ TEST_TARGET = "test"
     "as `ServiceImage` does.",
     of=any_of(builds, other_builds),
 )
-def unit_tests_first(build: View, stack: Stack) -> Iterator[Problem]:
+def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     pushed = build.resource
     if pushed.type != IMAGE:
         yield from _past_the_tests(build)

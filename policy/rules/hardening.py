@@ -9,8 +9,8 @@ from policy.declaration import Problem
 from policy.define import rule, stack_rule
 from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
 from policy.labels import same_namespace
-from policy.stack import Stack
-from policy.view import View, every, problems_of, those
+from policy.stack import DeclaredStack
+from policy.view import View, all_known, known_matches, problems_of
 
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
@@ -92,7 +92,7 @@ def _mounted_tokens(volume: View) -> Iterator[Problem]:
     remedy="Declare a ServiceAccount beside the workload and name it in serviceAccountName.",
     of=pods,
 )
-def own_service_account(pod: View, stack: Stack) -> Iterator[Problem]:
+def own_service_account(pod: View, stack: DeclaredStack) -> Iterator[Problem]:
     account = pod.at("spec", "serviceAccountName")
     name = account.text()
     if not name or name == DEFAULT_ACCOUNT:
@@ -101,12 +101,12 @@ def own_service_account(pod: View, stack: Stack) -> Iterator[Problem]:
     if not stack.named("ServiceAccount", account, pod.resource):
         yield account.problem(f"the stack has no ServiceAccount {account.shown()}; allowed: one in the same namespace")
     others = [other for other in stack.pods_as(name) if other.resource is not pod.resource]
-    for other in those(others, lambda each: _shares(each.spec, account)):
+    for other in known_matches(others, lambda each: _shares(each.spec, account)):
         yield account.problem(f"{other.resource.ref} has the same ServiceAccount {account.shown()}; allowed: its own")
 
 
 def _shares(other: View, account: View) -> bool:
-    return every(
+    return all_known(
         (
             lambda: other.at("serviceAccountName").read() == account.read(),
             lambda: same_namespace(other.resource, account.resource),

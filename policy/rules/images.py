@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from policy.declaration import Problem
 from policy.define import rule, stack_rule
 from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
-from policy.stack import Stack
+from policy.stack import DeclaredStack
 from policy.view import View, problems_of
 
 DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
@@ -54,7 +54,7 @@ def image_by_digest(subject: View) -> Iterator[Problem]:
     "policy/settings.yaml.",
     of=containers_and_volumes,
 )
-def image_registry(subject: View, stack: Stack) -> Iterator[Problem]:
+def image_registry(subject: View, stack: DeclaredStack) -> Iterator[Problem]:
     image = _image(subject)
     reference = image.text()
     if reference is None or any(_is_within(reference, registry) for registry in stack.registries):

@@ -11,8 +11,8 @@ from policy.define import stack_rule
 from policy.kinds import objects, pods
 from policy.labels import has_labels, object_name, same_namespace
 from policy.model import ONLY_IN_PROD
-from policy.stack import Pod, Stack
-from policy.view import View, every, problems_of, some, those
+from policy.stack import DeclaredStack, Pod
+from policy.view import View, all_known, any_known, known_matches, problems_of
 
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
@@ -22,14 +22,14 @@ HEADLESS = "None"
 EXPOSED_TYPES = ("NodePort", "LoadBalancer")
 
 
-def _pods_behind(service: Resource, stack: Stack) -> list[Pod]:
+def _pods_behind(service: Resource, stack: DeclaredStack) -> list[Pod]:
     """The pods that the Service sends requests to."""
     wanted = View.of(service).at("spec", "selector")
 
     def is_behind(pod: Pod) -> bool:
-        return every((lambda: same_namespace(service, pod.resource), lambda: has_labels(wanted, pod.labels)))
+        return all_known((lambda: same_namespace(service, pod.resource), lambda: has_labels(wanted, pod.labels)))
 
-    return those(stack.pods_having(wanted), is_behind) if wanted.unknown or wanted.entries() else []
+    return known_matches(stack.pods_having(wanted), is_behind) if wanted.unknown or wanted.entries() else []
 
 
 @stack_rule(
@@ -40,7 +40,7 @@ def _pods_behind(service: Resource, stack: Stack) -> list[Pod]:
     remedy="Let spec.selector be labels of a workload's pods in the same namespace.",
     of=objects("Service"),
 )
-def service_selects_pods(service: View, stack: Stack) -> Iterator[Problem]:
+def service_selects_pods(service: View, stack: DeclaredStack) -> Iterator[Problem]:
     selector = service.at("spec", "selector")
     if service.at("spec", "type").read() != "ExternalName" and not _pods_behind(service.resource, stack):
         labels = ", ".join(f"{key}={value.read()}" for key, value in selector.entries().items()) or "nothing"
@@ -55,7 +55,7 @@ def service_selects_pods(service: View, stack: Stack) -> Iterator[Problem]:
     remedy="Set targetPort to the name or the number of one of the containers' ports.",
     of=objects("Service"),
 )
-def service_port(service: View, stack: Stack) -> Iterator[Problem]:
+def service_port(service: View, stack: DeclaredStack) -> Iterator[Problem]:
     if service.at("spec", "type").read() == "ExternalName":
         return
     ports = service.at("spec", "ports")
@@ -92,7 +92,7 @@ def _containers(pod: Pod) -> list[View]:
     remedy="Name a Service of the same namespace and one of its ports.",
     of=objects("Ingress"),
 )
-def ingress_backend(ingress: View, stack: Stack) -> Iterator[Problem]:
+def ingress_backend(ingress: View, stack: DeclaredStack) -> Iterator[Problem]:
     backends = _backends(ingress)
     if not backends:
         yield ingress.at("spec").problem("the Ingress leads nowhere; allowed: rules or a defaultBackend with a service")
@@ -120,8 +120,10 @@ def _backends(ingress: View) -> list[View]:
 def _serves(service: Resource, port: View) -> bool:
     ports = View.of(service).at("spec", "ports").items()
     if port.at("name").present:
-        return some(ports, lambda each: each.at("name").read() == port.at("name").read())
-    return some(ports, lambda each: port.at("number").present and each.at("port").read() == port.at("number").read())
+        return any_known(ports, lambda each: each.at("name").read() == port.at("name").read())
+    return any_known(
+        ports, lambda each: port.at("number").present and each.at("port").read() == port.at("number").read()
+    )
 
 
 @stack_rule(
@@ -133,7 +135,7 @@ def _serves(service: Resource, port: View) -> bool:
     of=objects("Ingress"),
     levels=ONLY_IN_PROD,
 )
-def ingress_tls(ingress: View, _stack: Stack) -> Iterator[Problem]:
+def ingress_tls(ingress: View, _stack: DeclaredStack) -> Iterator[Problem]:
     entries = [entry for entry in ingress.at("spec", "tls").items() if entry.at("secretName").present]
     covered = [host.text() for entry in entries for host in entry.at("hosts").items()]
     for rule in ingress.at("spec", "rules").items():
@@ -155,20 +157,20 @@ def ingress_tls(ingress: View, _stack: Stack) -> Iterator[Problem]:
     remedy="Declare a NetworkPolicy with policyTypes Ingress and Egress that selects the pod.",
     of=pods,
 )
-def network_policy(template: View, stack: Stack) -> Iterator[Problem]:
+def network_policy(template: View, stack: DeclaredStack) -> Iterator[Problem]:
     pod = Pod(template.resource, template)
     for direction in ("Ingress", "Egress"):
         policies = stack.selecting(pod, "NetworkPolicy", "spec", "podSelector")
-        if not some(policies, partial(_isolates, pod=pod, direction=direction, stack=stack)):
+        if not any_known(policies, partial(_isolates, pod=pod, direction=direction, stack=stack)):
             yield pod.labels.problem(
                 f"no NetworkPolicy of the stack selects this pod for {direction}; "
                 "allowed: one that does, in the same namespace"
             )
 
 
-def _isolates(policy: Resource, *, pod: Pod, direction: str, stack: Stack) -> bool:
+def _isolates(policy: Resource, *, pod: Pod, direction: str, stack: DeclaredStack) -> bool:
     spec = View.of(policy).at("spec")
-    return every(
+    return all_known(
         (
             lambda: stack.selects(policy, spec.at("podSelector"), pod),
             lambda: direction in _directions(spec),
@@ -191,7 +193,7 @@ def _directions(spec: View) -> list[str | None]:
     "`ports` and without `from`), as `service.type` in service.yaml does.",
     of=objects("Service"),
 )
-def exposure_declared(service: View, stack: Stack) -> Iterator[Problem]:
+def exposure_declared(service: View, stack: DeclaredStack) -> Iterator[Problem]:
     view = service.at("spec", "type")
     outside = service.at("spec", "externalIPs")
     if outside.items():
@@ -202,7 +204,7 @@ def exposure_declared(service: View, stack: Stack) -> Iterator[Problem]:
     def check(pod_and_port: tuple[Pod, View]) -> Iterator[Problem]:
         pod, port = pod_and_port
         policies = stack.selecting(pod, "NetworkPolicy", "spec", "podSelector")
-        if not some(policies, partial(_opens, port=port, pod=pod, stack=stack)):
+        if not any_known(policies, partial(_opens, port=port, pod=pod, stack=stack)):
             yield view.problem(
                 f"the Service is of type {view.shown()}, and no NetworkPolicy opens port {_target(port).shown()} of "
                 f"{pod.resource.ref} to everybody; allowed: `ClusterIP`, or a NetworkPolicy that does"
@@ -217,13 +219,13 @@ def _target(port: View) -> View:
     return port.at("targetPort") if port.at("targetPort").present else port.at("port")
 
 
-def _opens(policy: Resource, *, port: View, pod: Pod, stack: Stack) -> bool:
+def _opens(policy: Resource, *, port: View, pod: Pod, stack: DeclaredStack) -> bool:
     """Whether the policy has a rule for everybody that lets them through to where the Service's port leads."""
     rules = View.of(policy).at("spec", "ingress")
-    return every(
+    return all_known(
         (
             lambda: _isolates(policy, pod=pod, direction="Ingress", stack=stack),
-            lambda: some(rules.items(), partial(_is_open, port=port, pod=pod)),
+            lambda: any_known(rules.items(), partial(_is_open, port=port, pod=pod)),
         )
     )
 
@@ -231,17 +233,17 @@ def _opens(policy: Resource, *, port: View, pod: Pod, stack: Stack) -> bool:
 def _is_open(rule: View, *, port: View, pod: Pod) -> bool:
     """A rule without `from` is for everybody, one without `ports` for every port."""
     ports = rule.at("ports")
-    return every(
+    return all_known(
         (
             lambda: not rule.at("from").items(),
-            lambda: not ports.items() or some(ports.items(), partial(_lets_through, port=port, pod=pod)),
+            lambda: not ports.items() or any_known(ports.items(), partial(_lets_through, port=port, pod=pod)),
         )
     )
 
 
 def _lets_through(opened: View, *, port: View, pod: Pod) -> bool:
     """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/#NetworkPolicyPort"""
-    return every(
+    return all_known(
         (
             lambda: _protocol(opened) == _protocol(port),
             lambda: not opened.at("port").present or _spans(opened, _names_and_numbers(_target(port), pod)),

@@ -10,7 +10,7 @@ from policy.declaration import Problem
 from policy.define import rule
 from policy.kinds import container_name, objects, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule
-from policy.view import View, every, some, those
+from policy.view import View, all_known, any_known, known_matches
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
@@ -76,7 +76,7 @@ def liveness_differs(container: View) -> Iterator[Problem]:
     live, ready = container.at("livenessProbe"), container.at("readinessProbe")
     handlers = [(live.at(each), ready.at(each)) for each in HANDLERS]
     asked = [pair for pair in handlers if pair[0].present or pair[1].present]
-    same = bool(asked) and every(partial(_ask_the_same, container, *pair) for pair in asked)
+    same = bool(asked) and all_known(partial(_ask_the_same, container, *pair) for pair in asked)
     if same and _patience_seconds(live) <= _patience_seconds(ready):
         yield live.problem(
             f"{container_name(container)} asks the same for liveness as for readiness and gives up after "
@@ -88,7 +88,7 @@ def liveness_differs(container: View) -> Iterator[Problem]:
 def _ask_the_same(container: View, one: View, other: View) -> bool:
     """Whether two handlers of one kind do, however they write it."""
     port = one.at("port"), other.at("port")
-    return every(
+    return all_known(
         (
             lambda: one.present and other.present,
             lambda: _without_defaults(one) == _without_defaults(other),
@@ -106,7 +106,7 @@ def _without_defaults(handler: View) -> dict[str, Any]:
 def _number(container: View, port: View) -> str:
     """The number of a port that may be given by its name."""
     ports = container.at("ports").items() if port.text() else []
-    named = those(ports, lambda each: each.at("name").read() == port.read())
+    named = known_matches(ports, lambda each: each.at("name").read() == port.read())
     return str(named[0].at("containerPort").read() if named else port.read())
 
 
@@ -143,7 +143,7 @@ def _has_port(container: View, asked: View) -> bool:
     wanted = asked.read()
     names_and_numbers = [port.at(key) for port in container.at("ports").items() for key in ("name", "containerPort")]
     # A number may be written as text.
-    return wanted is not None and some(names_and_numbers, lambda each: str(each.read()) == str(wanted))
+    return wanted is not None and any_known(names_and_numbers, lambda each: str(each.read()) == str(wanted))
 
 
 def _ports(container: View) -> str:

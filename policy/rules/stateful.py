@@ -9,8 +9,8 @@ from policy.define import rule, stack_rule
 from policy.kinds import objects
 from policy.labels import namespace, object_name
 from policy.model import ADVISED_IN_DEV
-from policy.stack import Stack
-from policy.view import View, those
+from policy.stack import DeclaredStack
+from policy.view import View, known_matches
 
 PROTECT_PAGE = "https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"
 CLAIMS_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"
@@ -41,12 +41,12 @@ def stateful_protected(view: View) -> Iterator[Problem]:
     of=objects("Namespace"),
     levels=ADVISED_IN_DEV,
 )
-def stateful_namespace_protected(view: View, stack: Stack) -> Iterator[Problem]:
+def stateful_namespace_protected(view: View, stack: DeclaredStack) -> Iterator[Problem]:
     if view.resource.options.protect:
         return
     stateful = stack.of_kind("PersistentVolumeClaim", "StatefulSet")
     name = object_name(view.resource)
-    inside = those(stateful, lambda each: bool(stateful and namespace(each).read() == name.read()))
+    inside = known_matches(stateful, lambda each: bool(stateful and namespace(each).read() == name.read()))
     if inside:
         yield view.problem(
             f"it holds {', '.join(each.ref for each in inside)} and is not protected; allowed: `protect=True`"

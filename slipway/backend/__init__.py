@@ -1,6 +1,6 @@
 """Where Pulumi keeps stacks, self-managed or Pulumi Cloud: states, history and locks."""
 
-from slipway.backend.entry import Entry, Kind, Rollback, parse_rollback, rollback_message
 from slipway.backend.history import History
+from slipway.backend.update_info import RollbackInfo, UpdateInfo, UpdateKind, parse_rollback, rollback_message
 
-__all__ = ["Entry", "History", "Kind", "Rollback", "parse_rollback", "rollback_message"]
+__all__ = ["History", "RollbackInfo", "UpdateInfo", "UpdateKind", "parse_rollback", "rollback_message"]

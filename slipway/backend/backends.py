@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from slipway.backend.bucket_urls import EXTRAS, bucket
-from slipway.backend.buckets import BucketStorage
-from slipway.backend.file_backend import backend_folder
+from slipway.backend.buckets import EXTRAS, BucketStorage, bucket
 from slipway.backend.pulumi_cloud import CloudHistory
-from slipway.backend.self_managed import BackendFiles
+from slipway.backend.self_managed import BackendFiles, backend_folder
 from slipway.backend.source import Source
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi

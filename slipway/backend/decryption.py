@@ -8,36 +8,36 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slipway.backend.file_backend import CHECKPOINT_VERSION
+from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.errors import ConfigurationError
-from slipway.state.checkpoint import Deployment, has_secrets
+from slipway.state.checkpoint import Snapshot, has_secrets
 
 PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 
 
-def decrypted(engine: Pulumi, project: str, stack: str, deployment: Deployment) -> Deployment:
+def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Snapshot:
     """The state with its secrets opened (`plaintext` instead of `ciphertext`), by the engine itself.
 
     The state carries its secrets provider; it is put, as it is, into a backend that lives as long as this call. Opened
     secrets are never written to a file. Raises ConfigurationError where neither the passphrase or key of today nor a
     former passphrase opens it.
     """
-    if not has_secrets(deployment):
-        return deployment
-    done = _opened(engine, project, stack, deployment)
+    if not has_secrets(snapshot):
+        return snapshot
+    done = _opened(engine, project, stack, snapshot)
     if done.exit_code and (former := _former_passphrase(engine.environment)):
-        done = _opened(replace(engine, environment=former), project, stack, deployment)
+        done = _opened(replace(engine, environment=former), project, stack, snapshot)
     if done.exit_code:
         raise _not_opened(stack, done.errors or done.output)
-    opened: Deployment = json.loads(done.output)["deployment"]
+    opened: Snapshot = json.loads(done.output)["deployment"]
     return opened
 
 
-def _opened(engine: Pulumi, project: str, stack: str, deployment: Deployment) -> Completed:
+def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Completed:
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
         folder = Path(name)
-        _write_backend(folder, project, stack, deployment)
+        _write_backend(folder, project, stack, snapshot)
         scratch = {
             **engine.environment,
             "PULUMI_BACKEND_URL": folder.as_uri(),
@@ -57,13 +57,13 @@ def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | No
     return None
 
 
-def _write_backend(folder: Path, project: str, stack: str, deployment: Deployment) -> None:
+def _write_backend(folder: Path, project: str, stack: str, snapshot: Snapshot) -> None:
     (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
     stacks = folder / ".pulumi" / "stacks" / project
     stacks.mkdir(parents=True)
     (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
     # An operation that was under way has nothing to do with the secrets, and an export warns of it.
-    latest = {key: value for key, value in deployment.items() if key != "pending_operations"}
+    latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
     checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
     (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from slipway.backend.backends import backend_url, open_source
-from slipway.backend.entry import Entry, entry, unreadable
-from slipway.backend.source import Deployment, Record, Source, UnreadableError
+from slipway.backend.source import Record, Source, UnreadableError
+from slipway.backend.update_info import UpdateInfo, entry, unreadable
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project
-from slipway.state.checkpoint import renamed
+from slipway.state.checkpoint import Snapshot, renamed
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ class History:
         return cls(project.name, stack, open_source(backend_url(engine, project), engine, project.name, stack))
 
     @cached_property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[UpdateInfo, ...]:
         """All updates, oldest first; no state is read."""
         return self._read(self._records)
 
-    def latest(self, count: int) -> tuple[Entry, ...]:
+    def latest(self, count: int) -> tuple[UpdateInfo, ...]:
         """The last `count` updates, oldest first; only these are read."""
         return self._read(self._records[-count:])
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> UpdateInfo:
         """The update of that number; ConfigurationError for one that there is not."""
         return self._read([self._record(number)])[0]
 
-    def checkpoint(self, number: int) -> Deployment:
+    def checkpoint(self, number: int) -> Snapshot:
         """The state that the update of that number left, under the stack's name of today; SlipwayError where it cannot
         be read.
         """
@@ -69,7 +69,7 @@ class History:
         record = self._record(number)
         return f"{record.number} {record.finished.isoformat()} {record.checkpoint} {record.size}"
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The state of the stack now, `None` for a stack that does not exist."""
         try:
             return self.source.present()
@@ -102,12 +102,12 @@ class History:
             return "Its history is empty: it was never updated."
         return f"Its history goes from #{self._records[0].number} to #{self._records[-1].number}."
 
-    def _read(self, records: Sequence[Record]) -> tuple[Entry, ...]:
+    def _read(self, records: Sequence[Record]) -> tuple[UpdateInfo, ...]:
         whole = [record for record in records if not record.problem]
         found = dict(zip((record.number for record in whole), self.source.updates(whole), strict=True))
         return tuple(self._entry(record, found.get(record.number)) for record in records)
 
-    def _entry(self, record: Record, update: Deployment | UnreadableError | None) -> Entry:
+    def _entry(self, record: Record, update: Snapshot | UnreadableError | None) -> UpdateInfo:
         if update is None or isinstance(update, UnreadableError):
             return unreadable(record.number, record.finished, record.problem or str(update))
         try:

@@ -13,9 +13,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from slipway.backend.source import Deployment, Record, UnreadableError
+from slipway.backend.source import Record, UnreadableError
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
+from slipway.state.checkpoint import Snapshot
 
 PAGE_SIZE = 100
 UNFINISHED = ("in-progress", "not-started")
@@ -37,13 +38,13 @@ class CloudHistory:
     def records(self) -> list[Record]:
         return [Record(number, _time(update["endTime"])) for number, update in sorted(self._updates.items())]
 
-    def updates(self, records: Sequence[Record]) -> list[Deployment | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> list[Snapshot | UnreadableError]:
         return [_as_recorded(self._updates[record.number]) for record in records]
 
-    def checkpoint(self, record: Record) -> Deployment:
+    def checkpoint(self, record: Record) -> Snapshot:
         return self._exported(f"update #{record.number}", "--version", str(record.number))
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         return self._exported("the present state")
 
     def is_held(self) -> bool:
@@ -73,22 +74,22 @@ class CloudHistory:
             return []
         return page
 
-    def _exported(self, what: str, *options: str) -> Deployment:
+    def _exported(self, what: str, *options: str) -> Snapshot:
         done = self.engine.run("stack", "export", "--stack", self.stack, *options)
         if done.exit_code:
             raise UnreadableError(f"{what}: {(done.errors or done.output).strip()}")
         try:
-            deployment = json.loads(done.output)["deployment"] or {}
+            snapshot = json.loads(done.output)["deployment"] or {}
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableError(f"{what}: the engine printed no state: {error}") from error
-        return {**deployment, "resources": deployment.get("resources") or []}
+        return {**snapshot, "resources": snapshot.get("resources") or []}
 
 
 def _is_finished(update: Mapping[str, Any]) -> bool:
     return bool(update.get("endTime")) and update.get("result") not in UNFINISHED and update.get("kind") != PREVIEW
 
 
-def _as_recorded(update: Mapping[str, Any]) -> Deployment:
+def _as_recorded(update: Mapping[str, Any]) -> Snapshot:
     """The same in the shape that the engine writes into files: times in seconds."""
     times = {name: _time(update[name]).timestamp() for name in ("startTime", "endTime")}
     return {**update, **times}

@@ -1,4 +1,4 @@
-"""The history in the files of a self-managed backend, wherever these are stored.
+"""Pulumi's self-managed backend, in a folder or a bucket: files of stacks, locks and history, and their compression.
 
 Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<nanoseconds>.history.json` and
 `.checkpoint.json`, either of them with `.gz` or `.zst`; what is beside them (`.attrs`, `.bak`) is somebody else's.
@@ -6,17 +6,176 @@ Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<
 
 from __future__ import annotations
 
+import gzip
+import json
+import os
+import socket
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 import yaml
 from pydantic_core import from_json
 
-from slipway.backend.compression import COMPRESSIONS, decompressed
-from slipway.backend.source import Deployment, Record, UnreadableError
+from slipway.backend.source import Record, UnreadableError
 from slipway.backend.storage import Storage, StoredFile
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.state.checkpoint import Snapshot
+
+COMPRESSIONS = ("", ".gz", ".zst")
+GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+def decompressed(content: bytes) -> bytes:
+    """Go by what the content is, as the engine does, not by the file's name; ValueError for what cannot be opened."""
+    if content.startswith(GZIP_MAGIC):
+        try:
+            return gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(str(error)) from error
+    if content.startswith(ZSTD_MAGIC):
+        import zstandard  # noqa: PLC0415 -- seldom needed
+
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(content) as reader:
+                return reader.read()
+        except zstandard.ZstdError as error:
+            raise ValueError(str(error)) from error
+    return content
+
+
+FILE = "file://"
+CHECKPOINT_VERSION = 3
+"""Of the file that has a state."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a stack."""
+
+    pid: int
+    username: str
+    hostname: str
+    timestamp: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} of {self.username}@{self.hostname}, since {self.timestamp}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the engine that took the lock ran on this machine and does no more."""
+        if self.hostname != socket.gethostname():
+            return False
+        try:
+            name, _, rest = Path(f"/proc/{self.pid}/stat").read_text().partition("(")[2].rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        # A wrapper may give it a name around its own: `.pulumi-wrapped`. One that was killed stays on as a zombie until
+        # its parent, or whoever adopted it, takes note.
+        return "pulumi" not in name or rest.split()[0] in "ZX"
+
+
+@dataclass(frozen=True)
+class FileBackend:
+    """`folder` is that of the `file://` URL, `project` the project's name."""
+
+    folder: Path
+    project: str
+
+    def state(self, stack: str) -> dict[str, Any] | None:
+        """The stack's checkpoint file, parsed; asking the engine takes a third of a second."""
+        file = self._state_file(stack)
+        if file is None:
+            return None
+        try:
+            content: dict[str, Any] = json.loads(decompressed(file.read_bytes()))
+        except ValueError as error:
+            raise SlipwayError(
+                f"The state of stack {stack} cannot be read: {file}: {error}",
+                next_step=f"The state before it is {file}.bak; older ones are in {self._part('backups') / stack}.",
+            ) from error
+        return content
+
+    def unreadable(self, stack: str) -> Path | None:
+        """The file that has the stack's state, where it cannot be read: it is empty, or was cut short."""
+        file = self._state_file(stack)
+        try:
+            content = json.loads(decompressed(file.read_bytes())) if file else {}
+        except ValueError:
+            return file
+        return None if isinstance(content, dict) else file
+
+    def replace_state(self, stack: str, file: Path, snapshot: Mapping[str, Any]) -> Path:
+        """Put `snapshot` in the place of `file`, which is kept beside it under the name that is returned."""
+        kept = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused")
+        checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": snapshot}
+        written = file.with_name(f"{stack}.json")
+        partial = written.with_name(f"{written.name}.partial")
+        partial.write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}), encoding="utf-8")
+        file.rename(kept)
+        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # a hash of what was there
+        partial.rename(written)
+        return kept
+
+    def _state_file(self, stack: str) -> Path | None:
+        files = [self._part("stacks") / f"{stack}.json{compression}" for compression in COMPRESSIONS]
+        # The engine leaves the old one when its compression is changed.
+        return max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
+
+    def locks(self, stack: str) -> list[Lock]:
+        held = []
+        for file in (self._part("locks", "organization") / stack).glob("*.json"):
+            # Released just now, or not yet written to its end.
+            with suppress(FileNotFoundError, ValueError, KeyError):
+                content = json.loads(file.read_text())
+                keys = ("username", "hostname", "timestamp")
+                held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
+        return held
+
+    def repair(self, stack: str) -> list[Path]:
+        """Remove what an engine that was killed left half written; the files that were removed.
+
+        States are written to a temporary file and renamed, but the attributes beside them are not, and the engine
+        reads no state whose attributes are empty ("failed to load checkpoint: EOF"). They say nothing that is needed.
+        To be called while nobody holds the stack.
+        """
+        states = self._part("stacks")
+        torn = [file for file in states.glob(f"{stack}.json*.attrs") if not _is_json(file)]
+        unfinished = list(states.glob(f"{stack}.json*.tmp"))
+        for file in (*torn, *unfinished):
+            file.unlink(missing_ok=True)
+        return torn
+
+    def _part(self, *parts: str) -> Path:
+        return Path(self.folder, ".pulumi", *parts, self.project)
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text())
+    except ValueError:
+        return False
+    return True
+
+
+def file_backend(url: str, start: Path, project: str) -> FileBackend | None:
+    """The backend at `url` if it is a `file://` one; a relative path starts at `start`, as the engine has it."""
+    folder = backend_folder(url, start)
+    return FileBackend(folder, project) if folder else None
+
+
+def backend_folder(url: str, start: Path) -> Path | None:
+    """The folder of a `file://` URL, which may have a query; `None` for any other."""
+    if not url.startswith(FILE):
+        return None
+    path = unquote(url.removeprefix(FILE).partition("?")[0])
+    return Path(os.path.normpath(start / Path(path).expanduser()))
+
 
 UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
 NANOSECONDS = 1_000_000_000
@@ -51,15 +210,15 @@ class BackendFiles:
             for number, stamp in enumerate(sorted(found), start=1)
         ]
 
-    def updates(self, records: Sequence[Record]) -> list[Deployment | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> list[Snapshot | UnreadableError]:
         """All are read at once: from a bucket, one after the other would take minutes."""
         contents = self.storage.read([record.update for record in records])
         return [self._parsed(record.update, contents[record.update]) for record in records]
 
-    def checkpoint(self, record: Record) -> Deployment:
+    def checkpoint(self, record: Record) -> Snapshot:
         return self._deployment(record.checkpoint)
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The newest of the stack's files: the engine leaves the old one when its compression is changed."""
         folder = self._folder("stacks")
         names = {f"{self.stack}.json{compression}" for compression in COMPRESSIONS}
@@ -104,7 +263,7 @@ class BackendFiles:
         except OSError as error:
             raise self._unreachable(error) from error
 
-    def _parsed(self, path: str, content: bytes | OSError) -> Deployment | UnreadableError:
+    def _parsed(self, path: str, content: bytes | OSError) -> Snapshot | UnreadableError:
         """The JSON object in the file, or what is wrong with it."""
         place = self.storage.place(path)
         if isinstance(content, OSError):
@@ -116,7 +275,7 @@ class BackendFiles:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
-    def _deployment(self, path: str) -> Deployment:
+    def _deployment(self, path: str) -> Snapshot:
         """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
         content = self._parsed(path, self.storage.read([path])[path])
         if isinstance(content, UnreadableError):

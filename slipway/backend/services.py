@@ -14,7 +14,7 @@ from pathlib import Path
 from slipway.backend.history import History
 from slipway.errors import SlipwayError
 from slipway.paths import cache_home
-from slipway.state.checkpoint import Deployment, Recorded, masked_secrets, objects
+from slipway.state.checkpoint import ResourceState, Snapshot, masked_secrets, objects
 
 MARK_LENGTH = 16
 KEPT = 5_000
@@ -41,10 +41,10 @@ class ServiceChange:
 Services = Mapping[str, ServiceState]
 
 
-def services(deployment: Deployment) -> dict[str, ServiceState]:
+def services(snapshot: Snapshot) -> dict[str, ServiceState]:
     """By name, in order of names."""
-    found: dict[str, list[Recorded]] = defaultdict(list)
-    for each in objects(deployment).values():
+    found: dict[str, list[ResourceState]] = defaultdict(list)
+    for each in objects(snapshot).values():
         if each.service:
             found[each.service].append(each)
     return {name: ServiceState(_image(name, found[name]), _mark(found[name])) for name in sorted(found)}
@@ -57,7 +57,7 @@ def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
     return tuple(ServiceChange(name, old.image, new.image) for name, old, new in pairs if old != new)
 
 
-def _image(service: str, resources: Iterable[Recorded]) -> str:
+def _image(service: str, resources: Iterable[ResourceState]) -> str:
     """Of the container that has the service's name, else of the first."""
     images: dict[str, str] = {}
     for each in resources:
@@ -69,7 +69,7 @@ def _image(service: str, resources: Iterable[Recorded]) -> str:
     return images.get(service) or next(iter(images.values()), "")
 
 
-def _mark(resources: Iterable[Recorded]) -> str:
+def _mark(resources: Iterable[ResourceState]) -> str:
     told = sorted((each.urn, masked_secrets(each.inputs)) for each in resources)
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
 
@@ -111,7 +111,7 @@ class RecordedServices:
                 identity: {name: ServiceState(**state) for name, state in found.items()}
                 for identity, found in content.items()
             }
-        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is mended
+        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is fixed
             return {}
 
     def save(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-Deployment = dict[str, Any]
-"""What `latest` holds in a checkpoint file: manifest, secrets_providers, resources, pending_operations, metadata."""
+from slipway.state.checkpoint import Snapshot
 
 
 class UnreadableError(Exception):
@@ -43,15 +42,15 @@ class Source(Protocol):
         """All updates, oldest first, numbered from 1."""
         ...
 
-    def updates(self, records: Sequence[Record]) -> Sequence[dict[str, Any] | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any] | UnreadableError]:
         """What the engine recorded of each, in the same order, times in seconds since 1970."""
         ...
 
-    def checkpoint(self, record: Record) -> Deployment:
+    def checkpoint(self, record: Record) -> Snapshot:
         """The state that an update left, or UnreadableError."""
         ...
 
-    def present(self) -> Deployment | None:
+    def present(self) -> Snapshot | None:
         """The state of the stack now, `None` for a stack that does not exist, or UnreadableError."""
         ...
 

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slipway.backend.file_backend import FileBackend
 from slipway.backend.lab_salts import LabSalts
+from slipway.backend.self_managed import FileBackend
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
@@ -38,7 +38,7 @@ class Stacks:
     def ensure(self, environment: str, say: Callable[[str], None]) -> None:
         """Make the stack of `environment` where it is missing; in the lab's backend those of all environments."""
         if not self.in_lab:
-            self._mend(environment, say)
+            self._repair(environment, say)
             self._ensure_in_own_backend(environment, say)
             return
         self._ensure_in_lab(environment, say)
@@ -77,7 +77,7 @@ class Stacks:
         if self._state(environment) is None:
             self._create_in_lab(environment)
             say(f"Created stack {environment} in the lab's backend.")
-        self._mend(environment, say)
+        self._repair(environment, say)
         if salt := self._salt(environment):
             self._salts.put(salt, self.project.environment_file(environment))
 
@@ -90,12 +90,12 @@ class Stacks:
             (Path(folder) / committed.name).write_text(self._salts.without(committed.read_text()))
             self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
-    def _mend(self, environment: str, say: Callable[[str], None]) -> None:
+    def _repair(self, environment: str, say: Callable[[str], None]) -> None:
         """An engine that was killed leaves its lock and half-written files; in a folder that can be told."""
         held = self.files.locks(environment) if self.files else []
         if self.files is None or not all(lock.is_dead for lock in held):
             return
-        for file in self.files.mend(environment):
+        for file in self.files.repair(environment):
             say(f"Removed {file.name} of stack {environment}, which was half written when an update was killed.")
         if held:
             self._run(environment, "cancel", "--stack", environment, "--yes")

@@ -15,7 +15,7 @@ from slipway.render.markdown_text import clean
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import Deployment
+from slipway.state.checkpoint import Snapshot
 from slipway.state.difference import Difference, difference
 from slipway.state.fields import FieldChange
 
@@ -47,7 +47,7 @@ def between(stack: Stack, old: int, new: int | None) -> Difference:
     return difference(*opened(stack, before, after))
 
 
-def opened(stack: Stack, *states: Deployment) -> Sequence[Deployment]:
+def opened(stack: Stack, *states: Snapshot) -> Sequence[Snapshot]:
     """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
     try:
         with ThreadPoolExecutor() as pool:

@@ -13,15 +13,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
 from rich.console import Console
 from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
+from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.environment_variables import owns_cluster
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file
 from slipway.progress import Progress
+from slipway.project import Project
 from slipway.project import find as find_project
 from slipway.render.tables import print_table
 
@@ -96,17 +97,24 @@ def _cluster() -> tuple[PartStatus, bool]:
     project = find_project(Path.cwd())
     try:
         if owns_cluster(os.environ, project.folder if project else None):
-            return _own_cluster(Path(os.environ["KUBECONFIG"].split(os.pathsep)[0])), False
+            return _own_cluster(os.environ["KUBECONFIG"], project), False
     except ConfigurationError as error:
         return PartStatus("cluster", "", "", error.what, "", ok=False, to_do=error.next_step), True
     return _lab(), True
 
 
-def _own_cluster(kubeconfig: Path) -> PartStatus:
-    address = _server(kubeconfig)
-    if not address:
-        to_do = "set KUBECONFIG to a kubeconfig that has a current-context"
-        return PartStatus("your cluster", "", "", str(kubeconfig), "", ok=False, to_do=to_do)
+def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
+    """The cluster of the current context, or without one, that of the first context that an environment names."""
+    try:
+        found = read_kubeconfig(kubeconfig)
+        settings = [project.config(name) for name in project.environments()] if project else []
+        named = [context for each in settings if (context := each.get("slipway:context")) in found.contexts]
+        address = found.server(found.context(found.current_context or next(iter(named), None)))
+        to_do = "" if address else "set KUBECONFIG to a kubeconfig whose current-context names a cluster"
+    except KubeconfigError as error:
+        address, to_do = "", str(error)
+    if to_do:
+        return PartStatus("your cluster", "", "", kubeconfig, "", ok=False, to_do=to_do)
     ok = _answers(address)
     to_do = "" if ok else f"see why nothing listens at {address}"
     return PartStatus("your cluster", "answers", "answers" if ok else "no answer", address, "", ok, to_do)
@@ -116,23 +124,13 @@ def _lab() -> PartStatus:
     """A lab that is down or was never made is no missing part: `lab up` is there for that."""
     try:
         environment = json.loads(lab_environment_file().read_text())
-        addresses = [_server(Path(environment["KUBECONFIG"])), f"http://{environment['SLIPWAY_REGISTRY']}"]
-    except (OSError, ValueError, KeyError, TypeError):
+        kubeconfig = read_kubeconfig(environment["KUBECONFIG"])
+        addresses = [kubeconfig.server(kubeconfig.current_context), f"http://{environment['SLIPWAY_REGISTRY']}"]
+    except (OSError, ValueError, KeyError, TypeError):  # a KubeconfigError is a ValueError
         return PartStatus("lab", "", "not made", "", "", ok=True, to_do="`make up` makes it")
     up = all(_answers(address) for address in addresses)
     to_do = "" if up else "`slipway lab up` starts it"
     return PartStatus("lab", "", "up" if up else "down", str(lab_environment_file().parent), "", ok=True, to_do=to_do)
-
-
-def _server(kubeconfig: Path) -> str:
-    """The API server's address in the kubeconfig's current context; empty where it names none."""
-    try:
-        content = yaml.safe_load(kubeconfig.read_text())
-        contexts = {entry["name"]: entry["context"] for entry in content["contexts"]}
-        clusters = {entry["name"]: entry["cluster"] for entry in content["clusters"]}
-        return str(clusters[contexts[content["current-context"]]["cluster"]]["server"])
-    except (OSError, yaml.YAMLError, KeyError, TypeError):
-        return ""
 
 
 def _answers(address: str) -> bool:

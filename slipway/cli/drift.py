@@ -9,8 +9,8 @@ from typing import Any
 import typer
 
 from slipway.cli.diff import OUTSIDE, SIGNS, change_shape, field_text, opened
-from slipway.cluster.drifted import Drift
-from slipway.cluster.drifted import find as find_drift
+from slipway.cluster.drift import Drift
+from slipway.cluster.drift import find as find_drift
 from slipway.errors import ExitCode
 from slipway.render.groups import by_service
 from slipway.render.words import counted

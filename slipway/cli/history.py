@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from slipway.backend import Entry, History
+from slipway.backend import History, UpdateInfo
 from slipway.backend.services import RecordedServices, ServiceChange
 from slipway.deploy.commits import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -33,7 +33,7 @@ NOTHING = "-"
 class Row:
     """An update and the services it changed; `problem` says why that cannot be told."""
 
-    entry: Entry
+    entry: UpdateInfo
     services: tuple[ServiceChange, ...] = ()
     problem: str = ""
 
@@ -68,7 +68,7 @@ def read(found: History, limit: int) -> list[Row]:
     return rows
 
 
-def _row(entry: Entry, recorded: RecordedServices) -> Row:
+def _row(entry: UpdateInfo, recorded: RecordedServices) -> Row:
     if entry.problem:
         return Row(entry, problem=entry.problem)
     try:
@@ -94,11 +94,11 @@ def cells(row: Row) -> Sequence[str | Text]:
     )
 
 
-def commit(entry: Entry) -> str:
+def commit(entry: UpdateInfo) -> str:
     return f"{entry.commit[:COMMIT_DIGITS]}{DIRTY if entry.dirty else ''}" if entry.commit else ""
 
 
-def kind(entry: Entry) -> str:
+def kind(entry: UpdateInfo) -> str:
     """`rollback of #14 to #12 (user-service)`; for all else the one word."""
     if entry.rollback is None:
         return entry.kind.value

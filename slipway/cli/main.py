@@ -16,7 +16,6 @@ app = typer.Typer(
     name="slipway",
     help="Build, test, package, deploy and check microservices on Kubernetes with Pulumi.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -24,6 +23,24 @@ lab_app = typer.Typer(
     help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
 )
 app.add_typer(lab_app, name="lab")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"slipway {version('slipway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def slipway(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Build, test, package, deploy and check microservices on Kubernetes with Pulumi."""
+
 
 StackOption = Annotated[str, typer.Option("--stack", "-s", metavar="ENV", help="The environment: a Pulumi.ENV.yaml.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -55,12 +72,15 @@ def up(
     refresh: Annotated[
         bool, typer.Option("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
     ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the engine even where nothing has changed since the last update.")
+    ] = False,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
-    from slipway.cli.up import Options
+    from slipway.cli.up import UpOptions
     from slipway.cli.up import up as command
 
-    options = Options(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh)
+    options = UpOptions(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh, force=force)
     raise typer.Exit(command(name=stack, options=options))
 
 
@@ -88,9 +108,9 @@ def rollback(
 ) -> None:
     """Take an environment back to a recorded state, exactly, and prove it."""
     from slipway.cli.rollback import rollback as command
-    from slipway.rollback.run import Options
+    from slipway.rollback.run import RollbackOptions
 
-    options = Options(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
+    options = RollbackOptions(tuple(service or ()), keep_secrets, include_stateful, break_glass.strip())
     raise typer.Exit(command(name=stack, to=to, options=options, preview=preview, yes=yes))
 
 
@@ -237,11 +257,11 @@ def main() -> None:
     try:
         app()
     except SlipwayError as error:
-        from slipway.error_report import report
+        from slipway.errors import report
 
         sys.exit(report(error))
     except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
-        from slipway.error_report import report_unexpected
+        from slipway.errors import report_unexpected
 
         sys.exit(report_unexpected(error))
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from slipway import project as projects
-from slipway.deploy import approval, approval_file
+from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.deploy.commits import links
 from slipway.deploy.preview import Preview, policy_pack
-from slipway.deploy.summary import Result, Summary
+from slipway.deploy.summary import PreviewResult, PreviewSummary
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render
@@ -21,9 +21,9 @@ from slipway.render.terminal import show
 from slipway.stack import open_stack
 
 EXIT_CODES = {
-    Result.SUCCEEDED: ExitCode.DONE,
-    Result.REFUSED: ExitCode.POLICY,
-    Result.INTERRUPTED: ExitCode.INTERRUPTED,
+    PreviewResult.SUCCEEDED: ExitCode.DONE,
+    PreviewResult.REFUSED: ExitCode.POLICY,
+    PreviewResult.INTERRUPTED: ExitCode.INTERRUPTED,
 }
 
 
@@ -49,14 +49,14 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
         _write(files.markdown, render(summary, links(os.environ, summary.commits)))
     if files.json:
         _write(files.json, to_json(summary))
-    if files.approval and approved and summary.result is Result.SUCCEEDED:
-        _write(files.approval, approval_file.to_text(approved, project.name, stack))
+    if files.approval and approved and summary.result is PreviewResult.SUCCEEDED:
+        _write(files.approval, approval.to_text(approved, project.name, stack))
     show(summary, Console(highlight=False))
     return _exit_code(summary, error)
 
 
-def _exit_code(summary: Summary, error: SlipwayError | None) -> ExitCode:
-    if summary.result is Result.SUCCEEDED and summary.drift:
+def _exit_code(summary: PreviewSummary, error: SlipwayError | None) -> ExitCode:
+    if summary.result is PreviewResult.SUCCEEDED and summary.drift:
         return ExitCode.DRIFT
     return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)
 

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 import typer
 from rich.console import Console
 
-from slipway.backend import Entry
-from slipway.deploy.preparation import put_in_order
+from slipway.backend import UpdateInfo
+from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview
-from slipway.deploy.summary import Result
+from slipway.deploy.summary import PreviewResult
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.rollback.proof import ROLLBACK_SETTING
-from slipway.rollback.run import Options, Rollback, checks_met, require_history
+from slipway.rollback.run import Rollback, RollbackOptions, checks_met, require_history
 from slipway.stack import open_stack
 
 
-def rollback(*, name: str, to: int | None, options: Options, preview: bool, yes: bool) -> int:
+def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bool, yes: bool) -> int:
     """Take the stack `name` back to update `to`, or to the last good one; the exit code of the command."""
     if not (yes or preview) and not sys.stdin.isatty():
         raise ConfigurationError(
@@ -34,12 +34,12 @@ def rollback(*, name: str, to: int | None, options: Options, preview: bool, yes:
         raise SlipwayError(f"Interrupted; {name} was not rolled back.", code=ExitCode.INTERRUPTED) from error
 
 
-def _rollback(name: str, to: int | None, options: Options, *, preview: bool, yes: bool) -> int:
+def _rollback(name: str, to: int | None, options: RollbackOptions, *, preview: bool, yes: bool) -> int:
     progress = Progress()
     stack = open_stack(name)
     # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
     require_history(stack.history())
-    put_in_order(stack, progress.note)
+    prepare_stack(stack, progress.note)
     prepared = Rollback.prepare(stack, to, options)
     typer.echo(headline(prepared))
     if preview or not yes:
@@ -82,7 +82,7 @@ def headline(prepared: Rollback) -> str:
     return "\n".join(lines)
 
 
-def _described(entry: Entry) -> str:
+def _described(entry: UpdateInfo) -> str:
     dirty = " (with uncommitted changes)" if entry.dirty else ""
     parts: Sequence[str] = (
         f"{entry.started:%Y-%m-%d %H:%M} UTC",
@@ -110,7 +110,7 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
     summary = preview.summary(error)
     show(summary, Console(highlight=False))
     # The engine ends a preview that the policies refuse with an error: with a reason they are shown, and overridden.
-    if error and not (prepared.reason and summary.result is Result.REFUSED):
+    if error and not (prepared.reason and summary.result is PreviewResult.REFUSED):
         raise error
 
 

@@ -8,22 +8,25 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from slipway.deploy import approval, approval_file, work_tree
-from slipway.deploy import last_update as passed
-from slipway.deploy import pending_replacements as twins
+from slipway.cli.drift import find as find_drift
+from slipway.cli.drift import lines as drift_lines
+from slipway.cli.verify import verified
+from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
-from slipway.deploy.preparation import put_in_order
+from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
-from slipway.deploy.summary import Problem, Result, Summary
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
-from slipway.engine.stages import Stage, gate_line, stage_times
+from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
+from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.render.words import counted, is_incomplete
@@ -31,6 +34,7 @@ from slipway.rollback.automatic import FailedUpdate
 from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
 from slipway.rollback.run import checks_met
 from slipway.stack import Stack, open_stack
+from slipway.state.checkpoint import Snapshot, outputs, resources
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Options:
+class UpOptions:
     """What a person may ask of an update; `approved` is what a preview wrote that somebody agreed to."""
 
     yes: bool = False
@@ -53,9 +57,10 @@ class Options:
     rollback: bool = True
     allow_dirty: bool = False
     refresh: bool = False
+    force: bool = False
 
 
-def up(*, name: str, options: Options) -> int:
+def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; the exit code of the command."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
     try:
@@ -66,24 +71,26 @@ def up(*, name: str, options: Options) -> int:
         ) from error
 
 
-def _up(name: str, options: Options) -> int:
+def _up(name: str, options: UpOptions) -> int:
     stack = open_stack(name)
     pack = policy_pack(stack.project)
     uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
     # A preview would be content without a cluster, and images built for one that does not answer.
     reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
-    put_in_order(stack, progress.note)
+    prepare_stack(stack, progress.note)
     approved = approval.take(stack)
     reached.result()
     if options.approved:
-        approval_file.require_approved(stack, options.approved, approved)
+        approval.require_approved(stack, options.approved, approved)
+    if not (options.refresh or options.force) and (code := _as_last_updated(stack, approved)) is not None:
+        return code
     gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
     if gate is None:
         gate = _gate(stack, progress, options)
-        approval.require_unmoved(stack, approved)
-    if twins.restore(stack, gate.replacing):
-        progress.note(twins.TAKEN_BACK)
+        approval.require_unchanged(stack, approved)
+    if pending_replacements.revert(stack, gate.replacing):
+        progress.note(pending_replacements.TAKEN_BACK)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
@@ -96,7 +103,7 @@ def _up(name: str, options: Options) -> int:
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     if gate.rules:
-        passed.remember(stack, approved)
+        last_update.record_last_update(stack, approved)
     _show_summary(update, gate)
     if target := stack.config().get(ROLLBACK_SETTING):
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
@@ -110,7 +117,7 @@ def _require_consent_possible(*, agreed: bool) -> None:
         )
 
 
-def _previewed(stack: Stack, preview: Preview, progress: Progress) -> Summary:
+def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
     """What the update would do, shown; raises SlipwayError when it must not happen."""
     error = None
     try:
@@ -122,11 +129,11 @@ def _previewed(stack: Stack, preview: Preview, progress: Progress) -> Summary:
         _show_output(summary.problems, progress.console)
         raise error
     show(summary, Console(highlight=False))
-    if summary.result is Result.REFUSED:
+    if summary.result is PreviewResult.REFUSED:
         raise SlipwayError(
             f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
             why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
-            next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
             code=ExitCode.POLICY,
         )
     return summary
@@ -141,9 +148,47 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
             console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
+def _as_last_updated(stack: Stack, approved: Approval) -> ExitCode | None:
+    """The exit code of an update that could change nothing, found without the engine; `None` where it has to run.
+
+    Files, settings, variables, plugins and state are as the last update left them. What else an update would find out
+    is asked here: whether the base images are still the same, what the cluster has, and whether the services work.
+    """
+    before = last_update.same_as_last_update(stack, approved)
+    if before is None or ROLLBACK_SETTING in stack.config():
+        return None
+    try:
+        deployed = stack.deployed()
+        with ThreadPoolExecutor() as pool:
+            same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
+            drift = find_drift(stack)
+        if not same_bases.result() or any(each.problems for each in verdicts.result()):
+            return None
+    except SlipwayError:  # the update says it, with all else
+        return None
+    _show_services(outputs(deployed.state))
+    if drift.changes:
+        typer.echo("\n".join(drift_lines(stack.name, drift)))
+        return ExitCode.DRIFT
+    checks = sum(each.checks for each in verdicts.result())
+    typer.echo(
+        f"{stack} is as update #{before.number} left it: {counted(len(deployed.objects()), 'object')} as declared, "
+        f"{counted(checks, 'check')} met. --force runs the engine all the same."
+    )
+    return ExitCode.DONE
+
+
+def has_same_bases(state: Snapshot) -> bool:
+    """Whether the registries still have the base image of every build under its tag."""
+    arguments = (each.inputs.get("buildArgs") or {} for each in resources(state) if each.type == IMAGE_TYPE)
+    bases = {str(each["BASE_IMAGE"]) for each in arguments if "BASE_IMAGE" in each}
+    tags = (base.rpartition("@") for base in bases)
+    return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
+
+
 def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
-    before = passed.recall(stack, approved)
+    before = last_update.same_as_last_update(stack, approved)
     if before is None:
         return None
     since = f"nothing has moved since update #{before.number}"
@@ -151,16 +196,16 @@ def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
 
-def _gate(stack: Stack, progress: Progress, options: Options) -> Gate:
+def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
     preview = Preview(stack.project, stack.name, drift=options.refresh, progress=progress)
     summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))
-    return Gate(stages, summary.rules, twins.replacing(preview.events.events))
+    return Gate(stages, summary.rules, pending_replacements.replacing(preview.events.events))
 
 
-def _consent(stack: str, summary: Summary, options: Options) -> Stage:
+def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
     if not summary.changes:
         return Stage("approve", None, "not needed")
@@ -177,9 +222,13 @@ def _consent(stack: str, summary: Summary, options: Options) -> Stage:
 
 
 def _show_summary(update: Update, gate: Gate) -> None:
-    services = update.outputs.get("services", {})
+    _show_services(update.outputs)
+    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
+        typer.echo(line)
+
+
+def _show_services(stack_outputs: Mapping[str, Any]) -> None:
+    services = stack_outputs.get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
         typer.echo(f"{name:<{width}}  {service.get('url', '')}")
-    for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
-        typer.echo(line)

@@ -14,7 +14,7 @@ from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
-from slipway.cluster.verification import Recordation, Verdict, recorded_deployments, verdict
+from slipway.cluster.verification import RecordedDeployment, ServiceVerdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.words import counted
 from slipway.stack import open_stack
@@ -35,12 +35,12 @@ def verify(*, name: str, json_output: bool) -> int:
     return ExitCode.DONE if good else ExitCode.FAILED
 
 
-def _verdict(verdicts: Sequence[Verdict]) -> str:
+def _verdict(verdicts: Sequence[ServiceVerdict]) -> str:
     failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
     return f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
 
 
-def verified(deployed: Deployed) -> list[Verdict]:
+def verified(deployed: Deployed) -> list[ServiceVerdict]:
     """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
     said = recorded_deployments(deployed.objects())
     if not said:
@@ -61,7 +61,7 @@ def verified(deployed: Deployed) -> list[Verdict]:
     ]
 
 
-def _unmet(cluster: Cluster, said: Sequence[Recordation]) -> dict[tuple[str, str], list[str]]:
+def _unmet(cluster: Cluster, said: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
     """The checks of each Deployment that were not met in time."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
     for namespace in {each.namespace for each in said}:
@@ -71,8 +71,8 @@ def _unmet(cluster: Cluster, said: Sequence[Recordation]) -> dict[tuple[str, str
     return found
 
 
-def _reason(cluster: Cluster, said: Recordation, evidence: Evidence | None) -> str:
-    """Why a rollout does not get on."""
+def _reason(cluster: Cluster, said: RecordedDeployment, evidence: Evidence | None) -> str:
+    """Why a rollout does not progress."""
     if evidence is None or is_complete(evidence):
         return ""
     try:
@@ -82,7 +82,7 @@ def _reason(cluster: Cluster, said: Recordation, evidence: Evidence | None) -> s
     return diagnosis.headline if diagnosis else ""
 
 
-def lines(found: Verdict) -> list[str]:
+def lines(found: ServiceVerdict) -> list[str]:
     """One line where all is well, one more for each problem after the first."""
     if not found.problems:
         images = ", ".join(_short(image) for image in found.images)
@@ -97,7 +97,7 @@ def _short(image: str) -> str:
     return f"{digest[:8]}" if found else name
 
 
-def shape(stack: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
     """The JSON that docs/history.md describes."""
     return {
         "stack": stack,
@@ -106,7 +106,7 @@ def shape(stack: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     }
 
 
-def _shape(found: Verdict) -> dict[str, Any]:
+def _shape(found: ServiceVerdict) -> dict[str, Any]:
     return {
         "service": found.service,
         "namespace": found.namespace,

@@ -16,6 +16,7 @@ from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose,
 from slipway.cluster.diagnosis.logs import LINES_READ, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
+from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.masking import masked_text
 from slipway.proxies import proxy_of
 
@@ -56,7 +57,13 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
     # Without `proxy=""` it would take one for loopback too; without retries, since who asks knows when to ask again.
     settings = Configuration(proxy="", retries=False)
     try:
+        found = read_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG"))
+        # Of several current contexts the client would take the last, kubectl and the provider the first.
+        if found.files:
+            context = found.context(context)
         config.load_kube_config(kubeconfig, context, client_configuration=settings)  # type: ignore[no-untyped-call]
+    except KubeconfigError as error:
+        raise ClusterError(str(error)) from error
     except (config.ConfigException, OSError) as error:
         raise ClusterError(f"there is no usable kubeconfig: {error}") from error
     if not settings.proxy and (proxy := proxy_of(settings.host, os.environ)):
@@ -117,7 +124,7 @@ class Cluster:
             return Evidence(found, sets.result(), pods.result(), events.result(), (), self.kubectl(namespace))
 
     def diagnosis(self, namespace: str, deployment: str) -> Diagnosis | None:
-        """Why the rollout of a Deployment does not get on; None when it is rolled out."""
+        """Why the rollout of a Deployment does not progress; None when it is rolled out."""
         evidence = self.evidence(namespace, deployment)
         if is_complete(evidence):
             return None

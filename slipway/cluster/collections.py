@@ -15,7 +15,7 @@ PARALLEL_REQUESTS = 16
 
 
 @dataclass(frozen=True, order=True)
-class Kind:
+class ApiResource:
     """`apiVersion` and `kind`, as manifests have them: `apps/v1` and `Deployment`."""
 
     api_version: str
@@ -30,7 +30,7 @@ class Kind:
 class Key:
     """Which object; no namespace for one that is of the whole cluster."""
 
-    kind: Kind
+    kind: ApiResource
     namespace: str
     name: str
 
@@ -43,9 +43,9 @@ class LiveObjects:
     """
 
     cluster: Cluster = field(repr=False)
-    kinds: frozenset[Kind]
+    kinds: frozenset[ApiResource]
     namespaces: frozenset[str]
-    cluster_wide: frozenset[tuple[Kind, str]]
+    cluster_wide: frozenset[tuple[ApiResource, str]]
     """Kind and name: nobody lists what is not theirs, nor need they be allowed to."""
 
     @cached_property
@@ -66,24 +66,24 @@ class LiveObjects:
         return found
 
     @cached_property
-    def _served(self) -> dict[Kind, Object]:
+    def _served(self) -> dict[ApiResource, Object]:
         """What the server says of each kind; a kind that it does not serve has no objects."""
         versions = sorted({kind.api_version for kind in self.kinds})
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
             found = pool.map(lambda version: served(self.cluster, version), versions)
             return {kind: each for kinds in found for kind, each in kinds.items()}
 
-    def is_namespaced(self, kind: Kind) -> bool:
+    def is_namespaced(self, kind: ApiResource) -> bool:
         return bool(self._served.get(kind, {}).get("namespaced", True))
 
-    def _listing(self, kind: Kind, plural: str, namespace: str) -> Callable[[], dict[Key, Object]]:
+    def _listing(self, kind: ApiResource, plural: str, namespace: str) -> Callable[[], dict[Key, Object]]:
         def listed() -> dict[Key, Object]:
             items = objects_at(self.cluster.read(f"{kind.root}/namespaces/{namespace}/{plural}"), "items")
             return {Key(kind, namespace, name_of(item)): _whole(kind, item) for item in items}
 
         return listed
 
-    def _reading(self, kind: Kind, plural: str, name: str) -> Callable[[], dict[Key, Object]]:
+    def _reading(self, kind: ApiResource, plural: str, name: str) -> Callable[[], dict[Key, Object]]:
         def read() -> dict[Key, Object]:
             try:
                 return {Key(kind, "", name): self.cluster.read(f"{kind.root}/{plural}/{name}")}
@@ -94,20 +94,20 @@ class LiveObjects:
 
 
 @lru_cache(maxsize=64)
-def served(cluster: Cluster, api_version: str) -> Mapping[Kind, Object]:
+def served(cluster: Cluster, api_version: str) -> Mapping[ApiResource, Object]:
     """What the server says of each kind of that version.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api
     """
     try:
-        listed = cluster.read(Kind(api_version, "").root)
+        listed = cluster.read(ApiResource(api_version, "").root)
     except NotFoundError:
         return {}
     found = (each for each in objects_at(listed, "resources") if "/" not in text_at(each, "name"))
-    return {Kind(api_version, text_at(each, "kind")): each for each in found}
+    return {ApiResource(api_version, text_at(each, "kind")): each for each in found}
 
 
-def object_path(cluster: Cluster, kind: Kind, namespace: str, name: str) -> str | None:
+def object_path(cluster: Cluster, kind: ApiResource, namespace: str, name: str) -> str | None:
     """Where the API server has that object; None for a kind that it does not serve."""
     found = served(cluster, kind.api_version).get(kind)
     if found is None:
@@ -116,6 +116,6 @@ def object_path(cluster: Cluster, kind: Kind, namespace: str, name: str) -> str 
     return f"{kind.root}/{where}{text_at(found, 'name')}/{name}"
 
 
-def _whole(kind: Kind, item: Object) -> dict[str, Any]:
+def _whole(kind: ApiResource, item: Object) -> dict[str, Any]:
     """Items of a list do not say what they are."""
     return {"apiVersion": kind.api_version, "kind": kind.name, **item}

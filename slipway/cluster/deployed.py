@@ -10,7 +10,7 @@ from typing import Any
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
-from slipway.state.checkpoint import Deployment, Recorded, objects, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, objects, resources
 
 HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
@@ -21,10 +21,10 @@ class Deployed:
     """The present state of a stack, and a client for the cluster."""
 
     stack: str
-    state: Deployment
+    state: Snapshot
     cluster: Cluster
 
-    def objects(self) -> list[Recorded]:
+    def objects(self) -> list[ResourceState]:
         """What the state has in Kubernetes; a Helm release is none of its objects."""
         of_kubernetes = [each for each in objects(self.state).values() if each.type.startswith(KUBERNETES_PREFIX)]
         return [each for each in of_kubernetes if not each.type.startswith(HELM_PREFIX)]
@@ -43,12 +43,12 @@ def cluster_errors() -> Iterator[None]:
         ) from error
 
 
-def context_of(state: Deployment) -> str | None:
+def context_of(state: Snapshot) -> str | None:
     """The kubeconfig context that the state's provider uses; `None` for the current one."""
     providers = (each.inputs for each in resources(state) if each.type == PROVIDER_TYPE)
     return next((str(inputs["context"]) for inputs in providers if isinstance(inputs.get("context"), str)), None)
 
 
-def metadata(resource: Recorded) -> Mapping[str, Any]:
+def metadata(resource: ResourceState) -> Mapping[str, Any]:
     found = resource.inputs.get("metadata")
     return found if isinstance(found, Mapping) else {}

@@ -18,23 +18,23 @@ from pathlib import Path
 
 from slipway.backend import History
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
-from slipway.cluster.collections import Kind, object_path
+from slipway.cluster.collections import ApiResource, object_path
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
 from slipway.errors import SlipwayError
 from slipway.paths import data_home
-from slipway.state.checkpoint import Deployment, Recorded
+from slipway.state.checkpoint import ResourceState, Snapshot
 
 STATES_LOOKED_AT = 20
 # An update that was cut off has created the object within this time of looking for it.
 CREATION_WINDOW = timedelta(minutes=10)
 CLOCK_SLACK = timedelta(seconds=2)
-NAMESPACE = Kind("v1", "Namespace")
+NAMESPACE = ApiResource("v1", "Namespace")
 PROVIDER_MANAGERS = "pulumi-kubernetes"
 EXISTS = "exists already, and this stack did not make it"
 """By which the command line knows the refusal."""
 
 
-class NotOwnedError(Exception):
+class OwnershipError(Exception):
     """An object of that name exists, and it is not this stack's."""
 
 
@@ -92,10 +92,10 @@ class Ownership:
     _new_namespaces: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def require(self, urn: str, kind: Kind, namespace: str, name: str, *, preview: bool = False) -> str:
+    def require(self, urn: str, kind: ApiResource, namespace: str, name: str, *, preview: bool = False) -> str:
         """Return where the stack may create the object, with what there is to say about one that exists already.
 
-        Raises NotOwnedError, which says whose it is, where it is not the stack's, and ClusterError where the cluster
+        Raises OwnershipError, which says whose it is, where it is not the stack's, and ClusterError where the cluster
         gives no answer.
         """
         with self._lock:
@@ -112,7 +112,7 @@ class Ownership:
         if other := self._present_owner(urn, uid_of(live)):
             if preview:
                 return ""  # an update says so, and `slipway up` puts it in order
-            raise NotOwnedError(
+            raise OwnershipError(
                 f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
                 "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
             )
@@ -120,7 +120,7 @@ class Ownership:
             return f"Re-imported {kind.name} {name}: this stack created it, but its state does not list it."
         if any(fnmatch(label, pattern) for pattern in self.adopt):
             return f"Adopted {kind.name} {name}, as slipway:adopt says: {describe(live)}."
-        raise NotOwnedError(f"{kind.name} {name} {EXISTS}: {describe(live)}.\n{_next_step(kind, name)}")
+        raise OwnershipError(f"{kind.name} {name} {EXISTS}: {describe(live)}.\n{_next_step(kind, name)}")
 
     @cached_property
     def _cluster(self) -> Cluster:
@@ -175,7 +175,7 @@ def describe(live: Object) -> str:
     return ", ".join(parts)
 
 
-def _next_step(kind: Kind, name: str) -> str:
+def _next_step(kind: ApiResource, name: str) -> str:
     if kind == NAMESPACE:
         return (
             f"Use it without owning it with `slipway:namespace: {{name: {name}, managed: false}}`, choose another "
@@ -192,9 +192,9 @@ def _is_applied_by_provider(live: Object) -> bool:
     return any(text_at(each, "manager").startswith(PROVIDER_MANAGERS) for each in entries)
 
 
-def _kubernetes_objects(state: Deployment) -> Iterable[Recorded]:
-    return (Recorded(raw) for raw in state.get("resources") or () if str(raw["type"]).startswith("kubernetes:"))
+def _kubernetes_objects(state: Snapshot) -> Iterable[ResourceState]:
+    return (ResourceState(raw) for raw in state.get("resources") or () if str(raw["type"]).startswith("kubernetes:"))
 
 
-def _uid(resource: Recorded) -> str:
+def _uid(resource: ResourceState) -> str:
     return text_at(resource.outputs, "metadata", "uid")

@@ -204,7 +204,7 @@ def _status(evidence: Evidence) -> str:
 
 
 def _progress(evidence: Evidence) -> tuple[Any, ...]:
-    """What changes while a rollout gets on: its counts and the pods of its newest template."""
+    """What changes while a rollout progresses: its counts and the pods of its newest template."""
     keys = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     counts = (number_at(evidence.deployment, "status", key) for key in keys)
     return (*counts, frozenset(name_of(pod) for pod in evidence.current_pods() if is_ready(pod)))

@@ -12,14 +12,14 @@ from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
 from slipway.cluster.deployed import metadata
 from slipway.cluster.diagnosis import Evidence, is_complete
 from slipway.cluster.diagnosis.objects import Object, number_at, object_at, objects_at, text_at
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DIGEST = "@sha256:"
 
 
 @dataclass(frozen=True)
-class Recordation:
+class RecordedDeployment:
     """What the state says of one Deployment; `replicas` is `None` where an autoscaler decides."""
 
     name: str
@@ -32,7 +32,7 @@ class Recordation:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ServiceVerdict:
     """What was found of one service; it works where there are no problems."""
 
     service: str
@@ -44,13 +44,13 @@ class Verdict:
     problems: tuple[str, ...]
 
 
-def recorded_deployments(recorded: Iterable[Recorded]) -> list[Recordation]:
+def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDeployment]:
     """In order of names."""
-    found = [_recordation(each) for each in recorded if each.type == DEPLOYMENT_TYPE]
+    found = [_recorded_deployment(each) for each in recorded if each.type == DEPLOYMENT_TYPE]
     return sorted(found, key=lambda each: (each.namespace, each.name))
 
 
-def _recordation(resource: Recorded) -> Recordation:
+def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
     about = metadata(resource)
     name, namespace = str(about.get("name", resource.name)), str(about.get("namespace", "default"))
     annotations = about.get("annotations")
@@ -63,10 +63,12 @@ def _recordation(resource: Recorded) -> Recordation:
     replicas = object_at(resource.inputs, "spec").get("replicas")
     wanted = int(replicas) if isinstance(replicas, int | float) else None
     images = _images(object_at(resource.inputs, "spec", "template", "spec"))
-    return Recordation(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
+    return RecordedDeployment(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
 
 
-def verdict(said: Recordation, found: Evidence | None, why_incomplete: str, failing: Sequence[str]) -> Verdict:
+def verdict(
+    said: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
+) -> ServiceVerdict:
     """`found` is `None` where the cluster has no such Deployment; `failing` are the checks that were not met."""
     if found is None:
         problems: list[str] = ["its Deployment is gone from the cluster"]
@@ -74,7 +76,7 @@ def verdict(said: Recordation, found: Evidence | None, why_incomplete: str, fail
         problems = [*_rollout(said, found, why_incomplete), *_wrong_images(said, found)]
     problems += [said.problem] if said.problem else []
     live = found.deployment if found else {}
-    return Verdict(
+    return ServiceVerdict(
         said.service,
         said.namespace,
         number_at(live, "spec", "replicas", default=said.replicas or 1),
@@ -85,7 +87,7 @@ def verdict(said: Recordation, found: Evidence | None, why_incomplete: str, fail
     )
 
 
-def _rollout(said: Recordation, found: Evidence, why: str) -> Iterator[str]:
+def _rollout(said: RecordedDeployment, found: Evidence, why: str) -> Iterator[str]:
     live = found.deployment
     wanted = number_at(live, "spec", "replicas", default=1)
     if said.replicas is not None and said.replicas != wanted:
@@ -102,7 +104,7 @@ def _rollout(said: Recordation, found: Evidence, why: str) -> Iterator[str]:
     )
 
 
-def _wrong_images(said: Recordation, found: Evidence) -> Iterator[str]:
+def _wrong_images(said: RecordedDeployment, found: Evidence) -> Iterator[str]:
     """The Deployment's own images, and the digests that its pods really run."""
     live = _images(object_at(found.deployment, "spec", "template", "spec"))
     for container in sorted({*said.images, *live}):

@@ -1,4 +1,4 @@
-"""What an approval holds for: the commit, the files, the settings and the state that were previewed; and what moved."""
+"""What an approval, kept in a file or not, holds for: commit, files, settings and state; and what has changed since."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from policy import approval as program
-from slipway.backend import Entry
+from policy import pack_token as program
+from slipway.backend import UpdateInfo
 from slipway.backend.backends import backend_url
-from slipway.backend.file_backend import FILE
+from slipway.backend.self_managed import FILE
 from slipway.engine.errors import failure
-from slipway.errors import SlipwayError
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.render.markdown_text import some_of
 from slipway.stack import Stack
@@ -64,11 +65,11 @@ def take(stack: Stack) -> Approval:
     )
 
 
-def require_unmoved(stack: Stack, before: Approval) -> None:
+def require_unchanged(stack: Stack, before: Approval) -> None:
     """Return when all that was approved is still so; raises SlipwayError, which names what moved."""
     after = take(stack)
     others = () if before.state == after.state else updates_since(stack, before)
-    if lines := moved(before, after, others):
+    if lines := changed_since_preview(before, after, others):
         raise SlipwayError(
             f"{stack} was not updated: what is there now is not what was previewed.",
             why="\n".join(lines),
@@ -76,7 +77,7 @@ def require_unmoved(stack: Stack, before: Approval) -> None:
         )
 
 
-def moved(before: Approval, after: Approval, others: Sequence[Entry] = ()) -> list[str]:
+def changed_since_preview(before: Approval, after: Approval, others: Sequence[UpdateInfo] = ()) -> list[str]:
     """What differs, one line each; `others` are the updates that ended since `before`. Never a value of a setting."""
     lines = []
     if before.commit != after.commit:
@@ -157,25 +158,25 @@ def _state(stack: Stack) -> Mapping[str, Any]:
         if done.exit_code:
             raise failure(stack.name, (), done.errors or done.output)
         state = json.loads(done.output).get("deployment") or {}
-    return telling(state)
+    return normalized(state)
 
 
 def _last_number(stack: Stack) -> int:
     return max((entry.number for entry in stack.history().latest(1)), default=0)
 
 
-def telling(state: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded state without what is another each time the engine writes it, though nothing has changed.
 
     A program declares in parallel, so that the order of resources and of their dependencies says nothing.
     """
-    resources = [_telling(resource) for resource in state.get("resources") or ()]
+    resources = [_normalized(resource) for resource in state.get("resources") or ()]
     resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
     rest = {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
     return {**rest, "resources": resources}
 
 
-def _telling(resource: Mapping[str, Any]) -> dict[str, Any]:
+def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: _without_ciphertexts(value) for name, value in resource.items() if name not in WHERE_DECLARED}
     told["dependencies"] = sorted(resource.get("dependencies") or ())
     by_property = resource.get("propertyDependencies") or {}
@@ -191,7 +192,7 @@ def _without_ciphertexts(value: Any) -> Any:
     return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
 
 
-def updates_since(stack: Stack, before: Approval) -> Sequence[Entry]:
+def updates_since(stack: Stack, before: Approval) -> Sequence[UpdateInfo]:
     """The updates that ended after `before` was taken; none where the backend's history cannot be read from here."""
     try:
         entries = stack.history().latest(LOOKED_BACK)
@@ -202,7 +203,7 @@ def updates_since(stack: Stack, before: Approval) -> Sequence[Entry]:
     return [entry for entry in entries if entry.started + timedelta(seconds=entry.duration_seconds) >= before.taken]
 
 
-def _told(entry: Entry) -> str:
+def _told(entry: UpdateInfo) -> str:
     by = f" by {entry.author}" if entry.author else ""
     at = entry.started.astimezone().strftime("%H:%M:%S")
     commit = f", commit {_short(entry.commit)}" if entry.commit else ""
@@ -218,3 +219,48 @@ def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
 
 def _short(commit: str) -> str:
     return commit[:COMMIT_DIGITS] or "(no commit)"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    stack: str
+    approval: Approval
+
+
+def require_approved(stack: Stack, file: Path, now: Approval) -> None:
+    """Return when `file`, which a preview wrote, is of what is there now; raises SlipwayError, which names what moved.
+
+    Raises ConfigurationError for a file that no preview of this stack wrote.
+    """
+    before = _read(file, f"{stack.project.name}/{stack}")
+    others = () if before.state == now.state else updates_since(stack, before)
+    if lines := changed_since_preview(before, now, others):
+        raise SlipwayError(
+            f"{stack} was not updated: what is there now is not what was approved.",
+            why="\n".join(lines),
+            next_step=f"`slipway preview -s {stack} --approval {file}` previews it as it is now, for another approval.",
+        )
+
+
+def to_text(approval: Approval, project: str, stack: str) -> str:
+    """What `require_approved` reads, on any machine."""
+    return _File(stack=f"{project}/{stack}", approval=approval).model_dump_json(indent=1) + "\n"
+
+
+def _read(file: Path, stack: str) -> Approval:
+    try:
+        content = _File.model_validate_json(file.read_bytes())
+        problem = "" if content.stack == stack else f"It is of {content.stack}."
+    except ValidationError as error:
+        problem = "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(
+            f"{file} is no approval of {stack}.",
+            why=problem,
+            next_step=f"`slipway preview -s {stack.rpartition('/')[2]} --approval {file}` writes one.",
+        )
+    return content.approval

@@ -6,8 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from slipway.engine.build_log import BuildLog, without_marks
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
-from slipway.engine.events import Step as Operation
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, StepEvent, Urn
 from slipway.engine.stages import IMAGE_TYPE, ROLLED_OUT, ROLLING_OUT
 from slipway.progress import Progress, Step
 
@@ -22,7 +21,7 @@ VERBS = {
 # Said by the engine about itself each time, and of no use to anyone.
 NOISE = ("using pulumi-",)
 
-Key = tuple[Resource, str]
+Key = tuple[Urn, str]
 
 
 class OperationError(Exception):
@@ -36,7 +35,7 @@ class UpdateDisplay:
     progress: Progress
     whole: Step
     _running: dict[Key, tuple[AbstractContextManager[Step], Step]] = field(default_factory=dict)
-    _builds: dict[Resource, BuildLog] = field(default_factory=dict)
+    _builds: dict[Urn, BuildLog] = field(default_factory=dict)
     _changed: int = 0
     _unchanged: int = 0
 
@@ -61,7 +60,7 @@ class UpdateDisplay:
             context = self.progress.step(title)
             self._running[event.resource, event.operation] = (context, context.__enter__())
 
-    def _end(self, event: Operation, error: BaseException | None) -> None:
+    def _end(self, event: StepEvent, error: BaseException | None) -> None:
         if _is_worth_a_line(event):
             self._changed += event.operation in VERBS
             self._unchanged += event.operation == "same"
@@ -102,7 +101,7 @@ class UpdateDisplay:
             if running == resource and text.strip():
                 step.update(text)
 
-    def _roll_out(self, resource: Resource, text: str) -> None:
+    def _roll_out(self, resource: Urn, text: str) -> None:
         """The program waits for a Deployment after the engine is done with it: that is a line of its own."""
         key = (resource, ROLLING_OUT)
         if text.startswith(ROLLED_OUT):
@@ -114,6 +113,6 @@ class UpdateDisplay:
         self._running[key][1].update(text.removeprefix(f"{ROLLING_OUT}: "))
 
 
-def _is_worth_a_line(event: Operation) -> bool:
+def _is_worth_a_line(event: StepEvent) -> bool:
     """Components and providers are made in no time, and nobody looks for them in a cluster."""
     return event.custom and not event.resource.type.startswith("pulumi:")

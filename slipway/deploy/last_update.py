@@ -28,23 +28,23 @@ FILE_SUFFIX = "_FILE"
 
 
 @dataclass(frozen=True)
-class Passed:
+class LastUpdate:
     """What passed: a hash over all that its preview rested on, and the number of its update."""
 
     fingerprint: str
     number: int
 
 
-def recall(stack: Stack, now: Approval) -> Passed | None:
+def same_as_last_update(stack: Stack, now: Approval) -> LastUpdate | None:
     """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
     try:
-        passed = Passed(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
+        passed = LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
         return None
     return passed if passed.fingerprint == fingerprint(stack, now) else None
 
 
-def remember(stack: Stack, approved: Approval) -> None:
+def record_last_update(stack: Stack, approved: Approval) -> None:
     """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
     with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed
         after = approval.take(stack)
@@ -53,7 +53,7 @@ def remember(stack: Stack, approved: Approval) -> None:
             left = fingerprint(stack, replace(approved, state=after.state))
             file = stack.own_file("passed")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(asdict(Passed(left, updates[0].number))), encoding="utf-8")
+            file.write_text(json.dumps(asdict(LastUpdate(left, updates[0].number))), encoding="utf-8")
 
 
 def fingerprint(stack: Stack, now: Approval) -> str:

@@ -2,7 +2,7 @@
 
 A replacement under another name (in another namespace, for one) is made first, and what it replaces is deleted at the
 end. An update that fails between leaves both in the state: the new one as the resource, the old one marked for
-deletion. Whoever then wants the old one again, which is what a rollback and a mended release do, is refused: the engine
+deletion. Whoever then wants the old one again, which is what a rollback and a fixed release do, is refused: the engine
 would make it anew, under the name that it still has.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 from slipway.deploy.recovery import import_state, object_id
 from slipway.engine.events import Event, Failed, Started
 from slipway.stack import Stack
-from slipway.state.checkpoint import Deployment
+from slipway.state.checkpoint import Snapshot
 from slipway.state.integrity import in_engine_order
 
 CREATING, REPLACING = "create", "create-replacement"
@@ -28,28 +28,28 @@ def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, 
     return {urn: identity for urn, identity in ids.items() if identity}
 
 
-def collided(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
+def collisions(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
     """Those whose replacement it failed to create."""
     failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == operation}
     return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
 
 
-def restore(stack: Stack, wanted: Mapping[str, str]) -> bool:
+def revert(stack: Stack, wanted: Mapping[str, str]) -> bool:
     """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
     present = stack.history().present() if wanted else None
-    state = exchanged(present, wanted) if present else None
+    state = reverted(present, wanted) if present else None
     if state is None:
         return False
     import_state(stack, state)
     return True
 
 
-def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment | None:
+def reverted(snapshot: Snapshot, wanted: Mapping[str, str]) -> Snapshot | None:
     """The state with each wanted object as the resource, and its twin marked for deletion; None where there is none.
 
     `wanted` are ids by URN.
     """
-    resources = list(deployment.get("resources") or ())
+    resources = list(snapshot.get("resources") or ())
     found = False
     for urn, identity in wanted.items():
         present = _index(resources, urn, marked=False)
@@ -59,7 +59,7 @@ def exchanged(deployment: Deployment, wanted: Mapping[str, str]) -> Deployment |
         found = True
         resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}
         resources[present] = {**resources[present], "delete": True}
-    return {**deployment, "resources": in_engine_order(resources)} if found else None
+    return {**snapshot, "resources": in_engine_order(resources)} if found else None
 
 
 def _index(resources: list[Mapping[str, Any]], urn: str, *, marked: bool, identity: str = "") -> int | None:

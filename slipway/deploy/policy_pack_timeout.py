@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn
 from slipway.errors import ConfigurationError
 
 VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
-ADVICE = f"Mend what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
+ADVICE = f"Fix what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
 LOADING_SECONDS = 60.0
 # Above the deadline that the pack sets its own rules (policy/deadline.py), which names the rule.
 SILENCE_SECONDS = 300.0
@@ -20,7 +20,7 @@ LOADED = '"preludeEvent":'
 
 
 @dataclass
-class PackWatch:
+class PolicyPackTimeout:
     """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
 
     Only silence counts while no resource is under way: builds and providers have time-outs of their own. An update may
@@ -33,11 +33,11 @@ class PackWatch:
     _loading: bool = False
     _judging: bool = False
     _heard_at_seconds: float = 0.0
-    _under_way: set[tuple[Resource, str]] = field(default_factory=set)
+    _under_way: set[tuple[Urn, str]] = field(default_factory=set)
     _last: str = ""
 
     @classmethod
-    def of(cls, environment: Mapping[str, str], pack: Path) -> PackWatch:
+    def of(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
         """A watch with the user's deadline where there is one; ConfigurationError for one that is no number."""
         text = environment.get(VARIABLE, "")
         if not text:
@@ -53,7 +53,7 @@ class PackWatch:
         return cls(pack, seconds, seconds)
 
     @classmethod
-    def of_loading(cls, environment: Mapping[str, str], pack: Path) -> PackWatch:
+    def of_loading(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
         return replace(cls.of(environment, pack), silence_seconds=math.inf)
 
     def take(self, line: str, event: Event | None, at_seconds: float) -> None:

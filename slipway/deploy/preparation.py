@@ -1,16 +1,24 @@
-"""What stands before every update and rollback: a stack that is there, is nobody else's now, and is in order."""
+"""What precedes every update and rollback: a stack that is there and unlocked, and whose state is in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from slipway.deploy.recovery import read_again, recover
-from slipway.deploy.state_repair import repair, restore_unreadable
-from slipway.deploy.unmanaged_namespace import release_namespace
+from slipway.deploy.recovery import import_state, recover, refresh, repair, restore_unreadable
 from slipway.stack import Stack
+from slipway.state.namespaces import has_namespace, without_namespace
 
 
-def put_in_order(stack: Stack, say: Callable[[str], None]) -> None:
+def release_namespace(stack: Stack, say: Callable[[str], None]) -> None:
+    """Nothing in the cluster is touched."""
+    name = stack.unmanaged_namespace()
+    present = stack.history().present() if name else None
+    if present and has_namespace(present, name):
+        import_state(stack, without_namespace(present, name))
+        say(f"Namespace {name} is somebody else's by now (managed: false): the state of {stack} forgets it.")
+
+
+def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
     """Make the stack where it is missing, release the lock of an engine that is gone, and put right what a killed
     update or a damaged state has left; raises SlipwayError where another update holds the stack.
     """
@@ -19,5 +27,5 @@ def put_in_order(stack: Stack, say: Callable[[str], None]) -> None:
     stack.stacks.require_unlocked(stack.name)
     repair(stack, say)
     recover(stack, say)
-    read_again(stack, to_read)
+    refresh(stack, to_read)
     release_namespace(stack, say)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from policy import approval
+from policy import pack_token
 from slipway.deploy.commits import commits
 from slipway.deploy.display import UpdateDisplay
-from slipway.deploy.policy_pack_timeout import ADVICE, PackWatch
+from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
-from slipway.deploy.summary import Problem, Result, Summary
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
 from slipway.engine.event_log import open_log, write_line
-from slipway.engine.events import Event, Step
+from slipway.engine.events import Event, StepEvent
 from slipway.engine.pulumi_cli import Completed
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -57,7 +57,7 @@ class Preview:
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.drift:
             arguments.append("--refresh")
-        watch = PackWatch.of(engine.environment, pack)
+        watch = PolicyPackTimeout.of(engine.environment, pack)
         with open_log("preview", self.stack) as log:
 
             def on_line(line: str, at_seconds: float) -> None:
@@ -78,7 +78,7 @@ class Preview:
                 f"The preview of {self.stack} failed.", why="\n".join(problem.message for problem in problems)
             )
 
-    def summary(self, error: SlipwayError | None) -> Summary:
+    def summary(self, error: SlipwayError | None) -> PreviewSummary:
         """What is known now, with `error` among its problems where the events do not say the same."""
         summary = self.events.summary(
             self.project.name,
@@ -91,15 +91,15 @@ class Preview:
         if error is None:
             return summary
         if error.code == ExitCode.INTERRUPTED:
-            return replace(summary, result=Result.INTERRUPTED)
-        if summary.result is Result.REFUSED:  # the engine fails for that reason too
+            return replace(summary, result=PreviewResult.INTERRUPTED)
+        if summary.result is PreviewResult.REFUSED:  # the engine fails for that reason too
             return summary
-        return replace(summary, result=Result.FAILED, problems=_problems(summary, error))
+        return replace(summary, result=PreviewResult.FAILED, problems=_problems(summary, error))
 
 
 def gate_passed(project: Project, stack: str) -> dict[str, str]:
     """The variable that spares the program its own gate, for just the files as they are now."""
-    return {approval.VARIABLE: approval.token(project.folder, project.name, stack)}
+    return {pack_token.VARIABLE: pack_token.token(project.folder, project.name, stack)}
 
 
 def policy_pack(project: Project) -> Path:
@@ -136,7 +136,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
     return SlipwayError(f"The preview of {stack} failed.", why=error.why, next_step=gone_advice(stack, error.why))
 
 
-def _problems(summary: Summary, error: SlipwayError) -> tuple[Problem, ...]:
+def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[Problem, ...]:
     """Those that the engine told one by one; an error that says more than they do comes first and replaces its own."""
     if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
         return summary.problems
@@ -149,5 +149,5 @@ def _problems(summary: Summary, error: SlipwayError) -> tuple[Problem, ...]:
 
 def _show_builds(show_event: Callable[[Event], None], event: Event) -> None:
     """Only builds take time in a preview; all else is in the summary."""
-    if not isinstance(event, Step) or event.resource.type == IMAGE_TYPE:
+    if not isinstance(event, StepEvent) or event.resource.type == IMAGE_TYPE:
         show_event(event)

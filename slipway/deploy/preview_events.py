@@ -12,16 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.deploy.summary import Problem, Result, Summary, Violation
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
 from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, Resource, is_debug, parse
-from slipway.engine.events import Summary as EngineSummary
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, SummaryEvent, Urn, is_debug, parse
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked_text, without_keys
-from slipway.render.images import image_changes
+from slipway.render.groups import image_changes
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import TEST_SUFFIX, Recorded, service_of
+from slipway.state.checkpoint import TEST_SUFFIX, ResourceState, service_of
 from slipway.state.content_names import CONTENT, successors
 from slipway.state.fields import FieldChange, StepDetails, field_changes
 
@@ -92,11 +91,11 @@ class PreviewEvents:
         elif operation != "refresh" and not finished:
             self._steps[urn][operation] = metadata
 
-    def summary(self, project: str, stack: str, *, drift: bool = False, **more: Any) -> Summary:
-        """All that is known by now; `more` are fields of Summary that the events cannot tell."""
+    def summary(self, project: str, stack: str, *, drift: bool = False, **more: Any) -> PreviewSummary:
+        """All that is known by now; `more` are fields of PreviewSummary that the events cannot tell."""
         changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps)))
         problems = self.problems()
-        return Summary(
+        return PreviewSummary(
             project,
             stack,
             self._result(problems),
@@ -149,18 +148,18 @@ class PreviewEvents:
         return tuple(dict.fromkeys(said))
 
     def _engine_counts(self) -> Mapping[str, int]:
-        return next((event.changes for event in reversed(self.events) if isinstance(event, EngineSummary)), {})
+        return next((event.changes for event in reversed(self.events) if isinstance(event, SummaryEvent)), {})
 
-    def _result(self, problems: tuple[Problem, ...]) -> Result:
+    def _result(self, problems: tuple[Problem, ...]) -> PreviewResult:
         if problems:
-            return Result.FAILED
+            return PreviewResult.FAILED
         if any(violation.refuses for violation in self.violations):
-            return Result.REFUSED
-        ended = [event for event in self.events if isinstance(event, EngineSummary)]
-        return Result.SUCCEEDED if ended and ended[-1].result == "succeeded" else Result.FAILED
+            return PreviewResult.REFUSED
+        ended = [event for event in self.events if isinstance(event, SummaryEvent)]
+        return PreviewResult.SUCCEEDED if ended and ended[-1].result == "succeeded" else PreviewResult.FAILED
 
 
-def _problem(event: Diagnostic, logs: Mapping[Resource, BuildLog]) -> Problem:
+def _problem(event: Diagnostic, logs: Mapping[Urn, BuildLog]) -> Problem:
     """An image build that fails has no failed operation in a preview: an error is all that is said."""
     resource, message = _named(event.resource), masked_text(event.message.strip())
     service = service_of(resource.urn) if resource else ""
@@ -209,13 +208,13 @@ def _change(steps: Steps) -> ResourceChange | None:
         return None
     step, operation = steps[telling], OPERATIONS[telling]
     old, new = step.get("old") or {}, step.get("new") or {}
-    resource = Resource(step["urn"])
+    resource = Urn(step["urn"])
     if not (new or old).get("custom") or (resource.type.startswith(PROVIDER_PREFIX) and operation is Operation.CREATE):
         return None
     return ResourceChange(
         resource,
         operation,
-        Recorded(new or old).service,
+        ResourceState(new or old).service,
         _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
         deleted_first=_is_deleted_first(known),
         kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),
@@ -230,7 +229,7 @@ def _is_deleted_first(operations: list[str]) -> bool:
 def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:
     return field_changes(
         StepDetails(
-            Resource(step["urn"]).type,
+            Urn(step["urn"]).type,
             old.get("inputs") or {},
             new.get("inputs") or {},
             old.get("outputs") or {},
@@ -244,10 +243,10 @@ def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, A
 def _drift(refresh: Mapping[str, Any]) -> ResourceChange | None:
     """What somebody else did to a resource: fields read "as recorded → as found"."""
     old, new = refresh.get("old") or {}, refresh.get("new")
-    resource = Resource(refresh["urn"])
+    resource = Urn(refresh["urn"])
     if not old.get("custom") or resource.type == IMAGE_TYPE:  # sources that moved on are no drift
         return None
-    service = Recorded(old).service
+    service = ResourceState(old).service
     if new is None:
         return ResourceChange(resource, Operation.DELETE, service)
     fields = _fields(refresh, old, new) if refresh.get("detailedDiff") else ()
@@ -272,11 +271,11 @@ def _violation(body: Mapping[str, Any]) -> Violation:
         str(body.get("policyName", "")),
         str(body.get("enforcementLevel", "")),
         without_keys(str(body.get("message", "")).strip()),
-        _named(Resource(urn)) if urn else None,
+        _named(Urn(urn)) if urn else None,
         str(body.get("policyPackName", "")),
     )
 
 
-def _named(resource: Resource | None) -> Resource | None:
+def _named(resource: Urn | None) -> Urn | None:
     """`None` for the stack itself, which is no name to a reader."""
     return None if resource is None or resource.type == STACK_TYPE else resource

@@ -1,4 +1,4 @@
-"""Brings a stack back in order after an engine was killed in the middle of an update, without a person's help.
+"""Recovers a stack after an engine was killed in the middle of an update, without a person's help.
 
 What was under way is in the state as a pending operation: begun, and nobody knows how it ended. The engine itself asks
 a person at a terminal about each. Here the cluster is asked.
@@ -9,15 +9,20 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from slipway.backend.file_backend import CHECKPOINT_VERSION
+from slipway.backend import History
+from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.errors import failure
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.errors import SlipwayError
 from slipway.stack import Stack
-from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot, objects
+from slipway.state.integrity import problems, repaired
 
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
@@ -36,61 +41,59 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     history = stack.history()
     held = history.source.is_held()  # asked first: what is pending without it is nobody's
     present = history.present()
-    if held or not present or not (present.get(PENDING) or unsure(present)):
+    if held or not present or not (present.get(PENDING) or unsettled(present)):
         return
-    begun = len(present.get(PENDING) or unsure(present))
+    begun = len(present.get(PENDING) or unsettled(present))
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
     if present.get(PENDING):
-        import_state(stack, settled := settle(present))
+        import_state(stack, settled := settle_pending_operations(present))
     else:  # the reading of it was cut off, too
         settled = present
-    read_again(stack, unsure(settled))
+    refresh(stack, unsettled(settled))
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
-    for name in forgotten(present):
+    for name in unknown_creations(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
 
 
-def read_again(stack: Stack, urns: Sequence[str]) -> None:
+def refresh(stack: Stack, urns: Sequence[str]) -> None:
     """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
     targets = [argument for urn in urns for argument in ("--target", urn)]
     if targets:
         _run(stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
 
 
-def forgotten(deployment: Deployment) -> list[str]:
+def unknown_creations(snapshot: Snapshot) -> list[str]:
     """What was being made outside of the cluster, so that nobody knows under which id; an image is made again."""
-    begun = [operation["resource"] for operation in deployment.get(PENDING) or () if operation["type"] == "creating"]
-    made = [Recorded(raw) for raw in begun if not object_id(raw)]
-    return [str(Resource(each.urn)) for each in made if each.is_object]
+    begun = [operation["resource"] for operation in snapshot.get(PENDING) or () if operation["type"] == "creating"]
+    made = [ResourceState(raw) for raw in begun if not object_id(raw)]
+    return [str(Urn(each.urn)) for each in made if each.is_object]
 
 
-def unsure(deployment: Deployment) -> list[str]:
+def unsettled(snapshot: Snapshot) -> list[str]:
     """The URNs of what has to be read from the cluster."""
-    return [str(raw["urn"]) for raw in deployment.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
+    return [str(raw["urn"]) for raw in snapshot.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
 
 
-def settle(deployment: Deployment) -> Deployment:
+def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     """The state without pending operations, with a mark on what has to be read from the cluster.
 
     An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
     forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
     next update begins with: nothing refers to it yet. That of one that was deleted first comes in its place.
     """
-    operations = deployment.get(PENDING) or ()
+    operations = snapshot.get(PENDING) or ()
     begun = {str(each["resource"]["urn"]) for each in operations}
     made = [
         _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
     ]
     instead = {raw["urn"] for raw in made}
     known = [
-        raw
-        for raw in deployment.get("resources") or ()
-        if not (raw.get("pendingReplacement") and raw["urn"] in instead)
+        raw for raw in snapshot.get("resources") or () if not (raw.get("pendingReplacement") and raw["urn"] in instead)
     ]
     there = {raw["urn"] for raw in known if not raw.get("delete")}
     made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
     settled = (_marked(raw) if raw["urn"] in begun else raw for raw in _each_once([*known, *made]))
-    return {**{key: value for key, value in deployment.items() if key != PENDING}, "resources": list(settled)}
+    return {**{key: value for key, value in snapshot.items() if key != PENDING}, "resources": list(settled)}
 
 
 def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -126,11 +129,11 @@ def object_id(raw: Mapping[str, Any]) -> str:
     return f"{namespace}/{name}" if isinstance(namespace, str) else name
 
 
-def import_state(stack: Stack, deployment: Deployment, *flags: str) -> None:
-    """Put `deployment` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
+def import_state(stack: Stack, snapshot: Snapshot, *flags: str) -> None:
+    """Put `snapshot` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
-        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": deployment}))  # secrets are ciphertext
+        file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": snapshot}))  # secrets are ciphertext
         _run(stack, "stack", "import", "--file", str(file), *flags)
 
 
@@ -138,3 +141,78 @@ def _run(stack: Stack, *arguments: str) -> None:
     done = stack.engine.run(*arguments, "--stack", stack.name)
     if done.exit_code:
         raise failure(stack.name, (), done.errors or done.output)
+
+
+STATES_LOOKED_AT = 20
+Say = Callable[[str], None]
+
+
+def restore_unreadable(stack: Stack, say: Say) -> list[str]:
+    """Where the file that has the state cannot be read, put the state that the last update left in its place; the URNs
+    of what has to be read from the cluster then.
+
+    That can only be in a folder: a bucket or Pulumi Cloud replaces a state as a whole. Nothing is done while an update
+    holds the stack.
+    """
+    files = stack.stacks.files
+    if files is None or not all(lock.is_dead for lock in files.locks(stack.name)):
+        return []
+    if (file := files.unreadable(stack.name)) is None:
+        return []
+    history = stack.history()
+    number, state = next(_whole_states(history), (0, None))
+    if state is None:
+        return []  # reading it says what there is to do
+    kept = files.replace_state(stack.name, file, state)
+    say(f"The state of {stack} cannot be read: {file.name} was cut short. It is kept as {kept}.")
+    say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
+    return list(objects(state))
+
+
+def repair(stack: Stack, say: Say) -> None:
+    """Where the engine would refuse the state, put it in order, or take the newest recorded one that is whole.
+
+    SlipwayError where there is none, or the engine refuses that, too.
+    """
+    history = stack.history()
+    if history.source.is_held():
+        return
+    present = history.present()
+    if not present or not (wrong := problems(present)):
+        return
+    kept = stack.own_file("refused-states").with_suffix(f".{datetime.now(UTC):%Y%m%d-%H%M%S}.json")
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    exported = stack.engine.run("stack", "export", "--stack", stack.name, "--file", str(kept), UNCHECKED)
+    where = f" It is kept as {kept}." if not exported.exit_code else ""
+    more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+    say(f"The state of {stack} is damaged: {wrong[0]}{more}.{where}")
+    fixed = repaired(present, _recorded(history))
+    if not problems(fixed):
+        import_state(stack, fixed, UNCHECKED)
+        say("It is in order again.")
+        return
+    number, state = next(_whole_states(history), (0, None))
+    if state is None:
+        raise SlipwayError(
+            f"The state of {stack} is damaged, and no recorded one is whole.",
+            why="\n".join(wrong[:5]),
+            next_step="`pulumi state repair` may help; what runs is not touched.",
+        )
+    import_state(stack, state, UNCHECKED)
+    say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
+    refresh(stack, list(objects(state)))
+
+
+def _recorded(history: History) -> Iterator[Snapshot]:
+    """Newest first."""
+    for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
+        with suppress(SlipwayError):  # it is damaged as well
+            yield history.checkpoint(number)
+
+
+def _whole_states(history: History) -> Iterator[tuple[int, Snapshot]]:
+    """Those that the engine accepts, newest first, with their numbers."""
+    for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
+        with suppress(SlipwayError):  # it is damaged as well
+            if not problems(state := history.checkpoint(number)):
+                yield number, state

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.state.changes import Operation, ResourceChange
 
 MANDATORY = "mandatory"
@@ -15,7 +15,7 @@ UNDECIDED_PREFIX = "Decided at update: "
 WAIVED_PREFIX = "Waived "
 
 
-class Result(StrEnum):
+class PreviewResult(StrEnum):
     """How the preview ended; part of the JSON that is documented in docs/pull-requests.md."""
 
     SUCCEEDED = "succeeded"
@@ -29,14 +29,14 @@ class Result(StrEnum):
 class ImageChange:
     """A running image that is exchanged for another; `new_tag` is known in a preview even where its digest is not."""
 
-    resource: Resource
+    resource: Urn
     service: str
     old: str
     new: str
     new_tag: str = ""
 
 
-class State(StrEnum):
+class ViolationState(StrEnum):
     """What a rule says of a resource, where it does not say that all is well."""
 
     VIOLATION = "violation"
@@ -52,23 +52,23 @@ class Violation:
     rule: str
     level: str
     message: str
-    resource: Resource | None
+    resource: Urn | None
     pack: str = ""
 
     @property
-    def state(self) -> State:
+    def state(self) -> ViolationState:
         if self.message.startswith(UNDECIDED_PREFIX):
-            return State.UNDECIDED
-        return State.WAIVED if self.message.startswith(WAIVED_PREFIX) else State.VIOLATION
+            return ViolationState.UNDECIDED
+        return ViolationState.WAIVED if self.message.startswith(WAIVED_PREFIX) else ViolationState.VIOLATION
 
     @property
     def weight(self) -> str:
         """What a person is shown: the engine is told that what refuses nothing is advisory, whatever its rule is."""
-        return self.level if self.state is State.VIOLATION else self.state.value
+        return self.level if self.state is ViolationState.VIOLATION else self.state.value
 
     @property
     def refuses(self) -> bool:
-        return self.level == MANDATORY and self.state is State.VIOLATION
+        return self.level == MANDATORY and self.state is ViolationState.VIOLATION
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Problem:
     """Something that failed: `step` and `output` are those of an image build, a unit test's for instance."""
 
     message: str
-    resource: Resource | None = None
+    resource: Urn | None = None
     service: str = ""
     step: str = ""
     output: tuple[str, ...] = ()
@@ -92,12 +92,12 @@ class Commits:
 
 
 @dataclass(frozen=True)
-class Summary:
+class PreviewSummary:
     """A preview, whole or as far as it came."""
 
     project: str
     stack: str
-    result: Result
+    result: PreviewResult
     duration_seconds: float = 0.0
     changes: tuple[ResourceChange, ...] = ()
     unchanged: int = 0
@@ -128,9 +128,9 @@ class Summary:
         return tuple(violation for violation in self.violations if violation.refuses)
 
     def advice(self) -> tuple[Violation, ...]:
-        violations = (each for each in self.violations if each.state is State.VIOLATION)
+        violations = (each for each in self.violations if each.state is ViolationState.VIOLATION)
         return tuple(violation for violation in violations if not violation.refuses)
 
     def notes(self) -> tuple[Violation, ...]:
         """What is waived, and what only the update can decide."""
-        return tuple(violation for violation in self.violations if violation.state is not State.VIOLATION)
+        return tuple(violation for violation in self.violations if violation.state is not ViolationState.VIOLATION)

@@ -11,15 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from slipway.deploy import pending_replacements as twins
+from slipway.deploy import pending_replacements
 from slipway.deploy.display import OperationError, UpdateDisplay
-from slipway.deploy.policy_pack_timeout import ADVICE, PackWatch
+from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import violation_in
 from slipway.deploy.summary import Violation
 from slipway.engine.build_log import BuildStep
 from slipway.engine.errors import failed_builds, failure, killed, messages
 from slipway.engine.event_log import open_log, write_line
-from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Resource, Started, parse
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, parse
 from slipway.engine.pulumi_cli import Completed
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
@@ -55,7 +55,7 @@ class Update:
         return not self.killed and not any(isinstance(event, Started) and event.changes for event in self.events)
 
     @property
-    def not_deleted(self) -> list[Resource]:
+    def not_deleted(self) -> list[Urn]:
         """What could not be deleted, where that is all that failed; the program has come to its end by then."""
         failed = [event for event in self.events if isinstance(event, Failed)]
         only_deletes = all(event.operation in DELETIONS for event in failed)
@@ -86,7 +86,7 @@ def run_update(
     put in order.
     """
     arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
-    loading = PackWatch.of_loading(stack.engine.environment, pack) if pack else None
+    loading = PolicyPackTimeout.of_loading(stack.engine.environment, pack) if pack else None
     stack, title = (
         replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
@@ -94,9 +94,9 @@ def run_update(
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
         update = _run(stack, arguments, progress, title=title, command=command, loading=loading)
         stumbled = not update.succeeded and not update.ended.interrupted
-        if not stumbled or not twins.restore(stack, twins.collided(update.events)):
+        if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):
             return update
-        progress.note(twins.TAKEN_BACK)
+        progress.note(pending_replacements.TAKEN_BACK)
 
 
 def _run(
@@ -106,7 +106,7 @@ def _run(
     *,
     title: str,
     command: str,
-    loading: PackWatch | None,
+    loading: PolicyPackTimeout | None,
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
@@ -182,12 +182,12 @@ def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
     return SlipwayError(
         f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
         why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
-        next_step="Mend it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+        next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
         code=ExitCode.POLICY,
     )
 
 
-def _show_failed_builds(console: Console, failed: dict[Resource, BuildStep]) -> None:
+def _show_failed_builds(console: Console, failed: dict[Urn, BuildStep]) -> None:
     for image, step in failed.items():
         console.print(Text(f"\n{image}: {step.headline}", style="bold red"), soft_wrap=True)
         for line in step.output:

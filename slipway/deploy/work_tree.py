@@ -69,7 +69,7 @@ def uncommitted(folder: Path) -> list[str]:
         raise ConfigurationError(
             "git does not say whether everything is committed.",
             why=done.stderr.strip(),
-            next_step="Run `git status` here, and mend what it complains of.",
+            next_step="Run `git status` here, and fix what it complains of.",
         )
     lines = done.stdout.splitlines() if done.returncode == 0 else []
     # git puts a name with blanks between quotes.

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from slipway.engine.build_log import EXIT_CODE, BuildStep
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, Urn
 from slipway.engine.messages import CHECKS_FAILED, CONFIGURATION_ERROR, DIAGNOSIS, POLICY_REFUSALS, ROLLBACK_ERROR
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -73,7 +73,7 @@ KNOWN_FAILURES = (
     KnownFailure(
         re.compile(r"invalid YAML file: .*"),
         "The settings of stack {stack} cannot be read.",
-        "Mend Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
+        "Fix Pulumi.{stack}.yaml or Pulumi.yaml; the line is named above.",
     ),
     KnownFailure(
         re.compile(r"unable to open (?:state directory|bucket) .*"),
@@ -146,7 +146,7 @@ def _refused(stack: str, message: str) -> SlipwayError:
     return SlipwayError(
         what,
         why=why,
-        next_step=f"Mend it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
+        next_step=f"Fix it, or waive the rule in policy/waivers.yaml; `slipway preview -s {stack}` shows every rule.",
         code=ExitCode.POLICY,
     )
 
@@ -165,10 +165,10 @@ def _next_step(stack: str, events: Sequence[Event], text: str) -> str:
         return ""
     done = [event for event in events if isinstance(event, Finished) and event.changes]
     deployed = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in done)
-    mend = f"Mend it and run `slipway up -s {stack}` again."
+    fix = f"Fix it and run `slipway up -s {stack}` again."
     if any(isinstance(event, Failed) and event.resource.kind == "Deployment" for event in events):
-        return mend  # some of its pods may run
-    return mend if deployed else f"Nothing was deployed. {mend}"
+        return fix  # some of its pods may run
+    return fix if deployed else f"Nothing was deployed. {fix}"
 
 
 def killed(stack: str, signal_number: int) -> SlipwayError:
@@ -203,7 +203,7 @@ def messages(events: Iterable[Event]) -> list[str]:
     return list(found)
 
 
-def failed_builds(events: Sequence[Event]) -> dict[Resource, BuildStep]:
+def failed_builds(events: Sequence[Event]) -> dict[Urn, BuildStep]:
     """For each image whose build failed, the step that did, with its output."""
     logs = build_logs(events)
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
@@ -222,7 +222,7 @@ def _is_echo(message: str) -> bool:
     return not message.strip() or message.strip().startswith(ECHOES)
 
 
-def _named(resource: Resource | None, message: str) -> str:
+def _named(resource: Urn | None, message: str) -> str:
     text = PREFIX.sub("", message.strip())
     if resource is None or resource.type == STACK_TYPE:
         return text

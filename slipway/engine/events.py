@@ -15,7 +15,7 @@ HEAD_LENGTH = 100
 
 
 @dataclass(frozen=True)
-class Resource:
+class Urn:
     """A resource of the stack, as its URN names it: `urn:pulumi:dev::slipway::parent$type::name`."""
 
     urn: str
@@ -45,10 +45,10 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Step(Event):
+class StepEvent(Event):
     """`operation` is the engine's word: same, create, update, delete, replace, read, …; `custom` is not a component."""
 
-    resource: Resource
+    resource: Urn
     operation: str
     custom: bool = False
 
@@ -58,21 +58,21 @@ class Step(Event):
 
 
 @dataclass(frozen=True)
-class Started(Step):
+class Started(StepEvent):
     """The engine began an operation; `inputs` are what the resource is to be, secrets blinded."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Finished(Step):
+class Finished(StepEvent):
     """The operation succeeded; `outputs` are the resource's, secrets blinded."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Failed(Step):
+class Failed(StepEvent):
     """The operation failed; why is in the diagnostics."""
 
 
@@ -80,14 +80,14 @@ class Failed(Step):
 class Diagnostic(Event):
     """Something said about a resource (`None`: about the run); `ephemeral` is a status that the next one replaces."""
 
-    resource: Resource | None
+    resource: Urn | None
     severity: str
     message: str
     ephemeral: bool = False
 
 
 @dataclass(frozen=True)
-class Summary(Event):
+class SummaryEvent(Event):
     """The end of the update: how many resources had which operation."""
 
     changes: Mapping[str, int]
@@ -124,22 +124,22 @@ def _typed(event: dict[str, Any], at_seconds: float) -> Event | None:
     if body := event.get("diagnosticEvent"):
         return _diagnostic(body, at_seconds)
     if body := event.get("summaryEvent"):
-        return Summary(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
+        return SummaryEvent(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
     return None
 
 
 def _step(
     kind: type[Started] | type[Finished] | type[Failed], metadata: dict[str, Any], at_seconds: float, **more: Any
-) -> Step:
+) -> StepEvent:
     state = metadata.get("new") or metadata.get("old") or {}
-    return kind(at_seconds, Resource(metadata["urn"]), metadata["op"], bool(state.get("custom")), **more)
+    return kind(at_seconds, Urn(metadata["urn"]), metadata["op"], bool(state.get("custom")), **more)
 
 
 def _diagnostic(body: dict[str, Any], at_seconds: float) -> Diagnostic:
     urn = body.get("urn")
     return Diagnostic(
         at_seconds,
-        Resource(urn) if urn else None,
+        Urn(urn) if urn else None,
         body.get("severity", "info"),
         body.get("message", "").rstrip("\n"),
         bool(body.get("ephemeral")),

@@ -84,7 +84,7 @@ class Pulumi:
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
-            last_words = _LastWords(process)
+            last_words = _StderrTail(process)
             watch = _Watch(process, started, overdue)
             with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
                 for line in process.stdout or ():
@@ -116,7 +116,7 @@ class Pulumi:
             process.wait()
 
 
-class _LastWords:
+class _StderrTail:
     """Reads standard error in the background, so that the engine never blocks on it, and keeps its end."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from slipway.engine.build_log import BuildLog, BuildStep
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Resource, Started, Step
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, StepEvent, Urn
 
 IMAGE_TYPE = "docker-build:index:Image"
 KUBERNETES_PREFIX = "kubernetes:"
@@ -108,9 +108,9 @@ class _Run:
 
     events: tuple[Event, ...]
 
-    def operations(self, type_prefix: str) -> Iterator[tuple[Step, float]]:
+    def operations(self, type_prefix: str) -> Iterator[tuple[StepEvent, float]]:
         """Each operation that changed something, and when it ended."""
-        begun: dict[tuple[Resource, str], Started] = {}
+        begun: dict[tuple[Urn, str], Started] = {}
         for event in self.events:
             if isinstance(event, Started):
                 begun[event.resource, event.operation] = event
@@ -127,7 +127,7 @@ class _Run:
 
     def rollout_intervals(self) -> Iterator[Interval]:
         """When each Deployment that took its time was waited for."""
-        begun: dict[Resource | None, float] = {}
+        begun: dict[Urn | None, float] = {}
         for event in self.events:
             if isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLING_OUT):
                 begun.setdefault(event.resource, event.at_seconds)
@@ -167,9 +167,9 @@ class _Run:
         return ""
 
 
-def build_logs(events: Iterable[Event]) -> dict[Resource, BuildLog]:
+def build_logs(events: Iterable[Event]) -> dict[Urn, BuildLog]:
     """What each image's build said."""
-    logs: dict[Resource, BuildLog] = defaultdict(BuildLog)
+    logs: dict[Urn, BuildLog] = defaultdict(BuildLog)
     for event in events:
         if isinstance(event, Diagnostic) and event.ephemeral and event.resource and event.resource.type == IMAGE_TYPE:
             logs[event.resource].add(event.message, event.at_seconds)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slipway.deploy.summary import ImageChange, Problem, Summary, Violation
-from slipway.engine.events import Resource
+from slipway.deploy.summary import ImageChange, PreviewSummary, Problem, Violation
+from slipway.engine.events import Urn
 from slipway.state.changes import ResourceChange
 
 VERSION = 1
 
 
-def to_json(summary: Summary) -> str:
+def to_json(summary: PreviewSummary) -> str:
     """The whole summary, two spaces deep, with a newline at the end."""
     return json.dumps(shape(summary), indent=2, ensure_ascii=False) + "\n"
 
 
-def shape(summary: Summary) -> dict[str, Any]:
+def shape(summary: PreviewSummary) -> dict[str, Any]:
     return {
         "version": VERSION,
         "project": summary.project,
@@ -93,7 +93,7 @@ def _problem(problem: Problem) -> dict[str, Any]:
     }
 
 
-def _resource(resource: Resource | None) -> dict[str, Any]:
+def _resource(resource: Urn | None) -> dict[str, Any]:
     """`null`s for the stack as a whole."""
     if resource is None:
         return {"urn": None, "type": None, "name": None}

@@ -8,9 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from slipway.deploy.summary import Problem, Result, Summary, Violation
-from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed
-from slipway.render.images import is_image
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
+from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed, is_image
 from slipway.render.markdown_text import clean, some_of
 from slipway.render.words import (
     commits_text,
@@ -39,7 +38,7 @@ NAMED = 5
 NOTHING = "-"
 
 
-def show(summary: Summary, console: Console) -> None:
+def show(summary: PreviewSummary, console: Console) -> None:
     """Print the whole summary, what matters most last, where the eye is."""
     report = _Report(console)
     report.created(summary.of(Operation.CREATE))
@@ -111,7 +110,7 @@ class _Report:
             what = kinds_text(of_service) if service else ", ".join(str(change.resource) for change in of_service)
             self.line(f"{service}: {what}" if service else what, 2)
 
-    def images(self, summary: Summary) -> None:
+    def images(self, summary: PreviewSummary) -> None:
         if summary.images or summary.tested:
             self.title("Images", "cyan")
         for image in summary.images:
@@ -158,8 +157,8 @@ class _Report:
             if problem.next_step:
                 self.line(f"next: {problem.next_step}", 4)
 
-    def verdict(self, summary: Summary) -> None:
-        good = summary.result is Result.SUCCEEDED
+    def verdict(self, summary: PreviewSummary) -> None:
+        good = summary.result is PreviewResult.SUCCEEDED
         self.line()
         self.line(
             Text.assemble(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from slipway.deploy.summary import Commits, ImageChange, Result, Summary, Violation
+from slipway.deploy.summary import Commits, ImageChange, PreviewResult, PreviewSummary, Violation
 from slipway.masking import UNKNOWN
 from slipway.render.markdown_text import shortened
 from slipway.state.changes import Operation, ResourceChange
@@ -17,7 +17,7 @@ INFINITIVES = {
     Operation.UPDATE: "to update",
     Operation.CREATE: "to create",
 }
-SYMBOLS = {Result.REFUSED: "❌", Result.FAILED: "❌", Result.INTERRUPTED: "❌"}
+SYMBOLS = {PreviewResult.REFUSED: "❌", PreviewResult.FAILED: "❌", PreviewResult.INTERRUPTED: "❌"}
 POD = "spec.template.spec."
 CHANGES = "(changes)"
 COMMIT_DIGITS = 8
@@ -31,28 +31,28 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun if number == 1 else plural}"
 
 
-def verdict(summary: Summary) -> str:
+def verdict(summary: PreviewSummary) -> str:
     """How it ended, in a few words."""
     refusals = len(summary.refusals())
-    if summary.result is Result.REFUSED:
+    if summary.result is PreviewResult.REFUSED:
         return f"refused by policy, {counted(refusals, 'mandatory violation')}"
-    if summary.result is Result.FAILED:
+    if summary.result is PreviewResult.FAILED:
         also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
         return f"failed{also}"
-    if summary.result is Result.INTERRUPTED:
+    if summary.result is PreviewResult.INTERRUPTED:
         return "interrupted"
     return counts(summary) if summary.changes else "nothing to do"
 
 
-def symbol(summary: Summary) -> str:
-    if summary.result is not Result.SUCCEEDED:
+def symbol(summary: PreviewSummary) -> str:
+    if summary.result is not PreviewResult.SUCCEEDED:
         return SYMBOLS[summary.result]
     lost = any(not change.kept for change in summary.of(Operation.DELETE))
     risky = lost or any(change.deleted_first for change in summary.changes) or not summary.rules
     return "⚠️" if risky else "✅"
 
 
-def counts(summary: Summary) -> str:
+def counts(summary: PreviewSummary) -> str:
     """`1 to replace, 2 to update, 2 images to build`."""
     found = summary.counts()
     parts = [f"{found[operation]} {words}" for operation, words in INFINITIVES.items() if found[operation]]
@@ -62,16 +62,16 @@ def counts(summary: Summary) -> str:
     return ", ".join(parts) or "nothing to do"
 
 
-def _tests(summary: Summary) -> set[str]:
+def _tests(summary: PreviewSummary) -> set[str]:
     """Names of the builds that make no image, but run a service's unit tests."""
     return {f"{change.service}-test" for change in summary.built()}
 
 
-def is_incomplete(summary: Summary) -> bool:
-    return summary.result in (Result.FAILED, Result.INTERRUPTED)
+def is_incomplete(summary: PreviewSummary) -> bool:
+    return summary.result in (PreviewResult.FAILED, PreviewResult.INTERRUPTED)
 
 
-def rules_text(summary: Summary) -> str:
+def rules_text(summary: PreviewSummary) -> str:
     """What was asked of the policies, and that nothing was where nothing was."""
     if not summary.rules:
         return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from slipway.backend import Entry
-from slipway.deploy.preparation import put_in_order
+from slipway.backend import UpdateInfo
+from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.update import NotDeletedError, Update
 from slipway.engine.events import Diagnostic, Event, Failed, Started
 from slipway.engine.messages import CHECKS_FAILED, DIAGNOSIS
 from slipway.engine.stages import KUBERNETES_PREFIX
-from slipway.error_report import report
-from slipway.errors import ExitCode, SlipwayError
+from slipway.errors import ExitCode, SlipwayError, report
 from slipway.progress import Progress
 from slipway.rollback.plan import DataAtStakeError
-from slipway.rollback.run import NothingToRollBackError, Options, Rollback, checks_met
+from slipway.rollback.run import NothingToRollBackError, Rollback, RollbackOptions, checks_met
 from slipway.rollback.target import last_good
 from slipway.stack import Stack
 
@@ -43,7 +42,7 @@ class FailedUpdate:
         if target is None:
             return _with_note(self.error, f"There is no earlier state of {self.stack} to go back to.")
         try:
-            prepared = Rollback.prepare(self.stack, target.number, Options(automatic=True))
+            prepared = Rollback.prepare(self.stack, target.number, RollbackOptions(automatic=True))
         except NothingToRollBackError:
             return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
         except SlipwayError as second:
@@ -57,9 +56,9 @@ class FailedUpdate:
             return False
         return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
 
-    def _target(self, progress: Progress) -> Entry | None:
+    def _target(self, progress: Progress) -> UpdateInfo | None:
         if self.update.killed:
-            put_in_order(self.stack, progress.note)
+            prepare_stack(self.stack, progress.note)
         return last_good(self.stack.history())
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
@@ -76,16 +75,16 @@ class FailedUpdate:
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
             f"{proof}, {checks_met(rollback)}.",
             why="\n".join(filter(None, (by_hand, log))),
-            next_step=f"Mend it and run `slipway up -s {self.stack}` again. "
-            f"To look at the wreck of the next failure, add --no-rollback.",
+            next_step=f"Fix it and run `slipway up -s {self.stack}` again. "
+            f"To keep the next failed update for debugging, add --no-rollback.",
             code=ExitCode.ROLLED_BACK,
         )
 
-    def _not_undone(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+    def _not_undone(self, second: SlipwayError, target: UpdateInfo | None) -> SlipwayError:
         report(self.error)
         return self._failed_twice(second, target)
 
-    def _failed_twice(self, second: SlipwayError, target: Entry | None) -> SlipwayError:
+    def _failed_twice(self, second: SlipwayError, target: UpdateInfo | None) -> SlipwayError:
         if second.code is ExitCode.INTERRUPTED:
             return second
         where = f" to #{target.number}" if target else ""

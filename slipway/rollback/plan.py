@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.state.checkpoint import Deployment, Recorded, outputs, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, outputs, plain, resources
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
 from slipway.state.order import in_order
@@ -38,7 +38,7 @@ IMMUTABLE_FIELDS = {
 
 
 @dataclass(frozen=True)
-class Request:
+class RollbackRequest:
     """Which recorded state to declare again, and what of the present to keep. No `services` means all of them."""
 
     target: int
@@ -52,25 +52,25 @@ class Request:
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_text(cls, text: str) -> Request:
+    def from_text(cls, text: str) -> RollbackRequest:
         fields = json.loads(text)
         return cls(**{**fields, "services": tuple(fields["services"])})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RollbackPlan:
     """`resources` in an order in which each comes after what it depends on; `outputs` are the stack's.
 
     `aliases` gives, for a resource that the present state knows under another URN, that URN; `kept` are the present
     resources that the recorded state does not have and that stay: they hold data, or are protected.
     """
 
-    resources: tuple[Recorded, ...]
+    resources: tuple[ResourceState, ...]
     outputs: Mapping[str, Any]
     aliases: Mapping[str, str]
-    kept: tuple[Recorded, ...]
+    kept: tuple[ResourceState, ...]
 
-    def objects(self) -> dict[str, Recorded]:
+    def objects(self) -> dict[str, ResourceState]:
         return {each.urn: each for each in self.resources if each.is_object}
 
 
@@ -78,7 +78,7 @@ class DataAtStakeError(SlipwayError):
     """A rollback would lose what is stored; `include_stateful` allows it."""
 
 
-def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
+def plan_rollback(target: Snapshot, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
     """The resources to declare so that the present state becomes the recorded one; both states decrypted.
 
     Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
@@ -93,20 +93,22 @@ def wanted(target: Deployment, present: Deployment, request: Request) -> Wanted:
         _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
     kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
     chosen |= _with_what_they_need(kept, now, chosen)
-    return Wanted(
+    return RollbackPlan(
         tuple(map(directed, _in_order(chosen))), _outputs(target, present, chosen, request), aliases, tuple(kept)
     )
 
 
-def _by_urn(deployment: Deployment) -> dict[str, Recorded]:
-    return {each.urn: each for each in resources(deployment)}
+def _by_urn(snapshot: Snapshot) -> dict[str, ResourceState]:
+    return {each.urn: each for each in resources(snapshot)}
 
 
-def _without_namespace(known: dict[str, Recorded], name: str) -> dict[str, Recorded]:
+def _without_namespace(known: dict[str, ResourceState], name: str) -> dict[str, ResourceState]:
     return {urn: each for urn, each in known.items() if not (name and _kind(each) == "Namespace" and each.id == name)}
 
 
-def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], request: Request) -> dict[str, Recorded]:
+def _of_services(
+    then: Mapping[str, ResourceState], now: Mapping[str, ResourceState], request: RollbackRequest
+) -> dict[str, ResourceState]:
     """The present state, with the recorded resources of the named services in the place of theirs.
 
     After a destroy that takes with it what they stand on and no service has, such as their namespace.
@@ -124,38 +126,38 @@ def _of_services(then: Mapping[str, Recorded], now: Mapping[str, Recorded], requ
     return others | _with_what_they_need([*theirs, *(then[urn] for urn in of_nobody)], then, others)
 
 
-def _is_of_nobody(known: Mapping[str, Recorded], urn: str) -> bool:
+def _is_of_nobody(known: Mapping[str, ResourceState], urn: str) -> bool:
     return urn in known and not known[urn].service
 
 
 def _with_present_secrets(
-    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], aliases: Mapping[str, str]
-) -> dict[str, Recorded]:
+    chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], aliases: Mapping[str, str]
+) -> dict[str, ResourceState]:
     """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
     names: dict[str, str] = {}
-    secrets: dict[str, Recorded] = {}
+    secrets: dict[str, ResourceState] = {}
     newest = _newest(now)
     for urn, each in chosen.items():
         present = now.get(aliases.get(urn) or newest.get(stem(urn), urn))
         if each.type == SECRET_TYPE and present:
-            renamed = Recorded({**each.raw, "id": present.id, "inputs": present.inputs})
+            renamed = ResourceState({**each.raw, "id": present.id, "inputs": present.inputs})
             secrets[urn] = renamed if urn in aliases else present
             names |= {_object_name(each): _object_name(present), urn: secrets[urn].urn}
     kept = (secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items())
     return {each.urn: each for each in kept}
 
 
-def _newest(state: Mapping[str, Recorded]) -> dict[str, str]:
+def _newest(state: Mapping[str, ResourceState]) -> dict[str, str]:
     """The newest Secret of each name; a failed update leaves that of the one before beside its own."""
     secrets = (each for each in state.values() if each.type == SECRET_TYPE)
     return {stem(each.urn): each.urn for each in sorted(secrets, key=lambda each: str(each.raw.get("created", "")))}
 
 
-def _object_name(resource: Recorded) -> str:
+def _object_name(resource: ResourceState) -> str:
     return str((resource.inputs.get("metadata") or {}).get("name", ""))
 
 
-def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
+def _renamed(resource: ResourceState, names: Mapping[str, str]) -> ResourceState:
     """`names` are present ones by recorded ones: URNs, and names of Secrets in Kubernetes."""
 
     def rename(value: Any, key: str) -> Any:
@@ -174,25 +176,25 @@ def _renamed(resource: Recorded, names: Mapping[str, str]) -> Recorded:
     renamed["dependencies"] = [names.get(urn, urn) for urn in resource.dependencies]
     by_property = resource.raw.get("propertyDependencies") or {}
     renamed["propertyDependencies"] = {key: [names.get(urn, urn) for urn in urns] for key, urns in by_property.items()}
-    return Recorded({key: each for key, each in renamed.items() if each or key in resource.raw})
+    return ResourceState({key: each for key, each in renamed.items() if each or key in resource.raw})
 
 
-def _to_be_removed(deployment: Deployment) -> set[tuple[str, str]]:
+def _to_be_removed(snapshot: Snapshot) -> set[tuple[str, str]]:
     """URN and id of what a failed update has replaced and not come to delete: `pending_replacements` takes it back.
 
     Of a Namespace that loses nothing: what is in the new one is asked about one by one.
     """
-    return {(str(raw["urn"]), str(raw.get("id"))) for raw in deployment.get("resources") or () if raw.get("delete")}
+    return {(str(raw["urn"]), str(raw.get("id"))) for raw in snapshot.get("resources") or () if raw.get("delete")}
 
 
 def _require_no_replaced_data(
-    chosen: Mapping[str, Recorded],
-    now: Mapping[str, Recorded],
+    chosen: Mapping[str, ResourceState],
+    now: Mapping[str, ResourceState],
     aliases: Mapping[str, str],
     to_be_removed: set[tuple[str, str]],
 ) -> None:
     replaced = [
-        f"{Resource(urn)}: {reason}"
+        f"{Urn(urn)}: {reason}"
         for urn, each in chosen.items()
         if each.is_object and _kind(each) in STATEFUL_KINDS
         if not (_kind(each) == "Namespace" and (urn, each.id) in to_be_removed)
@@ -206,7 +208,7 @@ def _require_no_replaced_data(
         )
 
 
-def _replacement_reason(then: Recorded, now: Recorded) -> str:
+def _replacement_reason(then: ResourceState, now: ResourceState) -> str:
     if then.id != now.id:
         return f"it was {then.id} and is {now.id}"
     if plain(then.raw.get("replacementTrigger")) != plain(now.raw.get("replacementTrigger")):
@@ -221,23 +223,23 @@ def _replacement_reason(then: Recorded, now: Recorded) -> str:
     return ""
 
 
-def _kind(resource: Recorded) -> str:
+def _kind(resource: ResourceState) -> str:
     return resource.type.rsplit(":", 1)[-1]
 
 
 def _kept_without_target(
-    chosen: Mapping[str, Recorded], now: Mapping[str, Recorded], renamed: set[str], *, stateful: bool
-) -> list[Recorded]:
+    chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], renamed: set[str], *, stateful: bool
+) -> list[ResourceState]:
     """What is not deleted: the engine refuses to delete what is protected, after it has done all else."""
     gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
     return [each for each in gone if each.raw.get("protect") or (stateful and _kind(each) in STATEFUL_KINDS)]
 
 
 def _with_what_they_need(
-    kept: Iterable[Recorded], now: Mapping[str, Recorded], chosen: Mapping[str, Recorded]
-) -> dict[str, Recorded]:
+    kept: Iterable[ResourceState], now: Mapping[str, ResourceState], chosen: Mapping[str, ResourceState]
+) -> dict[str, ResourceState]:
     """They, their parents, and their providers: under another provider the engine would replace them."""
-    found: dict[str, Recorded] = {}
+    found: dict[str, ResourceState] = {}
     needed = [each.urn for each in kept]
     while needed:
         urn = needed.pop()
@@ -247,13 +249,13 @@ def _with_what_they_need(
     return found
 
 
-def _in_order(chosen: Mapping[str, Recorded]) -> Iterator[Recorded]:
+def _in_order(chosen: Mapping[str, ResourceState]) -> Iterator[ResourceState]:
     """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough."""
     return (chosen[urn] for urn in in_order(chosen, lambda urn: chosen[urn].needs))
 
 
 def _outputs(
-    target: Deployment, present: Deployment, chosen: Mapping[str, Recorded], request: Request
+    target: Snapshot, present: Snapshot, chosen: Mapping[str, ResourceState], request: RollbackRequest
 ) -> Mapping[str, Any]:
     """The recorded outputs; for some services alone, those of the others as they are now.
 
@@ -271,7 +273,7 @@ def _outputs(
     return {**(outputs(present) or outputs(target)), "services": services}
 
 
-def _component_output(chosen: Mapping[str, Recorded], kind: str, name: str, key: str) -> Any:
+def _component_output(chosen: Mapping[str, ResourceState], kind: str, name: str, key: str) -> Any:
     wanted_type = f"slipway:index:{kind}"
     found = (each.outputs for each in chosen.values() if each.type == wanted_type and each.name == name)
     return next(found, {}).get(key)

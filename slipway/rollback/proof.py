@@ -1,18 +1,119 @@
-"""Whether a recorded state is back: every recorded input against the state and the cluster as they are now."""
+"""Whether a recorded state is back: every recorded input against the state and the live objects, whoever wrote them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from slipway.backend.entry import ROLLBACK_KEY
+from slipway.backend.update_info import ROLLBACK_KEY
+from slipway.cluster import drift
+from slipway.cluster.diagnosis import is_rolled_out
+from slipway.cluster.drift import Drift
+from slipway.cluster.verification import DEPLOYMENT_TYPE
+from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.render.words import counted
-from slipway.rollback.in_cluster import out_of_place
-from slipway.rollback.plan import Request, Wanted, wanted
+from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
-from slipway.state.checkpoint import Recorded, objects
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.checkpoint import ResourceState, Snapshot, objects, plain
 from slipway.state.comparison import Comparison, compared
+
+
+@dataclass(frozen=True)
+class ClusterDifference:
+    """What of a state the cluster has otherwise: declared fields that are others, objects that are gone."""
+
+    changes: tuple[ResourceChange, ...] = ()
+    half_recorded: tuple[str, ...] = ()
+    """Objects of which the state has other inputs than the provider has: it would take them for unchanged."""
+    undeclared: tuple[str, ...] = ()
+    """Fields that somebody has set beside what is declared."""
+    unknown: tuple[str, ...] = ()
+    """Objects with this project's labels that the state does not have."""
+    incomplete: tuple[str, ...] = ()
+    """Deployments that are not rolled out."""
+    changed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By URN, the field managers that wrote an object beside the program's own."""
+    unread: str = ""
+    """Why the cluster could not be compared; empty when it was."""
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.half_recorded)
+
+    def __str__(self) -> str:
+        return ", ".join(dict.fromkeys([*(str(each.resource) for each in self.changes), *self.half_recorded]))
+
+    def by_others(self) -> str:
+        """The objects that somebody else has changed or deleted, for people."""
+        theirs = (
+            each
+            for each in self.changes
+            if each.operation is Operation.DELETE or self.changed_by.get(each.resource.urn)
+        )
+        return ", ".join(str(each.resource) for each in theirs)
+
+    def lines(self) -> list[str]:
+        """What is where, without values."""
+        changed = [f"{each.resource}: {', '.join(one.path for one in each.fields) or 'gone'}" for each in self.changes]
+        return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
+
+
+def cluster_difference(stack: Stack, state: Snapshot, services: tuple[str, ...]) -> ClusterDifference:
+    """What of `state`, decrypted, the cluster has otherwise; of these services, or of all where none is named.
+
+    A person who may change objects may lack the right to list them, which is no reason to refuse a rollback.
+    """
+    recorded = objects(state)
+    if not recorded:
+        return ClusterDifference()
+    try:
+        found = drift.find(stack.beside_cluster(state), stack.project.name)
+    except SlipwayError as error:
+        return ClusterDifference(unread=error.why)
+    return compared_with(recorded, found, services)
+
+
+def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services: tuple[str, ...]) -> ClusterDifference:
+    """`found` sorted into what is declared and what is not, without fields that a resource ignores. Pure."""
+    declared, undeclared, unknown = [], [], []
+    for change in found.changes:
+        if services and change.service not in services:
+            continue
+        if change.operation is Operation.CREATE:
+            unknown.append(str(change.resource))
+            continue
+        resource = recorded.get(change.resource.urn)
+        ignored = tuple(resource.raw.get("ignoreChanges") or ()) if resource else ()
+        fields = tuple(each for each in change.fields if not _is_below(each.path, ignored))
+        undeclared += [f"{change.resource}: {each.path}" for each in fields if each.kind == "add"]
+        fields = tuple(each for each in fields if each.kind != "add")
+        if fields or change.operation is Operation.DELETE:
+            declared.append(replace(change, fields=fields))
+    asked = {urn: each for urn, each in recorded.items() if not services or each.service in services}
+    live = {urn: found.live[urn] for urn, each in asked.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
+    return ClusterDifference(
+        tuple(declared),
+        tuple(str(Urn(each.urn)) for each in asked.values() if _is_half_recorded(each)),
+        tuple(undeclared),
+        tuple(unknown),
+        tuple(asked[urn].name for urn, each in live.items() if not is_rolled_out(each)),
+        found.changed_by,
+    )
+
+
+def _is_half_recorded(resource: ResourceState) -> bool:
+    """The provider compares with the inputs that it has put among the outputs, not with those of the state.
+
+    https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
+    """
+    applied = resource.outputs.get("__inputs")
+    return applied is not None and plain(applied) != plain(resource.inputs)
+
+
+def _is_below(path: str, ignored: Iterable[str]) -> bool:
+    return any(path == each or path.startswith((f"{each}.", f"{each}[")) for each in ignored)
+
 
 DIFFERENCES_SHOWN = 20
 UNDECLARED_SHOWN = 3
@@ -45,7 +146,7 @@ def _listed(noun: str, what: str, names: Sequence[str]) -> str:
     return f", and {counted(len(names), noun)} that {verb} {what} ({'; '.join(names[:UNDECLARED_SHOWN])}{more})"
 
 
-def prove(stack: Stack, target: int, plan: Wanted, services: tuple[str, ...] = ()) -> Proof:
+def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ...] = ()) -> Proof:
     """Compare `plan`, which was declared to bring update `target` back, or these services alone; raises SlipwayError
     where anything differs.
     """
@@ -58,7 +159,7 @@ def prove(stack: Stack, target: int, plan: Wanted, services: tuple[str, ...] = (
             why="\n".join(_first(comparison.differences)),
             next_step=f"`slipway diff -s {stack} {target}` shows the values.",
         )
-    moved = out_of_place(stack, actual, services)
+    moved = cluster_difference(stack, actual, services)
     if moved:
         raise SlipwayError(
             f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
@@ -81,11 +182,11 @@ def prove_setting(stack: Stack, target: int) -> Proof:
     history = stack.history()
     states = (history.checkpoint(target), history.present() or {})
     then, now = (stack.decrypted(state) for state in states)
-    request = Request(target, unmanaged_namespace=stack.unmanaged_namespace())
-    return prove(stack, target, wanted(then, now, request))
+    request = RollbackRequest(target, unmanaged_namespace=stack.unmanaged_namespace())
+    return prove(stack, target, plan_rollback(then, now, request))
 
 
-def _of(services: Collection[str], known: Mapping[str, Recorded]) -> dict[str, Recorded]:
+def _of(services: Collection[str], known: Mapping[str, ResourceState]) -> dict[str, ResourceState]:
     """What is of these services, or all where none is named; the engine touches nothing else then."""
     return {urn: each for urn, each in known.items() if not services or each.service in services}
 

@@ -12,21 +12,20 @@ from policy.judge import Judge, RuleError
 from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
-from slipway.backend import Entry, History, rollback_message
-from slipway.deploy import pending_replacements as twins
+from slipway.backend import History, UpdateInfo, rollback_message
+from slipway.deploy import pending_replacements
 from slipway.deploy.preview import gate_passed
 from slipway.deploy.recovery import import_state
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.rollback.in_cluster import OutOfPlace, out_of_place
-from slipway.rollback.plan import VARIABLE, Request, Wanted, wanted
-from slipway.rollback.proof import Proof, prove
+from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import default_target
-from slipway.rollback.unfinished import Begun, recall, remembered
+from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
-from slipway.state.checkpoint import Deployment, is_settled, objects, resources
+from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
 from slipway.state.comparison import compared
 
 
@@ -40,17 +39,17 @@ class Rollback:
 
     stack: Stack = field(repr=False)
     source: int
-    target: Entry
-    request: Request
-    plan: Wanted = field(repr=False)
-    present: Deployment = field(repr=False)
+    target: UpdateInfo
+    request: RollbackRequest
+    plan: RollbackPlan = field(repr=False)
+    present: Snapshot = field(repr=False)
     reason: str = ""
     """Why today's policies are overridden; empty when they are not."""
-    moved: OutOfPlace = field(default_factory=OutOfPlace)
+    moved: ClusterDifference = field(default_factory=ClusterDifference)
     """What is not in the cluster as the present state says, so that the engine has to look at it first."""
 
     @classmethod
-    def prepare(cls, stack: Stack, to: int | None, options: Options) -> Rollback:
+    def prepare(cls, stack: Stack, to: int | None, options: RollbackOptions) -> Rollback:
         """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
 
         Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
@@ -60,13 +59,15 @@ class Rollback:
         if present is None:
             raise _never_updated(stack.name)
         require_history(history)
-        goes_on = recall(stack, history.entries, options.services) if to is None else None
+        goes_on = resume_target(stack, history.entries, options.services) if to is None else None
         to = to if goes_on is None else goes_on
         target = default_target(history, present, options.services) if to is None else _target(history, to)
         unmanaged = stack.unmanaged_namespace()
-        request = Request(target.number, options.services, options.keep_secrets, options.include_stateful, unmanaged)
+        request = RollbackRequest(
+            target.number, options.services, options.keep_secrets, options.include_stateful, unmanaged
+        )
         plan, opened = _plan(stack, _state(history, target), present, request)
-        moved = out_of_place(stack, opened, options.services)
+        moved = cluster_difference(stack, opened, options.services)
         # One that was killed at its very end has neither been verified nor recorded. What a failed update has left
         # in a cluster that cannot be listed, nobody knows.
         unknown = options.automatic and moved.unread
@@ -106,9 +107,9 @@ class Rollback:
         Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
         """
         before = self._unmoved()
-        begun = Begun(self.source, self.target.number, self.request.services)
-        with remembered(self.stack, begun) as go_on_remembering:
-            twins.restore(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+        begun = UnfinishedRollback(self.source, self.target.number, self.request.services)
+        with mark_in_progress(self.stack, begun) as go_on_remembering:
+            pending_replacements.revert(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
             refresh = ["--refresh"] if self.moved or self.moved.unread else []
             update = run_update(
                 self.stack,
@@ -128,7 +129,7 @@ class Rollback:
             raise self.as_its_own(error) from error
         return update
 
-    def _unmoved(self) -> Deployment | None:
+    def _unmoved(self) -> Snapshot | None:
         """The present state; raises SlipwayError where it is not the one that the rollback was prepared from."""
         history = self.stack.history()
         if (last := history.numbers[-1]) != self.source:
@@ -169,7 +170,7 @@ class Rollback:
 
 
 @dataclass(frozen=True)
-class Options:
+class RollbackOptions:
     """What a person may ask of a rollback."""
 
     services: tuple[str, ...] = ()
@@ -198,7 +199,7 @@ def _never_updated(stack: str) -> ConfigurationError:
     )
 
 
-def _target(history: History, number: int) -> Entry:
+def _target(history: History, number: int) -> UpdateInfo:
     try:
         entry = history.entry(number)
     except SlipwayError as error:
@@ -211,7 +212,7 @@ def _target(history: History, number: int) -> Entry:
     return entry
 
 
-def _state(history: History, target: Entry) -> Deployment:
+def _state(history: History, target: UpdateInfo) -> Snapshot:
     """The state that `target` left; one that cannot be read is as little of a target as one that failed."""
     try:
         return history.checkpoint(target.number)
@@ -219,14 +220,16 @@ def _state(history: History, target: Entry) -> Deployment:
         raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
 
 
-def _plan(stack: Stack, target: Deployment, present: Deployment, request: Request) -> tuple[Wanted, Deployment]:
+def _plan(stack: Stack, target: Snapshot, present: Snapshot, request: RollbackRequest) -> tuple[RollbackPlan, Snapshot]:
     """What is to be declared, and the present state, decrypted."""
     with ThreadPoolExecutor() as pool:
         then, now = pool.map(stack.decrypted, (target, present))
-    return wanted(then, now, request), now
+    return plan_rollback(then, now, request), now
 
 
-def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack: str, services: Sequence[str]) -> None:
+def _require_difference(
+    plan: RollbackPlan, present: Snapshot, target: UpdateInfo, stack: str, services: Sequence[str]
+) -> None:
     if is_settled(present) and not compared(plan.objects(), objects(present)).differences:
         what = f"{', '.join(services)} of {stack}" if services else stack
         raise NothingToRollBackError(
@@ -237,12 +240,12 @@ def _require_difference(plan: Wanted, present: Deployment, target: Entry, stack:
 
 
 def _require_policies(
-    plan: Wanted, stack: str, target: Entry, config: Mapping[str, str], environment: Mapping[str, str]
+    plan: RollbackPlan, stack: str, target: UpdateInfo, config: Mapping[str, str], environment: Mapping[str, str]
 ) -> None:
     """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
     try:
         judge = Judge.of(stack, config, environment)
-        report = judge.everything(from_checkpoint(each.raw) for each in plan.resources)
+        report = judge.evaluate(from_checkpoint(each.raw) for each in plan.resources)
     except (PolicyFileError, RuleError) as error:
         raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
     if report.refusals:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from slipway.backend import Entry, History, Kind, Rollback
+from slipway.backend import History, RollbackInfo, UpdateInfo, UpdateKind
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.state.checkpoint import Deployment, Recorded, fingerprint, is_settled, objects
+from slipway.state.checkpoint import ResourceState, Snapshot, fingerprint, is_settled, objects
 
 # A refresh records what others did to the cluster, a destroy nothing: neither is a release.
-RELEASES = (Kind.UPDATE, Kind.ROLLBACK, Kind.IMPORT)
+RELEASES = (UpdateKind.UPDATE, UpdateKind.ROLLBACK, UpdateKind.IMPORT)
 
 
-def default_target(history: History, present: Deployment, services: Collection[str] = ()) -> Entry:
+def default_target(history: History, present: Snapshot, services: Collection[str] = ()) -> UpdateInfo:
     """The newest successful state that differs from the present one and was not itself rolled back from.
 
     Right after a rollback that means one older than what was rolled back to, not the one just left. States that differ
@@ -36,7 +36,7 @@ def default_target(history: History, present: Deployment, services: Collection[s
     )
 
 
-def _require_known(history: History, present: Deployment, services: Collection[str]) -> None:
+def _require_known(history: History, present: Snapshot, services: Collection[str]) -> None:
     """Return where each service is in the present state or in one to go back to; else say which there are."""
     good = last_good(history)
     states = (present, history.checkpoint(good.number)) if good else (present,)
@@ -49,18 +49,18 @@ def _require_known(history: History, present: Deployment, services: Collection[s
         )
 
 
-def last_good(history: History) -> Entry | None:
+def last_good(history: History) -> UpdateInfo | None:
     """The newest release that succeeded and was not rolled back from: where a failed update came from."""
     return next(_States(history).good_releases(), None)
 
 
-def _outcome(present: Deployment, last: Entry, services: Collection[str]) -> str:
+def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> str:
     """What the present state is known by; empty where an update came to no end, which is no state of its own.
 
     A success may leave replaced objects to the next update: the engine deletes nothing that a resource depends on which
     it was told to leave alone.
     """
-    counting = [Recorded(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
+    counting = [ResourceState(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
     told = [each.raw for each in counting if not services or each.service in services]
     return fingerprint(present, services) if is_settled({**present, "resources": told}) else ""
 
@@ -75,22 +75,22 @@ class _States:
         self._succeeded = {entry.number for entry in history.entries if entry.succeeded}
         self._fingerprints: dict[int, str] = {}
 
-    def good_releases(self) -> Iterator[Entry]:
+    def good_releases(self) -> Iterator[UpdateInfo]:
         """Newest first."""
         return filter(self._is_good, reversed(self._history.entries))
 
-    def _is_good(self, entry: Entry) -> bool:
+    def _is_good(self, entry: UpdateInfo) -> bool:
         """A later release of what was once rolled back from is a release like any other."""
         if not entry.succeeded or entry.problem or entry.kind not in RELEASES:
             return False
         state = self.fingerprint(entry.number)
         return bool(state) and self._is_checked(entry) and not self._is_undone(entry.number, state)
 
-    def _is_checked(self, entry: Entry) -> bool:
+    def _is_checked(self, entry: UpdateInfo) -> bool:
         """Whether all that is asked about was: a rollback of some services asks only theirs, and leaves the others as
         they were, working or not.
         """
-        updates = [each for each in self._history.entries if each.kind is not Kind.REFRESH]
+        updates = [each for each in self._history.entries if each.kind is not UpdateKind.REFRESH]
         while entry.rollback and not self._is_of_all(entry.rollback):
             found = next((each for each in reversed(updates) if each.number < entry.number), None)
             if found is None or not found.succeeded:
@@ -111,12 +111,12 @@ class _States:
             index = index_of[older]
         return entries[index].number
 
-    def unfinished(self) -> Entry | None:
+    def unfinished(self) -> UpdateInfo | None:
         """Where a rollback was going that failed on its way, unlike one that was refused; what a refresh has found
         since does not count.
         """
         entries = {entry.number: entry for entry in self._history.entries}
-        last = next((each for each in reversed(entries.values()) if each.kind is not Kind.REFRESH), None)
+        last = next((each for each in reversed(entries.values()) if each.kind is not UpdateKind.REFRESH), None)
         if last is None or last.succeeded or not last.rollback or not self._is_of_all(last.rollback):
             return None
         target = entries.get(last.rollback.target)
@@ -124,18 +124,18 @@ class _States:
             return None
         return target
 
-    def _is_of_all(self, rollback: Rollback) -> bool:
+    def _is_of_all(self, rollback: RollbackInfo) -> bool:
         """Whether nothing that is asked about was left out of it."""
         return not rollback.services or (bool(self._services) and self._services <= {*rollback.services})
 
-    def _same_as(self, entries: Sequence[Entry], index: int) -> int | None:
+    def _same_as(self, entries: Sequence[UpdateInfo], index: int) -> int | None:
         """The number of an older update that left the same; None where this one made something of its own."""
         entry = entries[index]
         if not entry.succeeded:
             return None
         if entry.rollback:
             return entry.rollback.target if self._is_of_all(entry.rollback) else None
-        if entry.kind is Kind.REFRESH and index:
+        if entry.kind is UpdateKind.REFRESH and index:
             before = entries[index - 1].number
             return before if self.fingerprint(before) == self.fingerprint(entry.number) != "" else None
         return None
@@ -144,7 +144,7 @@ class _States:
         later = (entry for entry in self._history.entries if entry.number > number and entry.succeeded)
         return any(self._undoes(entry, state) for entry in later if entry.rollback)
 
-    def _undoes(self, entry: Entry, state: str) -> bool:
+    def _undoes(self, entry: UpdateInfo, state: str) -> bool:
         """Whether that rollback left `state`; one that found it done already, as a setting in git says, did not."""
         rollback = entry.rollback
         if rollback is None or rollback.source not in self._succeeded or self.fingerprint(rollback.source) != state:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.state.fields import FieldChange
 
@@ -26,7 +26,7 @@ class Operation(StrEnum):
 class ResourceChange:
     """One resource that would change. `service` is the service that it belongs to, empty for none."""
 
-    resource: Resource
+    resource: Urn
     operation: Operation
     service: str = ""
     fields: tuple[FieldChange, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.engine.events import STACK_TYPE, Resource
+from slipway.engine.events import STACK_TYPE, Urn
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.state.content_names import stem
@@ -19,12 +19,12 @@ TEST_SUFFIX = "-test"
 CIPHERTEXT, PLAINTEXT = "ciphertext", "plaintext"
 HIDDEN = "(secret)"
 
-Deployment = Mapping[str, Any]
+Snapshot = Mapping[str, Any]
 """What `latest` holds in a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
 
 
 @dataclass(frozen=True)
-class Recorded:
+class ResourceState:
     """A resource of a recorded state; `raw` is all that the engine wrote about it."""
 
     raw: Mapping[str, Any]
@@ -39,7 +39,7 @@ class Recorded:
 
     @property
     def name(self) -> str:
-        return Resource(self.urn).name
+        return Urn(self.urn).name
 
     @property
     def id(self) -> str:
@@ -88,56 +88,56 @@ class Recorded:
         return self.custom and self.type != IMAGE_TYPE and not self.type.startswith(PROVIDER_PREFIX)
 
 
-def renamed(deployment: Deployment, project: str, stack: str) -> Deployment:
+def renamed(snapshot: Snapshot, project: str, stack: str) -> Snapshot:
     """The same state in the URNs of these names: the stack may have had another one when it was recorded."""
-    urns = (str(raw.get("urn", "")).split("::") for raw in deployment.get("resources") or ())
+    urns = (str(raw.get("urn", "")).split("::") for raw in snapshot.get("resources") or ())
     then = next(("::".join(parts[:2]) for parts in urns if len(parts) > 2), "")
     now = f"urn:pulumi:{stack}::{project}"
     if then in ("", now):
-        return deployment
-    return dict(json.loads(json.dumps(deployment).replace(f'"{then}::', f'"{now}::')))
+        return snapshot
+    return dict(json.loads(json.dumps(snapshot).replace(f'"{then}::', f'"{now}::')))
 
 
-def resources(deployment: Deployment) -> list[Recorded]:
+def resources(snapshot: Snapshot) -> list[ResourceState]:
     """Its resources in the engine's order, dependencies first; without those that only wait to be deleted."""
-    return [Recorded(raw) for raw in deployment.get("resources") or () if not raw.get("delete")]
+    return [ResourceState(raw) for raw in snapshot.get("resources") or () if not raw.get("delete")]
 
 
-def objects(deployment: Deployment) -> dict[str, Recorded]:
+def objects(snapshot: Snapshot) -> dict[str, ResourceState]:
     """What the state has outside of Pulumi, by URN."""
-    return {each.urn: each for each in resources(deployment) if each.is_object}
+    return {each.urn: each for each in resources(snapshot) if each.is_object}
 
 
-def is_settled(deployment: Deployment) -> bool:
+def is_settled(snapshot: Snapshot) -> bool:
     """Whether the cluster has what the inputs say, no less and no more.
 
     An update that was killed leaves operations of which nobody knows how they ended, one that failed leaves replaced
     objects to be deleted; and beside its errors it keeps the old inputs of an object that has the new ones:
     https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
     """
-    known = deployment.get("resources") or ()
+    known = snapshot.get("resources") or ()
     unfinished = (each for each in known if each.get("initErrors") or each.get("delete"))
-    return not deployment.get("pending_operations") and next(unfinished, None) is None
+    return not snapshot.get("pending_operations") and next(unfinished, None) is None
 
 
-def outputs(deployment: Deployment) -> Mapping[str, Any]:
+def outputs(snapshot: Snapshot) -> Mapping[str, Any]:
     """The stack's outputs; a failed update leaves none."""
-    return next((each.outputs for each in resources(deployment) if each.type == STACK_TYPE), {})
+    return next((each.outputs for each in resources(snapshot) if each.type == STACK_TYPE), {})
 
 
 def service_of(urn: str) -> str:
     """The service that a resource of the service's own name belongs to; empty where it is of none."""
-    resource, types = Resource(stem(urn)), urn.split("::")[2].split("$")
+    resource, types = Urn(stem(urn)), urn.split("::")[2].split("$")
     if not set(SERVICE_COMPONENTS) & set(types):
         return ""
     return resource.name.removesuffix(TEST_SUFFIX) if resource.type == IMAGE_TYPE else resource.name
 
 
-def fingerprint(deployment: Deployment, services: Collection[str] = ()) -> str:
+def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
     """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
     told = sorted(
         (urn, masked_secrets(each.inputs))
-        for urn, each in objects(deployment).items()
+        for urn, each in objects(snapshot).items()
         if not services or each.service in services
     )
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.engine.events import Resource
-from slipway.state.checkpoint import Recorded, plain
+from slipway.engine.events import Urn
+from slipway.state.checkpoint import ResourceState, plain
 
 Path = tuple[str | int, ...]
 """Keys and indices: a key may have dots of its own, as those of annotations do."""
@@ -28,7 +28,7 @@ class Comparison:
         return f"{self.equal}/{self.total}"
 
 
-def compared(wanted: Mapping[str, Recorded], actual: Mapping[str, Recorded]) -> Comparison:
+def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceState]) -> Comparison:
     """Each input of each wanted object against the actual one, both decrypted; what is there beyond counts as well."""
     equal, total, differences = 0, 0, []
     for urn, each in wanted.items():
@@ -38,8 +38,8 @@ def compared(wanted: Mapping[str, Recorded], actual: Mapping[str, Recorded]) -> 
         total += len(then)
         equal += len(then) - len(unequal)
         beyond = (path for path in now if path not in then)
-        differences += [f"{Resource(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
-    differences += [f"{Resource(urn)}: is there and should not be" for urn in actual if urn not in wanted]
+        differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
+    differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in wanted]
     return Comparison(equal, total, tuple(differences))
 
 
@@ -48,7 +48,7 @@ def _same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def _leaves(resource: Recorded) -> dict[Path, Any]:
+def _leaves(resource: ResourceState) -> dict[Path, Any]:
     return dict(_walk(plain(resource.inputs), ()))
 
 

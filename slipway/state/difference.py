@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.engine.events import Resource
+from slipway.engine.events import Urn
 from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import CIPHERTEXT, Deployment, Recorded, objects, plain
+from slipway.state.checkpoint import CIPHERTEXT, ResourceState, Snapshot, objects, plain
 from slipway.state.content_names import stem, successors
 from slipway.state.fields import FieldChange, Path, StepDetails, field_changes, path_text
 from slipway.state.renames import renames
@@ -29,7 +29,7 @@ class Difference:
         return bool(self.changes)
 
 
-def difference(old: Deployment, new: Deployment) -> Difference:
+def difference(old: Snapshot, new: Snapshot) -> Difference:
     """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
     before, after = objects(old), objects(new)
     compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
@@ -50,16 +50,16 @@ def _order(change: ResourceChange) -> tuple[str, str, str]:
     return change.service, change.resource.kind, change.resource.name
 
 
-def _all(operation: Operation, those: Iterable[Recorded]) -> Iterator[ResourceChange]:
-    return (ResourceChange(Resource(each.urn), operation, each.service) for each in those)
+def _all(operation: Operation, those: Iterable[ResourceState]) -> Iterator[ResourceChange]:
+    return (ResourceChange(Urn(each.urn), operation, each.service) for each in those)
 
 
-def _updated(old: Recorded, new: Recorded, compared: bool) -> ResourceChange:
+def _updated(old: ResourceState, new: ResourceState, compared: bool) -> ResourceChange:
     fields = (*_renamed(old, new), *(_fields(old, new, compared) if old.inputs != new.inputs else ()))
-    return ResourceChange(Resource(new.urn), Operation.UPDATE, new.service, fields)
+    return ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, fields)
 
 
-def _renamed(old: Recorded, new: Recorded) -> tuple[FieldChange, ...]:
+def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
     """What is another in its URN: the name, or what it belongs to."""
     if stem(old.urn) == stem(new.urn):
         return ()
@@ -68,7 +68,7 @@ def _renamed(old: Recorded, new: Recorded) -> tuple[FieldChange, ...]:
     return (FieldChange(f"({key} in Pulumi)", "update", was, now),)
 
 
-def _fields(old: Recorded, new: Recorded, compared: bool) -> tuple[FieldChange, ...]:
+def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[FieldChange, ...]:
     """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
     differing = dict.fromkeys(path_text(path) for path in _differing(_opened(old), _opened(new), ()))
     told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
@@ -80,7 +80,7 @@ def _unsure(field: FieldChange) -> FieldChange:
     return replace(field, new=MAY_HAVE_CHANGED) if field.old == field.new == SECRET else field
 
 
-def _opened(resource: Recorded) -> Any:
+def _opened(resource: ResourceState) -> Any:
     """Its inputs as plain values, or as they are where they are encrypted."""
     return resource.inputs if _has_ciphertext(resource.inputs) else plain(resource.inputs)
 

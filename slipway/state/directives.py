@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.engine.stages import KUBERNETES_PREFIX
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 
 # What is declared is the program's, whoever has set it meanwhile: a `kubectl scale` would else end every update and
 # rollback after it in a field conflict.
@@ -35,11 +35,11 @@ def directives(type_: str) -> dict[str, str]:
     return PATCH_FORCE | AWAIT.get(type_, {})
 
 
-def directed(resource: Recorded) -> Recorded:
+def directed(resource: ResourceState) -> ResourceState:
     """A recorded object with these annotations among its inputs, as the program declares it today."""
     metadata, wanted = resource.inputs.get("metadata"), directives(resource.type)
     if not wanted or not isinstance(metadata, Mapping):
         return resource
     annotations: Mapping[str, Any] = metadata.get("annotations") or {}
     inputs = {**resource.inputs, "metadata": {**metadata, "annotations": {**annotations, **wanted}}}
-    return Recorded({**resource.raw, "inputs": inputs})
+    return ResourceState({**resource.raw, "inputs": inputs})

@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from slipway.state.checkpoint import PROVIDER_PREFIX, Deployment, Recorded
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot
 from slipway.state.order import in_order
 
 Raw = Mapping[str, Any]
 
 
-def problems(deployment: Deployment) -> list[str]:
+def problems(snapshot: Snapshot) -> list[str]:
     """Why the engine refuses the state, in the order of its resources; empty for one that it accepts."""
-    raws = list(deployment.get("resources") or ())
+    raws = list(snapshot.get("resources") or ())
     everything = {str(raw.get("urn", "")) for raw in raws}
     found: list[str] = []
     urns: set[str] = set()
@@ -47,20 +47,20 @@ def problems(deployment: Deployment) -> list[str]:
     return found
 
 
-def repaired(deployment: Deployment, recorded: Iterable[Deployment] = ()) -> Deployment:
+def repaired(snapshot: Snapshot, recorded: Iterable[Snapshot] = ()) -> Snapshot:
     """The state in an order that the engine accepts, each resource once.
 
     A provider or parent that is missing is taken from the first of the `recorded` states that has it; a dependency on
     anything else that is missing is left out.
     """
-    raws = [raw for raw in deployment.get("resources") or () if _is_something(raw)]
+    raws = [raw for raw in snapshot.get("resources") or () if _is_something(raw)]
     raws = [_without_id(raw) for raw in _each_once(raws)]
     raws = _complete(raws, list(recorded))
     known = {str(raw["urn"]) for raw in raws}
     present = {str(raw["urn"]): _reference(raw) for raw in raws if _is_provider(raw) and not raw.get("delete")}
     references = {_reference(raw) for raw in raws if _is_provider(raw)}
     raws = [_of_known(raw, known, references, present) for raw in raws]
-    return {**deployment, "resources": in_engine_order(raws)}
+    return {**snapshot, "resources": in_engine_order(raws)}
 
 
 def in_engine_order(resources: Sequence[Raw]) -> list[Raw]:
@@ -73,7 +73,7 @@ def in_engine_order(resources: Sequence[Raw]) -> list[Raw]:
     places |= {_reference(raw): index for index, raw in marked_first if raw.get("id")}
 
     def needed(index: int) -> list[int]:
-        references = (str(resources[index].get("provider", "")), *Recorded(resources[index]).needs)
+        references = (str(resources[index].get("provider", "")), *ResourceState(resources[index]).needs)
         return [places[reference] for reference in references if reference in places]
 
     return [resources[index] for index in in_order(range(len(resources)), needed)]
@@ -122,7 +122,7 @@ def _without_id(raw: Raw) -> Raw:
     return raw if raw.get("custom") or not raw.get("id") else {key: each for key, each in raw.items() if key != "id"}
 
 
-def _complete(raws: list[Raw], recorded: Sequence[Deployment]) -> list[Raw]:
+def _complete(raws: list[Raw], recorded: Sequence[Snapshot]) -> list[Raw]:
     """With the providers and parents that are missing, and what these need in turn."""
     found = list(raws)
     waiting = list(raws)
@@ -140,12 +140,12 @@ def _complete(raws: list[Raw], recorded: Sequence[Deployment]) -> list[Raw]:
     return found
 
 
-def _recorded(recorded: Sequence[Deployment], urn: str) -> Raw | None:
+def _recorded(recorded: Sequence[Snapshot], urn: str) -> Raw | None:
     raws = (raw for state in recorded for raw in state.get("resources") or ())
     return next((raw for raw in raws if raw.get("urn") == urn and not raw.get("delete")), None)
 
 
-def _recorded_provider(recorded: Sequence[Deployment], reference: str) -> Raw | None:
+def _recorded_provider(recorded: Sequence[Snapshot], reference: str) -> Raw | None:
     raws = (raw for state in recorded for raw in state.get("resources") or () if raw.get("urn"))
     same = next((raw for raw in raws if _reference(raw) == reference), None)
     return same or _recorded(recorded, reference.rpartition("::")[0])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slipway.engine.events import STACK_TYPE
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 
 
-def renames(then: Mapping[str, Recorded], now: Mapping[str, Recorded]) -> dict[str, str]:
+def renames(then: Mapping[str, ResourceState], now: Mapping[str, ResourceState]) -> dict[str, str]:
     """The URN in `now` of each resource in `then` that is not there under its own, but was renamed since.
 
     It is known by the aliases that the engine recorded, or by being the very same object. Taken for two, it would be

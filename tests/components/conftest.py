@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,9 @@ def _stem(resource: pulumi.runtime.MockResourceArgs) -> str:
 
 
 def stack_config(stack: str, **more: Any) -> dict[str, str]:
-    """The committed configuration of a stack, as the engine hands it to the program."""
-    values = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"] | more
+    """The committed configuration of a stack, as the engine hands it to the program; none of one that has no file."""
+    file = ROOT / f"Pulumi.{stack}.yaml"
+    values = (yaml.safe_load(file.read_text())["config"] if file.exists() else {}) | more
     return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 
@@ -76,11 +77,17 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         monkeypatch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
 
     def run(
-        function: Callable[[], Any], *, stack: str = "dev", preview: bool = False, config: dict[str, str] | None = None
+        function: Callable[[], Any],
+        *,
+        stack: str = "dev",
+        preview: bool = False,
+        config: dict[str, str] | None = None,
+        project: str = "slipway",
+        secret_keys: Sequence[str] = (),
     ) -> Recorder:
         recorder = Recorder()
-        pulumi.runtime.set_mocks(recorder, project="slipway", stack=stack, preview=preview)
-        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}))
+        pulumi.runtime.set_mocks(recorder, project=project, stack=stack, preview=preview)
+        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}), list(secret_keys))
         _sync_await(run_pulumi_func(function))
         return recorder
 

@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.microservice import Microservice, MicroserviceArgs
-from components.rollouts import Rollouts
-from services.spec import NAME_PATTERN, QUANTITY_PATTERN, ServiceSpec, quantity_value
+from components.rollouts import AwaitedRollouts
+from services.quantities import CORES_LIMIT, MEMORY_MINIMUM
+from services.spec import NAME_PATTERN, ServiceSpec
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 names = st.from_regex(NAME_PATTERN, fullmatch=True).filter(lambda text: len(text) <= 46)
-quantities = st.from_regex(QUANTITY_PATTERN, fullmatch=True).filter(
-    lambda text: text.isascii() and 0 < quantity_value(text) < 1e15
-)
+cores = st.integers(1, CORES_LIMIT * 1000).map(lambda thousandths: f"{thousandths}m")
+sizes = st.one_of(st.integers(MEMORY_MINIMUM, 2**50).map(str), st.sampled_from(["4Mi", "0.5Gi", "64M", "1.5Ti"]))
 env_names = st.from_regex(re.compile(r"[A-Z][A-Z0-9_]{0,20}"), fullmatch=True)
 paths = st.lists(st.from_regex(re.compile(r"[a-z0-9_.-]{1,8}"), fullmatch=True), min_size=1, max_size=3).map(
     lambda parts: "/" + "/".join(parts)
@@ -29,12 +29,12 @@ specs = st.fixed_dictionaries(
     optional={
         "port": st.integers(1024, 65535),
         "replicas": st.integers(0, 50),
-        "resources": st.fixed_dictionaries({}, optional={"cpu": quantities, "memory": quantities}),
+        "resources": st.fixed_dictionaries({}, optional={"cpu": cores, "memory": sizes}),
         "env": st.dictionaries(env_names.map(lambda name: f"E_{name}"), st.text(max_size=20), max_size=4),
         "secrets": st.lists(env_names.map(lambda name: f"S_{name}"), max_size=3, unique=True),
         "calls": st.lists(names, max_size=3, unique=True),
         "egress": st.lists(st.fixed_dictionaries({"port": st.integers(1, 65535)}), max_size=2),
-        "scratch": st.dictionaries(writable, quantities, max_size=3),
+        "scratch": st.dictionaries(writable, sizes, max_size=3),
         "health": st.fixed_dictionaries({}, optional={"startup": paths, "live": paths, "ready": paths}),
         "checks": st.lists(st.fixed_dictionaries({"get": paths}, optional={"has": st.text(max_size=9)}), max_size=3),
         "service": st.one_of(
@@ -54,7 +54,7 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     secrets = dict.fromkeys(spec.secrets, "x")
 
     def program() -> None:
-        rollouts = Rollouts(None)
+        rollouts = AwaitedRollouts(None)
         args = MicroserviceArgs(spec, "r/i@sha256:1", "n", rollouts, secrets=secrets, callers=["other"])
         Microservice(spec.name, args)
 
@@ -72,5 +72,5 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert recorded.inputs("kubernetes:core/v1:Service", spec.name)["spec"]["selector"] == selector
-    assert len(json.loads(deployment["metadata"]["annotations"]["slipway.dev/checks"])) == len(spec.checks)
+    assert len(json.loads(deployment["metadata"]["annotations"]["slipway.dev/checks"])) == len(spec.active_checks)
     assert (recorded.names("kubernetes:core/v1:Secret") != []) == bool(spec.secrets)

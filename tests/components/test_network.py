@@ -8,7 +8,7 @@ import pytest
 
 from components import network
 from components.microservice import Microservice, MicroserviceArgs
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.spec import ServiceSpec
 from slipway.state.content_names import stem
 
@@ -57,7 +57,7 @@ def declared(declare: Any, callers: list[str]) -> str:
     """The name of web's NetworkPolicy, in Pulumi and in Kubernetes."""
 
     def program() -> None:
-        Microservice("web", MicroserviceArgs(spec(), "r/i@sha256:1", "n", Rollouts(None), callers=callers))
+        Microservice("web", MicroserviceArgs(spec(), "r/i@sha256:1", "n", AwaitedRollouts(None), callers=callers))
 
     recorded = declare(program)
     (policy,) = [each for each in recorded.resources if each.typ == POLICY]

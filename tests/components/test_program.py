@@ -14,6 +14,7 @@ from components.environment import Environment, EnvironmentArgs
 from services.spec import Check
 from slipway.cluster.checks import Answer
 
+DIGEST = "sha256:" + "0a" * 32
 SERVICES = ["order-service", "user-service"]
 # How the engine is told that a value is to be kept encrypted in the state.
 SECRET_MARK, SECRET_SIGNATURE = rpc._special_sig_key, rpc._special_secret_sig
@@ -101,6 +102,23 @@ def test_pods_are_restricted(declare: Any, healthy: Any) -> None:
     assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
 
 
+def test_images_are_pulled_with_the_secrets_of_environment_and_service(declare: Any, healthy: Any) -> None:
+    config = {
+        "slipway:imagePullSecrets": '["registry-login", "mirror.example"]',
+        "slipway:services": '{"user-service": {"imagePullSecrets": ["own", "mirror.example"]}}',
+    }
+    recorded = declare(program, config=config)
+    found = {
+        name: recorded.inputs(DEPLOYMENT, name)["spec"]["template"]["spec"]["imagePullSecrets"] for name in SERVICES
+    }
+    assert found == {
+        "order-service": [{"name": "registry-login"}, {"name": "mirror.example"}],
+        "user-service": [{"name": "registry-login"}, {"name": "mirror.example"}, {"name": "own"}],
+    }
+    without = declare(program).inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]
+    assert "imagePullSecrets" not in without
+
+
 def test_calls_give_an_address_open_the_policy_and_order_the_rollout(declare: Any, healthy: Any) -> None:
     recorded = declare(program)
     data = recorded.inputs("kubernetes:core/v1:ConfigMap", "order-service")["data"]
@@ -127,6 +145,20 @@ def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healt
         namespaces = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
         assert rule["from"][-1] == {"namespaceSelector": namespaces}
         assert len(rule["from"]) == sources
+
+
+def test_a_service_without_replicas_is_released_and_not_asked(declare: Any, healthy: Any) -> None:
+    """Nobody answers for it: a check that is asked, now or by `slipway verify`, could never be met."""
+    recorded = declare(program, config={"slipway:services": json.dumps({"user-service": {"replicas": 0}})})
+    assert recorded.inputs(DEPLOYMENT, "user-service")["spec"]["replicas"] == 0
+    assert recorded.inputs(DEPLOYMENT, "user-service")["metadata"]["annotations"]["slipway.dev/checks"] == "[]"
+    assert {service for service, _ in healthy} == {"order-service"}
+
+
+def test_an_autoscaled_service_is_asked_whatever_its_replicas_are(declare: Any, healthy: Any) -> None:
+    scaled = {"replicas": 0, "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
+    declare(program, config={"slipway:services": json.dumps({"user-service": scaled})})
+    assert {service for service, _ in healthy} == {"order-service", "user-service"}
 
 
 def test_a_preview_asks_nothing(declare: Any, healthy: Any) -> None:
@@ -181,6 +213,8 @@ def test_secrets_come_from_the_stack_before_the_environment(declare: Any, health
         ({"slipway:checksTimeoutSeconds": "soon"}, "`slipway:checksTimeoutSeconds` is 'soon'"),
         ({"slipway:namespace": "Not_A_Label"}, "is not a DNS label"),
         ({"slipway:metricsFrom": "Monitoring/*"}, "`slipway:metricsFrom` is 'Monitoring/*'"),
+        ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' is not a name of Kubernetes: lower-case letters, digits"),
+        ({"slipway:imagePullSecrets": "login"}, "`slipway:imagePullSecrets` is 'login'"),
         ({"slipway:platforms": '["linux/amd65"]'}, "`slipway:platforms.0` is 'linux/amd65'"),
     ],
 )
@@ -203,6 +237,14 @@ def test_a_missing_registry_says_how_to_set_it(declare: Any, monkeypatch: pytest
     monkeypatch.delenv("SLIPWAY_REGISTRY")
     with pytest.raises(pulumi.RunError, match="pulumi config set slipway:registry"):
         declare(program)
+
+
+@pytest.mark.parametrize("base_image", [f"registry.example/python@{DIGEST}", f"registry.example/python:1@{DIGEST}"])
+def test_a_base_image_that_is_pinned_already_stays_as_it_is(declare: Any, healthy: Any, base_image: str) -> None:
+    recorded = declare(program, config={"slipway:baseImage": base_image})
+    image = recorded.inputs("docker-build:index:Image", "user-service")
+    assert image["buildArgs"] == {"BASE_IMAGE": base_image}
+    assert recorded.calls == []
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from components import environment as environments
 from components.environment import Environment, EnvironmentArgs
 from components.kubernetes_defaults import DELETE_TIMEOUT
 from components.recorded_state import RecordedState
-from components.settings import NamespaceSettings, Settings
-from slipway.rollback.plan import Request, wanted
+from components.settings import NamespaceSettings, StackSettings
+from slipway.rollback.plan import RollbackRequest, plan_rollback
 from slipway.state.checkpoint import resources
 from slipway.state.directives import directed
 
@@ -85,10 +85,10 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
     monkeypatch.setattr(environments, "cluster_id", lambda _: "here")
 
     def run(target: Any, present: Any | None = None, **more: Any) -> Monitor:
-        plan = wanted(target, target if present is None else present, Request(1, **more))
+        plan = plan_rollback(target, target if present is None else present, RollbackRequest(1, **more))
 
         def program() -> None:
-            settings = Settings(namespace=NamespaceSettings(name="slipway-dev"), registry="registry.example/team")
+            settings = StackSettings(namespace=NamespaceSettings(name="slipway-dev"), registry="registry.example/team")
             RecordedState(Environment("dev", EnvironmentArgs(settings, ())), plan)
 
         mocks = Echo()

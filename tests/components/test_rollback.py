@@ -12,7 +12,7 @@ import pulumi_docker as docker
 import pytest
 
 from components import rollback as module
-from slipway.rollback.plan import Request, wanted
+from slipway.rollback.plan import RollbackRequest, plan_rollback
 
 STATES = json.loads((Path(__file__).parents[1] / "slipway" / "recorded" / "states.json").read_text())
 HERE: Any = SimpleNamespace(docker=None)
@@ -41,7 +41,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
 
         monkeypatch.setattr(docker, "get_registry_image", refuse)
         state = STATES["first"]
-        module._require_images(HERE, wanted(state, {"resources": []}, Request(1)), {"resources": []})
+        module._require_images(HERE, plan_rollback(state, {"resources": []}, RollbackRequest(1)), {"resources": []})
         return warnings
 
     return ask

@@ -151,8 +151,8 @@ def test_a_plain_update_says_it_too_and_as_soon(released: Any) -> None:
     assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
     assert [each["result"] for each in engine_history(released)] == ["failed", "succeeded"]
     released.configure("")
-    mended = released.slipway("up", "-s", "e2e", "--yes")
-    assert mended.code == 0, "the next update needs nothing by hand: " + mended.output
+    fixed = released.slipway("up", "-s", "e2e", "--yes")
+    assert fixed.code == 0, "the next update needs nothing by hand: " + fixed.output
 
 
 def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: Any) -> None:
@@ -162,9 +162,9 @@ def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: A
     failed = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
     assert failed.code == 1, failed.output
     released.configure("")
-    mended = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
-    assert mended.code == 0, mended.output
-    assert "they are taken back" in mended.output
+    fixed = released.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
+    assert fixed.code == 0, fixed.output
+    assert "they are taken back" in fixed.output
     assert httpx.get(f"{url}/users").status_code == 200
     there = released.get("/api/v1/namespaces")["items"]
     assert f"{released.namespace}-other" not in [each["metadata"]["name"] for each in there]

@@ -1,4 +1,4 @@
-"""Bad releases that may yet mend themselves: told at their deadline, and undone."""
+"""Bad releases that may yet recover by themselves: told at their deadline, and undone."""
 
 from __future__ import annotations
 

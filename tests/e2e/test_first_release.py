@@ -81,8 +81,8 @@ def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(releas
     assert "test_broken" in result.output
     assert generations(released) == before
     test_file.unlink()
-    mended = released.up()
-    assert mended.code == 0, mended.output
+    fixed = released.up()
+    assert fixed.code == 0, fixed.output
 
 
 def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> None:
@@ -95,8 +95,8 @@ def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> N
         assert "no such words" in result.output, attempt
         assert "Traceback" not in result.output, attempt
     released.configure("")
-    mended = released.up()
-    assert mended.code == 0, mended.output
+    fixed = released.up()
+    assert fixed.code == 0, fixed.output
 
 
 def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> None:
@@ -109,8 +109,8 @@ def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> No
     assert "Readiness probe failed" in result.output or "unready status: [user-service]" in result.output
     assert httpx.get(f"{url}/users").status_code == 200
     released.configure("")
-    mended = released.up()
-    assert mended.code == 0, mended.output
+    fixed = released.up()
+    assert fixed.code == 0, fixed.output
 
 
 def test_what_cannot_be_done_changes_nothing_and_is_said(released: Any, tmp_path: Any) -> None:

@@ -430,8 +430,8 @@ def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad:
     assert [each["succeeded"] for each in last] == [False, True]
     assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (GOOD + 1, GOOD)
     ship.configure(overrides({"user-service": {"replicas": 2}}))
-    mended = ship.slipway("up", "-s", "e2e", "--yes")
-    assert mended.code == 0, mended.output
+    fixed = ship.slipway("up", "-s", "e2e", "--yes")
+    assert fixed.code == 0, fixed.output
     assert seen(ship)["user-service"]["replicas"] == 2
 
 

@@ -11,25 +11,25 @@ import pytest
 
 from lab import cluster
 from lab.lab import Lab
-from lab.settings import Settings, load_settings
+from lab.settings import LabSettings, load_settings
 from slipway.paths import lab_environment_file
 from slipway.progress import Progress
 
 
 @pytest.fixture(scope="session")
-def lab_settings() -> Settings:
+def lab_settings() -> LabSettings:
     if not lab_environment_file().exists():
         pytest.fail(f"no lab is up ({lab_environment_file()} is missing): run `slipway lab up` first")
     return load_settings()
 
 
 @pytest.fixture
-def running_lab(lab_settings: Settings) -> Lab:
+def running_lab(lab_settings: LabSettings) -> Lab:
     return Lab(lab_settings, Progress())
 
 
 @pytest.fixture
-def api(lab_settings: Settings) -> Iterator[httpx.Client]:
+def api(lab_settings: LabSettings) -> Iterator[httpx.Client]:
     with cluster.client(lab_settings) as client:
         yield client
 

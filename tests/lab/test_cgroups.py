@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from lab import cgroups
-from lab.settings import Settings
+from lab.settings import LabSettings
 from slipway.errors import ConfigurationError
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "lab", cgroup="lab-under-test")
+def settings(tmp_path: Path) -> LabSettings:
+    return LabSettings(home=tmp_path / "lab", cgroup="lab-under-test")
 
 
 def version_1(root: Path, *names: str) -> Path:
@@ -22,7 +22,7 @@ def version_1(root: Path, *names: str) -> Path:
     return root
 
 
-def test_version_1_gets_a_group_in_every_hierarchy(tmp_path: Path, settings: Settings) -> None:
+def test_version_1_gets_a_group_in_every_hierarchy(tmp_path: Path, settings: LabSettings) -> None:
     root = version_1(tmp_path / "cgroup", "cpu", "cpuset", "memory", "pids", "systemd")
     (root / "cpu,cpuacct").symlink_to(root / "cpu")
     cgroups.create(settings, root)
@@ -30,7 +30,7 @@ def test_version_1_gets_a_group_in_every_hierarchy(tmp_path: Path, settings: Set
     assert found == {f"{name}/lab-under-test" for name in ("cpu", "cpuset", "memory", "pids", "systemd")}
 
 
-def test_a_new_cpuset_group_may_use_what_its_parent_may(tmp_path: Path, settings: Settings) -> None:
+def test_a_new_cpuset_group_may_use_what_its_parent_may(tmp_path: Path, settings: LabSettings) -> None:
     root = version_1(tmp_path / "cgroup", "cpu", "memory", "pids", "cpuset/lab-under-test")
     (root / "cpuset/cpuset.cpus").write_text("0-1\n")
     (root / "cpuset/lab-under-test/cpuset.cpus").write_text("\n")
@@ -38,13 +38,13 @@ def test_a_new_cpuset_group_may_use_what_its_parent_may(tmp_path: Path, settings
     assert (root / "cpuset/lab-under-test/cpuset.cpus").read_text() == "0-1\n"
 
 
-def test_a_missing_controller_is_named(tmp_path: Path, settings: Settings) -> None:
+def test_a_missing_controller_is_named(tmp_path: Path, settings: LabSettings) -> None:
     root = version_1(tmp_path / "cgroup", "cpu", "cpuset", "pids")
     with pytest.raises(ConfigurationError, match="control groups memory are missing"):
         cgroups.create(settings, root)
 
 
-def test_version_2_passes_its_controllers_on(tmp_path: Path, settings: Settings) -> None:
+def test_version_2_passes_its_controllers_on(tmp_path: Path, settings: LabSettings) -> None:
     root = tmp_path / "cgroup"
     group = root / "lab-under-test"
     group.mkdir(parents=True)
@@ -57,7 +57,7 @@ def test_version_2_passes_its_controllers_on(tmp_path: Path, settings: Settings)
 
 
 def test_a_group_that_is_in_use_is_waited_for_and_then_named(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, settings: LabSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cgroups, "_REMOVAL_SECONDS", 0.2)
     root = version_1(tmp_path / "cgroup", "memory/lab-under-test/kubepods")
@@ -66,7 +66,7 @@ def test_a_group_that_is_in_use_is_waited_for_and_then_named(
         cgroups.remove(settings, root)
 
 
-def test_removed_from_the_deepest(tmp_path: Path, settings: Settings) -> None:
+def test_removed_from_the_deepest(tmp_path: Path, settings: LabSettings) -> None:
     root = version_1(tmp_path / "cgroup", "memory/lab-under-test/kubepods/pod1/c1", "memory/of-somebody-else")
     cgroups.remove(settings, root)
     assert [path.name for path in (root / "memory").iterdir()] == ["of-somebody-else"]

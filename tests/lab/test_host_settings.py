@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from lab.host_settings import CHANGED, remember, restore
-from lab.settings import Settings
+from lab.settings import LabSettings
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "lab")
+def settings(tmp_path: Path) -> LabSettings:
+    return LabSettings(home=tmp_path / "lab")
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def kernel(tmp_path: Path) -> Path:
     return root
 
 
-def test_put_back_even_when_up_ran_twice(settings: Settings, kernel: Path) -> None:
+def test_put_back_even_when_up_ran_twice(settings: LabSettings, kernel: Path) -> None:
     remember(settings, kernel)
     (kernel / CHANGED[0]).write_text("1\n")
     remember(settings, kernel)
@@ -34,7 +34,7 @@ def test_put_back_even_when_up_ran_twice(settings: Settings, kernel: Path) -> No
     assert (kernel / CHANGED[1]).read_text() == "0\n"
 
 
-def test_a_note_of_an_earlier_boot_is_not_used(settings: Settings, kernel: Path) -> None:
+def test_a_note_of_an_earlier_boot_is_not_used(settings: LabSettings, kernel: Path) -> None:
     remember(settings, kernel)
     note = settings.home / "host-settings.json"
     note.write_text(json.dumps({**json.loads(note.read_text()), "boot_id": "another"}))
@@ -44,6 +44,6 @@ def test_a_note_of_an_earlier_boot_is_not_used(settings: Settings, kernel: Path)
     assert not note.exists()
 
 
-def test_without_a_note_nothing_is_touched(settings: Settings, kernel: Path) -> None:
+def test_without_a_note_nothing_is_touched(settings: LabSettings, kernel: Path) -> None:
     restore(settings, kernel)
     assert (kernel / CHANGED[0]).read_text() == "0\n"

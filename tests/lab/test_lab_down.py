@@ -23,7 +23,7 @@ from rich.console import Console
 from lab import cluster, host_settings, mounts, proc
 from lab.lab import Lab, remaining
 from lab.network import CNI_RESULTS, ip_json, is_own_result
-from lab.settings import Settings
+from lab.settings import LabSettings
 from lab.shell import run
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
@@ -39,14 +39,14 @@ Eventually = Callable[[Callable[[], bool], str], None]
 
 
 @pytest.fixture
-def lab(lab_settings: Settings) -> Iterator[Lab]:
+def lab(lab_settings: LabSettings) -> Iterator[Lab]:
     found = _lab(lab_settings)
     found.up()
     yield found
     _lab(lab_settings).up()
 
 
-def _lab(settings: Settings) -> Lab:
+def _lab(settings: LabSettings) -> Lab:
     return Lab(settings, Progress(Console(file=io.StringIO())))
 
 

@@ -16,7 +16,7 @@ from lab import cgroups, mounts, proc
 from lab.lab import Lab
 from lab.postgres import reachable_folder
 from lab.proc import ProcessId
-from lab.settings import Settings
+from lab.settings import LabSettings
 from lab.shell import run
 from slipway.progress import Progress
 
@@ -26,7 +26,7 @@ Eventually = Callable[[Callable[[], bool], str], None]
 
 
 @pytest.fixture
-def lab(lab_settings: Settings) -> Iterator[Lab]:
+def lab(lab_settings: LabSettings) -> Iterator[Lab]:
     """A lab that is whole before and after, whatever a test does to it."""
     found = Lab(lab_settings, Progress(Console(file=io.StringIO())))
     found.up()

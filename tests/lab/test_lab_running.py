@@ -22,7 +22,7 @@ from lab.control_plane import APISERVER_USER_ID, apiserver_folder
 from lab.images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from lab.lab import Lab
 from lab.network import ip_json
-from lab.settings import NODE_NAME, Settings
+from lab.settings import NODE_NAME, LabSettings
 from lab.shell import run
 from slipway.cli import lab as command
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
@@ -56,7 +56,7 @@ def test_every_process_is_healthy(running_lab: Lab) -> None:
     )
 
 
-def test_status_as_json_tells_pid_memory_and_log(capsys: pytest.CaptureFixture[str], lab_settings: Settings) -> None:
+def test_status_as_json_tells_pid_memory_and_log(capsys: pytest.CaptureFixture[str], lab_settings: LabSettings) -> None:
     assert command.status(json_output=True) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["healthy"] is True
@@ -75,20 +75,20 @@ def test_the_node_is_ready(api: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/version", "/readyz", "/api/v1/namespaces"])
-def test_the_api_server_refuses_strangers(lab_settings: Settings, path: str) -> None:
+def test_the_api_server_refuses_strangers(lab_settings: LabSettings, path: str) -> None:
     trusting = ssl.create_default_context(cafile=str(lab_settings.pki / "ca.crt"))
     answer = httpx.get(f"{lab_settings.apiserver_url}{path}", verify=trusting, trust_env=False)
     assert answer.status_code == 401
 
 
-def test_the_kubelet_refuses_strangers(lab_settings: Settings) -> None:
+def test_the_kubelet_refuses_strangers(lab_settings: LabSettings) -> None:
     trusting = ssl.create_default_context(cafile=str(lab_settings.pki / "ca.crt"))
     address = f"https://{lab_settings.network.node_address}:{lab_settings.ports.kubelet}"
     answer = httpx.get(f"{address}/pods", verify=trusting, trust_env=False)
     assert answer.status_code == 401
 
 
-def test_the_kubelet_asks_what_a_known_client_may(lab_settings: Settings) -> None:
+def test_the_kubelet_asks_what_a_known_client_may(lab_settings: LabSettings) -> None:
     context = ssl.create_default_context(cafile=str(lab_settings.pki / "ca.crt"))
     context.load_cert_chain(lab_settings.pki / "proxy.crt", lab_settings.pki / "proxy.key")
     address = f"https://{lab_settings.network.node_address}:{lab_settings.ports.kubelet}"
@@ -96,7 +96,7 @@ def test_the_kubelet_asks_what_a_known_client_may(lab_settings: Settings) -> Non
     assert answer.status_code == 403
 
 
-def test_a_component_may_do_its_own_work_only(lab_settings: Settings) -> None:
+def test_a_component_may_do_its_own_work_only(lab_settings: LabSettings) -> None:
     context = ssl.create_default_context(cafile=str(lab_settings.pki / "ca.crt"))
     context.load_cert_chain(lab_settings.pki / "dns.crt", lab_settings.pki / "dns.key")
     with httpx.Client(base_url=lab_settings.apiserver_url, verify=context, trust_env=False) as client:
@@ -104,14 +104,14 @@ def test_a_component_may_do_its_own_work_only(lab_settings: Settings) -> None:
         assert client.get("/api/v1/secrets").status_code == 403
 
 
-def test_etcd_refuses_clients_without_a_certificate_of_its_own(lab_settings: Settings) -> None:
+def test_etcd_refuses_clients_without_a_certificate_of_its_own(lab_settings: LabSettings) -> None:
     context = ssl.create_default_context(cafile=str(lab_settings.pki / "etcd-ca.crt"))
     context.load_cert_chain(lab_settings.pki / "admin.crt", lab_settings.pki / "admin.key")
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"https://127.0.0.1:{lab_settings.ports.etcd}/version", verify=context, trust_env=False)
 
 
-def test_keys_kubeconfigs_and_secrets_are_roots_alone(lab_settings: Settings) -> None:
+def test_keys_kubeconfigs_and_secrets_are_roots_alone(lab_settings: LabSettings) -> None:
     private = [
         *lab_settings.pki.iterdir(),
         *lab_settings.config.glob("*.kubeconfig"),
@@ -135,7 +135,7 @@ def test_the_api_server_is_a_user_of_its_own_and_its_keys_are_its_own_too(runnin
 
 
 def test_pods_a_service_and_its_name(
-    api: httpx.Client, namespace: str, lab_settings: Settings, eventually: Eventually
+    api: httpx.Client, namespace: str, lab_settings: LabSettings, eventually: Eventually
 ) -> None:
     """A pod answers by its ClusterIP from the host, and by its Service's name from another pod."""
     labels = {"app": "web"}
@@ -183,7 +183,7 @@ def _log(api: httpx.Client, namespace: str, pod: str) -> str:
     return api.get(f"/api/v1/namespaces/{namespace}/pods/{pod}/log").text
 
 
-def test_dns_answers_on_its_service_address(lab_settings: Settings) -> None:
+def test_dns_answers_on_its_service_address(lab_settings: LabSettings) -> None:
     question = "kubernetes.default.svc.cluster.local"
     assert _resolve(question, lab_settings.network.dns_service) == lab_settings.network.apiserver_service
 
@@ -211,7 +211,7 @@ def test_postgres_takes_the_password_on_the_address_that_pods_reach(service: str
         psycopg.connect(wrong, connect_timeout=5)
 
 
-def test_an_image_pushed_without_an_engine_is_whole(lab_settings: Settings, tmp_path: Path) -> None:
+def test_an_image_pushed_without_an_engine_is_whole(lab_settings: LabSettings, tmp_path: Path) -> None:
     layer = compress_layer(archive_of([Entry("hello", b"hello\n")]), tmp_path / "layer.tar.gz")
     with Registry(lab_settings.registry_address) as registry:
         registry.push("slipway/test-push", "1", [layer], ImageConfig("a recipe"))
@@ -257,7 +257,9 @@ def _shell() -> dict[str, str]:
     return {**toolchain, **environment(), "PATH": os.pathsep.join(folders), "PYTHONPATH": str(CHECKOUT)}
 
 
-def test_neighbours_are_kept_out(lab_settings: Settings, eventually: Callable[[Callable[[], bool], str], None]) -> None:
+def test_neighbours_are_kept_out(
+    lab_settings: LabSettings, eventually: Callable[[Callable[[], bool], str], None]
+) -> None:
     """From a network namespace that stands for the neighbour's machine, nothing of the lab answers."""
     name, ours, theirs = "lab-neighbour", "198.51.100.1", "198.51.100.2"
     ours6, theirs6 = "fd00:51::1", "fd00:51::2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lab.mounts import lab_folders, mount_points, mounts_below
-from lab.settings import Settings
+from lab.settings import LabSettings
 
 MOUNTINFO = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -22,7 +22,7 @@ MOUNTINFO = """\
 
 
 def test_the_last_mounted_comes_first_and_others_stay() -> None:
-    found = mounts_below(MOUNTINFO, lab_folders(Settings(home=Path("/data/lab"))))
+    found = mounts_below(MOUNTINFO, lab_folders(LabSettings(home=Path("/data/lab"))))
     assert [str(path) for path in found] == [
         "/run/slipway-lab/netns/cni-1",
         "/data/lab/kubelet/pods/a b/volumes/inner",
@@ -33,7 +33,7 @@ def test_the_last_mounted_comes_first_and_others_stay() -> None:
 
 def test_a_disk_that_the_user_mounted_as_the_labs_home_stays() -> None:
     assert Path("/data/lab") in mount_points(MOUNTINFO)
-    assert Path("/data/lab") not in mounts_below(MOUNTINFO, lab_folders(Settings(home=Path("/data/lab"))))
+    assert Path("/data/lab") not in mounts_below(MOUNTINFO, lab_folders(LabSettings(home=Path("/data/lab"))))
 
 
 def test_the_folder_itself_counts() -> None:

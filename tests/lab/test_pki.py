@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 
 from lab.pki import CertificateSpec, certificate_specs, ensure_pki, load_certificate
-from lab.settings import Network, Settings
+from lab.settings import LabSettings, Network
 
 SERVER = CertificateSpec("server", "a-server", dns_names=("localhost",), addresses=("127.0.0.1",))
 CLIENT = CertificateSpec("client", "a-client", organization="a-group")
@@ -100,7 +100,7 @@ def test_the_service_account_key_survives_a_lost_public_half(folder: Path) -> No
 
 
 def test_the_lab_asks_for_what_kubernetes_roles_are_bound_to(tmp_path: Path) -> None:
-    settings = Settings(home=tmp_path, network=Network(node_address="10.9.8.7"))
+    settings = LabSettings(home=tmp_path, network=Network(node_address="10.9.8.7"))
     specs = {spec.name: spec for spec in certificate_specs(settings)}
     assert (specs["kubelet"].common_name, specs["kubelet"].organization) == ("system:node:slipway-lab", "system:nodes")
     assert specs["scheduler"].common_name == "system:kube-scheduler"

@@ -14,18 +14,18 @@ from rich.console import Console
 
 from lab import preflight, proc
 from lab.lab import Lab
-from lab.settings import Settings
+from lab.settings import LabSettings
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "home" / "lab", run=tmp_path / "run")
+def settings(tmp_path: Path) -> LabSettings:
+    return LabSettings(home=tmp_path / "home" / "lab", run=tmp_path / "run")
 
 
 @pytest.mark.parametrize("command", ["up", "down"])
-def test_without_root_nothing_is_made(settings: Settings, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+def test_without_root_nothing_is_made(settings: LabSettings, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ConfigurationError) as caught:
         getattr(Lab(settings, Progress(Console(file=io.StringIO()))), command)()
@@ -36,7 +36,7 @@ def test_without_root_nothing_is_made(settings: Settings, monkeypatch: pytest.Mo
     assert not settings.run.exists()
 
 
-def test_a_second_lab_is_refused_while_the_first_one_runs(settings: Settings, tmp_path: Path) -> None:
+def test_a_second_lab_is_refused_while_the_first_one_runs(settings: LabSettings, tmp_path: Path) -> None:
     other = tmp_path / "other"
     own = proc.identify(os.getpid())
     assert own is not None
@@ -49,13 +49,13 @@ def test_a_second_lab_is_refused_while_the_first_one_runs(settings: Settings, tm
         preflight.require_own_runtime(settings)
 
 
-def test_a_dead_lab_does_not_stand_in_the_way(settings: Settings, tmp_path: Path) -> None:
+def test_a_dead_lab_does_not_stand_in_the_way(settings: LabSettings, tmp_path: Path) -> None:
     settings.run.mkdir()
     (settings.run / "home").write_text(f"{tmp_path / 'other'}\n")
     preflight.require_own_runtime(settings)
 
 
-def test_a_full_disk_is_told_beforehand(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_beforehand(settings: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10 * 1024**3, 9 * 1024**3, 1024**3))
     settings.home.parent.mkdir(parents=True)

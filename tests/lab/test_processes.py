@@ -21,7 +21,7 @@ from lab import ports, proc
 from lab.ports import Listen
 from lab.proc import ProcessId
 from lab.processes import LOG_LIMIT_BYTES, OWNER_VARIABLE, Daemon, NotReadyError, Processes
-from lab.settings import Settings
+from lab.settings import LabSettings
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
@@ -37,12 +37,12 @@ time.sleep(600)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path / "lab", run=tmp_path / "run")
+def settings(tmp_path: Path) -> LabSettings:
+    return LabSettings(home=tmp_path / "lab", run=tmp_path / "run")
 
 
 @pytest.fixture
-def processes(settings: Settings) -> Iterator[Processes]:
+def processes(settings: LabSettings) -> Iterator[Processes]:
     found = Processes(settings)
     yield found
     found.stop(["thing"], {}, timeout_seconds=1)
@@ -66,7 +66,7 @@ def daemon(tmp_path: Path) -> Daemon:
     )
 
 
-def record(settings: Settings) -> dict[str, object]:
+def record(settings: LabSettings) -> dict[str, object]:
     return dict(json.loads((settings.records / "thing.json").read_text()))
 
 
@@ -108,7 +108,7 @@ def test_a_killed_one_is_started_again(processes: Processes, daemon: Daemon, pro
 
 
 def test_a_reused_pid_is_neither_believed_nor_killed(
-    settings: Settings, processes: Processes, daemon: Daemon, progress: Progress
+    settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
@@ -134,7 +134,7 @@ def test_a_signal_never_reaches_a_successor() -> None:
 
 
 def test_a_record_of_an_earlier_boot_counts_as_none(
-    settings: Settings, processes: Processes, daemon: Daemon, progress: Progress
+    settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
     processes.ensure([daemon], progress)
     kept = record(settings)
@@ -144,7 +144,7 @@ def test_a_record_of_an_earlier_boot_counts_as_none(
 
 @pytest.mark.parametrize("content", ["", '{"pid": 1', "[]"])
 def test_a_half_written_record_is_no_record_and_its_process_is_found_all_the_same(
-    settings: Settings, processes: Processes, daemon: Daemon, progress: Progress, content: str
+    settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress, content: str
 ) -> None:
     processes.ensure([daemon], progress)
     first = processes.running("thing")
@@ -181,7 +181,7 @@ def test_one_that_hangs_is_started_anew(
 
 
 def test_one_that_ends_at_once_fails_with_the_end_of_its_log(
-    settings: Settings, processes: Processes, daemon: Daemon, progress: Progress
+    settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
     script = "import sys; print('the reason why'); sys.exit(3)"
     with pytest.raises(SlipwayError) as caught:
@@ -221,7 +221,7 @@ def test_a_stubborn_one_is_killed(processes: Processes, daemon: Daemon, progress
 
 
 def test_an_overlong_log_is_begun_anew(
-    settings: Settings, processes: Processes, daemon: Daemon, progress: Progress
+    settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
     settings.logs.mkdir(parents=True)
     with (settings.logs / "thing.log").open("wb") as stream:

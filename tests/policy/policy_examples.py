@@ -12,7 +12,7 @@ from policy.declaration import UNKNOWN, Options, Resource
 from policy.judge import Judge, Report
 from policy.model import Result, State, Tier
 from policy.rules import ALL
-from policy.settings import Settings
+from policy.settings import PolicySettings
 from policy.waivers import Waiver, Waivers
 
 Path = tuple[str | int, ...]
@@ -187,11 +187,13 @@ def judge(*waived: tuple[str, str], stack: str = "prod", rules: Iterable[str] = 
     entries = [
         Waiver(rule, resource, "a good reason", date(2099, 1, 1), "policy/waivers.yaml:1") for rule, resource in waived
     ]
-    return Judge(Settings(stack, tier, (REGISTRY,)), Waivers(tuple(entries)), tuple(RULES[each] for each in rules))
+    return Judge(
+        PolicySettings(stack, tier, (REGISTRY,)), Waivers(tuple(entries)), tuple(RULES[each] for each in rules)
+    )
 
 
 def judged(resources: Mapping[str, Resource], *waived: tuple[str, str], **how: Any) -> Report:
-    return judge(*waived, **how).everything(resources.values())
+    return judge(*waived, **how).evaluate(resources.values())
 
 
 def result(report: Report, rule: str, resource: str) -> Result:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.microservice import Microservice, MicroserviceArgs
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from policy.declaration import Resource
 from policy.declared import Program, collect, resources_of
 from policy.judge import Judge, Report
@@ -51,7 +51,7 @@ def program(stack: str) -> Program:
 
 
 def report_on(stack: str, resources: list[Resource]) -> Report:
-    return Judge.of(stack, {}, os.environ).everything(resources)
+    return Judge.of(stack, {}, os.environ).evaluate(resources)
 
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
@@ -140,7 +140,7 @@ def test_no_service_that_the_catalogue_accepts_is_refused_in_dev(document: dict[
             spec,
             image=f"{REGISTRY}/i@{DIGEST}",
             namespace="slipway-dev",
-            rollouts=Rollouts(None),
+            rollouts=AwaitedRollouts(None),
             secrets=secrets,
             callers=["other"],
         )

@@ -18,8 +18,8 @@ from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
-from slipway.backend.entry import ROLLBACK_KEY
 from slipway.rollback import plan as replay
+from slipway.rollback.proof import ROLLBACK_SETTING
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,
@@ -50,7 +50,7 @@ def broken_rule(judge: Judge, error: Exception) -> Judge:
 
 def test_a_rule_that_raises_is_an_error_that_names_it_and_shows_no_value() -> None:
     with pytest.raises(RuleError) as caught:
-        broken_rule(judge(), ValueError("hunter2")).everything(good().values())
+        broken_rule(judge(), ValueError("hunter2")).evaluate(good().values())
     assert str(caught.value).startswith("rule `pre-stop` failed on Deployment/api: ValueError at test_judge.py:")
     assert "hunter2" not in str(caught.value)
 
@@ -109,16 +109,16 @@ def test_todays_waivers_keep_nobody_from_going_back(
     found = Waivers((unused,), ("policy/waivers.yaml:9: the waiver of pre-stop expired",))
     monkeypatch.setattr("policy.judge.waivers_file.load", lambda *_: found)
     environ = {**environ, "SLIPWAY_REGISTRY": REGISTRY}
-    report = Judge.of("prod", config, environ).everything(good().values())
+    report = Judge.of("prod", config, environ).evaluate(good().values())
     assert report.refuses is refuses
     assert report.refusals == []
     spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
-    assert Judge.of("prod", config, environ).everything(spoilt.values()).refusals != []
+    assert Judge.of("prod", config, environ).evaluate(spoilt.values()).refusals != []
 
 
 def test_a_replay_is_told_by_the_same_words_everywhere() -> None:
     assert REPLAY_VARIABLE == replay.VARIABLE
-    assert f":{ROLLBACK_KEY}" == REPLAY_KEY
+    assert ROLLBACK_SETTING == REPLAY_KEY
 
 
 def test_nothing_to_say_is_nothing_said() -> None:
@@ -180,7 +180,7 @@ anything = st.recursive(
 @given(st.lists(st.tuples(st.sampled_from(TOKENS), st.dictionaries(KEYS, anything, max_size=4)), max_size=4))
 def test_no_inputs_whatever_make_a_rule_fail(declared: list[tuple[str, dict[str, object]]]) -> None:
     odd = [Resource(token, f"odd{index}", inputs, f"urn:{index}") for index, (token, inputs) in enumerate(declared)]
-    report = judge().everything([*odd, *good().values()])
+    report = judge().evaluate([*odd, *good().values()])
     assert {each.resource.ref for each in report.results} >= {each.ref for each in odd}
 
 
@@ -189,7 +189,7 @@ def test_a_thousand_resources_are_judged_in_time_linear_in_their_number() -> Non
     def seconds(services: int) -> float:
         resources = [each for index in range(services) for each in service(f"s{index}")]
         started = time.process_time()
-        report = judge().everything(resources)
+        report = judge().evaluate(resources)
         assert report.of(State.VIOLATION) == []
         return time.process_time() - started
 

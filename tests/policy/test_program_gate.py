@@ -14,8 +14,8 @@ from pulumi.runtime.mocks import MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
-from components.gate import pass_policies
-from policy import approval, gate
+from components.policies import enforce_policies
+from policy import pack_token, program_check
 
 REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe"
 
@@ -35,13 +35,13 @@ class Gate:
     """Answers in place of the gate's process, and keeps what it was asked and what was said."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.verdict = gate.Verdict()
-        self.asked: list[gate.Request] = []
+        self.verdict = program_check.Verdict()
+        self.asked: list[program_check.CheckRequest] = []
         self.warnings: list[str] = []
-        monkeypatch.setattr(gate, "judge", self._judge)
+        monkeypatch.setattr(program_check, "judge", self._judge)
         monkeypatch.setattr(pulumi.log, "warn", self.warnings.append)
 
-    def _judge(self, request: gate.Request) -> gate.Verdict:
+    def _judge(self, request: program_check.CheckRequest) -> program_check.Verdict:
         self.asked.append(request)
         return self.verdict
 
@@ -51,7 +51,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PULUMI_CONFIG", '{"user-service:DATABASE_URL": "x"}')
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", '["user-service:DATABASE_URL"]')
-    monkeypatch.delenv(approval.VARIABLE, raising=False)
+    monkeypatch.delenv(pack_token.VARIABLE, raising=False)
     return Gate(monkeypatch)
 
 
@@ -59,7 +59,7 @@ def run(*, preview: bool, rest: Callable[[], object] = lambda: None) -> None:
     """A program that passes the policies first, and then does the rest."""
 
     def program() -> None:
-        pass_policies()
+        enforce_policies()
         rest()
 
     contextvars.copy_context().run(_run, program, preview)  # what it does to the stack is of this run alone
@@ -76,20 +76,20 @@ def test_a_compliant_program_goes_on_without_a_word(asked: Gate, preview: bool) 
     run(preview=preview)
     assert asked.warnings == []
     (request,) = asked.asked
-    assert request == gate.Request(
+    assert request == program_check.CheckRequest(
         str(Path.cwd()), "slipway", "dev", "ada", {"user-service:DATABASE_URL": "x"}, ["user-service:DATABASE_URL"]
     )
 
 
 def test_an_update_is_refused_with_the_list(asked: Gate) -> None:
-    asked.verdict = gate.Verdict(refusal=REFUSAL)
+    asked.verdict = program_check.Verdict(refusal=REFUSAL)
     with pytest.raises(pulumi.RunError) as caught:
         run(preview=False)
     assert str(caught.value) == f"{REFUSAL}\nNothing was changed."
 
 
 def test_a_preview_shows_the_same_list_and_goes_on(asked: Gate) -> None:
-    asked.verdict = gate.Verdict(refusal=REFUSAL, notes="Policy advice:\n  x")
+    asked.verdict = program_check.Verdict(refusal=REFUSAL, notes="Policy advice:\n  x")
     run(preview=True)
     assert asked.warnings == ["Policy advice:\n  x", f"{REFUSAL}\nAn update would be refused."]
 
@@ -98,11 +98,11 @@ def test_a_preview_shows_the_same_list_and_goes_on(asked: Gate) -> None:
 @pytest.mark.parametrize(
     ("verdict", "words"),
     [
-        (gate.Verdict(error="rule `x` failed"), "Policy error: rule `x` failed\nNothing was changed."),
-        (gate.Verdict(program_error="Configuration error: no registry"), "Configuration error: no registry"),
+        (program_check.Verdict(error="rule `x` failed"), "Policy error: rule `x` failed\nNothing was changed."),
+        (program_check.Verdict(program_error="Configuration error: no registry"), "Configuration error: no registry"),
     ],
 )
-def test_no_verdict_lets_nothing_pass(asked: Gate, verdict: gate.Verdict, words: str, preview: bool) -> None:
+def test_no_verdict_lets_nothing_pass(asked: Gate, verdict: program_check.Verdict, words: str, preview: bool) -> None:
     asked.verdict = verdict
     with pytest.raises(pulumi.RunError) as caught:
         run(preview=preview)
@@ -110,7 +110,7 @@ def test_no_verdict_lets_nothing_pass(asked: Gate, verdict: gate.Verdict, words:
 
 
 def test_what_the_gate_cannot_see_is_left_to_the_engine(asked: Gate) -> None:
-    asked.verdict = gate.Verdict(blind="the remote component eks:index:Cluster `c`")
+    asked.verdict = program_check.Verdict(not_inspectable="the remote component eks:index:Cluster `c`")
     with pytest.raises(pulumi.RunError, match=r"cannot see the remote component .*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
@@ -119,7 +119,9 @@ def test_what_the_gate_cannot_see_is_left_to_the_engine(asked: Gate) -> None:
 
 def test_what_only_the_update_knows_is_left_to_the_engine(asked: Gate) -> None:
     """The update that could decide it is the one that must not begin."""
-    asked.verdict = gate.Verdict(notes="Policies that only …", undecided="what mandatory rules ask is not known")
+    asked.verdict = program_check.Verdict(
+        notes="Policies that only …", undecided="what mandatory rules ask is not known"
+    )
     with pytest.raises(pulumi.RunError, match=r"mandatory rules ask is not known.*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
@@ -133,7 +135,7 @@ class Sneaky(pulumi.ComponentResource):
 
 def test_what_was_not_looked_at_is_refused_when_it_is_declared(asked: Gate) -> None:
     """Declared in an `apply` of what only the engine knows, or where the program asks whether it is a preview."""
-    asked.verdict = gate.Verdict(judged=[("test:index:Sneaky", "seen")])
+    asked.verdict = program_check.Verdict(judged=[("test:index:Sneaky", "seen")])
 
     def within_what_was_seen() -> None:
         Sneaky("unseen", pulumi.ResourceOptions(parent=Sneaky("seen")))
@@ -146,22 +148,22 @@ def test_what_was_not_looked_at_is_refused_when_it_is_declared(asked: Gate) -> N
 
 
 def test_nobody_asks_behind_slipway_up(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.verdict = gate.Verdict(refusal=REFUSAL)
-    monkeypatch.setenv(approval.VARIABLE, approval.token(Path.cwd(), "slipway", "dev"))
+    asked.verdict = program_check.Verdict(refusal=REFUSAL)
+    monkeypatch.setenv(pack_token.VARIABLE, pack_token.token(Path.cwd(), "slipway", "dev"))
     run(preview=False)
     assert asked.asked == []
 
 
 def test_somebody_asks_when_the_program_is_another_than_approved(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.verdict = gate.Verdict(refusal=REFUSAL)
-    monkeypatch.setenv(approval.VARIABLE, approval.token(Path.cwd(), "slipway", "dev"))
+    asked.verdict = program_check.Verdict(refusal=REFUSAL)
+    monkeypatch.setenv(pack_token.VARIABLE, pack_token.token(Path.cwd(), "slipway", "dev"))
     Path("__main__.py").write_text("changed")
     with pytest.raises(pulumi.RunError):
         run(preview=False)
 
 
 def test_a_program_that_is_being_looked_at_does_not_ask_again(asked: Gate) -> None:
-    with gate.declaring():
+    with program_check.declaring():
         run(preview=True)
     assert asked.asked == []
     run(preview=True)

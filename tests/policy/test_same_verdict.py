@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from kubernetes.client import CoreV1Api
 
-from policy import approval, gate
+from policy import pack_token, program_check
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
@@ -118,7 +118,7 @@ def checkout(tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.Mo
     assert created.returncode == 0, created.stderr
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(gate, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(program_check, "CHECKOUT", tmp_path)
     yield made
     made.pulumi("stack", "rm", "--yes", "--force", "--preserve-config")
 
@@ -141,8 +141,10 @@ def _read(body: dict[str, Any]) -> tuple[str, str, State]:
 
 def by_gate(checkout: Checkout) -> Verdicts:
     """What the program's own gate says."""
-    verdict = gate.judge(gate.Request(str(checkout.folder), "slipway", STACK, "organization", CONFIG, []))
-    assert verdict.error == verdict.blind == verdict.program_error == ""
+    verdict = program_check.judge(
+        program_check.CheckRequest(str(checkout.folder), "slipway", STACK, "organization", CONFIG, [])
+    )
+    assert verdict.error == verdict.not_inspectable == verdict.program_error == ""
     return {(each.rule, each.resource, State(each.state)) for each in verdict.findings}
 
 
@@ -157,7 +159,7 @@ def by_pytest(checkout: Checkout) -> Verdicts:
 def judge_here(folder: str) -> None:
     """The body of the above."""
     resources = resources_of(Program(Path(folder), "slipway", STACK, "organization", CONFIG))
-    results = Judge.of(STACK, CONFIG, os.environ).everything(resources).results
+    results = Judge.of(STACK, CONFIG, os.environ).evaluate(resources).results
     found = [(each.rule.id, each.resource.ref, each.state) for each in results if each.state is not State.PASS]
     sys.stdout.write(json.dumps(found))
 
@@ -235,11 +237,11 @@ def test_a_bare_preview_shows_the_list_and_goes_on(checkout: Checkout) -> None:
 
 def test_behind_slipway_the_program_does_not_ask_again(checkout: Checkout) -> None:
     without_probe(checkout)
-    checkout.environment[approval.VARIABLE] = approval.token(checkout.folder, "slipway", STACK)
+    checkout.environment[pack_token.VARIABLE] = pack_token.token(checkout.folder, "slipway", STACK)
     ended = checkout.pulumi("preview")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "liveness-probe" not in ended.stdout
-    checkout.replace("__main__.py", "pass_policies()", "pass_policies()  # changed since")
+    checkout.replace("__main__.py", "enforce_policies()", "enforce_policies()  # changed since")
     assert "liveness-probe" in checkout.pulumi("preview").stdout
 
 

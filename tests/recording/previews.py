@@ -50,14 +50,14 @@ HUGE = """
 import hashlib
 import pulumi, pulumi_kubernetes as kubernetes
 from components.microservice import Microservice, MicroserviceArgs
-from components.rollouts import Rollouts
+from components.rollouts import AwaitedRollouts
 from services.spec import ServiceSpec
 
 round_ = pulumi.Config("slipway").require_int("round")
 namespace = pulumi.Config("slipway").require("namespace")
 provider = kubernetes.Provider("dev")
 opts = pulumi.ResourceOptions(provider=provider)
-rollouts = Rollouts(None)
+rollouts = AwaitedRollouts(None)
 
 def no_pods(args):
     if args.type_ == "kubernetes:apps/v1:Deployment":

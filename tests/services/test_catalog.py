@@ -10,8 +10,9 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from services.catalog import CatalogError, Overrides, allowed_keys, load
-from services.spec import quantity_value, service_name
-from services.yaml_source import read
+from services.quantities import quantity_value
+from services.spec import ServiceSpec, service_name
+from services.yaml_source import misread_settings, read
 
 
 def write(root: Path, folder: str, text: str, *, dockerfile: bool = True) -> None:
@@ -72,6 +73,62 @@ def test_callees_come_before_their_callers(root: Path) -> None:
             "services/a/service.yaml:4: `resources.memory`: 'lots' is not a Kubernetes quantity; allowed are",
         ),
         ("name: a\nresources: {memory: '0'}\n", "services/a/service.yaml:2: `resources.memory`: '0' must be more than"),
+        (
+            "name: a\nresources: {memory: 128m}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128m' is 0.128 bytes; did you mean `128Mi`? allowed are",
+        ),
+        (
+            "name: a\nresources: {memory: 128}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128' is 128 bytes",
+        ),
+        (
+            "name: a\nresources: {memory: 1k}\n",
+            "services/a/service.yaml:2: `resources.memory`: '1k' is 1000 bytes",
+        ),
+        (
+            "name: a\nresources: {memory: 128MB}\n",
+            "services/a/service.yaml:2: `resources.memory`: '128MB' is not a Kubernetes quantity; did you mean `128Mi",
+        ),
+        (
+            "name: a\nresources: {ephemeralStorage: 256m}\n",
+            "services/a/service.yaml:2: `resources.ephemeralStorage`: '256m' is 0.256 bytes; did you mean `256Mi",
+        ),
+        (
+            "name: a\nscratch: {/data: 64m}\n",
+            "services/a/service.yaml:2: `scratch./data`: '64m' is 0.064 bytes; did",
+        ),
+        (
+            "name: a\nscratch: {/data: 64}\n",
+            "services/a/service.yaml:2: `scratch./data`: '64' is 64 bytes; did you",
+        ),
+        (
+            "name: a\nresources: {cpu: 128Mi}\n",
+            "services/a/service.yaml:2: `resources.cpu`: '128Mi' is 134217728 cores; did you mean `128m`? allowed are",
+        ),
+        ("name: a\nresources: {cpu: 500}\n", "services/a/service.yaml:2: `resources.cpu`: '500' is 500 cores; did you"),
+        ("name: a\nresources: {cpu: 0.0005}\n", "services/a/service.yaml:2: `resources.cpu`: '0.0005' is finer than"),
+        (
+            "name: a\nresources: {cpu: '٣'}\n",
+            "services/a/service.yaml:2: `resources.cpu`: '٣' is no amount of CPU",
+        ),
+        (
+            "name: a\nimagePullSecrets: [ok, a_b]\n",
+            "services/a/service.yaml:2: `imagePullSecrets.1`: 'a_b' is not a name of Kubernetes: lower-case",
+        ),
+        (
+            f"name: a\ningress: {{host: {'x' * 64}.example}}\n",
+            f"services/a/service.yaml:2: `ingress.host`: '{'x' * 64}.example' is not a host name like shop.example",
+        ),
+        ("name: a\ningress: {host: http://a.b}\n", "services/a/service.yaml:2: `ingress.host`: 'http://a.b' is not a"),
+        (
+            "name: a\ningress: {host: a.b, tlsSecretName: My Cert}\n",
+            "services/a/service.yaml:2: `ingress.tlsSecretName`: 'My Cert' is not a name of Kubernetes: lower",
+        ),
+        (
+            f"name: a\nenv: {{{'X' * 254}: y}}\n",
+            f"services/a/service.yaml:2: `env.{'X' * 254}`: '{'X' * 254}' cannot name",
+        ),
+        ("name: a\nimagePullSecrets: [b, b]\n", "services/a/service.yaml:2: b is listed twice"),
         ("name: a\nenv: {DEBUG: yes}\n", "services/a/service.yaml:2: `env.DEBUG`: must be text; put it in quotes"),
         ("name: a\nenv: {9X: y}\n", "services/a/service.yaml:2: `env.9X`: '9X' cannot name an environment variable"),
         ("name: a\nenv: {PORT: '1'}\n", "services/a/service.yaml:2: PORT is set by Slipway itself"),
@@ -186,6 +243,16 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     ]
 
 
+@pytest.mark.parametrize("name", ["slipway", "pulumi"])
+def test_a_service_whose_secrets_would_be_settings_of_ours_has_none(root: Path, name: str) -> None:
+    """`slipway:TOKEN` is an unknown key of the stack, and `pulumi:` is Pulumi's own."""
+    write(root, "a", f"name: {name}\nsecrets: [TOKEN]\n")
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:2: secrets of {name} cannot be set")
+    (root / "a" / "service.yaml").write_text(f"name: {name}\n")
+    assert [service.name for service in load(root)] == [name]
+
+
 @pytest.mark.parametrize("name", ["default-service", "default0", "defaults", "kubernetes", "a" * 46])
 def test_other_names_are_free(name: str) -> None:
     assert service_name(name) == name
@@ -224,6 +291,96 @@ def test_an_environment_overrides_any_value(root: Path, tmp_path: Path) -> None:
     assert (service.spec.resources.cpu, service.spec.resources.memory) == ("10m", "2Gi")
     assert service.spec.env == {"X": "1", "Y": "three"}
     assert service.spec.rollout.min_ready_seconds == 3
+
+
+def test_a_variable_that_no_process_can_have_is_refused(root: Path) -> None:
+    """Linux ends the start of a process with E2BIG, which only the container's log would tell."""
+    write(root, "a", f'name: a\nenv:\n  OK: {"x" * (128 * 1024 - 4)}\n  BIG: {"x" * 200_000}\n  NUL: "a\\0b"\n')
+    assert problems(root) == [
+        "services/a/service.yaml:4: `env.BIG` has 200,005 bytes with its name, and Linux starts no process with more "
+        "than 131,072 in one variable; put it into the image, or where the service can fetch it",
+        "services/a/service.yaml:5: `env.NUL` has a NUL character, which no environment variable can hold",
+    ]
+
+
+def test_more_than_a_config_map_holds_is_refused(root: Path, tmp_path: Path) -> None:
+    write(root, "a", "name: a\nenv:\n" + "".join(f"  X{index}: {'é' * 50_000}\n" for index in range(11)))
+    (problem,) = problems(root)
+    assert problem == (
+        "services/a/service.yaml:2: `env` has 1,100,004 bytes in all, and a ConfigMap holds 1,048,576; put some "
+        "into the image"
+    )
+    environment = overrides(tmp_path, f"config:\n  slipway:services:\n    a:\n      env: {{Y: {'x' * 200_000}}}\n")
+    assert problems(root, environment)[0].startswith("Pulumi.dev.yaml:4: `env.Y` has 200,003 bytes")
+
+
+def test_more_than_an_annotation_holds_is_refused(root: Path) -> None:
+    write(root, "a", f"name: a\nchecks:\n  - {{get: /, has: {'x' * 300_000}}}\n")
+    (problem,) = problems(root)
+    assert problem.startswith("services/a/service.yaml:2: `checks` have 300,")
+
+
+NUMBERS = "ZIP: 01234, BUILD: 010, AT: 12:30, VERSION: 1.10, MASK: 0x1F, COUNT: 1_000, DAY: 2024-01-02, BIG: 1e3, P: +5"
+
+
+def test_numbers_and_dates_in_env_arrive_as_they_are_written(root: Path) -> None:
+    write(root, "a", f"name: a\nenv: {{{NUMBERS}, ONE: 1.0, QUOTED: '010', TEXT: a b}}\n")
+    (service,) = load(root)
+    assert service.spec.env == {
+        **{"ZIP": "01234", "BUILD": "010", "AT": "12:30", "VERSION": "1.10", "MASK": "0x1F", "COUNT": "1_000"},
+        **{"DAY": "2024-01-02", "BIG": "1e3", "P": "+5", "ONE": "1.0", "QUOTED": "010", "TEXT": "a b"},
+    }
+
+
+def test_a_number_in_env_that_comes_from_an_anchor_is_refused(root: Path) -> None:
+    write(root, "a", "name: a\nenv:\n  <<: &shared {ZIP: 01234}\n  B: x\n")
+    (problem,) = problems(root)
+    assert problem == "services/a/service.yaml:2: `env.ZIP` is 668 to YAML; put it in quotes"
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("replicas: 010", "replicas"),
+        ("port: 0x1F90", "port"),
+        ("rollout: {minReadySeconds: 1:30}", "rollout.minReadySeconds"),
+        ("resources: {cpu: 1_0}", "resources.cpu"),
+        ("egress: [{port: 05432}]", "egress.0.port"),
+    ],
+)
+def test_a_number_that_yaml_reads_as_another_is_refused(root: Path, line: str, key: str) -> None:
+    write(root, "a", f"name: a\n{line}\n")
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:2: `{key}` is written ")
+    assert problem.endswith("which YAML reads as another number; write it in plain decimal digits")
+
+
+def test_what_pulumi_reads_otherwise_is_refused_in_an_environments_file(tmp_path: Path) -> None:
+    file = tmp_path / "Pulumi.dev.yaml"
+    plain = "A: 1.5, B: 12, C: '010', D: text, E: 0, F: -3, G: 1.0.0"
+    file.write_text(
+        "config:\n"
+        "  a:PIN: 01234\n"
+        "  a:URL: sqlite:////data/x.db\n"
+        "  a:TOKEN: {secure: v1:abc}\n"
+        f"  slipway:defaults: {{env: {{{NUMBERS}, {plain}}}, replicas: 3}}\n"
+        "  slipway:services:\n"
+        "    a:\n"
+        "      env: {X: 010}\n"
+        "      replicas: 010\n"
+        "      resources: {cpu: 1.0}\n"
+    )
+    found = misread_settings(read(file, shown_as=Path(file.name)))
+    keys = [problem.split("`")[1] for problem in found]
+    assert keys == [
+        "a:PIN",
+        *(f"slipway:defaults.env.{each.split(':')[0]}" for each in NUMBERS.split(", ") if each[:3] != "AT:"),
+        "slipway:services.a.env.X",
+        "slipway:services.a.replicas",
+    ]
+    assert found[0] == (
+        "Pulumi.dev.yaml:2: `a:PIN` is written 01234, of which Pulumi makes another text; put it in quotes: '01234'"
+    )
 
 
 def test_a_default_gives_way_to_the_service(root: Path, tmp_path: Path) -> None:
@@ -267,6 +424,27 @@ def test_allowed_keys_are_written_as_in_the_file() -> None:
     assert "startupTimeoutSeconds" in allowed_keys(("health",))
     keys = ["body", "get", "has", "head", "headers", "json", "post", "status", "timeoutSeconds"]
     assert allowed_keys(("checks", 0)) == keys
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"cpu": "1m"},
+        {"cpu": 1},
+        {"cpu": "0.50"},
+        {"cpu": "256"},
+        {"memory": "4Mi"},
+        {"memory": 134217728},
+        {"memory": "1.5Gi"},
+        {"memory": "128M"},
+        {"ephemeralStorage": "64Ki"},
+    ],
+)
+def test_amounts_that_a_node_may_have_are_accepted(resources: dict[str, object]) -> None:
+    spec = ServiceSpec.model_validate({"name": "a", "resources": resources})
+    assert [str(value) for value in resources.values()] == [
+        spec.resources.model_dump(by_alias=True)[key] for key in resources
+    ]
 
 
 @given(st.text(max_size=60))

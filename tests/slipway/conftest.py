@@ -24,7 +24,7 @@ import pytest
 
 from slipway.engine.events import Event, parse
 from slipway.paths import lab_environment_file, toolchain_environment_file
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 from slipway.state.directives import directed
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -204,7 +204,7 @@ STATES = json.loads((RECORDED / "states.json").read_text())
 def _today(name: str) -> dict[str, Any]:
     """The state as a program of today declares it."""
     state = copy.deepcopy(STATES[name])
-    return {**state, "resources": [dict(directed(Recorded(raw)).raw) for raw in state["resources"]]}
+    return {**state, "resources": [dict(directed(ResourceState(raw)).raw) for raw in state["resources"]]}
 
 
 @pytest.fixture

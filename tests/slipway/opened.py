@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from slipway.backend.file_backend import file_backend
+from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.engine.pulumi_cli import Pulumi
-from slipway.environment_variables import Environment
+from slipway.environment_variables import ShellEnvironment
 from slipway.project import Project
 from slipway.stack import Stack
 
@@ -17,4 +17,6 @@ def stack_in(folder: Path, name: str = "dev", variables: Mapping[str, str] | Non
     project = Project(folder)
     engine = Pulumi(folder, {"PULUMI_BACKEND_URL": folder.as_uri(), **(variables or {})})
     files = file_backend(folder.as_uri(), folder, "slipway")
-    return Stack(name, project, Environment({}, uses_lab=False), engine, Stacks(project, engine, files, in_lab=False))
+    return Stack(
+        name, project, ShellEnvironment({}, uses_lab=False), engine, Stacks(project, engine, files, in_lab=False)
+    )

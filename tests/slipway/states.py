@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 from slipway.state.directives import directed
 
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
@@ -36,7 +36,7 @@ def add(state: dict[str, Any], kind: str, service: str, spec: dict[str, Any] | N
         "inputs": {"metadata": {"name": service, "namespace": "slipway-dev"}, "spec": spec or {}},
         **more,
     }
-    state["resources"].append(dict(directed(Recorded(made)).raw))
+    state["resources"].append(dict(directed(ResourceState(made)).raw))
     return str(made["urn"])
 
 

@@ -22,6 +22,7 @@ from slipway.masking import SECRET, masked, masked_text, without_keys
         ('{"token": "hunter2"}', f'{{"token": "{SECRET}"}}'),
         ("assert password == 'hunter2'", f"assert password == '{SECRET}'"),
         ("psql --password hunter2 shop", f"psql --password {SECRET} shop"),
+        ("pulumi config set --secret shop:TOKEN hunter2", f"pulumi config set --secret shop:TOKEN {SECRET}"),
         ("host=db user=a password=hunter2", f"host=db user=a password={SECRET}"),
         ("AccountName=a;AccountKey=aHVudGVyMg==;", f"AccountName=a;AccountKey={SECRET};"),
         ("Authorization: Bearer hunter2", f"Authorization: Bearer {SECRET}"),
@@ -40,6 +41,7 @@ def test_secrets_in_text(text: str, expected: str) -> None:
         "no token:\nTraceback (most recent call last)",
         "urn:pulumi:dev::shop::kubernetes:core/v1:Secret::api",
         "the password is wrong",
+        "set it with `pulumi config set --secret user-service:DATABASE_URL`, or in the environment variable X",
         "give it a --token-file /var/run/file",
     ],
 )

@@ -49,7 +49,7 @@ _PREVIOUS = "{kubectl} logs {pod}{container} --previous"
 _DESCRIBE = "{kubectl} describe pod {pod}"
 _ADVICE: Mapping[Cause, Advice] = {
     Cause.CRASH: Advice(
-        ("Mend what the log ends with, in the source of {service} or in its `env` and `secrets`.",), (_PREVIOUS,)
+        ("Fix what the log ends with, in the source of {service} or in its `env` and `secrets`.",), (_PREVIOUS,)
     ),
     Cause.ENDED: Advice(("Let the command run in the foreground until it gets SIGTERM.",), (_PREVIOUS,)),
     Cause.OUT_OF_MEMORY: Advice(
@@ -62,36 +62,40 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("Pods run as user 10001 without capabilities: let files belong to it, use ports above 1023.",), (_PREVIOUS,)
     ),
     Cause.ENTRYPOINT: Advice(
-        ("Mend CMD or ENTRYPOINT in the Dockerfile: the program must be in the image and executable.",),
+        ("Fix CMD or ENTRYPOINT in the Dockerfile: the program must be in the image and executable.",),
         ("docker run --rm {image}",),
     ),
     Cause.LIVENESS: Advice(
-        ("Mend what answers there, or `health.live` in {yaml}; it must answer without any other service.",),
+        ("Fix what answers there, or `health.live` in {yaml}; it must answer without any other service.",),
         (_PREVIOUS,),
     ),
     Cause.STARTUP: Advice(
         (
             "Let it start sooner, raise `health.startupTimeoutSeconds` (now {startup}) in {yaml}, "
-            "or mend `health.startup` there.",
+            "or fix `health.startup` there.",
         ),
         (_LOGS,),
     ),
-    Cause.READINESS: Advice(("Mend what answers there, what it depends on, or `health.ready` in {yaml}.",), (_LOGS,)),
-    Cause.IMAGE_INVALID: Advice(("Mend `slipway:registry` of the stack: lower case, no scheme, no tag.",)),
+    Cause.READINESS: Advice(("Fix what answers there, what it depends on, or `health.ready` in {yaml}.",), (_LOGS,)),
+    Cause.IMAGE_INVALID: Advice(("Fix `slipway:registry` of the stack: lower case, no scheme, no tag.",)),
     Cause.IMAGE_NOT_FOUND: Advice(
         ("Push it again by an update from the commit that built it.",),
         ("docker manifest inspect {image}",),
     ),
     Cause.IMAGE_REFUSED: Advice(
-        ("Give the nodes access to {registry}, or the ServiceAccount {service} an imagePullSecret.",)
+        (
+            "Give the nodes access to {registry}, or name a Secret of the namespace in `slipway:imagePullSecrets`, "
+            "or in `imagePullSecrets` of {yaml}.",
+        ),
+        ("{kubectl} create secret docker-registry NAME --docker-server={registry}",),
     ),
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
         ("What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh` to it.",),
         ("{kubectl} get secrets,configmaps,serviceaccounts",),
     ),
-    Cause.CONTAINER_CONFIG: Advice(("Mend what the reason names.",), (_DESCRIBE,)),
-    Cause.VOLUME: Advice(("Mend what the reason names.",), (_DESCRIBE,)),
+    Cause.CONTAINER_CONFIG: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
+    Cause.VOLUME: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
     Cause.RESOURCES: Advice(("Lower `resources` or `replicas` in {yaml}, or add nodes.",), ("kubectl describe nodes",)),
     Cause.PLACEMENT: Advice(("Label, untaint or add a node that fits.",), ("kubectl get nodes --show-labels",)),
     Cause.QUOTA: Advice(

@@ -23,7 +23,7 @@ Kind = tuple[Cause, str, int | None]
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
-    """Why the rollout of `evidence.deployment` does not get on; `STARTING` when nothing is known to be wrong."""
+    """Why the rollout of `evidence.deployment` does not progress; `STARTING` when nothing is known to be wrong."""
     found = [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
     pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})

@@ -12,7 +12,7 @@ REVISION = "deployment.kubernetes.io/revision"
 
 
 class Cause(StrEnum):
-    """Why a rollout does not get on; `docs/diagnosis.md` has a row for each."""
+    """Why a rollout does not progress; `docs/diagnosis.md` has a row for each."""
 
     CRASH = "crash loop"
     ENDED = "container ends by itself"
@@ -118,7 +118,7 @@ class LogTail:
 @dataclass(frozen=True)
 class Diagnosis:
     """Why one Deployment's rollout fails. `patience_seconds` is how long this must be seen before waiting is over;
-    `None` when it may mend itself, so that the Deployment's deadline decides.
+    `None` when it may recover by itself, so that the Deployment's deadline decides.
     """
 
     service: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slipway.cluster.diagnosis.model import Cause, Finding
 
-# Seconds without a break. What is not here may mend itself: the Deployment's own deadline decides.
+# Seconds without a break. What is not here may recover by itself: the Deployment's own deadline decides.
 _SECONDS: Mapping[Cause, float] = {
     Cause.IMAGE_INVALID: 0.0,
     Cause.ENTRYPOINT: 0.0,

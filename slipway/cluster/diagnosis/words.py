@@ -117,7 +117,7 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.LIVENESS: _probe("is restarted, because its liveness probe fails"),
     Cause.STARTUP: _startup,
     Cause.READINESS: _probe("runs, but does not become ready"),
-    Cause.IMAGE_INVALID: lambda case: f"has an image name that is none: {case.image}",
+    Cause.IMAGE_INVALID: lambda case: f"has an invalid image name: {case.image}",
     Cause.IMAGE_NOT_FOUND: lambda case: f"has an image that its registry does not have: {case.image}",
     Cause.IMAGE_REFUSED: lambda case: f"has an image that its registry refuses to hand out: {case.image}",
     Cause.REGISTRY_UNREACHABLE: lambda case: f"has an image that cannot be pulled: {case.image}",
@@ -128,7 +128,7 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.PLACEMENT: lambda _: "has no node that its placement rules allow",
     Cause.QUOTA: lambda _: "gets no more pods: the namespace's quota is used up",
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",
-    Cause.EVICTED: lambda case: f"was thrown off its node ({case.finding.state})",
+    Cause.EVICTED: lambda case: f"was evicted from its node ({case.finding.state})",
     Cause.PAUSED: lambda _: "is paused: its Deployment rolls nothing out until it is resumed",
     Cause.STARTING: lambda _: "is still starting; nothing is known to be wrong with it",
 }

@@ -523,6 +523,9 @@ def test_install_writes_what_a_shell_needs_and_shows_the_plugins_to_the_engine(
     unfinished = home / "data/pulumi-home/plugins/resource-tool-v1.2.3.partial"
     unfinished.parent.mkdir(parents=True)
     unfinished.touch()
+    old_log = home / "data/pulumi-home/logs/pulumi-0.log"
+    old_log.parent.mkdir()
+    old_log.touch()
     toolchain = install(progress)
     written = home / "data" / "toolchain.json"
     assert written.stat().st_mode & 0o777 == 0o600
@@ -535,5 +538,6 @@ def test_install_writes_what_a_shell_needs_and_shows_the_plugins_to_the_engine(
     }
     assert toolchain.kube == home / "cache/toolchain/kubernetes-1.34.4/bin/kube"
     assert not unfinished.exists()
+    assert (home / "data/pulumi-home/logs").is_file(), "the engine must not keep its own log"
     assert (plugin_folder(provider) / "pulumi-resource-tool").resolve() == bin_folder(provider) / "pulumi-resource-tool"
     assert not plugin_folder(provider).is_symlink(), "the engine ignores folders that are links"

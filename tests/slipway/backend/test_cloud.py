@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from slipway.backend import History, Kind, Rollback
+from slipway.backend import History, RollbackInfo, UpdateKind
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.project import Project
@@ -54,9 +54,9 @@ def test_versions_are_numbers(tmp_path: Path, stub_engine: Engine) -> None:
     ]
     history = opened(tmp_path, stub_engine(pages(tmp_path, newest_first)))
     first, last = history.entries
-    assert (first.number, first.kind, first.author, first.dirty) == (1, Kind.UPDATE, "Ada", True)
+    assert (first.number, first.kind, first.author, first.dirty) == (1, UpdateKind.UPDATE, "Ada", True)
     assert (first.started, first.duration_seconds) == (datetime(2026, 11, 23, 19, 18, 20, tzinfo=UTC), 4.0)
-    assert (last.number, last.rollback) == (3, Rollback(2, 1))
+    assert (last.number, last.rollback) == (3, RollbackInfo(2, 1))
     assert "--stack dev --json --full-dates" in (tmp_path / "asked").read_text()
 
 

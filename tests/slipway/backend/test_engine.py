@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway.backend import History, Kind, rollback_message
+from slipway.backend import History, UpdateKind, rollback_message
 from slipway.backend.decryption import FORMER_PASSPHRASE, decrypted
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
@@ -20,11 +20,11 @@ from tests.slipway.backend.s3_server import S3Server, s3_server
 pytestmark = pytest.mark.lab
 
 ALL = (
-    (Kind.UPDATE, True, "the first"),
-    (Kind.UPDATE, False, "one that fails"),
-    (Kind.REFRESH, True, "a refresh"),
-    (Kind.ROLLBACK, True, rollback_message(2, 1)),
-    (Kind.DESTROY, True, "the end"),
+    (UpdateKind.UPDATE, True, "the first"),
+    (UpdateKind.UPDATE, False, "one that fails"),
+    (UpdateKind.REFRESH, True, "a refresh"),
+    (UpdateKind.ROLLBACK, True, rollback_message(2, 1)),
+    (UpdateKind.DESTROY, True, "the end"),
 )
 
 
@@ -40,7 +40,7 @@ def record_everything(recorder: Any) -> None:
     recorder("destroy", "--stack", "dev", "--yes", "--skip-preview", "--message", "the end")
 
 
-def greeting(deployment: dict[str, Any] | None) -> Any:
+def greeting(deployment: Mapping[str, Any] | None) -> Any:
     stack = (deployment or {})["resources"][0]
     assert stack["type"] == "pulumi:pulumi:Stack"
     return stack["outputs"]["greeting"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from slipway.backend import History, Kind, Rollback, parse_rollback, rollback_message
+from slipway.backend import History, RollbackInfo, UpdateKind, parse_rollback, rollback_message
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
@@ -25,7 +25,7 @@ STATE = [{"urn": "urn:pulumi:dev::scratch::pulumi:pulumi:Stack::scratch-dev", "t
 def test_an_update_as_recorded(records: Any) -> None:
     records.add(STATE, environment={"git.author": "Ada", "git.head": "0123", "git.dirty": "true"})
     (entry,) = records.history().entries
-    assert (entry.number, entry.kind, entry.succeeded, entry.problem) == (1, Kind.UPDATE, True, "")
+    assert (entry.number, entry.kind, entry.succeeded, entry.problem) == (1, UpdateKind.UPDATE, True, "")
     assert (entry.author, entry.commit, entry.dirty, entry.message) == ("Ada", "0123", True, "Say hello")
     assert entry.started == datetime(2026, 11, 23, 19, 18, 20, tzinfo=UTC)
     assert entry.duration_seconds == 4.0
@@ -37,7 +37,7 @@ def test_resources_that_were_imported_are_an_import(records: Any) -> None:
     """The engine has a word of its own for `pulumi import`."""
     records.add(kind="resource-import")
     (entry,) = records.history().entries
-    assert (entry.kind, entry.succeeded, entry.problem) == (Kind.IMPORT, True, "")
+    assert (entry.kind, entry.succeeded, entry.problem) == (UpdateKind.IMPORT, True, "")
 
 
 def test_numbers_are_given_in_the_order_of_the_stamps_and_not_of_the_times_within(records: Any) -> None:
@@ -179,18 +179,18 @@ def test_the_layout_of_before_projects(records: Any) -> None:
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        (Rollback(14, 12), "rollback of #14 to #12"),
-        (Rollback(14, 12, ("user-service",)), "rollback of #14 to #12 (user-service)"),
-        (Rollback(3, 2, ("a", "b"), "the rule is; wrong (again)"), None),
-        (Rollback(3, 2, (), "first line\nsecond"), None),
+        (RollbackInfo(14, 12), "rollback of #14 to #12"),
+        (RollbackInfo(14, 12, ("user-service",)), "rollback of #14 to #12 (user-service)"),
+        (RollbackInfo(3, 2, ("a", "b"), "the rule is; wrong (again)"), None),
+        (RollbackInfo(3, 2, (), "first line\nsecond"), None),
     ],
 )
-def test_a_rollback_is_told_by_its_message(records: Any, wanted: Rollback, message: str | None) -> None:
+def test_a_rollback_is_told_by_its_message(records: Any, wanted: RollbackInfo, message: str | None) -> None:
     written = rollback_message(wanted.source, wanted.target, wanted.services, wanted.reason)
     assert message is None or written == message
     assert parse_rollback(written) == wanted
     records.add(message=written)
-    assert (records.history().entries[0].kind, records.history().entries[0].rollback) == (Kind.ROLLBACK, wanted)
+    assert (records.history().entries[0].kind, records.history().entries[0].rollback) == (UpdateKind.ROLLBACK, wanted)
 
 
 @pytest.mark.parametrize(
@@ -205,8 +205,8 @@ def test_a_rollback_is_told_by_the_stacks_setting(records: Any) -> None:
     records.add(config={"scratch:rollbackTo": "1"})
     records.add(config={"scratch:rollbackTo": "1"}, kind="refresh")
     entries = records.history().entries
-    assert [entry.kind for entry in entries] == [Kind.UPDATE, Kind.ROLLBACK, Kind.REFRESH]
-    assert entries[1].rollback == Rollback(source=1, target=1)
+    assert [entry.kind for entry in entries] == [UpdateKind.UPDATE, UpdateKind.ROLLBACK, UpdateKind.REFRESH]
+    assert entries[1].rollback == RollbackInfo(source=1, target=1)
 
 
 def test_where_the_backend_is_looked_for(tmp_path: Path) -> None:

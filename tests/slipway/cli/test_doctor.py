@@ -195,7 +195,23 @@ def test_a_cluster_that_does_not_answer(
     status = as_json(capsys)["your cluster"]
     assert (status["ok"], status["to_do"]) == (False, "see why nothing listens at https://127.0.0.1:1")
     monkeypatch.setenv("KUBECONFIG", str(machine / "no-such-file"))
-    assert as_json(capsys)["your cluster"]["to_do"] == "set KUBECONFIG to a kubeconfig that has a current-context"
+    assert str(as_json(capsys)["your cluster"]["to_do"]).startswith(
+        "the kubeconfig has no current-context; name one with"
+    )
+
+
+def test_the_cluster_of_a_context_that_an_environment_names(
+    machine: Path, listening: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survey_is(monkeypatch, GOOD)
+    kubeconfig = write_kubeconfig(machine / "mine", f"https://{listening}")
+    kubeconfig.write_text(kubeconfig.read_text().replace("current-context", "colour"))
+    (machine / "Pulumi.yaml").write_text("name: shop\n")
+    (machine / "Pulumi.prod.yaml").write_text("config: {slipway:context: here}\n")
+    monkeypatch.chdir(machine)
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example.test")
+    assert as_json(capsys)["your cluster"]["version"] == "answers"
 
 
 def test_a_cluster_without_a_registry_is_said(

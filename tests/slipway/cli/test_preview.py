@@ -48,7 +48,7 @@ elif arguments[0] == "preview":
 """
 CALL = (
     "import sys; from pathlib import Path; from slipway.cli.preview import Files, preview;"
-    "from slipway.error_report import report; from slipway.errors import SlipwayError\n"
+    "from slipway.errors import report; from slipway.errors import SlipwayError\n"
     "files = Files(Path('out.md'), Path('out.json'))\n"
     "try: code = preview(stack=sys.argv[1], files=files, drift='drift' in sys.argv)\n"
     "except SlipwayError as error: code = report(error)\n"

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from slipway.cli.drift import lines, shape
 from slipway.cluster.client import NotFoundError
-from slipway.cluster.collections import Key, Kind
-from slipway.cluster.drift import found_inputs, managers
-from slipway.cluster.drifted import Drift, drift, kind_of, name_of, to_read
+from slipway.cluster.collections import ApiResource, Key
+from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
 CONTAINER = {"name": "a", "image": "a@sha256:1", "resources": {"limits": {"memory": "128Mi", "cpu": "0.05"}}}
@@ -157,18 +156,20 @@ class Live:
 
     def __init__(self, *items: dict[str, Any]) -> None:
         self.objects = {
-            Key(Kind(each["apiVersion"], each["kind"]), each["metadata"]["namespace"], each["metadata"]["name"]): each
+            Key(
+                ApiResource(each["apiVersion"], each["kind"]), each["metadata"]["namespace"], each["metadata"]["name"]
+            ): each
             for each in items
         }
 
-    def is_namespaced(self, _kind: Kind) -> bool:
+    def is_namespaced(self, _kind: ApiResource) -> bool:
         return True
 
 
-def recorded(inputs: dict[str, Any], type_: str = "apps/v1:Deployment") -> Recorded:
+def recorded(inputs: dict[str, Any], type_: str = "apps/v1:Deployment") -> ResourceState:
     name = inputs["metadata"]["name"]
     raw = {"urn": f"{URN}{type_}::{name}", "type": f"kubernetes:{type_}", "custom": True, "id": f"dev/{name}"}
-    return Recorded({**raw, "inputs": inputs})
+    return ResourceState({**raw, "inputs": inputs})
 
 
 def found(*items: dict[str, Any], declared: dict[str, Any] = DEPLOYMENT) -> Drift:
@@ -205,9 +206,9 @@ def test_who_changed_it_is_told() -> None:
 
 
 def test_kinds_and_names_of_recorded_resources() -> None:
-    bare = Recorded({"urn": f"{URN}core/v1:Secret::x", "type": "kubernetes:core/v1:Secret", "id": "dev/s-1"})
-    assert (kind_of(bare), name_of(bare)) == (Kind("v1", "Secret"), "s-1")
-    assert kind_of(recorded(DEPLOYMENT)) == Kind("apps/v1", "Deployment")
+    bare = ResourceState({"urn": f"{URN}core/v1:Secret::x", "type": "kubernetes:core/v1:Secret", "id": "dev/s-1"})
+    assert (kind_of(bare), name_of(bare)) == (ApiResource("v1", "Secret"), "s-1")
+    assert kind_of(recorded(DEPLOYMENT)) == ApiResource("apps/v1", "Deployment")
 
 
 class Server:
@@ -239,11 +240,11 @@ def test_what_is_read_of_a_cluster() -> None:
         }
     )
     of_cluster = {"urn": "urn:pulumi:dev::slipway::kubernetes:core/v1:Namespace::dev", "id": "dev", "inputs": namespace}
-    everything = [recorded(DEPLOYMENT), Recorded({**of_cluster, "type": "kubernetes:core/v1:Namespace"})]
+    everything = [recorded(DEPLOYMENT), ResourceState({**of_cluster, "type": "kubernetes:core/v1:Namespace"})]
     read = to_read(everything, server)  # type: ignore[arg-type]
     assert {(key.kind.name, key.namespace, key.name) for key in read.objects} == {
         ("Deployment", "dev", "a"),
         ("Namespace", "", "dev"),
     }
-    assert read.objects[Key(Kind("apps/v1", "Deployment"), "dev", "a")]["kind"] == "Deployment"
+    assert read.objects[Key(ApiResource("apps/v1", "Deployment"), "dev", "a")]["kind"] == "Deployment"
     assert "/api/v1/namespaces" not in server.asked, "nobody need be allowed to list what is not theirs"

@@ -125,7 +125,7 @@ def rolled_out(name: str = "starting") -> RecordedCluster:
     ("name", "headline"),
     [
         ("entrypoint", "cannot be started"),
-        ("image-invalid", "has an image name"),
+        ("image-invalid", "has an invalid image name"),
         ("image-not-found", "has an image that its registry does not have"),
         ("oom", "at its memory limit"),
         ("segfault", "crashes"),

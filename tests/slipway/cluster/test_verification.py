@@ -8,8 +8,8 @@ import pytest
 
 from slipway.cli.verify import lines, shape
 from slipway.cluster.diagnosis import Evidence
-from slipway.cluster.verification import Verdict, recorded_deployments, verdict
-from slipway.state.checkpoint import Recorded
+from slipway.cluster.verification import ServiceVerdict, recorded_deployments, verdict
+from slipway.state.checkpoint import ResourceState
 
 IMAGE = "registry/a@sha256:" + "1" * 64
 OTHER = "registry/a@sha256:" + "2" * 64
@@ -17,11 +17,13 @@ CHECKS = '[{"get":"/a","status":200}]'
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::a"
 
 
-def recorded(replicas: int | None = 1, checks: str = CHECKS) -> Recorded:
+def recorded(replicas: int | None = 1, checks: str = CHECKS) -> ResourceState:
     about = {"name": "a", "namespace": "dev", "annotations": {"slipway.dev/checks": checks}}
     spec = {"template": {"spec": {"containers": [{"name": "a", "image": IMAGE}]}}}
     spec |= {} if replicas is None else {"replicas": replicas}  # type: ignore[dict-item]
-    return Recorded({"urn": URN, "type": "kubernetes:apps/v1:Deployment", "inputs": {"metadata": about, "spec": spec}})
+    return ResourceState(
+        {"urn": URN, "type": "kubernetes:apps/v1:Deployment", "inputs": {"metadata": about, "spec": spec}}
+    )
 
 
 def evidence(
@@ -51,7 +53,7 @@ def evidence(
     return Evidence(deployment, [newest], [pod])
 
 
-def judged(found: Evidence | None, why: str = "", failing: tuple[str, ...] = (), **said: Any) -> Verdict:
+def judged(found: Evidence | None, why: str = "", failing: tuple[str, ...] = (), **said: Any) -> ServiceVerdict:
     (one,) = recorded_deployments([recorded(**said)])
     return verdict(one, found, why, failing)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slipway.backend import Entry, Kind
-from slipway.deploy.approval import Approval, file_hashes, moved, setting_hashes, telling
+from slipway.backend import UpdateInfo, UpdateKind
+from slipway.deploy.approval import Approval, changed_since_preview, file_hashes, normalized, setting_hashes
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 
 NOW = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ config:
 
 
 def test_nothing_moved() -> None:
-    assert moved(APPROVAL, replace(APPROVAL, taken=datetime.now(UTC))) == []
+    assert changed_since_preview(APPROVAL, replace(APPROVAL, taken=datetime.now(UTC))) == []
 
 
 def test_each_thing_that_moved_has_a_line_of_its_own() -> None:
@@ -35,7 +35,7 @@ def test_each_thing_that_moved_has_a_line_of_its_own() -> None:
         files={"__main__.py": "changed", "services/new.py": "5"},
         settings={"slipway:context": "other", "slipway:registry": "6"},
     )
-    assert moved(APPROVAL, after) == [
+    assert changed_since_preview(APPROVAL, after) == [
         "commit: aaaaaaaa → bbbbbbbb",
         "files: __main__.py (changed), components/pod.py (removed), services/new.py (new)",
         "settings: slipway:context (changed), slipway:registry (new)",
@@ -44,22 +44,22 @@ def test_each_thing_that_moved_has_a_line_of_its_own() -> None:
 
 def test_many_files_are_told_by_their_number() -> None:
     after = replace(APPROVAL, files={**APPROVAL.files, **{f"services/{number}.py": "" for number in range(10)}})
-    (line,) = moved(APPROVAL, after)
+    (line,) = changed_since_preview(APPROVAL, after)
     assert line.endswith("services/7.py (new) and 2 more")
 
 
 def test_a_state_that_moved_names_the_updates_that_did_it() -> None:
-    entry = Entry(7, Kind.UPDATE, succeeded=True, started=NOW, author="Ada", commit="c" * 40)
-    other = replace(entry, number=8, kind=Kind.ROLLBACK, author="", commit="", succeeded=False)
+    entry = UpdateInfo(7, UpdateKind.UPDATE, succeeded=True, started=NOW, author="Ada", commit="c" * 40)
+    other = replace(entry, number=8, kind=UpdateKind.ROLLBACK, author="", commit="", succeeded=False)
     at = NOW.astimezone().strftime("%H:%M:%S")
-    assert moved(APPROVAL, replace(APPROVAL, state="5"), [entry, other]) == [
+    assert changed_since_preview(APPROVAL, replace(APPROVAL, state="5"), [entry, other]) == [
         f"state: update #7 by Ada, begun at {at}, commit cccccccc, succeeded",
         f"state: rollback #8, begun at {at}, failed",
     ]
 
 
 def test_a_state_that_moved_without_an_update() -> None:
-    (line,) = moved(APPROVAL, replace(APPROVAL, state="5"))
+    (line,) = changed_since_preview(APPROVAL, replace(APPROVAL, state="5"))
     assert "no update was recorded" in line
 
 
@@ -131,6 +131,6 @@ def test_what_every_update_writes_anew_is_no_change_of_the_state() -> None:
         secret = {SIGNATURE: SECRET_SIGNATURE, "ciphertext": ciphertext}
         return {"manifest": {"time": time}, "resources": [{"urn": "a", "inputs": {"data": secret}}]}
 
-    assert telling(written("1", "v1:a")) == telling(written("2", "v1:b"))
+    assert normalized(written("1", "v1:a")) == normalized(written("2", "v1:b"))
     changed = written("1", "v1:a") | {"resources": []}
-    assert telling(written("1", "v1:a")) != telling(changed)
+    assert normalized(written("1", "v1:a")) != normalized(changed)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.deploy.approval import Approval
-from slipway.deploy.approval_file import require_approved, to_text
+from slipway.deploy.approval import Approval, require_approved, to_text
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from slipway.deploy.pending_replacements import collided, exchanged, replacing
-from slipway.engine.events import Failed, Resource, Started
+from slipway.deploy.pending_replacements import collisions, replacing, reverted
+from slipway.engine.events import Failed, Started, Urn
 
 PREFIX = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes"
 MAP = f"{PREFIX}:core/v1:ConfigMap::user-service"
@@ -15,7 +15,7 @@ OLD, NEW = "slipway-dev/user-service-a", "slipway-dev/user-service-b"
 
 
 def begun(urn: str, name: str, operation: str = "create-replacement") -> Started:
-    return Started(0, Resource(urn), operation, True, {"metadata": {"namespace": "slipway-dev", "name": name}})
+    return Started(0, Urn(urn), operation, True, {"metadata": {"namespace": "slipway-dev", "name": name}})
 
 
 def state() -> dict[str, Any]:
@@ -30,25 +30,25 @@ def state() -> dict[str, Any]:
 
 
 def test_what_could_not_be_created_is_known_by_its_id() -> None:
-    events = [begun(MAP, "user-service-a"), Failed(1, Resource(MAP), "create-replacement", True)]
-    assert collided(events) == {MAP: OLD}
+    events = [begun(MAP, "user-service-a"), Failed(1, Urn(MAP), "create-replacement", True)]
+    assert collisions(events) == {MAP: OLD}
 
 
 def test_what_a_preview_would_make_anew_is_known_by_its_id_too() -> None:
     preview = [begun(MAP, "user-service-a"), begun(DEPLOYMENT, "user-service", "update")]
     assert replacing(preview) == {MAP: OLD}
-    assert collided(preview) == {}
+    assert collisions(preview) == {}
 
 
 def test_other_failures_are_no_collisions() -> None:
-    update = [begun(DEPLOYMENT, "user-service", "update"), Failed(1, Resource(DEPLOYMENT), "update", True)]
-    assert collided([begun(MAP, "user-service-a"), *update]) == {}
+    update = [begun(DEPLOYMENT, "user-service", "update"), Failed(1, Urn(DEPLOYMENT), "update", True)]
+    assert collisions([begun(MAP, "user-service-a"), *update]) == {}
 
 
 def test_the_two_change_places() -> None:
     before = state()
     unchanged = copy.deepcopy(before)
-    after = exchanged(before, {MAP: OLD})
+    after = reverted(before, {MAP: OLD})
     assert before == unchanged
     assert after is not None
     assert after["resources"] == [
@@ -62,7 +62,7 @@ def test_the_two_change_places() -> None:
 def test_of_several_that_wait_for_deletion_the_wanted_one_is_taken() -> None:
     older = state()
     older["resources"].append({"urn": MAP, "id": "slipway-dev/user-service-0", "delete": True})
-    after = exchanged(older, {MAP: "slipway-dev/user-service-0"})
+    after = reverted(older, {MAP: "slipway-dev/user-service-0"})
     assert after is not None
     marked = {raw["id"] for raw in after["resources"] if raw.get("delete")}
     assert marked == {OLD, NEW}
@@ -72,18 +72,18 @@ def test_what_is_there_under_that_id_already_stays() -> None:
     """The other one stands for the same object: exchanged, it would be deleted."""
     both = state()
     both["resources"][0]["id"] = OLD
-    assert exchanged(both, {MAP: OLD}) is None
+    assert reverted(both, {MAP: OLD}) is None
 
 
 def test_a_name_that_somebody_else_has_taken_stays_a_failure() -> None:
-    assert exchanged(state(), {MAP: "slipway-dev/user-service-c"}) is None
-    assert exchanged(state(), {f"{MAP}-other": OLD}) is None
+    assert reverted(state(), {MAP: "slipway-dev/user-service-c"}) is None
+    assert reverted(state(), {f"{MAP}-other": OLD}) is None
 
 
 def test_each_stands_behind_what_it_needed_in_its_own_time() -> None:
     """The engine refuses a state in which a dependency comes after what depends on it, marked or not."""
     provider, map_of_the_failed = "urn:pulumi:dev::slipway::pulumi:providers:kubernetes::kubernetes", f"{MAP}-ba10f276"
-    after = exchanged(
+    after = reverted(
         {
             "resources": [
                 {"urn": provider, "id": "1", "delete": True},

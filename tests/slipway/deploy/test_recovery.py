@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slipway.deploy import recovery
-from slipway.deploy.recovery import INIT_ERRORS, PENDING, UNSURE, forgotten, recover, unsure
+from slipway.deploy.recovery import INIT_ERRORS, PENDING, UNSURE, recover, unknown_creations, unsettled
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import is_settled
 from tests.slipway.opened import stack_in
@@ -33,8 +33,8 @@ def begun(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def settle(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settled state without its marks, and what they are on."""
-    settled = copy.deepcopy(dict(recovery.settle(state)))
-    marked = unsure(settled)
+    settled = copy.deepcopy(dict(recovery.settle_pending_operations(state)))
+    marked = unsettled(settled)
     for each in settled["resources"]:
         if UNSURE in each.get(INIT_ERRORS, ()):
             assert each.pop(INIT_ERRORS) == [UNSURE]
@@ -74,8 +74,8 @@ def test_a_new_object_is_taken_in_under_the_id_it_would_have(first: Any) -> None
     made = find(first, DEPLOYMENT, "user-service")
     without(first, made["urn"])
     under_way(first, "creating", begun(made))
-    settled, unsure = settle(first)
-    assert unsure == [made["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [made["urn"]]
     (adopted,) = of(settled, made["urn"])
     assert adopted["id"] == "slipway-dev/user-service"
     assert adopted["inputs"] == made["inputs"]
@@ -97,8 +97,8 @@ def test_an_object_of_no_namespace_goes_by_its_name(first: Any) -> None:
     namespace = next(each for each in first["resources"] if each["type"] == "kubernetes:core/v1:Namespace")
     without(first, namespace["urn"])
     under_way(first, "creating", begun(namespace))
-    settled, unsure = settle(first)
-    assert unsure == [namespace["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [namespace["urn"]]
     assert of(settled, namespace["urn"])[0]["id"] == "slipway-dev"
 
 
@@ -106,8 +106,8 @@ def test_a_half_made_replacement_is_left_to_be_deleted_and_the_old_one_stays(fir
     old, new = (find(state, CONFIG_MAP, "user-service") for state in (first, second))
     assert old["id"] != new["id"]
     under_way(first, "creating", begun(new))
-    settled, unsure = settle(first)
-    assert unsure == [old["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [old["urn"]]
     kept, replacement = of(settled, old["urn"])
     assert kept == old
     assert (replacement["id"], replacement["delete"]) == (new["id"], True)
@@ -118,8 +118,8 @@ def test_what_was_there_is_looked_at_and_kept(first: Any, operation: str) -> Non
     there = find(first, DEPLOYMENT, "user-service")
     before = copy.deepcopy(first["resources"])
     under_way(first, operation, {**there, "inputs": {}})
-    settled, unsure = settle(first)
-    assert unsure == [there["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [there["urn"]]
     assert settled["resources"] == before
 
 
@@ -138,8 +138,8 @@ def test_what_is_made_anew_beside_one_that_waits_to_be_deleted_stays(first: Any,
     old, new = find(first, CONFIG_MAP, "user-service"), find(second, CONFIG_MAP, "user-service")
     old["delete"] = True
     under_way(first, "creating", begun(new))
-    settled, unsure = settle(first)
-    assert unsure == [new["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [new["urn"]]
     assert [(each["id"], each.get("delete", False)) for each in of(settled, new["urn"])] == [
         (old["id"], True),
         (new["id"], False),
@@ -150,8 +150,8 @@ def test_an_image_under_way_is_built_again(first: Any) -> None:
     image = next(each for each in first["resources"] if each["urn"] == IMAGE)
     without(first, IMAGE)
     under_way(first, "creating", begun(image))
-    settled, unsure = settle(first)
-    assert unsure == []
+    settled, unsettled = settle(first)
+    assert unsettled == []
     assert of(settled, IMAGE) == []
 
 
@@ -160,8 +160,8 @@ def test_the_same_operation_twice_is_one_resource(first: Any) -> None:
     without(first, made["urn"])
     for _ in range(2):
         under_way(first, "creating", begun(made))
-    settled, unsure = settle(first)
-    assert unsure == [made["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [made["urn"]]
     assert len(of(settled, made["urn"])) == 1
 
 
@@ -169,8 +169,8 @@ def test_a_replacement_begun_twice_is_deleted_once(first: Any, second: Any) -> N
     new = find(second, CONFIG_MAP, "user-service")
     for _ in range(2):
         under_way(first, "creating", begun(new))
-    settled, unsure = settle(first)
-    assert unsure == [new["urn"]]
+    settled, unsettled = settle(first)
+    assert unsettled == [new["urn"]]
     assert [each.get("delete", False) for each in of(settled, new["urn"])] == [False, True]
 
 
@@ -181,9 +181,9 @@ def test_many_at_once_are_all_settled(first: Any) -> None:
         without(first, each["urn"])
         under_way(first, "creating", begun(each))
     under_way(first, "updating", changed)
-    settled, unsure = settle(first)
-    assert set(unsure) == {*(each["urn"] for each in made), changed["urn"]}
-    assert all(len(of(settled, each)) == 1 for each in unsure)
+    settled, unsettled = settle(first)
+    assert set(unsettled) == {*(each["urn"] for each in made), changed["urn"]}
+    assert all(len(of(settled, each)) == 1 for each in unsettled)
 
 
 def test_the_given_state_is_not_changed(first: Any, second: Any) -> None:
@@ -203,7 +203,7 @@ def test_what_is_made_outside_of_the_cluster_is_named(first: Any) -> None:
     component = {"urn": f"{STACK}slipway:index:Microservice::a", "type": "slipway:index:Microservice"}
     for raw in (bucket, image, component, begun(find(first, DEPLOYMENT, "user-service"))):
         under_way(first, "creating", raw)
-    assert forgotten(first) == ["Bucket charts"]
+    assert unknown_creations(first) == ["Bucket charts"]
 
 
 def test_what_is_replaced_under_its_own_name_stands_there_once(first: Any) -> None:

@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from slipway.deploy.display import UpdateDisplay
-from slipway.engine.events import Diagnostic, Event, Resource, Started
+from slipway.engine.events import Diagnostic, Event, Started, Urn
 from slipway.progress import Progress
 
 Recorded = Callable[[str], list[Event]]
-POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
+POD = Urn("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
 
 
 def shown(events: list[Event], *, terminal: bool = False, interrupted: bool = True) -> list[str]:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from slipway.engine.errors import failed_builds, failure, killed, messages
-from slipway.engine.events import Diagnostic, Event, Resource
+from slipway.engine.events import Diagnostic, Event, Urn
 from slipway.engine.messages import DIAGNOSIS, checks_failed
 from slipway.errors import ExitCode
 
 Recorded = Callable[[str], list[Event]]
-POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
+POD = Urn("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
 
 
 def test_a_configuration_error_of_the_program_exits_with_2(recorded: Recorded) -> None:
@@ -36,7 +36,7 @@ def test_a_failing_check_is_told_once_in_its_own_words(recorded: Recorded) -> No
     assert error.what == "The update of stack cli failed."
     assert error.why.startswith("1 of 2 checks failed:\n  user-service: GET /users answered 200:")
     assert error.why.count("checks failed") == 1
-    assert error.next_step == "Mend it and run `slipway up -s cli` again."
+    assert error.next_step == "Fix it and run `slipway up -s cli` again."
 
 
 def test_a_failing_unit_test_leaves_the_rest_alone_and_says_so(recorded: Recorded) -> None:
@@ -45,7 +45,7 @@ def test_a_failing_unit_test_leaves_the_rest_alone_and_says_so(recorded: Recorde
     assert error.why == (
         "Image user-service-test: a step of the build ended with exit code 1; what it printed is above."
     )
-    assert error.next_step == "Nothing was deployed. Mend it and run `slipway up -s cli` again."
+    assert error.next_step == "Nothing was deployed. Fix it and run `slipway up -s cli` again."
 
 
 def test_the_output_of_a_failing_unit_test_is_whole_and_clean(recorded: Recorded) -> None:
@@ -193,7 +193,7 @@ def test_what_the_gate_refuses_exits_with_3(words: str) -> None:
 def test_what_a_service_says_is_no_word_of_the_engine(said: str) -> None:
     """The diagnosis would be lost, and the exit code be that of a mistake in the settings."""
     screen = f"{DIAGNOSIS}user-service crashes\n  log      user-service, last run:\n    | {said}"
-    deployment = Resource("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
+    deployment = Urn("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
     checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {said}; wanted status 200"
     for event in (Diagnostic(0, deployment, "error", screen), Diagnostic(0, None, "error", checks)):
         error = failure("dev", [event], "")

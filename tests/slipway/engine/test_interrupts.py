@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slipway.engine.errors import failure
-from slipway.engine.events import STACK_TYPE, Diagnostic, Resource
+from slipway.engine.events import STACK_TYPE, Diagnostic, Urn
 from slipway.engine.messages import DIAGNOSIS
 from slipway.engine.pulumi_cli import Pulumi
 
@@ -60,9 +60,9 @@ def test_an_interrupted_run_gets_the_signal_once_and_says_so(engine: Pulumi) -> 
 
 
 def test_the_screens_come_before_what_is_said_of_other_resources() -> None:
-    stack = Resource(f"urn:pulumi:dev::slipway::{STACK_TYPE}::slipway-dev")
+    stack = Urn(f"urn:pulumi:dev::slipway::{STACK_TYPE}::slipway-dev")
     events = [
-        Diagnostic(1, Resource(f"{DEPLOYMENT}order-service"), "error", "error: something else"),
+        Diagnostic(1, Urn(f"{DEPLOYMENT}order-service"), "error", "error: something else"),
         Diagnostic(2, stack, "error", f"{DIAGNOSIS}user-service crashes\n  pods     2 of 2"),
         Diagnostic(3, stack, "error", "update failed"),
     ]

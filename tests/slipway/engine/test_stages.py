@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.engine.events import Event, Finished, Resource, Started
+from slipway.engine.events import Event, Finished, Started, Urn
 from slipway.engine.stages import Stage, covered_seconds, stage_times
 
 Recorded = Callable[[str], list[Event]]
 RECORDED = Path(__file__).parents[1] / "recorded"
 DURATION = re.compile(r"(?:\d+ min )?\d+(?:\.\d)? s")
-STACK = Resource("urn:pulumi:dev::slipway::pulumi:pulumi:Stack::slipway-dev")
-POD = Resource("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
+STACK = Urn("urn:pulumi:dev::slipway::pulumi:pulumi:Stack::slipway-dev")
+POD = Urn("urn:pulumi:dev::slipway::kubernetes:core/v1:Pod::a")
 
 
 def lines(recorded: Recorded, name: str) -> list[str]:

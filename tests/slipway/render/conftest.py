@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from slipway.deploy.preview_events import PreviewEvents
-from slipway.deploy.summary import Summary
+from slipway.deploy.summary import PreviewSummary
 from tests.slipway.render import reading
 
 
@@ -22,5 +22,5 @@ def recorded() -> Callable[..., PreviewEvents]:
 
 
 @pytest.fixture
-def summarized() -> Callable[..., Summary]:
+def summarized() -> Callable[..., PreviewSummary]:
     return reading.summarize

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from slipway.deploy.preview_events import PreviewEvents
-from slipway.deploy.summary import Commits, Summary
+from slipway.deploy.summary import Commits, PreviewSummary
 from slipway.render.markdown import Links
 from slipway.render.terminal import show
 
@@ -35,11 +35,11 @@ def events(name: str, until: int | None = None) -> PreviewEvents:
 
 
 @cache
-def summarize(name: str, until: int | None = None) -> Summary:
+def summarize(name: str, until: int | None = None) -> PreviewSummary:
     return events(name, until).summary("slipway", "dev", drift=name == "drift", duration_seconds=9.8, commits=COMMITS)
 
 
-def plain(summary: Summary) -> str:
+def plain(summary: PreviewSummary) -> str:
     """What is printed where there is no terminal."""
     file = io.StringIO()
     show(summary, Console(file=file, width=100, highlight=False))

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from policy import report
-from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, Problem, Result, Summary, Violation
-from slipway.engine.events import Resource
+from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, PreviewResult, PreviewSummary, Problem, Violation
+from slipway.engine.events import Urn
 from slipway.render.markdown import MARKER, render
-from slipway.render.markdown_fit import GITHUB_LIMIT_BYTES, Entry, Section, fit
+from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
 from tests.slipway.render.reading import LINKS
@@ -94,12 +94,12 @@ def test_300_services_that_change_alike_are_a_few_lines(summarized: Any) -> None
     assert re.search(r"\d{2,3} \*\*`Deployment`\*\*", updates)
 
 
-def summary_of(**parts: Any) -> Summary:
-    return Summary("shop", "dev", parts.pop("result", Result.SUCCEEDED), rules=1, **parts)
+def summary_of(**parts: Any) -> PreviewSummary:
+    return PreviewSummary("shop", "dev", parts.pop("result", PreviewResult.SUCCEEDED), rules=1, **parts)
 
 
-def resource(name: str, type_: str = "kubernetes:apps/v1:Deployment") -> Resource:
-    return Resource(f"urn:pulumi:dev::shop::{type_}::{name}")
+def resource(name: str, type_: str = "kubernetes:apps/v1:Deployment") -> Urn:
+    return Urn(f"urn:pulumi:dev::shop::{type_}::{name}")
 
 
 @pytest.mark.parametrize("nasty", [NASTY, NASTY_IN_A_LINE])
@@ -110,7 +110,7 @@ def test_text_of_others_is_only_text(nasty: str) -> None:
         for number, operation in enumerate(Operation)
     )
     summary = summary_of(
-        result=Result.FAILED,
+        result=PreviewResult.FAILED,
         changes=changes,
         violations=(Violation(nasty, "mandatory", nasty, resource(nasty)), Violation(nasty, "advisory", nasty, None)),
         problems=(Problem(nasty, resource(nasty), nasty, nasty, tuple(nasty.split("\n")), nasty), Problem(nasty * 9)),
@@ -166,18 +166,18 @@ def test_links_lead_to_the_log_and_the_difference(summarized: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("result", [Result.FAILED, Result.INTERRUPTED])
-def test_a_preview_that_knows_nothing_yet(result: Result) -> None:
+@pytest.mark.parametrize("result", [PreviewResult.FAILED, PreviewResult.INTERRUPTED])
+def test_a_preview_that_knows_nothing_yet(result: PreviewResult) -> None:
     text = render(replace(summary_of(result=result), rules=0))
     assert "No policy was asked: it did not come that far." in text
     assert "As far as it came: nothing to do." in text
 
 
-ENTRIES = st.lists(st.builds(Entry, st.text(max_size=80), st.text(max_size=20)), max_size=12)
+ENTRIES = st.lists(st.builds(Item, st.text(max_size=80), st.text(max_size=20)), max_size=12)
 
 
 @given(st.lists(ENTRIES, max_size=4), st.integers(700, 4000))
-def test_any_document_fits(entries: list[list[Entry]], limit_bytes: int) -> None:
+def test_any_document_fits(entries: list[list[Item]], limit_bytes: int) -> None:
     sections = [Section(f"part {index}", index, "head\n", found, "tail\n") for index, found in enumerate(entries)]
     text = fit("before\n", sections, "after\n", limit_bytes)
     assert len(text.encode()) <= limit_bytes
@@ -186,19 +186,19 @@ def test_any_document_fits(entries: list[list[Entry]], limit_bytes: int) -> None
 
 
 def test_what_fits_is_left_alone() -> None:
-    sections = [Section("parts", 1, "head\n", [Entry("full one\n", "one\n"), Entry("full two\n", "two\n")], "tail\n")]
+    sections = [Section("parts", 1, "head\n", [Item("full one\n", "one\n"), Item("full two\n", "two\n")], "tail\n")]
     assert fit("", sections, "after\n", 10_000) == "head\nfull one\nfull two\ntail\n\nafter\n"
 
 
 def test_it_is_said_what_was_cut() -> None:
-    entries = [Entry(f"{number:100}\n", f"{number}\n") for number in range(10)] + [Entry("x" * 500)]
+    entries = [Item(f"{number:100}\n", f"{number}\n") for number in range(10)] + [Item("x" * 500)]
     text = fit("", [Section("parts", 1, "", entries)], "", 850)
     assert "Cut to fit into a comment: 1 of 11 parts; the details of 6 parts." in text
 
 
 def test_a_failure_that_is_one_endless_line_is_told() -> None:
     """Some providers answer with a page of JSON on one line."""
-    failed = Summary("shop", "dev", Result.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
+    failed = PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
     text = render(failed)
     assert "boom xxx" in text
     assert "The whole message" in text

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slipway.deploy.preview_events import PreviewEvents
-from slipway.deploy.summary import Result
+from slipway.deploy.summary import PreviewResult
 from slipway.masking import SECRET, UNKNOWN
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render
@@ -25,7 +25,7 @@ def names(changes: Any) -> list[str]:
 
 def test_a_first_update_creates_everything(summarized: Any) -> None:
     summary = summarized("first")
-    assert summary.result is Result.SUCCEEDED
+    assert summary.result is PreviewResult.SUCCEEDED
     assert set(summary.counts()) == {Operation.CREATE}
     assert "Deployment user-service" in names(summary.changes)
     assert not any(change.resource.type.startswith(("pulumi:", "slipway:")) for change in summary.changes)
@@ -34,14 +34,14 @@ def test_a_first_update_creates_everything(summarized: Any) -> None:
 
 def test_nothing_changed(summarized: Any) -> None:
     summary = summarized("unchanged")
-    assert (summary.result, summary.changes, summary.images) == (Result.SUCCEEDED, (), ())
+    assert (summary.result, summary.changes, summary.images) == (PreviewResult.SUCCEEDED, (), ())
     assert summary.unchanged == 27
     assert summary.rules == 3
 
 
 def test_a_small_change(summarized: Any) -> None:
     summary = summarized("small")
-    assert summary.result is Result.SUCCEEDED
+    assert summary.result is PreviewResult.SUCCEEDED
     assert names(summary.of(Operation.REPLACE)) == ["ConfigMap order-service-093f49bc", "Secret order-service-49bb2091"]
     assert names(summary.of(Operation.UPDATE)) == ["Deployment order-service", "Deployment user-service"]
     assert not any(change.deleted_first for change in summary.changes)
@@ -97,7 +97,7 @@ def test_secrets_stay_secret(summarized: Any) -> None:
 
 def test_a_mandatory_policy_refuses(summarized: Any) -> None:
     summary = summarized("refused")
-    assert summary.result is Result.REFUSED
+    assert summary.result is PreviewResult.REFUSED
     assert summary.problems == ()
     (refusal,) = summary.refusals()
     assert (refusal.rule, str(refusal.resource)) == ("memory-limit", "Deployment user-service")
@@ -106,7 +106,7 @@ def test_a_mandatory_policy_refuses(summarized: Any) -> None:
 
 def test_a_failing_unit_test_is_told_with_its_output(summarized: Any) -> None:
     summary = summarized("failing")
-    assert summary.result is Result.FAILED
+    assert summary.result is PreviewResult.FAILED
     (problem,) = summary.problems
     assert problem.service == "user-service"
     assert problem.message == "The unit tests stopped with exit code 1."
@@ -138,7 +138,7 @@ def test_drift_that_was_not_asked_is_not_told(summarized: Any) -> None:
 
 def test_a_huge_change(summarized: Any) -> None:
     summary = summarized("huge")
-    assert summary.result is Result.REFUSED
+    assert summary.result is PreviewResult.REFUSED
     counts = summary.counts()
     assert counts[Operation.UPDATE] >= 280
     assert counts[Operation.CREATE] == 30 * 6
@@ -151,7 +151,7 @@ def test_a_huge_change(summarized: Any) -> None:
 def test_a_preview_may_break_off_anywhere(name: str, recorded: Any, lines: Callable[[str], list[Any]]) -> None:
     for until in range(0, len(lines(name)), 7):
         summary = recorded(name, until).summary("slipway", "dev")
-        assert summary.result is not Result.SUCCEEDED or until > len(lines(name)) - 10
+        assert summary.result is not PreviewResult.SUCCEEDED or until > len(lines(name)) - 10
         assert render(summary).startswith("<!-- slipway:preview:slipway:dev -->\n")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from slipway.deploy.summary import Problem, Result, Summary
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.render.json_summary import shape, to_json
 from slipway.render.terminal import show
 from tests.slipway.render.reading import plain
@@ -36,7 +36,7 @@ def test_markup_of_others_is_not_obeyed(summarized: Any) -> None:
     problem = Problem(
         "[bold]no[/bold] \x1b[31mred\x1b[0m", output=("[link=https://evil.example]x[/link]",), next_step="[b]"
     )
-    text = plain(Summary("shop", "dev", Result.FAILED, problems=(problem,)))
+    text = plain(PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(problem,)))
     assert "[bold]no[/bold] red" in text
     assert "[link=https://evil.example]x[/link]" in text
     assert "next: [b]" in text

@@ -11,9 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.errors import ExitCode, SlipwayError
-from slipway.rollback.plan import IMMUTABLE_FIELDS, DataAtStakeError, Request, Wanted, _in_order, wanted
+from slipway.rollback.plan import (
+    IMMUTABLE_FIELDS,
+    DataAtStakeError,
+    RollbackPlan,
+    RollbackRequest,
+    _in_order,
+    plan_rollback,
+)
 from slipway.state.changes import STATEFUL_KINDS
-from slipway.state.checkpoint import Recorded, resources
+from slipway.state.checkpoint import ResourceState, resources
 from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
@@ -21,11 +28,11 @@ VOLUME = "core/v1:PersistentVolume"
 TARGET = 7
 
 
-def plan(target: Any, present: Any, *services: str, **more: Any) -> Wanted:
-    return wanted(target, present, Request(TARGET, services, **more))
+def plan(target: Any, present: Any, *services: str, **more: Any) -> RollbackPlan:
+    return plan_rollback(target, present, RollbackRequest(TARGET, services, **more))
 
 
-def by_urn(deployment: Any) -> dict[str, Recorded]:
+def by_urn(deployment: Any) -> dict[str, ResourceState]:
     return {each.urn: each for each in resources(deployment)}
 
 
@@ -33,7 +40,7 @@ def name_of(state: Any, kind: str) -> str:
     return str(find(state, kind, "user-service")["inputs"]["metadata"]["name"])
 
 
-def in_dependency_order(declared: tuple[Recorded, ...]) -> bool:
+def in_dependency_order(declared: tuple[ResourceState, ...]) -> bool:
     position = {each.urn: index for index, each in enumerate(declared)}
     return all(
         position[before] < index
@@ -44,9 +51,9 @@ def in_dependency_order(declared: tuple[Recorded, ...]) -> bool:
 
 
 def test_a_request_survives_the_way_to_the_program() -> None:
-    request = Request(12, ("user-service", "order-service"), keep_secrets=True, include_stateful=True)
-    assert Request.from_text(request.to_text()) == request
-    assert Request.from_text(Request(1).to_text()) == Request(1)
+    request = RollbackRequest(12, ("user-service", "order-service"), keep_secrets=True, include_stateful=True)
+    assert RollbackRequest.from_text(request.to_text()) == request
+    assert RollbackRequest.from_text(RollbackRequest(1).to_text()) == RollbackRequest(1)
 
 
 def test_the_whole_of_the_recorded_state_is_declared(first: Any, second: Any) -> None:
@@ -134,7 +141,7 @@ def test_any_dependencies_are_put_in_order(data: Any) -> None:
         for index, name in enumerate(names)
     }
     chosen = {
-        name: Recorded({"urn": name, "type": "t:i:T", "dependencies": drawn[name]})
+        name: ResourceState({"urn": name, "type": "t:i:T", "dependencies": drawn[name]})
         for name in data.draw(st.permutations(names))
     }
     ordered = tuple(_in_order(chosen))
@@ -145,7 +152,7 @@ def test_any_dependencies_are_put_in_order(data: Any) -> None:
 def test_resources_that_depend_on_each_other_end_it_all_the_same() -> None:
     one, two = "urn:pulumi:dev::slipway::t:i:T::1", "urn:pulumi:dev::slipway::t:i:T::2"
     chosen = {
-        each: Recorded({"urn": each, "type": "t:i:T", "dependencies": [other]})
+        each: ResourceState({"urn": each, "type": "t:i:T", "dependencies": [other]})
         for each, other in ((one, two), (two, one))
     }
     assert {each.urn for each in _in_order(chosen)} == {one, two}

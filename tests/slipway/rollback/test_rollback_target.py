@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.backend import Entry, History, Kind
-from slipway.backend.entry import Rollback
+from slipway.backend import History, UpdateInfo, UpdateKind
 from slipway.backend.source import Record, UnreadableError
+from slipway.backend.update_info import RollbackInfo
 from slipway.errors import ConfigurationError
 from slipway.rollback.target import default_target, last_good
 from tests.slipway.states import sealed, urn
@@ -307,7 +307,7 @@ def test_after_one_service_went_back_the_state_is_no_older_than_itself(ship: Shi
 
 
 def test_going_back_from_a_wreck_does_not_undo_the_release_before_it(ship: Ship) -> None:
-    """The wreck has its inputs still."""
+    """The failed update has its inputs still."""
     ship.add(ok=False)
     back = ship.back(2)
     ship.states[back - 1] = None
@@ -455,7 +455,7 @@ def test_no_target_is_failed_unreadable_present_or_undone(steps: list[tuple[str,
         return
     outcome = told(ship.states[target.number - 1])
     assert target.succeeded
-    assert target.kind in (Kind.UPDATE, Kind.ROLLBACK)
+    assert target.kind in (UpdateKind.UPDATE, UpdateKind.ROLLBACK)
     assert outcome is not None
     assert outcome != told(ship.present())
     for entry in later(entries, target):
@@ -464,7 +464,7 @@ def test_no_target_is_failed_unreadable_present_or_undone(steps: list[tuple[str,
             assert told(after) == outcome, f"#{target.number} was rolled back from by {entry}"
 
 
-def later(entries: tuple[Entry, ...], target: Entry) -> list[Entry]:
+def later(entries: tuple[UpdateInfo, ...], target: UpdateInfo) -> list[UpdateInfo]:
     return [each for each in entries if each.number > target.number and each.succeeded and each.rollback]
 
 
@@ -473,7 +473,7 @@ def test_rollbacks_are_read_from_the_messages_of_this_test() -> None:
     ship.add(user=1)
     ship.add(user=2)
     ship.back(1, "user")
-    assert ship.history.entry(3).rollback == Rollback(2, 1, ("user",))
+    assert ship.history.entry(3).rollback == RollbackInfo(2, 1, ("user",))
 
 
 def test_a_service_that_nobody_knows_is_named_with_those_that_there_are(ship: Ship) -> None:

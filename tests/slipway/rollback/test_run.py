@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.backend import Entry, Kind, parse_rollback
-from slipway.backend.entry import Rollback as Told
+from slipway.backend import RollbackInfo, UpdateInfo, UpdateKind, parse_rollback
 from slipway.cli.rollback import headline
 from slipway.deploy.update import Update
 from slipway.engine.errors import gone_advice
@@ -24,31 +23,31 @@ from slipway.progress import Progress
 from slipway.rollback import automatic
 from slipway.rollback import run as module
 from slipway.rollback.automatic import FailedUpdate
-from slipway.rollback.in_cluster import OutOfPlace
-from slipway.rollback.plan import DataAtStakeError, Request, Wanted, wanted
+from slipway.rollback.plan import DataAtStakeError, RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.proof import ClusterDifference
 from slipway.rollback.run import Rollback
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in
 from tests.slipway.states import remove, urn
 
-TARGET = Entry(12, Kind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
-NOTHING = Wanted((), {}, {}, ())
+TARGET = UpdateInfo(12, UpdateKind.UPDATE, succeeded=True, started=datetime(2030, 1, 1, tzinfo=UTC))
+NOTHING = RollbackPlan((), {}, {}, ())
 DEV, PROD = (stack_in(Path("nowhere").absolute(), name) for name in ("dev", "prod"))
 
 
-def rollback(request: Request, reason: str = "") -> Rollback:
+def rollback(request: RollbackRequest, reason: str = "") -> Rollback:
     return Rollback(PROD, 14, TARGET, request, NOTHING, {}, reason)
 
 
 def test_the_history_can_tell_what_it_was() -> None:
-    made = rollback(Request(12, ("a", "b")), "the harbour burns; (all of it)")
-    assert parse_rollback(made.message) == Told(14, 12, ("a", "b"), "the harbour burns; (all of it)")
-    assert parse_rollback(rollback(Request(12)).message) == Told(14, 12)
+    made = rollback(RollbackRequest(12, ("a", "b")), "the harbour burns; (all of it)")
+    assert parse_rollback(made.message) == RollbackInfo(14, 12, ("a", "b"), "the harbour burns; (all of it)")
+    assert parse_rollback(rollback(RollbackRequest(12)).message) == RollbackInfo(14, 12)
 
 
 def test_the_command_does_the_same_again() -> None:
-    assert rollback(Request(12)).command == "slipway rollback -s prod --to 12"
-    request = Request(12, ("a", "b"), keep_secrets=True, include_stateful=True)
+    assert rollback(RollbackRequest(12)).command == "slipway rollback -s prod --to 12"
+    request = RollbackRequest(12, ("a", "b"), keep_secrets=True, include_stateful=True)
     assert rollback(request, "it's on fire").command == (
         "slipway rollback -s prod --to 12 --service a --service b --keep-secrets --include-stateful "
         "--break-glass 'it'\"'\"'s on fire'"
@@ -57,7 +56,7 @@ def test_the_command_does_the_same_again() -> None:
 
 def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
     sly = replace(TARGET, author="A\x1b[2Jda", message="Ask\x1b]0;of the harbour\x07")
-    told = headline(replace(rollback(Request(12)), target=sly))
+    told = headline(replace(rollback(RollbackRequest(12)), target=sly))
     assert not {"\x1b", "\x07"} & set(told)
     assert "by Ada" in told
 
@@ -69,7 +68,7 @@ def test_a_failure_never_advises_to_go_forward() -> None:
         next_step="`slipway up -s prod` goes on where it stopped.",
         code=ExitCode.INTERRUPTED,
     )
-    own = rollback(Request(12)).as_its_own(error)
+    own = rollback(RollbackRequest(12)).as_its_own(error)
     assert own.what == "The rollback of stack prod was interrupted."
     assert own.next_step == "`slipway rollback -s prod --to 12` goes on where it stopped."
     assert (own.why, own.code) == (error.why, error.code)
@@ -77,12 +76,12 @@ def test_a_failure_never_advises_to_go_forward() -> None:
         "The update of stack prod failed.", next_step=gone_advice("prod", 'deployments.apps "a" not found')
     )
     assert "slipway up" in gone.next_step
-    assert "slipway up" not in rollback(Request(12)).as_its_own(gone).next_step
+    assert "slipway up" not in rollback(RollbackRequest(12)).as_its_own(gone).next_step
 
 
 def arguments(then: Any, now: Any, *services: str) -> list[str]:
-    request = Request(12, services)
-    return Rollback(DEV, 14, TARGET, request, wanted(then, now, request), now).arguments()
+    request = RollbackRequest(12, services)
+    return Rollback(DEV, 14, TARGET, request, plan_rollback(then, now, request), now).arguments()
 
 
 def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
@@ -157,7 +156,7 @@ def ended(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Ended:
         monkeypatch.setattr(module, "import_state", lambda *arguments: put_back.append(arguments[-1]))
         monkeypatch.setattr(Rollback, "variables", lambda _: {})
         with pytest.raises(SlipwayError):
-            Rollback(stack, 1, TARGET, Request(12), NOTHING, {}).run(Progress())
+            Rollback(stack, 1, TARGET, RollbackRequest(12), NOTHING, {}).run(Progress())
         return put_back
 
     return run
@@ -223,7 +222,7 @@ def test_the_policies_of_today_are_asked_with_the_settings_of_today(
     """But for an update that failed: its settings may be what went wrong."""
     asked: list[Any] = []
 
-    def require(_plan: Any, _stack: str, _target: Entry, config: Any, _environment: Any) -> None:
+    def require(_plan: Any, _stack: str, _target: UpdateInfo, config: Any, _environment: Any) -> None:
         asked.append(config["slipway:registry"])
 
     target = replace(TARGET, config={"slipway:registry": PLACES["then"]})
@@ -231,10 +230,10 @@ def test_the_policies_of_today_are_asked_with_the_settings_of_today(
     monkeypatch.setattr(module, "_target", lambda *_: target)
     monkeypatch.setattr(module, "_state", lambda *_: {})
     monkeypatch.setattr(module, "_plan", lambda *_: (NOTHING, {}))
-    monkeypatch.setattr(module, "out_of_place", lambda *_: OutOfPlace())
+    monkeypatch.setattr(module, "cluster_difference", lambda *_: ClusterDifference())
     monkeypatch.setattr(module, "_require_difference", lambda *_: None)
     monkeypatch.setattr(module, "_require_policies", require)
-    Rollback.prepare(stack, 12, module.Options(automatic=automatic))
+    Rollback.prepare(stack, 12, module.RollbackOptions(automatic=automatic))
     assert asked == [PLACES[registry]]
 
 

@@ -74,9 +74,9 @@ def test_a_whole_state_is_accepted_and_left_as_it_is(state: dict[str, Any]) -> N
 def test_what_the_engine_refuses_is_known_and_put_right(state: dict[str, Any], how: str) -> None:
     BROKEN[how](state)
     assert problems(state)
-    mended = repaired(state, [STATE])
-    assert problems(mended) == []
-    lost = {each["urn"] for each in STATE["resources"]} - {each["urn"] for each in mended["resources"]}
+    fixed = repaired(state, [STATE])
+    assert problems(fixed) == []
+    lost = {each["urn"] for each in STATE["resources"]} - {each["urn"] for each in fixed["resources"]}
     assert all(name.endswith(CONFIG_MAP) or how == "a resource without a type" for name in lost)
 
 
@@ -84,9 +84,9 @@ def test_what_the_engine_refuses_is_known_and_put_right(state: dict[str, Any], h
 @given(order=st.permutations(range(len(STATE["resources"]))))
 def test_any_order_is_put_right_and_nothing_is_lost(order: list[int]) -> None:
     shuffled = {**STATE, "resources": [STATE["resources"][index] for index in order]}
-    mended = repaired(shuffled)
-    assert problems(mended) == []
-    assert sorted(json.dumps(each) for each in mended["resources"]) == sorted(
+    fixed = repaired(shuffled)
+    assert problems(fixed) == []
+    assert sorted(json.dumps(each) for each in fixed["resources"]) == sorted(
         json.dumps(each) for each in STATE["resources"]
     )
 

@@ -25,7 +25,12 @@ CASES = [
     ("startup", Cause.STARTUP, ["does not answer", "after 6 s", "connection refused", "warming up"], None),
     ("starting", Cause.STARTING, ["still starting", "progressDeadlineSeconds"], None),
     ("image-not-found", Cause.IMAGE_NOT_FOUND, ["127.0.0.1:5000/slipway/no-such:1: not found"], 3.0),
-    ("unauthorized", Cause.IMAGE_REFUSED, ["401 Unauthorized", "imagePullSecret"], 3.0),
+    (
+        "unauthorized",
+        Cause.IMAGE_REFUSED,
+        ["401 Unauthorized", "`slipway:imagePullSecrets`", "create secret docker-registry"],
+        3.0,
+    ),
     ("image-network", Cause.REGISTRY_UNREACHABLE, ["connection refused", "127.0.0.1:5999"], 30.0),
     ("image-invalid", Cause.IMAGE_INVALID, ["must be lowercase"], 0.0),
     ("entrypoint", Cause.ENTRYPOINT, ["`/no/such/program`", "no such file or directory"], 0.0),

@@ -43,7 +43,7 @@ def is_declaring() -> bool:
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """Whose program to look at, in which folder, and with which configuration."""
 
     folder: str
@@ -56,7 +56,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Finding:
+class RuleFinding:
     """A rule that was not simply kept."""
 
     rule: str
@@ -70,21 +70,21 @@ class Verdict:
     """What the gate says. All but one text are empty; `notes` may stand beside any of them.
 
     `refusal` lists what breaks the rules; `undecided` what mandatory rules ask and only the engine knows;
-    `program_error` is what the program itself refuses with; `blind` is what only the engine can see; `error` is why
-    there is no verdict. `judged` are type and name of all that the rules were asked about.
+    `program_error` is what the program itself refuses with; `not_inspectable` is what only the engine can see; `error`
+    is why there is no verdict. `judged` are type and name of all that the rules were asked about.
     """
 
     refusal: str = ""
     notes: str = ""
     program_error: str = ""
-    blind: str = ""
+    not_inspectable: str = ""
     error: str = ""
     undecided: str = ""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[RuleFinding] = field(default_factory=list)
     judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
 
 
-def judge(request: Request, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
+def judge(request: CheckRequest, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
     """The verdict on the program. Never raises for what it finds, and never passes what it could not judge."""
     timeout_seconds = request.timeout_seconds + margin_seconds
     with _started() as process:
@@ -94,7 +94,7 @@ def judge(request: Request, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
             return Verdict(error=f"the gate did not finish in {timeout_seconds:g} s")
     try:
         answer: dict[str, Any] = json.loads(output)
-        findings = [Finding(**each) for each in answer.pop("findings")]
+        findings = [RuleFinding(**each) for each in answer.pop("findings")]
         return Verdict(**answer, findings=findings)
     except (ValueError, TypeError, KeyError):
         last_words = "\n".join(errors.splitlines()[-LAST_WORDS_LINES:])
@@ -107,7 +107,7 @@ def _started() -> Iterator[subprocess.Popen[str]]:
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "policy.gate_process", str(lifeline)],
+            [sys.executable, "-m", "policy.program_check_process", str(lifeline)],
             cwd=CHECKOUT,
             env={name: value for name, value in os.environ.items() if name not in CONFIG_VARIABLES},
             pass_fds=[lifeline],

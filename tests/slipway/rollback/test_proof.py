@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from slipway.cluster.drifted import Drift
-from slipway.engine.events import Resource
-from slipway.rollback.in_cluster import OutOfPlace, compared_with
+from slipway.cluster.drift import Drift
+from slipway.engine.events import Urn
+from slipway.rollback.proof import ClusterDifference, compared_with
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import Recorded
+from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference
 from slipway.state.fields import FieldChange, Kind
 
@@ -19,14 +19,14 @@ URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:De
 
 def changed(*paths: str, kind: Kind = "update", operation: Operation = Operation.UPDATE) -> ResourceChange:
     fields = tuple(FieldChange(path, kind, "1", "2") for path in paths)
-    return ResourceChange(Resource(URN), operation, "user-service", fields)
+    return ResourceChange(Urn(URN), operation, "user-service", fields)
 
 
-def recorded(**more: Any) -> dict[str, Recorded]:
-    return {URN: Recorded({"urn": URN, "type": "kubernetes:apps/v1:Deployment", "custom": True, **more})}
+def recorded(**more: Any) -> dict[str, ResourceState]:
+    return {URN: ResourceState({"urn": URN, "type": "kubernetes:apps/v1:Deployment", "custom": True, **more})}
 
 
-def compare(change: ResourceChange, state: dict[str, Recorded], *services: str, **drift: Any) -> OutOfPlace:
+def compare(change: ResourceChange, state: dict[str, ResourceState], *services: str, **drift: Any) -> ClusterDifference:
     return compared_with(state, Drift(Difference((change,), True), **{"changed_by": {}, **drift}), services)
 
 

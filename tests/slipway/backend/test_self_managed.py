@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from slipway.backend.file_backend import FileBackend, Lock
+from slipway.backend.self_managed import FileBackend, Lock
 from slipway.errors import SlipwayError
 
 PACKED: list[tuple[str, Callable[[bytes], bytes]]] = [

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from policy.deadline import Deadline, DeadlineError
-from policy.gate import Finding, Verdict
 from policy.judge import Judge, Report, RuleError
 from policy.model import State
+from policy.program_check import RuleFinding, Verdict
 from policy.report import notes, refusal, undecided
 from policy.yaml_lines import PolicyFileError
 
@@ -51,7 +51,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
     # Slow to load: the SDK is wanted by this process alone.
     import pulumi  # noqa: PLC0415
 
-    from policy.declared import BlindError, Program, resources_of  # noqa: PLC0415
+    from policy.declared import NotInspectableError, Program, resources_of  # noqa: PLC0415
 
     try:
         judge = Judge.of(request["stack"], request["config"], os.environ)
@@ -61,12 +61,12 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         )
         resources = resources_of(program)
         deadline = Deadline(request["timeout_seconds"])
-        report = deadline.run(lambda: judge.everything(resources), lambda: judge.current)
+        report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         return replace(_of(report), judged=sorted({(each.type, each.name) for each in resources}))
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
-    except BlindError as error:
-        return Verdict(blind=str(error))
+    except NotInspectableError as error:
+        return Verdict(not_inspectable=str(error))
     except (RuleError, DeadlineError, PolicyFileError) as error:
         return Verdict(error=str(error))
     except Exception:  # noqa: BLE001 (whatever the program raised: it is not judged, so it does not pass)
@@ -76,7 +76,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
 
 def _of(report: Report) -> Verdict:
     found = [each for each in report.results if each.state is not State.PASS]
-    findings = [Finding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
+    findings = [RuleFinding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
     return Verdict(refusal=refusal(report), notes=notes(report), undecided=undecided(report), findings=findings)
 
 

@@ -15,21 +15,25 @@ from typing import Any
 import pytest
 import yaml
 
-from policy import gate
+from policy import program_check
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = "hunter2-and-a-half"
 PARTS = ("__main__.py", "Pulumi.yaml", "components", "policy", "services")
 
 
-def request_for(stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str) -> gate.Request:
+def request_for(
+    stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str
+) -> program_check.CheckRequest:
     committed = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in committed.items()}
     secrets = {
         f"{service}:DATABASE_URL": f"postgresql://u:{SECRET}@db/x" for service in ("user-service", "order-service")
     }
     keys = [*secrets]
-    return gate.Request(str(folder), "slipway", stack, "organization", values | secrets | config, keys, timeout_seconds)
+    return program_check.CheckRequest(
+        str(folder), "slipway", stack, "organization", values | secrets | config, keys, timeout_seconds
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +52,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.copytree(source, tmp_path / name, ignore=ignored)
         else:
             shutil.copy(source, tmp_path / name)
-    monkeypatch.setattr(gate, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(program_check, "CHECKOUT", tmp_path)
     return tmp_path
 
 
@@ -60,12 +64,12 @@ def replace(file: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_repositorys_own_environments_pass(stack: str) -> None:
-    assert gate.judge(request_for(stack)) == gate.Verdict()
+    assert program_check.judge(request_for(stack)) == program_check.Verdict()
 
 
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     replace(copy / "components/pod.py", '"liveness_probe": liveness_probe(spec.health, PORT_NAME),', "")
-    verdict = gate.judge(request_for("dev", copy))
+    verdict = program_check.judge(request_for("dev", copy))
     assert verdict.refusal.startswith(
         "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe [mandatory]"
     )
@@ -80,14 +84,14 @@ def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) 
     image = "image=images[service.name].reference,"
     elsewhere = "image=__import__('pulumi').StackReference('organization/builds/dev').require_output('image'),"
     replace(copy / "components/release.py", image, elsewhere)
-    verdict = gate.judge(request_for("dev", copy))
-    assert (verdict.refusal, verdict.blind, verdict.error) == ("", "", "")
+    verdict = program_check.judge(request_for("dev", copy))
+    assert (verdict.refusal, verdict.not_inspectable, verdict.error) == ("", "", "")
     assert "image-by-digest [mandatory]" in verdict.undecided
     assert "not known before the update" in verdict.undecided
 
 
 def test_what_was_judged_is_told() -> None:
-    judged = gate.judge(request_for("dev")).judged
+    judged = program_check.judge(request_for("dev")).judged
     assert ("kubernetes:apps/v1:Deployment", "user-service") in map(tuple, judged)
     assert ("slipway:index:Microservice", "order-service") in map(tuple, judged)
     assert ("pulumi:providers:kubernetes", "dev") in map(tuple, judged)
@@ -97,7 +101,7 @@ def test_what_was_judged_is_told() -> None:
 def test_levels_follow_the_stack(copy: Path) -> None:
     shutil.copy(ROOT / "Pulumi.dev.yaml", copy / "Pulumi.live.yaml")
     request = request_for("dev", copy)
-    verdict = gate.judge(gate.Request(**{**vars(request), "stack": "live"}))
+    verdict = program_check.judge(program_check.CheckRequest(**{**vars(request), "stack": "live"}))
     assert {each.rule for each in verdict.findings} == {"replicas", "min-ready-seconds"}
 
 
@@ -118,7 +122,7 @@ def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeyp
         '"env_from": sources, "env": [{"name": "X", "value": '
         "__import__('pulumi').Config('user-service').require('DATABASE_URL')}],",
     )
-    verdict = gate.judge(request_for("dev", copy))
+    verdict = program_check.judge(request_for("dev", copy))
     assert {each.rule for each in verdict.findings} == {"no-secret-in-env"}
     argv_and_environment, _, config = seen.read_text().rpartition(", ")
     assert SECRET in config
@@ -129,7 +133,7 @@ def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeyp
 
 def test_a_program_that_refuses_itself_is_quoted() -> None:
     config: dict[str, Any] = {"slipway:checksTimeoutSeconds": "soon"}
-    verdict = gate.judge(request_for("dev", **config))
+    verdict = program_check.judge(request_for("dev", **config))
     assert verdict.program_error.startswith("Configuration error: `slipway:checksTimeoutSeconds` is 'soon'")
     assert verdict.refusal == verdict.error == ""
 
@@ -155,31 +159,31 @@ def test_a_program_that_refuses_itself_is_quoted() -> None:
             "policy/settings.yaml:4: `dev` is 'test'",
         ),
         (
-            lambda copy: replace(copy / "__main__.py", "pass_policies()", "raise KeyError('broken')"),
+            lambda copy: replace(copy / "__main__.py", "enforce_policies()", "raise KeyError('broken')"),
             "KeyError: 'broken'",
         ),
         (
-            lambda copy: replace(copy / "__main__.py", "pass_policies()", "raise SystemExit(3)"),
+            lambda copy: replace(copy / "__main__.py", "enforce_policies()", "raise SystemExit(3)"),
             "the gate ended without a verdict, with exit code 3",
         ),
         (
-            lambda copy: replace(copy / "policy/gate_process.py", "import json\n", "import jso\n"),
+            lambda copy: replace(copy / "policy/program_check_process.py", "import json\n", "import jso\n"),
             "No module named 'jso'",
         ),
     ],
 )
 def test_what_cannot_be_judged_does_not_pass(copy: Path, spoil: Callable[[Path], None], words: str) -> None:
     spoil(copy)
-    verdict = gate.judge(request_for("dev", copy, timeout_seconds=1.0))
+    verdict = program_check.judge(request_for("dev", copy, timeout_seconds=1.0))
     assert words in verdict.error
     assert verdict.refusal == verdict.program_error == ""
 
 
 @pytest.mark.slow
 def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
-    replace(copy / "__main__.py", "pass_policies()", "import time; time.sleep(60)")
+    replace(copy / "__main__.py", "enforce_policies()", "import time; time.sleep(60)")
     started = time.monotonic()
-    verdict = gate.judge(request_for("dev", copy, timeout_seconds=1.0), margin_seconds=1.0)
+    verdict = program_check.judge(request_for("dev", copy, timeout_seconds=1.0), margin_seconds=1.0)
     assert verdict.error == "the gate did not finish in 2 s"
     assert time.monotonic() - started < 10
 
@@ -196,8 +200,8 @@ def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     ],
 )
 def test_what_only_the_engine_sees_does_not_pass(copy: Path, code: str, what: str) -> None:
-    replace(copy / "__main__.py", "pass_policies()", code)
-    assert gate.judge(request_for("dev", copy)).blind == what
+    replace(copy / "__main__.py", "enforce_policies()", code)
+    assert program_check.judge(request_for("dev", copy)).not_inspectable == what
 
 
 @pytest.mark.slow
@@ -206,11 +210,12 @@ def test_the_gates_process_ends_with_the_program(copy: Path) -> None:
     pid_file = copy / "pid.txt"
     replace(
         copy / "__main__.py",
-        "pass_policies()",
+        "enforce_policies()",
         f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(60)",
     )
     program = (
-        f"import sys; from policy import gate; gate.judge(gate.Request({str(copy)!r}, 'slipway', 'dev', 'o', {{}}, []))"
+        "from policy.program_check import CheckRequest, judge; "
+        f"judge(CheckRequest({str(copy)!r}, 'slipway', 'dev', 'o', {{}}, []))"
     )
     parent = subprocess.Popen([sys.executable, "-c", program], cwd=copy)
     deadline = time.monotonic() + 20

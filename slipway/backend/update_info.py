@@ -20,7 +20,7 @@ ROLLBACK_KEY = "rollbackTo"
 RESOURCE_IMPORT = "resource-import"
 
 
-class Kind(StrEnum):
+class UpdateKind(StrEnum):
     """What an update did: the engine's words, and `rollback` for an update that declared a recorded state again."""
 
     UPDATE = "update"
@@ -32,7 +32,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Rollback:
+class RollbackInfo:
     """From which update back to which one; of all services, or of those named."""
 
     source: int
@@ -43,11 +43,11 @@ class Rollback:
 
 
 @dataclass(frozen=True)
-class Entry:
+class UpdateInfo:
     """One finished update of the stack. One with a `problem` cannot be read: only its number and time are known."""
 
     number: int
-    kind: Kind
+    kind: UpdateKind
     succeeded: bool
     started: datetime
     duration_seconds: float = 0.0
@@ -56,7 +56,7 @@ class Entry:
     dirty: bool = False
     message: str = ""
     changes: Mapping[str, int] = field(default_factory=dict)
-    rollback: Rollback | None = None
+    rollback: RollbackInfo | None = None
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     problem: str = ""
 
@@ -68,31 +68,31 @@ def rollback_message(source: int, target: int, services: Sequence[str] = (), rea
     return f"rollback of #{source} to #{target}{only}{overridden}"
 
 
-def parse_rollback(message: str) -> Rollback | None:
+def parse_rollback(message: str) -> RollbackInfo | None:
     """What `rollback_message` wrote, or `None` for the message of any other update."""
     found = ROLLBACK.fullmatch(message)
     if found is None:
         return None
     names = (name.strip() for name in (found["services"] or "").split(","))
-    return Rollback(int(found["source"]), int(found["target"]), tuple(filter(None, names)), found["reason"] or "")
+    return RollbackInfo(int(found["source"]), int(found["target"]), tuple(filter(None, names)), found["reason"] or "")
 
 
-def unreadable(number: int, time: datetime, problem: str) -> Entry:
+def unreadable(number: int, time: datetime, problem: str) -> UpdateInfo:
     """The entry that keeps the number of an update of which nothing can be read."""
-    return Entry(number, Kind.UPDATE, succeeded=False, started=time, problem=problem)
+    return UpdateInfo(number, UpdateKind.UPDATE, succeeded=False, started=time, problem=problem)
 
 
-def entry(number: int, update: Mapping[str, Any], project: str) -> Entry:
+def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
     """`update` as the engine recorded it, times in seconds since 1970; raises ValueError for any other shape."""
     try:
         started, ended = float(update["startTime"]), float(update["endTime"])
         environment = update.get("environment") or {}
         message, config = str(update.get("message") or ""), update.get("config") or {}
-        kind = Kind.IMPORT if update["kind"] == RESOURCE_IMPORT else Kind(update["kind"])
-        rollback = _rollback(number, message, config, project) if kind is Kind.UPDATE else None
-        return Entry(
+        kind = UpdateKind.IMPORT if update["kind"] == RESOURCE_IMPORT else UpdateKind(update["kind"])
+        rollback = _rollback(number, message, config, project) if kind is UpdateKind.UPDATE else None
+        return UpdateInfo(
             number,
-            Kind.ROLLBACK if rollback else kind,
+            UpdateKind.ROLLBACK if rollback else kind,
             succeeded=update["result"] == "succeeded",
             started=datetime.fromtimestamp(started, UTC),
             duration_seconds=max(0.0, ended - started),
@@ -108,11 +108,11 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> Entry:
         raise ValueError(f"it is not the record of an update: {type(error).__name__}: {error}") from error
 
 
-def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> Rollback | None:
+def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> RollbackInfo | None:
     """Told by the message, or by the stack's own setting, under which a plain `pulumi up` is a rollback."""
     told = parse_rollback(message)
     setting = config.get(f"{project}:{ROLLBACK_KEY}")
     value = setting.get("value") if isinstance(setting, Mapping) else setting
     if told is None and str(value or "").isdecimal():
-        return Rollback(source=number - 1, target=int(str(value)))
+        return RollbackInfo(source=number - 1, target=int(str(value)))
     return told

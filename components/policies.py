@@ -9,13 +9,13 @@ from pathlib import Path
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
-from policy import approval, gate
+from policy import pack_token, program_check
 from slipway.engine.messages import POLICY_ERROR
 
 NEXT_STEP = "Run `slipway up`, which asks the policies with the engine's help."
 
 
-def pass_policies() -> None:
+def enforce_policies() -> None:
     """Return when the policies allow what this program declares; raises RunError, which lists what they forbid.
 
     A preview says the same and goes on. Nothing is asked twice: not behind `slipway preview` and `slipway up`, which
@@ -23,10 +23,10 @@ def pass_policies() -> None:
     at is refused when it comes.
     """
     folder, project, stack = Path.cwd(), pulumi.get_project(), pulumi.get_stack()
-    if gate.is_declaring() or approval.is_passed(os.environ, folder, project, stack):
+    if program_check.is_declaring() or pack_token.is_passed(os.environ, folder, project, stack):
         return
-    verdict = gate.judge(
-        gate.Request(
+    verdict = program_check.judge(
+        program_check.CheckRequest(
             str(folder),
             project,
             stack,
@@ -50,10 +50,10 @@ def pass_policies() -> None:
         )
 
 
-def _problem(verdict: gate.Verdict) -> str:
+def _problem(verdict: program_check.Verdict) -> str:
     """Why an update must not go on; empty when it may."""
-    if verdict.blind:
-        return f"{POLICY_ERROR} the program's own gate cannot see {verdict.blind}.\n{NEXT_STEP}"
+    if verdict.not_inspectable:
+        return f"{POLICY_ERROR} the program's own gate cannot see {verdict.not_inspectable}.\n{NEXT_STEP}"
     if verdict.error or verdict.refusal:
         return f"{POLICY_ERROR} {verdict.error}" if verdict.error else verdict.refusal
     return f"{POLICY_ERROR} {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""

@@ -1,0 +1,52 @@
+"""Node ports that pass from one Service to another, which no single update can do: the cluster gives each to one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from services.spec import ServiceSpec
+from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+
+SERVICE_TYPE = "kubernetes:core/v1:Service"
+
+
+def wanted_ports(specs: Iterable[ServiceSpec], namespace: str) -> dict[int, str]:
+    """The Service, as `namespace/name`, that declares each node port."""
+    return {spec.service.node_port: f"{namespace}/{spec.name}" for spec in specs if spec.service.node_port}
+
+
+def declared_ports(recorded: Iterable[ResourceState]) -> dict[int, str]:
+    """As `wanted_ports`, of resources that are to be declared as they are recorded."""
+    return dict(port for each in recorded for port in _ports(each, each.inputs))
+
+
+def held_ports(state: Snapshot) -> dict[int, str]:
+    """As `wanted_ports`, of what the cluster gave to a stack's Services, those that none of them asked for too."""
+    return dict(port for each in resources(state) for port in _ports(each, {**each.inputs, **each.outputs}))
+
+
+def passed_on(wanted: Mapping[int, str], held: Mapping[int, str]) -> list[str]:
+    """What is wrong with each node port that another Service has than the one that is to have it, and the way out."""
+    problems = []
+    for port, name in sorted(wanted.items()):
+        holder = held.get(port, name)
+        if holder == name:
+            continue
+        (namespace, short), (other_namespace, other_short) = name.split("/"), holder.split("/")
+        other = other_short if other_namespace == namespace else f"{other_short} in namespace {other_namespace}"
+        problems.append(
+            f"node port {port} of {short} still belongs to {other}, and a cluster gives it to one Service at a time; "
+            f"update twice: first with {other} on another `service.nodePort`, as `service.type: ClusterIP` or gone, "
+            f"and {short} without this one, then as it is now"
+        )
+    return problems
+
+
+def _ports(resource: ResourceState, properties: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    if resource.type != SERVICE_TYPE:
+        return
+    known = plain(properties)
+    ports = (known.get("spec") or {}).get("ports") or ()
+    name = f"{known['metadata'].get('namespace', 'default')}/{known['metadata'].get('name', resource.name)}"
+    yield from ((int(port["nodePort"]), name) for port in ports if port.get("nodePort"))

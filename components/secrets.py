@@ -1,0 +1,92 @@
+"""Values of the services' secrets: from the stack's configuration, from a file or from an environment variable."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pulumi
+
+from components.settings import configuration_error
+from services.catalog import Service
+from services.spec import OBJECT_MAX_BYTES, variable_problem
+
+
+def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
+    """The values of every service's `secrets` by their names, by service name.
+
+    The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
+    `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.
+    """
+    problems: list[str] = []
+    values: dict[str, dict[str, str]] = {}
+    readers: dict[str, tuple[str, str]] = {}
+    for service in services:
+        values[service.name] = {}
+        for key in service.spec.secrets:
+            try:
+                value, variable = _read(service.name, key)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            first = readers.setdefault(variable, (service.name, key)) if variable else (service.name, key)
+            if first != (service.name, key):
+                problems.append(
+                    f"{variable} is read for two secrets, {first[1]} of {first[0]} and {key} of {service.name}; set "
+                    f"one of them with `pulumi config set --secret {service.name}:{key}`"
+                )
+            values[service.name][key] = value
+        if (size := sum(len(value.encode()) for value in values[service.name].values())) > OBJECT_MAX_BYTES:
+            problems.append(
+                f"the secrets of {service.name} have {size:,} bytes in all, and a Secret holds {OBJECT_MAX_BYTES:,}"
+            )
+    if problems:
+        raise configuration_error(problems)
+    return values
+
+
+def _read(service: str, key: str) -> tuple[str, str]:
+    """A secret's value and the environment variable that it is from, empty for one of the stack's configuration.
+
+    However it comes, it loses the line break at its end, as it does when Pulumi reads it from its standard input: the
+    same value makes the same Secret. Raises ValueError, which never has the value.
+    """
+    variable, file_variable = environment_variable(service, key), f"{environment_variable(service, key)}_FILE"
+    configured, file = pulumi.Config(service).get(key), os.environ.get(file_variable)
+    if configured is not None:
+        value, used, named = configured, "", f"{service}:{key} in the configuration of stack {pulumi.get_stack()}"
+    elif file:
+        named = f"the file {file}, which {file_variable} names,"
+        try:
+            value, used = Path(file).read_bytes().decode(), file_variable
+        except OSError as error:
+            raise ValueError(f"{named} cannot be read: {error.strerror}; {_how_to_set(service, key)}") from error
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{named} is no UTF-8 text; an environment variable holds text alone") from error
+    elif variable in os.environ:
+        value, used, named = os.environ[variable], variable, f"the environment variable {variable}"
+    else:
+        raise ValueError(
+            f"{service} needs the secret {key}, which is not set in stack {pulumi.get_stack()}; "
+            f"{_how_to_set(service, key)}"
+        )
+    value = value.removesuffix("\n").removesuffix("\r")
+    if not value:
+        raise ValueError(f"{named} is empty, and {service} needs the secret {key}; {_how_to_set(service, key)}")
+    if problem := variable_problem(key, value):
+        raise ValueError(f"{named} {problem}")
+    return value, used
+
+
+def environment_variable(service: str, key: str) -> str:
+    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
+    return f"{service}_{key}".upper().replace("-", "_")
+
+
+def _how_to_set(service: str, key: str) -> str:
+    variable = environment_variable(service, key)
+    return (
+        f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable {variable} "
+        f"(or a file's path in {variable}_FILE)"
+    )

@@ -1,0 +1,107 @@
+"""What a container registry has under the name of an image, asked as Docker asks it, with Docker's credentials."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slipway.errors import SlipwayError
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_SECONDS = 10.0
+DOCKER_HUB, DOCKER_HUB_HOST = "docker.io", "registry-1.docker.io"
+MANIFESTS = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+UNAUTHORIZED, NOT_FOUND = 401, 404
+
+
+class RegistryError(SlipwayError):
+    """A registry that does not answer, or refuses to."""
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """`host` is that of the registry, `repository` the path below it, `reference` a tag or a digest."""
+
+    host: str
+    repository: str
+    reference: str
+
+    @classmethod
+    def parse(cls, name: str) -> ImageName:
+        """As Docker reads it: without a host it is of Docker Hub, without a tag it is `latest`.
+
+        https://github.com/distribution/reference/blob/v0.6.0/normalize.go
+        """
+        rest, _, digest = name.partition("@")
+        first, slash, path = rest.partition("/")
+        if not slash or not ("." in first or ":" in first or first == "localhost"):
+            first, path = DOCKER_HUB, rest if slash else f"library/{rest}"
+        repository, _, tag = path.partition(":")
+        return cls(first, repository, digest or tag or "latest")
+
+    @property
+    def url(self) -> str:
+        """One on loopback speaks plain HTTP, as it does for Docker."""
+        local = self.host.startswith(("127.", "localhost:")) or self.host == "localhost"
+        host = DOCKER_HUB_HOST if self.host == DOCKER_HUB else self.host
+        return f"{'http' if local else 'https'}://{host}/v2/{self.repository}/manifests/{self.reference}"
+
+
+def image_digest(name: str) -> str | None:
+    """The digest (`sha256:…`) that the registry has under `name`, `None` where it has none; RegistryError."""
+    import httpx  # noqa: PLC0415 -- a tenth of a second that only this needs
+
+    image = ImageName.parse(name)
+    try:
+        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
+            answer = _head(client, image)
+    except httpx.HTTPError as error:
+        raise RegistryError(f"The registry {image.host} does not answer.", why=f"{error}") from error
+    if answer.status_code == NOT_FOUND:
+        return None
+    if not answer.is_success or "Docker-Content-Digest" not in answer.headers:
+        raise RegistryError(
+            f"The registry {image.host} does not say which digest {name} has.",
+            why=f"It answered {answer.status_code} {answer.reason_phrase}.",
+            next_step=f"`docker login {image.host}` stores credentials for it.",
+        )
+    return str(answer.headers["Docker-Content-Digest"])
+
+
+def _head(client: httpx.Client, image: ImageName) -> httpx.Response:
+    """Without credentials first: most base images are public, and a credential helper takes its time."""
+    headers = {"Accept": ", ".join(MANIFESTS)}
+    answer = client.head(image.url, headers=headers)
+    if answer.status_code != UNAUTHORIZED:
+        return answer
+    challenge = answer.headers.get("WWW-Authenticate", "")
+    scheme, _, rest = challenge.partition(" ")
+    credentials = _credentials(image.host)
+    if scheme.lower() == "basic" and credentials:
+        return client.head(image.url, headers=headers, auth=credentials)
+    fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
+    if scheme.lower() != "bearer" or "realm" not in fields:
+        return answer
+    asked = {key: fields[key] for key in ("service", "scope") if key in fields}
+    granted = client.get(fields["realm"], params=asked, auth=credentials)
+    if not granted.is_success:
+        return granted
+    token = granted.json().get("token") or granted.json().get("access_token")
+    return client.head(image.url, headers={**headers, "Authorization": f"Bearer {token}"})
+
+
+def _credentials(host: str) -> tuple[str, str] | None:
+    """Of Docker's configuration, its credential helpers included."""
+    from docker import auth  # noqa: PLC0415 -- see above
+
+    found = auth.load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}
+    name, password = found.get("username") or found.get("Username"), found.get("password") or found.get("Password")
+    return (name, password) if name and password else None
