@@ -23,6 +23,7 @@ from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
 from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
+from services.yaml_source import YamlSource
 from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
@@ -51,20 +52,23 @@ class EnvironmentArgs:
         settings, source = StackSettings.from_config(pulumi.get_stack())
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
-        if rollback := settings.rollback():
-            args = cls(settings, (), rollback)
-        else:
-            try:
-                services = load(overrides=Overrides(settings.services, settings.defaults, source))
-            except CatalogError as error:
-                raise configuration_error(error.problems) from error
-            wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
-            if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
-                raise configuration_error(problems)
-            args = cls(settings, services, secrets=read_secrets(services))
+        rollback = settings.rollback()
+        args = cls(settings, (), rollback) if rollback else cls._of_services(settings, source)
         if args.asks_checks() and (problem := checks_problem(settings.context, settings.namespace.name)):
             raise configuration_error([problem])
         return args
+
+    @classmethod
+    def _of_services(cls, settings: StackSettings, source: YamlSource | None) -> EnvironmentArgs:
+        overrides = Overrides(settings.services, settings.defaults, source)
+        try:
+            services = load(overrides=overrides)
+        except CatalogError as error:
+            raise configuration_error(error.problems) from error
+        wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
+        if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
+            raise configuration_error(problems)
+        return cls(settings, services, secrets=read_secrets(services))
 
     def asks_checks(self) -> bool:
         """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""

@@ -26,8 +26,8 @@ from slipway.cluster.checks import CHECKS_ANNOTATION
 class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
-    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; `image_pull_secrets` are
-    the names of the environment's; pods of namespace `metrics_from` may connect to it too.
+    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
+    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's.
     """
 
     spec: ServiceSpec
@@ -37,8 +37,8 @@ class MicroserviceArgs:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     callees: Sequence[Microservice] = ()
     callers: Sequence[str] = ()
-    image_pull_secrets: Sequence[str] = ()
     metrics_from: str | None = None
+    image_pull_secrets: Sequence[str] = ()
 
 
 class Microservice(pulumi.ComponentResource):

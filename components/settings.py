@@ -62,8 +62,6 @@ def _namespace(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-NamespaceName = Annotated[StrictStr, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
-"""https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names"""
 ObjectPattern = Annotated[StrictStr, Field(pattern=r"^[A-Z][A-Za-z]*/[^/\s]+$")]
 """`Kind/name`, in which `*` stands for any characters of the name: `ConfigMap/api-*`."""
 
@@ -120,7 +118,7 @@ class StackSettings(BaseModel):
     context: StrictStr | None = None
     platforms: list[docker_build.Platform] = []
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
-    metrics_from: NamespaceName | None = None
+    metrics_from: Annotated[StrictStr, AfterValidator(_namespace_name)] | None = None
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
     image_pull_secrets: list[SubdomainName] = []

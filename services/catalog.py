@@ -203,7 +203,7 @@ def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
             ("env",),
             f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
         )
-    size = len(json.dumps([check.model_dump(exclude_none=True) for check in spec.checks]).encode())
+    size = len(json.dumps([check.recorded() for check in spec.checks]).encode())
     if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
         yield (
             ("checks",),

@@ -122,26 +122,6 @@ def _address_range(text: str) -> str:
         raise ValueError(f"{error}; allowed are ranges like 10.0.0.0/8 or 2001:db8::/32") from error
 
 
-def _host(text: str) -> str:
-    labels = text.removeprefix("*.")
-    is_short = len(text) <= SUBDOMAIN_MAX_LENGTH and all(len(label) <= LABEL_MAX_LENGTH for label in labels.split("."))
-    if SUBDOMAIN_PATTERN.fullmatch(labels) is None or not is_short:
-        raise ValueError(
-            f"{text!r} is not a host name like shop.example or *.a.example: lower-case letters, digits, '-', '.', at "
-            f"most {LABEL_MAX_LENGTH} characters between two dots and {SUBDOMAIN_MAX_LENGTH} in all"
-        )
-    return text
-
-
-def _subdomain(text: str) -> str:
-    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
-            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
-        )
-    return text
-
-
 def json_path_keys(path: str) -> list[str | int]:
     """The keys and indexes that a path leads along: `$.users[0].name` gives `["users", 0, "name"]`.
 
@@ -171,6 +151,26 @@ def _header_name(text: str) -> str:
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"{text!r} cannot be sent as an HTTP header: printable ASCII on one line")
+    return text
+
+
+def _host(text: str) -> str:
+    labels = text.removeprefix("*.")
+    is_short = len(text) <= SUBDOMAIN_MAX_LENGTH and all(len(label) <= LABEL_MAX_LENGTH for label in labels.split("."))
+    if SUBDOMAIN_PATTERN.fullmatch(labels) is None or not is_short:
+        raise ValueError(
+            f"{text!r} is not a host name like shop.example or *.a.example: lower-case letters, digits, '-', '.', at "
+            f"most {LABEL_MAX_LENGTH} characters between two dots and {SUBDOMAIN_MAX_LENGTH} in all"
+        )
+    return text
+
+
+def _subdomain(text: str) -> str:
+    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
+            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
+        )
     return text
 
 

@@ -58,8 +58,8 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
     settings = Configuration(proxy="", retries=False)
     try:
         found = read_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG"))
+        # Of several current contexts the client would take the last, kubectl and the provider the first.
         if found.files:
-            # Of several current contexts the client would take the last, kubectl and the provider the first.
             context = found.context(context)
         config.load_kube_config(kubeconfig, context, client_configuration=settings)  # type: ignore[no-untyped-call]
     except KubeconfigError as error:

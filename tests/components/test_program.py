@@ -138,6 +138,15 @@ def test_checks_are_asked_in_an_update_and_recorded_on_the_deployment(declare: A
     assert recorded_checks == [asked for asked in healthy if asked[0] == "user-service"]
 
 
+def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healthy: Any) -> None:
+    recorded = declare(program, config={"slipway:metricsFrom": "monitoring"})
+    for name, sources in (("user-service", 2), ("order-service", 1)):
+        (rule,) = recorded.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", name)["spec"]["ingress"]
+        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
+        assert rule["from"][-1] == {"namespaceSelector": namespaces}
+        assert len(rule["from"]) == sources
+
+
 def test_a_service_without_replicas_is_released_and_not_asked(declare: Any, healthy: Any) -> None:
     """Nobody answers for it: a check that is asked, now or by `slipway verify`, could never be met."""
     recorded = declare(program, config={"slipway:services": json.dumps({"user-service": {"replicas": 0}})})
@@ -150,15 +159,6 @@ def test_an_autoscaled_service_is_asked_whatever_its_replicas_are(declare: Any, 
     scaled = {"replicas": 0, "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
     declare(program, config={"slipway:services": json.dumps({"user-service": scaled})})
     assert {service for service, _ in healthy} == {"order-service", "user-service"}
-
-
-def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healthy: Any) -> None:
-    recorded = declare(program, config={"slipway:metricsFrom": "monitoring"})
-    for name, sources in (("user-service", 2), ("order-service", 1)):
-        (rule,) = recorded.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", name)["spec"]["ingress"]
-        namespaces = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
-        assert rule["from"][-1] == {"namespaceSelector": namespaces}
-        assert len(rule["from"]) == sources
 
 
 def test_a_preview_asks_nothing(declare: Any, healthy: Any) -> None:
@@ -212,9 +212,9 @@ def test_secrets_come_from_the_stack_before_the_environment(declare: Any, health
         ({"slipway:services": '{"user-service": 3}'}, "`slipway:services.user-service` is 3"),
         ({"slipway:checksTimeoutSeconds": "soon"}, "`slipway:checksTimeoutSeconds` is 'soon'"),
         ({"slipway:namespace": "Not_A_Label"}, "is not a DNS label"),
+        ({"slipway:metricsFrom": "Monitoring/*"}, "`slipway:metricsFrom` is 'Monitoring/*'"),
         ({"slipway:imagePullSecrets": '["Login"]'}, "'Login' is not a name of Kubernetes: lower-case letters, digits"),
         ({"slipway:imagePullSecrets": "login"}, "`slipway:imagePullSecrets` is 'login'"),
-        ({"slipway:metricsFrom": "Monitoring/*"}, "`slipway:metricsFrom` is 'Monitoring/*'"),
         ({"slipway:platforms": '["linux/amd65"]'}, "`slipway:platforms.0` is 'linux/amd65'"),
     ],
 )

@@ -206,7 +206,7 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
     assert answers(ship, "order-service", "/orders") == 200
     after = states.in_cluster(ship)
     assert not [name for name in after if "parcel-service" in name]
-    for name in ("networkpolicies user-service", "services user-service", "deployments user-service"):
+    for name in ("serviceaccounts user-service", "services user-service", "deployments user-service"):
         assert after[name][0] == before[name][0], f"{name} is another one"
     assert states.outputs(ship, CHANGED + 1) == states.outputs(ship, GOOD)
     last = states.history(ship)[-1]
@@ -227,7 +227,7 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
     is_whole(ship, CHANGED, result.output)
     no_image_touched(ship, states.count(ship))
     assert seen(ship) == changed
-    assert states.in_cluster(ship)["networkpolicies user-service"][0] == before["networkpolicies user-service"][0]
+    assert states.in_cluster(ship)["serviceaccounts user-service"][0] == before["serviceaccounts user-service"][0]
 
 
 def test_one_service_goes_back_and_the_others_are_not_touched(
