@@ -30,7 +30,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / "tests" / "slipway" / "recorded" / "states.json"
 STACK = "urn:pulumi:dev::slipway::"
 DEPLOYMENT = f"{STACK}slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
-SECRET = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Secret::user-service"
+(SECRET,) = (
+    each["urn"]
+    for each in json.loads(STATES.read_text())["first"]["resources"]
+    if "core/v1:Secret::user-service-" in each["urn"]
+)
 NAMESPACE = f"{STACK}slipway:index:Environment$kubernetes:core/v1:Namespace::dev"
 KUBERNETES = f"{STACK}slipway:index:Environment$pulumi:providers:kubernetes::dev"
 PLAIN_TEXT = {rpc._special_sig_key: rpc._special_secret_sig}

@@ -220,6 +220,6 @@ def second() -> dict[str, Any]:
 
 
 @pytest.fixture
-def wreck() -> dict[str, Any]:
-    """A rollout of user-service that failed half way, after `second`."""
-    return _today("wreck")
+def failed() -> dict[str, Any]:
+    """After `second`, user-service with too little memory and another LOG_LEVEL: its rollout failed."""
+    return _today("failed")
