@@ -1,4 +1,4 @@
-"""A registry with every kind of login, and the docker provider: served in this process, or as the one an engine starts."""
+"""A registry with every kind of login, and the docker provider, in this process or as an engine starts it."""
 
 from __future__ import annotations
 
