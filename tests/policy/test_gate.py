@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +59,14 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+@cache
+def verdict_of(stack: str) -> gate.Verdict:
+    return gate.judge(request_for(stack))
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_repositorys_own_environments_pass(stack: str) -> None:
-    assert gate.judge(request_for(stack)) == gate.Verdict()
+    assert verdict_of(stack) == gate.Verdict()
 
 
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
@@ -87,7 +93,7 @@ def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) 
 
 
 def test_what_was_judged_is_told() -> None:
-    judged = gate.judge(request_for("dev")).judged
+    judged = verdict_of("dev").judged
     assert ("kubernetes:apps/v1:Deployment", "user-service") in map(tuple, judged)
     assert ("slipway:index:Microservice", "order-service") in map(tuple, judged)
     assert ("pulumi:providers:kubernetes", "dev") in map(tuple, judged)
