@@ -64,11 +64,12 @@ def verdict_of(stack: str) -> gate.Verdict:
     return gate.judge(request_for(stack))
 
 
-@pytest.mark.parametrize("stack", ["dev", "prod"])
+@pytest.mark.parametrize("stack", ["dev", pytest.param("prod", marks=pytest.mark.slow)])
 def test_the_repositorys_own_environments_pass(stack: str) -> None:
     assert verdict_of(stack) == gate.Verdict()
 
 
+@pytest.mark.slow
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     replace(copy / "components/pod.py", '"liveness_probe": liveness_probe(spec.health, PORT_NAME),', "")
     verdict = gate.judge(request_for("dev", copy))
@@ -133,6 +134,7 @@ def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeyp
     assert SECRET not in repr(verdict)
 
 
+@pytest.mark.slow
 def test_a_program_that_refuses_itself_is_quoted() -> None:
     config: dict[str, Any] = {"slipway:checksTimeoutSeconds": "soon"}
     verdict = gate.judge(request_for("dev", **config))
