@@ -29,7 +29,7 @@ lint: venv ## Linters, types, import contracts
 	$(BIN)/lint-imports
 
 unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolchain
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal -m 'not (lab or e2e or toolchain or slow)'
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --ignore tests/e2e -m 'not (lab or e2e or toolchain or slow)'
 
 test: lint lab ## Linters, types, import contracts and every test
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20

@@ -19,6 +19,8 @@ import yaml
 from policy import gate
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # each starts a program
+
 SECRET = "hunter2-and-a-half"
 PARTS = ("__main__.py", "Pulumi.yaml", "components", "policy", "services")
 
@@ -64,12 +66,11 @@ def verdict_of(stack: str) -> gate.Verdict:
     return gate.judge(request_for(stack))
 
 
-@pytest.mark.parametrize("stack", ["dev", pytest.param("prod", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_repositorys_own_environments_pass(stack: str) -> None:
     assert verdict_of(stack) == gate.Verdict()
 
 
-@pytest.mark.slow
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     replace(copy / "components/pod.py", '"liveness_probe": liveness_probe(spec.health, PORT_NAME),', "")
     verdict = gate.judge(request_for("dev", copy))
@@ -82,7 +83,6 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) -> None:
     image = "image=images[service.name].reference,"
     elsewhere = "image=__import__('pulumi').StackReference('organization/builds/dev').require_output('image'),"
@@ -100,7 +100,6 @@ def test_what_was_judged_is_told() -> None:
     assert ("pulumi:providers:kubernetes", "dev") in map(tuple, judged)
 
 
-@pytest.mark.slow
 def test_levels_follow_the_stack(copy: Path) -> None:
     shutil.copy(ROOT / "Pulumi.dev.yaml", copy / "Pulumi.live.yaml")
     request = request_for("dev", copy)
@@ -108,7 +107,6 @@ def test_levels_follow_the_stack(copy: Path) -> None:
     assert {each.rule for each in verdict.findings} == {"replicas", "min-ready-seconds"}
 
 
-@pytest.mark.slow
 def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"slipway:registry": "wrong.example"}))
     seen = copy / "seen.txt"
@@ -134,7 +132,6 @@ def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeyp
     assert SECRET not in repr(verdict)
 
 
-@pytest.mark.slow
 def test_a_program_that_refuses_itself_is_quoted() -> None:
     config: dict[str, Any] = {"slipway:checksTimeoutSeconds": "soon"}
     verdict = gate.judge(request_for("dev", **config))
@@ -142,7 +139,6 @@ def test_a_program_that_refuses_itself_is_quoted() -> None:
     assert verdict.refusal == verdict.error == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -183,7 +179,6 @@ def test_what_cannot_be_judged_does_not_pass(copy: Path, spoil: Callable[[Path],
     assert verdict.refusal == verdict.program_error == ""
 
 
-@pytest.mark.slow
 def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     replace(copy / "__main__.py", "pass_policies()", "import time; time.sleep(60)")
     started = time.monotonic()
@@ -192,7 +187,6 @@ def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "what"),
     [
@@ -208,7 +202,6 @@ def test_what_only_the_engine_sees_does_not_pass(copy: Path, code: str, what: st
     assert gate.judge(request_for("dev", copy)).blind == what
 
 
-@pytest.mark.slow
 def test_the_gates_process_ends_with_the_program(copy: Path) -> None:
     """However the program is killed, nothing is left behind that runs with its secrets."""
     pid_file = copy / "pid.txt"
