@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import cache, partial
 from typing import Any
 
+import certifi
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
@@ -36,6 +39,18 @@ class _EncodableReports:
 def pytest_configure(config: pytest.Config) -> None:
     # Registered, and not a hook of this file: the tests of services/ are outside of this folder.
     config.pluginmanager.register(_EncodableReports())
+    _read_public_authorities_once()
+
+
+def _read_public_authorities_once() -> None:
+    """Every HTTP client reads the bundle of public certificate authorities anew, for 60 ms: share what is read."""
+    create, bundle = ssl.create_default_context, certifi.where()
+    shared = cache(partial(create, cafile=bundle))
+
+    def create_or_share(*arguments: Any, **options: Any) -> ssl.SSLContext:
+        return shared() if not arguments and options == {"cafile": bundle} else create(*arguments, **options)
+
+    ssl.create_default_context = create_or_share
 
 
 @pytest.hookimpl(trylast=True)  # what `-m` leaves out is not waited for

@@ -53,11 +53,8 @@ def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None
     `on_stop` has a few seconds (the engine kills after five). Never returns: the process exits with 0, without the
     interpreter's teardown, since the engine waits for it.
     """
-    server = grpc.server(ThreadPoolExecutor(THREADS), interceptors=[_Errors()], options=UNLIMITED_MESSAGES)
-    register(server)
-    port = server.add_insecure_port("127.0.0.1:0")
     wake = _catch_signals()
-    server.start()
+    _server, port = listen(register)
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
     _wait_for_the_end(wake)
@@ -65,6 +62,15 @@ def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def listen(register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
+    """A started server, which answers as long as it is kept, and its free loopback port."""
+    server = grpc.server(ThreadPoolExecutor(THREADS), interceptors=[_Errors()], options=UNLIMITED_MESSAGES)
+    register(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return server, port
 
 
 def _catch_signals() -> int:

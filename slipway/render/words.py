@@ -134,13 +134,18 @@ def _short(commit: str) -> str:
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:
-    """Those that say the same of several resources, by rule, weight and message; "…" stands for each one's own name."""
+    """Those that say the same of several resources, by rule, weight and message; "…" stands for each one's own name.
+
+    The resources of each are in alphabetical order: the engine tells of them in another one every time.
+    """
     groups: dict[tuple[str, str, str], list[Violation]] = {}
     for violation in violations:
         name = violation.resource.name if violation.resource else ""
         message = violation.message.replace(name, NAME) if name else violation.message
         groups.setdefault((violation.rule, violation.weight, message), []).append(violation)
     return {
-        (rule, weight, alike[0].message if len(alike) == 1 else message): alike
+        (rule, weight, alike[0].message if len(alike) == 1 else message): sorted(
+            alike, key=lambda each: str(each.resource)
+        )
         for (rule, weight, message), alike in groups.items()
     }

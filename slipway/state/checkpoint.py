@@ -121,7 +121,7 @@ def is_settled(snapshot: Snapshot) -> bool:
 
 
 def outputs(snapshot: Snapshot) -> Mapping[str, Any]:
-    """The stack's outputs; a failed update leaves none."""
+    """The stack's outputs; a failed update leaves those of the update before it, or none."""
     return next((each.outputs for each in resources(snapshot) if each.type == STACK_TYPE), {})
 
 

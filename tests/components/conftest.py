@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,14 +67,9 @@ def stack_config(stack: str, **more: Any) -> dict[str, str]:
 Declare = Callable[..., Recorder]
 
 
-@pytest.fixture
-def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
+@pytest.fixture(scope="module")
+def declare() -> Iterator[Declare]:
     """`declare(function, stack="dev", preview=False, config={...})` runs the function as a program."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
-    monkeypatch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
-    for service in ("USER_SERVICE", "ORDER_SERVICE"):
-        monkeypatch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
 
     def run(
         function: Callable[[], Any],
@@ -91,4 +86,10 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Declare:
         _sync_await(run_pulumi_func(function))
         return recorder
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
+        patch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
+        for service in ("USER_SERVICE", "ORDER_SERVICE"):
+            patch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
+        yield run

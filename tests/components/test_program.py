@@ -42,19 +42,44 @@ def program() -> None:
 @pytest.fixture
 def healthy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Services that answer every check well; the list fills with what was asked."""
+    return answer_well(monkeypatch)
+
+
+def answer_well(patch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     asked: list[tuple[str, str]] = []
 
     def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
         asked.append((service, check.path))
         return [Answer(200, '{"users": [], "orders": [], "total": 0}')]
 
-    monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
+    patch.setattr(release, "ready_pods", lambda *_: lambda: ask)
     return asked
 
 
+@pytest.fixture(scope="module")
+def updates(declare: Any) -> dict[str, tuple[Any, list[tuple[str, str]]]]:
+    """What an update declares, and the checks that it asks, by stack."""
+    found = {}
+    for stack in ("dev", "prod"):
+        with pytest.MonkeyPatch.context() as patch:
+            asked = answer_well(patch)
+            found[stack] = (declare(program, stack=stack), asked)
+    return found
+
+
+@pytest.fixture(scope="module")
+def dev(updates: Any) -> Any:
+    return updates["dev"][0]
+
+
+@pytest.fixture(scope="module")
+def prod(updates: Any) -> Any:
+    return updates["prod"][0]
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
-def test_each_environment_declares_every_object_of_every_service(declare: Any, healthy: Any, stack: str) -> None:
-    recorded = declare(program, stack=stack)
+def test_each_environment_declares_every_object_of_every_service(updates: Any, stack: str) -> None:
+    recorded, _ = updates[stack]
     for token in PER_SERVICE:
         assert recorded.names(token) == SERVICES, token
     assert recorded.inputs("kubernetes:core/v1:Namespace", stack)["metadata"]["name"] == f"slipway-{stack}"
@@ -64,28 +89,26 @@ def test_each_environment_declares_every_object_of_every_service(declare: Any, h
         assert (metadata["name"], metadata["namespace"]) == (name, f"slipway-{stack}")
 
 
-def test_prod_has_more_replicas_and_stricter_rollouts(declare: Any, healthy: Any) -> None:
-    dev = declare(program, stack="dev").inputs(DEPLOYMENT, "order-service")["spec"]
-    prod = declare(program, stack="prod").inputs(DEPLOYMENT, "order-service")["spec"]
-    assert (dev["replicas"], prod["replicas"]) == (1, 2)
-    assert ("minReadySeconds" in dev, prod["minReadySeconds"]) == (False, 5)
+def test_prod_has_more_replicas_and_stricter_rollouts(dev: Any, prod: Any) -> None:
+    in_dev, in_prod = (each.inputs(DEPLOYMENT, "order-service")["spec"] for each in (dev, prod))
+    assert (in_dev["replicas"], in_prod["replicas"]) == (1, 2)
+    assert ("minReadySeconds" in in_dev, in_prod["minReadySeconds"]) == (False, 5)
 
 
-def test_images_are_deployed_by_digest_and_tested_first(declare: Any, healthy: Any) -> None:
-    recorded = declare(program)
-    test = recorded.inputs("docker-build:index:Image", "user-service-test")
-    image = recorded.inputs("docker-build:index:Image", "user-service")
+def test_images_are_deployed_by_digest_and_tested_first(dev: Any) -> None:
+    test = dev.inputs("docker-build:index:Image", "user-service-test")
+    image = dev.inputs("docker-build:index:Image", "user-service")
     assert (test["target"], test["push"], test["exports"]) == ("test", False, [{"cacheonly": {}}])
     assert (image["target"], image["push"]) == ("runtime", True)
     assert image["context"] == {"location": "services/user_service"}
     assert image["tags"][0].startswith("registry.example/team/user-service:")
     assert image["buildArgs"] == {"BASE_IMAGE": "python:3.12-slim@sha256:" + "1" * 64}
-    container = recorded.inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]["containers"][0]
+    container = dev.inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == "registry.example/team/user-service@sha256:" + "1" * 64
 
 
-def test_pods_are_restricted(declare: Any, healthy: Any) -> None:
-    pod = declare(program).inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]
+def test_pods_are_restricted(dev: Any) -> None:
+    pod = dev.inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]
     assert pod["automountServiceAccountToken"] is False
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["securityContext"]["runAsUser"] >= 10000
@@ -119,23 +142,22 @@ def test_images_are_pulled_with_the_secrets_of_environment_and_service(declare: 
     assert "imagePullSecrets" not in without
 
 
-def test_calls_give_an_address_open_the_policy_and_order_the_rollout(declare: Any, healthy: Any) -> None:
-    recorded = declare(program)
-    data = recorded.inputs("kubernetes:core/v1:ConfigMap", "order-service")["data"]
+def test_calls_give_an_address_open_the_policy_and_order_the_rollout(dev: Any) -> None:
+    data = dev.inputs("kubernetes:core/v1:ConfigMap", "order-service")["data"]
     assert data["USER_SERVICE_URL"] == "http://user-service"
-    callers = recorded.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "user-service")["spec"]["ingress"]
+    callers = dev.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "user-service")["spec"]["ingress"]
     assert callers[0]["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "order-service"}}}]
-    assert recorded.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "order-service")["spec"]["ingress"] == []
-    deployed = [each.name for each in recorded.resources if each.typ == DEPLOYMENT]
+    assert dev.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "order-service")["spec"]["ingress"] == []
+    deployed = [each.name for each in dev.resources if each.typ == DEPLOYMENT]
     assert deployed == ["user-service", "order-service"]
 
 
-def test_checks_are_asked_in_an_update_and_recorded_on_the_deployment(declare: Any, healthy: Any) -> None:
-    recorded = declare(program)
+def test_checks_are_asked_in_an_update_and_recorded_on_the_deployment(updates: Any) -> None:
+    recorded, all_asked = updates["dev"]
     annotations = recorded.inputs(DEPLOYMENT, "user-service")["metadata"]["annotations"]
     recorded_checks = [("user-service", check["get"]) for check in json.loads(annotations["slipway.dev/checks"])]
     assert recorded_checks
-    assert recorded_checks == [asked for asked in healthy if asked[0] == "user-service"]
+    assert recorded_checks == [asked for asked in all_asked if asked[0] == "user-service"]
 
 
 def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healthy: Any) -> None:
@@ -175,9 +197,9 @@ def test_a_failing_check_fails_the_update_and_says_which(declare: Any, monkeypat
         declare(program, config={"slipway:checksTimeoutSeconds": "1"})
 
 
-def test_a_changed_value_makes_another_config_map_and_replaces_none(declare: Any, healthy: Any) -> None:
+def test_a_changed_value_makes_another_config_map_and_replaces_none(declare: Any, dev: Any, healthy: Any) -> None:
     """A replaced one would stand in the way of whoever goes back to it after an update that failed."""
-    before = config_map(declare(program))
+    before = config_map(dev)
     assert config_map(declare(program)) == before
     changed = json.dumps({"user-service": {"env": {"LOG_LEVEL": "debug"}}})
     after = config_map(declare(program, config={"slipway:services": changed}))
@@ -192,13 +214,12 @@ def config_map(recorded: Any) -> tuple[str, str]:
     return its.name, its.inputs["metadata"]["name"]
 
 
-def test_secrets_come_from_the_stack_before_the_environment(declare: Any, healthy: Any) -> None:
-    dev = declare(program, stack="dev").inputs("kubernetes:core/v1:Secret", "user-service")
-    prod = declare(program, stack="prod").inputs("kubernetes:core/v1:Secret", "user-service")
-    for secret, value in ((dev, "sqlite:////data/users.db"), (prod, "postgresql+psycopg://u:p@db/x")):
+def test_secrets_come_from_the_stack_before_the_environment(dev: Any, prod: Any) -> None:
+    in_dev, in_prod = (each.inputs("kubernetes:core/v1:Secret", "user-service") for each in (dev, prod))
+    for secret, value in ((in_dev, "sqlite:////data/users.db"), (in_prod, "postgresql+psycopg://u:p@db/x")):
         assert secret["stringData"] == {SECRET_MARK: SECRET_SIGNATURE, "value": {"DATABASE_URL": value}}
-    assert dev["metadata"]["name"] != prod["metadata"]["name"]
-    assert dev["metadata"]["name"].startswith("user-service-")
+    assert in_dev["metadata"]["name"] != in_prod["metadata"]["name"]
+    assert in_dev["metadata"]["name"].startswith("user-service-")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -30,7 +30,11 @@ ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / "tests" / "slipway" / "recorded" / "states.json"
 STACK = "urn:pulumi:dev::slipway::"
 DEPLOYMENT = f"{STACK}slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
-SECRET = f"{STACK}slipway:index:Microservice$kubernetes:core/v1:Secret::user-service"
+(SECRET,) = (
+    each["urn"]
+    for each in json.loads(STATES.read_text())["first"]["resources"]
+    if "core/v1:Secret::user-service-" in each["urn"]
+)
 NAMESPACE = f"{STACK}slipway:index:Environment$kubernetes:core/v1:Namespace::dev"
 KUBERNETES = f"{STACK}slipway:index:Environment$pulumi:providers:kubernetes::dev"
 PLAIN_TEXT = {rpc._special_sig_key: rpc._special_secret_sig}
@@ -78,11 +82,9 @@ class Echo(pulumi.runtime.Mocks):
 Replay = Callable[..., Monitor]
 
 
-@pytest.fixture
-def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
+@pytest.fixture(scope="module")
+def replay() -> Iterator[Replay]:
     """Declares `target` over `present` and gives what was registered."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(environments, "cluster_id", lambda _: "here")
 
     def run(target: Any, present: Any | None = None, **more: Any) -> Monitor:
         plan = plan_rollback(target, target if present is None else present, RollbackRequest(1, **more))
@@ -97,12 +99,29 @@ def replay(monkeypatch: pytest.MonkeyPatch) -> Replay:
         _sync_await(run_pulumi_func(program))
         return monitor
 
-    return run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(environments, "cluster_id", lambda _: "here")
+        yield run
 
 
 @pytest.fixture
 def first() -> Any:
     return json.loads(STATES.read_text())["first"]
+
+
+@pytest.fixture(scope="module")
+def asked(replay: Replay) -> Monitor:
+    """What was registered of `first` over itself."""
+    return replay(json.loads(STATES.read_text())["first"])
+
+
+@pytest.fixture(scope="module")
+def asked_with_options(replay: Replay) -> Monitor:
+    """What was registered of `first` with all of OPTIONS on one Deployment."""
+    state = json.loads(STATES.read_text())["first"]
+    raw(state, f"{DEPLOYMENT}user-service").update({recorded: value for recorded, value, _, _ in OPTIONS})
+    return replay(state)
 
 
 @pytest.fixture
@@ -130,8 +149,7 @@ def opened(value: Any) -> Any:
     return [opened(each) for each in value] if isinstance(value, list) else value
 
 
-def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(replay: Replay, first: Any) -> None:
-    asked = replay(first)
+def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(asked: Monitor, first: Any) -> None:
     not_declared = ("pulumi:pulumi:Stack", "docker-build:index:Image", "pulumi:providers:docker-build")
     expected = {each.urn for each in resources(first) if each.type not in not_declared}
     # The images stay in the state, and the engine refuses one in which their provider comes after them or is missing.
@@ -140,12 +158,11 @@ def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(replay: 
     assert not asked.read
 
 
-def test_inputs_are_those_that_were_recorded(replay: Replay, first: Any) -> None:
-    asked = replay(first).requests
+def test_inputs_are_those_that_were_recorded(asked: Monitor, first: Any) -> None:
     objects = [each for each in resources(first) if each.is_object]
     assert len(objects) == 15
     for each in objects:
-        assert opened(inputs(asked[each.urn])) == opened(dict(directed(each).inputs)), each.urn
+        assert opened(inputs(asked.requests[each.urn])) == opened(dict(directed(each).inputs)), each.urn
 
 
 def test_what_was_secret_is_secret_again(replay: Replay, first: Any) -> None:
@@ -154,28 +171,26 @@ def test_what_was_secret_is_secret_again(replay: Replay, first: Any) -> None:
     assert opened(found["data"]) in ({"A": ("secret", "keel"), "B": "mast"}, ("secret", {"A": "keel", "B": "mast"}))
 
 
-def test_components_and_outputs_are_as_they_were(replay: Replay, first: Any) -> None:
-    asked = replay(first)
+def test_components_and_outputs_are_as_they_were(asked: Monitor, first: Any) -> None:
     for each in resources(first):
         if each.type in ("slipway:index:Microservice", "slipway:index:ServiceImage"):
             assert asked.outputs[each.urn] == dict(each.outputs), each.urn
             assert not asked.requests[each.urn].custom
 
 
-def test_parents_and_dependencies_are_as_they_were(replay: Replay, first: Any) -> None:
-    asked = replay(first).requests
+def test_parents_and_dependencies_are_as_they_were(asked: Monitor, first: Any) -> None:
     images = {each.urn for each in resources(first) if each.type == "docker-build:index:Image"}
     for each in (each for each in resources(first) if each.is_object):
-        request = asked[each.urn]
+        request = asked.requests[each.urn]
         assert request.parent == each.parent
         assert set(request.dependencies) == set(each.dependencies) - images, each.urn
 
 
-def test_each_property_depends_on_what_it_depended_on(replay: Replay, first: Any) -> None:
+def test_each_property_depends_on_what_it_depended_on(asked: Monitor, first: Any) -> None:
     """By it the engine knows what must be replaced together with something."""
-    asked = replay(first).requests[f"{DEPLOYMENT}user-service"]
+    declared = asked.requests[f"{DEPLOYMENT}user-service"]
     recorded = raw(first, f"{DEPLOYMENT}user-service")["propertyDependencies"]
-    found = {key: set(asked.propertyDependencies[key].urns) for key in recorded}
+    found = {key: set(declared.propertyDependencies[key].urns) for key in recorded}
     assert found == {key: {urn for urn in urns if "$docker-build:" not in urn} for key, urns in recorded.items()}
     assert found["spec"]
 
@@ -231,10 +246,9 @@ OPTIONS: list[Any] = [
 
 @pytest.mark.parametrize(("recorded", "value", "option", "expected"), OPTIONS, ids=[each[0] for each in OPTIONS])
 def test_every_option_is_restored(
-    replay: Replay, first: Any, *, recorded: str, value: Any, option: str, expected: Any
+    asked_with_options: Monitor, *, recorded: str, value: Any, option: str, expected: Any
 ) -> None:
-    raw(first, f"{DEPLOYMENT}user-service")[recorded] = value
-    asked = replay(first).requests
+    asked = asked_with_options.requests
     found = getattr(asked[f"{DEPLOYMENT}user-service"], option)
     assert (list(found) if isinstance(expected, list) else found) == expected
     assert not getattr(asked[f"{DEPLOYMENT}order-service"], option), "of this resource alone"

@@ -204,6 +204,7 @@ def test_an_unused_waiver_fails_the_whole_stack(pack: Pack) -> None:
     assert found.message == f"{problem}the stack that needs it (`stack: prod`)"
 
 
+@pytest.mark.slow
 def test_a_waiver_that_only_the_update_finds_unused_takes_nothing_back(pack_folder: Path) -> None:
     """As one of `image-by-digest` for an image that is built: waived in the preview, which cannot know, then kept."""
     with started(pack_folder, dry_run="false") as updating:
@@ -233,6 +234,7 @@ def test_rules_that_do_not_apply_are_not_counted_as_kept(pack: Pack) -> None:
     assert not {"no-secret-in-config-map", "required-labels", "own-namespace", "network-policy"} & skipped
 
 
+@pytest.mark.slow
 def test_broken_files_stop_the_update_at_its_first_resource(tmp_path: Path) -> None:
     folder = tmp_path / "policy"
     shutil.copytree(ROOT / "policy", folder, ignore=shutil.ignore_patterns("__pycache__"))

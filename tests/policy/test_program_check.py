@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ import yaml
 from policy import program_check
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # each starts a program
+
 SECRET = "hunter2-and-a-half"
 PARTS = ("__main__.py", "Pulumi.yaml", "components", "policy", "services")
 
@@ -62,9 +65,14 @@ def replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
+@cache
+def verdict_of(stack: str) -> program_check.Verdict:
+    return program_check.judge(request_for(stack))
+
+
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_the_repositorys_own_environments_pass(stack: str) -> None:
-    assert program_check.judge(request_for(stack)) == program_check.Verdict()
+    assert verdict_of(stack) == program_check.Verdict()
 
 
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
@@ -79,7 +87,6 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     ]
 
 
-@pytest.mark.slow
 def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) -> None:
     image = "image=images[service.name].reference,"
     elsewhere = "image=__import__('pulumi').StackReference('organization/builds/dev').require_output('image'),"
@@ -91,13 +98,12 @@ def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) 
 
 
 def test_what_was_judged_is_told() -> None:
-    judged = program_check.judge(request_for("dev")).judged
+    judged = verdict_of("dev").judged
     assert ("kubernetes:apps/v1:Deployment", "user-service") in map(tuple, judged)
     assert ("slipway:index:Microservice", "order-service") in map(tuple, judged)
     assert ("pulumi:providers:kubernetes", "dev") in map(tuple, judged)
 
 
-@pytest.mark.slow
 def test_levels_follow_the_stack(copy: Path) -> None:
     shutil.copy(ROOT / "Pulumi.dev.yaml", copy / "Pulumi.live.yaml")
     request = request_for("dev", copy)
@@ -105,7 +111,6 @@ def test_levels_follow_the_stack(copy: Path) -> None:
     assert {each.rule for each in verdict.findings} == {"replicas", "min-ready-seconds"}
 
 
-@pytest.mark.slow
 def test_a_secret_reaches_the_program_through_the_pipe_alone(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PULUMI_CONFIG", json.dumps({"slipway:registry": "wrong.example"}))
     seen = copy / "seen.txt"
@@ -138,7 +143,6 @@ def test_a_program_that_refuses_itself_is_quoted() -> None:
     assert verdict.refusal == verdict.error == ""
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -179,7 +183,6 @@ def test_what_cannot_be_judged_does_not_pass(copy: Path, spoil: Callable[[Path],
     assert verdict.refusal == verdict.program_error == ""
 
 
-@pytest.mark.slow
 def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     replace(copy / "__main__.py", "enforce_policies()", "import time; time.sleep(60)")
     started = time.monotonic()
@@ -188,7 +191,6 @@ def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "what"),
     [
@@ -204,7 +206,6 @@ def test_what_only_the_engine_sees_does_not_pass(copy: Path, code: str, what: st
     assert program_check.judge(request_for("dev", copy)).not_inspectable == what
 
 
-@pytest.mark.slow
 def test_the_gates_process_ends_with_the_program(copy: Path) -> None:
     """However the program is killed, nothing is left behind that runs with its secrets."""
     pid_file = copy / "pid.txt"

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client import CoreV1Api
 
 from policy import pack_token, program_check
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
-from slipway.cluster.client import client
+from slipway.cluster.client import Cluster
 
 pytestmark = pytest.mark.lab
 
@@ -222,8 +221,8 @@ def test_a_bare_update_is_refused_before_anything_is_touched(checkout: Checkout)
     assert "liveness-probe [mandatory]" in said
     assert "Traceback" not in said
     assert [urn for urn in checkout.state() if "pulumi:pulumi:Stack" not in urn] == before == []
-    namespaces = CoreV1Api(client(None, checkout.environment["KUBECONFIG"])).list_namespace().items
-    assert NAMESPACE not in {each.metadata.name for each in namespaces if each.metadata}
+    namespaces = Cluster.connect(None, checkout.environment["KUBECONFIG"]).read("/api/v1/namespaces")["items"]
+    assert NAMESPACE not in {each["metadata"]["name"] for each in namespaces}
 
 
 def test_a_bare_preview_shows_the_list_and_goes_on(checkout: Checkout) -> None:

@@ -169,6 +169,8 @@ def _meddle(made: Workspace) -> None:
         ("delete", "poddisruptionbudget/order-service"),
     ):
         made.kubectl("-n", NAMESPACE, *command)
+    for service in ("user-service", "order-service"):  # a refresh tells of pods that are not ready yet
+        made.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{service}", "--timeout=5m")
 
 
 def record_huge() -> None:

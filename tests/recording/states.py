@@ -1,11 +1,11 @@
-"""States of a stack that the engine wrote: two releases, and a rollout that failed half way after them."""
+"""States of a stack that the engine wrote: two releases, and an update whose rollout failed after them."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from tests.recording.workspace import CHECKOUT, STACK, RecordingError, Workspace, workspace
+from tests.recording.workspace import CHECKOUT, STACK, Workspace, workspace
 
 RECORDING = CHECKOUT / "tests/slipway/recorded/states.json"
 NAMESPACE = "slipway-recorded-states"
@@ -22,11 +22,10 @@ def record() -> None:
         _second(made)
         made.up()
         states["second"] = _state(made)
-        _wreck(made)
-        made.up(fails_with="timed out")
-        states["wreck"] = _state(made)
-    if not any(each.get("initErrors") for each in states["wreck"]):
-        raise RecordingError("provider 4.25.0 recorded nothing of the failed rollout; states.json stays as it is")
+        made.edit(USER_SERVICE, "LOG_LEVEL: debug", "LOG_LEVEL: warning")
+        made.edit(USER_SERVICE, "memory: 128Mi", "memory: 12Mi")
+        made.up(fails_with="limit of 12Mi")
+        states["failed"] = _state(made)
     text = ",\n".join(f'"{name}": {_lines(state)}' for name, state in states.items())
     RECORDING.write_text(f"{{\n{text}\n}}\n")
 
@@ -36,13 +35,6 @@ def _second(made: Workspace) -> None:
     made.edit(USER_SERVICE, "replicas: 1", "replicas: 2")
     made.config("--secret", "user-service:DATABASE_URL", "sqlite:////data/people.db")
     made.edit(ORDER_SERVICE, "replicas: 1", "autoscaling: {minReplicas: 1, maxReplicas: 3}")
-
-
-def _wreck(made: Workspace) -> None:
-    """As a program leaves it that lets the provider wait: the provider says that an object did not become ready."""
-    waits = '{"pulumi.com/timeoutSeconds": "30"}'
-    made.edit("slipway/state/directives.py", 'apps/v1:Deployment": APPLIED_IS_ENOUGH', f'apps/v1:Deployment": {waits}')
-    made.edit(USER_SERVICE, "memory: 128Mi", "memory: 12Mi")
 
 
 def _state(made: Workspace) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from slipway.state.checkpoint import ResourceState
+from slipway.state.content_names import stem
 from slipway.state.directives import directed
 
 SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
@@ -19,10 +20,19 @@ def urn(kind: str, service: str) -> str:
 
 
 def find(state: dict[str, Any], kind: str, service: str) -> dict[str, Any]:
-    """The resource as the engine wrote it; changing it changes the state."""
-    (found,) = [each for each in state["resources"] if each["urn"] == urn(kind, service)]
+    """The resource as the engine wrote it, whatever content names it; changing it changes the state."""
+    (found,) = [each for each in state["resources"] if stem(each["urn"]) == urn(kind, service)]
     result: dict[str, Any] = found
     return result
+
+
+def named_by_service(state: dict[str, Any]) -> dict[str, Any]:
+    """As an older program left it, with no hash in the URNs of ConfigMaps and Secrets: others replace them."""
+    text = json.dumps(state)
+    for each in state["resources"]:
+        text = text.replace(json.dumps(each["urn"]), json.dumps(stem(each["urn"])))
+    renamed: dict[str, Any] = json.loads(text)
+    return renamed
 
 
 def add(state: dict[str, Any], kind: str, service: str, spec: dict[str, Any] | None = None, **more: Any) -> str:

@@ -144,6 +144,6 @@ def test_the_traceback_is_shown_when_asked_for(
 def test_help_and_env_load_nothing_heavy(slipway: Any) -> None:
     slipway.write_toolchain()
     for arguments in (["--help"], ["env"]):
-        loaded = slipway(*arguments, PYTHONPROFILEIMPORTTIME="1").stderr
+        loaded = slipway.in_a_process(*arguments, PYTHONPROFILEIMPORTTIME="1").stderr
         for heavy in ("pulumi", "kubernetes", "grpc", "slipway.engine.pulumi_cli", "lab"):
             assert f" {heavy}{os.linesep}" not in loaded, f"{arguments} imports {heavy}"

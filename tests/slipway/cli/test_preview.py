@@ -12,12 +12,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway.errors import ExitCode
+from slipway.cli.preview import Files
+from slipway.cli.preview import preview as preview_command
+from slipway.errors import ExitCode, SlipwayError, report
 
 RECORDINGS = Path(__file__).parents[1] / "render"
 # Stands for `pulumi`: replays REPLAY on `preview`, ends as the real one does, and writes down how it was called.
@@ -46,20 +49,22 @@ elif arguments[0] == "preview":
     failed = until < len(text) or '"result":"failed"' in text[-2] or '"result":"failed"' in "".join(text[-9:])
     sys.exit(255 if failed else 0)
 """
-CALL = (
-    "import sys; from pathlib import Path; from slipway.cli.preview import Files, preview;"
-    "from slipway.errors import report; from slipway.errors import SlipwayError\n"
-    "files = Files(Path('out.md'), Path('out.json'))\n"
-    "try: code = preview(stack=sys.argv[1], files=files, drift='drift' in sys.argv)\n"
-    "except SlipwayError as error: code = report(error)\n"
-    "sys.exit(code)"
-)
+ROOT = Path(__file__).parents[3]
+
+
+def run(stack: str = "dev", *arguments: str) -> int:
+    """The command, in the present folder; its exit code."""
+    try:
+        return preview_command(stack=stack, files=Files(Path("out.md"), Path("out.json")), drift="drift" in arguments)
+    except SlipwayError as error:
+        return report(error)
 
 
 class Preview:
     """Runs the command in a project with a policy pack, a cluster and a registry of its own."""
 
-    def __init__(self, command_line: Any) -> None:
+    def __init__(self, command_line: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.monkeypatch, self.capfd = monkeypatch, capfd
         self.folder: Path = command_line.folder
         self.calls = command_line.home / "calls"
         engine = command_line.home / "bin" / "pulumi"
@@ -76,11 +81,15 @@ class Preview:
             "CALLS": str(self.calls),
         }
 
-    def start(self, recording: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def environment(self, recording: str, variables: Mapping[str, str]) -> dict[str, str]:
+        return {**self.variables, "REPLAY": str(RECORDINGS / f"{recording}.jsonl.xz"), **variables}
+
+    def start(self, recording: str, **variables: str) -> subprocess.Popen[str]:
+        """The command in a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-c", CALL, *(arguments or ("dev",))],
+            [sys.executable, "-c", f"import sys; from {__name__} import run; sys.exit(run())"],
             cwd=self.folder,
-            env={**self.variables, "REPLAY": str(RECORDINGS / f"{recording}.jsonl.xz"), **variables},
+            env={**self.environment(recording, variables), "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -88,9 +97,15 @@ class Preview:
         )
 
     def __call__(self, recording: str, *arguments: str, **variables: str) -> tuple[int, str, str]:
-        process = self.start(recording, *arguments, **variables)
-        output, errors = process.communicate(timeout=60)
-        return process.returncode, output, errors
+        """The command in this process, with nothing else in its environment; exit code, stdout, stderr."""
+        self.capfd.readouterr()
+        with self.monkeypatch.context() as patch:
+            for name in os.environ:
+                patch.delenv(name)
+            for name, value in self.environment(recording, variables).items():
+                patch.setenv(name, value)
+            patch.chdir(self.folder)
+            return run(*arguments), *self.capfd.readouterr()
 
     @property
     def markdown(self) -> str:
@@ -106,8 +121,8 @@ class Preview:
 
 
 @pytest.fixture
-def preview(slipway: Any) -> Preview:
-    return Preview(slipway)
+def preview(slipway: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Preview:
+    return Preview(slipway, monkeypatch, capfd)
 
 
 @pytest.mark.parametrize(
@@ -189,7 +204,7 @@ def test_an_engine_that_says_nothing(preview: Preview) -> None:
 
 
 def test_an_engine_that_is_killed(preview: Preview) -> None:
-    process = preview.start("small", UNTIL="120", HANG="1")
+    process = preview.start("small", UNTIL="-12", HANG="1")
     wait_for(Path(f"{preview.calls}.hanging"))
     os.kill(int(Path(f"{preview.calls}.hanging").read_text()), signal.SIGKILL)
     process.communicate(timeout=30)
@@ -205,7 +220,7 @@ def wait_for(file: Path) -> None:
 
 
 def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
-    process = preview.start("small", UNTIL="120", HANG="1")
+    process = preview.start("small", UNTIL="-12", HANG="1")
     wait_for(Path(f"{preview.calls}.hanging"))
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)

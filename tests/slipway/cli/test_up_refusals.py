@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes.client import SchedulingV1Api
 
-from slipway.cluster.client import client
+from slipway.cluster.client import Cluster
 from slipway.paths import lab_environment_file
 
 pytestmark = pytest.mark.lab
@@ -41,9 +40,9 @@ def project(scratch: Any) -> Iterator[Any]:
 
 
 def is_there(project: Any) -> bool:
-    api = client(None, json.loads(lab_environment_file().read_text())["KUBECONFIG"])
-    listed = SchedulingV1Api(api).list_priority_class()
-    return project.unique in {item.metadata.name for item in listed.items if item.metadata}
+    cluster = Cluster.connect(None, json.loads(lab_environment_file().read_text())["KUBECONFIG"])
+    listed = cluster.read("/apis/scheduling.k8s.io/v1/priorityclasses")["items"]
+    return project.unique in {item["metadata"]["name"] for item in listed}
 
 
 def updates(project: Any) -> list[Path]:

@@ -16,7 +16,7 @@ from slipway.deploy.recovery import INIT_ERRORS, PENDING, UNSURE, recover, unkno
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import is_settled
 from tests.slipway.opened import stack_in
-from tests.slipway.states import STACK, find, urn, without
+from tests.slipway.states import STACK, find, named_by_service, urn, without
 
 DEPLOYMENT, CONFIG_MAP = "apps/v1:Deployment", "core/v1:ConfigMap"
 IMAGE = f"{STACK}slipway:index:ServiceImage$docker-build:index:Image::user-service"
@@ -103,6 +103,7 @@ def test_an_object_of_no_namespace_goes_by_its_name(first: Any) -> None:
 
 
 def test_a_half_made_replacement_is_left_to_be_deleted_and_the_old_one_stays(first: Any, second: Any) -> None:
+    first, second = named_by_service(first), named_by_service(second)
     old, new = (find(state, CONFIG_MAP, "user-service") for state in (first, second))
     assert old["id"] != new["id"]
     under_way(first, "creating", begun(new))
@@ -135,6 +136,7 @@ def test_what_waits_to_be_deleted_goes_on_waiting(first: Any, second: Any) -> No
 
 def test_what_is_made_anew_beside_one_that_waits_to_be_deleted_stays(first: Any, second: Any) -> None:
     """Killed while making what an earlier update had begun to remove."""
+    first, second = named_by_service(first), named_by_service(second)
     old, new = find(first, CONFIG_MAP, "user-service"), find(second, CONFIG_MAP, "user-service")
     old["delete"] = True
     under_way(first, "creating", begun(new))
@@ -166,6 +168,7 @@ def test_the_same_operation_twice_is_one_resource(first: Any) -> None:
 
 
 def test_a_replacement_begun_twice_is_deleted_once(first: Any, second: Any) -> None:
+    first, second = named_by_service(first), named_by_service(second)
     new = find(second, CONFIG_MAP, "user-service")
     for _ in range(2):
         under_way(first, "creating", begun(new))

@@ -35,7 +35,7 @@ def test_a_first_update_creates_everything(summarized: Any) -> None:
 def test_nothing_changed(summarized: Any) -> None:
     summary = summarized("unchanged")
     assert (summary.result, summary.changes, summary.images) == (PreviewResult.SUCCEEDED, (), ())
-    assert summary.unchanged == 27
+    assert summary.unchanged == 28
     assert summary.rules == 3
 
 

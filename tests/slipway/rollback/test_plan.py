@@ -20,7 +20,8 @@ from slipway.rollback.plan import (
     plan_rollback,
 )
 from slipway.state.changes import STATEFUL_KINDS
-from slipway.state.checkpoint import ResourceState, resources
+from slipway.state.checkpoint import ResourceState, objects, resources
+from slipway.state.content_names import stem
 from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"
@@ -65,6 +66,13 @@ def test_the_whole_of_the_recorded_state_is_declared(first: Any, second: Any) ->
     assert in_dependency_order(made.resources)
 
 
+def test_after_a_failed_rollout_the_update_before_it_is_declared(second: Any, failed: Any) -> None:
+    made = plan(second, failed).objects()
+    assert made == objects(second)
+    undone = sorted(stem(key) for key, each in objects(failed).items() if made.get(key) != each)
+    assert undone == [urn(DEPLOYMENT, "user-service"), urn(CONFIG_MAP, "user-service")]
+
+
 def test_what_only_waits_to_be_deleted_is_not_declared(first: Any, second: Any) -> None:
     add(first, CONFIG_MAP, "user-service", delete=True, id="slipway-dev/user-service-old")
     assert len(plan(first, second).resources) == len(first["resources"]) - 1
@@ -75,8 +83,8 @@ def test_a_service_alone_goes_back_and_all_else_is_as_now(first: Any, second: An
     then, now = by_urn(first), by_urn(second)
     of_it = {key: each for key, each in then.items() if each.service == "user-service"}
     assert {key: made[key] for key in of_it} == of_it
-    assert {key for key in of_it if then[key] != now[key] and then[key].is_object} == {
-        urn(kind, "user-service") for kind in (DEPLOYMENT, SECRET, CONFIG_MAP)
+    assert {key for key in of_it if then[key] != now.get(key) and then[key].is_object} == {
+        find(first, kind, "user-service")["urn"] for kind in (DEPLOYMENT, SECRET, CONFIG_MAP)
     }
     assert {key: each for key, each in made.items() if each.service != "user-service"} == {
         key: each for key, each in now.items() if each.service != "user-service"
@@ -177,7 +185,9 @@ def test_rotated_secrets_stay_and_everything_refers_to_them(first: Any, second: 
     references(first, then)
     before = copy.deepcopy(first)
     made = plan(first, second, keep_secrets=True).objects()
-    assert made[urn(SECRET, "user-service")] == by_urn(second)[urn(SECRET, "user-service")]
+    present = find(second, SECRET, "user-service")["urn"]
+    assert made[present] == by_urn(second)[present]
+    assert find(first, SECRET, "user-service")["urn"] not in made
     pod = made[urn(DEPLOYMENT, "user-service")].inputs["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert [each["secretRef"]["name"] for each in container["envFrom"] if "secretRef" in each] == [now]
@@ -188,12 +198,13 @@ def test_rotated_secrets_stay_and_everything_refers_to_them(first: Any, second: 
         {"name": "two", "projected": {"sources": [{"secret": {"name": now}}, {"configMap": {"name": then}}]}},
         {"name": then, "emptyDir": {}},
     ]
-    assert made[urn(CONFIG_MAP, "user-service")] == by_urn(first)[urn(CONFIG_MAP, "user-service")]
+    config_map = find(first, CONFIG_MAP, "user-service")["urn"]
+    assert made[config_map] == by_urn(first)[config_map]
     assert first == before, "a state that was recorded is not to be changed"
 
 
 def test_rotated_secrets_stay_though_they_go_by_another_name_now(first: Any, second: Any) -> None:
-    old, new = urn(SECRET, "user-service"), urn(SECRET, "renamed")
+    old, new = find(first, SECRET, "user-service")["urn"], urn(SECRET, "renamed")
     now = name_of(second, SECRET)
     find(second, SECRET, "user-service").update(urn=new, aliases=[old])
     made = plan(first, second, keep_secrets=True)
@@ -225,14 +236,14 @@ def test_rotated_secrets_stay_where_their_content_names_them(first: Any, second:
 
 
 def test_secrets_go_back_where_nobody_says_otherwise(first: Any, second: Any) -> None:
-    made = plan(first, second).objects()
-    assert made[urn(SECRET, "user-service")].inputs == find(first, SECRET, "user-service")["inputs"]
+    made, recorded = plan(first, second).objects(), find(first, SECRET, "user-service")
+    assert made[recorded["urn"]].inputs == recorded["inputs"]
 
 
 def test_a_secret_that_is_no_more_comes_back_with_its_recorded_value(first: Any, second: Any) -> None:
-    without(second, urn(SECRET, "user-service"))
-    made = plan(first, second, keep_secrets=True).objects()
-    assert made[urn(SECRET, "user-service")] == by_urn(first)[urn(SECRET, "user-service")]
+    without(second, find(second, SECRET, "user-service")["urn"])
+    made, recorded = plan(first, second, keep_secrets=True).objects(), find(first, SECRET, "user-service")["urn"]
+    assert made[recorded] == by_urn(first)[recorded]
 
 
 def test_what_was_renamed_since_is_known_by_the_alias_it_was_given(first: Any, second: Any) -> None:
@@ -416,10 +427,13 @@ def test_outputs_for_one_service_say_where_all_are(first: Any, second: Any) -> N
     assert plan(first, second, "user-service").outputs == {"checks": 9, "services": expected}
 
 
-def test_outputs_for_one_service_after_an_update_that_left_none(first: Any, wreck: Any) -> None:
-    (stack,) = [each for each in wreck["resources"] if each["type"] == "pulumi:pulumi:Stack"]
-    stack.pop("outputs")
-    outputs = plan(first, wreck, "user-service").outputs
+@pytest.mark.parametrize("has_outputs", [True, False])
+def test_outputs_for_one_service_after_a_failed_update(first: Any, failed: Any, *, has_outputs: bool) -> None:
+    """The outputs of the update before it stay, unless the program ended before it exported any."""
+    (stack,) = [each for each in failed["resources"] if each["type"] == "pulumi:pulumi:Stack"]
+    if not has_outputs:
+        stack.pop("outputs")
+    outputs = plan(first, failed, "user-service").outputs
     assert set(outputs) == {"checks", "services"}
     assert all(
         each["url"].startswith("http://") and "@sha256:" in each["image"] for each in outputs["services"].values()

@@ -27,6 +27,7 @@ from slipway.rollback.plan import DataAtStakeError, RollbackPlan, RollbackReques
 from slipway.rollback.proof import ClusterDifference
 from slipway.rollback.run import Rollback
 from slipway.stack import Stack
+from slipway.state.content_names import stem
 from tests.slipway.opened import stack_in
 from tests.slipway.states import remove, urn
 
@@ -90,9 +91,11 @@ def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
 
 def test_a_service_s_own_objects_alone_may_be_touched(first: Any, second: Any) -> None:
     found = arguments(first, second, "user-service")
-    everything = {each["urn"] for each in second["resources"] if each["type"].startswith("kubernetes:")}
+    known = {each["urn"] for each in [*first["resources"], *second["resources"]]}
     assert set(found[::2]) == {"--target"}
-    assert sorted(found[1::2]) == sorted(urn for urn in everything if urn.endswith("::user-service"))
+    assert sorted(found[1::2]) == sorted(
+        urn for urn in known if "kubernetes:" in urn and stem(urn).endswith("::user-service")
+    )
 
 
 def test_what_the_service_has_too_much_may_be_deleted(first: Any, second: Any) -> None:
@@ -102,7 +105,7 @@ def test_what_the_service_has_too_much_may_be_deleted(first: Any, second: Any) -
 def test_a_service_that_is_gone_is_made_with_its_components_and_no_image(first: Any, second: Any) -> None:
     remove(second, "user-service")
     found = set(arguments(first, second, "user-service")[1::2])
-    mine = {each["urn"] for each in first["resources"] if each["urn"].endswith("::user-service")}
+    mine = {each["urn"] for each in first["resources"] if stem(each["urn"]).endswith("::user-service")}
     assert found == {each for each in mine if "docker-build" not in each}
 
 

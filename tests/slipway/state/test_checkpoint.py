@@ -81,10 +81,25 @@ def test_an_empty_state_has_nothing(empty: dict[str, Any]) -> None:
     assert not has_secrets(empty)
 
 
-def test_a_rollout_that_failed_half_way_is_not_settled(second: Any, wreck: Any) -> None:
+def test_the_state_after_a_failed_rollout_says_what_the_cluster_was_told(second: Any, failed: Any) -> None:
+    """The provider applies the Deployment and does not wait: the program does, and fails."""
+    assert is_settled(failed)
+    assert fingerprint(failed) != fingerprint(second)
+    assert fingerprint(failed, ["order-service"]) == fingerprint(second, ["order-service"])
+    assert set(objects(second)) < set(objects(failed)), "the ConfigMap of the update before is there until one succeeds"
+    assert outputs(failed) == outputs(second), "the stack's outputs are those of the update before"
+
+
+def test_an_object_that_did_not_become_ready_is_not_settled(second: Any) -> None:
+    """Where the provider waits, as it does for a StatefulSet: made by hand, since the program declares none.
+
+    The engine keeps the old inputs beside the errors, while the cluster has the new ones.
+    """
+    failed = copy.deepcopy(second)
+    find(failed, DEPLOYMENT, "user-service")["initErrors"] = ["the object did not become ready: timed out"]
     assert is_settled(second)
-    assert not is_settled(wreck)
-    assert fingerprint(wreck) == fingerprint(second), "the engine keeps the old inputs"
+    assert not is_settled(failed)
+    assert fingerprint(failed) == fingerprint(second)
 
 
 def test_an_operation_under_way_is_not_settled(first: Any) -> None:

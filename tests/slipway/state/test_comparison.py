@@ -9,7 +9,7 @@ import pytest
 
 from slipway.state.checkpoint import objects
 from slipway.state.comparison import Comparison, compared
-from tests.slipway.states import add, find, secret, urn, without
+from tests.slipway.states import add, find, named_by_service, secret, urn, without
 
 DEPLOYMENT = "apps/v1:Deployment"
 
@@ -38,7 +38,16 @@ def test_providers_components_and_images_do_not_count(first: Any) -> None:
     assert compared(objects(first), objects(first)).total == before
 
 
+def test_what_is_named_by_another_content_is_another_object(first: Any, second: Any) -> None:
+    then, now = (find(state, "core/v1:ConfigMap", "user-service") for state in (first, second))
+    found = compared(objects(first), objects(second)).differences
+    lost = [each for each in found if each.startswith(f"ConfigMap {then['inputs']['metadata']['name']}: ")]
+    assert len(lost) == count(then["inputs"])
+    assert f"ConfigMap {now['inputs']['metadata']['name']}: is there and should not be" in found
+
+
 def test_every_difference_is_named_and_no_value_shown(first: Any, second: Any) -> None:
+    first, second = named_by_service(first), named_by_service(second)
     found = compared(objects(first), objects(second))
     text = "\n".join(found.differences)
     assert "Deployment user-service: spec.replicas" in found.differences

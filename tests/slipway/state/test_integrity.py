@@ -33,7 +33,7 @@ def removed(state: dict[str, Any], name: str) -> None:
 
 
 DEPLOYMENT = "apps/v1:Deployment::order-service"
-CONFIG_MAP = "core/v1:ConfigMap::user-service"
+(CONFIG_MAP,) = (each["urn"] for each in STATE["resources"] if "core/v1:ConfigMap::user-service-" in each["urn"])
 KUBERNETES = "pulumi:providers:kubernetes::dev"
 MICROSERVICE = "slipway:index:Microservice::user-service"
 BROKEN: dict[str, Any] = {

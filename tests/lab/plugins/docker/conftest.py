@@ -1,4 +1,4 @@
-"""A registry with every kind of login, and the docker provider as the process the engine would start."""
+"""A registry with every kind of login, and the docker provider, in this process or as an engine starts it."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
+from lab.plugins.docker.provider import DockerProvider
+from lab.plugins.serving import listen
 from slipway.paths import lab_environment_file
 
 MANIFEST = b'{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}'
@@ -181,31 +183,47 @@ class Provider:
 
 
 @pytest.fixture
-def new_provider(tmp_path: Path) -> Iterator[Callable[..., Provider]]:
-    """Starts providers that see no login of this machine; keyword arguments are more environment variables."""
-    started: list[tuple[subprocess.Popen[str], grpc.Channel]] = []
+def new_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Provider]]:
+    """Serves providers that see no login of this machine; keyword arguments are more environment variables.
+
+    The variables are those of the newest provider.
+    """
+    served: list[tuple[grpc.Server, grpc.Channel]] = []
 
     def start(**variables: str) -> Provider:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKER_", "SSL_"))}
-        environment |= {"HOME": str(tmp_path / "home"), **variables}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lab.plugins.docker", "127.0.0.1:1"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert process.stdout is not None
-        channel = grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}")
-        started.append((process, channel))
+        monkeypatch.undo()
+        for name in [name for name in os.environ if name.startswith(("DOCKER_", "SSL_"))]:
+            monkeypatch.delenv(name)
+        for name, value in {"HOME": str(tmp_path / "home"), **variables}.items():
+            monkeypatch.setenv(name, value)
+        server, port = listen(DockerProvider().register)
+        channel = grpc.insecure_channel(f"127.0.0.1:{port}")
+        served.append((server, channel))
         return Provider(provider_pb2_grpc.ResourceProviderStub(channel))
 
     yield start
-    for process, channel in started:
+    for server, channel in served:
         channel.close()
-        assert process.stdin is not None
-        process.stdin.close()  # as a dying engine does
-        assert process.wait(timeout=10) == 0
+        server.stop(grace=None).wait()
+
+
+@pytest.fixture
+def started_provider(tmp_path: Path) -> Iterator[Provider]:
+    """A provider in the process that the engine would start."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("DOCKER_", "SSL_"))}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lab.plugins.docker", "127.0.0.1:1"],
+        env={**environment, "HOME": str(tmp_path / "home")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with grpc.insecure_channel(f"127.0.0.1:{int(process.stdout.readline())}") as channel:
+        yield Provider(provider_pb2_grpc.ResourceProviderStub(channel))
+    assert process.stdin is not None
+    process.stdin.close()  # as a dying engine does
+    assert process.wait(timeout=10) == 0
 
 
 @dataclass(frozen=True)

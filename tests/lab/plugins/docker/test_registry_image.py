@@ -17,12 +17,12 @@ NewProvider = Callable[..., Any]
 
 
 def test_outputs_are_those_of_the_official_plugin(
-    new_registry: NewRegistry, new_provider: NewProvider, digest: str
+    new_registry: NewRegistry, started_provider: Any, digest: str
 ) -> None:
     registry = new_registry()
     name = f"{registry.address}/team/app:1.0"
 
-    found = new_provider().image(name)
+    found = started_provider.image(name)
 
     assert found == {"id": digest, "insecureSkipVerify": False, "name": name, "sha256Digest": digest}
     assert registry.requests == ["HEAD /v2/team/app/manifests/1.0"]
