@@ -43,6 +43,9 @@ OBJECT_MAX_BYTES = 1024 * 1024
 ANNOTATIONS_MAX_BYTES = 256 * 1024
 # Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
 KEY_MAX_LENGTH = 253
+# What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
+CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+STAGES = ("test", "runtime")
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 JSON_STEP_PATTERN = re.compile(
@@ -100,6 +103,22 @@ def _env_name(text: str) -> str:
             f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
             f"{KEY_MAX_LENGTH} characters"
         )
+    return text
+
+
+def _context_name(text: str) -> str:
+    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
+        )
+    if text in STAGES:
+        raise ValueError(f"{text!r} is a stage of the Dockerfile, which would not be built: names other than that")
+    return text
+
+
+def _relative_folder(text: str) -> str:
+    if not text or text.startswith("/") or "://" in text:
+        raise ValueError(f"{text!r} is no folder of this repository: a path from service.yaml, like '../kit'")
     return text
 
 
@@ -180,6 +199,8 @@ Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
+RelativeFolder = Annotated[StrictStr, AfterValidator(_relative_folder)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
@@ -305,6 +326,7 @@ class ServiceSpec(Model):
     name: Name
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
+    contexts: dict[ContextName, RelativeFolder] = {}
     replicas: Annotated[StrictInt, Field(ge=0, le=1000)] = 1
     resources: Resources = Resources()
     env: dict[EnvName, EnvValue] = {}

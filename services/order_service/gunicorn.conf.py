@@ -2,14 +2,14 @@
 
 import os
 
-from order_service.kit.listening import bind_addresses
-from order_service.kit.logs import log_config
+import kit.listening
+import kit.logs
 from order_service.settings import SERVICE, Settings
 
 _settings = Settings.from_environment()
 
 wsgi_app = "order_service.main:create_app()"
-bind = bind_addresses(_settings.port)
+bind = kit.listening.bind_addresses(_settings.port)
 proc_name = SERVICE
 
 # One process: the metrics live in it, and Kubernetes scales by pods. Threads, because requests wait for the network.
@@ -26,4 +26,4 @@ keepalive = 15
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 control_socket_disable = True
 
-logconfig_dict = log_config(SERVICE, _settings.log_level)
+logconfig_dict = kit.logs.log_config(SERVICE, _settings.log_level)

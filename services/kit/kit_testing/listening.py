@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import Any
 
 import pytest
+from kit.listening import bind_addresses
 
 
-def test_both_families_can_connect(kit: Callable[[str], Any]) -> None:
+def test_both_families_can_connect() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     servers = []
     try:
-        for address in kit("listening").bind_addresses(port):
+        for address in bind_addresses(port):
             family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
             server = socket.socket(family, socket.SOCK_STREAM)
             servers.append(server)
@@ -36,8 +35,6 @@ def _has_ipv6() -> bool:
     return True
 
 
-def test_a_kernel_without_ipv6_is_listened_to_on_ipv4(
-    kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_kernel_without_ipv6_is_listened_to_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "AF_INET6", 999)
-    assert kit("listening").bind_addresses(8080) == ["0.0.0.0:8080"]
+    assert bind_addresses(8080) == ["0.0.0.0:8080"]
