@@ -17,13 +17,13 @@ from bench.helm_part import install_helm
 from bench.machine import describe
 from bench.processes import CommandError, Run
 from bench.report import write_documentation
-from bench.results import Measurement, Results
+from bench.results import Measurement
 from bench.rounds import Rounds
 from bench.tools import HELM, HELM_QPS, QPS, Bench, HelmTool, SlipwayTool, Tool, UntilAnswered
 from slipway.error_report import report
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
-from tests.recording.workspace import CHECKOUT, RecordingError, git, workspace
+from tests.recording.workspace import RecordingError, git, workspace
 
 NAMESPACE = "slipway-bench"
 

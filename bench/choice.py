@@ -103,7 +103,9 @@ def _operation(word: str) -> Operation:
 def _pairs(text: str) -> int:
     if not _is_number(text) or int(text) < MIN_PAIRS:
         raise ConfigurationError(
-            f"PAIRS is {text!r}.", why=f"Allowed are numbers from {MIN_PAIRS}.", next_step="For example: make bench PAIRS=5"
+            f"PAIRS is {text!r}.",
+            why=f"Allowed are numbers from {MIN_PAIRS}.",
+            next_step="For example: make bench PAIRS=5",
         )
     return int(text)
 

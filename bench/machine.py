@@ -22,7 +22,9 @@ def describe() -> dict[str, str]:
         "memory": f"{memory_gib:.0f} GiB",
         "system": f"{_distribution()}, Linux {platform.release()}",
         "Python": platform.python_version(),
-        **{part.title: part.version for part in (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD, KUBERNETES, BUILDKIT, HELM)},
+        **{
+            part.title: part.version for part in (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD, KUBERNETES, BUILDKIT, HELM)
+        },
         "Python language host": "the lab's own" if is_launcher(host) else PULUMI.version,
     }
 
@@ -35,5 +37,3 @@ def _processor() -> str:
 
 def _distribution() -> str:
     return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
-
-

@@ -40,7 +40,9 @@ class Measurement:
         runs = self.runs[tool]
         kinds = {kind for run in runs for kind in run.cpu_seconds}
         medians = {kind: statistics.median(run.cpu_seconds.get(kind, 0.0) for run in runs) for kind in kinds}
-        return dict(sorted(((kind, used) for kind, used in medians.items() if used), key=lambda each: (-each[1], each[0])))
+        return dict(
+            sorted(((kind, used) for kind, used in medians.items() if used), key=lambda each: (-each[1], each[0]))
+        )
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Tool(Protocol):
     def prepare(self, operation: Operation) -> None:
         """Have ready what the operation needs; the files of the services are as they should be for it."""
 
-    def do(self, operation: Operation, service: str) -> Run:
+    def do(self, operation: Operation, service: str, /) -> Run:
         """Carry it out; `service` is the one that is rolled back alone. Raises CommandError."""
 
 
@@ -95,7 +95,7 @@ class SlipwayTool:
             folder = self.bench.folder.parent / "backend" / ".pulumi" / "history" / "slipway" / STACK
             copy_updates(folder, STACK, UPDATES)
 
-    def do(self, operation: Operation, service: str) -> Run:
+    def do(self, operation: Operation, service: str, /) -> Run:
         up = ("up", "-s", STACK, "--yes")
         commands = {
             Operation.GATE: ("preview", "-s", STACK),
@@ -134,7 +134,7 @@ class HelmTool:
             state = json.loads(self.bench.run("stack", "export", "--stack", STACK).output)["deployment"]
             chart.write(self._chart, chart.objects_of(state, self.namespace))
 
-    def do(self, operation: Operation, service: str) -> Run:
+    def do(self, operation: Operation, _service: str, /) -> Run:
         release, wait = (chart.NAME, str(self._chart)), ("--wait", "--timeout", HELM_TIMEOUT)
         rollback = ("rollback", chart.NAME, *wait)
         commands: Mapping[Operation, Sequence[str]] = {
@@ -171,7 +171,7 @@ class UntilAnswered:
     def prepare(self, operation: Operation) -> None:
         self.tool.prepare(operation)
 
-    def do(self, operation: Operation, service: str) -> Run:
+    def do(self, operation: Operation, service: str, /) -> Run:
         run = self.tool.do(operation, service)
         listed = json.loads(self.kubectl("get", "services", "--namespace", self.namespace, "--output", "json"))
         addresses = {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in listed["items"]}
@@ -196,5 +196,3 @@ def await_answer(client: httpx.Client, url: str, version: str) -> None:
             answer = str(error)
         time.sleep(ASK_EVERY_SECONDS)
     raise CommandError(f"{url} did not answer with version {version} in {ANSWER_WITHIN_SECONDS} s, but: {answer[:300]}")
-
-

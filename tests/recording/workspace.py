@@ -175,7 +175,7 @@ def git(*arguments: str) -> bytes:
 
 
 @contextmanager
-def workspace(namespace: str, kind: type[AnyWorkspace] = Workspace) -> Iterator[AnyWorkspace]:  # type: ignore[assignment]
+def workspace(namespace: str, kind: type[AnyWorkspace]) -> Iterator[AnyWorkspace]:
     """A workspace with a stack, all of which is removed in the end, also after Ctrl-C or a signal to end.
 
     One at a time of a namespace: another run is waited for.
