@@ -28,7 +28,7 @@ STACK = "dev"  # its rules are the least strict
 PASSPHRASE = "recording"
 KUBECTL_TIMEOUT_SECONDS = 600
 MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
-MAX_IMAGES = 100_000  # the registry lists no more than 100 unless it is asked to
+MAX_IMAGES = 1000  # more the registry does not list at once
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Lines = list[tuple[float, str]]
@@ -102,8 +102,9 @@ class Workspace:
         if ours := [name for name in listed if name == prefix or name.startswith(f"{prefix}-")]:
             self.kubectl("delete", *ours, "--ignore-not-found")
         with httpx.Client(base_url=f"http://{self.lab_registry}/v2", trust_env=False, timeout=60) as registry:
-            images = registry.get("/_catalog", params={"n": MAX_IMAGES}).raise_for_status().json()["repositories"]
-            for name in (each for each in images if each.startswith(f"{self.namespace}/")):
+            first_of_ours = {"n": MAX_IMAGES, "last": f"{self.namespace}/"}
+            listed_images = registry.get("/_catalog", params=first_of_ours).raise_for_status().json()["repositories"]
+            for name in (each for each in listed_images if each.startswith(f"{self.namespace}/")):
                 tags = registry.get(f"/{name}/tags/list")
                 for tag in (tags.json()["tags"] or ()) if tags.is_success else ():
                     found = registry.head(f"/{name}/manifests/{tag}", headers={"Accept": MANIFESTS})
