@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bench import results
@@ -60,7 +60,7 @@ def run(choice: Choice) -> None:
 
 
 def measure(
-    bench: Bench, tools: tuple[SlipwayTool | HelmTool, ...], size: Size, choice: Choice, say: Callable[[str], None]
+    bench: Bench, tools: Sequence[Tool], size: Size, choice: Choice, say: Callable[[str], None]
 ) -> list[Measurement]:
     """All chosen operations at one size."""
     runs: dict[Operation, dict[str, list[Run]]] = {}
@@ -69,10 +69,9 @@ def measure(
         runs.setdefault(operation, {}).setdefault(tool, []).append(run)
 
     workload = bench.prepare(size, secrets.token_hex(4))
-    turns: list[Tool] = list(tools)
-    rounds = Rounds(workload, turns, choice.operations, keep, say)
+    rounds = Rounds(workload, tools, choice.operations, keep, say)
     if size.real:
-        turns[:] = [UntilAnswered(tool, tool.namespace, bench.kubectl, lambda: rounds.live) for tool in tools]
+        rounds.tools = [UntilAnswered(tool, bench.kubectl, lambda: rounds.live) for tool in tools]
     rounds.run(choice.pairs, history=size == first_of(choice.sizes))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
     return [Measurement(size, operation, bench.commit[:8], today, runs[operation]) for operation in runs]

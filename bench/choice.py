@@ -23,6 +23,7 @@ class Operation(StrEnum):
 
     INSTALL = "install"
     UNCHANGED = "unchanged"
+    BARE = "bare"
     GATE = "gate"
     ONE = "one"
     ROLLBACK_ONE = "rollback-one"
@@ -34,6 +35,7 @@ class Operation(StrEnum):
 TITLES = {
     Operation.INSTALL: "first install",
     Operation.UNCHANGED: "nothing changed",
+    Operation.BARE: "nothing changed, `pulumi up`",
     Operation.GATE: "gate alone",
     Operation.ONE: "one service changed",
     Operation.ROLLBACK_ONE: "rollback of one",

@@ -52,7 +52,7 @@ class Rounds:
                 tool.clear()
             if self.live:
                 self.workload.change()
-        elif operation in (Operation.UNCHANGED, Operation.GATE, Operation.ONE) and not self._settled:
+        elif operation in (Operation.UNCHANGED, Operation.BARE, Operation.GATE, Operation.ONE) and not self._settled:
             # A rollback leaves the files on disk ahead of what runs.
             self._each(Operation.ALL, counts=False)
         if operation in CHANGING:

@@ -64,6 +64,10 @@ class Tool(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def namespace(self) -> str:
+        """Where its objects are."""
+
     def clear(self) -> None:
         """Remove all that was installed, and its history."""
 
@@ -97,6 +101,17 @@ class SlipwayTool:
 
     def do(self, operation: Operation, service: str, /) -> Run:
         up = ("up", "-s", STACK, "--yes")
+        if operation is Operation.BARE:
+            command = [
+                self.bench.engine.program(),
+                "up",
+                "--stack",
+                STACK,
+                "--yes",
+                "--skip-preview",
+                "--non-interactive",
+            ]
+            return timed(command, folder=self.bench.folder, environment=self.bench.engine.environment)[0]
         commands = {
             Operation.GATE: ("preview", "-s", STACK),
             Operation.ROLLBACK_ONE: ("rollback", "-s", STACK, "--yes", "--service", service),
@@ -157,13 +172,16 @@ class UntilAnswered:
     """A tool whose operations end when every service answers with the version that it should have."""
 
     tool: Tool
-    namespace: str
     kubectl: Callable[..., str]
     versions: Callable[[], Mapping[str, str]]
 
     @property
     def name(self) -> str:
         return self.tool.name
+
+    @property
+    def namespace(self) -> str:
+        return self.tool.namespace
 
     def clear(self) -> None:
         self.tool.clear()

@@ -20,6 +20,7 @@ class Recorder:
     """A tool that only writes down what it is to do; `all_done` is shared by all."""
 
     name: str
+    namespace: str
     all_done: list[tuple[str, str]]
     seconds: float = 1.0
 
@@ -51,7 +52,7 @@ def ran(
     workload.write()
     done: list[tuple[str, str]] = []
     counted: list[tuple[Operation, str]] = []
-    tools = [Recorder("a", done), Recorder("b", done)]
+    tools = [Recorder("a", "of-a", done), Recorder("b", "of-b", done)]
     made = Rounds(workload, tools, operations, lambda operation, tool, _run: counted.append((operation, tool)), print)
     made.run(pairs, history=history)
     return Ran(made, done, counted)

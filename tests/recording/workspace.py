@@ -102,7 +102,7 @@ class Workspace:
         if ours := [name for name in listed if name == prefix or name.startswith(f"{prefix}-")]:
             self.kubectl("delete", *ours, "--ignore-not-found")
         with httpx.Client(base_url=f"http://{self.lab_registry}/v2", trust_env=False, timeout=60) as registry:
-            first_of_ours = {"n": MAX_IMAGES, "last": f"{self.namespace}/"}
+            first_of_ours = {"n": str(MAX_IMAGES), "last": f"{self.namespace}/"}
             listed_images = registry.get("/_catalog", params=first_of_ours).raise_for_status().json()["repositories"]
             for name in (each for each in listed_images if each.startswith(f"{self.namespace}/")):
                 tags = registry.get(f"/{name}/tags/list")
