@@ -20,8 +20,9 @@ from bench.report import write_documentation
 from bench.results import Measurement
 from bench.rounds import Rounds
 from bench.tools import HELM, HELM_QPS, QPS, Bench, HelmTool, SlipwayTool, Tool, UntilAnswered
+from slipway.environment_variables import resolve
 from slipway.error_report import report
-from slipway.errors import ExitCode, SlipwayError
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from tests.recording.workspace import RecordingError, git, workspace
 
@@ -44,6 +45,11 @@ def main() -> int:
 
 def run(choice: Choice) -> None:
     """Measure size by size; what a size has brought is written before the next one begins."""
+    if not resolve(os.environ, None).uses_lab:
+        raise ConfigurationError(
+            "The benchmark runs on the lab, and KUBECONFIG and SLIPWAY_REGISTRY name others.",
+            next_step="Unset both, and run `make bench` again.",
+        )
     progress = Progress()
     helm = install_helm(progress)
     if git("status", "--porcelain", "--untracked-files=no"):
@@ -68,13 +74,14 @@ def measure(
     def keep(operation: Operation, tool: str, run: Run) -> None:
         runs.setdefault(operation, {}).setdefault(tool, []).append(run)
 
+    load = round(os.getloadavg()[0], 1)
     workload = bench.prepare(size, secrets.token_hex(4))
     rounds = Rounds(workload, tools, choice.operations, keep, say)
     if size.real:
         rounds.tools = [UntilAnswered(tool, bench.kubectl, lambda: rounds.live) for tool in tools]
     rounds.run(choice.pairs, history=size == first_of(choice.sizes))
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    return [Measurement(size, operation, bench.commit[:8], today, runs[operation]) for operation in runs]
+    return [Measurement(size, operation, bench.commit[:8], today, load, runs[operation]) for operation in runs]
 
 
 if __name__ == "__main__":

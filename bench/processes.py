@@ -135,8 +135,9 @@ class _Sampler:
     def _look_at(self, process: psutil.Process) -> None:
         with suppress(psutil.Error):  # it ended just now
             used = process.cpu_times()
-            # Asked each time: right after a fork it is still its parent's.
-            self.seen[process.pid] = (kind_of(process.cmdline()), used.user + used.system)
+            # Asked each time: right after a fork it is still its parent's. One that is ending has none any more.
+            command, (kind, _) = process.cmdline(), self.seen.get(process.pid, (OTHER, 0.0))
+            self.seen[process.pid] = (kind_of(command) if command else kind, used.user + used.system)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

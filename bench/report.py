@@ -65,7 +65,7 @@ def _replaced(text: str, between: str) -> str:
 def ratio_plot(results: Results) -> str:
     """How many times as long Slipway takes as Helm at 500 queries a second."""
     groups = {
-        TITLES[operation]: {
+        _label(operation): {
             _title(size): found.ratio(SLIPWAY, HELM_QPS)
             for size in results.sizes()
             if (found := results.find(size, operation))
@@ -77,6 +77,10 @@ def ratio_plot(results: Results) -> str:
         {label: ratios for label, ratios in groups.items() if ratios},
         _size_colours(results.sizes()),
     )
+
+
+def _label(operation: Operation) -> str:
+    return TITLES[operation].replace("`", "")
 
 
 def _size_colours(sizes: Sequence[Size]) -> dict[str, str]:
@@ -94,7 +98,7 @@ def cpu_plot(results: Results) -> str:
     size = _largest(results)
     found = [measurement for measurement in results.measurements if measurement.size == size]
     groups = {
-        TITLES[each.operation]: {"Slipway": _grouped(each, SLIPWAY), "Helm": _grouped(each, HELM_QPS)} for each in found
+        _label(each.operation): {"Slipway": _grouped(each, SLIPWAY), "Helm": _grouped(each, HELM_QPS)} for each in found
     }
     used = {kind for group in groups.values() for parts in group.values() for kind in parts}
     return plot.stacked_bars(
@@ -163,9 +167,10 @@ def _times(measurements: Sequence[Measurement]) -> Iterator[str]:
         tools = " | ".join(_spread(each.seconds(tool), each.median(tool)) for tool in (SLIPWAY, HELM, HELM_QPS))
         pairs, ratio = len(each.runs[SLIPWAY]), each.ratio(SLIPWAY, HELM_QPS)
         yield f"| {TITLES[each.operation]} | {pairs} | {tools} | **{ratio:.2f}** |"
-    measured = sorted({(each.date, each.commit) for each in measurements})
+    measured = sorted({(each.date, each.commit, each.load) for each in measurements})
     yield ""
-    yield f"Measured on {', '.join(f'{date} (commit {commit})' for date, commit in measured)}."
+    when = (f"{date} (commit {commit}, load before it {load:.1f})" for date, commit, load in measured)
+    yield f"Measured on {', '.join(when)}."
 
 
 def _spread(seconds: Sequence[float], median: float) -> str:

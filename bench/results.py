@@ -17,12 +17,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Measurement:
-    """The runs of one operation at one size, by tool, as they took turns; `commit` and `date` say of what and when."""
+    """The runs of one operation at one size, by tool, as they took turns.
+
+    `commit` and `date` say of what and when; `load` is the load average of the machine before the first of them.
+    """
 
     size: Size
     operation: Operation
     commit: str
     date: str
+    load: float
     runs: Mapping[str, Sequence[Run]]
 
     def seconds(self, tool: str) -> list[float]:
@@ -72,7 +76,13 @@ def to_json(results: Results) -> str:
     """A run a line, so that a diff shows what was measured anew."""
     lines = []
     for each in results.measurements:
-        head = {"size": str(each.size), "operation": each.operation, "commit": each.commit, "date": each.date}
+        head = {
+            "size": str(each.size),
+            "operation": each.operation,
+            "commit": each.commit,
+            "date": each.date,
+            "load": each.load,
+        }
         runs = ",\n".join(
             f"   {json.dumps(tool)}: [\n"
             + ",\n".join(f"    {json.dumps(asdict(replace(run, cpu_seconds=dict(run.cpu_seconds))))}" for run in timed)
@@ -96,6 +106,7 @@ def from_json(text: str) -> Results:
             Operation(each["operation"]),
             each["commit"],
             each["date"],
+            each["load"],
             {tool: tuple(Run(**run) for run in runs) for tool, runs in each["runs"].items()},
         )
         for each in content["measurements"]

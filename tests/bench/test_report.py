@@ -22,7 +22,7 @@ def measurement(operation: Operation, slipway: float, helm: float) -> Measuremen
         "helm": [Run(9.0)] * 3,
         "helm qps 500": [Run(helm, {"helm": 0.25})] * 3,
     }
-    return Measurement(Size(50), operation, "abcdef12", "2026-11-28", runs)
+    return Measurement(Size(50), operation, "abcdef12", "2026-11-28", 0.3, runs)
 
 
 RESULTS = Results(MACHINE, (measurement(Operation.UNCHANGED, 26.0, 7.0), measurement(Operation.ALL, 4.0, 8.0)))
@@ -40,7 +40,7 @@ def test_the_committed_documentation_shows_the_committed_results() -> None:
 def test_a_table_has_medians_spread_and_ratio() -> None:
     page = documentation(RESULTS, TEXT, TEXT)[PAGE]
     assert "| nothing changed | 3 | 26.0 (13.0 to 39.0) | 9.0 (9.0 to 9.0) | 7.0 (7.0 to 7.0) | **3.71** |" in page
-    assert "Measured on 2026-11-28 (commit abcdef12)." in page
+    assert "Measured on 2026-11-28 (commit abcdef12, load before it 0.3)." in page
     assert "| nothing changed | 1.5 | 0.5 | 2.0 | 0.2 |" in page
     assert page.startswith("before\n")
     assert page.endswith("\nafter\n")

@@ -20,7 +20,7 @@ def measurement(
 ) -> Measurement:
     slipway = tuple(Run(each, {"engine": each / 2, "program": 1.0}) for each in seconds)
     helm = tuple(Run(each / 2, {"helm": 0.1}) for each in seconds)
-    return Measurement(size, operation, commit, "2026-11-28", {"slipway": slipway, "helm": helm})
+    return Measurement(size, operation, commit, "2026-11-28", 0.3, {"slipway": slipway, "helm": helm})
 
 
 def test_a_median_is_of_the_runs_and_a_ratio_of_the_medians() -> None:
@@ -36,7 +36,7 @@ def test_processor_time_is_the_median_of_each_kind_the_largest_first() -> None:
 
 def test_a_kind_that_most_runs_do_not_have_counts_as_zero() -> None:
     runs = (Run(1.0, {"git": 5.0}), Run(1.0, {"engine": 1.0}), Run(1.0, {"engine": 2.0}))
-    found = Measurement(Size(2), Operation.ONE, "a", "2026-11-28", {"slipway": runs})
+    found = Measurement(Size(2), Operation.ONE, "a", "2026-11-28", 0.3, {"slipway": runs})
     assert found.cpu_seconds("slipway") == {"engine": 1.0}
 
 
