@@ -18,7 +18,7 @@ from bench.many_updates import UPDATES, copy_release, copy_updates
 from bench.processes import CommandError, Run, timed
 from bench.workload import PATH, Workload
 from slipway.paths import data_home
-from tests.recording.workspace import PASSPHRASE, STACK, Workspace
+from tests.recording.workspace import STACK, Workspace
 
 ANSWER_WITHIN_SECONDS = 120
 ASK_EVERY_SECONDS = 0.05
@@ -41,8 +41,7 @@ class Bench(Workspace):
         own = {name: str(folder / name.lower()) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
         # Attributes are written in place: the lab's own backend keeps none either.
         backend = f"{self.engine.environment['PULUMI_BACKEND_URL']}?metadata=skip"
-        variables = {"SLIPWAY_HOME": str(data), "PULUMI_BACKEND_URL": backend, "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE}
-        self.engine = self.engine.with_variables(own, variables)
+        self.engine = self.engine.with_variables(own, {"SLIPWAY_HOME": str(data), "PULUMI_BACKEND_URL": backend})
 
     def set_secrets(self) -> None:
         """None: no service asks for any."""
@@ -100,25 +99,16 @@ class SlipwayTool:
             copy_updates(folder, STACK, UPDATES)
 
     def do(self, operation: Operation, service: str, /) -> Run:
-        up = ("up", "-s", STACK, "--yes")
-        if operation is Operation.BARE:
-            command = [
-                self.bench.engine.program(),
-                "up",
-                "--stack",
-                STACK,
-                "--yes",
-                "--skip-preview",
-                "--non-interactive",
-            ]
-            return timed(command, folder=self.bench.folder, environment=self.bench.engine.environment)[0]
-        commands = {
-            Operation.GATE: ("preview", "-s", STACK),
-            Operation.ROLLBACK_ONE: ("rollback", "-s", STACK, "--yes", "--service", service),
-            Operation.ROLLBACK_ALL: ("rollback", "-s", STACK, "--yes"),
-            Operation.HISTORY: ("history", "-s", STACK),
+        slipway = (sys.executable, "-m", "slipway.cli.main")
+        bare = ("up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
+        commands: Mapping[Operation, Sequence[str]] = {
+            Operation.BARE: (self.bench.engine.program(), *bare),
+            Operation.GATE: (*slipway, "preview", "-s", STACK),
+            Operation.ROLLBACK_ONE: (*slipway, "rollback", "-s", STACK, "--yes", "--service", service),
+            Operation.ROLLBACK_ALL: (*slipway, "rollback", "-s", STACK, "--yes"),
+            Operation.HISTORY: (*slipway, "history", "-s", STACK),
         }
-        command = [sys.executable, "-m", "slipway.cli.main", *commands.get(operation, up)]
+        command = commands.get(operation, (*slipway, "up", "-s", STACK, "--yes"))
         return timed(command, folder=self.bench.folder, environment=self.bench.engine.environment)[0]
 
 

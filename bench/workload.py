@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from bench.choice import Size
@@ -45,7 +47,8 @@ class Workload:
             shutil.rmtree(spec.parent)
         for name in self.names:
             if self._size.real:
-                new(name, self._folder.parent)
+                with redirect_stdout(StringIO()):  # what a person does next
+                    new(name, self._folder.parent)
             else:
                 service = self._service(name)
                 service.mkdir()
