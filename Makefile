@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up check lint unit test record down
+.PHONY: help venv lab up check lint unit test record bench down
 
 BIN := .venv/bin
 # pytest keeps its rewritten test modules as bytecode, which halves the time until its first test.
@@ -36,6 +36,9 @@ test: lint lab ## Linters, types, import contracts and every test
 
 record: lab ## Everything recorded that tests read, anew; KINDS="diagnosis states" for some of it
 	$(BIN)/python -m tests.recording $(KINDS)
+
+bench: lab ## Slipway against Helm on the lab, timed and drawn; N="2 50 real" OPERATIONS="unchanged one" PAIRS=5 for some of it
+	@N="$(N)" OPERATIONS="$(OPERATIONS)" PAIRS="$(PAIRS)" $(BIN)/python -m bench
 
 down: venv ## Stop the lab; its data stay
 	@$(BIN)/slipway lab down

@@ -2,7 +2,7 @@
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool, install_debian_tools
 from lab.toolchain.inspection import PartStatus, survey
-from lab.toolchain.installation import install, install_lab_parts
+from lab.toolchain.installation import install, install_lab_parts, install_part
 from lab.toolchain.layout import Toolchain, installed
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "install",
     "install_debian_tools",
     "install_lab_parts",
+    "install_part",
     "installed",
     "survey",
 ]

@@ -56,6 +56,13 @@ def install_lab_parts(progress: Progress) -> None:
         _ensure(LAB_PARTS, progress)
 
 
+def install_part(part: Part, progress: Progress) -> Path:
+    """Have a part ready that is not of the toolchain; the folder of its executables. Raises `SlipwayError`."""
+    with _installing(progress):
+        _ensure([part], progress)
+    return bin_folder(part)
+
+
 @contextmanager
 def _installing(progress: Progress) -> Iterator[None]:
     if sys.platform != "linux":

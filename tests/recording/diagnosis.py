@@ -269,7 +269,7 @@ FAILURES = {
 
 
 def record() -> None:
-    with workspace(NAMESPACE) as made, _refusing_registry():
+    with workspace(NAMESPACE, Workspace) as made, _refusing_registry():
         made.kubectl("apply", "-f", "-", text=_as_list(SETTING[:1]))
         made.kubectl("-n", NAMESPACE, "apply", "-f", "-", text=_as_list(SETTING[1:]))
         _apply(made, {name: each.before or each.container for name, each in FAILURES.items()})

@@ -96,7 +96,7 @@ def test_hostile() -> None:
 
 @contextmanager
 def _previews() -> Iterator[Workspace]:
-    with workspace(NAMESPACE) as made:
+    with workspace(NAMESPACE, Workspace) as made:
         made.engine = made.engine.with_variables(STREAMING, FAST)
         _add_policies(made)
         yield made

@@ -16,7 +16,7 @@ NOT_KEPT = ("created", "modified", "sourcePosition", "stackTrace")
 
 def record() -> None:
     states = {}
-    with workspace(NAMESPACE) as made:
+    with workspace(NAMESPACE, Workspace) as made:
         made.up()
         states["first"] = _state(made)
         _second(made)

@@ -28,7 +28,7 @@ PRINTED = re.compile(r"#(\d+) \d+\.\d+ ")
 
 
 def record() -> None:
-    with workspace(NAMESPACE) as made:
+    with workspace(NAMESPACE, Workspace) as made:
         made.config("slipway:checksTimeoutSeconds", "10")
         with _without_cache(made):
             _record(made, "first_update")

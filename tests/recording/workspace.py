@@ -1,4 +1,6 @@
-"""A copy of the checkout with a backend, a namespace and images of its own, in which real updates are recorded."""
+"""A copy of the checkout with a backend, a namespace and images of its own, in which real updates run: recordings, and
+the benchmark.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 
@@ -25,10 +28,14 @@ STACK = "dev"  # its rules are the least strict
 PASSPHRASE = "recording"
 KUBECTL_TIMEOUT_SECONDS = 600
 MANIFESTS = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json"
+MAX_IMAGES = 1000  # more the registry does not list at once
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Lines = list[tuple[float, str]]
 """What the engine printed, line by line, each with the seconds since the start of the run."""
+
+
+AnyWorkspace = TypeVar("AnyWorkspace", bound="Workspace")
 
 
 class RecordingError(Exception):
@@ -36,7 +43,10 @@ class RecordingError(Exception):
 
 
 class Workspace:
-    """The copy, of what is committed, and the engine in it. `namespace` is also the name of its images' folder."""
+    """The copy, of what is committed, and the engine in it.
+
+    `namespace` is also the name of its images' folder, and other namespaces of it are named `namespace-…`.
+    """
 
     def __init__(self, folder: Path, namespace: str) -> None:
         self.folder, self.namespace = folder / "slipway", namespace
@@ -72,21 +82,29 @@ class Workspace:
             self.settings.write_text(self.initial_settings)
 
     def set_up(self) -> None:
-        """Remove what a killed recorder has left in the cluster, and make the stack."""
+        """Remove what a killed run has left in the cluster, and make the stack."""
         self.remove()
         self.settings.write_text("config: {}\n")  # dev's committed settings have secrets in the open
         self.run("stack", "init", STACK)
         self.config("slipway:namespace", self.namespace)
-        for service in ("user", "order"):
-            self.config("--secret", f"{service}-service:DATABASE_URL", f"sqlite:////data/{service}s.db")
+        self.set_secrets()
         self.initial_settings = self.settings.read_text()
 
+    def set_secrets(self) -> None:
+        """Set the secrets of the services that are committed."""
+        for service in ("user", "order"):
+            self.config("--secret", f"{service}-service:DATABASE_URL", f"sqlite:////data/{service}s.db")
+
     def remove(self) -> None:
-        """Delete the namespace, which has all that the stack makes in the cluster, and the images."""
-        self.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+        """Delete the namespaces, which have all that is made in the cluster, and the images."""
+        listed = self.kubectl("get", "namespaces", "--output", "name").split()
+        prefix = f"namespace/{self.namespace}"
+        if ours := [name for name in listed if name == prefix or name.startswith(f"{prefix}-")]:
+            self.kubectl("delete", *ours, "--ignore-not-found")
         with httpx.Client(base_url=f"http://{self.lab_registry}/v2", trust_env=False, timeout=60) as registry:
-            for service in (CHECKOUT / "services").glob("*/service.yaml"):
-                name = f"{self.namespace}/{service.parent.name.replace('_', '-')}"
+            first_of_ours = {"n": str(MAX_IMAGES), "last": f"{self.namespace}/"}
+            listed_images = registry.get("/_catalog", params=first_of_ours).raise_for_status().json()["repositories"]
+            for name in (each for each in listed_images if each.startswith(f"{self.namespace}/")):
                 tags = registry.get(f"/{name}/tags/list")
                 for tag in (tags.json()["tags"] or ()) if tags.is_success else ():
                     found = registry.head(f"/{name}/manifests/{tag}", headers={"Accept": MANIFESTS})
@@ -158,10 +176,10 @@ def git(*arguments: str) -> bytes:
 
 
 @contextmanager
-def workspace(namespace: str) -> Iterator[Workspace]:
+def workspace(namespace: str, kind: type[AnyWorkspace]) -> Iterator[AnyWorkspace]:
     """A workspace with a stack, all of which is removed in the end, also after Ctrl-C or a signal to end.
 
-    One at a time of a namespace: another recorder is waited for.
+    One at a time of a namespace: another run is waited for.
     """
     with (
         (Path(tempfile.gettempdir()) / f"{namespace}.lock").open("w") as lock,
@@ -169,7 +187,7 @@ def workspace(namespace: str) -> Iterator[Workspace]:
         interruptible() as uninterrupted,
     ):
         fcntl.flock(lock, fcntl.LOCK_EX)
-        made = Workspace(Path(folder), namespace)
+        made = kind(Path(folder), namespace)
         try:
             made.set_up()
             yield made

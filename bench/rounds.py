@@ -1,0 +1,88 @@
+"""One size: rounds of all operations, in each of which the tools take turns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bench.choice import TITLES, Operation
+from bench.processes import Run
+from bench.tools import Tool
+from bench.workload import Workload
+
+# For what the controllers of the cluster still do for the one before.
+PAUSE_SECONDS = 1.0
+# A round has these once; what is left out of it is done all the same where another one needs it.
+ROUND = tuple(each for each in Operation if each is not Operation.HISTORY)
+NEEDS = {Operation.ROLLBACK_ONE: Operation.ONE, Operation.ROLLBACK_ALL: Operation.ALL}
+CHANGING = (Operation.ONE, Operation.ALL)
+ROLLBACKS = tuple(NEEDS)
+
+Timed = Callable[[Operation, str, Run], None]
+"""Told of each run that counts: of which operation, by which tool."""
+
+
+@dataclass
+class Rounds:
+    """The tools begin with nothing installed; `live` has the version that each service should answer with."""
+
+    workload: Workload
+    tools: Sequence[Tool]
+    operations: Sequence[Operation]
+    on_run: Timed
+    say: Callable[[str], None]
+    live: dict[str, str] = field(default_factory=dict)
+    _before: dict[str, str] = field(default_factory=dict)
+    _settled: bool = False
+
+    def run(self, pairs: int, *, history: bool) -> None:
+        """`pairs` rounds, and the history of the last where that is chosen."""
+        for number in range(1, pairs + 1):
+            self.say(f"  round {number} of {pairs}")
+            for operation in steps(self.operations, first=number == 1):
+                self._step(operation)
+        if history and Operation.HISTORY in self.operations:
+            for _ in range(pairs):
+                self._step(Operation.HISTORY)
+
+    def _step(self, operation: Operation) -> None:
+        if operation is Operation.INSTALL:
+            for tool in self.tools:
+                tool.clear()
+            if self.live:
+                self.workload.change()
+        elif operation in (Operation.UNCHANGED, Operation.BARE, Operation.GATE, Operation.ONE) and not self._settled:
+            # A rollback leaves the files on disk ahead of what runs.
+            self._each(Operation.ALL, counts=False)
+        if operation in CHANGING:
+            self.workload.change(*([self._service] if operation is Operation.ONE else []))
+        self._each(operation, counts=operation in self.operations)
+
+    @property
+    def _service(self) -> str:
+        """The one that is changed and rolled back alone."""
+        return self.workload.names[0]
+
+    def _each(self, operation: Operation, *, counts: bool) -> None:
+        """All tools, one after the other."""
+        self._settled = operation not in ROLLBACKS
+        if operation in ROLLBACKS:
+            self.live, self._before = self._before, self.live
+        elif operation in (*CHANGING, Operation.INSTALL):
+            self._before, self.live = self.live, {name: self.workload.text(name) for name in self.workload.names}
+        for tool in self.tools:
+            tool.prepare(operation)
+            time.sleep(PAUSE_SECONDS)
+            run = tool.do(operation, self._service)
+            if counts:
+                self.on_run(operation, tool.name, run)
+            self.say(f"    {TITLES[operation]}: {tool.name} {run.seconds:.1f} s{'' if counts else ' (does not count)'}")
+
+
+def steps(operations: Sequence[Operation], *, first: bool) -> Iterator[Operation]:
+    """What a round does, in order: what is chosen, what that needs, and in the first round an installation."""
+    wanted = {*operations, *(NEEDS[each] for each in operations if each in NEEDS)}
+    if first:
+        wanted.add(Operation.INSTALL)
+    return (each for each in ROUND if each in wanted)

@@ -1,0 +1,206 @@
+"""The two that are compared: what each does for an operation, on the same objects, in namespaces of their own."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+
+from bench import chart
+from bench.choice import Operation, Size
+from bench.many_updates import UPDATES, copy_release, copy_updates
+from bench.processes import CommandError, Run, timed
+from bench.workload import PATH, Workload
+from slipway.paths import data_home
+from tests.recording.workspace import STACK, Workspace
+
+ANSWER_WITHIN_SECONDS = 120
+ASK_EVERY_SECONDS = 0.05
+HELM_TIMEOUT = "30m"
+SLIPWAY, HELM, HELM_QPS = "slipway", "helm", "helm qps 500"
+QPS = ("--qps", "500", "--burst-limit", "1000")
+# What the command line reads there: the lab, the toolchain, and the engine's plugins.
+KEPT_DATA = ("lab", "toolchain.json", "pulumi-home")
+
+
+class Bench(Workspace):
+    """A copy of the checkout with a backend, in which the services of a workload take the place of those committed."""
+
+    def __init__(self, folder: Path, namespace: str) -> None:
+        super().__init__(folder, namespace)
+        data = folder / "data"
+        data.mkdir()
+        for name in KEPT_DATA:
+            (data / name).symlink_to(data_home() / name)
+        own = {name: str(folder / name.lower()) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
+        # Attributes are written in place: the lab's own backend keeps none either.
+        backend = f"{self.engine.environment['PULUMI_BACKEND_URL']}?metadata=skip"
+        self.engine = self.engine.with_variables(own, {"SLIPWAY_HOME": str(data), "PULUMI_BACKEND_URL": backend})
+
+    def set_secrets(self) -> None:
+        """None: no service asks for any."""
+
+    def prepare(self, size: Size, run: str) -> Workload:
+        """Everything as committed, in a repository of its own as a user's is, with the services of `size`."""
+        self.reset()
+        workload = Workload(self.folder, size, run)
+        workload.write()
+        identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
+        for arguments in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-q", "-m", "services to be timed")):
+            timed(["git", *arguments], folder=self.folder, environment=self.engine.environment)
+        return workload
+
+
+class Tool(Protocol):
+    """One of those that are compared."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def namespace(self) -> str:
+        """Where its objects are."""
+
+    def clear(self) -> None:
+        """Remove all that was installed, and its history."""
+
+    def prepare(self, operation: Operation) -> None:
+        """Have ready what the operation needs; the files of the services are as they should be for it."""
+
+    def do(self, operation: Operation, service: str, /) -> Run:
+        """Carry it out; `service` is the one that is rolled back alone. Raises CommandError."""
+
+
+@dataclass(frozen=True)
+class SlipwayTool:
+    """`slipway` itself, in the copy."""
+
+    bench: Bench
+    name: str = SLIPWAY
+
+    @property
+    def namespace(self) -> str:
+        return self.bench.namespace
+
+    def clear(self) -> None:
+        self.bench.kubectl("delete", "namespace", self.bench.namespace, "--ignore-not-found")
+        self.bench.run("stack", "rm", STACK, "--yes", "--force", "--preserve-config")
+        self.bench.run("stack", "init", STACK)
+
+    def prepare(self, operation: Operation) -> None:
+        if operation is Operation.HISTORY:
+            folder = self.bench.folder.parent / "backend" / ".pulumi" / "history" / "slipway" / STACK
+            copy_updates(folder, STACK, UPDATES)
+
+    def do(self, operation: Operation, service: str, /) -> Run:
+        slipway = (sys.executable, "-m", "slipway.cli.main")
+        bare = ("up", "--stack", STACK, "--yes", "--skip-preview", "--non-interactive")
+        commands: Mapping[Operation, Sequence[str]] = {
+            Operation.BARE: (self.bench.engine.program(), *bare),
+            Operation.GATE: (*slipway, "preview", "-s", STACK),
+            Operation.ROLLBACK_ONE: (*slipway, "rollback", "-s", STACK, "--yes", "--service", service),
+            Operation.ROLLBACK_ALL: (*slipway, "rollback", "-s", STACK, "--yes"),
+            Operation.HISTORY: (*slipway, "history", "-s", STACK),
+        }
+        command = commands.get(operation, (*slipway, "up", "-s", STACK, "--yes"))
+        return timed(command, folder=self.bench.folder, environment=self.bench.engine.environment)[0]
+
+
+@dataclass(frozen=True)
+class HelmTool:
+    """Helm, with a chart of the objects that Slipway's stack has now."""
+
+    bench: Bench
+    executable: Path
+    name: str
+    more: Sequence[str] = ()
+
+    @property
+    def namespace(self) -> str:
+        return f"{self.bench.namespace}-{self.name.replace(' ', '-')}"
+
+    @property
+    def _chart(self) -> Path:
+        return self.bench.folder.parent / f"chart-{self.namespace}"
+
+    def clear(self) -> None:
+        self.bench.kubectl("delete", "namespace", self.namespace, "--ignore-not-found")
+
+    def prepare(self, operation: Operation) -> None:
+        if operation is Operation.HISTORY:
+            copy_release(self.bench.kubectl, self.namespace, UPDATES)
+        else:
+            state = json.loads(self.bench.run("stack", "export", "--stack", STACK).output)["deployment"]
+            chart.write(self._chart, chart.objects_of(state, self.namespace))
+
+    def do(self, operation: Operation, _service: str, /) -> Run:
+        release, wait = (chart.NAME, str(self._chart)), ("--wait", "--timeout", HELM_TIMEOUT)
+        rollback = ("rollback", chart.NAME, *wait)
+        commands: Mapping[Operation, Sequence[str]] = {
+            Operation.INSTALL: ("install", *release, "--create-namespace", *wait),
+            Operation.GATE: ("upgrade", *release, "--dry-run=server"),
+            Operation.ROLLBACK_ONE: rollback,
+            Operation.ROLLBACK_ALL: rollback,
+            Operation.HISTORY: ("history", chart.NAME),
+        }
+        command = commands.get(operation, ("upgrade", *release, *wait))
+        return timed(
+            [str(self.executable), *command, "--namespace", self.namespace, *self.more],
+            folder=self.bench.folder,
+            environment=self.bench.engine.environment,
+        )[0]
+
+
+@dataclass(frozen=True)
+class UntilAnswered:
+    """A tool whose operations end when every service answers with the version that it should have."""
+
+    tool: Tool
+    kubectl: Callable[..., str]
+    versions: Callable[[], Mapping[str, str]]
+
+    @property
+    def name(self) -> str:
+        return self.tool.name
+
+    @property
+    def namespace(self) -> str:
+        return self.tool.namespace
+
+    def clear(self) -> None:
+        self.tool.clear()
+
+    def prepare(self, operation: Operation) -> None:
+        self.tool.prepare(operation)
+
+    def do(self, operation: Operation, service: str, /) -> Run:
+        run = self.tool.do(operation, service)
+        listed = json.loads(self.kubectl("get", "services", "--namespace", self.namespace, "--output", "json"))
+        addresses = {each["metadata"]["name"]: each["spec"]["clusterIP"] for each in listed["items"]}
+        with httpx.Client(trust_env=False, timeout=5) as client:
+            began = time.monotonic()
+            for name, version in self.versions().items():
+                await_answer(client, f"http://{addresses[name]}{PATH}", version)
+            waited = time.monotonic() - began
+        return replace(run, seconds=round(run.seconds + waited, 2))
+
+
+def await_answer(client: httpx.Client, url: str, version: str) -> None:
+    """Return once `url` answers with `version`. Raises CommandError where it does not in time."""
+    given_up, answer = time.monotonic() + ANSWER_WITHIN_SECONDS, ""
+    while time.monotonic() < given_up:
+        try:
+            response = client.get(url)
+            answer = f"{response.status_code} {response.text}"
+            if response.is_success and response.json().get("version") == version:
+                return
+        except (httpx.HTTPError, ValueError) as error:
+            answer = str(error)
+        time.sleep(ASK_EVERY_SECONDS)
+    raise CommandError(f"{url} did not answer with version {version} in {ANSWER_WITHIN_SECONDS} s, but: {answer[:300]}")
