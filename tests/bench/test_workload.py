@@ -17,6 +17,7 @@ def written(folder: Path, size: Size) -> Workload:
     old.mkdir(parents=True)
     (old / "service.yaml").write_text("name: old-service\n")
     (old / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "services" / "kit").mkdir()
     workload = Workload(folder, size, "run")
     workload.write()
     return workload

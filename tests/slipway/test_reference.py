@@ -11,7 +11,7 @@ from slipway.errors import ExitCode
 CHECKOUT = Path(__file__).resolve().parents[2]
 REFERENCE = (CHECKOUT / "docs" / "reference.md").read_text()
 # Of tests alone, or of the lab's processes among themselves.
-INTERNAL = {"SLIPWAY_LAB_OWNER"}
+INTERNAL = {"SLIPWAY_LAB_OWNER", "SLIPWAY_LAB_PROGRAM"}
 
 
 def test_every_exit_code_is_documented_and_no_other() -> None:
