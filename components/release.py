@@ -35,6 +35,7 @@ def build(environment: Environment) -> dict[str, ServiceImage]:
                 repository=environment.repository(service),
                 base_image=base_image,
                 platforms=environment.settings.platforms,
+                named_contexts=service.contexts,
             ),
             ResourceOptions(providers=[environment.docker_build]),
         )

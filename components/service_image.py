@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pulumi
@@ -12,16 +12,21 @@ import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
 TAG_LENGTH = 16
+CONTENT_LABEL = "slipway.dev/content"
 
 
 @dataclass(frozen=True)
 class ServiceImageArgs:
-    """`context` is the service's folder relative to the program; `repository` is where the image is pushed."""
+    """`context` is the service's folder relative to the program, `named_contexts` those of `COPY --from=NAME`.
+
+    `repository` is where the image is pushed.
+    """
 
     context: Path
     repository: str
     base_image: pulumi.Input[str]
     platforms: Sequence[docker_build.Platform] = ()
+    named_contexts: Mapping[str, Path] = field(default_factory=dict)
 
 
 class ServiceImage(pulumi.ComponentResource):
@@ -34,10 +39,12 @@ class ServiceImage(pulumi.ComponentResource):
 
     def __init__(self, name: str, args: ServiceImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:ServiceImage", name, None, opts)
-        tested = self._image(f"{name}-test", args, "test", exports=[{"cacheonly": {}}])
-        base = pulumi.Output.from_input(args.base_image)
+        content = pulumi.Output.from_input(args.base_image).apply(lambda reference: content_tag(args, reference))
+        # The provider reads named contexts through the .dockerignore of the main one, and may miss that they changed.
+        labels = {CONTENT_LABEL: content} if args.named_contexts else None
+        tested = self._image(f"{name}-test", args, "test", exports=[{"cacheonly": {}}], labels=labels)
         # A tag of its own for each content: clean-ups of untagged images never take a rollback's target.
-        tag = base.apply(lambda reference: f"{args.repository}:{content_tag(args, reference)}")
+        tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
         image = self._image(name, args, "runtime", tags=[tag], depends_on=[tested])
         self.reference = image.digest.apply(lambda digest: f"{args.repository}@{digest}")
         self.register_outputs({"reference": self.reference})
@@ -49,16 +56,23 @@ class ServiceImage(pulumi.ComponentResource):
         target: str,
         *,
         exports: Sequence[docker_build.ExportArgsDict] | None = None,
+        labels: Mapping[str, pulumi.Input[str]] | None = None,
         tags: Sequence[pulumi.Output[str]] = (),
         depends_on: Sequence[pulumi.Resource] = (),
     ) -> docker_build.Image:
+        context: docker_build.BuildContextArgsDict = {"location": args.context.as_posix()}
+        if args.named_contexts:
+            context["named"] = {
+                called: {"location": folder.as_posix()} for called, folder in sorted(args.named_contexts.items())
+            }
         return docker_build.Image(
             name,
-            context={"location": args.context.as_posix()},
+            context=context,
             build_args={"BASE_IMAGE": args.base_image},
             platforms=list(args.platforms) or None,
             target=target,
             exports=exports,
+            labels=labels,
             tags=list(tags) or None,
             push=bool(tags),
             # A preview runs the unit tests too; the provider pushes nothing then.
@@ -69,9 +83,12 @@ class ServiceImage(pulumi.ComponentResource):
 
 
 def content_tag(args: ServiceImageArgs, base_image: str) -> str:
-    """Tag that changes exactly when the image could: hex digits of a hash over context, base image and platforms."""
+    """Tag that changes exactly when the image could: hex digits of a hash over contexts, base image and platforms."""
     digest = hashlib.sha256()
-    for part in (base_image, *map(str, args.platforms), *_context_records(args.context)):
+    parts = [base_image, *map(str, args.platforms), *_context_records(args.context)]
+    for name, folder in sorted(args.named_contexts.items()):
+        parts += [f"context {name}", *_context_records(folder)]
+    for part in parts:
         digest.update(part.encode())
         digest.update(b"\0")
     return digest.hexdigest()[:TAG_LENGTH]

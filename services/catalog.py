@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
@@ -29,10 +30,11 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Service:
-    """A validated service and the folder it is built from, relative to the repository."""
+    """A validated service, the folder it is built from, and its named build contexts, relative to the repository."""
 
     spec: ServiceSpec
     folder: Path
+    contexts: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -100,9 +102,28 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
     problems = [f"{source.file}:{source.line(path)}: {text}" for path, text in _contradictions(spec)]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
+    contexts: dict[str, Path] = {}
+    for context, location in spec.contexts.items():
+        contexts[context] = Path(os.path.normpath(shown / location))
+        if problem := _context_problem(contexts[context], shown, root):
+            problems.append(f"{source.file}:{source.line(('contexts', context))}: `{context}` is {location!r}{problem}")
     if problems:
         raise CatalogError(problems)
-    return Service(spec, shown), source
+    return Service(spec, shown, contexts), source
+
+
+def _context_problem(context: Path, service: Path, root: Path) -> str:
+    """Why a folder cannot be a build context beside that of `service`; only what is below services/ is approved."""
+    allowed = f"allowed: a folder below {root.name}/, like '../kit'"
+    if context.parts[:1] != (root.name,) or len(context.parts) == 1:
+        return f", which is outside of {root.name}/; {allowed}"
+    if context == service or context in service.parents or service in context.parents:
+        return f", which is in the service's own folder or around it, and in its build already; {allowed}"
+    if not (root.parent / context).is_dir():
+        return f", and there is no folder {context}; {allowed}"
+    if (root.parent / context).resolve() != root.parent.resolve() / context:
+        return f", which is a link; {allowed}"
+    return ""
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,9 @@ TEST_SUFFIX = "-test"
 DEFAULT_ACCOUNT = "default"
 # https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
 QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
+# What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
+CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+STAGES = ("test", "runtime")
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SCALE = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
     f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)
@@ -79,6 +82,22 @@ def _env_name(text: str) -> str:
     return text
 
 
+def _context_name(text: str) -> str:
+    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
+        )
+    if text in STAGES:
+        raise ValueError(f"{text!r} is a stage of the Dockerfile, which would not be built: names other than that")
+    return text
+
+
+def _relative_folder(text: str) -> str:
+    if not text or text.startswith("/") or "://" in text:
+        raise ValueError(f"{text!r} is no folder of this repository: a path from service.yaml, like '../kit'")
+    return text
+
+
 def _absolute_path(text: str) -> str:
     if not text.startswith("/") or any(character.isspace() for character in text):
         raise ValueError(f"{text!r} must start with '/' and have no blanks")
@@ -100,6 +119,8 @@ def _address_range(text: str) -> str:
 
 Name = Annotated[StrictStr, AfterValidator(service_name)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
+RelativeFolder = Annotated[StrictStr, AfterValidator(_relative_folder)]
 Quantity = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_quantity)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
 AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
@@ -186,6 +207,7 @@ class ServiceSpec(Model):
     name: Name
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
+    contexts: dict[ContextName, RelativeFolder] = {}
     replicas: Annotated[StrictInt, Field(ge=0, le=1000)] = 1
     resources: Resources = Resources()
     env: dict[EnvName, EnvValue] = {}

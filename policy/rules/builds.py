@@ -53,6 +53,11 @@ def _tests(test: View, pushed: View) -> Iterator[Problem]:
         yield context.problem(
             f"the image is built from {context.shown()}, its test from {tested.shown()}; allowed: the same context"
         )
+    named = pushed.at("context", "named")
+    if test.at("context", "named").known() != named.known():
+        yield named.problem("the image has other named contexts than its test; allowed: the same")
+    if TEST_TARGET in named.entries():  # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
+        yield named.problem(f"the named context `{TEST_TARGET}` takes the place of that stage; allowed: another name")
 
 
 def _precedes(test: Resource, pushed: Resource) -> bool:

@@ -2,7 +2,7 @@
 
 import os
 
-from order_service.kit.logs import log_config
+import kit.logs
 from order_service.settings import SERVICE, Settings
 
 _settings = Settings.from_environment()
@@ -25,4 +25,4 @@ keepalive = 15
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
 control_socket_disable = True
 
-logconfig_dict = log_config(SERVICE, _settings.log_level)
+logconfig_dict = kit.logs.log_config(SERVICE, _settings.log_level)

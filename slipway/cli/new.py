@@ -19,8 +19,8 @@ from slipway.errors import ConfigurationError, SlipwayError
 TEMPLATE = Path(__file__).resolve().parent.parent / "templates" / "service"
 # The template is a working service of this name; the new one's name takes its place.
 TEMPLATE_NAME, TEMPLATE_PACKAGE, TEMPLATE_PORT = "sample-service", "sample_service", 8080
-# The same in every service, byte for byte.
-SHARED_FOLDER = "kit"
+# The package of services/kit, which the template takes in as a build context.
+KIT = "kit"
 # Below 1024 the kernel asks for a capability that the pods do not have.
 PORTS = range(1024, 65536)
 _LEFT_BY_TOOLS = re.compile(r"__pycache__|\..+_cache")
@@ -71,7 +71,7 @@ def _reserved() -> set[str]:
     """Names of Python packages that a service needs, and of the folder its tests are in."""
     pins = "".join((TEMPLATE / file).read_text() for file in ("requirements.txt", "requirements-test.txt"))
     needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
-    return needed | sys.stdlib_module_names | {"tests"}
+    return needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
 
 
 def _is_installed(package: str) -> bool:
@@ -131,9 +131,7 @@ def _template_files() -> Iterator[Path]:
 
 def _write_file(made: Path, source: Path, name: str, package: str, port: int) -> None:
     text = (TEMPLATE / source).read_text(encoding="utf-8")
-    text = text.replace(TEMPLATE_NAME, name).replace(TEMPLATE_PACKAGE, package)
-    if SHARED_FOLDER not in source.parts:
-        text = text.replace(str(TEMPLATE_PORT), str(port))
+    text = text.replace(TEMPLATE_NAME, name).replace(TEMPLATE_PACKAGE, package).replace(str(TEMPLATE_PORT), str(port))
     target = made / str(source).replace(TEMPLATE_PACKAGE, package)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text, encoding="utf-8")

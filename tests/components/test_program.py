@@ -75,7 +75,11 @@ def test_images_are_deployed_by_digest_and_tested_first(declare: Any, healthy: A
     image = recorded.inputs("docker-build:index:Image", "user-service")
     assert (test["target"], test["push"], test["exports"]) == ("test", False, [{"cacheonly": {}}])
     assert (image["target"], image["push"]) == ("runtime", True)
-    assert image["context"] == {"location": "services/user_service"}
+    context = {"location": "services/user_service", "named": {"kit": {"location": "services/kit"}}}
+    assert (test["context"], image["context"]) == (context, context)
+    # so that the provider builds the tests again where only a named context has changed
+    assert test["labels"] == {"slipway.dev/content": image["tags"][0].rpartition(":")[2]}
+    assert "labels" not in image
     assert image["tags"][0].startswith("registry.example/team/user-service:")
     assert image["buildArgs"] == {"BASE_IMAGE": "python:3.12-slim@sha256:" + "1" * 64}
     container = recorded.inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]["containers"][0]

@@ -76,3 +76,47 @@ def test_the_same_content_elsewhere_has_the_same_tag(args: ServiceImageArgs, tmp
     moved = tmp_path.parent / f"{tmp_path.name}-moved"
     tmp_path.rename(moved)
     assert content_tag(replace(args, context=moved), BASE) == before
+
+
+@pytest.fixture
+def with_kit(args: ServiceImageArgs, tmp_path_factory: pytest.TempPathFactory) -> ServiceImageArgs:
+    kit = tmp_path_factory.mktemp("kit")
+    (kit / "kit").mkdir()
+    (kit / "kit" / "logs.py").write_text("print(1)\n")
+    (kit / ".dockerignore").write_text("*\n!kit\n**/__pycache__\n")
+    return replace(args, named_contexts={"kit": kit})
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        (lambda kit: (kit / "kit/logs.py").write_text("print(2)\n"), True),
+        (lambda kit: (kit / "kit/new.py").write_text(""), True),
+        (lambda kit: (kit / "kit/logs.py").chmod(0o755), True),
+        (lambda kit: touch(kit / "kit/logs.py"), False),
+        (lambda kit: (kit / "kit/logs.py").chmod(0o600), False),  # what a umask decides
+        (lambda kit: (kit / "pyproject.toml").write_text(""), False),
+    ],
+)
+def test_the_tag_changes_with_what_a_build_sees_of_a_named_context(
+    with_kit: ServiceImageArgs, change: Callable[[Path], object], differs: bool
+) -> None:
+    before = content_tag(with_kit, BASE)
+    change(with_kit.named_contexts["kit"])
+    assert (content_tag(with_kit, BASE) != before) == differs
+
+
+def test_where_a_named_context_lies_says_nothing_and_its_name_does(with_kit: ServiceImageArgs, tmp_path: Path) -> None:
+    before = content_tag(with_kit, BASE)
+    kit = with_kit.named_contexts["kit"]
+    moved = kit.rename(kit.with_name(f"{kit.name}-moved"))
+    assert content_tag(replace(with_kit, named_contexts={"kit": moved}), BASE) == before
+    assert content_tag(replace(with_kit, named_contexts={"other": moved}), BASE) != before
+
+
+def test_a_service_without_named_contexts_has_the_tag_it_always_had(tmp_path: Path) -> None:
+    """Known from before there were any: a service in another language is not built anew because of them."""
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "main.go").write_text("package main\n")
+    args = ServiceImageArgs(context=tmp_path, repository="registry.example/a", base_image=BASE)
+    assert content_tag(args, BASE) == "9999c2c2bc0663a0"

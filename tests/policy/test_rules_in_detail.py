@@ -159,12 +159,16 @@ def test_an_image_is_within_a_registry_by_whole_path_parts(reference: str, regis
     assert _is_within(reference, registry) is expected
 
 
+NAMED = {"location": "services/api", "named": {"kit": {"location": "services/kit"}}}
+
+
 @pytest.mark.parametrize(
     ("tests", "words"),
     [
         ([], "there is no Image `api-test`"),
         ([image("api-test", "runtime")], "builds target `runtime`"),
         ([image("api-test", "test", context={"location": "elsewhere"})], "the same context"),
+        ([image("api-test", "test", context=NAMED)], "other named contexts than its test"),
         ([replace(image("api-test", "test"), urn="urn:another")], "does not depend on Image `api-test`"),
     ],
 )
@@ -175,6 +179,15 @@ def test_a_pushed_image_is_tested_first(tests: list[Resource], words: str) -> No
     found = result(judged(resources, rules=["unit-tests-first"]), "unit-tests-first", "Image/api")
     assert found.state is VIOLATION
     assert words in str(found.problems)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("kit", PASS), ("test", VIOLATION)])
+def test_no_named_context_takes_the_place_of_the_tests(name: str, expected: State) -> None:
+    context = {"location": "services/api", "named": {name: {"location": "services/kit"}}}
+    resources = dict(good())
+    for ref in ("Image/api", "Image/api-test"):
+        resources[ref] = replace(resources[ref], inputs={**resources[ref].inputs, "context": context})
+    assert of("unit-tests-first", "Image/api", resources) is expected
 
 
 def test_an_image_that_is_not_pushed_needs_no_test() -> None:

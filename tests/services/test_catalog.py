@@ -113,6 +113,38 @@ def test_all_problems_are_listed_at_once(root: Path) -> None:
     assert len(problems(root)) == 3
 
 
+def test_a_named_build_context_is_a_folder_of_the_repository(root: Path) -> None:
+    (root / "kit").mkdir()
+    write(root, "a", "name: a\ncontexts: {kit: ../kit}\n")
+    write(root, "b", "name: b\n")
+    assert [dict(service.contexts) for service in load(root)] == [{"kit": Path("services/kit")}, {}]
+
+
+@pytest.mark.parametrize(
+    ("contexts", "expected"),
+    [
+        ("{kit: ../kti}", "`kit` is '../kti', and there is no folder services/kti; allowed: a folder below services/"),
+        ("{kit: ../../other}", "`kit` is '../../other', which is outside of services/; allowed: a folder below"),
+        ("{kit: ..}", "`kit` is '..', which is outside of services/; allowed: a folder below services/, like '../kit'"),
+        ("{kit: ../linked}", "`kit` is '../linked', which is a link; allowed: a folder below services/"),
+        ("{kit: src}", "`kit` is 'src', which is in the service's own folder or around it, and in its build already"),
+        ("{kit: /etc}", "`contexts.kit`: '/etc' is no folder of this repository: a path from service.yaml, like"),
+        ("{kit: 'docker-image://a'}", "`contexts.kit`: 'docker-image://a' is no folder of this repository"),
+        ("{test: ../kit}", "`contexts.test`: 'test' is a stage of the Dockerfile, which would not be built"),
+        ("{runtime: ../kit}", "`contexts.runtime`: 'runtime' is a stage of the Dockerfile"),
+        ("{Kit: ../kit}", "`contexts.Kit`: 'Kit' cannot name a build context: lower-case letters and digits"),
+    ],
+)
+def test_other_build_contexts_are_refused(root: Path, tmp_path: Path, contexts: str, expected: str) -> None:
+    for folder in (root / "kit", tmp_path / "other", root / "a" / "src"):
+        folder.mkdir(parents=True)
+    (root / "linked").symlink_to(tmp_path / "other")
+    (root / "a/service.yaml").write_text(f"name: a\ncontexts: {contexts}\n")
+    (root / "a/Dockerfile").write_text("FROM scratch\n")
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:2: {expected}")
+
+
 def test_a_missing_dockerfile_and_a_missing_spec_are_named(root: Path) -> None:
     write(root, "a", "name: a\n", dockerfile=False)
     (root / "b").mkdir()

@@ -1,4 +1,4 @@
-"""Files that every service carries a copy of stay the same in each: a service's build sees its own folder only."""
+"""What the services need to run and to be tested, they need in one version: the kit is tested with all of it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,16 @@ TEMPLATE = CHECKOUT / "slipway/templates/service"
 OUR_SERVICES = [CHECKOUT / "services/user_service", CHECKOUT / "services/order_service"]
 
 
-def _copies() -> dict[str, list[Path]]:
-    """Shared files by name, with every copy there is."""
-    copies = defaultdict(list)
-    for folder in [TEMPLATE, *OUR_SERVICES]:
-        package = next(folder.glob("*/kit/__init__.py")).parents[1].name
-        for kit in (f"{package}/kit", "tests/kit"):
-            for file in sorted((folder / kit).glob("*.py")):
-                copies[f"{'tests' if kit.startswith('tests') else 'package'}: {file.name}"].append(file)
-        for file in (folder / "requirements-test.txt", folder / "requirements.txt"):
-            copies[file.name].append(file)
-    return dict(copies)
-
-
-@pytest.mark.parametrize("name", [name for name in _copies() if not name.startswith("requirements.")])
-def test_every_copy_is_the_same(name: str) -> None:
-    first, *others = _copies()[name]
-    assert others, f"{first} is in one kit only: it belongs to its service, outside of kit/"
-    for other in others:
-        assert other.read_bytes() == first.read_bytes(), f"{other} differs from {first}: copy one over the other"
+@pytest.mark.parametrize("service", OUR_SERVICES, ids=lambda folder: folder.name)
+def test_every_service_is_tested_with_the_same(service: Path) -> None:
+    name = "requirements-test.txt"
+    assert (service / name).read_bytes() == (TEMPLATE / name).read_bytes()
 
 
 def test_what_two_services_need_they_need_in_one_version() -> None:
     pins: dict[str, set[str]] = defaultdict(set)
-    for file in _copies()["requirements.txt"]:
-        for line in file.read_text().splitlines():
+    for folder in [TEMPLATE, *OUR_SERVICES]:
+        for line in (folder / "requirements.txt").read_text().splitlines():
             if not line.startswith("#"):
                 name, _, version = line.partition("==")
                 pins[name].add(version)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, TypedDict
 
+from kit.payload import Id, Page, Payload, Text
 from pydantic import Field
 from sqlalchemy import CheckConstraint, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-from .kit.payload import Id, Page, Payload, Text
 
 MAX_QUANTITY = 1_000_000
 

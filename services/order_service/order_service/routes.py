@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from flask import Blueprint, Response, current_app, jsonify, url_for
+from kit.database import Database
+from kit.payload import MAX_ID, read_body, read_query
+from kit.problems import InvalidInput
 from sqlalchemy import delete, func, select
 from werkzeug.exceptions import NotFound
 
-from .kit.database import Database
-from .kit.payload import MAX_ID, read_body, read_query
-from .kit.problems import InvalidInput
 from .orders import NewOrder, Order, OrderPage
 from .user_service import UserService
 

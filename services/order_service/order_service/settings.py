@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from kit import settings
+from kit.database import parse_url
 from sqlalchemy import URL
-
-from .kit import settings
-from .kit.database import parse_url
 
 SERVICE = "order-service"
 

@@ -6,11 +6,10 @@ import logging
 import time
 
 import httpx
+from kit.logs import request_id
+from kit.telemetry import REQUEST_ID_HEADER
 from prometheus_client import CollectorRegistry, Histogram
 from werkzeug.exceptions import BadGateway, ServiceUnavailable
-
-from .kit.logs import request_id
-from .kit.telemetry import REQUEST_ID_HEADER
 
 ATTEMPTS = 3
 PAUSE_SECONDS = 0.1

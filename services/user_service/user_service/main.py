@@ -5,12 +5,12 @@ from __future__ import annotations
 import atexit
 
 from flask import Flask
+from kit.database import Database, init_database
+from kit.health import init_health
+from kit.payload import init_payload
+from kit.problems import init_problems
+from kit.telemetry import init_telemetry
 
-from .kit.database import Database, init_database
-from .kit.health import init_health
-from .kit.payload import init_payload
-from .kit.problems import init_problems
-from .kit.telemetry import init_telemetry
 from .routes import users
 from .settings import SERVICE, Settings
 from .users import Base

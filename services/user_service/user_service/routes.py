@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from flask import Blueprint, Response, current_app, jsonify, url_for
+from kit.database import Database
+from kit.payload import MAX_ID, Page, read_body, read_query
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
 from werkzeug.exceptions import Conflict, NotFound
 
-from .kit.database import Database
-from .kit.payload import MAX_ID, Page, read_body, read_query
 from .users import NewUser, User
 
 users = Blueprint("users", __name__)

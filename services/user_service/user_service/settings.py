@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kit import settings
+from kit.database import parse_url
 from sqlalchemy import URL
-
-from .kit import settings
-from .kit.database import parse_url
 
 SERVICE = "user-service"
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated, TypedDict
 
+from kit.payload import Payload, Text
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import String
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-
-from .kit.payload import Payload, Text
 
 # 254: the longest address a mail server accepts in a path (RFC 5321, erratum 1690)
 MAX_EMAIL_LENGTH = 254

@@ -25,12 +25,17 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def _with_kit(root: Path) -> None:
+    shutil.copytree(CHECKOUT / "services/kit", root / "services/kit", ignore=shutil.ignore_patterns("__pycache__"))
+
+
 def _files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 @pytest.mark.slow
 def test_a_new_service_passes_its_own_tests(root: Path) -> None:
+    _with_kit(root)
     assert new("greeter", root) == 0
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
@@ -42,9 +47,11 @@ def test_a_new_service_passes_its_own_tests(root: Path) -> None:
 
 
 def test_the_catalogue_takes_it_as_it_is(root: Path) -> None:
+    _with_kit(root)
     new("order-desk", root, port=9000)
     (service,) = catalog.load(root / "services")
     assert (service.name, service.spec.port, service.folder) == ("order-desk", 9000, Path("services/order_desk"))
+    assert service.contexts == {"kit": Path("services/kit")}
     assert [(check.get, check.has) for check in service.spec.checks] == [("/hello", "greeting")]
 
 
@@ -108,7 +115,9 @@ def test_a_name_that_is_no_dns_label_is_refused(root: Path, name: str, suggestio
     assert _files(root) == {"services"}
 
 
-@pytest.mark.parametrize("name", ["json", "class", "flask", "prometheus-client", "pytest", "tests", "slipway", "yaml"])
+@pytest.mark.parametrize(
+    "name", ["json", "class", "flask", "prometheus-client", "pytest", "tests", "kit", "slipway", "yaml"]
+)
 def test_a_name_that_would_hide_a_python_package_is_refused(root: Path, name: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         new(name, root)

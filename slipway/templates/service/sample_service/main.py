@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from flask import Flask
+from kit.health import init_health
+from kit.problems import init_problems
+from kit.telemetry import init_telemetry
 
-from .kit.health import init_health
-from .kit.problems import init_problems
-from .kit.telemetry import init_telemetry
 from .routes import greetings
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response, jsonify, request
+from kit.problems import InvalidInput
 
-from .kit.problems import InvalidInput
 from .settings import SERVICE
 
 greetings = Blueprint("greetings", __name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .kit import settings
+from kit import settings
 
 SERVICE = "sample-service"
 

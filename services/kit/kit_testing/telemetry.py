@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from kit.logs import JsonLines
 
 
 @pytest.fixture
-def logged(kit: Callable[[str], Any]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def logged() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """The lines logged so far, formatted as the service formats them."""
     lines: list[str] = []
 
@@ -23,7 +24,7 @@ def logged(kit: Callable[[str], Any]) -> Iterator[Callable[[], list[dict[str, An
             lines.append(self.format(record))
 
     handler = Keep()
-    handler.setFormatter(kit("logs").JsonLines("a-service"))
+    handler.setFormatter(JsonLines("a-service"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)
@@ -82,8 +83,14 @@ def test_probes_are_logged_at_level_debug(client: FlaskClient, logged: Callable[
     assert [line["level"] for line in logged() if line["logger"] == "request"] == ["debug", "debug"]
 
 
-def test_lines_outside_a_request_have_no_id_and_stay_one_line(logged: Callable[[], list[dict[str, Any]]]) -> None:
-    logging.getLogger("anything").warning("two\nlines and a lone \ud800")
+def test_lines_outside_a_request_have_no_id_and_stay_one_line(
+    logged: Callable[[], list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    with monkeypatch.context() as patch:
+        # not pytest's own handlers: pytest-xdist cannot report a lone surrogate that they captured
+        patch.setattr(root, "handlers", [each for each in root.handlers if isinstance(each.formatter, JsonLines)])
+        logging.getLogger("anything").warning("two\nlines and a lone \ud800")
     (line,) = logged()
     assert line["request_id"] is None
     assert line["message"] == "two\nlines and a lone \ud800"

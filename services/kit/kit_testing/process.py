@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit import settings
 
 
 @pytest.mark.slow
@@ -40,11 +41,11 @@ def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., 
     assert server.process.wait(timeout=60) == 0
 
 
-def test_a_wrong_setting_ends_it_with_one_clear_line(environment: dict[str, str], package: str) -> None:
+def test_a_wrong_setting_ends_it_with_one_clear_line(folder: Path, environment: dict[str, str], package: str) -> None:
     code = f"import {package}.settings as s; s.Settings.from_environment()"
     ended = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).resolve().parents[2],
+        cwd=folder,
         env={**environment, "LOG_LEVEL": "loud"},
         capture_output=True,
         text=True,
@@ -58,14 +59,14 @@ def test_a_wrong_setting_ends_it_with_one_clear_line(environment: dict[str, str]
 
 
 @pytest.mark.parametrize("value", ["eighty", "65536", "-1", "80.5", "²"])
-def test_a_wrong_port_is_refused(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_a_wrong_port_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("PORT", value)
-    with pytest.raises(kit("settings").SettingsError, match=f"PORT is '{value}'; set it to a number from 0 to 65535"):
-        kit("settings").port(default=8080)
+    with pytest.raises(settings.SettingsError, match=f"PORT is '{value}'; set it to a number from 0 to 65535"):
+        settings.port(default=8080)
 
 
-def test_the_port_is_the_environments(kit: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_port_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PORT", raising=False)
-    assert kit("settings").port(default=8080) == 8080
+    assert settings.port(default=8080) == 8080
     monkeypatch.setenv("PORT", "9000")
-    assert kit("settings").port(default=8080) == 9000
+    assert settings.port(default=8080) == 9000
