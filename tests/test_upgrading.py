@@ -141,6 +141,7 @@ def test_the_page_tells_whose_files_are_whose() -> None:
     assert [name for name in ours if is_the_teams(name)] == []
 
 
+@pytest.mark.slow
 def test_a_later_version_is_merged_without_a_conflict(upstream: Repository, team: Repository) -> None:
     own = {name: (team.folder / name).read_bytes() for name in team.files() if is_the_teams(name)}
     release(upstream)
@@ -158,6 +159,7 @@ def test_a_later_version_is_merged_without_a_conflict(upstream: Repository, team
     assert yaml.safe_load((team.folder / "policy/settings.yaml").read_text())["registries"] == ["registry.example/team"]
 
 
+@pytest.mark.slow
 def test_a_change_to_a_file_of_ours_is_a_conflict(upstream: Repository, team: Repository) -> None:
     team.append("services/kit/kit/logs.py", "# the team's\n")
     team.commit("Change the kit")
@@ -167,6 +169,7 @@ def test_a_change_to_a_file_of_ours_is_a_conflict(upstream: Repository, team: Re
     assert team.git("diff", "--name-only", "--diff-filter=U").split() == ["services/kit/kit/logs.py"]
 
 
+@pytest.mark.slow
 def test_an_example_that_the_team_removed_or_changed_stays_so(upstream: Repository, team: Repository) -> None:
     removed, changed = "services/order_service", "services/user_service"
     team.git("rm", "--quiet", "-r", removed)
