@@ -26,7 +26,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((CHECKOUT / ".github/workflows").glob("*.yml"))
 ACTION = CHECKOUT / ".github/actions/slipway/action.yml"
 SETUP_GUIDE = CHECKOUT / "docs/pull-requests.md"
-PINNED = re.compile(r"[\w./-]+@[0-9a-f]{40}")
+# A tag can be moved to other code, a commit cannot; the comment is what a person, and renovate, reads.
+PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 ACTIONLINT = Part(
     name="actionlint",
     title="actionlint",
@@ -45,10 +46,6 @@ def loaded(file: Path) -> dict[Any, Any]:
 
 def jobs() -> list[tuple[str, dict[str, Any]]]:
     return [(f"{file.name}:{name}", job) for file in WORKFLOWS for name, job in loaded(file)["jobs"].items()]
-
-
-def uses(file: Path) -> list[str]:
-    return re.findall(r"uses: (\S+)", file.read_text())
 
 
 @pytest.mark.lab
@@ -88,9 +85,26 @@ def test_there_are_the_four_workflows() -> None:
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.stem)
 def test_actions_are_pinned(file: Path) -> None:
-    used = [action for action in uses(file) if not action.startswith("./")]
+    used = re.findall(r"uses: (?!\./).*", file.read_text())
     assert used
     assert [action for action in used if not PINNED.fullmatch(action)] == []
+
+
+def test_an_action_is_of_one_commit_everywhere() -> None:
+    used = {line for file in [*WORKFLOWS, ACTION] for line in re.findall(PINNED, file.read_text())}
+    names = [line.partition("@")[0] for line in used]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_pinned_package_is_audited() -> None:
+    (patterns,) = re.findall(r"for file in (.*); do", (CHECKOUT / ".ci/audit").read_text())
+    audited = {file for pattern in patterns.split() for file in CHECKOUT.glob(pattern)}
+    tracked = subprocess.run(
+        ["git", "ls-files"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    pinned = {CHECKOUT / name for name in tracked if re.search(r"(^|/)(requirements[\w-]*|constraints)\.txt$", name)}
+    assert len(pinned) > 4
+    assert audited == pinned
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
@@ -253,4 +267,4 @@ def test_the_builder_of_the_gitlab_pipeline_is_not_called_as_its_context() -> No
 
 def test_the_gitlab_pipeline_has_the_same_jobs() -> None:
     jobs_of_gitlab = {name for name, job in gitlab_pipeline().items() if isinstance(job, dict) and "script" in job}
-    assert jobs_of_gitlab == {"test", "preview", "drift", "dev", "prod-preview", "prod"}
+    assert jobs_of_gitlab == {"test", "audit", "preview", "drift", "dev", "prod-preview", "prod"}

@@ -14,7 +14,6 @@ from slipway.errors import SlipwayError
 
 app = typer.Typer(
     name="slipway",
-    help="Build, test, package, deploy and check microservices on Kubernetes with Pulumi.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -25,8 +24,29 @@ lab_app = typer.Typer(
 app.add_typer(lab_app, name="lab")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _environments(incomplete: str) -> list[str]:
+    """For a shell's completion: the environments of the project that it is in."""
+    from slipway.project import find
+
+    project = find(Path.cwd())
+    return [name for name in project.environments() if name.startswith(incomplete)] if project else []
+
+
+StackOption = Annotated[
+    str,
+    typer.Option(
+        "--stack",
+        "-s",
+        metavar="ENV",
+        help="The environment: a Pulumi.ENV.yaml.",
+        autocompletion=_environments,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
         from importlib.metadata import version
 
         typer.echo(f"slipway {version('slipway')}")
@@ -34,16 +54,12 @@ def _print_version(wanted: bool) -> None:
 
 
 @app.callback()
-def slipway(
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Build, test, package, deploy and check microservices on Kubernetes with Pulumi."""
-
-
-StackOption = Annotated[str, typer.Option("--stack", "-s", metavar="ENV", help="The environment: a Pulumi.ENV.yaml.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.command()

@@ -13,6 +13,7 @@ import pytest
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 APPLICATION = "services/user_service/user_service/routes.py"
+KIT = "services/kit/kit/health.py"
 
 
 def generations(project: Any) -> dict[str, int]:
@@ -83,6 +84,24 @@ def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(releas
     test_file.unlink()
     fixed = released.up()
     assert fixed.code == 0, fixed.output
+
+
+def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_in(released: Any) -> None:
+    before = images(released)
+    released.replace(KIT, 'status="ready"', 'status="raedy"')
+    broken = released.slipway("up", "-s", "e2e", "--yes")
+    assert broken.code == 1, broken.output
+    for name in ("user-service", "order-service"):
+        assert f"Image {name}-test: a step of the build ended with exit code 1" in broken.output
+    assert images(released) == before
+    released.replace(KIT, 'status="raedy"', 'status="ready"')
+    released.replace(KIT, '"""', '"""Changed. ')
+    changed = released.up()
+    assert changed.code == 0, changed.output
+    assert {name for name, image in images(released).items() if image != before[name]} == {
+        "order-service",
+        "user-service",
+    }
 
 
 def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> None:

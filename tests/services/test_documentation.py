@@ -7,9 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from services.catalog import allowed_keys, json_schema
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCS = CHECKOUT / "docs"
+SPECS = [*sorted(CHECKOUT.glob("services/*/service.yaml")), CHECKOUT / "slipway/templates/service/service.yaml"]
 
 
 def leaves(path: tuple[str, ...] = ()) -> Iterator[str]:
@@ -32,3 +36,12 @@ def test_every_key_is_described_and_no_other() -> None:
     groups = {key.split(".")[0] for key in keys}
     assert keys <= described
     assert described <= keys | groups
+
+
+@pytest.mark.parametrize("file", SPECS, ids=lambda file: file.parent.name)
+def test_editors_find_the_schema_of_every_service(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    (schema,) = re.findall(r"^# yaml-language-server: \$schema=(.+)$", first)
+    # the template is a service of its own only once it was copied
+    folder = CHECKOUT / "services" / "new" if "templates" in file.parts else file.parent
+    assert (folder / schema).resolve() == DOCS / "service.schema.json"

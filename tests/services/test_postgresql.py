@@ -45,7 +45,7 @@ def _schema(service: str) -> Iterator[str]:
 @contextmanager
 def _server(service: str, log: Path, **variables: str) -> Iterator[str]:
     """The URL of one gunicorn on a free port, ready."""
-    environment = {"PATH": os.environ["PATH"], **variables}
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "services/kit"), **variables}
     command = [sys.executable, "-m", "gunicorn", "--bind", "127.0.0.1:0"]
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from slipway.cli import main as command_line
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.paths import CHECKOUT
 
+# As the installed script is called.
+PROGRAM = "from slipway.cli.main import app; app(prog_name='slipway')"
 COMMANDS = [
     "comment",
     "diff",
@@ -147,3 +153,46 @@ def test_help_and_env_load_nothing_heavy(slipway: Any) -> None:
         loaded = slipway.in_a_process(*arguments, PYTHONPROFILEIMPORTTIME="1").stderr
         for heavy in ("pulumi", "kubernetes", "grpc", "slipway.engine.pulumi_cli", "lab"):
             assert f" {heavy}{os.linesep}" not in loaded, f"{arguments} imports {heavy}"
+
+
+def test_the_version_is_the_packages(slipway: Any) -> None:
+    result = slipway("--version")
+    assert (result.returncode, result.stdout) == (0, f"slipway {version('slipway')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("slipway ro", ["rollback"]),
+        ("slipway lab ", ["up", "down", "status", "toolchain"]),
+        ("slipway up -s p", ["prod"]),
+        ("slipway drift --stack ", ["dev", "prod"]),
+    ],
+)
+def test_a_shell_completes_commands_and_environments(words: str, completed: list[str]) -> None:
+    asked = {"_SLIPWAY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=CHECKOUT,
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == completed
+
+
+def test_completion_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
+    # `exit` keeps bash there as the parent, which is how the shell is found out
+    ask = f'{sys.executable} -c "{PROGRAM}" --install-completion; exit $?'
+    done = subprocess.run(
+        ["bash", "-c", ask],
+        cwd=CHECKOUT,
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bash completion installed" in done.stdout
+    assert "slipway" in (tmp_path / ".bashrc").read_text()
