@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _flag(*names: str, help: str, **more: Any) -> Any:
+    """An option without a value: its help shows no `<bool>` beside it."""
+    return typer.Option(*names, help=help, metavar="", **more)
+
+
 lab_app = typer.Typer(
     help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
 )
@@ -42,7 +49,7 @@ StackOption = Annotated[
         autocompletion=_environments,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JsonOption = Annotated[bool, _flag("--json", help="Print JSON.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -55,9 +62,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    _: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
-    ] = False,
+    _: Annotated[bool, _flag("--version", help="Print the version.", is_eager=True, callback=_print_version)] = False,
 ) -> None:
     """Build, test, package, deploy and check microservices on Kubernetes with Pulumi."""
 
@@ -74,22 +79,22 @@ def env(json_output: JsonOption = False) -> None:
 def up(
     *,
     stack: StackOption,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before updating.")] = False,
+    yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before updating.")] = False,
     approved: Annotated[
         Path | None,
         typer.Option("--approved", metavar="FILE", help="Do not ask: update just what this approval is of."),
     ] = None,
     no_rollback: Annotated[
-        bool, typer.Option("--no-rollback", help="Leave an update that failed as it is, for a look.")
+        bool, _flag("--no-rollback", help="Leave an update that failed as it is, for debugging.")
     ] = False,
     allow_dirty: Annotated[
-        bool, typer.Option("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
+        bool, _flag("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
     ] = False,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
+        bool, _flag("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Run the engine even where nothing has changed since the last update.")
+        bool, _flag("--force", help="Run the engine even where nothing has changed since the last update.")
     ] = False,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
@@ -110,13 +115,13 @@ def rollback(
     service: Annotated[
         list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
     ] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Show what it would do, and do nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before rolling back.")] = False,
+    preview: Annotated[bool, _flag("--preview", help="Show what it would do, and do nothing.")] = False,
+    yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before rolling back.")] = False,
     keep_secrets: Annotated[
-        bool, typer.Option("--keep-secrets", help="Leave Secrets as they are now: they were rotated since.")
+        bool, _flag("--keep-secrets", help="Leave Secrets as they are now: they were rotated since.")
     ] = False,
     include_stateful: Annotated[
-        bool, typer.Option("--include-stateful", help="Delete or replace what holds data too, and its data with it.")
+        bool, _flag("--include-stateful", help="Delete or replace what holds data too, and its data with it.")
     ] = False,
     break_glass: Annotated[
         str, typer.Option("--break-glass", metavar="REASON", help="Override today's policies; the history says why.")
@@ -140,7 +145,7 @@ def preview(
     approval: Annotated[
         Path | None, typer.Option("--approval", metavar="FILE", help="Write what `slipway up --approved` holds it to.")
     ] = None,
-    drift: Annotated[bool, typer.Option("--drift", help="Say too where the cluster differs from the state.")] = False,
+    drift: Annotated[bool, _flag("--drift", help="Say too where the cluster differs from the state.")] = False,
 ) -> None:
     """Build and test what changed, ask the policies, and show what an update would do."""
     from slipway.cli.preview import Files
@@ -225,7 +230,7 @@ def doctor(json_output: JsonOption = False) -> None:
 @lab_app.command("up")
 def lab_up(
     if_needed: Annotated[
-        bool, typer.Option("--if-needed", help="Only the toolchain, if KUBECONFIG and a registry of your own are set.")
+        bool, _flag("--if-needed", help="Only the toolchain, if KUBECONFIG and a registry of your own are set.")
     ] = False,
 ) -> None:
     """Bring the lab up, installing its toolchain where that is missing."""
@@ -244,7 +249,7 @@ def lab_up(
 
 @lab_app.command("down")
 def lab_down(
-    purge: Annotated[bool, typer.Option("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
+    purge: Annotated[bool, _flag("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
 ) -> None:
     """Take the lab down, leaving no process, mount, network interface or firewall rule."""
     from slipway.cli import lab
