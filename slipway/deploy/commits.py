@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.deploy.summary import Commits
+from slipway.deploy.work_tree import uncommitted
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.render.markdown import Links
 
@@ -22,9 +23,9 @@ def commits(folder: Path, engine: Pulumi | None, stack: str) -> Commits:
 
 
 def previewed_commit(folder: Path) -> str:
-    """HEAD of the work tree, with `-dirty` where something in it is not committed."""
+    """HEAD of the work tree, with `-dirty` where something that decides what is deployed is in no commit, new or not."""
     head = _git(folder, "rev-parse", "HEAD")
-    return f"{head}{DIRTY}" if head and _git(folder, "status", "--porcelain", "--untracked-files=no") else head
+    return f"{head}{DIRTY}" if head and uncommitted(folder) else head
 
 
 def deployed_commit(engine: Pulumi, stack: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway.deploy.commits import previewed_commit
 from slipway.deploy.work_tree import message, require_committed, uncommitted
 from slipway.errors import ConfigurationError
 from slipway.project import Project
@@ -48,6 +49,15 @@ def test_new_files_count_where_they_are_part_of_the_program(folder: Path) -> Non
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
     assert sorted(uncommitted(folder)) == ["Pulumi.prod.yaml", "services/b/app.py"]
+
+
+def test_a_preview_calls_no_commit_clean_that_lacks_a_service(folder: Path) -> None:
+    assert not previewed_commit(folder).endswith("-dirty")
+    (folder / "notes.txt").touch()
+    assert not previewed_commit(folder).endswith("-dirty")
+    (folder / "services/b").mkdir()
+    (folder / "services/b/service.yaml").touch()
+    assert previewed_commit(folder).endswith("-dirty")
 
 
 def test_a_name_with_blanks_counts_too(folder: Path) -> None:
