@@ -23,7 +23,7 @@ def commits(folder: Path, engine: Pulumi | None, stack: str) -> Commits:
 
 
 def previewed_commit(folder: Path) -> str:
-    """HEAD of the work tree, with `-dirty` where something that decides what is deployed is in no commit, new or not."""
+    """HEAD of the work tree, with `-dirty` where something that decides what is deployed is in no commit."""
     head = _git(folder, "rev-parse", "HEAD")
     return f"{head}{DIRTY}" if head and uncommitted(folder) else head
 
