@@ -42,7 +42,7 @@ def there_twice(state: State) -> None:
     ("damage", "command"),
     [
         (providers_last, ("up",)),
-        (without_providers, ("rollback", "--to", "1")),
+        pytest.param(without_providers, ("rollback", "--to", "1"), marks=pytest.mark.thorough),
         pytest.param(there_twice, ("up",), marks=pytest.mark.thorough),
     ],
 )
@@ -61,7 +61,9 @@ def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any
     assert states.told(states.present(released)) == before
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5], ids=["empty", "cut short"])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0, id="empty", marks=pytest.mark.thorough), pytest.param(0.5, id="cut short")]
+)
 def test_a_state_that_cannot_be_read_is_taken_from_the_history(released: Any, share: float) -> None:
     before, file = states.told(states.present(released)), states.state_file(released)
     text = file.read_text()
@@ -100,10 +102,10 @@ def half_an_object(before: State, after: State) -> None:
     ("bad", "recorded", "left"),
     [
         pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap", marks=pytest.mark.thorough),
-        pytest.param(CONFIG_MAP_TOO, some, "", id="some of it"),
+        pytest.param(CONFIG_MAP_TOO, some, "", id="some of it", marks=pytest.mark.thorough),
         pytest.param(CONFIG_MAP_TOO, nothing, "ConfigMap user-service-", id="nothing, with a ConfigMap"),
         pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing", marks=pytest.mark.thorough),
-        pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object"),
+        pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object", marks=pytest.mark.thorough),
     ],
 )
 def test_a_rollback_brings_the_target_back_whatever_was_recorded(

@@ -155,6 +155,7 @@ def test_a_plain_update_says_it_too_and_as_soon(released: Any) -> None:
     assert fixed.code == 0, "the next update needs nothing by hand: " + fixed.output
 
 
+@pytest.mark.thorough
 def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: Any) -> None:
     """Its namespace and all that is in it wait for their deletion, and still have their names."""
     url = released.url("user-service")

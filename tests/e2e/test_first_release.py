@@ -118,6 +118,7 @@ def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> N
     assert fixed.code == 0, fixed.output
 
 
+@pytest.mark.thorough
 def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> None:
     url = released.url("user-service")
     broken = {"user-service": {"health": {"ready": "/no-such-path"}, "rollout": {"progressDeadlineSeconds": 15}}}

@@ -125,6 +125,7 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     assert {each["name"] for each in left} == {"leftover"}, "what kubectl has set goes with the object's update"
 
 
+@pytest.mark.thorough
 def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     """With --refresh what somebody else has set is taken over: else it would stand against every update after it."""
     kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
@@ -140,6 +141,7 @@ def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     assert told(released, "verify")["ok"]
 
 
+@pytest.mark.thorough
 def test_what_the_state_has_forgotten_is_taken_in_again(released: Any) -> None:
     """The Secret stands for those whose inputs are encrypted."""
     for name, *more in (("up",), ("rollback", "--to", "1")):

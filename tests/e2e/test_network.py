@@ -247,6 +247,7 @@ def as_service_account(project: Any, folder: Path, role: dict[str, Any]) -> Any:
     return project.with_environment(KUBECONFIG=str(folder / "kubeconfig"))
 
 
+@pytest.mark.thorough
 def test_loopback_is_never_asked_through_a_proxy(project: Any) -> None:
     """One that is named in the environment, as in many offices, and knows nothing of this machine's own addresses."""
     variables = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:1")
@@ -283,6 +284,7 @@ def test_a_proxy_that_keeps_the_cluster_away_is_named_before_anything_is_touched
     assert not project.deployments()
 
 
+@pytest.mark.thorough
 def test_a_proxy_that_the_kubeconfig_names_is_gone_through(released: Any, tmp_path: Path) -> None:
     """With a tunnel for every pod, and its password."""
     with proxy() as (address, tunnels):

@@ -85,6 +85,7 @@ def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_sa
     assert "parcel-service" in released.deployments()
 
 
+@pytest.mark.thorough
 def test_what_the_state_was_made_to_forget_is_still_its_own(released: Any) -> None:
     """For a bare update as well: by its uid in the history."""
     (urn,) = (each["urn"] for each in resources(released) if each["urn"].endswith("Deployment::order-service"))
@@ -97,6 +98,7 @@ def test_what_the_state_was_made_to_forget_is_still_its_own(released: Any) -> No
     assert released.deployments()["order-service"]["metadata"]["uid"] == before
 
 
+@pytest.mark.thorough
 def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(released: Any) -> None:
     """The engine leaves no word of it: as after a Ctrl-C between the API server's answer and the provider's."""
     made = released.slipway("new", "crate-service")
@@ -130,6 +132,7 @@ def test_what_an_update_began_to_create_when_it_was_cut_off_is_its_own(released:
     assert "crate-service" in released.deployments()
 
 
+@pytest.mark.thorough
 def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(released: Any) -> None:
     before = core(released).read_namespace(released.namespace).metadata
     released.configure(namespace={"name": released.namespace, "managed": False})

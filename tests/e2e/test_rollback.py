@@ -435,6 +435,7 @@ def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad:
     assert seen(ship)["user-service"]["replicas"] == 2
 
 
+@pytest.mark.thorough
 def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any, good: dict[str, Any]) -> None:
     ship.configure(overrides(TOO_LITTLE_MEMORY))
     result = ship.slipway("up", "-s", "e2e", "--yes", "--no-rollback")
@@ -473,6 +474,7 @@ def test_plain_updates_go_back_from_one_that_failed(ship: Any, good: dict[str, A
     assert len(hashed) == 2, "what the failed one brought is gone"
 
 
+@pytest.mark.thorough
 def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any, good: dict[str, Any]) -> None:
     ship.configure(overrides(NO_SUCH_WORDS))
     left = ship.slipway("up", "-s", "e2e", "--yes", "--no-rollback")

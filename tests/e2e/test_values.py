@@ -88,6 +88,7 @@ def test_node_ports_change_hands_in_two_updates_and_a_service_may_have_no_pod(pr
     assert data == {"PORT": "8080", "ZIP": "01234", "AT": "12:30"}
 
 
+@pytest.mark.thorough
 def test_a_context_is_used_whatever_the_kubeconfig_and_the_project_say(project: Any, tmp_path: Path) -> None:
     """No current-context, and a project of another name, whose `slipway:` keys count all the same."""
     kubeconfig = yaml.safe_load(Path(project.environment["KUBECONFIG"]).read_text())

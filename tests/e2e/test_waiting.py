@@ -80,6 +80,7 @@ def with_short_patience(project: Any) -> None:
     assert project.slipway("up", "-s", "e2e", "--yes").code == 0
 
 
+@pytest.mark.thorough
 def test_a_load_balancer_without_an_address_is_no_failure(released: Any) -> None:
     with_short_patience(released)
     released.configure(overrides(service={"type": "LoadBalancer"}))
@@ -91,6 +92,7 @@ def test_a_load_balancer_without_an_address_is_no_failure(released: Any) -> None
     )
 
 
+@pytest.mark.thorough
 def test_what_was_changed_by_hand_ends_no_update_in_a_field_conflict(released: Any) -> None:
     kubectl(released, "scale", "deployment/user-service", "--replicas=2")
     kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
