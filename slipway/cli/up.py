@@ -162,14 +162,16 @@ def _as_last_updated(stack: Stack, approved: Approval) -> ExitCode | None:
         with ThreadPoolExecutor() as pool:
             same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
             drift = find_drift(stack)
-        if not same_bases.result() or any(each.problems for each in verdicts.result()):
+        if not same_bases.result():
+            return None
+        if drift.changes:  # before the checks, which may fail for that reason
+            typer.echo("\n".join(drift_lines(stack.name, drift)))
+            return ExitCode.DRIFT
+        if any(each.problems for each in verdicts.result()):
             return None
     except SlipwayError:  # the update says it, with all else
         return None
     _show_services(outputs(deployed.state))
-    if drift.changes:
-        typer.echo("\n".join(drift_lines(stack.name, drift)))
-        return ExitCode.DRIFT
     checks = sum(each.checks for each in verdicts.result())
     typer.echo(
         f"{stack} is as update #{before.number} left it: {counted(len(deployed.objects()), 'object')} as declared, "

@@ -23,7 +23,7 @@ def scale(project: Any, replicas: int) -> None:
 def test_what_is_as_the_last_update_left_it_is_looked_at_and_left(released: Any) -> None:
     assert released.slipway("up", "-s", "e2e", "--yes", "--force").code == 0
     before = updates(released)
-    again = released.slipway("up", "-s", "e2e")
+    again = released.slipway("up", "-s", "e2e", "--yes")
     assert again.code == 0, again.output
     assert "objects as declared, 2 checks met" in again.output
     assert f"{NAME} " in again.output
