@@ -10,7 +10,7 @@ NAME = "user-service"
 
 
 def updates(project: Any) -> int:
-    return len(list((project.folder.parent / "backend").glob(".pulumi/history/**/*.history.json*")))
+    return len(list((project.folder.parent / "backend").glob(".pulumi/history/**/*.history.json")))
 
 
 def scale(project: Any, replicas: int) -> None:
