@@ -233,7 +233,7 @@ def test_commits_and_links_of_a_run(preview: Preview) -> None:
     deployed = {"kind": "update", "result": "succeeded", "environment": {"git.head": "a" * 40, "git.dirty": "false"}}
     failed = {"kind": "update", "result": "failed", "environment": {"git.head": "b" * 40}}
     git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-    for command in (["init", "-q"], ["add", "Pulumi.yaml"], ["commit", "-q", "-m", "first"]):
+    for command in (["init", "-q"], ["add", "Pulumi*.yaml", "policy"], ["commit", "-q", "-m", "first"]):
         subprocess.run([*git, *command], cwd=preview.folder, check=True)
     variables = {"GITHUB_REPOSITORY": "acme/shop", "GITHUB_RUN_ID": "12", "GITHUB_SERVER_URL": "https://github.example"}
     preview("small", HISTORY=json.dumps([failed, deployed]), **variables)
