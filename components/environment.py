@@ -27,6 +27,7 @@ from services.yaml_source import YamlSource
 from slipway.backend import History
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
+from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
 from slipway.state.checkpoint import Snapshot
 from slipway.state.namespaces import has_namespace
@@ -134,7 +135,7 @@ class Environment(pulumi.ComponentResource):
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""
         hosts = (address.partition("/")[0] for address in (self.settings.base_image, self.settings.registry))
-        plain = [host for host in dict.fromkeys(hosts) if host.startswith(("127.", "localhost:"))]
+        plain = [host for host in dict.fromkeys(hosts) if speaks_plain_http(host)]
         return docker.Provider(
             name,
             disable_docker_daemon_check=True,

@@ -49,10 +49,13 @@ class ImageName:
 
     @property
     def url(self) -> str:
-        """One on loopback speaks plain HTTP, as it does for Docker."""
-        local = self.host.startswith(("127.", "localhost:")) or self.host == "localhost"
         host = DOCKER_HUB_HOST if self.host == DOCKER_HUB else self.host
-        return f"{'http' if local else 'https'}://{host}/v2/{self.repository}/manifests/{self.reference}"
+        return f"{'http' if speaks_plain_http(self.host) else 'https'}://{host}/v2/{self.repository}/manifests/{self.reference}"
+
+
+def speaks_plain_http(host: str) -> bool:
+    """Whether the registry at `host` is on loopback, where Docker speaks plain HTTP."""
+    return host.startswith(("127.", "localhost:")) or host == "localhost"
 
 
 def image_digest(name: str) -> str | None:
@@ -61,7 +64,9 @@ def image_digest(name: str) -> str | None:
 
     image = ImageName.parse(name)
     try:
-        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True) as client:
+        # Loopback never goes through a proxy of the environment.
+        direct = speaks_plain_http(image.host)
+        with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=True, trust_env=not direct) as client:
             answer = _head(client, image)
     except httpx.HTTPError as error:
         raise RegistryError(f"The registry {image.host} does not answer.", why=f"{error}") from error

@@ -92,6 +92,16 @@ def test_the_digest_under_a_tag(registry: Callable[[str], str], scheme: str) -> 
     assert image_digest(f"{registry(scheme)}/a:1") == DIGEST
 
 
+def test_loopback_is_never_asked_through_a_proxy(
+    registry: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert image_digest(f"{registry('')}/a:1") == DIGEST
+
+
 def test_a_tag_that_is_not_there_has_none(registry: Callable[[str], str]) -> None:
     assert image_digest(f"{registry('')}/a:2") is None
 
