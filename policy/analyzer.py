@@ -147,9 +147,9 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         try:
             return self._deadline.run(ask, lambda: self._judge.current)
         except RuleError as error:
-            context.abort(grpc.StatusCode.INTERNAL, f"Policy error: {error}")
+            context.abort(grpc.StatusCode.INTERNAL, f"{report.ERROR}{error}")
         except DeadlineError as error:
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"Policy error: {error}")
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{report.ERROR}{error}")
 
     def _answer(self, results: Iterable[Result], *, stack_wide: bool) -> analyzer_pb2.AnalyzeResponse:
         results = list(results)
@@ -208,7 +208,7 @@ def serve() -> None:
     try:
         judge = Judge.of(os.environ.get("PULUMI_STACK", ""), get_config_env(), os.environ)
     except PolicyFileError as error:
-        sys.exit(f"Policy error: {error}")
+        sys.exit(f"{report.ERROR}{error}")
     server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED_MESSAGES)
     updating = os.environ.get(DRY_RUN_VARIABLE) == "false"
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Analyzer(judge, updating=updating), server)

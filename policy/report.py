@@ -8,6 +8,7 @@ from policy.judge import Report
 from policy.model import Level, Result, State
 
 REFUSAL = "Policy violation: "
+ERROR = "Policy error: "
 DECIDED_AT_UPDATE = "Decided at update: "
 WAIVED = "Waived "
 WHERE_TO_LOOK = "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
