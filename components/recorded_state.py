@@ -14,8 +14,8 @@ from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.rollback.plan import RollbackPlan
 from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, plain
+from slipway.state.directives import DEPLOYMENT_TYPE
 
-DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DEFAULT_PROVIDER = "default_"
 
 

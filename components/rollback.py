@@ -16,7 +16,7 @@ from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
 from components.node_ports import declared_ports, held_ports, passed_on
-from components.recorded_state import DEPLOYMENT_TYPE, RecordedState, values
+from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.backend import History
 from slipway.backend.decryption import decrypted
@@ -27,6 +27,7 @@ from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+from slipway.state.directives import DEPLOYMENT_TYPE
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from slipway.cli.diff import OUTSIDE, SIGNS, change_shape, field_text, opened
+from slipway.cluster.deployed import Deployed
 from slipway.cluster.drift import Drift
 from slipway.cluster.drift import find as find_drift
 from slipway.errors import ExitCode
@@ -24,7 +25,7 @@ WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Oper
 def drift(*, name: str, json_output: bool) -> int:
     """Print where the cluster differs from the state of `stack`; the exit code."""
     stack = open_stack(name, cluster=False)
-    found = find(stack)
+    found = find(stack, stack.deployed())
     if json_output:
         typer.echo(json.dumps(shape(stack.name, found), indent=2, ensure_ascii=False))
     else:
@@ -32,9 +33,8 @@ def drift(*, name: str, json_output: bool) -> int:
     return ExitCode.DRIFT if found.changes else ExitCode.DONE
 
 
-def find(stack: Stack) -> Drift:
-    """SlipwayError where there is no state, or the cluster does not answer."""
-    deployed = stack.deployed()
+def find(stack: Stack, deployed: Deployed) -> Drift:
+    """Where the cluster differs from the state that is `deployed`; SlipwayError where it does not answer."""
     (state,) = opened(stack, deployed.state)
     return find_drift(replace(deployed, state=state), stack.project.name)
 

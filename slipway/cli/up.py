@@ -18,7 +18,7 @@ from slipway.cli.drift import find as find_drift
 from slipway.cli.drift import lines as drift_lines
 from slipway.cli.verify import verified
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
-from slipway.deploy.approval import Approval
+from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
@@ -83,9 +83,10 @@ def _up(name: str, options: UpOptions) -> int:
     reached.result()
     if options.approved:
         approval.require_approved(stack, options.approved, approved)
-    if not (options.refresh or options.force) and (code := _as_last_updated(stack, approved)) is not None:
+    before = None if options.refresh else last_update.same_as_last_update(stack, approved)
+    if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
-    gate = _passed_before(stack, approved) if options.yes and not options.refresh else None
+    gate = _passed_before(stack, before) if before and options.yes else None
     if gate is None:
         gate = _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
@@ -148,20 +149,19 @@ def _show_output(problems: Sequence[Problem], console: Console) -> None:
             console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
-def _as_last_updated(stack: Stack, approved: Approval) -> ExitCode | None:
+def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
     """The exit code of an update that could change nothing, found without the engine; `None` where it has to run.
 
     Files, settings, variables, plugins and state are as the last update left them. What else an update would find out
     is asked here: whether the base images are still the same, what the cluster has, and whether the services work.
     """
-    before = last_update.same_as_last_update(stack, approved)
-    if before is None or ROLLBACK_SETTING in stack.config():
+    if ROLLBACK_SETTING in stack.config():
         return None
     try:
         deployed = stack.deployed()
         with ThreadPoolExecutor() as pool:
             same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
-            drift = find_drift(stack)
+            drift = find_drift(stack, deployed)
         if not same_bases.result():
             return None
         if drift.changes:  # before the checks, which may fail for that reason
@@ -188,11 +188,8 @@ def has_same_bases(state: Snapshot) -> bool:
     return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
 
 
-def _passed_before(stack: Stack, approved: Approval) -> Gate | None:
-    """The gate where everything is as the last update left it, which passed; `None` where that is not certain."""
-    before = last_update.same_as_last_update(stack, approved)
-    if before is None:
-        return None
+def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
+    """The gate where everything is as the last update left it, which passed."""
     since = f"nothing has moved since update #{before.number}"
     typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))

@@ -11,8 +11,8 @@ from slipway.cluster.client import Cluster, ClusterError
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import ResourceState, Snapshot, objects, resources
+from slipway.state.directives import HELM_PREFIX
 
-HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 
 

@@ -13,8 +13,8 @@ from slipway.cluster.deployed import metadata
 from slipway.cluster.diagnosis import Evidence, is_complete
 from slipway.cluster.diagnosis.objects import Object, number_at, object_at, objects_at, text_at
 from slipway.state.checkpoint import ResourceState
+from slipway.state.directives import DEPLOYMENT_TYPE
 
-DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 DIGEST = "@sha256:"
 
 

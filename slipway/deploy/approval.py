@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from policy import pack_token as program
 from slipway.backend import UpdateInfo
-from slipway.backend.backends import backend_url
 from slipway.backend.self_managed import FILE
 from slipway.engine.errors import failure
 from slipway.errors import ConfigurationError, SlipwayError
@@ -54,7 +53,7 @@ class Approval:
 def take(stack: Stack) -> Approval:
     """All that a preview of `stack` that begins now will rest on."""
     folder = stack.project.folder
-    in_folder = backend(stack).startswith(FILE)
+    in_folder = stack.backend_url().startswith(FILE)
     return Approval(
         datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
         program.head(folder),
@@ -144,15 +143,10 @@ def _content_hash(file: Path) -> str:
         return ""
 
 
-def backend(stack: Stack) -> str:
-    """The URL of the backend that keeps the stacks."""
-    return backend_url(stack.engine, stack.project)
-
-
 def _state(stack: Stack) -> Mapping[str, Any]:
     """The recorded state of `stack`; read from a folder directly, which takes milliseconds."""
-    if backend(stack).startswith(FILE):
-        state: Mapping[str, Any] = stack.history().present() or {}
+    if stack.backend_url().startswith(FILE):
+        state: Mapping[str, Any] = stack.present() or {}
     else:
         done = stack.engine.run("stack", "export", "--stack", stack.name)
         if done.exit_code:

@@ -36,7 +36,7 @@ def collisions(events: Sequence[Event], operation: str = REPLACING) -> dict[str,
 
 def revert(stack: Stack, wanted: Mapping[str, str]) -> bool:
     """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
-    present = stack.history().present() if wanted else None
+    present = stack.present() if wanted else None
     state = reverted(present, wanted) if present else None
     if state is None:
         return False

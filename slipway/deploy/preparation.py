@@ -12,7 +12,7 @@ from slipway.state.namespaces import has_namespace, without_namespace
 def release_namespace(stack: Stack, say: Callable[[str], None]) -> None:
     """Nothing in the cluster is touched."""
     name = stack.unmanaged_namespace()
-    present = stack.history().present() if name else None
+    present = stack.present() if name else None
     if present and has_namespace(present, name):
         import_state(stack, without_namespace(present, name))
         say(f"Namespace {name} is somebody else's by now (managed: false): the state of {stack} forgets it.")

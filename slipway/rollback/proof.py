@@ -9,7 +9,6 @@ from slipway.backend.update_info import ROLLBACK_KEY
 from slipway.cluster import drift
 from slipway.cluster.diagnosis import is_rolled_out
 from slipway.cluster.drift import Drift
-from slipway.cluster.verification import DEPLOYMENT_TYPE
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.render.words import counted
@@ -18,6 +17,7 @@ from slipway.stack import Stack
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState, Snapshot, objects, plain
 from slipway.state.comparison import Comparison, compared
+from slipway.state.directives import DEPLOYMENT_TYPE
 
 
 @dataclass(frozen=True)

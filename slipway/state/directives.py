@@ -11,6 +11,8 @@ from typing import Any
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.state.checkpoint import ResourceState
 
+DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
+NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 # What is declared is the program's, whoever has set it meanwhile: a `kubectl scale` would else end every update and
 # rollback after it in a field conflict.
 PATCH_FORCE = {"pulumi.com/patchForce": "true"}
@@ -20,11 +22,10 @@ SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 # deleted, so that one that is replaced is not applied to the object that is about to go.
 APPLIED_IS_ENOUGH = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 AWAIT = {
-    "kubernetes:apps/v1:Deployment": APPLIED_IS_ENOUGH,
+    DEPLOYMENT_TYPE: APPLIED_IS_ENOUGH,
     "kubernetes:core/v1:Service": SKIP_AWAIT,
     "kubernetes:networking.k8s.io/v1:Ingress": SKIP_AWAIT,
 }
-NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 
 
