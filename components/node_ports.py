@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from services.spec import ServiceSpec
-from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, resources
+from slipway.values import opened
 
 SERVICE_TYPE = "kubernetes:core/v1:Service"
 
@@ -46,7 +47,7 @@ def passed_on(wanted: Mapping[int, str], held: Mapping[int, str]) -> list[str]:
 def _ports(resource: ResourceState, properties: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     if resource.type != SERVICE_TYPE:
         return
-    known = plain(properties)
+    known = opened(properties)
     ports = (known.get("spec") or {}).get("ports") or ()
     name = f"{known['metadata'].get('namespace', 'default')}/{known['metadata'].get('name', resource.name)}"
     yield from ((int(port["nodePort"]), name) for port in ports if port.get("nodePort"))

@@ -26,8 +26,9 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
-from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.values import opened
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
@@ -108,7 +109,7 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 def _images(resource: ResourceState) -> Iterable[str]:
     if resource.type != DEPLOYMENT_TYPE:
         return ()
-    pod = plain(resource.inputs)["spec"]["template"]["spec"]
+    pod = opened(resource.inputs)["spec"]["template"]["spec"]
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
@@ -135,7 +136,7 @@ def _verified(
 
 
 def _metadata(resource: ResourceState) -> dict[str, Any]:
-    return dict(plain(resource.inputs)["metadata"])
+    return dict(opened(resource.inputs)["metadata"])
 
 
 def _checks(deployment: ResourceState) -> list[Check]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.errors import ConfigurationError
-from slipway.state.checkpoint import Snapshot, has_secrets
+from slipway.state.checkpoint import Snapshot
+from slipway.values import has_encrypted
 
 PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 
@@ -23,7 +24,7 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
     secrets are never written to a file. Raises ConfigurationError where neither the passphrase or key of today nor a
     former passphrase opens it.
     """
-    if not has_secrets(snapshot):
+    if not has_encrypted(snapshot):
         return snapshot
     done = _opened(engine, project, stack, snapshot)
     if done.exit_code and (former := _former_passphrase(engine.environment)):

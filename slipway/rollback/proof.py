@@ -15,9 +15,10 @@ from slipway.render.words import counted
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import ResourceState, Snapshot, objects, plain
+from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.comparison import Comparison, compared
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.values import opened
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _is_half_recorded(resource: ResourceState) -> bool:
     https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
     """
     applied = resource.outputs.get("__inputs")
-    return applied is not None and plain(applied) != plain(resource.inputs)
+    return applied is not None and opened(applied) != opened(resource.inputs)
 
 
 def _is_below(path: str, ignored: Iterable[str]) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.engine.events import Urn
-from slipway.state.checkpoint import ResourceState, plain
-
-Path = tuple[str | int, ...]
-"""Keys and indices: a key may have dots of its own, as those of annotations do."""
+from slipway.state.checkpoint import ResourceState
+from slipway.values import Path, opened, walk
 
 _MISSING = object()
 """Stands for an input that is not there; equal to nothing recorded."""
@@ -49,19 +47,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _leaves(resource: ResourceState) -> dict[Path, Any]:
-    return dict(_walk(plain(resource.inputs), ()))
-
-
-def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every value in nested properties with its path; an empty object or list is a value."""
-    if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from _walk(each, (*path, str(key)))
-    elif isinstance(value, list) and value:
-        for index, each in enumerate(value):
-            yield from _walk(each, (*path, index))
-    else:
-        yield path, value
+    return dict(walk(opened(resource.inputs)))
 
 
 def _words(path: Path) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.engine.events import Urn
-from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.masking import SECRET
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import CIPHERTEXT, ResourceState, Snapshot, objects, plain
+from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.content_names import stem, successors
 from slipway.state.fields import FieldChange, Path, StepDetails, field_changes, path_text
 from slipway.state.renames import renames
+from slipway.values import Secret, decode, has_encrypted, opened
 
 MAY_HAVE_CHANGED = "(secret, may have changed)"
 _MISSING = object()
@@ -32,7 +33,7 @@ class Difference:
 def difference(old: Snapshot, new: Snapshot) -> Difference:
     """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
     before, after = objects(old), objects(new)
-    compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
+    compared = not any(has_encrypted(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
     came = {**successors(before, after), **renamed}
     pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
@@ -82,7 +83,7 @@ def _unsure(field: FieldChange) -> FieldChange:
 
 def _opened(resource: ResourceState) -> Any:
     """Its inputs as plain values, or as they are where they are encrypted."""
-    return resource.inputs if _has_ciphertext(resource.inputs) else plain(resource.inputs)
+    return resource.inputs if has_encrypted(resource.inputs) else opened(resource.inputs)
 
 
 def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
@@ -101,10 +102,4 @@ def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
 
 
 def _is_secret(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
-
-
-def _has_ciphertext(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return (_is_secret(value) and CIPHERTEXT in value) or any(map(_has_ciphertext, value.values()))
-    return isinstance(value, list) and any(map(_has_ciphertext, value))
+    return isinstance(decode(value), Secret)

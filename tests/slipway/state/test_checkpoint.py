@@ -14,14 +14,13 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import (
     fingerprint,
-    has_secrets,
     is_settled,
     objects,
     outputs,
-    plain,
     resources,
     service_of,
 )
+from slipway.values import has_encrypted, opened
 from tests.slipway.states import STACK, add, find, sealed, secret, urn
 
 DEPLOYMENT, SECRET = "apps/v1:Deployment", "core/v1:Secret"
@@ -78,7 +77,7 @@ def test_what_waits_to_be_deleted_is_none_of_the_state(first: Any) -> None:
 def test_an_empty_state_has_nothing(empty: dict[str, Any]) -> None:
     assert (resources(empty), objects(empty), dict(outputs(empty))) == ([], {}, {})
     assert is_settled(empty)
-    assert not has_secrets(empty)
+    assert not has_encrypted(empty)
 
 
 def test_the_state_after_a_failed_rollout_says_what_the_cluster_was_told(second: Any, failed: Any) -> None:
@@ -123,18 +122,18 @@ def test_the_fingerprint_is_of_what_the_cluster_is_told(first: Any, second: Any)
 
 def test_the_fingerprint_does_not_move_when_a_secret_is_encrypted_anew(first: Any) -> None:
     found = find(first, SECRET, "user-service")["inputs"]
-    opened = fingerprint(first)
+    before = fingerprint(first)
     for text in ("v1:one", "v1:two"):
         found["data"] = sealed(text)
-        assert fingerprint(first) == opened
+        assert fingerprint(first) == before
     found["data"] = {}
-    assert fingerprint(first) != opened
+    assert fingerprint(first) != before
 
 
 def test_secrets_are_found_and_opened_at_any_depth() -> None:
-    assert has_secrets({"resources": [{"inputs": {"a": [{"b": sealed("x")}]}}]})
-    assert not has_secrets({"resources": [{"inputs": {"a": [{"b": secret("x")}]}}]})
-    assert plain({"a": [{"b": secret({"c": [1, None]})}], "d": "e"}) == {"a": [{"b": {"c": [1, None]}}], "d": "e"}
+    assert has_encrypted({"resources": [{"inputs": {"a": [{"b": sealed("x")}]}}]})
+    assert not has_encrypted({"resources": [{"inputs": {"a": [{"b": secret("x")}]}}]})
+    assert opened({"a": [{"b": secret({"c": [1, None]})}], "d": "e"}) == {"a": [{"b": {"c": [1, None]}}], "d": "e"}
 
 
 def test_a_state_without_secrets_asks_no_engine(first: Any, stub_engine: Any) -> None:

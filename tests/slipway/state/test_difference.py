@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from slipway.cli.diff import OUTSIDE, lines, shape
-from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.masking import SECRET
 from slipway.state.changes import Operation
 from slipway.state.difference import MAY_HAVE_CHANGED, difference
+from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"
 KUBERNETES = "urn:pulumi:dev::slipway::"

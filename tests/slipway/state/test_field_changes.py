@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE, UNKNOWN, UNKNOWN_MARK
+from slipway.masking import SECRET, UNKNOWN
 from slipway.state.fields import FieldChange, StepDetails, field_changes
+from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 SECRET_MARK = {SIGNATURE: SECRET_SIGNATURE, "ciphertext": "[secret]"}
