@@ -62,9 +62,8 @@ def test_every_value_is_met_with_its_path() -> None:
         (("d",), {}),
         (("e",), []),
     ]
-    met: list[Any] = []
-    values.mapped(properties, lambda each, path: met.append(path) or each)
-    assert met == [("a.b", 0), ("a.b", 1, "c")]
+    paths = values.mapped(properties, lambda _, path: list(path))
+    assert paths == {"a.b": [["a.b", 0], {"c": ["a.b", 1, "c"]}], "d": {}, "e": []}
 
 
 def test_only_an_encrypted_secret_is_encrypted() -> None:
