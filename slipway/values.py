@@ -1,4 +1,4 @@
-"""Pulumi's special values among the properties of resources, decoded and encoded here alone. Pure.
+"""Pulumi's special values among the properties of resources, decoded, encoded and compared here alone. Pure.
 
 Properties are JSON: on the wire, in a state, in the engine's events. A secret, an asset, a reference to a resource or
 an output stands there as an object with Pulumi's signature, and a value that only the update decides as one of a few
@@ -8,8 +8,9 @@ texts. `mapped` and `walk` decode what they meet, so that nobody else reads thes
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 # https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/go/common/resource/sig/sig.go
@@ -159,3 +160,80 @@ def has_encrypted(value: Any) -> bool:
         elif isinstance(each, list):
             waiting.extend(each)
     return False
+
+
+MISSING = object()
+"""Stands in a difference where there is no value; equal to none."""
+
+Pairs = Iterable[tuple[str | int, Any, Any]]
+"""The items of two lists that are compared with each other, and how the path names them."""
+
+
+@dataclass(frozen=True)
+class ValueDifference:
+    """A value that is another in two trees, or that one of them does not have."""
+
+    path: Path
+    old: Any
+    new: Any
+
+
+def by_index(old: list[Any], new: list[Any]) -> Pairs:
+    """Item against item; what is longer has items of its own at its end."""
+    pairs = zip_longest(old, new, fillvalue=MISSING)
+    return ((index, before, after) for index, (before, after) in enumerate(pairs))
+
+
+def by_index_if_as_long(old: list[Any], new: list[Any]) -> Pairs | None:
+    """Item against item; lists of different lengths as a whole."""
+    return by_index(old, new) if len(old) == len(new) else None
+
+
+def by_name(old: list[Any], new: list[Any]) -> Pairs:
+    """By their `name` where every item has one: one that is put in front changes none of the others."""
+    before, after = _names(old), _names(new)
+    if not before or not after or list(before) == list(after):
+        return by_index(old, new)
+    names = dict.fromkeys([*before, *after])
+    return ((name, before.get(name, MISSING), after.get(name, MISSING)) for name in names)
+
+
+def _names(items: list[Any]) -> dict[str, Any]:
+    """The items by name; none where one has no name, or another's."""
+    names = [item.get("name") if isinstance(item, dict) else None for item in items]
+    unique = None not in names and len(set(names)) == len(names)
+    return {str(name): item for name, item in zip(names, items, strict=True)} if unique else {}
+
+
+def differences(
+    old: Any,
+    new: Any,
+    path: Path = (),
+    *,
+    lists: Callable[[list[Any], list[Any]], Pairs | None] = by_index,
+    notes: bool = True,
+) -> Iterator[ValueDifference]:
+    """Where `new` is not `old`, in the order of `old`; a secret is compared as a whole.
+
+    Equality is that of JSON: true is not 1, as it is to Python. `lists` says which items are compared with each other.
+    Without `notes`, keys that begin with `__` are left out: the providers' own.
+    """
+    if isinstance(old, dict) and isinstance(new, dict) and not (_is_secret(old) or _is_secret(new)):
+        for key in dict.fromkeys([*old, *new]):
+            if notes or not key.startswith("__"):
+                pair = old.get(key, MISSING), new.get(key, MISSING)
+                yield from differences(*pair, (*path, key), lists=lists, notes=notes)
+    elif isinstance(old, list) and isinstance(new, list) and (pairs := lists(old, new)) is not None:
+        for name, before, after in pairs:
+            yield from differences(before, after, (*path, name), lists=lists, notes=notes)
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield ValueDifference(path, old, new)
+
+
+def _is_secret(value: Mapping[str, Any]) -> bool:
+    return value.get(SIGNATURE) == SECRET_SIGNATURE
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether the two are the same JSON."""
+    return next(differences(one, other), None) is None

@@ -19,6 +19,7 @@ from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.cluster.port_forward import PortForwards
 from slipway.masking import masked_text, without_control
+from slipway.values import same
 
 CHECKS_ANNOTATION = "slipway.dev/checks"
 PORT_NAME = "http"
@@ -88,7 +89,7 @@ def unmet(check: Check, answer: Answer) -> str:
                 met = _value_at(body, path)
             except LookupError:
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, where nothing is"
-            if not _is_same(met, wanted):
+            if not same(met, wanted):
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""
 
@@ -102,17 +103,6 @@ def _value_at(body: Any, path: str) -> Any:
             raise LookupError(key)
         found = found[key]
     return found
-
-
-def _is_same(met: Any, wanted: Any) -> bool:
-    """Equality as JSON has it: to Python, true is 1."""
-    if isinstance(met, bool) or isinstance(wanted, bool):
-        return met is wanted
-    if isinstance(met, list) and isinstance(wanted, list):
-        return len(met) == len(wanted) and all(map(_is_same, met, wanted))
-    if isinstance(met, dict) and isinstance(wanted, dict):
-        return met.keys() == wanted.keys() and all(_is_same(met[key], wanted[key]) for key in met)
-    return bool(met == wanted)
 
 
 def failing(

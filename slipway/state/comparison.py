@@ -8,10 +8,7 @@ from typing import Any
 
 from slipway.engine.events import Urn
 from slipway.state.checkpoint import ResourceState
-from slipway.values import Path, opened, walk
-
-_MISSING = object()
-"""Stands for an input that is not there; equal to nothing recorded."""
+from slipway.values import Path, opened, same, walk
 
 
 @dataclass(frozen=True)
@@ -32,21 +29,17 @@ def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceS
     for urn, each in wanted.items():
         then = _leaves(each)
         now = _leaves(actual[urn]) if urn in actual else {}
-        unequal = [path for path, value in then.items() if not _same(now.get(path, _MISSING), value)]
+        unequal = [path for path, value in then.items() if path not in now or not same(value, now[path])]
+        beyond = (path for path in now if path not in then)
         total += len(then)
         equal += len(then) - len(unequal)
-        beyond = (path for path in now if path not in then)
         differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
     differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in wanted]
     return Comparison(equal, total, tuple(differences))
 
 
-def _same(one: Any, other: Any) -> bool:
-    """In JSON, true is not 1."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
 def _leaves(resource: ResourceState) -> dict[Path, Any]:
+    """Each input by its path."""
     return dict(walk(opened(resource.inputs)))
 
 

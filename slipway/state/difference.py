@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,11 @@ from slipway.masking import SECRET
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.content_names import stem, successors
-from slipway.state.fields import FieldChange, Path, StepDetails, field_changes, path_text
+from slipway.state.fields import FieldChange, StepDetails, field_changes, path_text
 from slipway.state.renames import renames
-from slipway.values import Secret, decode, has_encrypted, opened
+from slipway.values import by_index_if_as_long, differences, has_encrypted, opened
 
 MAY_HAVE_CHANGED = "(secret, may have changed)"
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,8 @@ def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
 
 def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[FieldChange, ...]:
     """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
-    differing = dict.fromkeys(path_text(path) for path in _differing(_opened(old), _opened(new), ()))
+    found = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
+    differing = dict.fromkeys(path_text(each.path) for each in found)
     told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
     fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, told))
     return fields if compared else tuple(map(_unsure, fields))
@@ -84,22 +84,3 @@ def _unsure(field: FieldChange) -> FieldChange:
 def _opened(resource: ResourceState) -> Any:
     """Its inputs as plain values, or as they are where they are encrypted."""
     return resource.inputs if has_encrypted(resource.inputs) else opened(resource.inputs)
-
-
-def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
-    """The paths of the values that are not the same; of a secret that cannot be opened, the secret's own."""
-    if _is_secret(old) or _is_secret(new):
-        if old != new:
-            yield path
-    elif isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differing(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from _differing(before, after, (*path, index))
-    elif old != new:
-        yield path
-
-
-def _is_secret(value: Any) -> bool:
-    return isinstance(decode(value), Secret)

@@ -68,3 +68,31 @@ def test_every_value_is_met_with_its_path() -> None:
 
 def test_only_an_encrypted_secret_is_encrypted() -> None:
     assert [values.has_encrypted([{"x": written}]) for written, _ in WRITTEN[:3]] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ({"a": 1, "b": {"c": [1, 2]}}, {"b": {"c": [1, 3]}, "d": None}, ["a", "b.c.1", "d"]),
+        ({"a": {}}, {"a": []}, ["a"]),
+        ([1], [1, {"x": 1}], ["1"]),
+        ({"a": 1}, {"a": True}, ["a"]),
+        ({"a": 1}, {"a": 1.0}, []),
+        ({"a": WRITTEN[0][0]}, {"a": {SIGNATURE: values.SECRET_SIGNATURE, "plaintext": "2"}}, ["a"]),
+        ({"a": {"__x": 1}}, {"a": {"__x": 2}}, ["a.__x"]),
+    ],
+)
+def test_the_differences_of_two_trees(old: Any, new: Any, found: list[str]) -> None:
+    assert [".".join(map(str, each.path)) for each in values.differences(old, new)] == found
+    assert values.same(old, new) is not bool(found)
+    assert not list(values.differences(old, old))
+
+
+def test_lists_are_compared_by_index_by_name_or_as_a_whole() -> None:
+    old, new = [{"name": "a", "value": 1}], [{"name": "b", "value": 2}, {"name": "a", "value": 1}]
+    (added,) = values.differences(old, new, lists=values.by_name)
+    assert (added.path, added.old, added.new) == (("b",), values.MISSING, new[0])
+    assert [each.path for each in values.differences(old, new)] == [(0, "name"), (0, "value"), (1,)]
+    (whole,) = values.differences(old, new, lists=values.by_index_if_as_long)
+    assert (whole.path, whole.old, whole.new) == ((), old, new)
+    assert not list(values.differences({"__x": 1}, {"__x": 2}, notes=False))
