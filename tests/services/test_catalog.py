@@ -493,7 +493,16 @@ def test_only_dns_labels_name_services(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "value"),
-    [("50m", 0.05), ("1", 1), ("0.5", 0.5), ("128Mi", 128 * 2**20), ("1k", 1000), (".5Gi", 2**29)],
+    [
+        ("50m", 0.05),
+        ("1", 1),
+        ("0.5", 0.5),
+        ("128Mi", 128 * 2**20),
+        ("1k", 1000),
+        (".5Gi", 2**29),
+        ("1e3", 1000),
+        ("-5u", -5e-6),
+    ],
 )
 def test_quantities_are_read_as_kubernetes_reads_them(quantity: str, value: float) -> None:
     assert quantity_value(quantity) == pytest.approx(value)
