@@ -30,7 +30,6 @@ import pulumi_kubernetes as kubernetes
 labels = {"app.kubernetes.io/managed-by": "pulumi"}
 kubernetes.scheduling.v1.PriorityClass("NAME", metadata={"name": "NAME", "labels": labels}, value=1)
 """
-STARTED_TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
@@ -177,7 +176,7 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: b
         assert ended == code, screen
         assert "Create (1)" in screen
         assert len(list((project.home / "first" / "backend").rglob("*.history.json"))) == (code == 0)
-        assert locks(project) == []
+        assert project.locks() == []
     finally:
         by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
 
@@ -193,20 +192,7 @@ class Running:
 
     def __init__(self, project: Any) -> None:
         (project.folder / "__main__.py").write_text(SLEEPING)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "slipway.cli.main", "up", "-s", "dev", "--yes"],
-            cwd=project.folder,
-            env=project.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        deadline = time.monotonic() + STARTED_TIMEOUT_SECONDS
-        while not (project.folder / "started").exists():
-            assert time.monotonic() < deadline, "the program never started"
-            assert self.process.poll() is None, self.ended()
-            time.sleep(0.1)
+        self.process: subprocess.Popen[str] = project.in_background("up", "-s", "dev", "--yes")
 
     def engine(self) -> int:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -227,19 +213,15 @@ def running(project: Any) -> Iterator[Running]:
         update.process.wait()
 
 
-def locks(project: Any) -> list[Path]:
-    return list((project.home / "first" / "backend" / ".pulumi" / "locks").rglob("*.json"))
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_update_cleanly(project: Any, running: Running, number: signal.Signals) -> None:
-    assert locks(project)
+    assert project.locks()
     running.process.send_signal(number)
     code, said = running.ended()
     assert code == 130
     assert "was interrupted" in said
     assert "Traceback" not in said
-    assert locks(project) == []
+    assert project.locks() == []
 
 
 def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> None:
@@ -267,7 +249,7 @@ def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any
     code, said = running.ended()
     assert code == 1
     assert "The engine was killed by SIGKILL" in said
-    assert locks(project)
+    assert project.locks()
     project.program("")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
