@@ -22,16 +22,16 @@ def declared_ports(recorded: Iterable[ResourceState]) -> dict[int, str]:
     return dict(port for each in recorded for port in _ports(each, each.inputs))
 
 
-def held_ports(state: Snapshot) -> dict[int, str]:
+def assigned_ports(state: Snapshot) -> dict[int, str]:
     """As `wanted_ports`, of what the cluster gave to a stack's Services, those that none of them asked for too."""
     return dict(port for each in resources(state) for port in _ports(each, {**each.inputs, **each.outputs}))
 
 
-def passed_on(wanted: Mapping[int, str], held: Mapping[int, str]) -> list[str]:
+def passed_on(wanted: Mapping[int, str], assigned: Mapping[int, str]) -> list[str]:
     """What is wrong with each node port that another Service has than the one that is to have it, and the way out."""
     problems = []
     for port, name in sorted(wanted.items()):
-        holder = held.get(port, name)
+        holder = assigned.get(port, name)
         if holder == name:
             continue
         (namespace, short), (other_namespace, other_short) = name.split("/"), holder.split("/")

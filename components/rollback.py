@@ -15,7 +15,7 @@ import pulumi_docker as docker
 from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
-from components.node_ports import declared_ports, held_ports, passed_on
+from components.node_ports import assigned_ports, declared_ports, passed_on
 from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.backend import History
@@ -47,7 +47,7 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
     except SlipwayError as error:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
-    if problems := passed_on(declared_ports(plan.resources), held_ports(present)):
+    if problems := passed_on(declared_ports(plan.resources), assigned_ports(present)):
         what = "a node port is another Service's by now; go back first to a recorded state in which it is free."
         raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
     _require_images(environment, plan, present)

@@ -63,8 +63,8 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         deadline = Deadline(request["timeout_seconds"])
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
-        asked = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        return replace(_of(report), rules=len(asked) + 1, judged=judged)  # and whether waivers are in order
+        active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
+        return replace(_of(report), rules=len(active) + 1, judged=judged)  # and whether waivers are in order
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:

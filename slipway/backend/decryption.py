@@ -69,10 +69,10 @@ def _write_backend(folder: Path, project: str, stack: str, snapshot: Snapshot) -
     (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
 
 
-def _not_opened(stack: str, said: str) -> ConfigurationError:
+def _not_opened(stack: str, output: str) -> ConfigurationError:
     return ConfigurationError(
         f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
-        why=said.strip(),
+        why=output.strip(),
         next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
         f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
     )

@@ -42,41 +42,41 @@ def _verdict(verdicts: Sequence[ServiceVerdict]) -> str:
 
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
     """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
-    said = recorded_deployments(deployed.objects())
-    if not said:
+    recorded = recorded_deployments(deployed.objects())
+    if not recorded:
         raise SlipwayError(
             f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
             next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
         )
     cluster = deployed.cluster
     with cluster_errors(), ThreadPoolExecutor() as pool:
-        asking = pool.submit(_unmet, cluster, said)
-        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in said}}
-        evidence = [found[each.namespace].get(each.name) for each in said]
-        reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(said, evidence, strict=True)))
+        asking = pool.submit(_unmet, cluster, recorded)
+        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
+        evidence = [found[each.namespace].get(each.name) for each in recorded]
+        reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
         unmet = asking.result()
     return [
         verdict(each, seen, reason, unmet[each.namespace, each.name])
-        for each, seen, reason in zip(said, evidence, reasons, strict=True)
+        for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
     ]
 
 
-def _unmet(cluster: Cluster, said: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
+def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
     """The checks of each Deployment that were not met in time."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for namespace in {each.namespace for each in said}:
-        checks = {each.name: each.checks for each in said if each.namespace == namespace}
+    for namespace in {each.namespace for each in recorded}:
+        checks = {each.name: each.checks for each in recorded if each.namespace == namespace}
         for line in failing(checks, ReadyPods(cluster, namespace), CHECKS_TIMEOUT_SECONDS):
             found[namespace, line.partition(":")[0]].append(line)
     return found
 
 
-def _reason(cluster: Cluster, said: RecordedDeployment, evidence: Evidence | None) -> str:
+def _reason(cluster: Cluster, recorded: RecordedDeployment, evidence: Evidence | None) -> str:
     """Why a rollout does not progress."""
     if evidence is None or is_complete(evidence):
         return ""
     try:
-        diagnosis = cluster.diagnosis(said.namespace, said.name)
+        diagnosis = cluster.diagnosis(recorded.namespace, recorded.name)
     except ClusterError:  # it says no more than that the reason is not known
         return ""
     return diagnosis.headline if diagnosis else ""

@@ -136,8 +136,8 @@ def failing(
         answer, reason = bad[0]
         pod = f"of pod {answer.pod} " if answer.pod else ""
         pods = f"{len(bad)} of {len(answers)} pods, " if len(answers) > 1 else ""
-        asked = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
-        return f"{service}: {check.method} {check.path} {pod}{reason} {asked}"
+        attempts = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
+        return f"{service}: {check.method} {check.path} {pod}{reason} {attempts}"
 
     questions = [(service, check) for service, wanted in checks.items() for check in wanted]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:

@@ -30,7 +30,7 @@ class BuildStep:
     cached: bool = False
     error: str = ""
     output: list[str] = field(default_factory=list)
-    told: bool = False
+    reported: bool = False
     pushing_since_seconds: float | None = None
     """When an export was done with the local part, as far as the log told."""
 
@@ -73,9 +73,9 @@ class BuildLog:
             self.steps[number] = BuildStep(text, at_seconds)
             return None
         _take(step, text, at_seconds)
-        if step.told or step.cached or not (step.stage or step.exports):
+        if step.reported or step.cached or not (step.stage or step.exports):
             return None
-        step.told = True
+        step.reported = True
         return step
 
     def failed_step(self) -> BuildStep | None:

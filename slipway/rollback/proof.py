@@ -91,14 +91,14 @@ def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services:
         fields = tuple(each for each in fields if each.kind != "add")
         if fields or change.operation is Operation.DELETE:
             declared.append(replace(change, fields=fields))
-    asked = {urn: each for urn, each in recorded.items() if not services or each.service in services}
-    live = {urn: found.live[urn] for urn, each in asked.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
+    chosen = {urn: each for urn, each in recorded.items() if not services or each.service in services}
+    live = {urn: found.live[urn] for urn, each in chosen.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
     return ClusterDifference(
         tuple(declared),
-        tuple(str(Urn(each.urn)) for each in asked.values() if _is_half_recorded(each)),
+        tuple(str(Urn(each.urn)) for each in chosen.values() if _is_half_recorded(each)),
         tuple(undeclared),
         tuple(unknown),
-        tuple(asked[urn].name for urn, each in live.items() if not is_rolled_out(each)),
+        tuple(chosen[urn].name for urn, each in live.items() if not is_rolled_out(each)),
         found.changed_by,
     )
 

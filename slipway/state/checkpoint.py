@@ -135,12 +135,12 @@ def service_of(urn: str) -> str:
 
 def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
     """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
-    told = sorted(
+    inputs = sorted(
         (urn, masked_secrets(each.inputs))
         for urn, each in objects(snapshot).items()
         if not services or each.service in services
     )
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def masked_secrets(value: Any) -> Any:

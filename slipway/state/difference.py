@@ -72,8 +72,8 @@ def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[Fie
     """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
     found = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
     differing = dict.fromkeys(path_text(each.path) for each in found)
-    told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
-    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, told))
+    detailed = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
+    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, detailed))
     return fields if compared else tuple(map(_unsure, fields))
 
 

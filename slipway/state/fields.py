@@ -45,7 +45,7 @@ def field_changes(step: StepDetails) -> tuple[FieldChange, ...]:
     """The fields whose inputs differ, and those that only the provider knows to differ, in the order of the inputs."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
     visible = list(map(_change, differences(old, new, lists=by_name, notes=False)))
-    found = [*visible, *_told_by_the_provider(step, visible)]
+    found = [*visible, *_provider_differences(step, visible)]
     found += _hidden_in_secrets(step, found)
     replacing = {
         path for path, diff in step.detailed_diff.items() if str(diff.get("diffKind", "")).endswith("-replace")
@@ -73,7 +73,7 @@ def _change(difference: ValueDifference) -> FieldChange:
     return FieldChange(path_text(difference.path), kind, _text_or_none(old), _text_or_none(new))
 
 
-def _told_by_the_provider(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
+def _provider_differences(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
     """Differences that the inputs do not show: secret values, a changed build context, what moved in the cluster."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
     live = masked(step.old_outputs, step.type)

@@ -62,10 +62,10 @@ class Pack:
 
     def verdicts(self, resources: Mapping[str, Resource]) -> Verdicts:
         refs = {each.urn: each.ref for each in resources.values()}
-        return {(each.policyName, refs[each.urn], said(each)) for each in self.diagnostics(resources)}
+        return {(each.policyName, refs[each.urn], state_of(each)) for each in self.diagnostics(resources)}
 
 
-def said(diagnostic: Any) -> State:
+def state_of(diagnostic: Any) -> State:
     """The state as a reader of the engine's output tells it."""
     if diagnostic.message.startswith("Decided at update: "):
         return State.UNDECIDED

@@ -268,10 +268,10 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     """Each service has a ServiceAccount of its name, which Kubernetes made, and which rules refuse."""
     write(root, "a", "name: default\n")
     write(root, "b", "name: b\ncalls: [default]\n")
-    said = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+    message = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
     assert problems(root) == [
-        f"services/a/service.yaml:1: `name`: {said}",
-        f"services/b/service.yaml:2: `calls.0`: {said}",
+        f"services/a/service.yaml:1: `name`: {message}",
+        f"services/b/service.yaml:2: `calls.0`: {message}",
     ]
 
 

@@ -49,7 +49,7 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
         message = _pull_message(message, events)
     elif answers.is_passing(message):
         message = _missing_message(events) or message
-    told = answers.unwrapped(message) or reason
+    text = answers.unwrapped(message) or reason
     ended = _last_end(status)
     code = number_at(ended, "exitCode") if ended else None
     return Finding(
@@ -57,7 +57,7 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
         name_of(pod),
         text_at(status, "name"),
         reason,
-        told,
+        text,
         code,
         ends_of(status),
         may_mend=answers.is_passing(message),
@@ -80,14 +80,14 @@ def _pull_message(message: str, events: Sequence[Object]) -> str:
     """Older kubelets forget the registry's answer while they back off; the event has it."""
     if answers.unwrapped(message):
         return message
-    told = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
-    return re.sub(r'^Failed to pull image "[^"]*": ', "", told[-1]) if told else message
+    messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
+    return re.sub(r'^Failed to pull image "[^"]*": ', "", messages[-1]) if messages else message
 
 
 def _missing_message(events: Sequence[Object]) -> str:
     """A kubelet whose cache is late says that alone in the status, whatever it knows by then."""
-    told = [answers.unwrapped(text_at(event, "message")) for event in events]
-    return next((message for message in told if answers.is_missing_object(message)), "")
+    messages = [answers.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in messages if answers.is_missing_object(message)), "")
 
 
 def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:

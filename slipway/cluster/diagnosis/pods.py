@@ -112,8 +112,8 @@ def _cause_of_no_node(message: str) -> Cause:
 
 
 def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
-    told = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
-    if not told:
+    messages = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
+    if not messages:
         return None
-    cause = Cause.MISSING_OBJECT if answers.is_missing_object(told[-1]) else Cause.VOLUME
-    return Finding(cause, name_of(pod), "", "ContainerCreating", told[-1].strip())
+    cause = Cause.MISSING_OBJECT if answers.is_missing_object(messages[-1]) else Cause.VOLUME
+    return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())

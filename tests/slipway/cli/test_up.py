@@ -130,20 +130,20 @@ def test_a_wrong_passphrase_is_refused_before_anything_happens(project: Any) -> 
     assert "The passphrase does not open the secrets of stack dev." in result.stderr
 
 
-def test_a_passphrase_file_that_is_missing_is_told(project: Any) -> None:
+def test_a_passphrase_file_that_is_missing_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE_FILE="/nonexistent")
     assert result.returncode == 2
     assert "The passphrase of stack dev cannot be read." in result.stderr
     assert "/nonexistent" in result.stderr
 
 
-def test_an_unreachable_backend_is_told(project: Any) -> None:
+def test_an_unreachable_backend_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL="file:///nonexistent")
     assert result.returncode == 2
     assert "The backend that keeps the state cannot be opened." in result.stderr
 
 
-def test_a_missing_engine_is_told(project: Any) -> None:
+def test_a_missing_engine_is_reported(project: Any) -> None:
     project.write_toolchain(PATH=[])
     result = project("up", "-s", "dev", "--yes", PATH="/usr/bin:/bin")
     assert result.returncode == 2
@@ -159,7 +159,7 @@ def test_an_error_of_the_program_is_shown_once(project: Any) -> None:
     assert "slipway/" not in result.stderr.split("error:", 1)[1].split("Traceback", 1)[0]
 
 
-def test_settings_that_are_no_yaml_are_told_with_their_line(project: Any) -> None:
+def test_settings_that_are_no_yaml_are_reported_with_their_line(project: Any) -> None:
     (project.folder / "Pulumi.dev.yaml").write_text("config:\n  a: [\n")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 2
@@ -181,7 +181,7 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: b
         by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
 
 
-def test_on_a_terminal_nobody_is_asked_about_no_change(project: Any) -> None:
+def test_on_a_terminal_there_is_no_question_without_changes(project: Any) -> None:
     ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: b"n\n", "up", "-s", "dev")
     assert ended == 0, screen
     assert "Update dev?" not in screen
@@ -200,8 +200,8 @@ class Running:
         return engine
 
     def ended(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
 
 
 @pytest.fixture
@@ -217,10 +217,10 @@ def running(project: Any) -> Iterator[Running]:
 def test_an_interrupt_ends_the_update_cleanly(project: Any, running: Running, number: signal.Signals) -> None:
     assert project.locks()
     running.process.send_signal(number)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 130
-    assert "was interrupted" in said
-    assert "Traceback" not in said
+    assert "was interrupted" in errors
+    assert "Traceback" not in errors
     assert project.locks() == []
 
 
@@ -230,9 +230,9 @@ def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> N
     time.sleep(0.5)
     assert running.process.poll() is None
     running.process.send_signal(signal.SIGINT)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 130
-    assert "Interrupted again" in said
+    assert "Interrupted again" in errors
 
 
 def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> None:
@@ -246,9 +246,9 @@ def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> Non
 def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any, running: Running) -> None:
     engine = running.engine()
     os.kill(engine, signal.SIGKILL)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 1
-    assert "The engine was killed by SIGKILL" in said
+    assert "The engine was killed by SIGKILL" in errors
     assert project.locks()
     project.program("")
     result = project("up", "-s", "dev", "--yes")

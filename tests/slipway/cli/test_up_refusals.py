@@ -123,7 +123,7 @@ def _commands() -> list[str]:
     return found
 
 
-def test_a_deadline_that_is_no_number_is_told(project: Any) -> None:
+def test_a_deadline_that_is_no_number_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", SLIPWAY_POLICY_TIMEOUT_SECONDS="soon")
     assert result.returncode == 2
     assert "SLIPWAY_POLICY_TIMEOUT_SECONDS is `soon`." in result.stderr
@@ -156,7 +156,7 @@ def test_a_waiver_of_what_is_not_broken_is_refused(project: Any) -> None:
     assert f"PriorityClass/{project.unique} does not break {RULE} here; remove the waiver" in result.stdout
 
 
-def test_settings_of_the_policies_that_cannot_be_read_are_told(project: Any) -> None:
+def test_settings_of_the_policies_that_cannot_be_read_are_reported(project: Any) -> None:
     (project.folder / "policy" / "settings.yaml").write_text("environments: {dev: sandbox}\n")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode in (1, 2), result.stderr
@@ -194,10 +194,10 @@ def test_an_interrupted_preview_changes_nothing(project: Any) -> None:
     project.program(LABELLED + 'import time\nopen("started", "w").close()\ntime.sleep(60)\n')
     process = project.in_background("up", "-s", "dev", "--yes")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 130, said
-    assert "The preview of dev was interrupted." in said
-    assert "Traceback" not in said
+    _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130, errors
+    assert "The preview of dev was interrupted." in errors
+    assert "Traceback" not in errors
 
 
 def change_the_program(project: Any) -> str:
