@@ -60,22 +60,18 @@ def bucket(url: str, variables: Mapping[str, str]) -> Bucket:
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    _require_known(parts.scheme, query)
+    if unknown := sorted(set(query) - UNDERSTOOD[parts.scheme] - LEFT_OUT[parts.scheme]):
+        raise ConfigurationError(
+            f"The backend's URL has a parameter that the history cannot be read with: {', '.join(unknown)}.",
+            why=f"Understood for {parts.scheme}:// are: {', '.join(sorted(UNDERSTOOD[parts.scheme]))}.",
+            next_step="Give the same by environment variables (AWS_..., GOOGLE_..., AZURE_...), and leave it out.",
+        )
     where = (parts.scheme, parts.netloc, unquote(parts.path).strip("/"))
     if parts.scheme == S3:
         return Bucket(*where, *_s3(query, variables), query.get("profile") or variables.get("AWS_PROFILE", ""))
     if parts.scheme == GCS:
         return Bucket(*where, _gcs(query, variables))
     return Bucket(*where, *_azure(query, variables))
-
-
-def _require_known(scheme: str, query: Mapping[str, str]) -> None:
-    if unknown := sorted(set(query) - UNDERSTOOD[scheme] - LEFT_OUT[scheme]):
-        raise ConfigurationError(
-            f"The backend's URL has a parameter that the history cannot be read with: {', '.join(unknown)}.",
-            why=f"Understood for {scheme}:// are: {', '.join(sorted(UNDERSTOOD[scheme]))}.",
-            next_step="Give the same by environment variables (AWS_..., GOOGLE_..., AZURE_...), and leave it out.",
-        )
 
 
 def _s3(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
@@ -112,7 +108,9 @@ def _gcs(query: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, st
 
 
 def _azure(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
-    connection = _connection(variables)
+    text = variables.get("AZURE_STORAGE_CONNECTION_STRING") or variables.get("AZURE_STORAGEBLOB_CONNECTIONSTRING", "")
+    # Keys end with "=" themselves.
+    connection = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
     account = query.get("storage_account") or variables.get("AZURE_STORAGE_ACCOUNT") or connection.get("AccountName")
     domain = query.get("domain") or variables.get("AZURE_STORAGE_DOMAIN") or connection.get("EndpointSuffix", "")
     protocol = query.get("protocol") or variables.get("AZURE_STORAGE_PROTOCOL") or "https"
@@ -129,11 +127,6 @@ def _azure(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict
     if _is_true(query, "localemu") or variables.get("AZURE_STORAGE_IS_LOCAL_EMULATOR", "").lower() in TRUE:
         options["use_emulator"] = True
     return options, {"allow_http": protocol == "http" or "use_emulator" in options}
-
-
-def _connection(variables: Mapping[str, str]) -> dict[str, str]:
-    text = variables.get("AZURE_STORAGE_CONNECTION_STRING") or variables.get("AZURE_STORAGEBLOB_CONNECTIONSTRING", "")
-    return dict(part.split("=", 1) for part in text.split(";") if "=" in part)  # keys end with "=" themselves
 
 
 def _is_true(query: Mapping[str, str], name: str) -> bool:

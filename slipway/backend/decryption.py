@@ -38,7 +38,14 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
 def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Completed:
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
         folder = Path(name)
-        _write_backend(folder, project, stack, snapshot)
+        (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
+        stacks = folder / ".pulumi" / "stacks" / project
+        stacks.mkdir(parents=True)
+        (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+        # An operation that was under way has nothing to do with the secrets, and an export warns of it.
+        latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
+        checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
+        (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
         scratch = {
             **engine.environment,
             "PULUMI_BACKEND_URL": folder.as_uri(),
@@ -56,17 +63,6 @@ def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | No
             rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
             return {**rest, f"{PASSPHRASE}{suffix}": former}
     return None
-
-
-def _write_backend(folder: Path, project: str, stack: str, snapshot: Snapshot) -> None:
-    (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
-    stacks = folder / ".pulumi" / "stacks" / project
-    stacks.mkdir(parents=True)
-    (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-    # An operation that was under way has nothing to do with the secrets, and an export warns of it.
-    latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
-    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
-    (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
 
 
 def _not_opened(stack: str, output: str) -> ConfigurationError:

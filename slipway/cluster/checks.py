@@ -86,23 +86,17 @@ def unmet(check: Check, answer: Answer) -> str:
             return f"{answer}; wanted a body that is JSON"
         for path, wanted in check.json_values.items():
             try:
-                met = _value_at(body, path)
+                met: Any = body
+                for key in json_path_keys(path):
+                    kind: type[Any] = list if isinstance(key, int) else dict
+                    if not isinstance(met, kind):
+                        raise LookupError(key)
+                    met = met[key]
             except LookupError:
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, where nothing is"
             if not same(met, wanted):
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""
-
-
-def _value_at(body: Any, path: str) -> Any:
-    """LookupError where there is nothing."""
-    found: Any = body
-    for key in json_path_keys(path):
-        kind: type[Any] = list if isinstance(key, int) else dict
-        if not isinstance(found, kind):
-            raise LookupError(key)
-        found = found[key]
-    return found
 
 
 def failing(

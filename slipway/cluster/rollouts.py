@@ -76,7 +76,27 @@ class Rollouts:
         progress deadline is over, or it is gone.
         """
         try:
-            complete, unready = self._read(waiting)
+            # Those that are complete, and the others with what there is about them.
+            complete: set[Rollout] = set()
+            unready = []
+            for namespace in {rollout.namespace for rollout in waiting}:
+                found = self._cluster.rollouts(namespace)
+                for rollout in waiting:
+                    evidence = found.get(rollout.name)
+                    if rollout.namespace != namespace or _is_stale(rollout, evidence):
+                        continue
+                    if evidence is None:
+                        raise RolloutError(
+                            f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
+                            "An update with `--refresh` makes it anew."
+                        )
+                    if is_complete(evidence):
+                        complete.add(rollout)
+                    else:
+                        unready.append((rollout, evidence))
+                        wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
+                        ready = sum(is_ready(pod) for pod in evidence.current_pods())
+                        self.status[rollout] = f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
             failed = self._failed(unready) if unready else []
         except ForbiddenError as error:
             raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
@@ -99,28 +119,6 @@ class Rollouts:
         """When the update began, by the API server's clock, which timestamps of objects are of."""
         elapsed = timedelta(seconds=time.monotonic() - self.began_seconds)
         return self._cluster.now() - elapsed - CLOCK_SLACK
-
-    def _read(self, waiting: Collection[Rollout]) -> tuple[set[Rollout], list[tuple[Rollout, Evidence]]]:
-        """Those that are complete, and the others with what there is about them."""
-        complete: set[Rollout] = set()
-        unready = []
-        for namespace in {rollout.namespace for rollout in waiting}:
-            found = self._cluster.rollouts(namespace)
-            for rollout in waiting:
-                evidence = found.get(rollout.name)
-                if rollout.namespace != namespace or _is_stale(rollout, evidence):
-                    continue
-                if evidence is None:
-                    raise RolloutError(
-                        f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
-                        "An update with `--refresh` makes it anew."
-                    )
-                if is_complete(evidence):
-                    complete.add(rollout)
-                else:
-                    unready.append((rollout, evidence))
-                    self.status[rollout] = _status(evidence)
-        return complete, unready
 
     def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
         """Rollouts that have failed for good: those whose patience is over first, then others that show the same."""
@@ -195,12 +193,6 @@ def _is_stale(rollout: Rollout, evidence: Evidence | None) -> bool:
     if evidence is None:
         return time.monotonic() - rollout.began_seconds < CACHE_SECONDS
     return number_at(evidence.deployment, "metadata", "generation") < rollout.generation
-
-
-def _status(evidence: Evidence) -> str:
-    wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
-    ready = sum(is_ready(pod) for pod in evidence.current_pods())
-    return f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
 
 
 def _progress(evidence: Evidence) -> tuple[Any, ...]:

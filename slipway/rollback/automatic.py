@@ -36,7 +36,9 @@ class FailedUpdate:
         if not self._may_have_broken():
             return self.error
         try:
-            target = self._target(progress)
+            if self.update.killed:
+                prepare_stack(self.stack, progress.note)
+            target = last_good(self.stack.history())
         except SlipwayError as second:
             return self._not_undone(second, None)
         if target is None:
@@ -55,11 +57,6 @@ class FailedUpdate:
         if isinstance(self.error, NotDeletedError):
             return False
         return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
-
-    def _target(self, progress: Progress) -> UpdateInfo | None:
-        if self.update.killed:
-            prepare_stack(self.stack, progress.note)
-        return last_good(self.stack.history())
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")

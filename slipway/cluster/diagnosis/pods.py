@@ -35,7 +35,10 @@ def findings(evidence: Evidence) -> list[Finding]:
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     """What keeps one pod from being ready; `STARTING` when nothing is known to."""
     if text_at(pod, "status", "phase") == "Failed":
-        return _thrown_off(pod)
+        # A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere.
+        reason = text_at(pod, "status", "reason") or "Failed"
+        message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
+        return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
@@ -86,13 +89,6 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
     elif not newest and progressing.get("reason") == "ReplicaSetCreateError":
         message = answers.unwrapped(text_at(progressing, "message"))
         yield Finding(answers.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
-
-
-def _thrown_off(pod: Object) -> Finding:
-    """A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere."""
-    reason = text_at(pod, "status", "reason") or "Failed"
-    message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
-    return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
 
 
 def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
