@@ -30,7 +30,12 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
     if done.exit_code and (former := _former_passphrase(engine.environment)):
         done = _opened(replace(engine, environment=former), project, stack, snapshot)
     if done.exit_code:
-        raise _not_opened(stack, done.errors or done.output)
+        raise ConfigurationError(
+            f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
+            why=(done.errors or done.output).strip(),
+            next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
+            f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
+        )
     opened: Snapshot = json.loads(done.output)["deployment"]
     return opened
 
@@ -63,12 +68,3 @@ def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | No
             rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
             return {**rest, f"{PASSPHRASE}{suffix}": former}
     return None
-
-
-def _not_opened(stack: str, output: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
-        why=output.strip(),
-        next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
-        f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
-    )

@@ -26,18 +26,14 @@ def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verified(stack.deployed())
-    good = not any(each.problems for each in verdicts)
+    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
     if json_output:
         typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join(line for each in verdicts for line in lines(each)))
-        typer.echo(f"{stack}: {_verdict(verdicts)}.")
-    return ExitCode.DONE if good else ExitCode.FAILED
-
-
-def _verdict(verdicts: Sequence[ServiceVerdict]) -> str:
-    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
-    return f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        result = f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        typer.echo(f"{stack}: {result}.")
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
@@ -102,17 +98,16 @@ def shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
     return {
         "stack": stack,
         "ok": not any(each.problems for each in verdicts),
-        "services": [_shape(each) for each in verdicts],
-    }
-
-
-def _shape(found: ServiceVerdict) -> dict[str, Any]:
-    return {
-        "service": found.service,
-        "namespace": found.namespace,
-        "ok": not found.problems,
-        "pods": {"wanted": found.pods_wanted, "available": found.pods_available},
-        "images": list(found.images),
-        "checks": found.checks,
-        "problems": list(found.problems),
+        "services": [
+            {
+                "service": each.service,
+                "namespace": each.namespace,
+                "ok": not each.problems,
+                "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
+                "images": list(each.images),
+                "checks": each.checks,
+                "problems": list(each.problems),
+            }
+            for each in verdicts
+        ],
     }

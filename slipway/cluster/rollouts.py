@@ -144,7 +144,9 @@ class Rollouts:
                 events[rollout.namespace] = self._cluster.events(rollout.namespace)
             seen = replace(current, events=events[rollout.namespace])
             diagnosis = diagnose(seen)
-            if late or _is_worth_its_log(diagnosis):
+            # A second crash may have told in its log that there is no hope in a third.
+            crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
+            if late or crashed or not diagnosis.retryable:
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
             yield diagnosis, late
 
@@ -204,12 +206,6 @@ def _progress(evidence: Evidence) -> tuple[Any, ...]:
 
 def _key(diagnosis: Diagnosis) -> Key:
     return diagnosis.service, diagnosis.cause, diagnosis.finding.container
-
-
-def _is_worth_its_log(diagnosis: Diagnosis) -> bool:
-    """A second crash may have told in its log that there is no hope in a third."""
-    crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
-    return crashed or not diagnosis.retryable
 
 
 def _is_since(item: Object, since: datetime) -> bool:

@@ -99,16 +99,12 @@ def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object])
     message = answers.unwrapped(text_at(ended, "message"))
     if text_at(ended, "reason") in _NEVER_STARTED:
         return make(Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
-    return make(_cause_of_end(ended, code), message)
-
-
-def _cause_of_end(ended: Object, code: int) -> Cause:
     # Where the runtime misses the kernel's word, a kill that no probe asked for is still the kernel's.
     if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
-        return Cause.OUT_OF_MEMORY
+        return make(Cause.OUT_OF_MEMORY, message)
     if code in _SHELL_ENTRYPOINT:
-        return Cause.ENTRYPOINT
-    return Cause.CRASH if code else Cause.ENDED
+        return make(Cause.ENTRYPOINT, message)
+    return make(Cause.CRASH if code else Cause.ENDED, message)
 
 
 def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:

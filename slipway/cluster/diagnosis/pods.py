@@ -93,18 +93,15 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
 
 def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
     message = _PREEMPTION.sub("", text_at(scheduled, "message")).strip().rstrip(".")
-    cause = _cause_of_no_node(message)
+    if answers.is_missing_object(message):
+        cause = Cause.MISSING_OBJECT
+    elif _UNBOUND.search(message):
+        cause = Cause.VOLUME
+    else:
+        cause = Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
     helped = text_at(pod, "status", "nominatedNodeName") or any(event.get("reason") == _SCALING_UP for event in events)
     state = text_at(scheduled, "reason") or "Unschedulable"
     return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
-
-
-def _cause_of_no_node(message: str) -> Cause:
-    if answers.is_missing_object(message):
-        return Cause.MISSING_OBJECT
-    if _UNBOUND.search(message):
-        return Cause.VOLUME
-    return Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
 
 
 def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
