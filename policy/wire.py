@@ -20,10 +20,12 @@ def plain(value: Any) -> Any:
 
 
 def _plain(value: Any, _path: Path) -> Any:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
     if isinstance(value, Unknown):
         return UNKNOWN
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
     if isinstance(value, Secret | OutputValue):
         return plain(value.fields["value"]) if "value" in value.fields else UNKNOWN
     if isinstance(value, ResourceReference):

@@ -123,11 +123,14 @@ def mapped(value: Any, change: Callable[[Any, Path], Any], path: Path = ()) -> A
     `change` is given the decoded value and its path, and may return it as it is. What is within a special value is
     its own to look at.
     """
-    if isinstance(value, dict) and SIGNATURE not in value:
-        return {key: mapped(each, change, (*path, key)) for key, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, dict):
+        if SIGNATURE not in value:
+            return {key: mapped(each, change, (*path, key)) for key, each in value.items()}
+    elif isinstance(value, list):
         return [mapped(each, change, (*path, index)) for index, each in enumerate(value)]
-    return encode(change(decode(value), path))
+    special = isinstance(value, dict) or (isinstance(value, str) and value in UNKNOWN_MARKS)
+    found = change(decode(value) if special else value, path)
+    return encode(found) if isinstance(found, Special | Unknown) else found
 
 
 def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
