@@ -36,9 +36,7 @@ class FailedUpdate:
         if not self._may_have_broken():
             return self.error
         try:
-            if self.update.killed:
-                prepare_stack(self.stack, progress.note)
-            target = last_good(self.stack.history())
+            target = self._target(progress)
         except SlipwayError as second:
             return self._not_undone(second, None)
         if target is None:
@@ -57,6 +55,11 @@ class FailedUpdate:
         if isinstance(self.error, NotDeletedError):
             return False
         return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
+
+    def _target(self, progress: Progress) -> UpdateInfo | None:
+        if self.update.killed:
+            prepare_stack(self.stack, progress.note)
+        return last_good(self.stack.history())
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")
