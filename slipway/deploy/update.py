@@ -86,13 +86,13 @@ def run_update(
     put in order.
     """
     arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
-    loading = PolicyPackTimeout.of_loading(stack.engine.environment, pack) if pack else None
+    watch = PolicyPackTimeout.of_update(stack.engine.environment, pack) if pack else None
     stack, title = (
         replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
-        update = _run(stack, arguments, progress, title=title, command=command, loading=loading)
+        update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):
             return update
@@ -106,7 +106,7 @@ def _run(
     *,
     title: str,
     command: str,
-    loading: PolicyPackTimeout | None,
+    watch: PolicyPackTimeout | None,
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
@@ -116,8 +116,8 @@ def _run(
         def on_line(line: str, at_seconds: float) -> None:
             write_line(log, line, at_seconds)
             event = parse(line, at_seconds)
-            if loading:
-                loading.take(line, event, at_seconds)
+            if watch:
+                watch.take(line, event, at_seconds)
             if event:
                 events.append(event)
                 display.show(event)
@@ -125,7 +125,7 @@ def _run(
                 violations.append(violation)
 
         run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
-        overdue = loading.overdue if loading else None
+        overdue = watch.overdue if watch else None
         ended = stack.engine.stream(run, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
