@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
-from slipway.cluster.diagnosis.logs import LINES_READ, tails
+from slipway.cluster.diagnosis.logs import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 TIMEOUT_SECONDS = 4.0
-LOG_BYTES = 64 * 1024
+LOG_LENGTH = 64 * 1024
 # Served from the API server's memory; a state of a moment ago is as good.
 _ANY_VERSION = {"resourceVersion": "0"}
 
@@ -181,12 +181,14 @@ class Cluster:
         return replace(evidence, logs=logs)
 
     def _log(self, path: str, container: str, previous: bool) -> str:
-        query = {"container": container, "tailLines": str(LINES_READ), "limitBytes": str(LOG_BYTES)}
+        # Without `limitBytes`, which keeps the start of these lines and cuts the last one off. A runtime writes
+        # lines of 16 KiB at most, so that this is less than a megabyte.
+        query = {"container": container, "tailLines": str(LINES_READ)}
         try:
             body, _ = self._get(path, query | ({"previous": "true"} if previous else {}))
         except ClusterError:
             return ""  # a run that never was has no log
-        return body.decode(errors="replace")
+        return last_lines(body.decode(errors="replace"), LOG_LENGTH)
 
     def _object(self, path: str) -> Object:
         body, _ = self._get(path)
