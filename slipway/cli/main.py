@@ -4,13 +4,17 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from slipway.errors import SlipwayError
+from slipway.errors import ExitCode, SlipwayError
 
 app = typer.Typer(
     name="slipway",
@@ -275,16 +279,50 @@ def lab_toolchain() -> None:
 
 def main() -> None:
     """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
+    from slipway.cli.output import lasting_output
+
+    with lasting_output(sys.argv[1:]) as output, _interruptible() as interrupted:
+        try:
+            app()
+            code: object = 0
+        except SlipwayError as error:
+            from slipway.errors import report
+
+            code = report(error)
+        except SystemExit as end:
+            code = end.code
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
+            from slipway.errors import report_unexpected
+
+            code = report_unexpected(error)
+        number = code if isinstance(code, int) else 0 if code is None else 1
+        if interrupted and number == ExitCode.FAILED:  # `Aborted.`
+            number = ExitCode.INTERRUPTED
+        number = output.end(number)
+    sys.exit(number)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Have SIGTERM, and SIGHUP of a terminal that is gone, interrupt as Ctrl-C does; yields the signals that came.
+
+    What ignores SIGHUP, under `nohup`, goes on ignoring it.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
-        app()
-    except SlipwayError as error:
-        from slipway.errors import report
-
-        sys.exit(report(error))
-    except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
-        from slipway.errors import report_unexpected
-
-        sys.exit(report_unexpected(error))
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":
