@@ -119,6 +119,8 @@ def _run(
             if loading:
                 loading.take(line, event, at_seconds)
             if event:
+                if not events:  # the engine holds the stack by now
+                    stack.stacks.record_lock_holder(stack.name)
                 events.append(event)
                 display.show(event)
             elif violation := violation_in(line):

@@ -55,7 +55,7 @@ def test_the_disk_under_the_output_is_full(released: Any, tmp_path: Path) -> Non
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", disk], check=True)
     try:
-        (disk / "rest").write_bytes(bytes(4096))
+        (disk / "rest").write_bytes(bytes(8192))
         done = released.run("bash", "-c", f"{' '.join(UP)} >{disk}/output 2>&1")
     finally:
         subprocess.run(["umount", disk], check=True)
