@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 TIMEOUT_SECONDS = 4.0
+FIELD_MANAGER = "pulumi-slipway"
 LOG_LENGTH = 64 * 1024
 # Served from the API server's memory; a state of a moment ago is as good.
 _ANY_VERSION = {"resourceVersion": "0"}
@@ -153,6 +154,10 @@ class Cluster:
         """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
         return self._object(path)
 
+    def patch(self, path: str, operations: Sequence[Object]) -> None:
+        """Change the object at `path` by JSON Patch."""
+        self._request("PATCH", path, {"fieldManager": FIELD_MANAGER}, operations)
+
     def endpoint_slices(self, namespace: str) -> list[Object]:
         """Every EndpointSlice of the namespace as it is now."""
         found = self._object(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
@@ -219,15 +224,20 @@ class Cluster:
         return self._request("GET", path, query)
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Object] | None = None,
     ) -> tuple[bytes, Mapping[str, str]]:
         from urllib3.exceptions import HTTPError
 
+        content_type = "application/json-patch+json" if method == "PATCH" else "application/json"
         request = self.client.param_serialize(
             method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": "*/*"} | ({"Content-Type": "application/json"} if body else {}),
+            header_params={"Accept": "*/*"} | ({"Content-Type": content_type} if body else {}),
             body=body,
             auth_settings=["BearerToken"],
         )
