@@ -106,7 +106,7 @@ class FileBackend:
         for file in (self._part("locks", "organization") / stack).glob("*.json"):
             # Released just now, or not yet written to its end.
             with suppress(FileNotFoundError, ValueError, KeyError):
-                content = json.loads(file.read_text())
+                content = json.loads(file.read_text(encoding="utf-8"))
                 keys = ("username", "hostname", "timestamp")
                 held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys), file))
         return held
@@ -131,7 +131,7 @@ class FileBackend:
 
 def _is_json(file: Path) -> bool:
     try:
-        json.loads(file.read_text())
+        json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return False
     return True

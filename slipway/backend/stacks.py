@@ -97,7 +97,9 @@ class Stacks:
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             shutil.copy(self.project.file, folder)
             # The salt of a lab that is gone would ask for a passphrase that is gone with it.
-            (Path(folder) / committed.name).write_text(self._salts.without(committed.read_text()))
+            (Path(folder) / committed.name).write_text(
+                self._salts.without(committed.read_text(encoding="utf-8")), encoding="utf-8"
+            )
             self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:

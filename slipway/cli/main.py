@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,20 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import typer
+from slipway.python_path import require_own_packages
 
-from slipway.errors import ExitCode, SlipwayError
+require_own_packages()  # before the first package that another may stand in for
+
+import typer  # noqa: E402
+
+from slipway.errors import ExitCode, SlipwayError  # noqa: E402
+
+# `git rev-parse --local-env-vars` without those that configure git.
+GIT_REPOSITORY = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE"),
+    *("GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_INTERNAL_SUPER_PREFIX"),
+)
 
 app = typer.Typer(
     name="slipway",
@@ -281,6 +293,9 @@ def main() -> None:
     """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
     from slipway.cli.output import lasting_output
 
+    # A hook of git says by these which repository it runs for; ours is the one that the project is in.
+    for name in GIT_REPOSITORY:
+        os.environ.pop(name, None)
     with lasting_output(sys.argv[1:]) as output, _interruptible() as interrupted:
         try:
             app()

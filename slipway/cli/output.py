@@ -142,8 +142,8 @@ def _replaced(stream: TextIO, name: str, output: Output) -> TextIO:
         return stream
     stream.flush()
     raw = output.descriptors[name] = _Descriptor(descriptor, output.lost)
-    # What an encoding such as a C locale's lacks must not end a command either.
-    errors = "replace" if stream.errors == "strict" else stream.errors
+    # What the encoding of a C locale lacks must not end a command either.
+    errors = "backslashreplace" if stream.errors == "backslashreplace" else "replace"
     buffer, lines = io.BufferedWriter(raw), name == "standard error" or stream.isatty()
     return io.TextIOWrapper(buffer, stream.encoding, errors, line_buffering=lines)
 
