@@ -63,6 +63,12 @@ class Lock:
         is_there = not holder and any(self._may_be(process) for process in PROC.glob("[0-9]*"))
         return "" if is_there else None
 
+    def is_of_child(self) -> bool:
+        """Whether a process that this one started holds it."""
+        with suppress(OSError):
+            return self.hostname == socket.gethostname() and int(_stat(PROC / str(self.pid))[1]) == os.getpid()
+        return False
+
     def _may_be(self, process: Path) -> bool:
         """Whether it has the lock's pid, in whatever namespace, and is the engine or was there before the lock."""
         try:
@@ -99,23 +105,23 @@ class _Holder:
         return None if state in "ZX" else cls(pid, int(fields[18]), namespace, boot_id)
 
 
-def record_holder(locks: Iterable[Lock]) -> None:
+def record_holder(locks: Iterable[Lock]) -> bool:
     """Take down which process holds a lock that was taken by a child of this one, so that later it can be known.
 
-    What is known of locks that are gone is removed.
+    What is known of locks that are gone is removed. False where there is no such lock.
     """
-    folder = _folder()
+    folder, own = _folder(), [lock for lock in locks if lock.is_of_child()]
     with suppress(OSError):  # what cannot be known later counts as running
         folder.mkdir(parents=True, exist_ok=True)
-        for lock in locks:
-            holder = _Holder.of(lock.pid)
-            if holder and lock.hostname == socket.gethostname() and int(_stat(PROC / str(lock.pid))[1]) == os.getpid():
+        for lock in own:
+            if holder := _Holder.of(lock.pid):
                 entry = {"lock": str(lock.file), **asdict(holder)}
                 (folder / lock.file.name).write_text(json.dumps(entry), encoding="utf-8")
         for file in folder.glob("*.json"):
             with suppress(ValueError, KeyError):
                 if not Path(json.loads(file.read_text(encoding="utf-8"))["lock"]).exists():
                     file.unlink()
+    return bool(own)
 
 
 def _recorded(name: str) -> _Holder | None:

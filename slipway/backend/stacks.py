@@ -69,12 +69,11 @@ class Stacks:
                 f"`pulumi cancel -s {environment}`.",
             )
 
-    def record_lock_holder(self, environment: str) -> None:
+    def record_lock_holder(self, environment: str) -> bool:
         """Take down which process the engine is that this one runs, where stacks are kept in a folder: a lock has no
-        more than a pid, which says little in a container.
+        more than a pid, which says little in a container. False while the engine does not hold the stack yet.
         """
-        if self.files:
-            record_holder(self.files.locks(environment))
+        return self.files is None or record_holder(self.files.locks(environment))
 
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
         known = json.loads(self._run(environment, "stack", "ls", "--json"))

@@ -110,17 +110,18 @@ def _run(
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
+    is_recorded = False
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
         display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
+            nonlocal is_recorded
+            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
             log.write_line(line, at_seconds)
             event = parse(line, at_seconds)
             if loading:
                 loading.take(line, event, at_seconds)
             if event:
-                if not events:  # the engine holds the stack by now
-                    stack.stacks.record_lock_holder(stack.name)
                 events.append(event)
                 display.show(event)
             elif violation := violation_in(line):
