@@ -184,7 +184,10 @@ def item_key(*lists: Sequence[Any]) -> str:
     """The field that every item of all the lists has, each list's its own; empty for none."""
     for key in ITEM_KEYS:
         values = [[item.get(key) if isinstance(item, Mapping) else None for item in items] for items in lists]
-        if all(None not in each and len(set(map(str, each))) == len(each) for each in values):
+        if all(
+            all(isinstance(value, str | int) for value in each) and len(set(map(str, each))) == len(each)
+            for each in values
+        ):
             return key
     return ""
 
