@@ -64,10 +64,12 @@ class Lock:
         return "" if is_there else None
 
     def is_of_child(self) -> bool:
-        """Whether a process that this one started holds it."""
+        """Whether a process that this one started, or that was started by such a one, holds it."""
+        pid = self.pid if self.hostname == socket.gethostname() else 0
         with suppress(OSError):
-            return self.hostname == socket.gethostname() and int(_stat(PROC / str(self.pid))[1]) == os.getpid()
-        return False
+            while pid > 1 and pid != os.getpid():
+                pid = int(_stat(PROC / str(pid))[1])
+        return pid == os.getpid()
 
     def _may_be(self, process: Path) -> bool:
         """Whether it has the lock's pid, in whatever namespace, and is the engine or was there before the lock."""
