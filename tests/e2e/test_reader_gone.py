@@ -40,7 +40,7 @@ def test_head_reads_one_line(released: Any) -> None:
     released.replace(SETTINGS, FIRST, SECOND)
     command = " ".join(UP)
     done = released.run("bash", "-c", f"{command} 2>&1 | head -1; exit ${{PIPESTATUS[0]}}")
-    assert (done.code, done.output) == (0, "Update e2e ...\n")
+    assert (done.code, done.output.count("\n")) == (0, 1), done.output
     assert history(released)[1:] == [{"kind": "update", "result": "succeeded"}]
     require_in_order(released)
     said = released.slipway("history", "-s", "e2e").output
