@@ -107,8 +107,8 @@ class FileBackend:
             # Released just now, or not yet written to its end.
             with suppress(FileNotFoundError, ValueError, KeyError):
                 content = json.loads(file.read_text(encoding="utf-8"))
-                keys = ("username", "hostname", "timestamp")
-                held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys), file))
+                username, hostname, timestamp = (str(content[key]) for key in ("username", "hostname", "timestamp"))
+                held.append(Lock(int(content["pid"]), username, hostname, timestamp, file))
         return held
 
     def repair(self, stack: str) -> list[Path]:

@@ -18,11 +18,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from slipway.errors import ExitCode
 from slipway.paths import data_home
 from slipway.project import find
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 CHANGES = ("up", "rollback")
 """Commands whose end counts, whether or not anybody reads it."""
@@ -38,7 +41,7 @@ class _Descriptor(io.FileIO):
         self.error: OSError | None = None
         self._lost = lost
 
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+    def write(self, data: ReadableBuffer, /) -> int:
         if self.error is None:
             try:
                 while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
@@ -47,8 +50,8 @@ class _Descriptor(io.FileIO):
                 self.error = error
             else:
                 return written
-        self._lost.write(bytes(data))
-        return len(data)
+        self._lost.write(kept := bytes(data))
+        return len(kept)
 
 
 @dataclass

@@ -37,7 +37,7 @@ def test_nothing_was_added() -> None:
 
 
 def test_a_restart_by_hand() -> None:
-    restarted = {"f:kubectl.kubernetes.io/restartedAt": {}}
+    restarted: dict[str, Any] = {"f:kubectl.kubernetes.io/restartedAt": {}}
     fields = {"f:spec": {"f:template": {"f:metadata": {"f:annotations": {".": {}, **restarted}}}}}
     item = live([entry("kubectl-rollout", fields)])
     item["spec"]["template"]["metadata"] = {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}

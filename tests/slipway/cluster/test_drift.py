@@ -92,20 +92,18 @@ def test_what_cannot_be_taken_away_is_no_drift() -> None:
     """Whoever wrote it last: the cluster would write it again."""
     fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
     assert lines("dev", found(live([entry("kubectl-rollout", fields)]))) == ["dev: no drift."]
-    of_account = {"f:secrets": {'k:{"name":"a-token-x"}': {}}, "f:imagePullSecrets": {'k:{"name":"a-dockercfg-x"}': {}}}
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a", "namespace": "dev"}}
-    item = copy.deepcopy(account) | {
-        "secrets": [{"name": "a-token-x"}],
-        "imagePullSecrets": [{"name": "a-dockercfg-x"}],
-    }
-    item["metadata"]["managedFields"] = [entry("openshift-controller-manager", of_account)]  # type: ignore[index]
+    account: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
+    given: dict[str, Any] = {"secrets": [{"name": "a-token-x"}], "imagePullSecrets": [{"name": "a-dockercfg-x"}]}
+    fields = {f"f:{key}": {f'k:{{"name":"{items[0]["name"]}"}}': {}} for key, items in given.items()}
+    item = copy.deepcopy(account) | given
+    item["metadata"]["managedFields"] = [entry("openshift-controller-manager", fields)]
     assert found_inputs(account, item) == account
-    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev"}}
-    annotated = {"f:metadata": {"f:annotations": {".": {}, "f:openshift.io/sa.scc.mcs": {}}}}
+    space: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev"}}
+    fields = {"f:metadata": {"f:annotations": {".": {}, "f:openshift.io/sa.scc.mcs": {}}}}
     item = copy.deepcopy(space)
-    item["metadata"] |= {"annotations": {"openshift.io/sa.scc.mcs": "s0:c1"}, "managedFields": [entry("x", annotated)]}  # type: ignore[operator]
+    item["metadata"] |= {"annotations": {"openshift.io/sa.scc.mcs": "s0:c1"}, "managedFields": [entry("x", fields)]}
     assert found_inputs(space, item) == space
-    item["metadata"]["managedFields"] = [entry("kubectl-annotate", annotated)]  # type: ignore[index]
+    item["metadata"]["managedFields"] = [entry("kubectl-annotate", fields)]
     assert found_inputs(space, item) != space
 
 
