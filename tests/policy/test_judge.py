@@ -18,8 +18,8 @@ from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
-from slipway.rollback import plan as replay
 from slipway.backend.update_info import ROLLBACK_SETTING
+from slipway.rollback import plan as replay
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,
