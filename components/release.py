@@ -11,7 +11,8 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
-from components.service_image import ServiceImage, ServiceImageArgs
+from components.service_image import DOCKERFILE, ServiceImage, ServiceImageArgs, context_problems
+from components.settings import configuration_error
 from slipway.cluster.checks import ready_pods
 
 
@@ -24,7 +25,14 @@ def release(environment: Environment) -> dict[str, Any]:
 
 
 def build(environment: Environment) -> dict[str, ServiceImage]:
-    """An image for each service, by service name."""
+    """An image for each service, by service name; RunError where the files of one cannot be built."""
+    problems = [
+        problem
+        for service in environment.services
+        for problem in context_problems([service.folder, *service.contexts.values()], service.folder / DOCKERFILE)
+    ]
+    if problems:
+        raise configuration_error(dict.fromkeys(problems))
     base_image = environment.base_image()
     return {
         service.name: ServiceImage(

@@ -18,7 +18,7 @@ from slipway.deploy.preview_events import violation_in
 from slipway.deploy.summary import Violation
 from slipway.engine.build_log import BuildStep
 from slipway.engine.errors import failed_builds, failure, killed, messages
-from slipway.engine.event_log import open_log, write_line
+from slipway.engine.event_log import open_log
 from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, parse
 from slipway.engine.pulumi_cli import Completed
 from slipway.errors import ExitCode, SlipwayError
@@ -110,11 +110,14 @@ def _run(
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
+    is_recorded = False
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
         display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
-            write_line(log, line, at_seconds)
+            nonlocal is_recorded
+            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
+            log.write_line(line, at_seconds)
             event = parse(line, at_seconds)
             if watch:
                 watch.take(line, event, at_seconds)

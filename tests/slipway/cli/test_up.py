@@ -5,6 +5,7 @@ The lab's toolchain is used; all else is the test's own, as if another lab had m
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -240,6 +241,8 @@ def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> Non
     assert "Stack dev is locked" in result.stderr
     assert f"pid {running.engine()}" in result.stderr
     assert "pulumi cancel -s dev" in result.stderr
+    (holder,) = (project.home / "data" / "locks").glob("*.json")  # by which its end would be known in a container, too
+    assert json.loads(holder.read_text())["pid"] == running.engine()
 
 
 def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any, running: Running) -> None:
