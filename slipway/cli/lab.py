@@ -52,7 +52,9 @@ def status(json_output: bool = False) -> int:
 
 def _print_table(found: list[ProcessStatus]) -> None:
     headings = ("process", "pid", "health", "memory", "up", "listens on")
-    print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
+    print_table(
+        headings, [_cells(process) for process in found], right=("pid", "memory", "up"), below=("listens on", "health")
+    )
     console = Console(highlight=False)
     total = sum(process.memory_bytes for process in found)
     unhealthy = [process.name for process in found if not process.healthy]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
+from slipway.engine.stages import IMAGE_TYPE
 from slipway.progress import elapsed_text
-from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed, is_image
+from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, ChangeGroup, by_service, grouped
 from slipway.render.markdown_text import (
     FOLD_END,
     GITHUB_LIMIT_BYTES,
@@ -27,23 +29,35 @@ from slipway.render.markdown_text import (
     some_of,
     table_head,
 )
+from slipway.render.service_changes import (
+    CALLED_BY,
+    WORDS_OF_OBJECTS,
+    Fate,
+    ServiceChanges,
+    Setting,
+    alike,
+    is_name_of_content,
+    pods_text,
+    resource_settings,
+    service_changes,
+)
+from slipway.render.verdict import OUTSIDE, counts, restarts_text, symbol, verdict
 from slipway.render.words import (
     CHANGES,
+    DRIFT_NOTES,
+    as_yaml,
     commits_text,
     counted,
-    counts,
     grouped_violations,
     how_replaced,
-    image_texts,
     is_incomplete,
     kinds_text,
     rules_text,
     short_path,
-    symbol,
     value_texts,
-    verdict,
 )
 from slipway.state.changes import Operation, ResourceChange
+from slipway.state.content_names import HASH, is_named_by_content
 from slipway.state.fields import FieldChange
 
 MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]+) -->")
@@ -53,7 +67,6 @@ MESSAGE_LINES = 6
 MESSAGE_LINE_LENGTH = 1_000
 STEP_LENGTH = 120
 NAMED_VIOLATORS = 5
-FOLDED_IMAGES = 12
 
 
 @dataclass(frozen=True)
@@ -76,33 +89,116 @@ def render(summary: PreviewSummary, links: Links | None = None, limit_bytes: int
 
 def _title(summary: PreviewSummary) -> str:
     lines = [marker(summary.project, summary.stack), f"## {symbol(summary)} {code(summary.stack)}: {verdict(summary)}"]
+    changes = service_changes(summary)
     if summary.result is not PreviewResult.SUCCEEDED:
-        so_far = "As far as it came: " if is_incomplete(summary) else "It would be "
+        so_far = "As far as it came: " if is_incomplete(summary) else "If it went through: "
         lines.append(f"{so_far}{counts(summary)}.")
     elif not summary.changes:
         lines.append(f"All {counted(summary.unchanged, 'resource')} stay as they are.")
-    if not summary.refusals():
-        lines.append(f"{rules_text(summary)}" if summary.rules else f"**{rules_text(summary)}**")
+    if changes:
+        lines.append(prose(restarts_text(changes, summary.services)))
+    if not summary.rules:
+        lines.append(f"**{rules_text(summary)}**")
     return "\n\n".join(lines) + "\n\n"
 
 
 def _sections(summary: PreviewSummary) -> list[Section]:
     """In the order in which a person should read them; the numbers say what is cut last."""
+    changes = service_changes(summary)
+    objects = [change for change in summary.changes if change.resource.type != IMAGE_TYPE]
     return [
         Section("failures", 1, "### Failed\n\n", [_problem(problem) for problem in summary.problems]),
-        _violations("Refused by policy", "violations", 2, summary.refusals(), rules_text(summary)),
-        replaced(summary.of(Operation.REPLACE), importance=3),
-        deleted(summary.of(Operation.DELETE), importance=4),
-        updated("Update", summary.of(Operation.UPDATE), importance=6),
-        _images(summary),
-        created(summary.of(Operation.CREATE), importance=8),
-        _violations("Advice of the policies", "advisory violations", 7, summary.advice()),
-        _notes(summary.notes()),
+        _violations("### Refused by policy\n\n", "violations", 2, summary.refusals()),
+        _not_reversible(changes),
+        _services(changes),
         *_drift(summary),
-        per_resource(summary.changes, importance=10),
-        long_values(summary.changes, importance=11),
+        _own_values(changes),
+        _objects(objects),
+        *_long_values(objects),
+        *_policies(summary),
+        _images(summary),
         _warnings(summary.warnings),
     ]
+
+
+def _not_reversible(changes: Sequence[ServiceChanges]) -> Section:
+    texts = [
+        f"- {f'**{code(each.service)}**: ' if each.service else ''}{prose(text)}\n"
+        for each in changes
+        for text in each.not_reversible
+    ]
+    return Section("losses", 3, "### ⚠️ Not reversible\n\n", [Item(text, text) for text in texts])
+
+
+def _services(changes: Sequence[ServiceChanges]) -> Section:
+    """A service in one place, or all of which the same settings change in one; those that few share come first."""
+    entries = [_service_entry(group) for group in sorted(alike(changes, SMALLEST_GROUP), key=len)]
+    return Section("services", 4, table_head("service", "what changes", "now", "after"), entries)
+
+
+def _service_entry(group: Sequence[ServiceChanges]) -> Item:
+    first = group[0]
+    if len(group) == 1:
+        name = f"**{code(first.service)}**" if first.service else f"*{OUTSIDE}*"
+    else:
+        names = some_of([code(each.service) for each in group], NAMED_RESOURCES)
+        name = f"**{len(group)} services**<br>{names}"
+    pods = pods_text(first) if len({each.pods for each in group}) == 1 else pods_text(replace(first, pods=None))
+    name += f"<br>{'each: ' if len(group) > 1 and pods else ''}{pods}" if pods else ""
+    if first.fate is Fate.REMOVED:
+        removed = row(
+            name, "*all that it has in the cluster*", "", "deleted; its images stay in the registry, for a rollback"
+        )
+        return Item(removed, removed)
+    rows = [
+        _setting_row(name if index == 0 else "", setting.name, [each.settings[index] for each in group])
+        for index, setting in enumerate(first.settings)
+    ]
+    names = [_setting_name(each.name) for each in first.settings]
+    brief = row(name, some_of(names, NAMED_RESOURCES) or NOTHING, "", "")
+    return Item("".join(rows) or brief, brief)
+
+
+def _setting_row(name: str, setting: str, alike: Sequence[Setting]) -> str:
+    """A setting of one service, or of several: few different values are told with how many have them."""
+    values = Counter((each.old, each.new) for each in alike)
+    if len(values) == 1:
+        return row(name, _setting_name(setting), *_setting_values(alike[0]))
+    if len(values) > FEW_VALUES:
+        return row(name, _setting_name(setting), "*differs*", "*differs, below*")
+    pairs = [_setting_values(Setting(setting, old, new)) for old, new in values]
+    after = ", ".join(f"{new} in {number}" for (_, new), number in zip(pairs, values.values(), strict=True))
+    return row(name, _setting_name(setting), ", ".join(dict.fromkeys(old for old, _ in pairs)), after)
+
+
+def _setting_name(name: str) -> str:
+    return prose(name) if name in (CALLED_BY, BASE_IMAGE) else code(name)
+
+
+def _setting_values(setting: Setting) -> tuple[str, str]:
+    texts = (setting.old, setting.new)
+    if any(map(_is_long_text, texts)):
+        return _size(setting.old), f"{_size(setting.new)} *below*"
+    old, new = (code(shortened(text), VALUE_LENGTH) if text is not None else NOTHING for text in texts)
+    return old, new if setting.new not in WORDS_OF_OBJECTS else str(setting.new)
+
+
+def _own_values(changes: Sequence[ServiceChanges]) -> Section:
+    """The values that a row of many services cannot show, because each has its own."""
+    entries = []
+    for group in alike(changes, SMALLEST_GROUP):
+        for index, setting in enumerate(group[0].settings):
+            values = Counter((each.settings[index].old, each.settings[index].new) for each in group)
+            if len(values) == 1:
+                continue
+            usual = values.most_common(1)[0][0] if len(values) <= FEW_VALUES else None
+            entries += [
+                Item(row(code(each.service), _setting_name(setting.name), *_setting_values(own)))
+                for each in group
+                if ((own := each.settings[index]).old, own.new) != usual
+            ]
+    head = fold("Values that only some of them have")
+    return Section("services' own values", 9, head + table_head("service", "what", "now", "after"), entries, FOLD_END)
 
 
 def _problem(problem: Problem) -> Item:
@@ -149,10 +245,10 @@ def _indented(block: str) -> str:
     return "\n".join(f"  {line}" if line else "" for line in block.split("\n"))
 
 
-def _violations(title: str, name: str, importance: int, violations: Iterable[Violation], below: str = "") -> Section:
+def _violations(head: str, name: str, importance: int, violations: Iterable[Violation], tail: str = "") -> Section:
     entries = []
-    for (rule, level, message), alike in grouped_violations(violations).items():
-        names = [code(str(violation.resource)) if violation.resource else "*the stack*" for violation in alike]
+    for (rule, level, message), together in grouped_violations(violations).items():
+        names = [code(str(violation.resource)) if violation.resource else "*the stack*" for violation in together]
         cells = (f"**{code(rule)}**", prose(level))
         entries.append(
             Item(
@@ -160,48 +256,61 @@ def _violations(title: str, name: str, importance: int, violations: Iterable[Vio
                 row(*cells, some_of(names, 1), prose(message.split("\n")[0][:200])),
             )
         )
-    head = f"### {title}\n\n{table_head('rule', 'level', 'resource', 'what is wrong')}"
-    return Section(name, importance, head, entries, f"\n{below}\n" if below else "")
+    return Section(name, importance, head + table_head("rule", "level", "resource", "what is wrong"), entries, tail)
 
 
-def _notes(notes: Sequence[Violation]) -> Section:
-    """Folded: nothing here is wrong, but nobody should be able to say that it was kept from them."""
-    section = _violations("", "waived and undecided policies", 10, notes)
-    waived = sum(note.state is ViolationState.WAIVED for note in notes)
-    counts = [f"{waived} waived"] * bool(waived) + [f"{len(notes) - waived} decided at update"] * (len(notes) > waived)
-    return replace(
-        section, head=section.head.replace("### \n\n", fold(f"Policies: {', '.join(counts)}"), 1), tail=FOLD_END
+def _policies(summary: PreviewSummary) -> list[Section]:
+    """Folded: nothing here is wrong, but nobody should be able to say that it was kept from them.
+
+    What only the update can decide is named by its rules alone: every preview that builds an image has some.
+    """
+    if not summary.rules:
+        return []
+    waived = [note for note in summary.notes() if note.state is ViolationState.WAIVED]
+    undecided = sorted({note.rule for note in summary.notes() if note.state is ViolationState.UNDECIDED})
+    shown = [*summary.advice(), *waived]
+    counts_ = [f"advice of {len({each.rule for each in summary.advice()})}"] * bool(summary.advice())
+    counts_ += [f"{len(waived)} waived"] * bool(waived)
+    later = f"Decided at the update: {some_of([code(rule) for rule in undecided], 20)}.\n" if undecided else ""
+    head = fold("; ".join([rules_text(summary).rstrip("."), *counts_]))
+    if shown:
+        return [_violations(head, "policies' advice", 7, shown, f"\n{later}{FOLD_END}")]
+    return (
+        [Section("policies", 7, head, [Item(later, later)], FOLD_END)]
+        if later
+        else [Section("policies", 7, "", [Item(f"{rules_text(summary)}\n", f"{rules_text(summary)}\n")])]
     )
 
 
 def _images(summary: PreviewSummary) -> Section:
-    entries = []
-    for image in summary.images:
-        old, new = image_texts(image)
-        entries.append(Item(row(code(image.service or image.resource.name), code(old), code(new))))
-    tested = f"\nUnit tests passed: {some_of([code(name) for name in summary.tested], 20)}.\n" if summary.tested else ""
-    if not entries and tested:
-        return Section("images", 5, "### Images\n", [Item(tested, tested)])
-    head, tail = table_head("service", "now", "after"), tested
-    commits = commits_text(summary.commits)
-    title = f"### Images{f', {code(commits)}' if commits else ''}\n\n"
-    if len(entries) > FOLDED_IMAGES:
-        head, tail = f"{fold(counted(len(entries), 'image'))}{head}", f"{FOLD_END}{tested}"
-    return Section("images", 5, title + head, entries, tail)
+    tested = [code(name) for name in summary.tested]
+    text = f"Unit tests passed: {some_of(tested, 20)}.\n" if tested else ""
+    return Section("unit tests", 6, "", [Item(text, text)] if text else [])
 
 
 def _drift(summary: PreviewSummary) -> list[Section]:
+    """What `slipway drift` finds: an object that is changed by hand, gone, or not in the state."""
     if summary.drift is None:
         return []
     if not summary.drift:
-        said = "Nothing in the cluster differs from the recorded state.\n"
-        return [Section("drift", 9, "### Drift\n\n", [Item(said, said)])]
-    gone = [change for change in summary.drift if change.operation is Operation.DELETE]
-    moved = [change for change in summary.drift if change.operation is not Operation.DELETE]
-    return [
-        updated("Drift: changed by somebody else", moved, importance=9, titles=("recorded", "found")),
-        deleted(gone, importance=9, title="Drift: gone from the cluster"),
-    ]
+        text = "Nothing in the cluster differs from the recorded state.\n"
+        return [Section("drift", 5, "### Drift\n\n", [Item(text, text)])]
+    entries = []
+    for change in summary.drift:
+        by = ", ".join(code(name) for name in summary.changed_by.get(change.resource.urn, ()))
+        name = f"{f'**{code(change.service)}**: ' if change.service else ''}{_label(change)}"
+        name += f"<br>by {by}" if by and change.operation is Operation.UPDATE else ""
+        settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
+        rows = [
+            row(name if index == 0 else "", _setting_name(setting.name), *_setting_values(setting))
+            for index, setting in enumerate(settings)
+        ]
+        what = DRIFT_NOTES.get(change.operation, CHANGES)
+        brief = row(name, f"*{what}*", "", "")
+        entries.append(Item("".join(rows) or brief, brief))
+    back = f"\nTo take declared values back: {code(f'slipway up -s {summary.stack} --refresh')}.\n"
+    head = f"### Drift\n\n{table_head('object', 'what differs', 'recorded', 'found')}"
+    return [Section("drift", 5, head, entries, back)]
 
 
 def _warnings(warnings: Sequence[str]) -> Section:
@@ -225,71 +334,31 @@ NAMED_RESOURCES = 3
 NAMED_SERVICES = 8
 VALUE_LENGTH = 100
 DIFF_LINES = 200
-FOLDED_ROWS = 20
 NOTHING = "—"
 DATA_LOSS = "⚠️ what is stored in it goes with it"
+BASE_IMAGE = "base image"
 
 
-def replaced(changes: Sequence[ResourceChange], importance: int) -> Section:
-    """Each with the fields that make it necessary, which are marked, and what else changes."""
-    groups = grouped(sorted(changes, key=lambda change: not (change.loses_data or change.deleted_first)))
-    entries = [_table_entry(group, f"<br>{how_replaced(group.first)}") for group in groups]
-    head = f"### Replace ({len(changes)})\n\n{table_head('resource', 'field', 'now', 'after')}"
-    return Section("replacements", importance, head, entries, "\n🔁 is why it is replaced.\n")
+def _objects(changes: Sequence[ResourceChange]) -> Section:
+    """Every object of Kubernetes, folded: fields of those that stay, and for each service what comes and goes."""
+    staying = [change for change in changes if change.operation in (Operation.REPLACE, Operation.UPDATE)]
+    entries = [_table_entry(group) for group in grouped(staying)]
+    gone = [change for change in changes if change.operation is Operation.DELETE]
+    made = [change for change in changes if change.operation is Operation.CREATE]
+    entries += _per_service(gone, _goes) + _per_service(made, lambda *those: f"created: {_kinds(*those)}")
+    head = fold(f"Every object that changes ({len(changes)})")
+    return Section("objects", 10, head + table_head("object", "field", "now", "after"), entries, FOLD_END)
 
 
-def deleted(changes: Sequence[ResourceChange], importance: int, title: str = "Delete") -> Section:
-    entries = _per_service(changes, _goes)
-    head = f"### {title} ({_gone(changes)})\n\n{table_head('service', 'what goes')}"
-    return Section("deletions", importance, head, entries)
-
-
-def updated(
-    title: str, changes: Sequence[ResourceChange], importance: int, titles: tuple[str, str] = ("now", "after")
-) -> Section:
-    entries = [_table_entry(group) for group in grouped(changes)]
-    head, tail = table_head("resource", "field", *titles), ""
-    if sum(len(group.fields) for group in grouped(changes)) > FOLDED_ROWS:
-        head, tail = f"{fold(kinds_text(changes))}{head}", FOLD_END
-    return Section("updates", importance, f"### {title} ({len(changes)})\n\n{head}", entries, tail)
-
-
-def created(changes: Sequence[ResourceChange], importance: int) -> Section:
-    """Counted and folded: services of which the same kinds are made share a line."""
-    entries = _per_service(
-        changes, lambda service, of_service: prose(kinds_text(of_service)) if service else _labels(of_service)
-    )
-    head = f"### Create ({len(changes)})\n\n{fold(kinds_text(changes))}"
-    return Section("creations", importance, head + table_head("service", "what is made"), entries, FOLD_END)
-
-
-def per_resource(changes: Iterable[ResourceChange], importance: int) -> Section:
-    """The values that a table of many resources cannot show, because each has its own."""
-    entries = [
-        Item("".join(_field_row(_label(change), field) for field in own))
-        for group in grouped(change for change in changes if not change.is_build)
-        for change in group.changes
-        if (own := group.own_values(change))
-    ]
-    head = fold("Values that only some of them have")
-    table = table_head("resource", "field", "now", "after")
-    return Section("resources' own values", importance, head + table, entries, FOLD_END)
-
-
-def long_values(changes: Iterable[ResourceChange], importance: int) -> Section:
+def _long_values(changes: Iterable[ResourceChange]) -> list[Section]:
     """Values of several lines, as the difference between old and new."""
     entries = [
-        Item(folded(f"{field.path} of {change.resource}", _diff(field)))
+        Item(folded(f"{field.path} of {change.resource.kind} {_plain_name(change)}", _diff(field)))
         for change in changes
-        if not change.is_build
         for field in change.fields
         if _is_long(field)
     ]
-    return Section("long values", importance, "### Long values\n\n", entries)
-
-
-def _gone(changes: Sequence[ResourceChange]) -> int:
-    return sum(not change.kept for change in changes)
+    return [Section("long values", 11, "", entries)]
 
 
 def _per_service(changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]) -> list[Item]:
@@ -297,60 +366,62 @@ def _per_service(changes: Sequence[ResourceChange], tell: Callable[[str, Sequenc
     alike: dict[str, list[str]] = {}
     for service, of_service in by_service(changes):
         alike.setdefault(tell(service, of_service), []).append(code(service) if service else NOTHING)
-    return [Item(*[row(some_of(services, NAMED_SERVICES), what)] * 2) for what, services in alike.items()]
+    return [Item(*[row(some_of(services, NAMED_SERVICES), what, "", "")] * 2) for what, services in alike.items()]
 
 
 def _goes(service: str, changes: Sequence[ResourceChange]) -> str:
-    lines = []
-    if plain := [change for change in changes if not (change.loses_data or change.kept)]:
-        lines.append(prose(kinds_text(plain)) if service else _labels(plain))
-    lines += [f"{_label(change)}: {DATA_LOSS}" for change in changes if change.loses_data]
+    plain = [change for change in changes if not (change.loses_data or change.kept)]
+    lines = [f"deleted: {_kinds(service, plain)}"] if plain else []
+    lines += [f"deleted: {_label(change)}, {DATA_LOSS}" for change in changes if change.loses_data]
     if kept := [change for change in changes if change.kept]:
         lines.append(f"{prose(kinds_text(kept))}: kept, only no longer in the state")
     return "<br>".join(lines)
 
 
-def _labels(changes: Iterable[ResourceChange]) -> str:
-    return ", ".join(map(_label, changes))
+def _kinds(service: str, changes: Sequence[ResourceChange]) -> str:
+    return prose(kinds_text(changes)) if service else ", ".join(map(_label, changes))
 
 
-def _table_entry(group: ChangeGroup, note: str = "") -> Item:
-    """One row a field; the resource stands in the first of them."""
-    name = _names(group) + note + (f"<br>{DATA_LOSS}" if group.first.loses_data else "")
-    rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(group.fields)]
-    paths = [code(short_path(field.path)) for field in group.fields]
-    brief = row(name, some_of(paths, NAMED_RESOURCES) or NOTHING, "", "")
+def _table_entry(group: ChangeGroup) -> Item:
+    """One row a field; the resource stands in the first of them. Names that are hashes are left out."""
+    first, replaced = group.first, group.first.operation is Operation.REPLACE
+    note = f"<br>{how_replaced(first)}" if replaced and not is_named_by_content(first.resource.urn) else ""
+    name = _names(group) + note + (f"<br>{DATA_LOSS}" if first.loses_data else "")
+    fields = [field for field in group.fields if not is_name_of_content(field)]
+    rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(fields)]
+    brief = row(name, some_of([code(short_path(field.path)) for field in fields], NAMED_RESOURCES) or NOTHING, "", "")
     return Item("".join(rows) or brief, brief)
 
 
 def _names(group: ChangeGroup) -> str:
     if len(group.changes) == 1:
         return _label(group.first)
-    names = some_of([code(name) for name in group.names()], NAMED_RESOURCES)
+    names = some_of([code(_plain_name(change)) for change in group.changes], NAMED_RESOURCES)
     return f"{len(group.changes)} **{code(group.first.resource.kind)}**<br>{names}"
 
 
 def _label(change: ResourceChange) -> str:
-    return f"**{code(change.resource.kind)}** {code(change.resource.name)}"
+    return f"**{code(change.resource.kind)}** {code(_plain_name(change))}"
+
+
+def _plain_name(change: ResourceChange) -> str:
+    """Its name without the hash of its content."""
+    return HASH.sub("", change.resource.name) if is_named_by_content(change.resource.urn) else change.resource.name
 
 
 def _group_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
     """A field of all the resources of a group; few values are told with how many have them."""
-    if field.path not in group.varying or is_image(field):
+    if field.path not in group.varying:
         return _field_row(name, field)
-    if is_hashed(field):
-        return row(name, _path(field), "*differs*", "*a hash of the content*")
     values = group.values(field.path)
     if len(values) > FEW_VALUES:
-        return row(name, _path(field), "*differs*", "*below*")
+        return row(name, _path(field), "*differs*", "*differs*")
     old = [_value(shortened(value or "")) for value in dict.fromkeys(old for old, _ in values)]
     new = [f"{_value(shortened(value or ''))} in {number}" for (_, value), number in values.items()]
     return row(name, _path(field), ", ".join(old), ", ".join(new))
 
 
 def _field_row(name: str, field: FieldChange) -> str:
-    if is_image(field):
-        return row(name, _path(field), "*see Images*", "")
     if _is_long(field):
         return row(name, _path(field), _size(field.old), f"{_size(field.new)} *below*")
     old, new = value_texts(field)
@@ -368,11 +439,15 @@ def _value(text: str) -> str:
 
 
 def _is_long(field: FieldChange) -> bool:
-    return any(value and ("\n" in value.strip() or len(value) > 2 * VALUE_LENGTH) for value in (field.old, field.new))
+    return any(map(_is_long_text, (field.old, field.new))) or any(map(as_yaml, (field.old, field.new)))
+
+
+def _is_long_text(text: str | None) -> bool:
+    return bool(text) and ("\n" in str(text).strip() or len(str(text)) > 2 * VALUE_LENGTH)
 
 
 def _size(value: str | None) -> str:
-    return NOTHING if value is None else counted(len(value.splitlines()), "line")
+    return NOTHING if value is None else counted(len((as_yaml(value) or value).splitlines()), "line")
 
 
 def _diff(field: FieldChange) -> str:
@@ -384,6 +459,6 @@ def _diff(field: FieldChange) -> str:
 
 
 def _diff_lines(field: FieldChange) -> Iterator[str]:
-    old, new = (clean(value or "").splitlines() for value in (field.old, field.new))
+    old, new = (clean(as_yaml(value) or value or "").splitlines() for value in (field.old, field.new))
     compared = difflib.unified_diff(old, new, lineterm="", n=2)
     yield from (line[:1000] for line in list(compared)[2:])
