@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
 from slipway.engine.stages import IMAGE_TYPE
+from slipway.masking import SECRET
 from slipway.progress import elapsed_text
 from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, ChangeGroup, by_service, grouped
 from slipway.render.markdown_text import (
@@ -40,6 +41,7 @@ from slipway.render.service_changes import (
     pods_text,
     resource_settings,
     service_changes,
+    within,
 )
 from slipway.render.verdict import OUTSIDE, counts, restarts_text, symbol, verdict
 from slipway.render.words import (
@@ -141,8 +143,7 @@ def _service_entry(group: Sequence[ServiceChanges]) -> Item:
     if len(group) == 1:
         name = f"**{code(first.service)}**" if first.service else f"*{OUTSIDE}*"
     else:
-        names = some_of([code(each.service) for each in group], NAMED_RESOURCES)
-        name = f"**{len(group)} services**<br>{names}"
+        name = f"**{len(group)} services**<br>{some_of([code(each.service) for each in group], NAMED_RESOURCES)}"
     pods = pods_text(first) if len({each.pods for each in group}) == 1 else pods_text(replace(first, pods=None))
     name += f"<br>{'each: ' if len(group) > 1 and pods else ''}{pods}" if pods else ""
     if first.fate is Fate.REMOVED:
@@ -180,6 +181,8 @@ def _setting_values(setting: Setting) -> tuple[str, str]:
     if any(map(_is_long_text, texts)):
         return _size(setting.old), f"{_size(setting.new)} *below*"
     old, new = (code(shortened(text), VALUE_LENGTH) if text is not None else NOTHING for text in texts)
+    if setting.old == setting.new == SECRET:
+        return old, "another value"
     return old, new if setting.new not in WORDS_OF_OBJECTS else str(setting.new)
 
 
@@ -198,7 +201,7 @@ def _own_values(changes: Sequence[ServiceChanges]) -> Section:
                 if ((own := each.settings[index]).old, own.new) != usual
             ]
     head = fold("Values that only some of them have")
-    return Section("services' own values", 9, head + table_head("service", "what", "now", "after"), entries, FOLD_END)
+    return Section("single values", 9, head + table_head("service", "what", "now", "after"), entries, FOLD_END)
 
 
 def _problem(problem: Problem) -> Item:
@@ -298,11 +301,13 @@ def _drift(summary: PreviewSummary) -> list[Section]:
     entries = []
     for change in summary.drift:
         by = ", ".join(code(name) for name in summary.changed_by.get(change.resource.urn, ()))
-        name = f"{f'**{code(change.service)}**: ' if change.service else ''}{_label(change)}"
+        own = change.service and _plain_name(change) == change.service
+        service = f"**{code(change.service)}** " if change.service else ""
+        name = f"{service}{code(change.resource.kind)}" if own else f"{service}{_label(change)}"
         name += f"<br>by {by}" if by and change.operation is Operation.UPDATE else ""
         settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
         rows = [
-            row(name if index == 0 else "", _setting_name(setting.name), *_setting_values(setting))
+            row(name if index == 0 else "", _setting_name(within(setting.name, change)), *_setting_values(setting))
             for index, setting in enumerate(settings)
         ]
         what = DRIFT_NOTES.get(change.operation, CHANGES)
@@ -385,11 +390,14 @@ def _kinds(service: str, changes: Sequence[ResourceChange]) -> str:
 def _table_entry(group: ChangeGroup) -> Item:
     """One row a field; the resource stands in the first of them. Names that are hashes are left out."""
     first, replaced = group.first, group.first.operation is Operation.REPLACE
-    note = f"<br>{how_replaced(first)}" if replaced and not is_named_by_content(first.resource.urn) else ""
+    replaced = replaced and not is_named_by_content(first.resource.urn)
+    note = f"<br>replaced, 🔁 is why: {how_replaced(first)}" if replaced else ""
     name = _names(group) + note + (f"<br>{DATA_LOSS}" if first.loses_data else "")
-    fields = [field for field in group.fields if not is_name_of_content(field)]
+    fields = [replace(field, replaces=replaced and field.replaces) for field in group.fields]
+    fields = [field for field in fields if not is_name_of_content(field)]
     rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(fields)]
-    brief = row(name, some_of([code(short_path(field.path)) for field in fields], NAMED_RESOURCES) or NOTHING, "", "")
+    paths = [code(short_path(field.path)) for field in fields]
+    brief = row(name, some_of(paths, NAMED_RESOURCES) or "*takes the new values*", "", "")
     return Item("".join(rows) or brief, brief)
 
 

@@ -198,11 +198,12 @@ def _image_settings(service: str, changes: Sequence[ResourceChange], summary: Pr
     builds = {change.resource.name: change for change in changes if change.is_build}
     build = builds.get(service)
     commit = commits_text(summary.commits).rpartition("→")[2].strip()
+    built = f"built from {_sources(build)}{f' at {commit}' if commit else ''}" if build else ""
     if image := next((each for each in summary.images if each.service == service), None):
         old, new = image_texts(image)
-        if build and image.new == UNKNOWN:
-            new = f"built from {_sources(build)}{f' at {commit}' if commit else ''}"
-        yield Setting("image", old or None, new)
+        yield Setting("image", old or None, built if built and image.new == UNKNOWN else new)
+    elif built and build and build.operation is Operation.CREATE:
+        yield Setting("image", None, built)
     bases = [field for field in build.fields if field.path == "buildArgs.BASE_IMAGE"] if build else []
     for base in bases:
         if base.old and base.new:
@@ -271,6 +272,11 @@ def _object(change: ResourceChange) -> str:
     """`Service`, or `Service other-name` for one that is not called as its service is."""
     kind, name = change.resource.kind, HASH.sub("", change.resource.name)
     return f"{kind} {name}" if _is_no_services_own(change) else kind
+
+
+def within(name: str, change: ResourceChange) -> str:
+    """A setting's name where it is clear already of which object it is."""
+    return name.removeprefix(f"{_object(change)} ")
 
 
 def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Iterator[Setting]:

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
+from slipway.masking import SECRET
 from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, by_service
 from slipway.render.markdown_text import clean, shortened, some_of
 from slipway.render.service_changes import (
@@ -22,6 +24,7 @@ from slipway.render.service_changes import (
     pods_text,
     resource_settings,
     service_changes,
+    within,
 )
 from slipway.render.verdict import OUTSIDE, counts, restarts_text, verdict
 from slipway.render.words import DRIFT_NOTES, commits_text, counted, grouped_violations, is_incomplete, rules_text
@@ -61,7 +64,7 @@ def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mappi
             note = DRIFT_NOTES.get(change.operation, f"changed by {by}" if by else "")
             found.append(f"  {DRIFT_SIGNS[change.operation]} {change.resource}{f', {note}' if note else ''}")
             settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
-            found += [f"      {setting_text(setting)}" for setting in settings]
+            found += [f"      {setting_text(replace(each, name=within(each.name, change)))}" for each in settings]
     numbers = {operation: sum(change.operation is operation for change in changes) for operation in DRIFT_WORDS}
     counts = ", ".join(f"{number} {DRIFT_WORDS[operation]}" for operation, number in numbers.items() if number)
     back = f"To take declared values back: `slipway up -s {stack} --refresh`."
@@ -71,6 +74,8 @@ def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mappi
 def setting_text(setting: Setting) -> str:
     """`env.LOG_LEVEL: info → debug`, on one line."""
     old, new = map(_value_text, (setting.old, setting.new))
+    if setting.old == setting.new == SECRET:
+        return f"{setting.name}: another value, hidden"
     if setting.old is None and setting.new in WORDS_OF_OBJECTS:
         return f"{setting.name}: {new}"
     return f"{setting.name}: {old} → {new}"
@@ -86,6 +91,13 @@ def _value_text(value: str | None) -> str:
 class _Report:
     def __init__(self, console: Console) -> None:
         self._console = console
+
+    def wrapped(self, text: Text | str, indent: int = 0) -> None:
+        """Print a sentence; a terminal gets it between words in as many lines as it takes."""
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(text) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False))
+        else:
+            self.line(text, indent)
 
     def line(self, text: Text | str = "", indent: int = 0, *, cut: bool = False) -> None:
         """Print a line; `cut` shortens it to the width of a terminal, which would break it anywhere."""
@@ -123,7 +135,7 @@ class _Report:
         if lines:
             self.title("Not reversible", "red")
         for service, text in lines:
-            self.line(f"{f'{service}: ' if service else ''}{text}", 2)
+            self.wrapped(f"{f'{service}: ' if service else ''}{text}", 2)
 
     def drift(self, summary: PreviewSummary) -> None:
         if summary.drift is None:
@@ -170,7 +182,7 @@ class _Report:
     def verdict(self, summary: PreviewSummary, changes: Sequence[ServiceChanges]) -> None:
         good = summary.result is PreviewResult.SUCCEEDED
         self.line()
-        self.line(
+        self.wrapped(
             Text.assemble(
                 f"Preview of {summary.project}/{summary.stack}: ",
                 (verdict(summary), f"bold {'green' if good else 'red'}"),
@@ -178,12 +190,12 @@ class _Report:
         )
         if not good:
             so_far = "as far as it came: " if is_incomplete(summary) else "if it went through: "
-            self.line(f"{so_far}{counts(summary)}", 2)
+            self.wrapped(f"{so_far}{counts(summary)}", 2)
         if changes:
-            self.line(restarts_text(changes, summary.services), 2)
+            self.wrapped(restarts_text(changes, summary.services), 2)
         commits = commits_text(summary.commits)
         tested = f"  Unit tests passed: {some_of(summary.tested, NAMED)}." if summary.tested else ""
-        self.line(f"{rules_text(summary)}{f'  Commit {commits}.' if commits else ''}{tested}", 2)
+        self.wrapped(f"{rules_text(summary)}{f'  Commit {commits}.' if commits else ''}{tested}", 2)
 
 
 def _values_text(setting: Setting, values: Counter[tuple[str | None, str | None]]) -> str:

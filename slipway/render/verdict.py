@@ -31,15 +31,16 @@ def verdict(summary: PreviewSummary) -> str:
         return f"failed{also}"
     if summary.result is PreviewResult.INTERRUPTED:
         return "interrupted"
-    return counts(summary)
+    drifted = f"; {counted(len(summary.drift), 'object')} drifted from the state" if summary.drift else ""
+    return f"{counts(summary)}{drifted}"
 
 
 def symbol(summary: PreviewSummary) -> str:
-    """❌ where it may not happen, ⚠️ where something goes that may be missed, or nobody has checked it."""
+    """❌ where it may not happen, ⚠️ where something goes or has drifted, or nobody has checked it."""
     if summary.result is not PreviewResult.SUCCEEDED:
         return "❌"
     lost = any(not change.kept for change in summary.of(Operation.DELETE))
-    risky = lost or any(change.deleted_first for change in summary.changes) or not summary.rules
+    risky = lost or any(change.deleted_first for change in summary.changes) or summary.drift or not summary.rules
     return "⚠️" if risky else "✅"
 
 

@@ -105,9 +105,8 @@ provider, builder = kubernetes.Provider("dev"), docker_build.Provider("dev")
 opts = pulumi.ResourceOptions(provider=provider)
 
 def no_pods(args):
-    if args.type_ == "kubernetes:apps/v1:Deployment":
-        args.props["metadata"]["annotations"]["pulumi.com/skipAwait"] = "true"
-        args.props["spec"]["paused"] = True
+    if args.type_ == "kubernetes:apps/v1:Deployment" and args.name.startswith("service-"):
+        args.props["spec"]["replicas"] = 0
     if args.type_ == "kubernetes:core/v1:Service":
         args.props["spec"]["cluster_ip"] = "None"  # the lab's range is small
     return pulumi.ResourceTransformationResult(args.props, args.opts)
@@ -123,7 +122,8 @@ for number in range(50):
         args = ServiceImageArgs(folder, f"{os.environ['SLIPWAY_REGISTRY']}/{name}", os.environ["SLIPWAY_BASE_IMAGE"],
             named_contexts={"kit": Path("services/kit")})
         image = ServiceImage(name, args, pulumi.ResourceOptions(providers=[builder])).reference
-    spec = ServiceSpec.model_validate({"name": name, "replicas": 2 if built else 1,
+    env = {"DATABASE_URL": "sqlite:////tmp/data.db", "USER_SERVICE_URL": "http://user-service"} if built else {}
+    spec = ServiceSpec.model_validate({"name": name, "replicas": 2 if built else 1, "env": env,
         "resources": {"memory": f"{memory}Mi"}})
     Microservice(name, MicroserviceArgs(spec=spec, image=image, namespace=namespace, rollouts=AwaitedRollouts(None)),
         pulumi.ResourceOptions(providers=[provider]))
@@ -261,6 +261,23 @@ def write_texts() -> None:
     """Of every recorded preview, after a change of how previews are shown."""
     for recording in RECORDINGS.glob("*.jsonl.xz"):
         write_text(recording.name.removesuffix(".jsonl.xz"))
+    (CHECKOUT / "docs/preview-examples.md").write_text(examples())
+
+
+EXAMPLES = {
+    "env": "One value of one service is another: the pods that read it restart, and no others.",
+    "fifty": "Of 50 services two have a new image and more memory.",
+    "removed_refused": "A service is removed, and another wants more memory than a policy allows: it is refused.",
+}
+
+
+def examples() -> str:
+    """The page of docs/ that shows comments as they are written."""
+    parts = ["# Comments on pull requests\n\nWritten by `make record KINDS=texts`, of previews of real programs.\n"]
+    for name, about in EXAMPLES.items():
+        comment = render(summarize(name), LINKS).partition("\n\n")[2].strip()
+        parts.append(f"\n---\n\n*{about}*\n\n{comment}\n")
+    return "".join(parts)
 
 
 def write_text(name: str) -> None:

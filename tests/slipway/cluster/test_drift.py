@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.drift import lines, shape
+from slipway.cli.drift import shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.collections import ApiResource, Key
 from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
 from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.render.terminal import drift_lines
 from slipway.state.checkpoint import ResourceState
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
@@ -176,8 +177,12 @@ def found(*items: dict[str, Any], declared: dict[str, Any] = DEPLOYMENT) -> Drif
     return drift([recorded(declared)], Live(*items), "dev", "slipway")  # type: ignore[arg-type]
 
 
+def lines(found: Drift) -> list[str]:
+    return drift_lines("dev", found.changes, found.changed_by)
+
+
 def test_nothing_drifted() -> None:
-    assert lines("dev", found(live())) == ["dev: no drift."]
+    assert lines(found(live())) == ["dev: no drift."]
 
 
 def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
@@ -188,7 +193,7 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
         {**about, "name": "x", "labels": {**labels, "app.kubernetes.io/part-of": "y"}},
     ]
     maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": each} for each in (about, *others)]
-    told = lines("dev", found(*maps))
+    told = lines(found(*maps))
     assert told[:4] == [
         "a",
         "  + ConfigMap left, in the cluster, not in the state",
@@ -201,8 +206,16 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
 def test_who_changed_it_is_told() -> None:
     item = live([entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale")])
     item["spec"]["replicas"] = 4
-    told = lines("dev", found(item))
-    assert told[1:3] == ["  ~ Deployment a, changed by kubectl", "      spec.replicas: 1 → 4"]
+    told = lines(found(item))
+    assert told[1:3] == ["  ~ Deployment a, changed by kubectl", "      replicas: 1 → 4"]
+
+
+def test_what_kubectl_set_env_adds_is_told_in_the_words_of_service_yaml() -> None:
+    item = live(
+        [entry("kubectl-set", of_container({"f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}}))]
+    )
+    containers(item)[0]["env"] = [{"name": "A", "value": "b"}]
+    assert lines(found(item))[1:3] == ["  ~ Deployment a, changed by kubectl-set", "      env.A: - → b"]
 
 
 def test_kinds_and_names_of_recorded_resources() -> None:
