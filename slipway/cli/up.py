@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
 from slipway.cli.verify import verified
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
@@ -21,6 +22,7 @@ from slipway.deploy.drift import find_drift
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
+from slipway.deploy.program_policies import PassedPolicies, passed_policies
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
@@ -30,9 +32,6 @@ from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
-from slipway.rollback.automatic import FailedUpdate
-from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
-from slipway.rollback.run import checks_met
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import Snapshot, outputs, resources
 
@@ -86,27 +85,35 @@ def _up(name: str, options: UpOptions) -> int:
     before = None if options.refresh else last_update.same_as_last_update(stack, approved)
     if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
-    gate = _passed_before(stack, before) if before and options.yes else None
-    if gate is None:
-        gate = _gate(stack, progress, options)
+    passed = None
+    if before and options.yes:
+        gate = _passed_before(stack, before)
+    else:
+        passed = passed_policies(stack) if _needs_no_preview(stack, options) else None
+        gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     if pending_replacements.revert(stack, gate.replacing):
         progress.note(pending_replacements.TAKEN_BACK)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    passed_gate = gate_passed(stack.project, stack.name)
+    passed_gate = passed.variables if passed else gate_passed(stack.project, stack.name)
     update = run_update(stack, arguments, progress, environment=passed_gate, pack=pack)
     try:
         require_success(stack.name, update, progress)
     except SlipwayError as error:
         if options.rollback and not update.ended.interrupted:
+            from slipway.rollback.automatic import FailedUpdate  # noqa: PLC0415 -- with it come all policies
+
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     if gate.rules:
         last_update.record_last_update(stack, approved)
     _show_summary(update, gate)
     if target := stack.config().get(ROLLBACK_SETTING):
+        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- as above
+        from slipway.rollback.run import checks_met  # noqa: PLC0415
+
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
     return ExitCode.DONE
 
@@ -116,6 +123,12 @@ def _require_consent_possible(*, agreed: bool) -> None:
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
         )
+
+
+def _needs_no_preview(stack: Stack, options: UpOptions) -> bool:
+    """Whether nobody is to read one, and none has to look at what is there already."""
+    agreed = options.yes or options.approved is not None
+    return agreed and not options.refresh and ROLLBACK_SETTING not in stack.config()
 
 
 def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
@@ -193,6 +206,15 @@ def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
     since = f"nothing has moved since update #{before.number}"
     typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
+
+
+def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
+    """The gate of an update that nobody has to see before: the policies alone. The update asks them again."""
+    if passed.notes:
+        typer.echo(passed.notes)
+    by = f"by {options.approved}" if options.approved else "by --yes"
+    asked = Stage("policies", passed.seconds, f"{counted(passed.rules, 'policy')} asked")
+    return Gate((asked, Stage("preview", None, "not needed"), Stage("approve", None, by)), passed.rules)
 
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
