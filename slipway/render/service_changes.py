@@ -81,7 +81,8 @@ LISTED: Mapping[str, re.Pattern[str]] = {
     NETWORK_POLICY: re.compile(r"spec\b.*"),
 }
 CALLED_BY = "called by"
-ORDER = ["image", "base image", *(name for name in ServiceSpec.model_json_schema()["properties"]), CALLED_BY]
+KEYS = [each.alias or name for name, each in ServiceSpec.model_fields.items()]
+ORDER = ["image", "base image", *KEYS, CALLED_BY]
 NAME_LABEL, NAMESPACE_LABEL = "app.kubernetes.io/name", "kubernetes.io/metadata.name"
 DNS_PORT = 53
 EVERYWHERE = {"0.0.0.0/0", "::/0"}

@@ -20,6 +20,7 @@ from slipway.render.markdown import MARKER, render
 from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
+from tests.recording.previews import examples
 from tests.slipway.render.reading import LINKS
 
 RECORDED = (
@@ -59,6 +60,11 @@ def notifying(markdown: str) -> str:
 def test_the_whole_comment(name: str, summarized: Any) -> None:
     """Made by `make record`, and read by a person before it was committed."""
     assert render(summarized(name), LINKS) == (Path(__file__).parent / f"{name}.md").read_text()
+
+
+def test_the_examples_in_the_documentation_are_what_is_written() -> None:
+    """Made by `make record KINDS=texts`."""
+    assert examples() == (Path(__file__).parents[3] / "docs/preview-examples.md").read_text()
 
 
 @pytest.mark.parametrize("name", RECORDED)
