@@ -15,17 +15,8 @@ from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Viola
 from slipway.masking import SECRET
 from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, by_service
 from slipway.render.markdown_text import clean, shortened, some_of
-from slipway.render.service_changes import (
-    WORDS_OF_OBJECTS,
-    Fate,
-    ServiceChanges,
-    Setting,
-    alike,
-    pods_text,
-    resource_settings,
-    service_changes,
-    within,
-)
+from slipway.render.service_changes import Fate, ServiceChanges, alike, pods_text, service_changes
+from slipway.render.settings import WORDS_OF_OBJECTS, Setting, resource_settings, within
 from slipway.render.verdict import OUTSIDE, counts, restarts_text, verdict
 from slipway.render.words import DRIFT_NOTES, commits_text, counted, grouped_violations, is_incomplete, rules_text
 from slipway.state.changes import Operation, ResourceChange
