@@ -65,7 +65,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def pending() -> list[pulumi.Output[int]]:
     """Values that come one after the other."""
-    return [pulumi.Output.from_input(later(turn)) for turn in range(PENDING)]  # type: ignore[arg-type]
+    return [pulumi.Output.from_input(later(turn)) for turn in range(PENDING)]
 
 
 def test_a_program_is_not_looked_through_anew_for_each_value(
