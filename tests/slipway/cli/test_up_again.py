@@ -84,7 +84,7 @@ def test_what_moved_is_previewed(project: Any, move: Callable[[Any], None]) -> N
     move(project)
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert PREVIEWED in result.stdout or "to create" in result.stdout
+    assert PREVIEWED in result.stdout or ": created" in result.stdout
     assert "not needed, nothing" not in result.stdout
 
 
