@@ -89,7 +89,7 @@ def _service_entry(group: Sequence[ServiceChanges]) -> Item:
 
 
 def _setting_row(name: str, setting: str, alike: Sequence[Setting]) -> str:
-    """A setting of one service, or of several: few different values are told with how many have them."""
+    """A setting of one service, or of several: few different values with how many have them."""
     values = Counter((each.old, each.new) for each in alike)
     if len(values) == 1:
         return row(name, _setting_name(setting), *_setting_values(alike[0]))
@@ -182,7 +182,7 @@ def long_values(changes: Iterable[ResourceChange]) -> Section:
 
 
 def _per_service(changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]) -> list[Item]:
-    """A row for each service, or for all the services of which the same is told."""
+    """A row for each service, or for all the services of which the same is true."""
     alike: dict[str, list[str]] = {}
     for service, of_service in by_service(changes):
         alike.setdefault(tell(service, of_service), []).append(code(service) if service else NOTHING)
@@ -233,7 +233,7 @@ def _plain_name(change: ResourceChange) -> str:
 
 
 def _group_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
-    """A field of all the resources of a group; few values are told with how many have them."""
+    """A field of all the resources of a group; few values with how many have them."""
     if field.path not in group.varying:
         return _field_row(name, field)
     values = group.values(field.path)

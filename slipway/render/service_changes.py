@@ -18,8 +18,8 @@ from slipway.render.words import commits_text, image_texts
 from slipway.state.changes import Operation, ResourceChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet")
-# What of a new service is said besides its image; all of it is in its service.yaml.
-SAID_OF_NEW = ("image", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
+# What is shown of a new service; all of it is in its service.yaml.
+KEYS_OF_NEW = ("image", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
 
 
 class Fate(StrEnum):
@@ -74,8 +74,8 @@ def _of_service(service: str, changes: Sequence[ResourceChange], summary: Previe
     settings = {name: each for name, each in settings.items() if not _is_url_of_callee(name, settings.get("calls"))}
     ordered = tuple(sorted(settings.values(), key=lambda setting: setting.rank))
     if workloads and service and operations == {Operation.CREATE}:
-        said = tuple(setting for setting in ordered if setting.name in SAID_OF_NEW and setting.new != "ClusterIP")
-        return ServiceChanges(service, Fate.NEW, said, restarts=False, pods=pods)
+        shown = tuple(setting for setting in ordered if setting.name in KEYS_OF_NEW and setting.new != "ClusterIP")
+        return ServiceChanges(service, Fate.NEW, shown, restarts=False, pods=pods)
     return ServiceChanges(service, Fate.CHANGED, ordered, any(map(_restarts, workloads)), pods, lost)
 
 

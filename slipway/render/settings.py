@@ -80,7 +80,7 @@ ORDER = ["image", "base image", *KEYS, CALLED_BY]
 NAME_LABEL, NAMESPACE_LABEL = "app.kubernetes.io/name", "kubernetes.io/metadata.name"
 DNS_PORT = 53
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
-# A value that is a list or an object is told leaf by leaf where it has no more of them.
+# A value that is a list or an object is shown leaf by leaf where it has no more of them.
 MOST_LEAVES = 6
 CHANGED = "(changed)"
 WORDS_OF_OBJECTS = ("created", "deleted")
@@ -105,9 +105,9 @@ class Setting:
 def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
     """What changes of one object, without names that are hashes of a content; nothing of images in a Deployment."""
     if change.operation is Operation.CREATE:
-        return tuple(_said(change, change.after, new=True))
+        return tuple(_of_whole_object(change, change.after, new=True))
     if change.operation is Operation.DELETE:
-        return tuple(_said(change, change.before, new=False))
+        return tuple(_of_whole_object(change, change.before, new=False))
     type_ = "" if _is_no_services_own(change) else change.resource.type
     before, after = _listed(type_, change.before), _listed(type_, change.after)
     found = {
@@ -125,7 +125,7 @@ def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
     return tuple(found.values())
 
 
-def _said(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
+def _of_whole_object(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
     """What an object says that comes or goes; only that it does, where service.yaml has no words for it."""
     type_ = change.resource.type
     texts = {word: text for path, text in _leaves(inputs, ()) if (word := _word(type_, path))}

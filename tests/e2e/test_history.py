@@ -109,9 +109,9 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     previewed = changed.slipway("preview", "-s", "e2e", "--drift", "--json", str(tmp_path / "preview.json"))
     assert previewed.code == 6, previewed.output
     assert set(shown.output.splitlines()) <= set(previewed.output.splitlines()), "one answer"
-    told_by_preview = json.loads((tmp_path / "preview.json").read_text())["drift"]
-    assert {each["urn"] for each in told_by_preview} == {each["urn"] for each in found.values()}
-    assert {each["urn"]: each["changedBy"] for each in told_by_preview} == {
+    of_preview = json.loads((tmp_path / "preview.json").read_text())["drift"]
+    assert {each["urn"] for each in of_preview} == {each["urn"] for each in found.values()}
+    assert {each["urn"]: each["changedBy"] for each in of_preview} == {
         each["urn"]: each["changedBy"] for each in found.values()
     }
 

@@ -34,12 +34,11 @@ def show_doctor_with_much_to_do(_: pytest.MonkeyPatch) -> None:
 
 
 def show_lab_status(monkeypatch: pytest.MonkeyPatch) -> None:
-    processes = [
-        ProcessStatus(
-            **{key: tuple(value) if key == "listens" else value for key, value in each.items() if key != "healthy"}
-        )
-        for each in _recorded("lab-status")["processes"]
-    ]
+    recorded: list[dict[str, Any]] = _recorded("lab-status")["processes"]
+    processes = []
+    for each in recorded:
+        each.pop("healthy")  # the rest says it
+        processes.append(ProcessStatus(**{**each, "listens": tuple(each["listens"])}))
     monkeypatch.setattr(Lab, "status", lambda _: processes)
     assert lab.status() == 0
 

@@ -69,7 +69,7 @@ def only(*changes: ResourceChange) -> ServiceChanges:
     return found
 
 
-def told(*changes: ResourceChange) -> dict[str, tuple[str | None, str | None]]:
+def settings_of(*changes: ResourceChange) -> dict[str, tuple[str | None, str | None]]:
     return {setting.name: (setting.old, setting.new) for setting in only(*changes).settings}
 
 
@@ -79,7 +79,7 @@ def test_memory_is_one_setting_and_restarts_the_pods() -> None:
     assert (found.fate, found.restarts, pods_text(found)) == (Fate.CHANGED, True, "its 2 pods restart")
 
 
-def test_a_value_is_told_by_its_variable_and_hashed_names_are_not() -> None:
+def test_a_value_is_shown_by_its_variable_and_hashed_names_are_not() -> None:
     old, new = (
         {"metadata": {"name": f"api-{digits}"}, "data": {"PORT": "8080", "LOG_LEVEL": level}, "immutable": True}
         for digits, level in (("0badf00d", "info"), ("c0ffee00", "debug"))
@@ -87,7 +87,7 @@ def test_a_value_is_told_by_its_variable_and_hashed_names_are_not() -> None:
     source = [{"configMapRef": {"name": "api-c0ffee00"}}]
     config_map = change(CONFIG_MAP, old, new, name="api-c0ffee00", operation=Operation.REPLACE)
     pods = change(DEPLOYMENT, deployment(), deployment(envFrom=source))
-    assert told(config_map, pods) == {"env.LOG_LEVEL": ("info", "debug")}
+    assert settings_of(config_map, pods) == {"env.LOG_LEVEL": ("info", "debug")}
     assert only(config_map, pods).restarts
     for text in (render(summary_of(config_map, pods)), plain(summary_of(config_map, pods))):
         assert "c0ffee00" not in text
@@ -109,18 +109,18 @@ def test_checks_are_requests_and_no_json() -> None:
         [{"get": "/orders", "status": 200, "has": "orders"}, {"head": "/", "status": 302}]
     )
     found = change(DEPLOYMENT, old, new)
-    assert told(found) == {"checks": ("GET /orders 200 has orders", "GET /orders 200 has orders, HEAD / 302")}
+    assert settings_of(found) == {"checks": ("GET /orders 200 has orders", "GET /orders 200 has orders, HEAD / 302")}
     assert not only(found).restarts
 
 
-def test_a_changed_header_of_a_check_is_told_without_json() -> None:
+def test_a_changed_header_of_a_check_is_shown_without_json() -> None:
     """It has no words in `checks`; a token in it stays hidden."""
     old, new = deployment(), deployment()
     for inputs, token in ((old, "hunter2"), (new, "hunter3")):
         check = {"get": "/", "status": 200, "headers": {"Authorization": f"Bearer {token}", "X-Version": token[-1]}}
         inputs["metadata"]["annotations"][CHECKS_ANNOTATION] = json.dumps([check])
     summary = summary_of(change(DEPLOYMENT, old, new))
-    assert told(change(DEPLOYMENT, old, new))
+    assert settings_of(change(DEPLOYMENT, old, new))
     for text in (render(summary), plain(summary)):
         assert "hunter" not in text
         assert '{"' not in text
@@ -147,7 +147,9 @@ def test_network_policies_are_calls_and_egress(
         {"spec": _camel(policy(ServiceSpec.model_validate({"name": "api", **each}), ["orders"], "monitoring"))}
         for each in (old, new)
     )
-    assert told(change(NETWORK_POLICY, before, after, operation=Operation.REPLACE, name="api-0badf00d")) == expected
+    assert (
+        settings_of(change(NETWORK_POLICY, before, after, operation=Operation.REPLACE, name="api-0badf00d")) == expected
+    )
 
 
 def _camel(value: Any) -> Any:
@@ -164,14 +166,14 @@ def test_the_time_to_end_is_that_of_service_yaml() -> None:
     """The pod's has the seconds of its preStop hook in it."""
     new = deployment()
     new["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 65
-    assert told(change(DEPLOYMENT, deployment(), new)) == {"rollout.terminationGracePeriodSeconds": ("30", "60")}
+    assert settings_of(change(DEPLOYMENT, deployment(), new)) == {"rollout.terminationGracePeriodSeconds": ("30", "60")}
 
 
-def test_what_service_yaml_has_no_word_for_is_told_in_words_of_kubernetes_leaf_by_leaf() -> None:
+def test_what_service_yaml_has_no_word_for_is_shown_in_words_of_kubernetes_leaf_by_leaf() -> None:
     new = deployment()
     new["spec"]["template"]["spec"]["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
     name = "Deployment …tolerations"
-    assert told(change(DEPLOYMENT, deployment(), new)) == {
+    assert settings_of(change(DEPLOYMENT, deployment(), new)) == {
         f"{name}[0].key": (None, "gpu"),
         f"{name}[0].operator": (None, "Exists"),
     }
