@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import metadata
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
 from lab.toolchain.fallback import is_launcher
@@ -55,14 +56,42 @@ def _part_status(part: Part) -> PartStatus:
         return _damaged(part, stamp)
     wanted = _wanted(part)
     executable = bin_folder(part) / part.executables[0]
-    version = reported_version(part, executable)
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
-    linked = part.question is not None or (plugin_folder(part) / part.executables[0]).exists()
+    link = plugin_folder(part) / part.executables[0]
+    linked = part.question is not None or link.exists()
+    if part.question is None and linked and not link.samefile(executable):  # what the engine runs instead
+        executable, where = link, str(link)
+    version = reported_version(part, executable)
     right = version == part.version or (part.any_version and stamp.source == "PATH" and will_do(part, executable))
-    if right and linked:
-        return PartStatus(part.title, wanted, version, where, stamp.source, ok=True)
-    to_do = "`make up` links it into PULUMI_HOME" if right else _DOES_NOT_START
-    return PartStatus(part.title, wanted, version, where, stamp.source, ok=False, to_do=to_do)
+    sdk = sdk_version(part)
+    if not right:
+        to_do = _another_version(version, wanted) if version else _DOES_NOT_START
+    elif not linked:
+        to_do = "`make up` links it into PULUMI_HOME"
+    elif sdk not in ("", part.version):
+        to_do = (
+            f"the program's SDK is {sdk} and asks for a plugin of that version, not {part.version}; "
+            f"`.venv/bin/pip install {_sdk_name(part)}=={part.version}` installs the one that goes with it"
+        )
+    else:
+        to_do = ""
+    return PartStatus(part.title, wanted, version, where, stamp.source, ok=not to_do, to_do=to_do)
+
+
+def sdk_version(part: Part) -> str:
+    """The version of the Python SDK by which the program asks for the plugin; empty for what has none."""
+    try:
+        return metadata.version(_sdk_name(part)) if part.question is None else ""
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _sdk_name(part: Part) -> str:
+    return part.executables[0].replace("pulumi-resource-", "pulumi-", 1)
+
+
+def _another_version(version: str, wanted: str) -> str:
+    return f"it is {version}, and {wanted} is wanted; {INSTALL}"
 
 
 def _wanted(part: Part) -> str:
@@ -96,11 +125,10 @@ def _language_host_status() -> PartStatus:
     if not host.exists():
         return PartStatus(title, PULUMI.version, "", "", "", ok=False, to_do=INSTALL)
     version = ask_plugin(host)
-    ok = version == PULUMI.version
     source = "fallback" if is_launcher(host) else "beside the engine"
-    return PartStatus(
-        title, PULUMI.version, version, str(host), source, ok, "" if ok else f"see why {host} does not start"
-    )
+    wrong = _another_version(version, PULUMI.version) if version else f"see why {host} does not start"
+    ok = version == PULUMI.version
+    return PartStatus(title, PULUMI.version, version, str(host), source, ok, "" if ok else wrong)
 
 
 def _go_status(*, needed: bool) -> PartStatus:

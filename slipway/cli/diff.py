@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import typer
 
+from slipway.deploy.drift import opened
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.groups import by_service
 from slipway.render.markdown_text import clean
+from slipway.render.verdict import OUTSIDE
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import Snapshot
 from slipway.state.difference import Difference, difference
 from slipway.state.fields import FieldChange
 
-OUTSIDE = "outside any service"
 SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
 WORDS = {Operation.CREATE: "added", Operation.UPDATE: "changed", Operation.DELETE: "removed"}
 NOTHING = "-"
@@ -44,17 +42,11 @@ def between(stack: Stack, old: int, new: int | None) -> Difference:
     after = history.present() if new is None else history.checkpoint(new)
     if after is None:
         raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
-    return difference(*opened(stack, before, after))
+    return difference(*opened(stack, [before, after], to_stderr))
 
 
-def opened(stack: Stack, *states: Snapshot) -> Sequence[Snapshot]:
-    """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
-    try:
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(stack.decrypted, states))
-    except SlipwayError as error:
-        typer.echo(f"Secrets are not compared: {error.what} {error.why}".strip(), err=True)
-        return states
+def to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def lines(found: Difference, title: str) -> list[str]:

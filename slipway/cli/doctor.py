@@ -157,7 +157,7 @@ def _print_table(statuses: Sequence[PartStatus]) -> None:
         )
         for status in statuses
     ]
-    print_table(("", "part", "wanted", "found", "how", "where", "what to do"), rows)
+    print_table(("", "part", "wanted", "found", "how", "where", "what to do"), rows, below=("where", "what to do"))
     missing = sum(not status.ok for status in statuses)
     closing = f"{missing} of {len(statuses)} need something done." if missing else "Everything needed is there."
     Console(highlight=False).print(Text(closing))

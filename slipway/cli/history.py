@@ -21,6 +21,8 @@ from slipway.render.words import COMMIT_DIGITS, repository
 from slipway.stack import open_stack
 
 HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
+# What moves under its row on a narrow terminal.
+BELOW = ("services changed", "who", "kind")
 DIGEST_DIGITS = 8
 NAMED = 4
 # Reading more states than this takes so long that a person wants to see that something is done.
@@ -54,7 +56,7 @@ def history(*, name: str, limit: int, json_output: bool) -> int:
     if json_output:
         typer.echo(json.dumps([shape(row) for row in rows], indent=2, ensure_ascii=False))
     elif rows:
-        print_table(HEADINGS, [cells(row) for row in rows], right=("#", "took"))
+        print_table(HEADINGS, [cells(row) for row in rows], right=("#", "took"), below=BELOW)
     else:
         typer.echo(f"{stack} has no history: it was never updated. `slipway up -s {stack}` makes the first entry.")
     return ExitCode.DONE

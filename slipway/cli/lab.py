@@ -46,7 +46,8 @@ def status(json_output: bool = False) -> int:
         Console(highlight=False).print("There is no lab on this machine. Make one with `slipway lab up`.")
     else:
         headings = ("process", "pid", "health", "memory", "up", "listens on")
-        print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
+        rows = [_cells(process) for process in found]
+        print_table(headings, rows, right=("pid", "memory", "up"), below=("listens on", "health"))
         console = Console(highlight=False)
         total = sum(process.memory_bytes for process in found)
         unhealthy = [process.name for process in found if not process.healthy]

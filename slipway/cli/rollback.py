@@ -93,7 +93,7 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
     preview = Preview(
         prepared.stack.project,
         prepared.stack.name,
-        drift=bool(prepared.moved),
+        refresh=bool(prepared.moved),
         arguments=prepared.arguments(),
         variables=prepared.variables(),
         progress=progress,

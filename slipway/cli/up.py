@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.text import Text
 
 from slipway.backend.update_info import ROLLBACK_SETTING
-from slipway.cli.drift import find as find_drift
-from slipway.cli.drift import lines as drift_lines
+from slipway.cli.diff import to_stderr
 from slipway.cli.verify import verified
 from slipway.cluster.additions import remove_additions
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
+from slipway.deploy.drift import find_drift
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
@@ -31,7 +31,7 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
-from slipway.render.terminal import show
+from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import Snapshot, objects, outputs, resources
@@ -177,11 +177,11 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
         deployed = stack.deployed()
         with ThreadPoolExecutor() as pool:
             same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
-            drift = find_drift(stack, deployed)
+            drift = find_drift(stack, deployed, to_stderr)
         if not same_bases.result():
             return None
         if drift.changes:  # before the checks, which may fail for that reason
-            typer.echo("\n".join(drift_lines(stack.name, drift)))
+            typer.echo("\n".join(drift_lines(stack.name, drift.changes, drift.changed_by)))
             return ExitCode.DRIFT
         if any(each.problems for each in verdicts.result()):
             return None
@@ -210,7 +210,7 @@ def _remove_additions(stack: Stack, progress: Progress) -> None:
     if not state or not objects(state):
         return
     deployed = stack.beside_cluster(state)
-    if changed := remove_additions(deployed, find_drift(stack, deployed)):
+    if changed := remove_additions(deployed, find_drift(stack, deployed, progress.note)):
         progress.note(f"Removed what was added in the cluster: {', '.join(changed)}.")
 
 
@@ -232,7 +232,7 @@ def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
-    preview = Preview(stack.project, stack.name, drift=options.refresh, progress=progress)
+    preview = Preview(stack.project, stack.name, drift=options.refresh, refresh=options.refresh, progress=progress)
     summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from policy import pack_token
+from slipway.cluster.drift import Drift
 from slipway.deploy.commits import commits
 from slipway.deploy.display import UpdateDisplay
+from slipway.deploy.drift import find_drift
 from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
@@ -24,6 +27,7 @@ from slipway.masking import masked_text
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.stack import Stack
+from slipway.state.checkpoint import objects
 
 POLICY_PACK = "policy"
 
@@ -35,6 +39,9 @@ class Preview:
     project: Project
     stack: str
     drift: bool = False
+    """Whether to compare the cluster with the recorded state as well, as `slipway drift` does."""
+    refresh: bool = False
+    """Whether to preview an update that takes back what was changed by hand."""
     arguments: Sequence[str] = ()
     """More of `pulumi preview`."""
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -43,11 +50,14 @@ class Preview:
     events: PreviewEvents = field(default_factory=PreviewEvents)
     started: float = field(default_factory=time.monotonic)
     _opened: Stack | None = None
+    _drift: Drift | None = None
 
     def run(self, stack: Stack) -> None:
         """Preview to the end, whatever it finds; raises SlipwayError for what kept it from its end."""
         self._opened = stack
         pack = policy_pack(self.project)
+        if self.drift and (state := stack.present()) and objects(state):  # before the first update there is none
+            self._drift = find_drift(stack, stack.beside_cluster(state), self.progress.note)
         with self.progress.step(f"Preview {self.stack}") as whole:
             self._run(stack, pack, UpdateDisplay(self.progress, whole))
 
@@ -55,7 +65,7 @@ class Preview:
         # The pack judges the same program, so its own gate need not.
         engine = stack.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
-        if self.drift:
+        if self.refresh:
             arguments.append("--refresh")
         watch = PolicyPackTimeout.of(engine.environment, pack)
         with open_log("preview", self.stack) as log:
@@ -83,7 +93,7 @@ class Preview:
         summary = self.events.summary(
             self.project.name,
             self.stack,
-            drift=self.drift,
+            **self._found_drift(),
             duration_seconds=time.monotonic() - self.started,
         )
         engine = self._opened.engine if self._opened and summary.changes else None
@@ -95,6 +105,12 @@ class Preview:
         if summary.result is PreviewResult.REFUSED:  # the engine fails for that reason too
             return summary
         return replace(summary, result=PreviewResult.FAILED, problems=_problems(summary, error))
+
+    def _found_drift(self) -> dict[str, Any]:
+        """Fields of the summary; without a state nothing can differ from it."""
+        if self._drift:
+            return {"drift": self._drift.changes, "changed_by": self._drift.changed_by}
+        return {"drift": ()} if self.drift and self._opened else {}
 
 
 def gate_passed(project: Project, stack: str) -> dict[str, str]:

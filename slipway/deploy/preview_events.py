@@ -15,9 +15,9 @@ from typing import Any
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
 from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, SummaryEvent, Urn, is_debug, parse
+from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, StepEvent, SummaryEvent, Urn, is_debug, parse
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
-from slipway.masking import masked_text, without_keys
+from slipway.masking import masked, masked_text, without_keys
 from slipway.render.groups import image_changes
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import TEST_SUFFIX, ResourceState, service_of
@@ -40,9 +40,9 @@ OPERATIONS = {
 BUILDING = ("create", "update", "replace", "create-replacement")
 POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
+SERVICE_TYPE = "slipway:index:Microservice"
 # Most events of a large stack are of resources that stay as they are; they need not be read.
 UNCHANGED = '{"metadata":{"op":"same",'
-NOTHING = ("null", "0", "false", "", "{}", "[]")
 # Said by providers and the engine in every preview, and of no use to a reviewer.
 NOT_BUILT = "Skipping preview build because some inputs are unknown"
 NOISE = ("using pulumi-", NOT_BUILT)
@@ -59,7 +59,6 @@ class PreviewEvents:
     rules: set[tuple[str, str]] = field(default_factory=set)
     violations: list[Violation] = field(default_factory=list)
     _steps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
-    _refreshed: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, line: str, at_seconds: float) -> Event | None:
         """Take in one line of the engine's output; the typed event for whoever shows progress."""
@@ -73,9 +72,10 @@ class PreviewEvents:
         return event
 
     def _remember(self, event: Mapping[str, Any]) -> None:
-        for name in ("resourcePreEvent", "resOutputsEvent"):
-            if name in event:
-                self._step(event[name]["metadata"], finished=name == "resOutputsEvent")
+        if step := event.get("resourcePreEvent"):
+            metadata = step["metadata"]
+            if metadata["op"] != "refresh":
+                self._steps[metadata["urn"]][metadata["op"]] = metadata
         if body := event.get(POLICY_EVENT):
             self.violations.append(_violation(body))
         for name in ("policyAnalyzeSummaryEvent", "policyAnalyzeStackSummaryEvent"):
@@ -83,15 +83,7 @@ class PreviewEvents:
                 rules = (*body.get("passed", ()), *body.get("failed", ()))
                 self.rules.update((body.get("policyPackName", ""), rule) for rule in rules)
 
-    def _step(self, metadata: dict[str, Any], *, finished: bool) -> None:
-        """Steps count when they are announced; a refresh only says at its end what it found."""
-        urn, operation = metadata["urn"], metadata["op"]
-        if operation == "refresh" and finished:
-            self._refreshed[urn] = metadata
-        elif operation != "refresh" and not finished:
-            self._steps[urn][operation] = metadata
-
-    def summary(self, project: str, stack: str, *, drift: bool = False, **more: Any) -> PreviewSummary:
+    def summary(self, project: str, stack: str, **more: Any) -> PreviewSummary:
         """All that is known by now; `more` are fields of PreviewSummary that the events cannot tell."""
         changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps)))
         problems = self.problems()
@@ -101,25 +93,24 @@ class PreviewEvents:
             self._result(problems),
             changes=tuple(sorted(changes, key=_order)),
             unchanged=self._engine_counts().get("same", 0),
+            services=self._services(),
             images=image_changes(changes),
             tested=self._tested(),
             rules=len(self.rules),
             violations=tuple(self.violations),
             problems=problems,
             warnings=self._warnings(),
-            drift=self.drift() if drift else None,
             **more,
         )
-
-    def drift(self) -> tuple[ResourceChange, ...]:
-        """What a refresh found in the cluster to differ from the recorded state."""
-        found = (_drift(metadata) for metadata in self._refreshed.values())
-        return tuple(sorted((change for change in found if change), key=_order))
 
     def problems(self) -> tuple[Problem, ...]:
         logs = build_logs(self.events)
         found = (_problem(event, logs) for event in self._diagnostics("error"))
         return tuple(dict.fromkeys(found))
+
+    def _services(self) -> tuple[str, ...]:
+        steps = (event for event in self.events if isinstance(event, StepEvent) and event.operation != "delete")
+        return tuple(sorted({step.resource.name for step in steps if step.resource.type == SERVICE_TYPE}))
 
     def _tested(self) -> tuple[str, ...]:
         """The services whose test stage was built to its end."""
@@ -218,6 +209,8 @@ def _change(steps: Steps) -> ResourceChange | None:
         _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
         deleted_first=_is_deleted_first(known),
         kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),
+        before={} if operation is Operation.CREATE else masked(old.get("inputs") or {}, resource.type),
+        after={} if operation is Operation.DELETE else masked(new.get("inputs") or {}, resource.type),
     )
 
 
@@ -238,25 +231,6 @@ def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, A
             step.get("keys") or (),
         )
     )
-
-
-def _drift(refresh: Mapping[str, Any]) -> ResourceChange | None:
-    """What somebody else did to a resource: fields read "as recorded → as found"."""
-    old, new = refresh.get("old") or {}, refresh.get("new")
-    resource = Urn(refresh["urn"])
-    if not old.get("custom") or resource.type == IMAGE_TYPE:  # sources that moved on are no drift
-        return None
-    service = ResourceState(old).service
-    if new is None:
-        return ResourceChange(resource, Operation.DELETE, service)
-    fields = _fields(refresh, old, new) if refresh.get("detailedDiff") else ()
-    telling = tuple(change for change in fields if not _is_left_out(change))
-    return ResourceChange(resource, Operation.UPDATE, service, telling) if telling else None
-
-
-def _is_left_out(change: FieldChange) -> bool:
-    """The API server does not give back what was declared to be nothing."""
-    return change.kind == "delete" and change.old in NOTHING
 
 
 def violation_in(line: str) -> Violation | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -99,6 +100,8 @@ class PreviewSummary:
     duration_seconds: float = 0.0
     changes: tuple[ResourceChange, ...] = ()
     unchanged: int = 0
+    services: tuple[str, ...] = ()
+    """Every service of the program, whether or not it changes."""
     images: tuple[ImageChange, ...] = ()
     tested: tuple[str, ...] = ()
     """The services whose unit tests were run, or taken from the build cache, and passed."""
@@ -108,7 +111,9 @@ class PreviewSummary:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     drift: tuple[ResourceChange, ...] | None = None
-    """What differs from the recorded state; `None` if that was not asked."""
+    """What differs from the recorded state, as `slipway drift` finds it; `None` if that was not asked."""
+    changed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The field managers that wrote an object beside the program's own, by URN, where drift was asked."""
     commits: Commits = field(default_factory=Commits)
 
     def of(self, operation: Operation) -> tuple[ResourceChange, ...]:

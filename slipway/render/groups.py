@@ -65,23 +65,9 @@ class ChangeGroup:
         counted = Counter((field.old, field.new) for field in fields)
         return Counter(dict(counted.most_common()))
 
-    def own_values(self, change: ResourceChange) -> tuple[FieldChange, ...]:
-        """The fields of one of the resources that say something of it alone: not what most have, no hashes."""
-        return tuple(field for field in change.fields if field.path in self.varying and self._is_own(field))
-
-    def _is_own(self, field: FieldChange) -> bool:
-        if is_image(field) or is_hashed(field):
-            return False
-        values = self.values(field.path)
-        usual = next(iter(values)) if len(values) <= FEW_VALUES else None
-        return (field.old, field.new) != usual
-
     @property
     def first(self) -> ResourceChange:
         return self.changes[0]
-
-    def names(self) -> list[str]:
-        return [change.resource.name for change in self.changes]
 
 
 def is_hashed(field: FieldChange) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from slipway.deploy.summary import ImageChange, PreviewSummary, Problem, Violation
 from slipway.engine.events import Urn
+from slipway.render.service_changes import ServiceChanges, service_changes
 from slipway.state.changes import ResourceChange
 
 VERSION = 1
@@ -28,6 +29,7 @@ def shape(summary: PreviewSummary) -> dict[str, Any]:
         "counts": {operation.value: number for operation, number in summary.counts().items()},
         "unchanged": summary.unchanged,
         "changes": [_change(change) for change in summary.changes],
+        "services": [_service(each) for each in service_changes(summary)],
         "images": [_image(image) for image in summary.images],
         "unitTestsPassed": list(summary.tested),
         "policies": {
@@ -36,7 +38,7 @@ def shape(summary: PreviewSummary) -> dict[str, Any]:
         },
         "problems": [_problem(problem) for problem in summary.problems],
         "warnings": list(summary.warnings),
-        "drift": None if summary.drift is None else [_change(change) for change in summary.drift],
+        "drift": None if summary.drift is None else [_drift(change, summary) for change in summary.drift],
     }
 
 
@@ -59,6 +61,21 @@ def _change(change: ResourceChange) -> dict[str, Any]:
             for field in change.fields
         ],
     }
+
+
+def _service(changes: ServiceChanges) -> dict[str, Any]:
+    return {
+        "service": changes.service,
+        "fate": changes.fate.value,
+        "settings": [{"name": each.name, "old": each.old, "new": each.new} for each in changes.settings],
+        "podsRestart": changes.restarts,
+        "pods": changes.pods,
+        "notReversible": [text.replace("`", "") for text in changes.not_reversible],
+    }
+
+
+def _drift(change: ResourceChange, summary: PreviewSummary) -> dict[str, Any]:
+    return {**_change(change), "changedBy": list(summary.changed_by.get(change.resource.urn, ()))}
 
 
 def _image(image: ImageChange) -> dict[str, Any]:

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
-from slipway.render.groups import FEW_VALUES, ChangeGroup, by_service, grouped, is_hashed, is_image
-from slipway.render.markdown_text import clean, some_of
-from slipway.render.words import (
-    commits_text,
-    counts,
-    grouped_violations,
-    how_replaced,
-    image_texts,
-    is_incomplete,
-    kinds_text,
-    rules_text,
-    short_path,
-    value_texts,
-    verdict,
-)
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
+from slipway.masking import SECRET
+from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, by_service
+from slipway.render.markdown_text import clean, shortened, some_of
+from slipway.render.service_changes import Fate, ServiceChanges, alike, pods_text, service_changes
+from slipway.render.settings import WORDS_OF_OBJECTS, Setting, resource_settings, within
+from slipway.render.verdict import OUTSIDE, counts, restarts_text, verdict
+from slipway.render.words import DRIFT_NOTES, commits_text, counted, grouped_violations, is_incomplete, rules_text
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.fields import FieldChange
 
-STYLES = {Operation.REPLACE: "magenta", Operation.DELETE: "red", Operation.UPDATE: "yellow", Operation.CREATE: "green"}
-TITLES = {
-    Operation.REPLACE: "Replace",
-    Operation.DELETE: "Delete",
-    Operation.UPDATE: "Update",
-    Operation.CREATE: "Create",
-}
+STYLES = {Fate.REMOVED: "red", Fate.CHANGED: "yellow", Fate.NEW: "green"}
+DRIFT_SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
+DRIFT_WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Operation.DELETE: "gone"}
+LONGEST_LINE = 300
+"""Where there is no terminal."""
 NAMED = 5
 NOTHING = "-"
 
@@ -41,100 +33,121 @@ NOTHING = "-"
 def show(summary: PreviewSummary, console: Console) -> None:
     """Print the whole summary, what matters most last, where the eye is."""
     report = _Report(console)
-    report.created(summary.of(Operation.CREATE))
-    report.changes(TITLES[Operation.UPDATE], STYLES[Operation.UPDATE], summary.of(Operation.UPDATE))
-    report.images(summary)
-    report.goes(TITLES[Operation.DELETE], summary.of(Operation.DELETE))
-    report.changes(TITLES[Operation.REPLACE], STYLES[Operation.REPLACE], summary.of(Operation.REPLACE))
-    report.drift(summary.drift)
-    report.violations("Waived, or decided at update", "cyan", summary.notes())
-    report.violations("Advice of the policies", "yellow", summary.advice())
+    changes = service_changes(summary)
+    report.services(changes)
+    report.drift(summary)
+    report.policies(summary)
+    report.not_reversible(changes)
     report.violations("Refused by policy", "red", summary.refusals())
     report.problems(summary.problems)
-    report.verdict(summary)
+    report.verdict(summary, changes)
+
+
+def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mapping[str, Sequence[str]]) -> list[str]:
+    """Where the cluster differs from the state, by service and object, from what is recorded to what is found."""
+    if not changes:
+        return [f"{stack}: no drift."]
+    found = []
+    for service, of_service in by_service(changes):
+        found.append(service or OUTSIDE)
+        for change in of_service:
+            by = ", ".join(changed_by.get(change.resource.urn, ()))
+            note = DRIFT_NOTES.get(change.operation, f"changed by {by}" if by else "")
+            found.append(f"  {DRIFT_SIGNS[change.operation]} {change.resource}{f', {note}' if note else ''}")
+            settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
+            found += [f"      {setting_text(replace(each, name=within(each.name, change)))}" for each in settings]
+    numbers = {operation: sum(change.operation is operation for change in changes) for operation in DRIFT_WORDS}
+    counts = ", ".join(f"{number} {DRIFT_WORDS[operation]}" for operation, number in numbers.items() if number)
+    back = f"To take it back: `slipway up -s {stack} --refresh`; what is not in the state stays."
+    return [*found, f"{stack}: {counted(len(changes), 'object')} drifted from the state: {counts}.", back]
+
+
+def setting_text(setting: Setting) -> str:
+    """`env.LOG_LEVEL: info → debug`, on one line."""
+    old, new = map(_value_text, (setting.old, setting.new))
+    if setting.old == setting.new == SECRET:
+        return f"{setting.name}: another value, hidden"
+    if setting.old is None and setting.new in WORDS_OF_OBJECTS:
+        return f"{setting.name}: {new}"
+    return f"{setting.name}: {old} → {new}"
+
+
+def _value_text(value: str | None) -> str:
+    if value is None:
+        return NOTHING
+    lines = clean(shortened(value)).strip().splitlines()
+    return f"{len(lines)} lines" if len(lines) > 1 else " ".join(lines) or "(empty)"
 
 
 class _Report:
     def __init__(self, console: Console) -> None:
         self._console = console
 
-    def line(self, text: Text | str = "", indent: int = 0) -> None:
-        content = text if isinstance(text, Text) else Text(text)
-        self._console.print(Text(" " * indent) + content, soft_wrap=True)
+    def wrapped(self, text: Text | str, indent: int = 0) -> None:
+        """Print a sentence; a terminal gets it between words in as many lines as it takes."""
+        if self._console.is_terminal:
+            self._console.print(Padding(Text(text) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False))
+        else:
+            self.line(text, indent)
+
+    def line(self, text: Text | str = "", indent: int = 0, *, cut: bool = False) -> None:
+        """Print a line; `cut` shortens it to the width of a terminal, which would break it anywhere."""
+        content = Text(" " * indent) + (text if isinstance(text, Text) else Text(text))
+        if cut:
+            longest = self._console.width if self._console.is_terminal else LONGEST_LINE
+            content.truncate(longest, overflow="ellipsis")
+        self._console.print(content, soft_wrap=True)
 
     def title(self, text: str, style: str) -> None:
         self.line()
         self.line(Text(text, style=f"bold {style}"))
 
-    def changes(self, title: str, style: str, changes: Sequence[ResourceChange]) -> None:
-        if changes:
-            self.title(f"{title} ({len(changes)})", style)
-        for group in grouped(changes):
-            self._group(group)
+    def services(self, changes: Sequence[ServiceChanges]) -> None:
+        """A service in one place, or all of which the same settings change in one."""
+        for group in sorted(alike(changes, SMALLEST_GROUP), key=len, reverse=True):
+            first = group[0]
+            same_pods = len({each.pods for each in group}) == 1
+            pods = pods_text(first if same_pods else replace(first, pods=None))
+            self.line()
+            if len(group) == 1:
+                name, style = first.service or OUTSIDE, STYLES[first.fate]
+                self.line(Text.assemble((name, f"bold {style}"), f": {pods}" if pods else ""), cut=True)
+            else:
+                names = some_of([each.service for each in group], NAMED)
+                title = Text.assemble((f"{len(group)} services", f"bold {STYLES[first.fate]}"), f", each: {pods}")
+                self.line(title, cut=True)
+                self.line(Text(names, style="dim"), 2, cut=True)
+            for index, setting in enumerate(first.settings):
+                values = Counter((each.settings[index].old, each.settings[index].new) for each in group)
+                self.line(_values_text(setting, values), 2, cut=True)
 
-    def _group(self, group: ChangeGroup) -> None:
-        first = group.first
-        number = f"{len(group.changes)} " if len(group.changes) > 1 else ""
-        note = f"  {how_replaced(first)}" if first.operation is Operation.REPLACE else ""
-        loss = "  what is stored in it goes with it" if first.loses_data else ""
-        self.line(
-            Text.assemble(
-                f"{number}{first.resource.kind} ", (some_of(group.names(), NAMED), "bold"), (note, "dim"), (loss, "red")
-            ),
-            2,
-        )
-        for field in group.fields:
-            if field.path in group.varying:
-                self.line(f"{short_path(field.path)}: {_varying(group, field)}", 4)
-                continue
-            why = "  (is why)" if field.replaces else ""
-            self.line(Text.assemble(f"{short_path(field.path)}: {_arrow(field)}", (why, "dim")), 4)
-        for change in group.changes:
-            for field in group.own_values(change):
-                self.line(f"{change.resource.name} {short_path(field.path)}: {_arrow(field)}", 6)
+    def not_reversible(self, changes: Sequence[ServiceChanges]) -> None:
+        lines = [(each.service, text.replace("`", "")) for each in changes for text in each.not_reversible]
+        if lines:
+            self.title("Not reversible", "red")
+        for service, text in lines:
+            self.wrapped(f"{f'{service}: ' if service else ''}{text}", 2)
 
-    def goes(self, title: str, changes: Sequence[ResourceChange]) -> None:
-        if changes:
-            self.title(f"{title} ({len(changes)})", STYLES[Operation.DELETE])
-        for change in changes:
-            note = "what is stored in it goes with it" if change.loses_data else ""
-            note = "kept, only no longer in the state" if change.kept else note
-            self.line(
-                Text.assemble(f"{change.resource.kind} ", (change.resource.name, "bold"), f"  {note}".rstrip()), 2
-            )
-
-    def created(self, changes: Sequence[ResourceChange]) -> None:
-        if changes:
-            self.title(f"{TITLES[Operation.CREATE]} ({len(changes)})", STYLES[Operation.CREATE])
-        for service, of_service in by_service(changes):
-            what = kinds_text(of_service) if service else ", ".join(str(change.resource) for change in of_service)
-            self.line(f"{service}: {what}" if service else what, 2)
-
-    def images(self, summary: PreviewSummary) -> None:
-        if summary.images or summary.tested:
-            self.title("Images", "cyan")
-        for image in summary.images:
-            old, new = image_texts(image)
-            self.line(f"{image.service or image.resource.name}: {old} → {new}", 2)
-        if summary.tested:
-            self.line(f"Unit tests passed: {', '.join(summary.tested)}", 2)
-
-    def drift(self, drift: Sequence[ResourceChange] | None) -> None:
-        if drift is None:
+    def drift(self, summary: PreviewSummary) -> None:
+        if summary.drift is None:
             return
-        gone = [change for change in drift if change.operation is Operation.DELETE]
-        self.changes("Drift: recorded → found", "cyan", [change for change in drift if change not in gone])
-        self.goes("Drift: gone from the cluster", gone)
-        if not drift:
-            self.title("No drift", "green")
+        self.title("Drift: recorded → found" if summary.drift else "Drift", "cyan")
+        for text in drift_lines(summary.stack, summary.drift, summary.changed_by):
+            self.line(text, cut=True)
+
+    def policies(self, summary: PreviewSummary) -> None:
+        """Advice and waivers; what only the update can decide is named by its rules alone."""
+        notes = summary.notes()
+        self.violations("Waived", "cyan", [each for each in notes if each.state is ViolationState.WAIVED])
+        self.violations("Advice of the policies", "yellow", summary.advice())
 
     def violations(self, title: str, style: str, violations: Sequence[Violation]) -> None:
         if not violations:
             return
         self.title(f"{title} ({len(violations)})", style)
         table = Table("rule", "level", "resource", "what is wrong", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for (rule, level, message), alike in grouped_violations(violations).items():
-            names = [str(violation.resource or "the stack") for violation in alike]
+        for (rule, level, message), together in grouped_violations(violations).items():
+            names = [str(violation.resource or "the stack") for violation in together]
             cells = (rule, level, some_of(names, NAMED), clean(message))
             if self._console.is_terminal:
                 table.add_row(*(Text(cell) for cell in cells))
@@ -157,32 +170,30 @@ class _Report:
             if problem.next_step:
                 self.line(f"next: {problem.next_step}", 4)
 
-    def verdict(self, summary: PreviewSummary) -> None:
+    def verdict(self, summary: PreviewSummary, changes: Sequence[ServiceChanges]) -> None:
         good = summary.result is PreviewResult.SUCCEEDED
         self.line()
-        self.line(
+        self.wrapped(
             Text.assemble(
                 f"Preview of {summary.project}/{summary.stack}: ",
                 (verdict(summary), f"bold {'green' if good else 'red'}"),
             )
         )
         if not good:
-            so_far = "as far as it came: " if is_incomplete(summary) else "it would be "
-            self.line(f"{so_far}{counts(summary)}", 2)
+            so_far = "as far as it came: " if is_incomplete(summary) else "if it went through: "
+            self.wrapped(f"{so_far}{counts(summary)}", 2)
+        if changes:
+            self.wrapped(restarts_text(changes, summary.services), 2)
         commits = commits_text(summary.commits)
-        self.line(f"{rules_text(summary)}{f'  Commit {commits}.' if commits else ''}", 2)
+        tested = f"  Unit tests passed: {some_of(summary.tested, NAMED)}." if summary.tested else ""
+        self.wrapped(f"{rules_text(summary)}{f'  Commit {commits}.' if commits else ''}{tested}", 2)
 
 
-def _arrow(field: FieldChange) -> str:
-    old, new = (" ".join(clean(text).split()) for text in value_texts(field))
-    return f"{old or NOTHING} → {new or NOTHING}"
-
-
-def _varying(group: ChangeGroup, field: FieldChange) -> str:
-    """Values that are not the same in all resources of a group."""
-    if is_hashed(field):
-        return "a hash of the content"
-    values = group.values(field.path)
-    if len(values) > FEW_VALUES or is_image(field):
-        return "differs from one to another"
-    return ", ".join(f"{old or NOTHING} → {new or NOTHING} in {number}" for (old, new), number in values.items())
+def _values_text(setting: Setting, values: Counter[tuple[str | None, str | None]]) -> str:
+    """A setting with its values in one service, or in how many of several."""
+    if len(values) == 1:
+        return setting_text(setting)
+    if len(values) > FEW_VALUES:
+        return f"{setting.name}: differs from one to another"
+    texts = [f"{setting_text(Setting('', old, new))[2:]} in {number}" for (old, new), number in values.items()]
+    return f"{setting.name}: {', '.join(texts)}"

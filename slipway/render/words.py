@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable
+
+import yaml
 
 from slipway.deploy.summary import Commits, ImageChange, PreviewResult, PreviewSummary, Violation
 from slipway.masking import UNKNOWN
@@ -11,60 +14,18 @@ from slipway.render.markdown_text import shortened
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
 
-INFINITIVES = {
-    Operation.REPLACE: "to replace",
-    Operation.DELETE: "to delete",
-    Operation.UPDATE: "to update",
-    Operation.CREATE: "to create",
-}
-SYMBOLS = {PreviewResult.REFUSED: "❌", PreviewResult.FAILED: "❌", PreviewResult.INTERRUPTED: "❌"}
 POD = "spec.template.spec."
 CHANGES = "(changes)"
 COMMIT_DIGITS = 8
 DIGEST_UNKNOWN = UNKNOWN.replace("(", "(digest ")
 NAME = "…"
+DRIFT_NOTES = {Operation.CREATE: "in the cluster, not in the state", Operation.DELETE: "gone from the cluster"}
 
 
 def counted(number: int, noun: str) -> str:
     """`1 rule`, `2 rules`, `2 policies`."""
     plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
     return f"{number} {noun if number == 1 else plural}"
-
-
-def verdict(summary: PreviewSummary) -> str:
-    """How it ended, in a few words."""
-    refusals = len(summary.refusals())
-    if summary.result is PreviewResult.REFUSED:
-        return f"refused by policy, {counted(refusals, 'mandatory violation')}"
-    if summary.result is PreviewResult.FAILED:
-        also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
-        return f"failed{also}"
-    if summary.result is PreviewResult.INTERRUPTED:
-        return "interrupted"
-    return counts(summary) if summary.changes else "nothing to do"
-
-
-def symbol(summary: PreviewSummary) -> str:
-    if summary.result is not PreviewResult.SUCCEEDED:
-        return SYMBOLS[summary.result]
-    lost = any(not change.kept for change in summary.of(Operation.DELETE))
-    risky = lost or any(change.deleted_first for change in summary.changes) or not summary.rules
-    return "⚠️" if risky else "✅"
-
-
-def counts(summary: PreviewSummary) -> str:
-    """`1 to replace, 2 to update, 2 images to build`."""
-    found = summary.counts()
-    parts = [f"{found[operation]} {words}" for operation, words in INFINITIVES.items() if found[operation]]
-    builds = sum(change.resource.name not in _tests(summary) for change in summary.built())
-    if builds:
-        parts.append(f"{counted(builds, 'image')} to build")
-    return ", ".join(parts) or "nothing to do"
-
-
-def _tests(summary: PreviewSummary) -> set[str]:
-    """Names of the builds that make no image, but run a service's unit tests."""
-    return {f"{change.service}-test" for change in summary.built()}
 
 
 def is_incomplete(summary: PreviewSummary) -> bool:
@@ -120,6 +81,17 @@ def repository(reference: str) -> str:
     before = reference.split("@", maxsplit=1)[0]
     host, slash, path = before.rpartition("/")
     return f"{host}{slash}{path.split(':')[0]}"
+
+
+def as_yaml(text: str | None) -> str:
+    """An object or a list, which values have as JSON, as YAML; empty for any other text."""
+    if not text or text[0] not in "[{":
+        return ""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return ""
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True)) if value else ""
 
 
 def commits_text(commits: Commits) -> str:

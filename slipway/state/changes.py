@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from slipway.engine.events import Urn
 from slipway.engine.stages import IMAGE_TYPE
@@ -34,6 +36,10 @@ class ResourceChange:
     """A replacement that deletes the old one before the new one is there."""
     kept: bool = False
     """A deletion that leaves the state only: the thing itself stays (`retain_on_delete`)."""
+    before: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The inputs that it has, secrets masked as `slipway.masking.masked` does; empty for what is created."""
+    after: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """The inputs that it will have, likewise; empty for what is deleted."""
 
     @property
     def is_build(self) -> bool:

@@ -19,6 +19,10 @@ def stem(urn: str) -> str:
     return HASH.sub("", urn) if urn.split("::", 3)[2].endswith(TYPES) else urn
 
 
+def is_named_by_content(urn: str) -> bool:
+    return stem(urn) != urn
+
+
 def successors(before: Collection[str], after: Collection[str]) -> dict[str, str]:
     """By the URN of each object of `before` that is gone, that of the one in `after` which came in its place.
 

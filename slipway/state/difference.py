@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.engine.events import Urn
-from slipway.masking import SECRET
+from slipway.masking import SECRET, masked
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.content_names import stem, successors
@@ -51,12 +51,18 @@ def _order(change: ResourceChange) -> tuple[str, str, str]:
 
 
 def _all(operation: Operation, those: Iterable[ResourceState]) -> Iterator[ResourceChange]:
-    return (ResourceChange(Urn(each.urn), operation, each.service) for each in those)
+    side = "before" if operation is Operation.DELETE else "after"
+    for each in those:
+        change = ResourceChange(Urn(each.urn), operation, each.service)
+        yield replace(change, **{side: masked(each.inputs, each.type)})
 
 
 def _updated(old: ResourceState, new: ResourceState, compared: bool) -> ResourceChange:
     fields = (*_renamed(old, new), *(_fields(old, new, compared) if old.inputs != new.inputs else ()))
-    return ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, fields)
+    change = ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, fields)
+    if not fields:
+        return change
+    return replace(change, before=masked(old.inputs, old.type), after=masked(new.inputs, new.type))
 
 
 def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:

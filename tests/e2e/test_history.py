@@ -106,6 +106,15 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     assert "~ Deployment user-service, changed by kubectl" in shown.output
     assert "- PodDisruptionBudget order-service, gone from the cluster" in shown.output
 
+    previewed = changed.slipway("preview", "-s", "e2e", "--drift", "--json", str(tmp_path / "preview.json"))
+    assert previewed.code == 6, previewed.output
+    assert set(shown.output.splitlines()) <= set(previewed.output.splitlines()), "one answer"
+    of_preview = json.loads((tmp_path / "preview.json").read_text())["drift"]
+    assert {each["urn"] for each in of_preview} == {each["urn"] for each in found.values()}
+    assert {each["urn"]: each["changedBy"] for each in of_preview} == {
+        each["urn"]: each["changedBy"] for each in found.values()
+    }
+
     shown = changed.slipway("verify", "-s", "e2e")
     assert shown.code == 1, shown.output
     assert "user-service: failed, the cluster is told to run 0 pods, the state says 1" in shown.output

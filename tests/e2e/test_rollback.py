@@ -188,7 +188,7 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
         assert shown.code == 0, shown.output
         assert f"Rollback of e2e from #{CHANGED} to #{GOOD}" in shown.output
         flat = " ".join(shown.output.split())
-        assert "spec.replicas: 2 → 1" in flat
+        assert "replicas: 2 → 1" in flat
         assert "parcel-service" in flat
         assert "people.db" not in flat
     assert states.in_cluster(ship) == before
@@ -388,7 +388,7 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
     with without_sources(ship):
         shown = ship.slipway("preview", "-s", "e2e")
         assert shown.code == 0, shown.output
-        assert "spec.replicas: 2 → 1" in " ".join(shown.output.split())
+        assert "replicas: 2 → 1" in " ".join(shown.output.split())
         assert "parcel-service" in shown.output
         result = ship.up()
     assert result.code == 0, result.output

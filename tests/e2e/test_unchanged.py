@@ -41,7 +41,7 @@ def test_what_was_done_by_hand_is_reported_and_not_called_a_success(released: An
     scale(released, 2)
     drifted = released.slipway("up", "-s", "e2e", "--yes")
     assert drifted.code == 6, drifted.output
-    assert "spec.replicas: 1 → 2" in drifted.output
+    assert "replicas: 1 → 2" in drifted.output
     assert "by-hand" in drifted.output
     assert "`slipway up -s e2e --refresh`" in drifted.output
 

@@ -106,4 +106,4 @@ def test_a_context_is_used_whatever_the_kubeconfig_and_the_project_say(project: 
     project.configure(f"  slipway:context: {context}")
     previewed = project.slipway("preview", "-s", "e2e")
     assert previewed.code == 0, previewed.output
-    assert "Preview of shop/e2e: 15 to create" in previewed.output
+    assert "Preview of shop/e2e: 2 services are new, 1 other object changes" in previewed.output

@@ -1,6 +1,6 @@
 """Makes recordings anew, on the lab: all of them, or the kinds that are named.
 
-.venv/bin/python -m tests.recording [diagnosis] [updates] [states] [previews] [huge] [texts]
+.venv/bin/python -m tests.recording [diagnosis] [updates] [states] [previews] [fifty] [huge] [texts]
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ KINDS = {
     "updates": updates.record,
     "states": states.record,
     "previews": previews.record,
+    "fifty": previews.record_fifty,
     "huge": previews.record_huge,
 }
 

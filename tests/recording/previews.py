@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import lzma
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from slipway.cluster.client import Cluster
+from slipway.cluster.deployed import Deployed
+from slipway.cluster.drift import to_read
 from slipway.deploy.preview_events import STREAMING
 from slipway.render.markdown import render
 from tests.recording.workspace import CHECKOUT, STACK, Workspace, workspace, written
@@ -86,6 +90,45 @@ for number in range(0 if round_ == 1 else 20, 300 if round_ == 1 else 330):
         namespace=namespace, rollouts=rollouts), pulumi.ResourceOptions(providers=[provider]))
 """
 
+FIFTY = """
+import os
+from pathlib import Path
+import pulumi, pulumi_docker_build as docker_build, pulumi_kubernetes as kubernetes
+from components.microservice import Microservice, MicroserviceArgs
+from components.rollouts import AwaitedRollouts
+from components.service_image import ServiceImage, ServiceImageArgs
+from services.spec import ServiceSpec
+
+round_ = pulumi.Config("slipway").require_int("round")
+namespace = pulumi.Config("slipway").require("namespace")
+provider, builder = kubernetes.Provider("dev"), docker_build.Provider("dev")
+opts = pulumi.ResourceOptions(provider=provider)
+
+def no_pods(args):
+    if args.type_ == "kubernetes:apps/v1:Deployment" and args.name.startswith("service-"):
+        args.props["spec"]["replicas"] = 0
+    if args.type_ == "kubernetes:core/v1:Service":
+        args.props["spec"]["cluster_ip"] = "None"  # the lab's range is small
+    return pulumi.ResourceTransformationResult(args.props, args.opts)
+
+pulumi.runtime.register_stack_transformation(no_pods)
+kubernetes.core.v1.Namespace("dev", metadata={"name": namespace}, opts=opts)
+for number in range(50):
+    name = {7: "order-service", 8: "user-service"}.get(number, f"service-{number:02}")
+    built, memory = number in (7, 8), 128 * round_ if number in (7, 8) else 128
+    image = f"registry.example/shop/{name}@sha256:{number:064x}"
+    if built:
+        folder = Path("services") / name.replace("-", "_")
+        args = ServiceImageArgs(folder, f"{os.environ['SLIPWAY_REGISTRY']}/{name}", os.environ["SLIPWAY_BASE_IMAGE"],
+            named_contexts={"kit": Path("services/kit")})
+        image = ServiceImage(name, args, pulumi.ResourceOptions(providers=[builder])).reference
+    env = {"DATABASE_URL": "sqlite:////tmp/data.db", "USER_SERVICE_URL": "http://user-service"} if built else {}
+    spec = ServiceSpec.model_validate({"name": name, "replicas": 2 if built else 1, "env": env,
+        "resources": {"memory": f"{memory}Mi"}})
+    Microservice(name, MicroserviceArgs(spec=spec, image=image, namespace=namespace, rollouts=AwaitedRollouts(None)),
+        pulumi.ResourceOptions(providers=[provider]))
+"""
+
 FAILING_TEST = """
 
 def test_hostile() -> None:
@@ -129,7 +172,8 @@ def record() -> None:
             made.reset()
             _add_policies(made)
         _meddle(made)
-        _record(made, "drift", "--refresh")
+        _record_drift(made)
+        _record(made, "drift")
 
 
 def _small(made: Workspace) -> None:
@@ -153,11 +197,22 @@ def _removed(made: Workspace) -> None:
     shutil.rmtree(made.folder / "services/order_service")
 
 
+def _env(made: Workspace) -> None:
+    made.edit("services/order_service/service.yaml", "LOG_LEVEL: info", "LOG_LEVEL: debug")
+
+
+def _removed_refused(made: Workspace) -> None:
+    _removed(made)
+    _refused(made)
+
+
 EDITS: dict[str, Callable[[Workspace], None]] = {
+    "env": _env,
     "small": _small,
     "refused": _refused,
     "failing": _failing,
     "removed": _removed,
+    "removed_refused": _removed_refused,
 }
 
 
@@ -166,11 +221,19 @@ def _meddle(made: Workspace) -> None:
     for command in (
         ("scale", "deployment/user-service", "--replicas=3"),
         ("set", "env", "deployment/order-service", "LOG_LEVEL=debug"),
-        ("delete", "poddisruptionbudget/order-service"),
+        ("delete", "service/order-service"),
+        ("label", "networkpolicies", "--all", "team=payments"),
     ):
         made.kubectl("-n", NAMESPACE, *command)
-    for service in ("user-service", "order-service"):  # a refresh tells of pods that are not ready yet
-        made.kubectl("-n", NAMESPACE, "rollout", "status", f"deployment/{service}", "--timeout=5m")
+
+
+def _record_drift(made: Workspace) -> None:
+    """The state, secrets opened (they are none), and the objects that the cluster has of it."""
+    state = json.loads(made.run("stack", "export", "--stack", STACK, "--show-secrets").output)["deployment"]
+    cluster = Cluster.connect(None, made.engine.environment["KUBECONFIG"])
+    live = to_read(Deployed(STACK, state, cluster).objects(), cluster)
+    found = {"state": state, "live": list(live.objects.values())}
+    (RECORDINGS / "drift.json.xz").write_bytes(lzma.compress(made.masked(json.dumps(found)).encode()))
 
 
 def record_huge() -> None:
@@ -182,10 +245,39 @@ def record_huge() -> None:
         _record(made, "huge")
 
 
+def record_fifty() -> None:
+    with _previews() as made:
+        (made.folder / "__main__.py").write_text(FIFTY)
+        made.config("slipway:round", "1")
+        made.up()
+        made.config("slipway:round", "2")
+        for service in ("user", "order"):
+            source = made.folder / f"services/{service}_service/gunicorn.conf.py"
+            source.write_text(f"{source.read_text()}# another commit\n")
+        _record(made, "fifty")
+
+
 def write_texts() -> None:
     """Of every recorded preview, after a change of how previews are shown."""
     for recording in RECORDINGS.glob("*.jsonl.xz"):
         write_text(recording.name.removesuffix(".jsonl.xz"))
+    (CHECKOUT / "docs/preview-examples.md").write_text(examples())
+
+
+EXAMPLES = {
+    "env": "One value of one service is another: the pods that read it restart, and no others.",
+    "fifty": "Of 50 services two have a new image and more memory.",
+    "removed_refused": "A service is removed, and another wants more memory than a policy allows: it is refused.",
+}
+
+
+def examples() -> str:
+    """The page of docs/ that shows comments as they are written."""
+    parts = ["# Comments on pull requests\n\nWritten by `make record KINDS=texts`, of previews of real programs.\n"]
+    for name, about in EXAMPLES.items():
+        comment = render(summarize(name), LINKS).partition("\n\n")[2].strip()
+        parts.append(f"\n---\n\n*{about}*\n\n{comment}\n")
+    return "".join(parts)
 
 
 def write_text(name: str) -> None:

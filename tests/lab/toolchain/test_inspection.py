@@ -13,7 +13,7 @@ from lab.toolchain import inspection, survey
 from lab.toolchain.debian import DebianTool
 from lab.toolchain.inspection import PartStatus
 from lab.toolchain.installation import Installation
-from lab.toolchain.layout import bin_folder, show_to_engine
+from lab.toolchain.layout import bin_folder, plugin_folder, show_to_engine
 from lab.toolchain.parts import LANGUAGE_HOST, PULUMI, Part
 from slipway.progress import Progress
 
@@ -204,3 +204,54 @@ def test_the_language_host_lies_beside_the_engine(home: Path, look: Any, make_pa
     assert host() == PartStatus(
         "Python language host", PULUMI.version, PULUMI.version, str(path), "beside the engine", ok=True
     )
+
+
+def test_a_plugin_of_another_version_where_the_engine_looks(
+    make_part: MakePart, look: Callable[[Part], PartStatus], home: Path, put_plugin: PutPlugin
+) -> None:
+    """The engine runs what lies in its folder, whatever the toolchain has."""
+    put_plugin(home / "path" / "pulumi-resource-tool", "1.2.3")
+    part = make_part(executables=("pulumi-resource-tool",), question=None, build=None, fallback_module="lab.plugins.x")
+    ensure(part)
+    show_to_engine(part)
+    link = plugin_folder(part) / "pulumi-resource-tool"
+    link.unlink()
+    put_plugin(link, "1.2.4")
+    status = look(part)
+    assert (status.ok, status.wanted, status.version, status.where) == (False, "1.2.3", "1.2.4", str(link))
+    assert status.to_do == "it is 1.2.4, and 1.2.3 is wanted; `make up` installs it"
+    ensure(part)
+    show_to_engine(part)
+    assert look(part).ok
+
+
+def test_an_sdk_that_asks_for_another_version_of_the_plugin(
+    make_part: MakePart,
+    look: Callable[[Part], PartStatus],
+    home: Path,
+    put_plugin: PutPlugin,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `pip install --upgrade` leaves it: the engine would look for a plugin that nobody has installed."""
+    package = home / "site-packages"
+    (package / "pulumi_tool-1.3.0.dist-info").mkdir(parents=True)
+    (package / "pulumi_tool-1.3.0.dist-info" / "METADATA").write_text("Name: pulumi-tool\nVersion: 1.3.0\n")
+    monkeypatch.syspath_prepend(str(package))
+    put_plugin(home / "path" / "pulumi-resource-tool", "1.2.3")
+    part = make_part(executables=("pulumi-resource-tool",), question=None, build=None, fallback_module="lab.plugins.x")
+    ensure(part)
+    show_to_engine(part)
+    status = look(part)
+    assert (status.ok, status.version) == (False, "1.2.3")
+    assert status.to_do.startswith("the program's SDK is 1.3.0 and asks for a plugin of that version, not 1.2.3; ")
+
+
+def test_a_language_host_of_another_version(look: Any, make_part: MakePart, home: Path, put_plugin: Any) -> None:
+    engine = bin_folder(PULUMI) / "pulumi"
+    engine.parent.mkdir(parents=True)
+    engine.touch()
+    put_plugin(engine.with_name(LANGUAGE_HOST), "3.1.0")
+    look(make_part())
+    host = {status.name: status for status in survey()}["Python language host"]
+    assert (host.ok, host.wanted, host.version) == (False, PULUMI.version, "3.1.0")
+    assert host.to_do == f"it is 3.1.0, and {PULUMI.version} is wanted; `make up` installs it"

@@ -64,7 +64,7 @@ class Backend:
         return file
 
     def __call__(self, *arguments: str) -> list[str]:
-        done = self.slipway(*arguments)
+        done = self.slipway(*arguments, COLUMNS="300")
         assert done.returncode == 0, done.stderr
         return [" ".join(line.split()) for line in done.stdout.splitlines()]
 
@@ -90,6 +90,21 @@ def test_rows(backend: Any) -> None:
     found = json.loads("".join(backend("history", "-s", "dev", "--json", "--limit", "3")))[2]
     assert found["rollback"] == {"source": 2, "target": 1, "services": ["a"], "overriddenPolicies": "no time"}
     assert [each["name"] for each in found["services"]] == ["a", "b"]
+
+
+def test_the_table_fits_80_columns(backend: Any) -> None:
+    """Long names of people and services, and a rollback that overrode policies."""
+    author = {"git.author": "Ada King, Countess of Lovelace", "git.head": "0123456789", "git.dirty": "true"}
+    backend.add(deployment("a-service-with-a-long-name", "0badf00d"), environment=author)
+    backend.add(*(deployment(f"another-service-with-a-long-name-{n}", "c0ffee00") for n in range(9)))
+    backend.add(deployment("a", "0badf00d"), message=rollback_message(2, 1, ["another-service-with-a-long-name"], "no"))
+    done = backend.slipway("history", "-s", "dev", COLUMNS="80")
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(done.stdout.split())
+    assert "who: Ada King, Countess of Lovelace" in text
+    assert "services changed: a-service-with-a-long-name - → 0badf00d" in text
+    assert "kind: rollback of #2 to #1 (another-service-with-a-long-name), policies overridden" in text
 
 
 def test_damaged_records_take_a_line_each(backend: Any) -> None:

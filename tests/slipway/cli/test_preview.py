@@ -129,7 +129,7 @@ def preview(slipway: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
     ("recording", "code", "title"),
     [
         ("unchanged", ExitCode.DONE, "## ✅ `dev`: nothing to do"),
-        ("small", ExitCode.DONE, "## ✅ `dev`: 2 to replace, 2 to update, 1 image to build"),
+        ("small", ExitCode.DONE, "## ✅ `dev`: 2 services change"),
         ("refused", ExitCode.POLICY, "## ❌ `dev`: refused by policy, 1 mandatory violation"),
         ("failing", ExitCode.FAILED, "## ❌ `dev`: failed"),
     ],
@@ -148,19 +148,6 @@ def test_the_engine_runs_with_the_policies(preview: Preview) -> None:
     assert call[0] == "true"
     assert call[call.index("--policy-pack") + 1] == str(preview.folder / "policy")
     assert "--refresh" not in call
-
-
-def test_drift_is_requested_and_has_an_exit_code_of_its_own(preview: Preview) -> None:
-    exit_code, output, _ = preview("drift", "dev", "drift")
-    assert exit_code == ExitCode.DRIFT
-    assert "--refresh" in preview.called()[-2] + preview.called()[-1]
-    assert "Drift: gone from the cluster" in output
-
-
-def test_no_drift(preview: Preview) -> None:
-    exit_code, output, _ = preview("unchanged", "dev", "drift")
-    assert exit_code == ExitCode.DONE
-    assert "No drift" in output
 
 
 def test_the_output_of_a_failing_unit_test_is_shown(preview: Preview) -> None:
@@ -210,7 +197,7 @@ def test_an_engine_that_is_killed(preview: Preview) -> None:
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.FAILED
     assert "The engine was killed by SIGKILL while it previewed dev." in preview.markdown
-    assert "### Update" in preview.markdown
+    assert "| service | what changes | now | after |" in preview.markdown
 
 
 def wait_for(file: Path) -> None:
@@ -226,7 +213,7 @@ def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
     process.communicate(timeout=30)
     assert process.returncode == ExitCode.INTERRUPTED
     assert "## ❌ `dev`: interrupted" in preview.markdown
-    assert "### Update" in preview.markdown
+    assert "| service | what changes | now | after |" in preview.markdown
 
 
 def test_commits_and_links_of_a_run(preview: Preview) -> None:

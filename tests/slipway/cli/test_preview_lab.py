@@ -34,7 +34,7 @@ PolicyPack("scratch", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 """
 CALL = (
     "import sys; from pathlib import Path; from slipway.cli.preview import Files, preview\n"
-    "sys.exit(preview(stack='dev', files=Files(Path('out.md'), Path('out.json')), drift=False))"
+    "sys.exit(preview(stack='dev', files=Files(Path('out.md'), Path('out.json')), drift=True))"
 )
 
 
@@ -83,6 +83,7 @@ def test_a_preview_that_would_go_through(project: Any) -> None:
     assert exit_code == ExitCode.DONE, output
     assert markdown.startswith("<!-- slipway:preview:scratch:dev -->\n\n## ✅ `dev`: nothing to do\n")
     assert "1 policy asked, 1 kept everywhere." in markdown
+    assert "Nothing in the cluster differs from the recorded state." in markdown, "before the first update"
     assert checkpoints(project) == []
 
 

@@ -174,7 +174,8 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: b
     try:
         ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: typed, "up", "-s", "dev")
         assert ended == code, screen
-        assert "Create (1)" in screen
+        assert "outside any service" in screen
+        assert ": created" in screen
         assert len(list((project.home / "first" / "backend").rglob("*.history.json"))) == (code == 0)
         assert project.locks() == []
     finally:

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.drift import lines, shape
+from slipway.cli.drift import shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.collections import ApiResource, Key
 from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
+from slipway.render.terminal import drift_lines
 from slipway.state.checkpoint import ResourceState
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
@@ -74,7 +75,7 @@ def test_controllers_are_known_by_the_status_that_they_write(name: str) -> None:
     item, other = live([entry(name, fields)]), live([entry(name, {"f:status": {}}, subresource="status")])
     item["metadata"]["finalizers"], other["metadata"]["name"] = ["x"], "other"
     assert len(found(item).changes) == 1
-    assert lines("dev", found(item, other)) == ["dev: no drift."]
+    assert lines(found(item, other)) == ["dev: no drift."]
     by_hand = live([entry("kubectl-edit", {"f:status": {}}, subresource="status"), entry("kubectl-edit", fields)])
     by_hand["metadata"]["finalizers"] = ["x"]
     assert len(found(by_hand).changes) == 1
@@ -85,13 +86,13 @@ def test_what_a_controller_changes_of_what_is_declared_is_drift() -> None:
         [entry("k3s", {"f:spec": {"f:replicas": {}}}, subresource="scale"), entry("k3s", {}, subresource="status")]
     )
     item["spec"]["replicas"] = 3
-    assert lines("dev", found(item))[2] == "      spec.replicas: 1 → 3"
+    assert lines(found(item))[2] == "      replicas: 1 → 3"
 
 
 def test_what_cannot_be_taken_away_is_no_drift() -> None:
     """Whoever wrote it last: the cluster would write it again."""
     fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
-    assert lines("dev", found(live([entry("kubectl-rollout", fields)]))) == ["dev: no drift."]
+    assert lines(found(live([entry("kubectl-rollout", fields)]))) == ["dev: no drift."]
     account: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
     given: dict[str, Any] = {"secrets": [{"name": "a-token-x"}], "imagePullSecrets": [{"name": "a-dockercfg-x"}]}
     fields = {f"f:{key}": {f'k:{{"name":"{items[0]["name"]}"}}': {}} for key, items in given.items()}
@@ -118,7 +119,7 @@ def test_the_replicas_of_what_is_autoscaled_are_the_autoscalers() -> None:
         "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}},
     }
     assert len(found(item, declared=declared).changes) == 1
-    assert lines("dev", found(item, scaler, declared=declared)) == ["dev: no drift."]
+    assert lines(found(item, scaler, declared=declared)) == ["dev: no drift."]
 
 
 def test_a_declared_value_that_is_another() -> None:
@@ -230,8 +231,12 @@ def found(*items: dict[str, Any], declared: dict[str, Any] = DEPLOYMENT) -> Drif
     return drift([recorded(declared)], Live(*items), "dev", "slipway")  # type: ignore[arg-type]
 
 
+def lines(found: Drift) -> list[str]:
+    return drift_lines("dev", found.changes, found.changed_by)
+
+
 def test_nothing_drifted() -> None:
-    assert lines("dev", found(live())) == ["dev: no drift."]
+    assert lines(found(live())) == ["dev: no drift."]
 
 
 def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
@@ -242,7 +247,7 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
         {**about, "name": "x", "labels": {**labels, "app.kubernetes.io/part-of": "y"}},
     ]
     maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": each} for each in (about, *others)]
-    told = lines("dev", found(*maps))
+    told = lines(found(*maps))
     assert told[:4] == [
         "a",
         "  + ConfigMap left, in the cluster, not in the state",
@@ -255,8 +260,16 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
 def test_who_changed_it_is_told() -> None:
     item = live([entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale")])
     item["spec"]["replicas"] = 4
-    told = lines("dev", found(item))
-    assert told[1:3] == ["  ~ Deployment a, changed by kubectl", "      spec.replicas: 1 → 4"]
+    told = lines(found(item))
+    assert told[1:3] == ["  ~ Deployment a, changed by kubectl", "      replicas: 1 → 4"]
+
+
+def test_what_kubectl_set_env_adds_is_told_in_the_words_of_service_yaml() -> None:
+    item = live(
+        [entry("kubectl-set", of_container({"f:env": {'k:{"name":"A"}': {".": {}, "f:name": {}, "f:value": {}}}}))]
+    )
+    containers(item)[0]["env"] = [{"name": "A", "value": "b"}]
+    assert lines(found(item))[1:3] == ["  ~ Deployment a, changed by kubectl-set", "      env.A: - → b"]
 
 
 def test_kinds_and_names_of_recorded_resources() -> None:

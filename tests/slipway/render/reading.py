@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
 import lzma
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+from kubernetes.client import ApiClient
 from rich.console import Console
 
+from slipway.cluster.client import Cluster
+from slipway.cluster.collections import ApiResource, Key, LiveObjects
+from slipway.cluster.drift import Drift, drift, kind_of
 from slipway.deploy.preview_events import PreviewEvents
 from slipway.deploy.summary import Commits, PreviewSummary
+from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.render.markdown import Links
 from slipway.render.terminal import show
+from slipway.state.checkpoint import objects
 
 RECORDINGS = Path(__file__).parent
 COMMITS = Commits(previewed="5678ef0123456789", deployed="1234abcd12345678")
@@ -36,7 +44,26 @@ def events(name: str, until: int | None = None) -> PreviewEvents:
 
 @cache
 def summarize(name: str, until: int | None = None) -> PreviewSummary:
-    return events(name, until).summary("slipway", "dev", drift=name == "drift", duration_seconds=9.8, commits=COMMITS)
+    found = recorded_drift() if name == "drift" else None
+    more = {"drift": found.changes, "changed_by": found.changed_by} if found else {}
+    return events(name, until).summary("slipway", "dev", duration_seconds=9.8, commits=COMMITS, **more)
+
+
+@cache
+def recorded_drift() -> Drift:
+    """What `slipway drift` makes of the recorded state and of the objects that the cluster had."""
+    read = json.loads(lzma.decompress((RECORDINGS / "drift.json.xz").read_bytes()))
+    recorded = [each for each in objects(read["state"]).values() if each.type.startswith(KUBERNETES_PREFIX)]
+    live = LiveObjects(Cluster(ApiClient()), frozenset(), frozenset(), frozenset())
+    kinds = {kind: {"namespaced": kind.name != "Namespace"} for kind in map(kind_of, recorded)}
+    found = {_key(item): item for item in read["live"]}
+    vars(live).update(_served=kinds, objects=found)  # as if both had been read from the cluster
+    return drift(recorded, live, "dev", "slipway")
+
+
+def _key(item: dict[str, Any]) -> Key:
+    about = item["metadata"]
+    return Key(ApiResource(item["apiVersion"], item["kind"]), about.get("namespace", ""), about["name"])
 
 
 def plain(summary: PreviewSummary) -> str:

@@ -20,9 +20,13 @@ from slipway.render.markdown import MARKER, render
 from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.fields import FieldChange
+from tests.recording.previews import examples
 from tests.slipway.render.reading import LINKS
 
-RECORDED = ("first", "unchanged", "small", "refused", "failing", "removed", "drift", "huge")
+RECORDED = (
+    "first", "unchanged", "env", "small", "refused", "failing", "removed", "removed_refused", "drift", "fifty", "huge"
+)  # fmt: skip
+HASHED_NAME = re.compile(r"-[0-9a-f]{8}\b")
 PARSER = MarkdownIt("commonmark").enable("table")
 TAGS = re.compile(r"</?(?:details|summary|sub|code|br)( open)?>|<!-- slipway:preview:\S+ -->")
 NASTY = "</details> <script>alert(1)</script> | `x` @everyone #1 [a](https://evil.example)\n\n# Title\n```\n"
@@ -58,6 +62,11 @@ def test_the_whole_comment(name: str, summarized: Any) -> None:
     assert render(summarized(name), LINKS) == (Path(__file__).parent / f"{name}.md").read_text()
 
 
+def test_the_examples_in_the_documentation_are_what_is_written() -> None:
+    """Made by `make record KINDS=texts`."""
+    assert examples() == (Path(__file__).parents[3] / "docs/preview-examples.md").read_text()
+
+
 @pytest.mark.parametrize("name", RECORDED)
 def test_comments_are_well_formed(name: str, summarized: Any) -> None:
     text = render(summarized(name))
@@ -82,16 +91,99 @@ def test_what_matters_least_is_cut_first(summarized: Any) -> None:
     assert "what is stored in it goes with it" in text
     note = text[text.index("> Cut to fit") :].splitlines()[0]
     assert "1 of 1 long values" in note
-    assert "of 280 images" in note
-    for kept in ("violations", "replacements", "deletions", "updates", "creations"):
+    assert re.search(r"\d+ of \d+ single values", note)
+    for kept in ("violations", "losses", "services"):
         assert not re.search(rf"\d+ of \d+ {kept}", note)
 
 
 def test_300_services_that_change_alike_are_a_few_lines(summarized: Any) -> None:
     text = render(summarized("huge"))
-    updates = text[text.index("### Update") : text.index("### Images")]
-    assert len(updates.splitlines()) < 60
-    assert re.search(r"\d{2,3} \*\*`Deployment`\*\*", updates)
+    table = text[text.index("| service | what changes |") : text.index("<details>")]
+    assert len(table.splitlines()) < 20
+    assert re.search(r"\*\*187 services\*\*", table)
+    assert "`resources.memory` | `128Mi` | `512Mi` in 19, `256Mi` in 168 |" in table
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_no_comment_has_hashed_names_json_or_what_every_preview_has(name: str, summarized: Any) -> None:
+    text = render(summarized(name))
+    shown = "\n".join(line for line in text.splitlines() if "Image" not in line)  # a tag is a hash of the sources
+    assert not HASHED_NAME.search(shown)
+    assert not re.search(r'\{"|\["[^"]+", ', text)
+    assert "undecided" not in text
+
+
+@pytest.mark.parametrize("name", [each for each in RECORDED if each not in ("failing", "unchanged")])
+def test_a_service_stands_in_one_place_and_all_else_is_folded(name: str, summarized: Any) -> None:
+    """But for what is refused or lost, and what was changed by hand: those come first, or have a table of their own."""
+    text = re.sub(r"<details>.*?</details>", "", render(summarized(name)), flags=re.DOTALL)
+    tables = re.findall(r"### [^\n]*\n|\| service \| what changes.*?\n\n", text, re.DOTALL)
+    assert [each for each in tables if each.startswith("###")] == [
+        title for title in ("### Refused by policy\n", "### ⚠️ Not reversible\n", "### Drift\n") if title in text
+    ]
+    (table,) = (each for each in tables if each.startswith("|")) if summarized(name).changes else ("",)
+    named = re.findall(r"^\| \*\*(`[^`]+`)\*\*", table, re.MULTILINE)
+    assert len(named) == len(set(named))
+
+
+def test_one_changed_value_is_one_row(summarized: Any) -> None:
+    text = render(summarized("env"))
+    assert (
+        "## ✅ `dev`: 1 service changes\n\nPods restart: order-service (1 pod); no pod of the other service.\n" in text
+    )
+    assert "| **`order-service`**<br>its pod restarts | `env.LOG_LEVEL` | `info` | `debug` |\n\n" in text
+
+
+def test_two_of_fifty_services(summarized: Any) -> None:
+    """An image by where it is built from, the memory, and that no other pods restart."""
+    text = render(summarized("fifty"))
+    assert "Pods restart: order-service (2 pods), user-service (2 pods); no pod of the other 48 services." in text
+    for service in ("order", "user"):
+        built = f"built from services/{service}_service and services/kit at 5678ef01"
+        (row,) = (line for line in text.splitlines() if f"**`{service}-service`**<br>its 2 pods restart" in line)
+        assert row.endswith(f"| `{built}` |")
+        assert "|  | `resources.memory` | `128Mi` | `256Mi` |" in text[text.index(row) :].splitlines()[1]
+
+
+def test_a_removed_service_beside_a_refusal(summarized: Any) -> None:
+    text = render(summarized("removed_refused"))
+    order = ["### Refused by policy", "| **`order-service`**<br>removed, its pod ends |", "| **`user-service`**<br>"]
+    assert sorted(order, key=text.index) == order
+    assert "| called by | `order-service` | — |" in text
+
+
+@pytest.mark.parametrize("limit_bytes", [6_000, GITHUB_LIMIT_BYTES])
+def test_300_services_that_all_change_in_their_own_way(limit_bytes: int) -> None:
+    """None like another: not all fit, and what is refused, lost and restarted comes before what is merely long."""
+    names = [f"service-{number:03}" for number in range(300)]
+    changes = []
+    for number, name in enumerate(names):
+        values = [FieldChange(f"data.V_{number}_{each}", "update", "a" * 150, "b" * 150) for each in range(5)]
+        config_map = resource(f"{name}-0badf00d", "kubernetes:core/v1:ConfigMap")
+        changes.append(ResourceChange(config_map, Operation.REPLACE, name, tuple(values)))
+    claim = resource("orders", "kubernetes:core/v1:PersistentVolumeClaim")
+    changes.append(ResourceChange(claim, Operation.DELETE, names[7]))
+    refusal = Violation("memory-limit", "mandatory", "too much", resource(names[0]))
+    summary = summary_of(
+        result=PreviewResult.REFUSED, changes=tuple(changes), services=tuple(names), violations=(refusal,)
+    )
+    text = render(summary, limit_bytes=limit_bytes)
+    assert len(text.encode()) <= limit_bytes
+    assert_well_formed(text)
+    assert "memory-limit" in text
+    assert "`PersistentVolumeClaim orders` is deleted" in text
+    assert "Cut to fit into a comment: " in text
+    if limit_bytes == GITHUB_LIMIT_BYTES:
+        assert all(f"**`{name}`**" in text for name in names)
+
+
+def test_drift_is_a_table_of_its_own(summarized: Any) -> None:
+    text = render(summarized("drift"))
+    table = text[text.index("### Drift") :]
+    assert "| **`order-service`** `Service` | *gone from the cluster* |  |  |" in table
+    assert "| **`user-service`** `Deployment`<br>by `kubectl` | `replicas` | `1` | `3` |" in table
+    assert "`env.LOG_LEVEL` | — | `debug` |" in table
+    assert "`slipway up -s dev --refresh`" in table
 
 
 def summary_of(**parts: Any) -> PreviewSummary:
@@ -136,7 +228,7 @@ def test_a_marker_in_somebodys_text_is_no_second_marker() -> None:
 
 def test_that_nobody_checked_is_said() -> None:
     summary = replace(summary_of(changes=(ResourceChange(resource("a"), Operation.CREATE),)), rules=0)
-    assert "## ⚠️ `dev`: 1 to create\n\n**No policy was asked.**" in render(summary)
+    assert "## ⚠️ `dev`: 1 other object changes\n\nNo pod restarts.\n\n**No policy was asked.**" in render(summary)
 
 
 def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
@@ -144,7 +236,8 @@ def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
     waived = Violation("replicas", "mandatory", f"{WAIVED}until 2030-01-01\nreplicas is 1", resource("b"))
     text = render(summary_of(violations=(undecided, waived)))
     assert "## ✅ `dev`: nothing to do" in text
-    assert "<details><summary>Policies: 1 waived, 1 decided at update</summary>\n\n| rule | level |" in text
+    assert "<details><summary>1 policy asked, 0 kept everywhere; 1 waived</summary>\n\n| rule | level |" in text
+    assert "Decided at the update: `image-digest`." in text
     assert "| **`replicas`** | waived | `Deployment b` | Waived until 2030-01-01<br>replicas is 1 |" in text
     assert_well_formed(text)
 
@@ -152,8 +245,8 @@ def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
 def test_a_loss_of_data_is_marked() -> None:
     claim = resource("orders", "kubernetes:core/v1:PersistentVolumeClaim")
     text = render(summary_of(changes=(ResourceChange(claim, Operation.DELETE),)))
-    assert "## ⚠️ `dev`: 1 to delete" in text
-    assert "| — | **`PersistentVolumeClaim`** `orders`: ⚠️ what is stored in it goes with it |" in text
+    assert "## ⚠️ `dev`: 1 other object changes" in text
+    assert "### ⚠️ Not reversible\n\n- `PersistentVolumeClaim orders` is deleted, and what is stored in it goes" in text
 
 
 def test_links_lead_to_the_log_and_the_difference(summarized: Any) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
@@ -15,7 +17,9 @@ from slipway.render.json_summary import shape, to_json
 from slipway.render.terminal import show
 from tests.slipway.render.reading import plain
 
-RECORDED = ("first", "unchanged", "small", "refused", "failing", "removed", "drift")
+RECORDED = (
+    "first", "unchanged", "env", "small", "refused", "failing", "removed", "removed_refused", "drift", "fifty"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RECORDED)
@@ -44,9 +48,10 @@ def test_markup_of_others_is_not_obeyed(summarized: Any) -> None:
 
 
 def test_the_last_line_says_how_it_ended(summarized: Any) -> None:
-    assert plain(summarized("refused")).splitlines()[-3:] == [
+    assert plain(summarized("refused")).splitlines()[-4:] == [
         "Preview of slipway/dev: refused by policy, 1 mandatory violation",
-        "  it would be 1 to update",
+        "  if it went through: 1 service changes",
+        "  Pods restart: user-service (1 pod); no pod of the other service.",
         "  3 policies asked, 1 kept everywhere.  Commit 1234abcd → 5678ef01.",
     ]
 
@@ -64,10 +69,13 @@ def test_json_can_be_read_back(name: str, summarized: Any) -> None:
 def test_the_documented_keys_are_the_keys(summarized: Any) -> None:
     guide = (Path(__file__).resolve().parents[3] / "docs/pull-requests.md").read_text()
     example = json.loads(guide[guide.index("```json\n") + 8 :].split("```")[0])
-    made = shape(summarized("failing")) | {"changes": shape(summarized("small"))["changes"]}
+    small = shape(summarized("small"))
+    made = shape(summarized("failing")) | {"changes": small["changes"], "services": small["services"]}
     assert example.keys() == made.keys()
     assert example["changes"][0].keys() == made["changes"][0].keys()
     assert example["changes"][0]["fields"][0].keys() == made["changes"][0]["fields"][0].keys()
+    assert example["services"][0].keys() == made["services"][0].keys()
+    assert example["services"][0]["settings"][0].keys() == made["services"][0]["settings"][0].keys()
     assert example["images"][0].keys() == shape(summarized("small"))["images"][0].keys()
     assert example["problems"][0].keys() == made["problems"][0].keys()
     violations = shape(summarized("refused"))["policies"]["violations"]
@@ -87,4 +95,22 @@ def test_the_json_of_a_small_change(summarized: Any) -> None:
 
 
 def test_drift_is_in_the_json_when_it_was_asked(summarized: Any) -> None:
-    assert [change["operation"] for change in shape(summarized("drift"))["drift"]] == ["delete", "update"]
+    found = {
+        (each["operation"], each["type"].split(":")[-1], each["service"])
+        for each in shape(summarized("drift"))["drift"]
+    }
+    assert found == {
+        ("delete", "Service", "order-service"),
+        ("update", "Deployment", "order-service"),
+        ("update", "Deployment", "user-service"),
+        ("update", "NetworkPolicy", "order-service"),
+        ("update", "NetworkPolicy", "user-service"),
+    }
+
+
+@pytest.mark.parametrize("name", [*RECORDED, "huge"])
+def test_what_changes_fits_a_terminal_of_80_columns(name: str, summarized: Any) -> None:
+    """What a failed build printed is as wide as that printed it."""
+    file = io.StringIO()
+    show(replace(summarized(name), problems=()), Console(file=file, width=80, force_terminal=True, color_system=None))
+    assert [line for line in file.getvalue().splitlines() if cell_len(line) > 80] == []

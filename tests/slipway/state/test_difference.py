@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slipway.cli.diff import OUTSIDE, lines, shape
+from slipway.cli.diff import lines, shape
 from slipway.masking import SECRET
+from slipway.render.verdict import OUTSIDE
 from slipway.state.changes import Operation
 from slipway.state.difference import MAY_HAVE_CHANGED, difference
 from slipway.values import SECRET_SIGNATURE, SIGNATURE

@@ -1,0 +1,274 @@
+"""What changes of one object, in the words of service.yaml where it has some. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.spec import ServiceSpec
+from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
+from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
+from slipway.masking import SECRET, as_text
+from slipway.render.groups import is_hashed
+from slipway.state.changes import Operation, ResourceChange
+from slipway.state.content_names import HASH
+from slipway.state.fields import FieldChange, path_text
+
+DEPLOYMENT = "kubernetes:apps/v1:Deployment"
+CONFIG_MAP = "kubernetes:core/v1:ConfigMap"
+SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105
+SERVICE = "kubernetes:core/v1:Service"
+NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
+AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
+
+_POD, _CONTAINER = r"spec\.template\.spec\.", r"spec\.template\.spec\.containers\[0\]\."
+# How components/microservice.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
+# no reader needs: names that are hashes, and what is always there because of another key.
+WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
+    type_: [(re.compile(path), word) for path, word in words.items()]
+    for type_, words in {
+        DEPLOYMENT: {
+            rf"{_CONTAINER}image": "image",
+            r"spec\.replicas": "replicas",
+            rf"{_CONTAINER}resources\.(limits|requests)\.memory": "resources.memory",
+            rf"{_CONTAINER}resources\.requests\.cpu": "resources.cpu",
+            rf'{_CONTAINER}resources\.(limits|requests)\["ephemeral-storage"\]': "resources.ephemeralStorage",
+            rf"{_CONTAINER}ports\[0\]\.containerPort": "port",
+            rf"{_CONTAINER}startupProbe\.httpGet\.path": "health.startup",
+            rf"{_CONTAINER}startupProbe\.failureThreshold": "health.startupTimeoutSeconds",
+            rf"{_CONTAINER}livenessProbe\.httpGet\.path": "health.live",
+            rf"{_CONTAINER}readinessProbe\.httpGet\.path": "health.ready",
+            r"spec\.progressDeadlineSeconds": "rollout.progressDeadlineSeconds",
+            r"spec\.minReadySeconds": "rollout.minReadySeconds",
+        },
+        CONFIG_MAP: {
+            r"data\.PORT": "port",
+            r"data\.(?P<key>[\w$]+)": "env.{key}",
+            r'data\["(?P<key>.+)"\]': "env.{key}",
+            r"data": "env",
+        },
+        SECRET_TYPE: {r"(?:data|stringData)\.(?P<key>[\w$]+)": "secrets.{key}", r"data|stringData": "secrets"},
+        SERVICE: {r"spec\.type": "service.type", r"spec\.ports\[0\]\.nodePort": "service.nodePort"},
+        AUTOSCALER: {
+            r"spec\.minReplicas": "autoscaling.minReplicas",
+            r"spec\.maxReplicas": "autoscaling.maxReplicas",
+            r"spec\.metrics\[0\]\.resource\.target\.averageUtilization": "autoscaling.cpuPercent",
+        },
+        INGRESS: {
+            r"spec\.rules\[0\]\.host": "ingress.host",
+            r"spec\.rules\[0\]\.http\.paths\[0\]\.path": "ingress.path",
+            r"spec\.ingressClassName": "ingress.className",
+            r"spec\.tls\[0\]\.secretName": "ingress.tlsSecretName",
+        },
+    }.items()
+}  # fmt: skip
+# Fields whose values `_listed` puts into words from the whole object.
+LISTED: Mapping[str, re.Pattern[str]] = {
+    DEPLOYMENT: re.compile(
+        rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]|{_POD}volumes\b.*|{_POD}imagePullSecrets\b.*'
+        rf"|{_CONTAINER}(?:volumeMounts|env)\b.*|{_POD}terminationGracePeriodSeconds"
+    ),
+    NETWORK_POLICY: re.compile(r"spec\b.*"),
+}
+CALLED_BY = "called by"
+KEYS = [each.alias or name for name, each in ServiceSpec.model_fields.items()]
+ORDER = ["image", "base image", *KEYS, CALLED_BY]
+NAME_LABEL, NAMESPACE_LABEL = "app.kubernetes.io/name", "kubernetes.io/metadata.name"
+DNS_PORT = 53
+EVERYWHERE = {"0.0.0.0/0", "::/0"}
+# A value that is a list or an object is shown leaf by leaf where it has no more of them.
+MOST_LEAVES = 6
+CHANGED = "(changed)"
+WORDS_OF_OBJECTS = ("created", "deleted")
+"""What becomes of an object that service.yaml has no word for."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing that changes: `env.LOG_LEVEL`, or a field by its name in Kubernetes. `None`: it is not there."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """In the order of service.yaml, what is no key of it at the end."""
+        first = self.name.partition(".")[0]
+        return (ORDER.index(first) if first in ORDER else len(ORDER)), self.name
+
+
+def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
+    """What changes of one object, without names that are hashes of a content; nothing of images in a Deployment."""
+    if change.operation is Operation.CREATE:
+        return tuple(_of_whole_object(change, change.after, new=True))
+    if change.operation is Operation.DELETE:
+        return tuple(_of_whole_object(change, change.before, new=False))
+    type_ = "" if _is_no_services_own(change) else change.resource.type
+    before, after = _listed(type_, change.before), _listed(type_, change.after)
+    found = {
+        name: Setting(name, before.get(name), after.get(name))
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    }
+    pattern, found_in_lists = LISTED.get(type_), bool(found)
+    for field in change.fields:
+        if is_name_of_content(field) or (found_in_lists and pattern and pattern.fullmatch(field.path)):
+            continue
+        word = _word(type_, field.path)
+        for setting in [Setting(word, field.old, field.new)] if word else _in_words_of_kubernetes(change, field):
+            found[setting.name] = setting
+    return tuple(found.values())
+
+
+def _of_whole_object(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
+    """What an object says that comes or goes; only that it does, where service.yaml has no words for it."""
+    type_ = change.resource.type
+    texts = {word: text for path, text in _leaves(inputs, ()) if (word := _word(type_, path))}
+    texts |= _listed(type_, inputs)
+    if not texts or type_ in (DEPLOYMENT, SERVICE) or _is_no_services_own(change):
+        yield Setting(_object(change), None, "created" if new else "deleted")
+    if new or type_ not in (DEPLOYMENT, SERVICE):
+        for word, text in {} if _is_no_services_own(change) else texts.items():
+            yield Setting(word, None, text) if new else Setting(word, text, None)
+
+
+def _word(type_: str, path: str) -> str:
+    for pattern, word in WORDS.get(type_, ()):
+        if found := pattern.fullmatch(path):
+            return word.format(**found.groupdict())
+    return ""
+
+
+def _is_no_services_own(change: ResourceChange) -> bool:
+    """Whether it is another object than those that every service has under its own name."""
+    return not change.service or HASH.sub("", change.resource.name) != change.service
+
+
+def _object(change: ResourceChange) -> str:
+    """`Service`, or `Service other-name` for one that is not called as its service is."""
+    kind, name = change.resource.kind, HASH.sub("", change.resource.name)
+    return f"{kind} {name}" if _is_no_services_own(change) else kind
+
+
+def within(name: str, change: ResourceChange) -> str:
+    """A setting's name where it is clear already of which object it is."""
+    return name.removeprefix(f"{_object(change)} ")
+
+
+def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Iterator[Setting]:
+    """A field that service.yaml has no word for, leaf by leaf where it is an object or a list."""
+    about = _object(change)
+    name = f"{about} {field.path.replace('spec.template.spec.', '…', 1)}"
+    sides = [dict(_json_leaves(value)) for value in (field.old, field.new)]
+    paths = dict.fromkeys(path for side in sides for path in side)
+    if not paths:
+        yield Setting(name, field.old, field.new)
+        return
+    changed = [path for path in paths if sides[0].get(path) != sides[1].get(path)]
+    if not 0 < len(changed) <= MOST_LEAVES:
+        old, new = ((CHANGED if value is not None else None) for value in (field.old, field.new))
+        yield Setting(name, old, new)
+        return
+    for path in changed:
+        yield Setting(f"{name}{'' if path.startswith('[') else '.'}{path}", sides[0].get(path), sides[1].get(path))
+
+
+def _json_leaves(text: str | None) -> Iterator[tuple[str, str]]:
+    """Of a value that is an object or a list: `slipway.masking.as_text` writes those as JSON."""
+    try:
+        value = json.loads(text) if text and text[0] in "[{" else None
+    except ValueError:
+        return
+    if isinstance(value, dict | list):
+        yield from _leaves(value, ())
+
+
+def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from _leaves(each, (*path, key))
+    elif isinstance(value, list):
+        for index, each in enumerate(value):
+            yield from _leaves(each, (*path, index))
+    elif path:
+        yield path_text(path), as_text(value)
+
+
+def is_name_of_content(field: FieldChange) -> bool:
+    """Whether it is a name that only says that a content is another, or takes in a Secret or ConfigMap of that name."""
+    if is_hashed(field):
+        return True
+    values = [value for value in (field.old, field.new) if value]
+    return bool(values) and "envFrom" in field.path and all(HASH.search(value.rstrip('"}] ')) for value in values)
+
+
+def _listed(type_: str, inputs: Mapping[str, Any]) -> dict[str, str]:
+    """The keys of service.yaml that Kubernetes has as lists or with something added, as texts."""
+    if type_ == DEPLOYMENT and inputs:
+        return {word: text for word, text in _of_deployment(inputs).items() if text}
+    if type_ == NETWORK_POLICY and inputs:
+        return {word: text for word, text in _of_network_policy(inputs).items() if text}
+    return {}
+
+
+def _of_deployment(inputs: Mapping[str, Any]) -> dict[str, str]:
+    pod = object_at(inputs, "spec", "template", "spec")
+    container = next(iter(objects_at(pod, "containers")), {})
+    sizes = {text_at(each, "name"): text_at(each, "emptyDir", "sizeLimit") for each in objects_at(pod, "volumes")}
+    mounts = {text_at(each, "mountPath"): text_at(each, "name") for each in objects_at(container, "volumeMounts")}
+    found = {
+        "checks": _checks(object_at(inputs, "metadata", "annotations").get(CHECKS_ANNOTATION)),
+        "scratch": ", ".join(f"{path}: {sizes[name]}" for path, name in sorted(mounts.items()) if sizes.get(name)),
+        "imagePullSecrets": ", ".join(text_at(each, "name") for each in objects_at(pod, "imagePullSecrets")),
+    }
+    period = pod.get("terminationGracePeriodSeconds")
+    drain = object_at(container, "lifecycle", "preStop", "sleep").get("seconds")
+    if isinstance(period, int | float) and isinstance(drain, int | float):
+        found["rollout.terminationGracePeriodSeconds"] = str(int(period - drain))
+    for each in objects_at(container, "env"):
+        elsewhere = f"from {', '.join(object_at(each, 'valueFrom'))}"
+        found[f"env.{text_at(each, 'name')}"] = as_text(each.get("value", elsewhere))
+    return found
+
+
+def _checks(annotation: object) -> str:
+    try:
+        checks = recorded_checks(annotation) if isinstance(annotation, str) else []
+    except ValueError:
+        return SECRET if annotation else ""
+    return ", ".join(
+        f"{check.method} {check.path} {check.status}"
+        + (f" has {check.has}" if check.has else "")
+        + "".join(f" {path}={json.dumps(value)}" for path, value in check.json_values.items())
+        for check in checks
+    )
+
+
+def _of_network_policy(inputs: Mapping[str, Any]) -> dict[str, str]:
+    calls, egress, callers = [], [], []
+    for rule in objects_at(inputs, "spec", "egress"):
+        ports = [str(each.get("port")) for each in objects_at(rule, "ports")]
+        if ports and set(ports) == {str(DNS_PORT)}:
+            continue
+        peers = [_peer(each) for each in objects_at(rule, "to")]
+        if ports:
+            ranges = ["any address"] if set(peers) == EVERYWHERE or not peers else peers
+            egress += [f"port {'/'.join(ports)} of {' and '.join(ranges)}"]
+        else:
+            calls += peers
+    for rule in objects_at(inputs, "spec", "ingress"):
+        callers += [_peer(each) for each in objects_at(rule, "from")] or ["everybody"]
+    return {"calls": ", ".join(calls), "egress": ", ".join(egress), CALLED_BY: ", ".join(callers)}
+
+
+def _peer(peer: Mapping[str, Any]) -> str:
+    service = object_at(peer, "podSelector", "matchLabels").get(NAME_LABEL)
+    namespace = object_at(peer, "namespaceSelector", "matchLabels").get(NAMESPACE_LABEL)
+    addresses = text_at(peer, "ipBlock", "cidr")
+    found = [str(service) if service else "", f"namespace {namespace}" if namespace else "", addresses]
+    return " of ".join(filter(None, found)) or "others"
