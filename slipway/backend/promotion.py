@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
@@ -61,17 +62,20 @@ class Promotion(BaseModel):
 
 def promotions(snapshot: Snapshot) -> dict[str, Promotion]:
     """The promoted images of a recorded state, by service."""
-    found = {name: Promotion.from_properties(each.inputs) for name, each in _service_images(snapshot).items()}
+    return promotions_of(resources(snapshot))
+
+
+def promotions_of(recorded: Iterable[ResourceState]) -> dict[str, Promotion]:
+    """Those among some resources, by service."""
+    images = (each for each in recorded if each.type == SERVICE_IMAGE_TYPE)
+    found = {each.name: Promotion.from_properties(each.inputs) for each in images}
     return {name: each for name, each in found.items() if each}
 
 
 def image_references(snapshot: Snapshot) -> dict[str, str]:
     """The image of each service of a recorded state, `repository@sha256:…`, built or promoted."""
-    return {name: str(each.outputs.get("reference", "")) for name, each in _service_images(snapshot).items()}
-
-
-def _service_images(snapshot: Snapshot) -> dict[str, ResourceState]:
-    return {each.name: each for each in resources(snapshot) if each.type == SERVICE_IMAGE_TYPE}
+    images = (each for each in resources(snapshot) if each.type == SERVICE_IMAGE_TYPE)
+    return {each.name: str(each.outputs.get("reference", "")) for each in images}
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,18 @@ class Build:
 
 class ProvenanceError(ConfigurationError):
     """What `slipway:images` says of a digest is not what the history of its source says."""
+
+    def __init__(self, what: str, why: str, next_step: str) -> None:
+        super().__init__(what, why=why, next_step=next_step)
+
+
+class UnknownUpdateError(ProvenanceError):
+    """The history of the source has no such update: it has lost it, or is that of a stack that was made anew."""
+
+
+def time_of(entry: UpdateInfo) -> str:
+    """When the update began, as `Promotion.time` has it."""
+    return entry.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
@@ -104,7 +120,7 @@ def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
     return entry
 
 
-def build_of(history_of: HistoryOf, service: str, promotion: Promotion) -> Build:
+def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Build:
     """The build of a promoted image, through as many environments as it was promoted through.
 
     Raises ProvenanceError where the source's history says otherwise, or says of no unit tests before it; other
@@ -113,21 +129,29 @@ def build_of(history_of: HistoryOf, service: str, promotion: Promotion) -> Build
     seen: set[tuple[str, int]] = set()
     while True:
         seen.add((promotion.source, promotion.update))
-        history = history_of(promotion.source)
+        history = histories(promotion.source)
         if promotion.update not in history.numbers:
-            raise _contradicted(service, promotion, f"{promotion.source} has no update #{promotion.update}")
-        entry, state = history.entry(promotion.update), history.checkpoint(promotion.update)
+            raise UnknownUpdateError(
+                *_contradiction(service, promotion, f"{promotion.source} has no update #{promotion.update}")
+            )
+        entry = history.entry(promotion.update)
+        if not entry.problem and time_of(entry) != promotion.time:
+            raise UnknownUpdateError(*_contradiction(service, promotion, f"that update began at {time_of(entry)}"))
+        state = history.checkpoint(promotion.update)
+        earlier = promotions(state).get(service)
+        commit = earlier.commit if earlier else entry.commit
         digest = image_references(state).get(service, "").rpartition("@")[2]
         if digest != promotion.digest:
             left = f"left {digest}" if digest else f"left no image of {service}"
-            raise _contradicted(service, promotion, f"update {promotion} {left}")
-        if entry.commit and not entry.commit.startswith(promotion.commit) and service not in promotions(state):
-            raise _contradicted(service, promotion, f"update {promotion} was made from commit {entry.commit}")
-        earlier = promotions(state).get(service)
+            raise ProvenanceError(*_contradiction(service, promotion, f"that update {left}"))
+        if not commit.startswith(promotion.commit):
+            raise ProvenanceError(*_contradiction(service, promotion, f"that update has it from commit {commit}"))
         if earlier is None:
             return Build(promotion.source, entry, _tested(service, promotion, state))
         if (earlier.source, earlier.update) in seen:
-            raise _contradicted(service, promotion, f"update {promotion} has it from {earlier}, which goes in a circle")
+            raise ProvenanceError(
+                *_contradiction(service, promotion, f"that update has it from {earlier}, in a circle")
+            )
         promotion = earlier
 
 
@@ -138,17 +162,19 @@ def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mappin
     if not test or not image or test.inputs.get("target") != TEST_TARGET or test.urn not in image.dependencies:
         raise ProvenanceError(
             f"The image of {service} in update {promotion} comes from no build whose unit tests passed.",
-            why=f"Its state has no Image `{service}{TEST_SUFFIX}` of target `{TEST_TARGET}` before the image.",
-            next_step=f"`slipway up -s {promotion.source}` builds and tests it; promote that.",
+            f"Its state has no Image `{service}{TEST_SUFFIX}` of target `{TEST_TARGET}` before the image.",
+            f"`slipway up -s {promotion.source}` builds and tests it; promote that.",
         )
     return test.raw, image.raw
 
 
-def _contradicted(service: str, promotion: Promotion, found: str) -> ProvenanceError:
-    return ProvenanceError(
-        f"`{IMAGES_KEY}.{service}` says {promotion.digest}, commit {promotion.commit}, of {promotion}; {found}.",
-        why="It was edited by hand, or the history of its source has changed.",
-        next_step="Put the file back as it is committed (`git restore`), and let `slipway promote` write it.",
+def _contradiction(service: str, promotion: Promotion, found: str) -> tuple[str, str, str]:
+    """What, why and next step of a ProvenanceError."""
+    return (
+        f"`{IMAGES_KEY}.{service}` says {promotion.digest}, commit {promotion.commit}, {promotion.time}, update "
+        f"{promotion}; {found}.",
+        "It was edited by hand, or the history of its source is another one by now.",
+        "Put the file back as it is committed (`git restore`), and let `slipway promote` write it.",
     )
 
 

@@ -136,6 +136,34 @@ def rollback(
 
 
 @app.command()
+def promote(
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="ENV", help="Whose verified digests.", autocompletion=_environments)
+    ],
+    target: Annotated[
+        str, typer.Option("--to", metavar="ENV", help="Whose settings get them.", autocompletion=_environments)
+    ],
+    service: Annotated[
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+    ] = None,
+    to_update: Annotated[
+        int | None,
+        typer.Option("--to-update", metavar="N", help="The update to promote; without it, the last verified one."),
+    ] = None,
+    pull_request: Annotated[
+        bool, _flag("--pull-request", help="Open one on GitHub, with a preview; leave the file here as it is.")
+    ] = False,
+) -> None:
+    """Write the digests that one environment has verified into the settings of another, to be committed."""
+    from slipway.cli.promote import PromoteOptions
+    from slipway.cli.promote import promote as command
+
+    options = PromoteOptions(tuple(service or ()), to_update, pull_request)
+    raise typer.Exit(command(source=source, target=target, options=options))
+
+
+@app.command()
 def preview(
     stack: StackOption,
     markdown: Annotated[

@@ -1,4 +1,4 @@
-"""An environment that builds nothing runs the digests of its settings, after they were looked up where they are from."""
+"""An environment that builds nothing runs the digests of its settings, once their source and the registry are asked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from components import promotions, release
 from components.environment import Environment, EnvironmentArgs
 from components.settings import StackSettings
 from slipway.backend.promotion import Promotion
+from slipway.backend.update_info import entry
 from slipway.registry import RegistryError
 
 SERVICES = ["order-service", "user-service"]
@@ -67,6 +68,15 @@ def test_digests_that_would_not_run_are_refused(declare: Any) -> None:
         declare(program, stack="prod", preview=True, config=config(build="true"))
 
 
+UPDATE = {
+    "kind": "update",
+    "result": "succeeded",
+    "startTime": 1893456000,
+    "endTime": 1893456060,
+    "environment": {"git.head": "0123456789abcdef"},
+}
+
+
 class Source:
     """The history of dev, in which update #12 left `state`."""
 
@@ -78,7 +88,7 @@ class Source:
         return self.state
 
     def entry(self, _number: int) -> Any:
-        return type("Entry", (), {"commit": "0123456789abcdef"})
+        return entry(12, UPDATE, "slipway")
 
     def checkpoint(self, _number: int) -> dict[str, Any] | None:
         return self.state
@@ -136,16 +146,19 @@ def test_what_the_source_built_and_the_registry_has_may_run(look_up: Any, first:
 def test_a_digest_that_was_edited_by_hand_is_refused(look_up: Any, first: dict[str, Any]) -> None:
     edited = built(first) | {"user-service": IMAGES["user-service"]}
     (problem,), _ = look_up(first, edited)
-    assert problem.startswith(f"`slipway:images.user-service` says {DIGEST}, commit 0123456789, of #12 of dev; ")
+    assert problem.startswith(f"`slipway:images.user-service` says {DIGEST}, commit 0123456789, 2030")
     assert "edited by hand" in problem
     of_another = built(first)
     of_another["user-service"]["commit"] = "abcdef0123"
     (problem,), _ = look_up(first, of_another)
-    assert "was made from commit 0123456789abcdef" in problem
+    assert "that update has it from commit 0123456789abcdef" in problem
     later = built(first)
     later["user-service"]["update"] = 13
     (problem,), _ = look_up(first, later)
     assert "dev has no update #13" in problem
+    later["user-service"] |= {"update": 12, "time": "2030-01-02T00:00:00Z"}
+    (problem,), _ = look_up(first, later)
+    assert "that update began at 2030-01-01T00:00:00Z" in problem
     nowhere = built(first)
     nowhere["user-service"]["from"] = "production"
     (problem,), _ = look_up(first, nowhere)
