@@ -43,18 +43,22 @@ class Promotion(BaseModel):
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Promotion | None:
-        """What `properties` wrote, read from a state; `None` for an image that was built where it runs."""
+        """What `properties` wrote, read from a state; `None` for an image that was built where it runs, and for what
+        cannot be read: the policy `promoted-image-tested` says what is wrong with it.
+        """
         origin = properties.get(PROMOTED_FROM)
         if not isinstance(origin, Mapping):
             return None
-        # The engine keeps every number as a float.
-        return cls(
-            digest=str(properties["digest"]),
-            source=str(origin["environment"]),
-            update=int(origin["update"]),
-            commit=str(origin["commit"]),
-            time=str(origin["time"]),
-        )
+        try:
+            return cls(
+                digest=properties["digest"],
+                source=origin["environment"],
+                update=int(origin["update"]),  # the engine keeps every number as a float
+                commit=origin["commit"],
+                time=origin["time"],
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
 
     def __str__(self) -> str:
         return f"#{self.update} of {self.source}"

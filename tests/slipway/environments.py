@@ -90,7 +90,11 @@ class Environments:
             build = f"{root}slipway:index:ServiceImage$docker-build:index:Image::{service}"
             images_ = [
                 {"urn": f"{build}-test", "inputs": {"target": "test"}, "dependencies": []},
-                {"urn": build, "inputs": {"target": "runtime", "push": True}, "dependencies": [f"{build}-test"]},
+                {
+                    "urn": build,
+                    "inputs": {"target": "runtime", "push": True, "tags": [f"{self.registry}/{service}:1"]},
+                    "dependencies": [f"{build}-test"],
+                },
             ][0 if tested else 1 :]
             found += [component, *([] if promoted else [_image(each, component["urn"]) for each in images_])]
             containers = [{"name": service, "image": reference}]
