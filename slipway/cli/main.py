@@ -195,6 +195,17 @@ def history(
 
 
 @app.command()
+def where(
+    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="Only this service.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show which image of each service runs in each environment, since when, and what one is ahead of another by."""
+    from slipway.cli.where import where as command
+
+    raise typer.Exit(command(service=service, json_output=json_output))
+
+
+@app.command()
 def diff(
     stack: StackOption,
     old: Annotated[int, typer.Argument(metavar="A", help="The number of an update, as `slipway history` shows it.")],

@@ -18,7 +18,7 @@ from slipway.promotion.commits import ServiceCommit, build_paths, commits_betwee
 from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
-from slipway.render.markdown_text import clean
+from slipway.render.markdown_text import clean, fence
 from slipway.render.words import COMMIT_DIGITS
 from slipway.stack import open_stack
 
@@ -77,8 +77,7 @@ def _body(plan: PromotionPlan, told: Sequence[str]) -> str:
         file = Path(folder) / "preview.md"
         preview(stack=plan.target, files=Files(markdown=file), drift=False)
         previewed = file.read_text(encoding="utf-8")
-    # Four blanks make Markdown of no line.
-    return "\n".join([*(f"    {line}" for line in told), "", previewed])
+    return fence("\n".join(told)) + "\n" + previewed
 
 
 def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> ProposedChange:

@@ -118,6 +118,10 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
         assert changed[:8] in shown
         assert "Change the first line" in shown
         assert f"\n  {OTHER}" not in shown, "its digest is the same"
+        where = json.loads(both.done(SECOND, "where", NAME, "--json"))
+        (lead,) = where["ahead"]
+        assert (lead["environment"], lead["behind"]) == ("e2e", SECOND)
+        assert [each["commit"] for each in lead["commits"]] == [changed]
         both.commit("Promote #2")
         both.up(SECOND)
         released = both.running()
@@ -133,6 +137,10 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
         both.up(SECOND)
         assert both.running() == released
         load.wait_for(1000)
+    assert json.loads(both.done(SECOND, "where", "--json"))["ahead"] == []
+    trail = both.done(SECOND, "history", "-s", SECOND)
+    assert trail.count("(#2 of e2e)") == 2, "before the rollback and after it"
+    assert trail.count("(#1 of e2e)") == 3, "two services at first, one in the rollback"
     assert not load.lost, load.answers
 
     digest = image_references(both.state(SECOND))[NAME].rpartition("@")[2]

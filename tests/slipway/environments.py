@@ -12,7 +12,7 @@ from slipway.backend.promotion import Promotion
 
 REGISTRY = "registry.example/team"
 FIRST_STAMP = 1795461504858489662
-BEGAN_AT = 1893456000
+BEGAN_AT = 1577836800
 
 
 def digest(letter: str) -> str:
@@ -39,7 +39,11 @@ class Environments:
         number = self.count[stack] = self.count.get(stack, 0) + 1
         images = self.images[stack] = {**self.images.get(stack, {}), **more.get("images", {})}
         state = {"resources": self.resources(stack, images, tested=more.get("tested", True))}
-        git = {"git.author": "Ada", "git.head": commit or str(number) * 40, "git.dirty": str(more.get("dirty", False))}
+        git = {
+            "git.author": "Ada",
+            "git.head": commit or (str(number) * 40)[:40],
+            "git.dirty": str(more.get("dirty", False)),
+        }
         began = BEGAN_AT + number * 3600
         update = {
             "kind": kind,
@@ -71,8 +75,8 @@ class Environments:
             digest=digest(letter),
             source=source,
             update=update,
-            commit=commit or str(update) * 40,
-            time=f"2030-01-01T{hour:02}:00:00Z",
+            commit=commit or (str(update) * 40)[:40],
+            time=f"2020-01-01T{hour:02}:00:00Z",
         )
 
     def resources(self, stack: str, images: Mapping[str, str | Promotion], *, tested: bool) -> list[dict[str, Any]]:

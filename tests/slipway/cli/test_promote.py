@@ -105,7 +105,7 @@ def test_the_last_verified_digests_are_written_and_shown(shop: Shop) -> None:
     assert "by Ada, commit 11111111: a - → aaaaaaaa its first digest here, commit 11111111" in shown
     assert "--- a/Pulumi.prod.yaml +++ b/Pulumi.prod.yaml" in shown
     assert (
-        f"+ digest: {digest('a')} + from: dev + update: 1 + commit: '{'1' * 40}' + time: '2030-01-01T01:00:00Z'"
+        f"+ digest: {digest('a')} + from: dev + update: 1 + commit: '{'1' * 40}' + time: '2020-01-01T01:00:00Z'"
         in shown
     )
     assert "Next: git commit -m 'Promote #1 of dev to prod' -- Pulumi.prod.yaml" in shown
@@ -374,7 +374,7 @@ def test_a_pull_request_has_the_change_and_the_clone_stays_as_it_was(shop: Shop,
     (opened,) = github.opened
     assert (opened["title"], opened["base"]) == ("Promote #1 of dev to prod", "main")
     assert opened["head"] == "promote-dev-1-to-prod"
-    assert "    prod from #1 of dev" in opened["body"]
+    assert opened["body"].startswith("```text\nprod from #1 of dev")
     assert "slipway:preview:slipway:prod" in opened["body"]
     proposed = github.branches[opened["head"]]
     assert "  on: github\n" in proposed
