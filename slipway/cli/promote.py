@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -62,7 +63,8 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
                     url = open_pull_request(github, repository, _proposed(plan, settings, body))
             finally:  # the change is that of the pull request
                 SettingsFile.of_text(settings.file, text).write(settings.text)
-            typer.echo(f"Opened {url}; {settings.file.name} is as it was here.")
+            proposed = f"Opened {url}" if url else "This promotion was proposed already"
+            typer.echo(f"{proposed} (branch {_branch(plan)}); {settings.file.name} is as it was here.")
             return ExitCode.DONE
     typer.echo(
         f"Next: git commit -m '{message(plan)}' -- {settings.file.name}\n"
@@ -90,9 +92,14 @@ def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> Propose
             )
         return there.with_images(plan.images)
 
-    branch = f"promote-{plan.source}-{plan.update.number}-to-{plan.target}"
     path = path_in_repository(settings.file.parent, settings.file.name)
-    return ProposedChange(path, edit, branch, message(plan), body)
+    return ProposedChange(path, edit, _branch(plan), message(plan), body)
+
+
+def _branch(plan: PromotionPlan) -> str:
+    """The same for the same digests, whichever update they are from: they are proposed once."""
+    told = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
+    return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:DIGEST_DIGITS]}"
 
 
 def _say(text: str) -> None:

@@ -30,14 +30,18 @@ class ProposedChange:
 
 
 def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -> str:
-    """The address of the new pull request; ConfigurationError where GitHub refuses it, or it is open already."""
+    """The address of the new pull request, empty where the change's branch is there already: it was proposed before.
+
+    ConfigurationError where GitHub refuses it.
+    """
     base_path = f"repos/{repository}"
     try:
         base = str(github.get(base_path)["default_branch"])
         commit = str(github.get(f"{base_path}/git/ref/heads/{base}")["object"]["sha"])
         found = github.get(f"{base_path}/contents/{change.path}?ref={commit}")
         text = change.edit(base64.b64decode(found["content"]).decode())
-        _create_branch(github, base_path, change.branch, commit)
+        if not _create_branch(github, base_path, change.branch, commit):
+            return ""
         content = base64.b64encode(text.encode()).decode()
         committed = {"message": change.title, "content": content, "sha": str(found["sha"]), "branch": change.branch}
         github.put(f"{base_path}/contents/{change.path}", committed)
@@ -56,16 +60,15 @@ def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -
         ) from error
 
 
-def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> None:
+def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> bool:
+    """Whether it was made; not where it was there before."""
     try:
         github.post(f"{base_path}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
     except RefusedError as error:
         if error.status != UNPROCESSABLE:
             raise
-        raise SlipwayError(
-            f"This promotion was proposed already: branch {branch} exists.",
-            next_step="Merge or close its pull request, delete the branch, and run the same command again.",
-        ) from error
+        return False
+    return True
 
 
 def repository_of(folder: Path, environ: Mapping[str, str]) -> str:

@@ -177,7 +177,7 @@ def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit
     added = sorted({*new} - {*present})
     if not added:
         return
-    if present and images and images.flow_style:
+    if present and isinstance(images, yaml.MappingNode) and images.flow_style:
         raise _refused(file, f"`{IMAGES_KEY}` is written in braces; allowed: a line for each service")
     if present:  # each behind the nearest in front of it
         places: dict[int, list[str]] = defaultdict(list)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -70,10 +70,10 @@ class Shop:
     def add(self, stack: str = "dev", **more: Any) -> int:
         return self.environments.add(stack, **more)
 
-    def promote(self, *more: str, code: int = 0, **variables: str) -> str:
+    def promote(self, *more: str, code: int = 0, variables: Mapping[str, str] | None = None) -> str:
         """What it prints; the file is as it was unless it succeeds."""
         before = self.file.read_bytes()
-        done = self.slipway("promote", "--from", "dev", "--to", "prod", *more, **variables)
+        done = self.slipway("promote", "--from", "dev", "--to", "prod", *more, **(variables or {}))
         assert done.returncode == code, done.stdout + done.stderr
         if code:
             assert self.file.read_bytes() == before
@@ -365,23 +365,25 @@ def test_a_pull_request_has_the_change_and_the_clone_stays_as_it_was(shop: Shop,
     shop.add(images={"a": "a"})
     assert "GITHUB_TOKEN is not set" in shop.promote("--pull-request", code=2)
     variables = {"GITHUB_TOKEN": "t", "GITHUB_API_URL": f"http://127.0.0.1:{github.port}"}
-    assert "Set GITHUB_REPOSITORY=OWNER/NAME." in shop.promote("--pull-request", code=2, **variables)
+    assert "Set GITHUB_REPOSITORY=OWNER/NAME." in shop.promote("--pull-request", code=2, variables=variables)
     variables["GITHUB_REPOSITORY"] = "acme/shop"
     github.branches["main"] = SETTINGS + "  on: github\n"
-    shown = shop.promote("--pull-request", **variables)
-    assert "Opened https://github.example/acme/shop/pull/8; Pulumi.prod.yaml is as it was here." in shown
+    shown = shop.promote("--pull-request", variables=variables)
+    assert "Opened https://github.example/acme/shop/pull/8 (branch promote-to-prod-" in shown
+    assert "Pulumi.prod.yaml is as it was here." in shown
     assert shop.file.read_text() == SETTINGS
     (opened,) = github.opened
     assert (opened["title"], opened["base"]) == ("Promote #1 of dev to prod", "main")
-    assert opened["head"] == "promote-dev-1-to-prod"
     assert opened["body"].startswith("```text\nprod from #1 of dev")
     assert "slipway:preview:slipway:prod" in opened["body"]
     proposed = github.branches[opened["head"]]
     assert "  on: github\n" in proposed
     assert list(SettingsFile.of_text(shop.file, proposed).images) == ["a"]
-    assert "was proposed already" in shop.promote("--pull-request", code=1, **variables)
+    shop.add(images={"a": "a"})
+    assert f"was proposed already (branch {opened['head']})" in shop.promote("--pull-request", variables=variables)
+    assert len(github.opened) == 1
     github.branches["main"] = proposed
-    assert "promotes other images than here" in shop.promote("--pull-request", code=2, **variables)
+    assert "promotes other images than here" in shop.promote("--pull-request", code=2, variables=variables)
 
 
 @pytest.mark.parametrize(
