@@ -71,7 +71,8 @@ class Verdict:
 
     `refusal` lists what breaks the rules; `undecided` what mandatory rules ask and only the engine knows;
     `program_error` is what the program itself refuses with; `not_inspectable` is what only the engine can see; `error`
-    is why there is no verdict. `judged` are type and name of all that the rules were asked about.
+    is why there is no verdict. `judged` are type and name of all that the rules were asked about, `rules` is how many
+    there are.
     """
 
     refusal: str = ""
@@ -81,13 +82,19 @@ class Verdict:
     error: str = ""
     undecided: str = ""
     findings: list[RuleFinding] = field(default_factory=list)
+    rules: int = 0
     judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
 
 
-def judge(request: CheckRequest, margin_seconds: float = MARGIN_SECONDS) -> Verdict:
-    """The verdict on the program. Never raises for what it finds, and never passes what it could not judge."""
+def judge(
+    request: CheckRequest, margin_seconds: float = MARGIN_SECONDS, environ: Mapping[str, str] | None = None
+) -> Verdict:
+    """The verdict on the program, which sees `environ`; this process's own variables where that is `None`.
+
+    Never raises for what it finds, and never passes what it could not judge.
+    """
     timeout_seconds = request.timeout_seconds + margin_seconds
-    with _started() as process:
+    with _started(os.environ if environ is None else environ) as process:
         try:
             output, errors = process.communicate(json.dumps(asdict(request)), timeout_seconds)
         except subprocess.TimeoutExpired:
@@ -102,14 +109,14 @@ def judge(request: CheckRequest, margin_seconds: float = MARGIN_SECONDS) -> Verd
 
 
 @contextmanager
-def _started() -> Iterator[subprocess.Popen[str]]:
+def _started(environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
     """The gate's process. It holds the other end of a pipe that closes with this process, however that ends."""
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
             [sys.executable, "-m", "policy.program_check_process", str(lifeline)],
             cwd=CHECKOUT,
-            env={name: value for name, value in os.environ.items() if name not in CONFIG_VARIABLES},
+            env={name: value for name, value in environ.items() if name not in CONFIG_VARIABLES},
             pass_fds=[lifeline],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

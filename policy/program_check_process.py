@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from policy.deadline import Deadline, DeadlineError
 from policy.judge import Judge, Report, RuleError
-from policy.model import State
+from policy.model import Level, State
 from policy.program_check import RuleFinding, Verdict
 from policy.report import notes, refusal, undecided
 from policy.yaml_lines import PolicyFileError
@@ -62,7 +62,9 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         resources = resources_of(program)
         deadline = Deadline(request["timeout_seconds"])
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
-        return replace(_of(report), judged=sorted({(each.type, each.name) for each in resources}))
+        judged = sorted({(each.type, each.name) for each in resources})
+        asked = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
+        return replace(_of(report), rules=len(asked) + 1, judged=judged)  # and whether waivers are in order
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:

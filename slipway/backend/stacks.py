@@ -67,6 +67,8 @@ class Stacks:
             )
 
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
+        if self._state(environment) is not None:  # a folder tells without the engine
+            return
         known = json.loads(self._run(environment, "stack", "ls", "--json"))
         if environment in {stack["name"].rsplit("/", 1)[-1] for stack in known}:
             return

@@ -21,6 +21,7 @@ from slipway.deploy import approval, last_update, pending_replacements, work_tre
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
+from slipway.deploy.program_policies import PassedPolicies, passed_policies
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
@@ -77,8 +78,10 @@ def _up(name: str, options: UpOptions) -> int:
     uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
     # A preview would be content without a cluster, and images built for one that does not answer.
-    reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
+    pool = ThreadPoolExecutor()
+    reached = pool.submit(stack.require_cluster)
     prepare_stack(stack, progress.note)
+    judged = pool.submit(passed_policies, stack) if _needs_no_preview(stack, options) else None
     approved = approval.take(stack)
     reached.result()
     if options.approved:
@@ -86,16 +89,18 @@ def _up(name: str, options: UpOptions) -> int:
     before = None if options.refresh else last_update.same_as_last_update(stack, approved)
     if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
-    gate = _passed_before(stack, before) if before and options.yes else None
-    if gate is None:
-        gate = _gate(stack, progress, options)
+    passed = judged.result() if judged and not before else None
+    if before and options.yes:
+        gate = _passed_before(stack, before)
+    else:
+        gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     if pending_replacements.revert(stack, gate.replacing):
         progress.note(pending_replacements.TAKEN_BACK)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    passed_gate = gate_passed(stack.project, stack.name)
+    passed_gate = passed.variables if passed else gate_passed(stack.project, stack.name)
     update = run_update(stack, arguments, progress, environment=passed_gate, pack=pack)
     try:
         require_success(stack.name, update, progress)
@@ -116,6 +121,14 @@ def _require_consent_possible(*, agreed: bool) -> None:
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
         )
+
+
+def _needs_no_preview(stack: Stack, options: UpOptions) -> bool:
+    """Whether nobody is to read one, and none has to look at what is there already."""
+    agreed = options.yes or options.approved
+    return bool(agreed) and not (
+        options.refresh or ROLLBACK_SETTING in stack.config() or last_update.has_same_inputs(stack)
+    )
 
 
 def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
@@ -193,6 +206,15 @@ def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
     since = f"nothing has moved since update #{before.number}"
     typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
+
+
+def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
+    """The gate of an update that nobody has to see before: the policies alone. The update asks them again."""
+    if passed.notes:
+        typer.echo(passed.notes)
+    by = f"by {options.approved}" if options.approved else "by --yes"
+    asked = Stage("policies", passed.seconds, f"{counted(passed.rules, 'policy')} asked")
+    return Gate((asked, Stage("preview", None, "not needed"), Stage("approve", None, by)), passed.rules)
 
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:

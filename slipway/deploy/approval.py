@@ -58,7 +58,7 @@ def take(stack: Stack) -> Approval:
         datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
         program.head(folder),
         file_hashes(folder),
-        setting_hashes(stack.project.environment_file(stack.name).read_text(encoding="utf-8")),
+        settings_of(stack),
         _hash(_state(stack)),
         _last_number(stack) if in_folder else None,
     )
@@ -100,6 +100,11 @@ def file_hashes(folder: Path) -> dict[str, str]:
         if name not in hashes and (value := _content_hash(file)):
             hashes[name] = value
     return hashes
+
+
+def settings_of(stack: Stack) -> dict[str, str]:
+    """A hash of each value in the settings of `stack`, by its key."""
+    return setting_hashes(stack.project.environment_file(stack.name).read_text(encoding="utf-8"))
 
 
 def setting_hashes(text: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,19 +29,30 @@ FILE_SUFFIX = "_FILE"
 
 @dataclass(frozen=True)
 class LastUpdate:
-    """What passed: a hash over all that its preview rested on, and the number of its update."""
+    """What passed: a hash over all that its preview rested on but the state, one of the state that it left, and the
+    number of the update.
+    """
 
-    fingerprint: str
+    inputs: str
+    state: str
     number: int
 
 
 def same_as_last_update(stack: Stack, now: Approval) -> LastUpdate | None:
     """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
-    try:
-        passed = LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
-        return None
-    return passed if passed.fingerprint == fingerprint(stack, now) else None
+    passed = _read(stack)
+    if passed and passed.state == now.state and passed.inputs == inputs_hash(stack, now.files, now.settings):
+        return passed
+    return None
+
+
+def has_same_inputs(stack: Stack) -> bool:
+    """Whether files, settings, variables and plugins are those of the last update that passed; asks no engine."""
+    passed = _read(stack)
+    if passed is None:
+        return False
+    files = approval.file_hashes(stack.project.folder)
+    return passed.inputs == inputs_hash(stack, files, approval.settings_of(stack))
 
 
 def record_last_update(stack: Stack, approved: Approval) -> None:
@@ -50,22 +61,29 @@ def record_last_update(stack: Stack, approved: Approval) -> None:
         after = approval.take(stack)
         updates = approval.updates_since(stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
-            left = fingerprint(stack, replace(approved, state=after.state))
+            passed = LastUpdate(inputs_hash(stack, approved.files, approved.settings), after.state, updates[0].number)
             file = stack.own_file("passed")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(asdict(LastUpdate(left, updates[0].number))), encoding="utf-8")
+            file.write_text(json.dumps(asdict(passed)), encoding="utf-8")
 
 
-def fingerprint(stack: Stack, now: Approval) -> str:
-    """A hash over everything by which a preview could come out another way, but for what a registry says of a tag.
+def _read(stack: Stack) -> LastUpdate | None:
+    try:
+        return LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
+        return None
+
+
+def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, str]) -> str:
+    """A hash over everything by which a preview could come out another way, but for the state and what a registry says
+    of a tag.
 
     The commit is not in it: it alone changes nothing.
     """
     environment = stack.engine.environment
     parts = {
-        "files": dict(now.files),
-        "settings": dict(now.settings),
-        "state": now.state,
+        "files": dict(files),
+        "settings": dict(settings),
         "variables": {name: value for name, value in environment.items() if name not in NOISE},
         "contents": dict(_contents(environment)),
         "installed": sorted(_installed(stack.project.folder, environment)),

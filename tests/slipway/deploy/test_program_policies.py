@@ -1,0 +1,119 @@
+"""An update that nobody previews is held to the policies all the same: judged anew whenever a verdict could differ."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from policy import program_check
+from slipway.deploy.program_policies import PassedPolicies, passed_policies
+from slipway.stack import Stack
+from tests.slipway.opened import stack_in
+
+pytestmark = pytest.mark.lab
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = ("__main__.py", "Pulumi.yaml", "components", "policy", "services", "slipway", "pyproject.toml")
+SETTINGS = {
+    "slipway:namespace": "judged",
+    "user-service:DATABASE_URL": "sqlite:////data/users.db",
+    "order-service:DATABASE_URL": "sqlite:////data/orders.db",
+}
+SERVICE = "services/user_service/service.yaml"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    """The program of this checkout in a folder of its own, with a stack that was never updated."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in PROGRAM:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
+        copy(ROOT / name, folder / name)
+    (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "Pulumi.dev.yaml").write_text(json.dumps({"config": SETTINGS}))
+    exports = subprocess.run(
+        [sys.executable, "-m", "slipway.cli.main", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    variables = {**os.environ, **json.loads(exports.stdout), "PULUMI_BACKEND_URL": folder.as_uri()}
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(program_check, "CHECKOUT", folder)
+    opened = stack_in(folder, variables=variables)
+    made = opened.engine.run("stack", "init", "dev", "--no-select")
+    assert made.exit_code == 0, made.errors
+    return opened
+
+
+def edit(stack: Stack, file: str, old: str, new: str) -> None:
+    path = stack.project.folder / file
+    text = path.read_text()
+    assert old in text, f"{file} does not have {old!r}"
+    path.write_text(text.replace(old, new, 1))
+
+
+def verdict(stack: Stack) -> tuple[str, PassedPolicies]:
+    """What was passed, and the hash of the inputs that its verdict is of."""
+    passed = passed_policies(stack)
+    assert passed
+    (inputs,) = json.loads(stack.own_file("policies").read_text())
+    return inputs, passed
+
+
+def test_a_verdict_holds_while_only_the_sources_of_a_service_change(stack: Stack) -> None:
+    first = verdict(stack)
+    assert first[1].rules > 50
+    source = next((stack.project.folder / "services/user_service").glob("*/*.py"))
+    source.write_text(source.read_text() + "\n# changed\n")
+    written = stack.own_file("policies").stat().st_mtime_ns
+    second = verdict(stack)
+    assert (second[0], second[1].rules, second[1].variables) == (first[0], first[1].rules, first[1].variables)
+    assert stack.own_file("policies").stat().st_mtime_ns == written
+
+
+MOVES: dict[str, Callable[[Stack], object]] = {
+    "program": lambda stack: edit(stack, "__main__.py", "enforce_policies()", "enforce_policies()  # changed"),
+    "component": lambda stack: edit(stack, "components/pod.py", '"""', '"""Changed. '),
+    "rule": lambda stack: edit(stack, "policy/rules/probes.py", '"""', '"""Changed. '),
+    "waivers": lambda stack: edit(stack, "policy/waivers.yaml", "waivers: []", "waivers: []  # none"),
+    "service": lambda stack: edit(stack, SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug"),
+    "setting": lambda stack: edit(stack, "Pulumi.dev.yaml", '"judged"', '"judged-too"'),
+}
+
+
+def test_everything_that_could_change_a_verdict_has_the_policies_asked_again(stack: Stack) -> None:
+    seen = {verdict(stack)[0]}
+    for what, move in MOVES.items():
+        move(stack)
+        inputs, _ = verdict(stack)
+        assert inputs not in seen, what
+        seen.add(inputs)
+    variable = replace(stack, engine=stack.engine.with_variables({"REGION": "north"}))
+    assert verdict(variable)[0] not in seen
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("components/pod.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False'),
+        (SERVICE, "name: user-service", "name: user-service\nreplicas: many"),
+        ("__main__.py", "enforce_policies()", "raise ValueError"),
+        ("policy/waivers.yaml", "waivers: []", "waivers: no list"),
+    ],
+)
+def test_whatever_does_not_pass_is_left_to_a_preview(stack: Stack, file: str, old: str, new: str) -> None:
+    edit(stack, file, old, new)
+    assert passed_policies(stack) is None
+    assert not stack.own_file("policies").exists()
+
+
+def test_a_backend_that_does_not_say_its_organization_has_a_preview(stack: Stack) -> None:
+    cloud = stack.engine.with_variables({"PULUMI_BACKEND_URL": "https://api.pulumi.example"})
+    assert passed_policies(replace(stack, engine=cloud)) is None
