@@ -72,6 +72,14 @@ class Project:
         found = config.get("slipway:namespace") if isinstance(config, dict) else None
         return str(found.get("name", "")) if isinstance(found, dict) and found.get("managed") is False else ""
 
+    def promoted_images(self, environment: str) -> dict[str, Any]:
+        """What `slipway:images` says in the settings of `environment`, by service; empty where it builds its own."""
+        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
+        if not isinstance(config, dict) or config.get("slipway:build") is not False:
+            return {}
+        found = config.get("slipway:images")
+        return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
+
     def require_environment(self, environment: str) -> None:
         """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""
         if environment not in self.environments():
