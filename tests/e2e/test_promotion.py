@@ -40,6 +40,9 @@ class Environments:
         )
         for name in ("dev", "prod"):
             (project.folder / f"Pulumi.{name}.yaml").unlink()
+        for stack in ("e2e", SECOND):  # which writes a salt into its settings: they are to be committed with it
+            made = project.run("pulumi", "stack", "init", stack, "--no-select")
+            assert made.code == 0, made.output
         self.git("init", "-q", "-b", "main")
         self.commit("The first release")
 
