@@ -1,12 +1,15 @@
-"""Outputs that wait for others."""
+"""Outputs that wait for others, and a program that waits for its outputs."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+import pulumi
 from pulumi import Output
+
+from policy import program_check
 
 T = TypeVar("T")
 
@@ -24,3 +27,21 @@ def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
 
     started = asyncio.ensure_future
     return Output(value.resources(), started(held_back()), started(value.is_known()), started(value.is_secret()))
+
+
+def export(outputs: Mapping[str, Any]) -> None:
+    """Export the stack's outputs, and have the program end when they are known.
+
+    At the end of a program the SDK waits for everything pending, and goes through all of it again for each value that
+    comes: with n services that is n² (`wait_for_rpcs` in pulumi/runtime/stack.py). Here little is pending by then.
+    """
+    for name, value in outputs.items():
+        pulumi.export(name, value)
+
+    async def known() -> None:
+        futures = [asyncio.ensure_future(each.future()) for each in outputs.values() if isinstance(each, Output)]
+        for future in (await asyncio.wait(futures))[0] if futures else ():
+            future.exception()  # the SDK raises it, of whatever failed first
+
+    if not program_check.is_declaring():  # nothing is waited for then
+        pulumi.run(known)

@@ -16,6 +16,7 @@ ROLLBACK = re.compile(
     re.DOTALL,
 )
 ROLLBACK_KEY = "rollbackTo"
+ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
 # What `pulumi import` of single resources is recorded as: pulumi, sdk/go/common/apitype/history.go.
 RESOURCE_IMPORT = "resource-import"
 

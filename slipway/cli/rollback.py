@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from slipway.backend import UpdateInfo
+from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview
 from slipway.deploy.summary import PreviewResult
@@ -16,7 +17,6 @@ from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
-from slipway.rollback.proof import ROLLBACK_SETTING
 from slipway.rollback.run import Rollback, RollbackOptions, checks_met, require_history
 from slipway.stack import open_stack
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.drift import find as find_drift
 from slipway.cli.drift import lines as drift_lines
 from slipway.cli.verify import verified
@@ -31,9 +32,6 @@ from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.render.words import counted, is_incomplete
-from slipway.rollback.automatic import FailedUpdate
-from slipway.rollback.proof import ROLLBACK_SETTING, prove_setting
-from slipway.rollback.run import checks_met
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import Snapshot, outputs, resources
 
@@ -78,10 +76,8 @@ def _up(name: str, options: UpOptions) -> int:
     uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
     # A preview would be content without a cluster, and images built for one that does not answer.
-    pool = ThreadPoolExecutor()
-    reached = pool.submit(stack.require_cluster)
+    reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
     prepare_stack(stack, progress.note)
-    judged = pool.submit(passed_policies, stack) if _needs_no_preview(stack, options) else None
     approved = approval.take(stack)
     reached.result()
     if options.approved:
@@ -89,10 +85,11 @@ def _up(name: str, options: UpOptions) -> int:
     before = None if options.refresh else last_update.same_as_last_update(stack, approved)
     if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
-    passed = judged.result() if judged and not before else None
+    passed = None
     if before and options.yes:
         gate = _passed_before(stack, before)
     else:
+        passed = passed_policies(stack) if _needs_no_preview(stack, options) else None
         gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     if pending_replacements.revert(stack, gate.replacing):
@@ -106,12 +103,17 @@ def _up(name: str, options: UpOptions) -> int:
         require_success(stack.name, update, progress)
     except SlipwayError as error:
         if options.rollback and not update.ended.interrupted:
+            from slipway.rollback.automatic import FailedUpdate  # noqa: PLC0415 -- with it come all policies
+
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     if gate.rules:
         last_update.record_last_update(stack, approved)
     _show_summary(update, gate)
     if target := stack.config().get(ROLLBACK_SETTING):
+        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- as above
+        from slipway.rollback.run import checks_met  # noqa: PLC0415
+
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
     return ExitCode.DONE
 
@@ -125,10 +127,8 @@ def _require_consent_possible(*, agreed: bool) -> None:
 
 def _needs_no_preview(stack: Stack, options: UpOptions) -> bool:
     """Whether nobody is to read one, and none has to look at what is there already."""
-    agreed = options.yes or options.approved
-    return bool(agreed) and not (
-        options.refresh or ROLLBACK_SETTING in stack.config() or last_update.has_same_inputs(stack)
-    )
+    agreed = options.yes or options.approved is not None
+    return agreed and not options.refresh and ROLLBACK_SETTING not in stack.config()
 
 
 def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:

@@ -46,15 +46,6 @@ def same_as_last_update(stack: Stack, now: Approval) -> LastUpdate | None:
     return None
 
 
-def has_same_inputs(stack: Stack) -> bool:
-    """Whether files, settings, variables and plugins are those of the last update that passed; asks no engine."""
-    passed = _read(stack)
-    if passed is None:
-        return False
-    files = approval.file_hashes(stack.project.folder)
-    return passed.inputs == inputs_hash(stack, files, approval.settings_of(stack))
-
-
 def record_last_update(stack: Stack, approved: Approval) -> None:
     """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
     with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed

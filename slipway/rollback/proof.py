@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from slipway.backend.update_info import ROLLBACK_KEY
 from slipway.cluster import drift
 from slipway.cluster.diagnosis import is_rolled_out
 from slipway.cluster.drift import Drift
@@ -117,7 +116,6 @@ def _is_below(path: str, ignored: Iterable[str]) -> bool:
 
 DIFFERENCES_SHOWN = 20
 UNDECLARED_SHOWN = 3
-ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
 from slipway.rollback import plan as replay
-from slipway.rollback.proof import ROLLBACK_SETTING
+from slipway.backend.update_info import ROLLBACK_SETTING
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,

@@ -41,7 +41,11 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "Pulumi.dev.yaml").write_text(json.dumps({"config": SETTINGS}))
     exports = subprocess.run(
-        [sys.executable, "-m", "slipway.cli.main", "env", "--json"], cwd=ROOT, check=True, capture_output=True, text=True
+        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     variables = {**os.environ, **json.loads(exports.stdout), "PULUMI_BACKEND_URL": folder.as_uri()}
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "data"))
