@@ -16,7 +16,6 @@ from slipway.errors import ConfigurationError, SlipwayError
 from slipway.promotion.settings_file import SettingsFile, only_promotion
 
 FILE = Path("Pulumi.prod.yaml")
-ROOT = Path(__file__).parents[3]
 
 
 def promotion(letter: str = "a", update: int = 12, source: str = "dev") -> Promotion:
@@ -33,7 +32,11 @@ def added(text: str, *, at: int, old: str) -> str:
 
 
 def test_the_first_digest_stands_behind_the_line_that_says_not_to_build() -> None:
-    old = (ROOT / FILE).read_text().replace("config:\n", "config:\n  # in dev\n  slipway:build: false # since\n", 1)
+    old = (
+        "config:\n  # in dev\n  slipway:build: false # since\n"
+        "  slipway:services:\n    user-service:\n      replicas: 2\n"
+        "  # The databases' addresses are secrets: set them with\n  #   pulumi config set --secret\n"
+    )
     new = SettingsFile.of_text(FILE, old).with_images({"user-service": promotion()})
     assert added(new, at=3, old=old) == (
         "  slipway:images:\n"
