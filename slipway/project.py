@@ -13,6 +13,10 @@ from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
 
+# Of `slipway:build`: Pulumi makes a text of it whenever it saves the file, as when a stack is made.
+NOT_BUILT = (False, "false")
+
+
 @dataclass(frozen=True)
 class Project:
     """A folder with a `Pulumi.yaml`; each `Pulumi.<env>.yaml` in it is an environment, which is one Pulumi stack."""
@@ -75,7 +79,7 @@ class Project:
     def promoted_images(self, environment: str) -> dict[str, Any]:
         """What `slipway:images` says in the settings of `environment`, by service; empty where it builds its own."""
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
-        if not isinstance(config, dict) or config.get("slipway:build") is not False:
+        if not isinstance(config, dict) or config.get("slipway:build") not in NOT_BUILT:
             return {}
         found = config.get("slipway:images")
         return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from services.yaml_source import is_read_as_another
 from slipway.backend.promotion import BUILD_KEY, IMAGES_KEY, Promotion
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.project import NOT_BUILT
 
 FIELDS = ("digest", "from", "update", "commit", "time")
 # What Pulumi, which reads numbers, dates and words in its own way, might take for something else.
@@ -72,7 +73,7 @@ class SettingsFile:
                     next_step="Put the file back as it is committed (`git restore`), or remove that service from "
                     f"`{IMAGES_KEY}`; `slipway promote` writes it anew.",
                 ) from error
-        return cls(file, text, found, config.get(BUILD_KEY, True) is not False)
+        return cls(file, text, found, config.get(BUILD_KEY) not in NOT_BUILT)
 
     def with_images(self, new: Mapping[str, Promotion]) -> str:
         """The text with `new` under `slipway:images`, beside the services that it has already.

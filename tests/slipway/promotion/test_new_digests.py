@@ -29,13 +29,15 @@ def test_what_the_state_has_just_so_is_not_new(prod: Stack) -> None:
     images = {name: environments.promotion("a", 1) for name in ("a", "b")}
     file.write_text(SettingsFile.read(file).with_images(images))
     assert prod.has_new_digests(), "nothing runs yet"
+    file.write_text(file.read_text().replace("build: false", 'build: "false"'))
+    assert prod.has_new_digests(), "as Pulumi saves it"
     environments.add("prod", images=images)
     assert not prod.has_new_digests()
     good = file.read_text()
     for old, new in (("sha256:aaaa", "sha256:bbbb"), ("update: 1", "update: 2"), ("T01:", "T02:")):
         file.write_text(good.replace(old, new, 1))
         assert prod.has_new_digests(), new
-    file.write_text(good.replace("build: false", "build: true"))
+    file.write_text(good.replace('"false"', "true"))
     assert not prod.has_new_digests(), "the program refuses that by itself"
 
 

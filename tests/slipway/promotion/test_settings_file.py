@@ -49,6 +49,12 @@ def test_the_first_digest_stands_behind_the_line_that_says_not_to_build() -> Non
     )
 
 
+@pytest.mark.parametrize(("value", "builds"), [("false", False), ('"false"', False), ("true", True), ('"true"', True)])
+def test_whether_an_environment_builds_also_where_pulumi_has_saved_the_file(value: str, *, builds: bool) -> None:
+    assert SettingsFile.of_text(FILE, f"config:\n  slipway:build: {value}\n").builds is builds
+    assert SettingsFile.of_text(FILE, "config:\n  a:b: c\n").builds
+
+
 COMMENTED = f"""\
 config:
     slipway:build: false
