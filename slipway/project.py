@@ -12,7 +12,6 @@ import yaml
 from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
-
 # Of `slipway:build`: Pulumi makes a text of it whenever it saves the file, as when a stack is made.
 NOT_BUILT = (False, "false")
 
