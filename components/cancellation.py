@@ -10,7 +10,7 @@ from types import FrameType
 
 # By which Pulumi's Python language host knows that nothing more is to be said.
 # https://github.com/pulumi/pulumi/blob/v3.259.0/sdk/python/cmd/pulumi-language-python-exec
-ALREADY_SAID = 32
+ALREADY_REPORTED = 32
 
 
 def exit_silently_when_cancelled() -> None:
@@ -22,4 +22,4 @@ def _exit(_number: int, _frame: FrameType | None) -> None:
     for stream in (sys.stdout, sys.stderr):
         with suppress(RuntimeError, OSError):  # it was about to be written to, or nobody reads it any more
             stream.flush()
-    os._exit(ALREADY_SAID)
+    os._exit(ALREADY_REPORTED)

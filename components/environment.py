@@ -18,7 +18,7 @@ from pulumi_docker_build import Provider as BuildProvider
 from components.blocking import in_thread
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.node_ports import held_ports, passed_on, wanted_ports
+from components.node_ports import assigned_ports, passed_on, wanted_ports
 from components.promotions import promotion_problems
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
@@ -70,7 +70,7 @@ class EnvironmentArgs:
         if problems := promotion_problems(settings, [service.name for service in services], _present_state):
             raise configuration_error(problems)
         wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
-        if wanted and (problems := passed_on(wanted, held_ports(_present_state()))):
+        if wanted and (problems := passed_on(wanted, assigned_ports(_present_state()))):
             raise configuration_error(problems)
         return cls(settings, services, secrets=read_secrets(services))
 

@@ -51,7 +51,7 @@ def checks_annotation(checks: Sequence[Check]) -> str:
     return json.dumps([check.recorded() for check in checks], separators=(",", ":"))
 
 
-def _told(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
+def _with_logs(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
     """Each failure, `service: what`, and after the last of a service its log; one screen, so of few services alone."""
     services = [failure.partition(":")[0] for failure in failures]
     shown = list(dict.fromkeys(services))[:SERVICES_WITH_LOG]
@@ -87,8 +87,8 @@ def verified(
         except ClusterError as error:
             raise pulumi.RunError(f"The checks cannot be asked: {error}") from error
         if failures:
-            told = await in_thread(lambda: list(_told(failures, recent_logs)))
-            listed = "\n  ".join(told)
+            lines = await in_thread(lambda: list(_with_logs(failures, recent_logs)))
+            listed = "\n  ".join(lines)
             raise pulumi.RunError(f"{checks_failed(len(failures), total)}\n  {listed}\n{next_step}")
         return total
 

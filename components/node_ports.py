@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from services.spec import ServiceSpec
-from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, resources
+from slipway.values import opened
 
 SERVICE_TYPE = "kubernetes:core/v1:Service"
 
@@ -21,16 +22,16 @@ def declared_ports(recorded: Iterable[ResourceState]) -> dict[int, str]:
     return dict(port for each in recorded for port in _ports(each, each.inputs))
 
 
-def held_ports(state: Snapshot) -> dict[int, str]:
+def assigned_ports(state: Snapshot) -> dict[int, str]:
     """As `wanted_ports`, of what the cluster gave to a stack's Services, those that none of them asked for too."""
     return dict(port for each in resources(state) for port in _ports(each, {**each.inputs, **each.outputs}))
 
 
-def passed_on(wanted: Mapping[int, str], held: Mapping[int, str]) -> list[str]:
+def passed_on(wanted: Mapping[int, str], assigned: Mapping[int, str]) -> list[str]:
     """What is wrong with each node port that another Service has than the one that is to have it, and the way out."""
     problems = []
     for port, name in sorted(wanted.items()):
-        holder = held.get(port, name)
+        holder = assigned.get(port, name)
         if holder == name:
             continue
         (namespace, short), (other_namespace, other_short) = name.split("/"), holder.split("/")
@@ -46,7 +47,7 @@ def passed_on(wanted: Mapping[int, str], held: Mapping[int, str]) -> list[str]:
 def _ports(resource: ResourceState, properties: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     if resource.type != SERVICE_TYPE:
         return
-    known = plain(properties)
+    known = opened(properties)
     ports = (known.get("spec") or {}).get("ports") or ()
     name = f"{known['metadata'].get('namespace', 'default')}/{known['metadata'].get('name', resource.name)}"
     yield from ((int(port["nodePort"]), name) for port in ports if port.get("nodePort"))

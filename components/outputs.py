@@ -21,12 +21,12 @@ def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
     """
     waited_for = [other.future() for other in others]
 
-    async def held_back() -> T:
+    async def value_afterwards() -> T:
         await asyncio.gather(*waited_for)
         return await value.future()  # type: ignore[return-value]
 
     started = asyncio.ensure_future
-    return Output(value.resources(), started(held_back()), started(value.is_known()), started(value.is_secret()))
+    return Output(value.resources(), started(value_afterwards()), started(value.is_known()), started(value.is_secret()))
 
 
 def export(outputs: Mapping[str, Any]) -> None:

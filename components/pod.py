@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pulumi
-from pulumi_kubernetes import core, meta
+from pulumi_kubernetes import core
 
 from components.health import liveness_probe, readiness_probe, startup_probe
-from services.spec import Resources, ServiceSpec
+from services.spec import ServiceSpec
 
 # Above the ranges that hosts give to people and daemons, so that an escape meets no file of anybody's.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
@@ -53,7 +53,15 @@ def pod_template(
                 "fs_group": USER_ID,
                 "seccomp_profile": {"type": "RuntimeDefault"},
             },
-            "topology_spread_constraints": [_spread(labels)],
+            # Soft, so that a one-node cluster and a drained node can still run every replica.
+            "topology_spread_constraints": [
+                {
+                    "max_skew": 1,
+                    "topology_key": "kubernetes.io/hostname",
+                    "when_unsatisfiable": "ScheduleAnyway",
+                    "label_selector": {"match_labels": labels},
+                }
+            ],
             "volumes": [
                 {"name": f"scratch-{index}", "empty_dir": {"size_limit": size}}
                 for index, size in enumerate(scratch.values())
@@ -73,12 +81,13 @@ def _container(
     sources: list[core.v1.EnvFromSourceArgsDict] = [{"config_map_ref": {"name": config_map_name}}]
     if secret_name is not None:
         sources.append({"secret_ref": {"name": secret_name}})
+    bounded = {"memory": spec.resources.memory, "ephemeral-storage": spec.resources.ephemeral_storage}
     return {
         "name": spec.name,
         "image": image,
         "ports": [{"name": PORT_NAME, "container_port": spec.port, "protocol": "TCP"}],
         "env_from": sources,
-        "resources": _resources(spec.resources),
+        "resources": {"requests": {"cpu": spec.resources.cpu, **bounded}, "limits": bounded},
         "security_context": {
             "allow_privilege_escalation": False,
             "read_only_root_filesystem": True,
@@ -89,20 +98,4 @@ def _container(
         "startup_probe": startup_probe(spec.health, PORT_NAME),
         "liveness_probe": liveness_probe(spec.health, PORT_NAME),
         "readiness_probe": readiness_probe(spec.health, PORT_NAME),
-    }
-
-
-def _resources(resources: Resources) -> core.v1.ResourceRequirementsArgsDict:
-    bounded = {"memory": resources.memory, "ephemeral-storage": resources.ephemeral_storage}
-    return {"requests": {"cpu": resources.cpu, **bounded}, "limits": bounded}
-
-
-def _spread(labels: dict[str, str]) -> core.v1.TopologySpreadConstraintArgsDict:
-    """Soft, so that a one-node cluster and a drained node can still run every replica."""
-    selector: meta.v1.LabelSelectorArgsDict = {"match_labels": labels}
-    return {
-        "max_skew": 1,
-        "topology_key": "kubernetes.io/hostname",
-        "when_unsatisfiable": "ScheduleAnyway",
-        "label_selector": selector,
     }

@@ -11,10 +11,10 @@ from components.environment import ENVIRONMENT_TYPE, Environment
 from components.outputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.rollback.plan import RollbackPlan
-from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, plain
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.values import Secret, mapped
 
 DEFAULT_PROVIDER = "default_"
 
@@ -135,8 +135,4 @@ def _timeouts(recorded: Mapping[str, float]) -> pulumi.CustomTimeouts | None:
 
 def values(value: Any) -> Any:
     """Decrypted properties as a program gives them: what was secret is a secret again."""
-    if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET_SIGNATURE:
-            return pulumi.Output.secret(plain(value))
-        return {key: values(each) for key, each in value.items()}
-    return [values(each) for each in value] if isinstance(value, list) else value
+    return mapped(value, lambda each, _: pulumi.Output.secret(each.value) if isinstance(each, Secret) else each)

@@ -15,7 +15,7 @@ import pulumi_docker as docker
 from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
-from components.node_ports import declared_ports, held_ports, passed_on
+from components.node_ports import assigned_ports, declared_ports, passed_on
 from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.backend import History
@@ -27,8 +27,9 @@ from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
-from slipway.state.checkpoint import ResourceState, Snapshot, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.values import opened
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
@@ -47,7 +48,7 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
     except SlipwayError as error:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
-    if problems := passed_on(declared_ports(plan.resources), held_ports(present)):
+    if problems := passed_on(declared_ports(plan.resources), assigned_ports(present)):
         what = "a node port is another Service's by now; go back first to a recorded state in which it is free."
         raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
     _require_images(environment, plan, present)
@@ -111,7 +112,7 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 def _images(resource: ResourceState) -> Iterable[str]:
     if resource.type != DEPLOYMENT_TYPE:
         return ()
-    pod = plain(resource.inputs)["spec"]["template"]["spec"]
+    pod = opened(resource.inputs)["spec"]["template"]["spec"]
     return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
@@ -138,7 +139,7 @@ def _verified(
 
 
 def _metadata(resource: ResourceState) -> dict[str, Any]:
-    return dict(plain(resource.inputs)["metadata"])
+    return dict(opened(resource.inputs)["metadata"])
 
 
 def _checks(deployment: ResourceState) -> list[Check]:

@@ -57,14 +57,14 @@ def _sockets(protocol: str) -> Iterator[_Socket]:
                 yield _Socket(address, port, fields[9])
 
 
-def _clashes(wanted: Listen, held: _Socket) -> bool:
-    same_address = held.address in (wanted.address, f"::ffff:{wanted.address}")
-    return held.port == wanted.port and (same_address or held.address in _WILDCARDS or wanted.address in _WILDCARDS)
+def _clashes(wanted: Listen, bound: _Socket) -> bool:
+    same_address = bound.address in (wanted.address, f"::ffff:{wanted.address}")
+    return bound.port == wanted.port and (same_address or bound.address in _WILDCARDS or wanted.address in _WILDCARDS)
 
 
 def holders(wanted: Listen) -> list[int]:
     """Pids of the processes whose sockets stand in the way of `wanted`; 0 for one that cannot be seen."""
-    inodes = {held.inode for held in _sockets(wanted.protocol) if _clashes(wanted, held)}
+    inodes = {bound.inode for bound in _sockets(wanted.protocol) if _clashes(wanted, bound)}
     return sorted(_owner(inode) for inode in inodes)
 
 

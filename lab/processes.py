@@ -116,8 +116,8 @@ class Processes:
         for number, processes in groups.items():
             for process in processes:
                 proc.signal_process(process, number)
-        asked = [process for group in groups.values() for process in group]
-        stubborn = proc.kill_all(proc.wait_gone(asked, timeout_seconds))
+        signalled = [process for group in groups.values() for process in group]
+        stubborn = proc.kill_all(proc.wait_gone(signalled, timeout_seconds))
         if stubborn:
             raise SlipwayError(f"processes {[process.pid for process in stubborn]} do not end, not even when killed")
         for name in names:

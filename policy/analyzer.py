@@ -93,7 +93,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def Analyze(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
         """A resource by itself, before it is operated on."""
         resource = _resource(request)
-        results = self._asked(lambda: self._judge.evaluate_resource(resource), context)
+        results = self._within_deadline(lambda: self._judge.evaluate_resource(resource), context)
         with self._lock:
             self._seen[resource.urn] = resource
             self._results[resource.urn] = results
@@ -105,7 +105,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
         """Everything at once, after the last operation."""
         resources = [self._declared(each) for each in request.resources]
-        results = self._asked(lambda: self._judge.evaluate_stack(resources), context)
+        results = self._within_deadline(lambda: self._judge.evaluate_stack(resources), context)
         answer = self._answer(results, stack_wide=True)
         alone = (result for each in resources for result in self._results.get(each.urn, ()))
         # At the end of an update everything is done: what no preview could decide must not have it all taken back.
@@ -142,7 +142,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
     def Cancel(self, _request: Empty, _context: Any) -> Empty:  # noqa: N802
         return Empty()
 
-    def _asked(self, ask: Callable[[], T], context: grpc.ServicerContext) -> T:
+    def _within_deadline(self, ask: Callable[[], T], context: grpc.ServicerContext) -> T:
         """What the rules say; an error that names the rule where one fails or never comes to an end."""
         try:
             return self._deadline.run(ask, lambda: self._judge.current)
@@ -153,8 +153,8 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
 
     def _answer(self, results: Iterable[Result], *, stack_wide: bool) -> analyzer_pb2.AnalyzeResponse:
         results = list(results)
-        asked = {result.rule.id for result in results}
-        rest = (rule.id for rule in self._judge.rules if rule.stack_wide is stack_wide and rule.id not in asked)
+        evaluated = {result.rule.id for result in results}
+        rest = (rule.id for rule in self._judge.rules if rule.stack_wide is stack_wide and rule.id not in evaluated)
         return analyzer_pb2.AnalyzeResponse(
             diagnostics=[_diagnostic(result) for result in results if result.state is not State.PASS],
             not_applicable=[analyzer_pb2.PolicyNotApplicable(policy_name=each) for each in rest],

@@ -29,7 +29,9 @@ class Deadline:
     def run(self, work: Callable[[], T], doing: Callable[[], str]) -> T:
         """The result of `work`. Raises DeadlineError, which names what `doing` says, when it takes too long."""
         result: Future[T] = Future()
-        self._begin()
+        with self._lock:
+            self._running += 1
+            faulthandler.dump_traceback_later(self._timeout_seconds + LAST_RESORT_SECONDS, exit=True)
         try:
             threading.Thread(target=_fulfil, args=(result, work), daemon=True).start()
             return result.result(self._timeout_seconds)
@@ -38,18 +40,10 @@ class Deadline:
                 raise
             raise DeadlineError(f"{doing()} did not finish in {self._timeout_seconds:g} s") from error
         finally:
-            self._end()
-
-    def _begin(self) -> None:
-        with self._lock:
-            self._running += 1
-            faulthandler.dump_traceback_later(self._timeout_seconds + LAST_RESORT_SECONDS, exit=True)
-
-    def _end(self) -> None:
-        with self._lock:
-            self._running -= 1
-            if not self._running:
-                faulthandler.cancel_dump_traceback_later()
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    faulthandler.cancel_dump_traceback_later()
 
 
 def _fulfil(result: Future[T], work: Callable[[], T]) -> None:

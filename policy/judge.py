@@ -15,7 +15,7 @@ from policy.rules import ALL
 from policy.settings import PolicySettings
 from policy.stack import DeclaredStack
 from policy.view import Undecided, View
-from policy.waivers import Waiver, Waivers
+from policy.waivers import Waivers
 
 UNDECIDED = "not known before the update"
 # What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the stack's settings.
@@ -117,11 +117,8 @@ class Judge:
         state = State.VIOLATION if problems else State.UNDECIDED if unknown else State.PASS
         waiver = self.waivers.of(rule.id, resource.ref) if state is not State.PASS else None
         if waiver:
-            return self._waived(rule, resource, problems or unknown, waiver)
+            return Result(rule, self.level(rule), resource, State.WAIVED, tuple(problems or unknown), str(waiver))
         return Result(rule, self.level(rule), resource, state, tuple(problems or unknown))
-
-    def _waived(self, rule: Rule, resource: Resource, problems: list[Problem], waiver: Waiver) -> Result:
-        return Result(rule, self.level(rule), resource, State.WAIVED, tuple(problems), str(waiver))
 
 
 @dataclass(frozen=True)

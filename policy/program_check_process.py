@@ -12,7 +12,7 @@ import threading
 import traceback
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from policy.deadline import Deadline, DeadlineError
 from policy.judge import Judge, Report, RuleError
@@ -27,19 +27,14 @@ TRACEBACK_LINES = 12
 def main() -> None:
     """Answer one request; `argv[1]` is a pipe that closes when the parent ends."""
     threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
-    answer = _answer_channel()
+    # Standard output for us alone: what the program prints goes to standard error, which nobody reads.
+    answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     request = json.load(sys.stdin)
     json.dump(asdict(_verdict(request)), answer)
     answer.flush()
     # The SDK's threads and an unfinished rule are nobody's business any more.
     os._exit(0)
-
-
-def _answer_channel() -> TextIO:
-    """Standard output for us alone: what the program prints goes to standard error, which nobody reads."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return channel
 
 
 def _end_with_parent(lifeline: int) -> None:
@@ -63,8 +58,8 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         deadline = Deadline(request["timeout_seconds"])
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
-        asked = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        return replace(_of(report), rules=len(asked) + 1, judged=judged)  # and whether waivers are in order
+        active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
+        return replace(_of(report), rules=len(active) + 1, judged=judged)  # and whether waivers are in order
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:

@@ -6,12 +6,8 @@ import math
 import re
 
 from policy.view import View
+from services.quantities import quantity_value
 
-# https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
-QUANTITY = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(m|u|n|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?")
-SCALE = {"": 1.0, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18} | {
-    f"{letter}i": 1024.0**power for power, letter in enumerate("KMGTPE", start=1)
-}
 PERCENT = re.compile(r"(\d+)%")
 
 
@@ -20,8 +16,10 @@ def amount(quantity: View) -> float | None:
     value = quantity.read()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    match = QUANTITY.fullmatch(value) if isinstance(value, str) else None
-    return float(match[1]) * SCALE[match[2] or ""] if match else None
+    try:
+        return quantity_value(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
 
 
 def share(value: View, of: float, *, round_up: bool) -> float | None:

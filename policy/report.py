@@ -6,11 +6,9 @@ from collections.abc import Iterable
 
 from policy.judge import Report
 from policy.model import Level, Result, State
+from slipway.engine.messages import DECIDED_AT_UPDATE, POLICY_ERROR, POLICY_VIOLATION, WAIVED
 
-REFUSAL = "Policy violation: "
-ERROR = "Policy error: "
-DECIDED_AT_UPDATE = "Decided at update: "
-WAIVED = "Waived "
+ERROR = f"{POLICY_ERROR} "
 WHERE_TO_LOOK = "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
 
 
@@ -33,7 +31,7 @@ def refusal(report: Report) -> str:
     waivers = "policy/waivers.yaml is not in order" if report.waiver_problems else ""
     what = " and ".join(filter(None, (broken, waivers)))
     lines = [*_listed(report.refusals), *(f"  {problem}" for problem in report.waiver_problems)]
-    return "\n".join([f"{REFUSAL}{what}.", *lines, WHERE_TO_LOOK])
+    return "\n".join([f"{POLICY_VIOLATION} {what}.", *lines, WHERE_TO_LOOK])
 
 
 def undecided(report: Report) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from policy.model import Rule
@@ -14,8 +13,11 @@ BEGIN = "<!-- The rest of this file is written by `python -m policy.rule_table`.
 
 def tables() -> str:
     """A table for each family: id, levels, what is asked, why, and where that comes from."""
-    count = f"{len(ALL)} rules in {len(FAMILIES)} families."
-    return "\n".join([BEGIN, "", "## The rules", "", count, *_sections()]) + "\n"
+    lines = [BEGIN, "", "## The rules", "", f"{len(ALL)} rules in {len(FAMILIES)} families."]
+    for family, rules in FAMILIES.items():
+        lines += ["", f"### {family}", "", "| rule | dev | prod | asks | why |", "| --- | --- | --- | --- | --- |"]
+        lines += map(_row, rules)
+    return "\n".join(lines) + "\n"
 
 
 def updated(text: str) -> str:
@@ -23,21 +25,12 @@ def updated(text: str) -> str:
     return text.partition(BEGIN)[0] + tables()
 
 
-def _sections() -> Iterator[str]:
-    for family, rules in FAMILIES.items():
-        yield from ("", f"### {family}", "", "| rule | dev | prod | asks | why |", "| --- | --- | --- | --- | --- |")
-        yield from map(_row, rules)
-
-
 def _row(rule: Rule) -> str:
-    asks = f"{rule.title}. *Fix:* {rule.remedy} ({_linked(rule.source.split('; '))})"
+    links = (f"[source]({each})" if each.startswith("https://") else each for each in rule.source.split("; "))
+    asks = f"{rule.title}. *Fix:* {rule.remedy} ({', '.join(links)})"
     cells = (f"`{rule.id}`", rule.levels.dev, rule.levels.prod, asks, rule.why)
     escaped = (cell.replace("|", "\\|") for cell in cells)
     return f"| {' | '.join(escaped)} |"
-
-
-def _linked(sources: Iterable[str]) -> str:
-    return ", ".join(f"[source]({each})" if each.startswith("https://") else each for each in sources)
 
 
 if __name__ == "__main__":

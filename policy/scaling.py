@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from policy.declaration import Resource
 from policy.labels import is_object, object_name
 from policy.stack import DeclaredStack
@@ -28,9 +26,9 @@ def scaled_by(scaler: View, stack: DeclaredStack) -> list[Resource]:
 
 def _scales(scaler: Resource, workload: Resource) -> bool:
     target = View.of(scaler).at("spec", "scaleTargetRef")
-    same_kind = partial(_is_text, target.at("kind"), workload.kind)
-    return all_known((same_kind, partial(is_object, workload, target.at("name"), scaler)))
-
-
-def _is_text(view: View, text: str) -> bool:
-    return view.text() == text
+    return all_known(
+        (
+            lambda: target.at("kind").text() == workload.kind,
+            lambda: is_object(workload, target.at("name"), scaler),
+        )
+    )

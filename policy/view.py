@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from policy.declaration import UNKNOWN, Problem, Resource
+from slipway.values import walk
 
 T = TypeVar("T")
 
@@ -59,8 +60,9 @@ class View:
 
     def known(self) -> Any:
         """The value, with nothing in it left unknown."""
-        if (path := _unknown_within(self.value, self.path)) is not None:
-            raise Undecided(path)
+        unknown = next((path for path, each in walk(self.value) if each is UNKNOWN), None)
+        if unknown is not None:
+            raise Undecided("".join((self.path, *map(_path_part, unknown))).removeprefix("."))
         return self.value
 
     def text(self) -> str | None:
@@ -106,16 +108,8 @@ def _below(value: Any, key: str) -> Any:
     return value.get(key) if isinstance(value, Mapping) else None
 
 
-def _unknown_within(value: Any, path: str) -> str | None:
-    if value is UNKNOWN:
-        return path
-    if isinstance(value, Mapping):
-        inner = ((f"{path}.{key}" if path else str(key), each) for key, each in value.items())
-    elif isinstance(value, list | tuple):
-        inner = ((f"{path}[{index}]", each) for index, each in enumerate(value))
-    else:
-        return None
-    return next((found for below, each in inner if (found := _unknown_within(each, below)) is not None), None)
+def _path_part(key: str | int) -> str:
+    return f"[{key}]" if isinstance(key, int) else f".{key}"
 
 
 def known_matches(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:

@@ -90,18 +90,14 @@ def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path
     return _sorted_out(document, source, stack, list(rules), today or datetime.now(UTC).date())
 
 
-def _stacks(stack: str) -> list[str]:
-    files = FILE.parent.parent.glob("Pulumi.*.yaml")
-    return sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
-
-
 def _did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean `{near[0]}`? " if near else ""
 
 
 def _sorted_out(document: _Document, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
-    stacks = _stacks(stack)
+    files = FILE.parent.parent.glob("Pulumi.*.yaml")
+    stacks = sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
     entries: list[Waiver] = []
     problems: list[str] = []
     for index, entry in enumerate(document.waivers):

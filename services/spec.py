@@ -262,17 +262,17 @@ class Check(Model):
 
     def recorded(self) -> dict[str, Any]:
         """What the check says, in the keys of service.yaml."""
-        said = self.model_dump(by_alias=True, include={*self.model_fields_set, "status"})
-        return {key: value for key, value in said.items() if value is not None}
+        fields = self.model_dump(by_alias=True, include={*self.model_fields_set, "status"})
+        return {key: value for key, value in fields.items() if value is not None}
 
     @model_validator(mode="after")
     def _is_one_request(self) -> Check:
-        asked = [name for name in METHODS if getattr(self, name) is not None]
-        if len(asked) != 1:
-            met = f"{' and '.join(asked)} are given" if asked else "none is given"
+        methods = [name for name in METHODS if getattr(self, name) is not None]
+        if len(methods) != 1:
+            met = f"{' and '.join(methods)} are given" if methods else "none is given"
             raise ValueError(f"{met}; give one of `get`, `head` and `post`, with the path to ask for")
         if self.body is not None and self.post is None:
-            raise ValueError(f"`body` goes with `post`, and this check has `{asked[0]}`")
+            raise ValueError(f"`body` goes with `post`, and this check has `{methods[0]}`")
         if self.head is not None and (self.has is not None or self.json_values):
             raise ValueError("an answer to `head` has no body: `has` and `json` go with `get` and `post`")
         return self

@@ -54,8 +54,8 @@ class YamlSource:
         return path in self.lines
 
 
-def read(file: Path, *, shown_as: Path | None = None) -> YamlSource:
-    """Parse `file`; `shown_as` is the name that messages use.
+def read(file: Path, *, shown_as: Path | None = None, example: str = "name: my-service") -> YamlSource:
+    """Parse `file`; `shown_as` is the name that messages use, `example` a mapping that it may begin with.
 
     Raises YamlError for text that is no YAML, for a document that is no mapping and for a key given twice,
     which plain YAML readers would overwrite silently.
@@ -71,7 +71,8 @@ def read(file: Path, *, shown_as: Path | None = None) -> YamlSource:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(f"{shown}:1: not valid YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
-        raise YamlError(f"{shown}:1: a mapping of keys to values is wanted here, as in `name: my-service`")
+        hint = f", as in `{example}`" if example else ""
+        raise YamlError(f"{shown}:1: a mapping of keys to values is wanted here{hint}")
     source = YamlSource(shown, data, {})
     _collect(node, (), source)
     return source

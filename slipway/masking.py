@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Any
+
+from slipway import values
+from slipway.values import Path, Secret, Special, Unknown, mapped
 
 SECRET = "(secret)"  # noqa: S105 -- what stands in its place
 UNKNOWN = "(decided at update)"
 
-# The engine's marks in serialized properties: pulumi, sdk/go/common/resource/sig and pkg/resource/stack.
-SIGNATURE = "4dabf18193072939515e22adb298388d"
-SECRET_SIGNATURE = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105
-UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
+SIGNATURE, SECRET_SIGNATURE = values.SIGNATURE, values.SECRET_SIGNATURE
 # A comment on a pull request has more readers than a state: what only looks like a secret is masked too.
 KEYWORDS = r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private|account|access)_?-?key"
 SECRET_KEY = re.compile(rf"(?i){KEYWORDS}")
@@ -47,26 +46,28 @@ SECRET_VALUE = object()
 def masked(value: Any, type_: str) -> Any:
     """`value` with every secret replaced, those of a Kubernetes Secret wherever they stand."""
     hidden = SECRET_KIND_FIELDS if type_ == SECRET_KIND else ()
-    clean = _masked(value, "")
+    clean = mapped(value, lambda each, path: _masked(each, path, value))
     for name in hidden:
         if isinstance(clean, dict) and isinstance(clean.get(name), dict):
             clean[name] = dict.fromkeys(clean[name], SECRET_VALUE)
     return clean
 
 
-def _masked(value: Any, key: str) -> Any:
-    if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET_SIGNATURE:
-            return SECRET_VALUE
-        named = str(value.get("name", "")) if "value" in value else ""
-        return {name: _masked(each, named if name == "value" else name) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_masked(each, "") for each in value]
-    if isinstance(value, str):
-        if _is_secret_key(key) and value != UNKNOWN_MARK:
-            return SECRET_VALUE
-        return masked_text(value)
-    return value
+def _masked(value: Any, path: Path, root: Any) -> Any:
+    """A text under the name of a secret is one, and so is the `value` beside a `name` that is a secret's."""
+    if isinstance(value, Secret):
+        return SECRET_VALUE
+    if isinstance(value, Special):
+        return Special(value.signature, masked(value.fields, ""))
+    if not isinstance(value, str):
+        return value
+    key = path[-1] if path else ""
+    if key == "value":
+        parent = root
+        for part in path[:-1]:
+            parent = parent[part]
+        key = str(parent.get("name", ""))
+    return SECRET_VALUE if isinstance(key, str) and _is_secret_key(key) else masked_text(value)
 
 
 def without_keys(text: str) -> str:
@@ -92,16 +93,7 @@ def _is_secret_key(key: str) -> bool:
 
 def as_text(value: Any) -> str:
     """A masked value as a person would write it: texts as they are, anything else as JSON."""
-    if value is SECRET_VALUE:
-        return SECRET
-    if isinstance(value, str):
-        return UNKNOWN if value == UNKNOWN_MARK else value
-    return json.dumps(_plain(value), ensure_ascii=False)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_plain(each) for each in value]
-    return as_text(value) if value is SECRET_VALUE or isinstance(value, str) else value
+    shown = mapped(
+        value, lambda each, _: SECRET if each is SECRET_VALUE else UNKNOWN if isinstance(each, Unknown) else each
+    )
+    return shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)

@@ -95,8 +95,8 @@ def _head(client: httpx.Client, image: ImageName) -> httpx.Response:
     fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     if scheme.lower() != "bearer" or "realm" not in fields:
         return answer
-    asked = {key: fields[key] for key in ("service", "scope") if key in fields}
-    granted = client.get(fields["realm"], params=asked, auth=credentials)
+    query = {key: fields[key] for key in ("service", "scope") if key in fields}
+    granted = client.get(fields["realm"], params=query, auth=credentials)
     if not granted.is_success:
         return granted
     token = granted.json().get("token") or granted.json().get("access_token")

@@ -163,7 +163,7 @@ def test_no_path_leads_upwards(file: Path) -> None:
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
-def test_what_an_environment_sets_is_asked_for_in_its_jobs(file: Path) -> None:
+def test_what_an_environment_sets_is_required_in_its_jobs(file: Path) -> None:
     assert re.findall(r"(?:vars|secrets)\.\w+", str(loaded(file).get("env", {}))) == []
 
 

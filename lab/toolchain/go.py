@@ -180,9 +180,9 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
     if not build.instead:
         yield []
         return
-    asked = [str(go.executable), "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}"]
+    command = [str(go.executable), "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}"]
     listed = subprocess.run(
-        [*asked, *build.packages.values()],
+        [*command, *build.packages.values()],
         cwd=build.folder,
         env=_build_environment(),
         capture_output=True,

@@ -9,7 +9,7 @@ from lab.toolchain.fallback import is_launcher
 from lab.toolchain.go import find_go, pinned_version, wanted_version
 from lab.toolchain.installation import is_current
 from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
-from lab.toolchain.nearby import candidates, find_nearby, told_version, why_unusable, will_do
+from lab.toolchain.nearby import candidates, find_nearby, reported_version, why_unusable, will_do
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
 from lab.toolchain.stamps import Stamp, changed_files, read_stamp
 from lab.toolchain.versions import ask_executable, ask_plugin, version_in
@@ -55,7 +55,7 @@ def _part_status(part: Part) -> PartStatus:
         return _damaged(part, stamp)
     wanted = _wanted(part)
     executable = bin_folder(part) / part.executables[0]
-    version = told_version(part, executable)
+    version = reported_version(part, executable)
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
     linked = part.question is not None or (plugin_folder(part) / part.executables[0]).exists()
     right = version == part.version or (part.any_version and stamp.source == "PATH" and will_do(part, executable))
@@ -74,7 +74,7 @@ def _not_installed(part: Part) -> PartStatus:
     if not found:
         return PartStatus(part.title, _wanted(part), "", "", "", ok=False, to_do=INSTALL)
     path = next(iter(found.values()))
-    version = told_version(part, path)
+    version = reported_version(part, path)
     unusable = why_unusable(part, found)
     to_do = f"{unusable}; {INSTALL}" if unusable else "`make up` will take it"
     return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=not unusable, to_do=to_do)

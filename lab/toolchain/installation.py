@@ -15,7 +15,7 @@ from lab.toolchain.fallback import LANGUAGE_HOST_MODULE, is_launcher, point_laun
 from lab.toolchain.files import installation_lock, link_atomically, toolchain_home, write_atomically
 from lab.toolchain.go import build_part, ensure_go, recipe
 from lab.toolchain.layout import Toolchain, bin_folder, installed, part_folder, show_to_engine, turn_off_engine_log
-from lab.toolchain.nearby import candidates, find_nearby, has_version, told_version, why_unusable
+from lab.toolchain.nearby import candidates, find_nearby, has_version, reported_version, why_unusable
 from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.stamps import Stamp, changed_files, mark_files, read_stamp, settle, write_stamp
 from lab.toolchain.versions import ask_plugin, find_on_path
@@ -216,7 +216,7 @@ class Installation:
 def _wrong_version(part: Part, folder: Path) -> str:
     """What is wrong with the versions the installed executables tell; empty when nothing is."""
     return "; ".join(
-        f"{name} says it is {told_version(part, folder / name) or 'of no version'}"
+        f"{name} says it is {reported_version(part, folder / name) or 'of no version'}"
         for name in part.executables
         if not has_version(part, folder / name)
     )

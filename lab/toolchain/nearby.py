@@ -41,7 +41,7 @@ def why_unusable(part: Part, found: dict[str, Path]) -> str:
 def will_do(part: Part, executable: Path) -> bool:
     """Whether `executable`, which is the user's, can stand for the part: it runs, and its version is one we take."""
     if part.any_version:
-        return told_version(part, executable)[:1].isdigit()
+        return reported_version(part, executable)[:1].isdigit()
     return has_version(part, executable)
 
 
@@ -52,7 +52,7 @@ def has_version(part: Part, executable: Path) -> bool:
     return tells(ask_executable(executable, part.question.arguments), part.question, part.version)
 
 
-def told_version(part: Part, executable: Path) -> str:
+def reported_version(part: Part, executable: Path) -> str:
     """The version that `executable` gives, in its shortest form; empty when it gives none."""
     if part.question is None:
         return ask_plugin(executable)
@@ -60,7 +60,7 @@ def told_version(part: Part, executable: Path) -> str:
 
 
 def _why_not(part: Part, executable: Path) -> str:
-    version = told_version(part, executable)
+    version = reported_version(part, executable)
     if version[:1].isdigit():
         return f"another version ({version})"
     return "it does not start as a plugin" if part.question is None else "it does not tell its version"

@@ -75,8 +75,8 @@ liveness_probe = _presence(
 def liveness_differs(container: View) -> Iterator[Problem]:
     live, ready = container.at("livenessProbe"), container.at("readinessProbe")
     handlers = [(live.at(each), ready.at(each)) for each in HANDLERS]
-    asked = [pair for pair in handlers if pair[0].present or pair[1].present]
-    same = bool(asked) and all_known(partial(_ask_the_same, container, *pair) for pair in asked)
+    declared = [pair for pair in handlers if pair[0].present or pair[1].present]
+    same = bool(declared) and all_known(partial(_ask_the_same, container, *pair) for pair in declared)
     if same and _patience_seconds(live) <= _patience_seconds(ready):
         yield live.problem(
             f"{container_name(container)} asks the same for liveness as for readiness and gives up after "
@@ -132,15 +132,15 @@ def _seconds(view: View, key: str, default: float) -> float:
 def probe_port(container: View) -> Iterator[Problem]:
     for probe in PROBES:
         for handler in ("httpGet", "tcpSocket", "grpc"):
-            asked = container.at(probe, handler, "port")
-            if container.at(probe, handler).present and not _has_port(container, asked):
-                yield asked.problem(
-                    f"`{probe}` of {container_name(container)} asks port {asked.shown()}; allowed: {_ports(container)}"
+            port = container.at(probe, handler, "port")
+            if container.at(probe, handler).present and not _has_port(container, port):
+                yield port.problem(
+                    f"`{probe}` of {container_name(container)} asks port {port.shown()}; allowed: {_ports(container)}"
                 )
 
 
-def _has_port(container: View, asked: View) -> bool:
-    wanted = asked.read()
+def _has_port(container: View, probed: View) -> bool:
+    wanted = probed.read()
     names_and_numbers = [port.at(key) for port in container.at("ports").items() for key in ("name", "containerPort")]
     # A number may be written as text.
     return wanted is not None and any_known(names_and_numbers, lambda each: str(each.read()) == str(wanted))

@@ -65,8 +65,8 @@ def _amount_wanted(container: View, side: str, name: str) -> Iterator[Problem]:
 def _limit_below_request(container: View, name: str) -> Iterator[Problem]:
     request = container.at("resources", "requests", name)
     limit = container.at("resources", "limits", name)
-    asked, most = amount(request), amount(limit)
-    if asked is not None and most is not None and most < asked:
+    requested, most = amount(request), amount(limit)
+    if requested is not None and most is not None and most < requested:
         yield limit.problem(
             f"{container_name(container)} has a limit of {limit.shown()} below its request of {request.shown()}; "
             "allowed: at least the request"

@@ -49,7 +49,10 @@ def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
 def progress_deadline(deployment: View) -> Iterator[Problem]:
     view = deployment.at("spec", "progressDeadlineSeconds")
     deadline = view.number()
-    timeout = _engine_timeout_seconds(deployment)
+    annotated = deployment.at("metadata", "annotations", "pulumi.com/timeoutSeconds").text() or ""
+    default = float(annotated) if annotated.isdecimal() else DEFAULT_ENGINE_TIMEOUT_SECONDS
+    options = deployment.resource.options
+    timeout = min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
     if _is_awaited(deployment) and (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
         yield view.problem(
             f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
@@ -64,13 +67,6 @@ def _is_awaited(deployment: View) -> bool:
     """Whether the provider waits for the rollout: `Microservice` has the program do it, which has no time-out."""
     annotations = deployment.at("metadata", "annotations")
     return not annotations.at("pulumi.com/waitFor").text() and annotations.at("pulumi.com/skipAwait").text() != "true"
-
-
-def _engine_timeout_seconds(deployment: View) -> float:
-    annotated = deployment.at("metadata", "annotations", "pulumi.com/timeoutSeconds").text() or ""
-    default = float(annotated) if annotated.isdecimal() else DEFAULT_ENGINE_TIMEOUT_SECONDS
-    options = deployment.resource.options
-    return min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
 
 
 @rule(

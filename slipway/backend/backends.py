@@ -15,7 +15,7 @@ from slipway.backend.source import Source
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError
-from slipway.masking import masked
+from slipway.masking import masked_text
 from slipway.project import Project
 
 
@@ -47,7 +47,7 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
         found = bucket(url, engine.environment)
         return BackendFiles(BucketStorage.open(found, engine.environment), project, stack)
     raise ConfigurationError(
-        f"The history of the backend {masked(url, '')} cannot be read.",
+        f"The history of the backend {masked_text(url)} cannot be read.",
         why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
         next_step="Move the stack to one of them, or use `pulumi stack history`.",
     )

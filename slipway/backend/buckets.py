@@ -59,33 +59,29 @@ def bucket(url: str, variables: Mapping[str, str]) -> Bucket:
     Raises ConfigurationError for a parameter that is not understood, or a value that is no truth value.
     """
     parts = urlsplit(url)
-    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
-    _require_known(parts.scheme, asked)
-    where = (parts.scheme, parts.netloc, unquote(parts.path).strip("/"))
-    if parts.scheme == S3:
-        return Bucket(*where, *_s3(asked, variables), asked.get("profile") or variables.get("AWS_PROFILE", ""))
-    if parts.scheme == GCS:
-        return Bucket(*where, _gcs(asked, variables))
-    return Bucket(*where, *_azure(asked, variables))
-
-
-def _require_known(scheme: str, asked: Mapping[str, str]) -> None:
-    if unknown := sorted(set(asked) - UNDERSTOOD[scheme] - LEFT_OUT[scheme]):
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if unknown := sorted(set(query) - UNDERSTOOD[parts.scheme] - LEFT_OUT[parts.scheme]):
         raise ConfigurationError(
             f"The backend's URL has a parameter that the history cannot be read with: {', '.join(unknown)}.",
-            why=f"Understood for {scheme}:// are: {', '.join(sorted(UNDERSTOOD[scheme]))}.",
+            why=f"Understood for {parts.scheme}:// are: {', '.join(sorted(UNDERSTOOD[parts.scheme]))}.",
             next_step="Give the same by environment variables (AWS_..., GOOGLE_..., AZURE_...), and leave it out.",
         )
+    where = (parts.scheme, parts.netloc, unquote(parts.path).strip("/"))
+    if parts.scheme == S3:
+        return Bucket(*where, *_s3(query, variables), query.get("profile") or variables.get("AWS_PROFILE", ""))
+    if parts.scheme == GCS:
+        return Bucket(*where, _gcs(query, variables))
+    return Bucket(*where, *_azure(query, variables))
 
 
-def _s3(asked: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
-    insecure = _is_true(asked, "disableSSL") or _is_true(asked, "disable_https")
-    endpoint = asked.get("endpoint") or variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL", "")
+def _s3(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
+    insecure = _is_true(query, "disableSSL") or _is_true(query, "disable_https")
+    endpoint = query.get("endpoint") or variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL", "")
     if endpoint and "://" not in endpoint:
         endpoint = f"{'http' if insecure else 'https'}://{endpoint}"
-    path_style = _is_true(asked, "s3ForcePathStyle") or _is_true(asked, "use_path_style")
+    path_style = _is_true(query, "s3ForcePathStyle") or _is_true(query, "use_path_style")
     given = {
-        "region": asked.get("region") or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION"),
+        "region": query.get("region") or variables.get("AWS_REGION") or variables.get("AWS_DEFAULT_REGION"),
         "endpoint": endpoint,
         "access_key_id": variables.get("AWS_ACCESS_KEY_ID"),
         "secret_access_key": variables.get("AWS_SECRET_ACCESS_KEY"),
@@ -94,14 +90,14 @@ def _s3(asked: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[st
     # A server of one's own seldom has a name for each bucket; an address never has.
     hosted = not path_style and not endpoint
     options: dict[str, str | bool] = {name: value for name, value in given.items() if value}
-    if _is_true(asked, "anonymous"):
+    if _is_true(query, "anonymous"):
         options["skip_signature"] = True
     return {**options, "virtual_hosted_style_request": hosted}, {"allow_http": endpoint.startswith("http://")}
 
 
-def _gcs(asked: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str | bool]:
+def _gcs(query: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str | bool]:
     """In pulumi's order: the JSON in GOOGLE_CREDENTIALS, a token, then Google's own default credentials."""
-    if _is_true(asked, "anonymous") or asked.get("access_id") == "-":
+    if _is_true(query, "anonymous") or query.get("access_id") == "-":
         return {"skip_signature": True}
     if key := variables.get("GOOGLE_CREDENTIALS"):
         return {"service_account_key": key}
@@ -111,11 +107,13 @@ def _gcs(asked: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, st
     return {"application_credentials": file} if file else {}
 
 
-def _azure(asked: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
-    connection = _connection(variables)
-    account = asked.get("storage_account") or variables.get("AZURE_STORAGE_ACCOUNT") or connection.get("AccountName")
-    domain = asked.get("domain") or variables.get("AZURE_STORAGE_DOMAIN") or connection.get("EndpointSuffix", "")
-    protocol = asked.get("protocol") or variables.get("AZURE_STORAGE_PROTOCOL") or "https"
+def _azure(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[str, str | bool], dict[str, bool]]:
+    text = variables.get("AZURE_STORAGE_CONNECTION_STRING") or variables.get("AZURE_STORAGEBLOB_CONNECTIONSTRING", "")
+    # Keys end with "=" themselves.
+    connection = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    account = query.get("storage_account") or variables.get("AZURE_STORAGE_ACCOUNT") or connection.get("AccountName")
+    domain = query.get("domain") or variables.get("AZURE_STORAGE_DOMAIN") or connection.get("EndpointSuffix", "")
+    protocol = query.get("protocol") or variables.get("AZURE_STORAGE_PROTOCOL") or "https"
     key, sas = variables.get("AZURE_STORAGE_KEY"), variables.get("AZURE_STORAGE_SAS_TOKEN")
     given: dict[str, str | None] = {"account_name": account, "endpoint": connection.get("BlobEndpoint")}
     if domain and not given["endpoint"]:
@@ -126,18 +124,13 @@ def _azure(asked: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict
     else:
         given["sas_key"] = sas.removeprefix("?")
     options: dict[str, str | bool] = {name: value for name, value in given.items() if value}
-    if _is_true(asked, "localemu") or variables.get("AZURE_STORAGE_IS_LOCAL_EMULATOR", "").lower() in TRUE:
+    if _is_true(query, "localemu") or variables.get("AZURE_STORAGE_IS_LOCAL_EMULATOR", "").lower() in TRUE:
         options["use_emulator"] = True
     return options, {"allow_http": protocol == "http" or "use_emulator" in options}
 
 
-def _connection(variables: Mapping[str, str]) -> dict[str, str]:
-    text = variables.get("AZURE_STORAGE_CONNECTION_STRING") or variables.get("AZURE_STORAGEBLOB_CONNECTIONSTRING", "")
-    return dict(part.split("=", 1) for part in text.split(";") if "=" in part)  # keys end with "=" themselves
-
-
-def _is_true(asked: Mapping[str, str], name: str) -> bool:
-    value = asked.get(name, "false").lower()
+def _is_true(query: Mapping[str, str], name: str) -> bool:
+    value = query.get(name, "false").lower()
     if value not in TRUE | FALSE:
         raise ConfigurationError(f"The backend's URL says {name}={value}.", why="Allowed are true and false.")
     return value in TRUE
@@ -145,7 +138,7 @@ def _is_true(asked: Mapping[str, str], name: str) -> bool:
 
 PARALLEL_READS = 32
 CREDENTIALS_TIMEOUT_SECONDS = 30.0
-TOLD_LENGTH = 500
+MESSAGE_LENGTH = 500
 RETRIES: dict[str, Any] = {"max_retries": 3}
 
 
@@ -180,7 +173,7 @@ class BucketStorage:
         except Exception as error:
             raise ConfigurationError(
                 f"The backend {bucket.scheme}://{bucket.name} cannot be opened with what is set for it.",
-                why=_told(error),
+                why=_message(error),
                 next_step="Fix its URL, or the AWS_..., GOOGLE_... or AZURE_... variables.",
             ) from error
 
@@ -190,7 +183,7 @@ class BucketStorage:
         try:
             found = list_with_delimiter(self._store, self._key(folder))
         except Exception as error:
-            raise OSError(_told(error)) from error
+            raise OSError(_message(error)) from error
         return [
             StoredFile(each["path"].rpartition("/")[-1], each["size"], each["last_modified"])
             for each in found["objects"]
@@ -206,7 +199,7 @@ class BucketStorage:
         except FileNotFoundError as error:
             return error
         except Exception as error:  # noqa: BLE001 -- whatever the network says of one file, it is one file's problem
-            return OSError(_told(error))
+            return OSError(_message(error))
 
     def _key(self, path: str) -> str:
         return f"{self.bucket.prefix}/{path}" if self.bucket.prefix else path
@@ -215,9 +208,9 @@ class BucketStorage:
         return f"{self.bucket.scheme}://{self.bucket.name}/{self._key(path)}"
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """In one line, without the library's view of its own insides."""
-    return " ".join(str(error).partition("Debug source:")[0].split())[:TOLD_LENGTH]
+    return " ".join(str(error).partition("Debug source:")[0].split())[:MESSAGE_LENGTH]
 
 
 def shared_credentials(profile: str, variables: Mapping[str, str]) -> dict[str, str]:
@@ -259,9 +252,9 @@ def _exported_credentials(profile: str, variables: Mapping[str, str]) -> dict[st
             **({"session_token": found["SessionToken"]} if found.get("SessionToken") else {}),
         }
     except (OSError, subprocess.SubprocessError, ValueError, KeyError) as error:
-        said = getattr(error, "stderr", "") or error
+        output = getattr(error, "stderr", "") or error
         raise ConfigurationError(
             f"No credentials were found for the AWS profile {profile}.",
-            why=f"It has none in the shared credentials file, and `{' '.join(command)}` failed: {said}".strip(),
+            why=f"It has none in the shared credentials file, and `{' '.join(command)}` failed: {output}".strip(),
             next_step="Log in, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         ) from error

@@ -11,7 +11,8 @@ from pathlib import Path
 from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.errors import ConfigurationError
-from slipway.state.checkpoint import Snapshot, has_secrets
+from slipway.state.checkpoint import Snapshot
+from slipway.values import has_encrypted
 
 PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 
@@ -23,13 +24,18 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
     secrets are never written to a file. Raises ConfigurationError where neither the passphrase or key of today nor a
     former passphrase opens it.
     """
-    if not has_secrets(snapshot):
+    if not has_encrypted(snapshot):
         return snapshot
     done = _opened(engine, project, stack, snapshot)
     if done.exit_code and (former := _former_passphrase(engine.environment)):
         done = _opened(replace(engine, environment=former), project, stack, snapshot)
     if done.exit_code:
-        raise _not_opened(stack, done.errors or done.output)
+        raise ConfigurationError(
+            f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
+            why=(done.errors or done.output).strip(),
+            next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
+            f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
+        )
     opened: Snapshot = json.loads(done.output)["deployment"]
     return opened
 
@@ -37,7 +43,14 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
 def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Completed:
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
         folder = Path(name)
-        _write_backend(folder, project, stack, snapshot)
+        (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
+        stacks = folder / ".pulumi" / "stacks" / project
+        stacks.mkdir(parents=True)
+        (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+        # An operation that was under way has nothing to do with the secrets, and an export warns of it.
+        latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
+        checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
+        (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
         scratch = {
             **engine.environment,
             "PULUMI_BACKEND_URL": folder.as_uri(),
@@ -55,23 +68,3 @@ def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | No
             rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
             return {**rest, f"{PASSPHRASE}{suffix}": former}
     return None
-
-
-def _write_backend(folder: Path, project: str, stack: str, snapshot: Snapshot) -> None:
-    (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
-    stacks = folder / ".pulumi" / "stacks" / project
-    stacks.mkdir(parents=True)
-    (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-    # An operation that was under way has nothing to do with the secrets, and an export warns of it.
-    latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
-    checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
-    (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
-
-
-def _not_opened(stack: str, said: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
-        why=said.strip(),
-        next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
-        f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
-    )

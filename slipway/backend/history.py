@@ -91,16 +91,14 @@ class History:
     def _record(self, number: int) -> Record:
         if record := self._by_number.get(number):
             return record
+        known = "Its history is empty: it was never updated."
+        if self._records:
+            known = f"Its history goes from #{self._records[0].number} to #{self._records[-1].number}."
         raise ConfigurationError(
             f"There is no update #{number} of {self.stack}.",
-            why=self._known_numbers(),
+            why=known,
             next_step=f"`slipway history -s {self.stack}` lists them.",
         )
-
-    def _known_numbers(self) -> str:
-        if not self._records:
-            return "Its history is empty: it was never updated."
-        return f"Its history goes from #{self._records[0].number} to #{self._records[-1].number}."
 
     def _read(self, records: Sequence[Record]) -> tuple[UpdateInfo, ...]:
         whole = [record for record in records if not record.problem]

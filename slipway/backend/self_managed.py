@@ -128,14 +128,14 @@ class FileBackend:
         return max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
 
     def locks(self, stack: str) -> list[Lock]:
-        held = []
+        found = []
         for file in (self._part("locks", "organization") / stack).glob("*.json"):
             # Released just now, or not yet written to its end.
             with suppress(FileNotFoundError, ValueError, KeyError):
                 content = json.loads(file.read_text())
                 keys = ("username", "hostname", "timestamp")
-                held.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
-        return held
+                found.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
+        return found
 
     def repair(self, stack: str) -> list[Path]:
         """Remove what an engine that was killed left half written; the files that were removed.

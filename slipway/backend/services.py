@@ -78,8 +78,8 @@ def _image(service: str, resources: Iterable[ResourceState]) -> str:
 
 
 def _mark(resources: Iterable[ResourceState]) -> str:
-    told = sorted((each.urn, masked_secrets(each.inputs)) for each in resources)
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
+    inputs = sorted((each.urn, masked_secrets(each.inputs)) for each in resources)
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
 
 
 class RecordedServices:

@@ -94,14 +94,14 @@ class Stacks:
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:
         """An engine that was killed leaves its lock and half-written files; in a folder that can be told."""
-        held = self.files.locks(environment) if self.files else []
-        if self.files is None or not all(lock.is_dead for lock in held):
+        locks = self.files.locks(environment) if self.files else []
+        if self.files is None or not all(lock.is_dead for lock in locks):
             return
         for file in self.files.repair(environment):
             say(f"Removed {file.name} of stack {environment}, which was half written when an update was killed.")
-        if held:
+        if locks:
             self._run(environment, "cancel", "--stack", environment, "--yes")
-            say(f"Released the lock of stack {environment}: process {held[0].pid}, which held it, is gone.")
+            say(f"Released the lock of stack {environment}: process {locks[0].pid}, which held it, is gone.")
 
     def _run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
         done = self.engine.run(*arguments, folder=folder)

@@ -111,9 +111,9 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
 
 def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> RollbackInfo | None:
     """Told by the message, or by the stack's own setting, under which a plain `pulumi up` is a rollback."""
-    told = parse_rollback(message)
+    rollback = parse_rollback(message)
     setting = config.get(f"{project}:{ROLLBACK_KEY}")
     value = setting.get("value") if isinstance(setting, Mapping) else setting
-    if told is None and str(value or "").isdecimal():
+    if rollback is None and str(value or "").isdecimal():
         return RollbackInfo(source=number - 1, target=int(str(value)))
-    return told
+    return rollback

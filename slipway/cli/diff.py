@@ -60,13 +60,13 @@ def opened(stack: Stack, *states: Snapshot) -> Sequence[Snapshot]:
 def lines(found: Difference, title: str) -> list[str]:
     if not found:
         return [f"{title}: no difference."]
-    told = []
+    text = []
     for service, changes in by_service(found.changes):
-        told.append(service or OUTSIDE)
+        text.append(service or OUTSIDE)
         for change in changes:
-            told.append(f"  {SIGNS[change.operation]} {change.resource}")
-            told += [f"      {field_text(field)}" for field in change.fields]
-    return [*told, f"{title}: {_counts(found)}."]
+            text.append(f"  {SIGNS[change.operation]} {change.resource}")
+            text += [f"      {field_text(field)}" for field in change.fields]
+    return [*text, f"{title}: {_counts(found)}."]
 
 
 def field_text(field: FieldChange) -> str:
@@ -77,8 +77,8 @@ def field_text(field: FieldChange) -> str:
 
 def _counts(found: Difference) -> str:
     numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
-    told = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
-    return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {told}"
+    counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
+    return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {counts}"
 
 
 def shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:

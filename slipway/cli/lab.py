@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -46,24 +45,21 @@ def status(json_output: bool = False) -> int:
     elif not found:
         Console(highlight=False).print("There is no lab on this machine. Make one with `slipway lab up`.")
     else:
-        _print_table(found)
+        headings = ("process", "pid", "health", "memory", "up", "listens on")
+        print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
+        console = Console(highlight=False)
+        total = sum(process.memory_bytes for process in found)
+        unhealthy = [process.name for process in found if not process.healthy]
+        console.print(f"{len(found) - len(unhealthy)} of {len(found)} healthy, {_mebibytes(total)} in all")
+        console.print(f"The log of each is {Path(found[0].log).parent}/PROCESS.log", soft_wrap=True)
+        if unhealthy:
+            console.print("`slipway lab up` starts what is missing; the logs say why it ended.")
     return ExitCode.DONE if healthy else ExitCode.FAILED
 
 
-def _print_table(found: list[ProcessStatus]) -> None:
-    headings = ("process", "pid", "health", "memory", "up", "listens on")
-    print_table(headings, [_cells(process) for process in found], right=("pid", "memory", "up"))
-    console = Console(highlight=False)
-    total = sum(process.memory_bytes for process in found)
-    unhealthy = [process.name for process in found if not process.healthy]
-    console.print(f"{len(found) - len(unhealthy)} of {len(found)} healthy, {_mebibytes(total)} in all")
-    console.print(f"The log of each is {Path(found[0].log).parent}/PROCESS.log", soft_wrap=True)
-    if unhealthy:
-        console.print("`slipway lab up` starts what is missing; the logs say why it ended.")
-
-
 def _cells(process: ProcessStatus) -> list[str | Text]:
-    health = Text("healthy", style="green") if process.healthy else Text(_first_line(process.problem), style="red")
+    problem, *_ = process.problem.strip().splitlines() or ["unhealthy"]
+    health = Text("healthy", style="green") if process.healthy else Text(problem, style="red")
     running = process.pid is not None
     return [
         process.name,
@@ -71,17 +67,8 @@ def _cells(process: ProcessStatus) -> list[str | Text]:
         health,
         _mebibytes(process.memory_bytes) if running else "-",
         elapsed_text(process.uptime_seconds) if running else "-",
-        _short(process.listens),
+        ", ".join(dict.fromkeys(process.listens)),  # each once, though TCP and UDP may both be there
     ]
-
-
-def _first_line(problem: str) -> str:
-    return problem.strip().splitlines()[0] if problem.strip() else "unhealthy"
-
-
-def _short(listens: Sequence[str]) -> str:
-    """`10.97.0.1:1053, 127.0.0.1:8181`: each address once, though TCP and UDP may both be there."""
-    return ", ".join(dict.fromkeys(listens))
 
 
 def _mebibytes(size_bytes: int) -> str:

@@ -52,8 +52,8 @@ StackOption = Annotated[
 JsonOption = Annotated[bool, _flag("--json", help="Print JSON.")]
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(value: bool) -> None:
+    if value:
         from importlib.metadata import version
 
         typer.echo(f"slipway {version('slipway')}")

@@ -13,7 +13,7 @@ from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.deploy.commits import links
 from slipway.deploy.preview import Preview, policy_pack
-from slipway.deploy.summary import PreviewResult, PreviewSummary
+from slipway.deploy.summary import PreviewResult
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render
@@ -52,10 +52,6 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
     if files.approval and approved and summary.result is PreviewResult.SUCCEEDED:
         _write(files.approval, approval.to_text(approved, project.name, stack))
     show(summary, Console(highlight=False))
-    return _exit_code(summary, error)
-
-
-def _exit_code(summary: PreviewSummary, error: SlipwayError | None) -> ExitCode:
     if summary.result is PreviewResult.SUCCEEDED and summary.drift:
         return ExitCode.DRIFT
     return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)

@@ -29,27 +29,23 @@ def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bo
             next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
         )
     try:
-        return _rollback(name, to, options, preview=preview, yes=yes)
+        progress = Progress()
+        stack = open_stack(name)
+        # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
+        require_history(stack.history())
+        prepare_stack(stack, progress.note)
+        prepared = Rollback.prepare(stack, to, options)
+        typer.echo(headline(prepared))
+        if preview or not yes:
+            _show_preview(prepared, progress)
+        if preview:
+            return ExitCode.DONE
+        if not yes and not _is_wanted(prepared):
+            raise SlipwayError(f"{stack} was not rolled back: you said no.")
+        carry_out(prepared, progress)
+        return ExitCode.DONE
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
         raise SlipwayError(f"Interrupted; {name} was not rolled back.", code=ExitCode.INTERRUPTED) from error
-
-
-def _rollback(name: str, to: int | None, options: RollbackOptions, *, preview: bool, yes: bool) -> int:
-    progress = Progress()
-    stack = open_stack(name)
-    # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
-    require_history(stack.history())
-    prepare_stack(stack, progress.note)
-    prepared = Rollback.prepare(stack, to, options)
-    typer.echo(headline(prepared))
-    if preview or not yes:
-        _show_preview(prepared, progress)
-    if preview:
-        return ExitCode.DONE
-    if not yes and not _is_wanted(prepared):
-        raise SlipwayError(f"{stack} was not rolled back: you said no.")
-    carry_out(prepared, progress)
-    return ExitCode.DONE
 
 
 def carry_out(prepared: Rollback, progress: Progress) -> None:

@@ -26,57 +26,53 @@ def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verified(stack.deployed())
-    good = not any(each.problems for each in verdicts)
+    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
     if json_output:
         typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
         typer.echo("\n".join(line for each in verdicts for line in lines(each)))
-        typer.echo(f"{stack}: {_verdict(verdicts)}.")
-    return ExitCode.DONE if good else ExitCode.FAILED
-
-
-def _verdict(verdicts: Sequence[ServiceVerdict]) -> str:
-    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
-    return f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        result = f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        typer.echo(f"{stack}: {result}.")
+    return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
     """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
-    said = recorded_deployments(deployed.objects())
-    if not said:
+    recorded = recorded_deployments(deployed.objects())
+    if not recorded:
         raise SlipwayError(
             f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
             next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
         )
     cluster = deployed.cluster
     with cluster_errors(), ThreadPoolExecutor() as pool:
-        asking = pool.submit(_unmet, cluster, said)
-        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in said}}
-        evidence = [found[each.namespace].get(each.name) for each in said]
-        reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(said, evidence, strict=True)))
+        asking = pool.submit(_unmet, cluster, recorded)
+        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
+        evidence = [found[each.namespace].get(each.name) for each in recorded]
+        reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
         unmet = asking.result()
     return [
         verdict(each, seen, reason, unmet[each.namespace, each.name])
-        for each, seen, reason in zip(said, evidence, reasons, strict=True)
+        for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
     ]
 
 
-def _unmet(cluster: Cluster, said: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
+def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
     """The checks of each Deployment that were not met in time."""
     found: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for namespace in {each.namespace for each in said}:
-        checks = {each.name: each.checks for each in said if each.namespace == namespace}
+    for namespace in {each.namespace for each in recorded}:
+        checks = {each.name: each.checks for each in recorded if each.namespace == namespace}
         for line in failing(checks, ReadyPods(cluster, namespace), CHECKS_TIMEOUT_SECONDS):
             found[namespace, line.partition(":")[0]].append(line)
     return found
 
 
-def _reason(cluster: Cluster, said: RecordedDeployment, evidence: Evidence | None) -> str:
+def _reason(cluster: Cluster, recorded: RecordedDeployment, evidence: Evidence | None) -> str:
     """Why a rollout does not progress."""
     if evidence is None or is_complete(evidence):
         return ""
     try:
-        diagnosis = cluster.diagnosis(said.namespace, said.name)
+        diagnosis = cluster.diagnosis(recorded.namespace, recorded.name)
     except ClusterError:  # it says no more than that the reason is not known
         return ""
     return diagnosis.headline if diagnosis else ""
@@ -102,17 +98,16 @@ def shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
     return {
         "stack": stack,
         "ok": not any(each.problems for each in verdicts),
-        "services": [_shape(each) for each in verdicts],
-    }
-
-
-def _shape(found: ServiceVerdict) -> dict[str, Any]:
-    return {
-        "service": found.service,
-        "namespace": found.namespace,
-        "ok": not found.problems,
-        "pods": {"wanted": found.pods_wanted, "available": found.pods_available},
-        "images": list(found.images),
-        "checks": found.checks,
-        "problems": list(found.problems),
+        "services": [
+            {
+                "service": each.service,
+                "namespace": each.namespace,
+                "ok": not each.problems,
+                "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
+                "images": list(each.images),
+                "checks": each.checks,
+                "problems": list(each.problems),
+            }
+            for each in verdicts
+        ],
     }

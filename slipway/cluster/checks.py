@@ -19,6 +19,7 @@ from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.cluster.port_forward import PortForwards
 from slipway.masking import masked_text, without_control
+from slipway.values import same
 
 CHECKS_ANNOTATION = "slipway.dev/checks"
 PORT_NAME = "http"
@@ -85,34 +86,17 @@ def unmet(check: Check, answer: Answer) -> str:
             return f"{answer}; wanted a body that is JSON"
         for path, wanted in check.json_values.items():
             try:
-                met = _value_at(body, path)
+                met: Any = body
+                for key in json_path_keys(path):
+                    kind: type[Any] = list if isinstance(key, int) else dict
+                    if not isinstance(met, kind):
+                        raise LookupError(key)
+                    met = met[key]
             except LookupError:
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, where nothing is"
-            if not _is_same(met, wanted):
+            if not same(met, wanted):
                 return f"{answer}; wanted {json.dumps(wanted)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""
-
-
-def _value_at(body: Any, path: str) -> Any:
-    """LookupError where there is nothing."""
-    found: Any = body
-    for key in json_path_keys(path):
-        kind: type[Any] = list if isinstance(key, int) else dict
-        if not isinstance(found, kind):
-            raise LookupError(key)
-        found = found[key]
-    return found
-
-
-def _is_same(met: Any, wanted: Any) -> bool:
-    """Equality as JSON has it: to Python, true is 1."""
-    if isinstance(met, bool) or isinstance(wanted, bool):
-        return met is wanted
-    if isinstance(met, list) and isinstance(wanted, list):
-        return len(met) == len(wanted) and all(map(_is_same, met, wanted))
-    if isinstance(met, dict) and isinstance(wanted, dict):
-        return met.keys() == wanted.keys() and all(_is_same(met[key], wanted[key]) for key in met)
-    return bool(met == wanted)
 
 
 def failing(
@@ -146,8 +130,8 @@ def failing(
         answer, reason = bad[0]
         pod = f"of pod {answer.pod} " if answer.pod else ""
         pods = f"{len(bad)} of {len(answers)} pods, " if len(answers) > 1 else ""
-        asked = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
-        return f"{service}: {check.method} {check.path} {pod}{reason} {asked}"
+        attempts = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
+        return f"{service}: {check.method} {check.path} {pod}{reason} {attempts}"
 
     questions = [(service, check) for service, wanted in checks.items() for check in wanted]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:

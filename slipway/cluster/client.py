@@ -204,11 +204,17 @@ class Cluster:
         https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
         """
         resource, _, subresource = resource.partition("/")
-        asked = {"namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        attributes = {
+            "namespace": namespace,
+            "verb": verb,
+            "group": group,
+            "resource": resource,
+            "subresource": subresource,
+        }
         review = {
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": asked},
+            "spec": {"resourceAttributes": attributes},
         }
         body, _ = self._request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
         return object_at(json.loads(body), "status").get("allowed") is True

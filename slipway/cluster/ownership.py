@@ -168,10 +168,10 @@ def describe(live: Object) -> str:
     """Since when it is there, who wrote it, and what its labels say of whose it is."""
     managers = dict.fromkeys(text_at(each, "manager") for each in objects_at(live, "metadata", "managedFields"))
     labels = object_at(live, "metadata", "labels")
-    told = [f"{key}={value}" for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "helm.sh/"))]
+    shown = [f"{key}={value}" for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "helm.sh/"))]
     parts = [f"made {text_at(live, 'metadata', 'creationTimestamp')}"]
     parts += [f"written by {', '.join(managers)}"] if managers else []
-    parts += [f"labels {', '.join(told)}"] if told else []
+    parts += [f"labels {', '.join(shown)}"] if shown else []
     return ", ".join(parts)
 
 

@@ -76,7 +76,27 @@ class Rollouts:
         progress deadline is over, or it is gone.
         """
         try:
-            complete, unready = self._read(waiting)
+            # Those that are complete, and the others with what there is about them.
+            complete: set[Rollout] = set()
+            unready = []
+            for namespace in {rollout.namespace for rollout in waiting}:
+                found = self._cluster.rollouts(namespace)
+                for rollout in waiting:
+                    evidence = found.get(rollout.name)
+                    if rollout.namespace != namespace or _is_stale(rollout, evidence):
+                        continue
+                    if evidence is None:
+                        raise RolloutError(
+                            f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
+                            "An update with `--refresh` makes it anew."
+                        )
+                    if is_complete(evidence):
+                        complete.add(rollout)
+                    else:
+                        unready.append((rollout, evidence))
+                        wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
+                        ready = sum(is_ready(pod) for pod in evidence.current_pods())
+                        self.status[rollout] = f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
             failed = self._failed(unready) if unready else []
         except ForbiddenError as error:
             raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
@@ -99,28 +119,6 @@ class Rollouts:
         """When the update began, by the API server's clock, which timestamps of objects are of."""
         elapsed = timedelta(seconds=time.monotonic() - self.began_seconds)
         return self._cluster.now() - elapsed - CLOCK_SLACK
-
-    def _read(self, waiting: Collection[Rollout]) -> tuple[set[Rollout], list[tuple[Rollout, Evidence]]]:
-        """Those that are complete, and the others with what there is about them."""
-        complete: set[Rollout] = set()
-        unready = []
-        for namespace in {rollout.namespace for rollout in waiting}:
-            found = self._cluster.rollouts(namespace)
-            for rollout in waiting:
-                evidence = found.get(rollout.name)
-                if rollout.namespace != namespace or _is_stale(rollout, evidence):
-                    continue
-                if evidence is None:
-                    raise RolloutError(
-                        f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
-                        "An update with `--refresh` makes it anew."
-                    )
-                if is_complete(evidence):
-                    complete.add(rollout)
-                else:
-                    unready.append((rollout, evidence))
-                    self.status[rollout] = _status(evidence)
-        return complete, unready
 
     def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
         """Rollouts that have failed for good: those whose patience is over first, then others that show the same."""
@@ -146,7 +144,9 @@ class Rollouts:
                 events[rollout.namespace] = self._cluster.events(rollout.namespace)
             seen = replace(current, events=events[rollout.namespace])
             diagnosis = diagnose(seen)
-            if late or _is_worth_its_log(diagnosis):
+            # A second crash may have told in its log that there is no hope in a third.
+            crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
+            if late or crashed or not diagnosis.retryable:
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
             yield diagnosis, late
 
@@ -197,12 +197,6 @@ def _is_stale(rollout: Rollout, evidence: Evidence | None) -> bool:
     return number_at(evidence.deployment, "metadata", "generation") < rollout.generation
 
 
-def _status(evidence: Evidence) -> str:
-    wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
-    ready = sum(is_ready(pod) for pod in evidence.current_pods())
-    return f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
-
-
 def _progress(evidence: Evidence) -> tuple[Any, ...]:
     """What changes while a rollout progresses: its counts and the pods of its newest template."""
     keys = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
@@ -212,12 +206,6 @@ def _progress(evidence: Evidence) -> tuple[Any, ...]:
 
 def _key(diagnosis: Diagnosis) -> Key:
     return diagnosis.service, diagnosis.cause, diagnosis.finding.container
-
-
-def _is_worth_its_log(diagnosis: Diagnosis) -> bool:
-    """A second crash may have told in its log that there is no hope in a third."""
-    crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
-    return crashed or not diagnosis.retryable
 
 
 def _is_since(item: Object, since: datetime) -> bool:

@@ -67,31 +67,31 @@ def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
 
 
 def verdict(
-    said: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
+    recorded: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
 ) -> ServiceVerdict:
     """`found` is `None` where the cluster has no such Deployment; `failing` are the checks that were not met."""
     if found is None:
         problems: list[str] = ["its Deployment is gone from the cluster"]
     else:
-        problems = [*_rollout(said, found, why_incomplete), *_wrong_images(said, found)]
-    problems += [said.problem] if said.problem else []
+        problems = [*_rollout(recorded, found, why_incomplete), *_wrong_images(recorded, found)]
+    problems += [recorded.problem] if recorded.problem else []
     live = found.deployment if found else {}
     return ServiceVerdict(
-        said.service,
-        said.namespace,
-        number_at(live, "spec", "replicas", default=said.replicas or 1),
+        recorded.service,
+        recorded.namespace,
+        number_at(live, "spec", "replicas", default=recorded.replicas or 1),
         number_at(live, "status", "availableReplicas"),
-        tuple(said.images.values()),
-        len(said.checks),
-        (*problems, *(f"check failed: {line.removeprefix(f'{said.name}: ')}" for line in failing)),
+        tuple(recorded.images.values()),
+        len(recorded.checks),
+        (*problems, *(f"check failed: {line.removeprefix(f'{recorded.name}: ')}" for line in failing)),
     )
 
 
-def _rollout(said: RecordedDeployment, found: Evidence, why: str) -> Iterator[str]:
+def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterator[str]:
     live = found.deployment
     wanted = number_at(live, "spec", "replicas", default=1)
-    if said.replicas is not None and said.replicas != wanted:
-        yield f"the cluster is told to run {wanted} pods, the state says {said.replicas}"
+    if recorded.replicas is not None and recorded.replicas != wanted:
+        yield f"the cluster is told to run {wanted} pods, the state says {recorded.replicas}"
     if is_complete(found):
         return
     seen, generation = number_at(live, "status", "observedGeneration"), number_at(live, "metadata", "generation")
@@ -104,16 +104,16 @@ def _rollout(said: RecordedDeployment, found: Evidence, why: str) -> Iterator[st
     )
 
 
-def _wrong_images(said: RecordedDeployment, found: Evidence) -> Iterator[str]:
+def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str]:
     """The Deployment's own images, and the digests that its pods really run."""
     live = _images(object_at(found.deployment, "spec", "template", "spec"))
-    for container in sorted({*said.images, *live}):
-        if live.get(container) != said.images.get(container):
-            is_, should_be = live.get(container, "gone"), said.images.get(container, "none")
+    for container in sorted({*recorded.images, *live}):
+        if live.get(container) != recorded.images.get(container):
+            is_, should_be = live.get(container, "gone"), recorded.images.get(container, "none")
             yield f"container {container} is {is_}, the state says {should_be}"
     for pod in found.current_pods():
         for status in objects_at(pod, "status", "containerStatuses"):
-            wanted = _digest(said.images.get(text_at(status, "name"), ""))
+            wanted = _digest(recorded.images.get(text_at(status, "name"), ""))
             running = _digest(text_at(status, "imageID"))
             if wanted and running and wanted != running:
                 yield f"pod {text_at(pod, 'metadata', 'name')} runs {running[:19]}, the state says {wanted[:19]}"

@@ -7,12 +7,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from slipway.engine.events import Urn
+from slipway.engine.messages import DECIDED_AT_UPDATE, WAIVED
 from slipway.state.changes import Operation, ResourceChange
 
 MANDATORY = "mandatory"
-# How the policy pack begins what is no violation: policy/report.py.
-UNDECIDED_PREFIX = "Decided at update: "
-WAIVED_PREFIX = "Waived "
 
 
 class PreviewResult(StrEnum):
@@ -57,9 +55,9 @@ class Violation:
 
     @property
     def state(self) -> ViolationState:
-        if self.message.startswith(UNDECIDED_PREFIX):
+        if self.message.startswith(DECIDED_AT_UPDATE):
             return ViolationState.UNDECIDED
-        return ViolationState.WAIVED if self.message.startswith(WAIVED_PREFIX) else ViolationState.VIOLATION
+        return ViolationState.WAIVED if self.message.startswith(WAIVED) else ViolationState.VIOLATION
 
     @property
     def weight(self) -> str:

@@ -30,7 +30,7 @@ class BuildStep:
     cached: bool = False
     error: str = ""
     output: list[str] = field(default_factory=list)
-    told: bool = False
+    reported: bool = False
     pushing_since_seconds: float | None = None
     """When an export was done with the local part, as far as the log told."""
 
@@ -72,10 +72,23 @@ class BuildLog:
         if step is None:
             self.steps[number] = BuildStep(text, at_seconds)
             return None
-        _take(step, text, at_seconds)
-        if step.told or step.cached or not (step.stage or step.exports):
+        if done := DONE.fullmatch(text):
+            step.ended_seconds = at_seconds
+            if done["seconds"]:  # more exact than when the first line reached us: parallel steps are printed late
+                step.began_seconds = at_seconds - float(done["seconds"])
+        elif text == "CACHED":
+            step.cached, step.ended_seconds = True, at_seconds
+        elif text == "CANCELED":
+            step.ended_seconds = at_seconds
+        elif text.startswith("ERROR: "):
+            step.error, step.ended_seconds = text.removeprefix("ERROR: "), at_seconds
+        elif output := OUTPUT.fullmatch(text):
+            step.output.append(output["text"])
+        elif step.exports and text.startswith("exporting "):
+            step.pushing_since_seconds = at_seconds
+        if step.reported or step.cached or not (step.stage or step.exports):
             return None
-        step.told = True
+        step.reported = True
         return step
 
     def failed_step(self) -> BuildStep | None:
@@ -91,20 +104,3 @@ def without_marks(line: str) -> str:
     text = found["text"] if found else line
     output = OUTPUT.fullmatch(text)
     return output["text"] if output else text
-
-
-def _take(step: BuildStep, text: str, at_seconds: float) -> None:
-    if done := DONE.fullmatch(text):
-        step.ended_seconds = at_seconds
-        if done["seconds"]:  # more exact than when the first line reached us: parallel steps are printed late
-            step.began_seconds = at_seconds - float(done["seconds"])
-    elif text == "CACHED":
-        step.cached, step.ended_seconds = True, at_seconds
-    elif text == "CANCELED":
-        step.ended_seconds = at_seconds
-    elif text.startswith("ERROR: "):
-        step.error, step.ended_seconds = text.removeprefix("ERROR: "), at_seconds
-    elif output := OUTPUT.fullmatch(text):
-        step.output.append(output["text"])
-    elif step.exports and text.startswith("exporting "):
-        step.pushing_since_seconds = at_seconds

@@ -103,7 +103,10 @@ KNOWN_FAILURES = (
 
 def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayError:
     """The error for a failed update: what the program found wrong, a known failure, or else all that was said."""
-    screens, own = _screens_and_errors(events)
+    # The screens about rollouts that failed, and every other error.
+    errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
+    screens = [event.message.removeprefix(DIAGNOSIS) for event in errors if event.message.startswith(DIAGNOSIS)]
+    own = messages(event for event in errors if not event.message.startswith(DIAGNOSIS))
     if not screens and not own:
         own = _errors_in(stderr_tail) or [stderr_tail.strip() or "The engine gave no reason."]
     text = "\n".join([*screens, *own])
@@ -209,13 +212,6 @@ def failed_builds(events: Sequence[Event]) -> dict[Urn, BuildStep]:
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
     steps = {resource: logs[resource].failed_step() for resource in dict.fromkeys(failed) if resource in logs}
     return {resource: step for resource, step in steps.items() if step is not None}
-
-
-def _screens_and_errors(events: Sequence[Event]) -> tuple[list[str], list[str]]:
-    """The screens about rollouts that failed, and every other error."""
-    errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
-    screens = [event.message.removeprefix(DIAGNOSIS) for event in errors if event.message.startswith(DIAGNOSIS)]
-    return screens, messages(event for event in errors if not event.message.startswith(DIAGNOSIS))
 
 
 def _is_echo(message: str) -> bool:

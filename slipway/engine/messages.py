@@ -1,7 +1,7 @@
 """Every message of the program that crosses the engine as text: how it begins, for who writes it and who reads it.
 
-The engine hands on what a program raises as a diagnostic event, its text alone. `policy/` knows nothing of this package
-and writes its own two; a test compares them.
+The engine hands on what a program raises as a diagnostic event, its text alone, and what a policy says of a resource as
+a violation. Needs no other module: `policy/` reads it too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ POLICY_ERROR = "Policy error:"
 """The policies could not be evaluated: exit code 3, as for a violation."""
 POLICY_VIOLATION = "Policy violation:"
 POLICY_REFUSALS = (POLICY_VIOLATION, POLICY_ERROR)
+DECIDED_AT_UPDATE = "Decided at update: "
+"""A rule asks for a value that is not known yet: no violation, nor is what is waived."""
+WAIVED = "Waived "
 DIAGNOSIS = "Diagnosis: "
 """The screen of a failed rollout; a person is shown it without this."""
 CHECKS_FAILED = re.compile(r"^\d+ of \d+ checks failed:", re.MULTILINE)

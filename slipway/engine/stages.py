@@ -69,23 +69,20 @@ def _line(stages: Sequence[Stage]) -> str:
 def stage_times(events: Iterable[Event]) -> StageTimes:
     """The times of an update that succeeded, from all its events in order."""
     run = _Run(tuple(events))
-    return StageTimes(_build(run), _deploy(run))
-
-
-def _build(run: _Run) -> tuple[Stage, ...]:
     spent = run.build_intervals()
-    if not run.changed(IMAGE_TYPE):
-        return tuple(Stage(name, None, "nothing changed") for name in ("get", "compile", "test", "package"))
-    return tuple(_stage(name, spent[name], "cached") for name in ("get", "compile", "test", "package"))
-
-
-def _deploy(run: _Run) -> tuple[Stage, ...]:
+    otherwise = "cached" if run.changed(IMAGE_TYPE) else "nothing changed"
     launched = [*run.operation_intervals(KUBERNETES_PREFIX), *run.rollout_intervals()]
-    return (
-        _stage("select", [(0.0, run.first_declared_seconds())]),
-        _stage("push", run.build_intervals()["push"], "nothing new"),
-        _stage("launch", launched, "nothing changed"),
-        Stage("monitor", run.monitored_seconds(), run.checks()),
+    return StageTimes(
+        tuple(
+            _stage(name, spent[name] if otherwise == "cached" else [], otherwise)
+            for name in ("get", "compile", "test", "package")
+        ),
+        (
+            _stage("select", [(0.0, run.first_declared_seconds())]),
+            _stage("push", spent["push"], "nothing new"),
+            _stage("launch", launched, "nothing changed"),
+            Stage("monitor", run.monitored_seconds(), run.checks()),
+        ),
     )
 
 
@@ -183,10 +180,7 @@ def _parts(step: BuildStep, build_ended_seconds: float) -> Iterator[tuple[str, I
         yield "package", (step.began_seconds, exported)
         yield "push", (exported, ended)
         return
-    yield _stage_of(step), (step.began_seconds, ended)
-
-
-def _stage_of(step: BuildStep) -> str:
+    stage = {TEST_STAGE: "test", PACKAGE_STAGE: "package"}.get(step.stage, "compile")
     if not step.stage or step.instruction.startswith("FROM "):
-        return "get"  # the context, the Dockerfile, the base image
-    return {TEST_STAGE: "test", PACKAGE_STAGE: "package"}.get(step.stage, "compile")
+        stage = "get"  # the context, the Dockerfile, the base image
+    yield stage, (step.began_seconds, ended)

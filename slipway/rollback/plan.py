@@ -9,11 +9,12 @@ from typing import Any
 
 from slipway.engine.events import Urn
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.state.checkpoint import ResourceState, Snapshot, outputs, plain, resources
+from slipway.state.checkpoint import ResourceState, Snapshot, outputs, resources
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
 from slipway.state.order import in_order
 from slipway.state.renames import renames
+from slipway.values import Path, mapped, opened
 
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
@@ -160,19 +161,16 @@ def _object_name(resource: ResourceState) -> str:
 def _renamed(resource: ResourceState, names: Mapping[str, str]) -> ResourceState:
     """`names` are present ones by recorded ones: URNs, and names of Secrets in Kubernetes."""
 
-    def rename(value: Any, key: str) -> Any:
-        if isinstance(value, Mapping):
-            return {
-                name: names.get(each, each)
-                if key in SECRET_REFERENCES and name in ("name", "secretName") and isinstance(each, str)
-                else rename(each, name)
-                for name, each in value.items()
-            }
-        return [rename(each, key) for each in value] if isinstance(value, list) else value
+    def rename(value: Any, path: Path) -> Any:
+        *around, name = path or ("",)
+        if name not in ("name", "secretName") or not isinstance(value, str):
+            return value
+        key = next((part for part in reversed(around) if isinstance(part, str)), "")
+        return names.get(value, value) if key in SECRET_REFERENCES else value
 
     if not resource.is_object:
         return resource
-    renamed = {**resource.raw, "inputs": rename(resource.inputs, "")}
+    renamed = {**resource.raw, "inputs": mapped(resource.inputs, rename)}
     renamed["dependencies"] = [names.get(urn, urn) for urn in resource.dependencies]
     by_property = resource.raw.get("propertyDependencies") or {}
     renamed["propertyDependencies"] = {key: [names.get(urn, urn) for urn in urns] for key, urns in by_property.items()}
@@ -211,14 +209,14 @@ def _require_no_replaced_data(
 def _replacement_reason(then: ResourceState, now: ResourceState) -> str:
     if then.id != now.id:
         return f"it was {then.id} and is {now.id}"
-    if plain(then.raw.get("replacementTrigger")) != plain(now.raw.get("replacementTrigger")):
+    if opened(then.raw.get("replacementTrigger")) != opened(now.raw.get("replacementTrigger")):
         return "its replacement trigger differs"
-    before, after = plain(then.inputs.get("spec") or {}), plain(now.inputs.get("spec") or {})
+    before, after = opened(then.inputs.get("spec") or {}), opened(now.inputs.get("spec") or {})
     changed = [name for name in IMMUTABLE_FIELDS.get(_kind(then), ()) if before.get(name) != after.get(name)]
     if changed:
         return f"spec.{changed[0]} differs, which cannot be changed in place"
     replacing = then.raw.get("replaceOnChanges") or ()
-    if replacing and plain(then.inputs) != plain(now.inputs):
+    if replacing and opened(then.inputs) != opened(now.inputs):
         return f"it differs, and was declared to be replaced when {', '.join(replacing)} changes"
     return ""
 

@@ -14,9 +14,10 @@ from slipway.render.words import counted
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import ResourceState, Snapshot, objects, plain
+from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.comparison import Comparison, compared
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.values import opened
 
 
 @dataclass(frozen=True)
@@ -89,14 +90,14 @@ def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services:
         fields = tuple(each for each in fields if each.kind != "add")
         if fields or change.operation is Operation.DELETE:
             declared.append(replace(change, fields=fields))
-    asked = {urn: each for urn, each in recorded.items() if not services or each.service in services}
-    live = {urn: found.live[urn] for urn, each in asked.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
+    chosen = {urn: each for urn, each in recorded.items() if not services or each.service in services}
+    live = {urn: found.live[urn] for urn, each in chosen.items() if each.type == DEPLOYMENT_TYPE and urn in found.live}
     return ClusterDifference(
         tuple(declared),
-        tuple(str(Urn(each.urn)) for each in asked.values() if _is_half_recorded(each)),
+        tuple(str(Urn(each.urn)) for each in chosen.values() if _is_half_recorded(each)),
         tuple(undeclared),
         tuple(unknown),
-        tuple(asked[urn].name for urn, each in live.items() if not is_rolled_out(each)),
+        tuple(chosen[urn].name for urn, each in live.items() if not is_rolled_out(each)),
         found.changed_by,
     )
 
@@ -107,7 +108,7 @@ def _is_half_recorded(resource: ResourceState) -> bool:
     https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
     """
     applied = resource.outputs.get("__inputs")
-    return applied is not None and plain(applied) != plain(resource.inputs)
+    return applied is not None and opened(applied) != opened(resource.inputs)
 
 
 def _is_below(path: str, ignored: Iterable[str]) -> bool:

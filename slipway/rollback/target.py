@@ -80,8 +80,8 @@ def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> 
     it was told to leave alone.
     """
     counting = [ResourceState(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
-    told = [each.raw for each in counting if not services or each.service in services]
-    return fingerprint(present, services) if is_settled({**present, "resources": told}) else ""
+    inputs = [each.raw for each in counting if not services or each.service in services]
+    return fingerprint(present, services) if is_settled({**present, "resources": inputs}) else ""
 
 
 class _States:

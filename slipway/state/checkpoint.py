@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.engine.events import STACK_TYPE, Urn
 from slipway.engine.stages import IMAGE_TYPE
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.state.content_names import stem
+from slipway.values import CIPHERTEXT as CIPHERTEXT  # noqa: PLC0414 (approval reads it from here)
+from slipway.values import Secret, mapped
 
 PROVIDER_PREFIX = "pulumi:providers:"
 SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
 TEST_SUFFIX = "-test"
-CIPHERTEXT, PLAINTEXT = "ciphertext", "plaintext"
 HIDDEN = "(secret)"
 
 Snapshot = Mapping[str, Any]
@@ -135,43 +135,14 @@ def service_of(urn: str) -> str:
 
 def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
     """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
-    told = sorted(
+    inputs = sorted(
         (urn, masked_secrets(each.inputs))
         for urn, each in objects(snapshot).items()
         if not services or each.service in services
     )
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 
 
 def masked_secrets(value: Any) -> Any:
     """The value with a mark for each secret, encrypted or not: the same secret is encrypted anew at every update."""
-    if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET_SIGNATURE:
-            return HIDDEN
-        return {key: masked_secrets(each) for key, each in value.items()}
-    return [masked_secrets(each) for each in value] if isinstance(value, list) else value
-
-
-def plain(value: Any) -> Any:
-    """The value of a decrypted state, its secrets opened."""
-    if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET_SIGNATURE:
-            return json.loads(value[PLAINTEXT])
-        return {key: plain(each) for key, each in value.items()}
-    return [plain(each) for each in value] if isinstance(value, list) else value
-
-
-def has_secrets(value: Any) -> bool:
-    """Whether anything in the resources' properties is encrypted."""
-    return any(True for _ in _ciphertexts(value))
-
-
-def _ciphertexts(value: Any) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        if value.get(SIGNATURE) == SECRET_SIGNATURE and CIPHERTEXT in value:
-            yield str(value[CIPHERTEXT])
-        for each in value.values():
-            yield from _ciphertexts(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _ciphertexts(each)
+    return mapped(value, lambda each, _: HIDDEN if isinstance(each, Secret) else each)

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.engine.events import Urn
-from slipway.state.checkpoint import ResourceState, plain
-
-Path = tuple[str | int, ...]
-"""Keys and indices: a key may have dots of its own, as those of annotations do."""
-
-_MISSING = object()
-"""Stands for an input that is not there; equal to nothing recorded."""
+from slipway.state.checkpoint import ResourceState
+from slipway.values import Path, opened, same, walk
 
 
 @dataclass(frozen=True)
@@ -34,34 +29,18 @@ def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceS
     for urn, each in wanted.items():
         then = _leaves(each)
         now = _leaves(actual[urn]) if urn in actual else {}
-        unequal = [path for path, value in then.items() if not _same(now.get(path, _MISSING), value)]
+        unequal = [path for path, value in then.items() if path not in now or not same(value, now[path])]
+        beyond = (path for path in now if path not in then)
         total += len(then)
         equal += len(then) - len(unequal)
-        beyond = (path for path in now if path not in then)
         differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
     differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in wanted]
     return Comparison(equal, total, tuple(differences))
 
 
-def _same(one: Any, other: Any) -> bool:
-    """In JSON, true is not 1."""
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
 def _leaves(resource: ResourceState) -> dict[Path, Any]:
-    return dict(_walk(plain(resource.inputs), ()))
-
-
-def _walk(value: Any, path: Path) -> Iterator[tuple[Path, Any]]:
-    """Every value in nested properties with its path; an empty object or list is a value."""
-    if isinstance(value, Mapping) and value:
-        for key, each in value.items():
-            yield from _walk(each, (*path, str(key)))
-    elif isinstance(value, list) and value:
-        for index, each in enumerate(value):
-            yield from _walk(each, (*path, index))
-    else:
-        yield path, value
+    """Each input by its path."""
+    return dict(walk(opened(resource.inputs)))
 
 
 def _words(path: Path) -> str:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from slipway.engine.events import Urn
-from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.masking import SECRET
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import CIPHERTEXT, ResourceState, Snapshot, objects, plain
+from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.content_names import stem, successors
-from slipway.state.fields import FieldChange, Path, StepDetails, field_changes, path_text
+from slipway.state.fields import FieldChange, StepDetails, field_changes, path_text
 from slipway.state.renames import renames
+from slipway.values import by_index_if_as_long, differences, has_encrypted, opened
 
 MAY_HAVE_CHANGED = "(secret, may have changed)"
-_MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Difference:
 def difference(old: Snapshot, new: Snapshot) -> Difference:
     """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
     before, after = objects(old), objects(new)
-    compared = not any(_has_ciphertext(each.inputs) for each in (*before.values(), *after.values()))
+    compared = not any(has_encrypted(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
     came = {**successors(before, after), **renamed}
     pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
@@ -70,9 +70,10 @@ def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
 
 def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[FieldChange, ...]:
     """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
-    differing = dict.fromkeys(path_text(path) for path in _differing(_opened(old), _opened(new), ()))
-    told = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
-    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, told))
+    found = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
+    differing = dict.fromkeys(path_text(each.path) for each in found)
+    detailed = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
+    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, detailed))
     return fields if compared else tuple(map(_unsure, fields))
 
 
@@ -82,29 +83,4 @@ def _unsure(field: FieldChange) -> FieldChange:
 
 def _opened(resource: ResourceState) -> Any:
     """Its inputs as plain values, or as they are where they are encrypted."""
-    return resource.inputs if _has_ciphertext(resource.inputs) else plain(resource.inputs)
-
-
-def _differing(old: Any, new: Any, path: Path) -> Iterator[Path]:
-    """The paths of the values that are not the same; of a secret that cannot be opened, the secret's own."""
-    if _is_secret(old) or _is_secret(new):
-        if old != new:
-            yield path
-    elif isinstance(old, Mapping) and isinstance(new, Mapping):
-        for key in dict.fromkeys([*old, *new]):
-            yield from _differing(old.get(key, _MISSING), new.get(key, _MISSING), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
-        for index, (before, after) in enumerate(zip(old, new, strict=True)):
-            yield from _differing(before, after, (*path, index))
-    elif old != new:
-        yield path
-
-
-def _is_secret(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
-
-
-def _has_ciphertext(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return (_is_secret(value) and CIPHERTEXT in value) or any(map(_has_ciphertext, value.values()))
-    return isinstance(value, list) and any(map(_has_ciphertext, value))
+    return resource.inputs if has_encrypted(resource.inputs) else opened(resource.inputs)

@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from slipway.masking import SECRET, SECRET_VALUE, as_text, masked
+from slipway.values import MISSING, Path, ValueDifference, by_name, differences, same
 
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$]*")
 Kind = Literal["add", "delete", "update"]
 Key = str | int
-Path = tuple[Key, ...]
-MISSING = object()
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,9 @@ class StepDetails:
 
 def field_changes(step: StepDetails) -> tuple[FieldChange, ...]:
     """The fields whose inputs differ, and those that only the provider knows to differ, in the order of the inputs."""
-    visible = list(_differences(masked(step.old_inputs, step.type), masked(step.new_inputs, step.type), ()))
-    found = [*visible, *_told_by_the_provider(step, visible)]
+    old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
+    visible = list(map(_change, differences(old, new, lists=by_name, notes=False)))
+    found = [*visible, *_provider_differences(step, visible)]
     found += _hidden_in_secrets(step, found)
     replacing = {
         path for path, diff in step.detailed_diff.items() if str(diff.get("diffKind", "")).endswith("-replace")
@@ -67,45 +67,13 @@ def path_text(path: Path) -> str:
     return text
 
 
-def _differences(old: Any, new: Any, path: Path) -> Iterator[FieldChange]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in dict.fromkeys([*old, *new]):
-            if not key.startswith("__"):  # the providers' own notes
-                yield from _differences(old.get(key, MISSING), new.get(key, MISSING), (*path, key))
-    elif isinstance(old, list) and isinstance(new, list):
-        yield from _list_differences(old, new, path)
-    elif old != new or isinstance(old, bool) != isinstance(new, bool):  # Python takes True for 1
-        yield _change(path, old, new)
-
-
-def _list_differences(old: list[Any], new: list[Any], path: Path) -> Iterator[FieldChange]:
-    """Items that have names are told apart by them: one that is put in front changes none of the others."""
-    old_names, new_names = _names(old), _names(new)
-    if old_names and new_names and old_names != new_names:
-        before, after = dict(zip(old_names, old, strict=True)), dict(zip(new_names, new, strict=True))
-        for name in dict.fromkeys([*old_names, *new_names]):
-            yield from _differences(before.get(name, MISSING), after.get(name, MISSING), (*path, name))
-        return
-    for index in range(max(len(old), len(new))):
-        yield from _differences(
-            old[index] if index < len(old) else MISSING,
-            new[index] if index < len(new) else MISSING,
-            (*path, index),
-        )
-
-
-def _names(items: list[Any]) -> list[str]:
-    """The items' names, if each has one of its own."""
-    names = [item.get("name") if isinstance(item, dict) else None for item in items]
-    return [str(name) for name in names] if None not in names and len(set(names)) == len(names) else []
-
-
-def _change(path: Path, old: Any, new: Any) -> FieldChange:
+def _change(difference: ValueDifference) -> FieldChange:
+    old, new = difference.old, difference.new
     kind: Kind = "add" if old is MISSING else "delete" if new is MISSING else "update"
-    return FieldChange(path_text(path), kind, _text_or_none(old), _text_or_none(new))
+    return FieldChange(path_text(difference.path), kind, _text_or_none(old), _text_or_none(new))
 
 
-def _told_by_the_provider(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
+def _provider_differences(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
     """Differences that the inputs do not show: secret values, a changed build context, what moved in the cluster."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
     live = masked(step.old_outputs, step.type)
@@ -113,7 +81,7 @@ def _told_by_the_provider(step: StepDetails, visible: Sequence[FieldChange]) -> 
     for path, diff in step.detailed_diff.items():
         in_inputs = bool(diff.get("inputDiff"))
         before, after = _at(old if in_inputs else live, path), _at(new, path)
-        hidden = before is after or before == after if in_inputs else not _touches(path, shown)
+        hidden = same(before, after) if in_inputs else not _touches(path, shown)
         if hidden and not path.startswith("__") and (before, after) != (MISSING, MISSING):
             yield FieldChange(path, _kind(diff), _text_or_none(before), _text_or_none(after))
 

@@ -32,7 +32,7 @@ def test_copies_of_a_release_differ_in_their_version() -> None:
     assert secret["metadata"]["labels"]["version"] == "3"
 
 
-def test_a_file_backend_has_as_many_updates_as_asked_for_all_older(tmp_path: Path) -> None:
+def test_a_file_backend_has_as_many_updates_as_requested_for_all_older(tmp_path: Path) -> None:
     for stamp, start in ((2_000_000_000_000_000_000, 100), (2_000_000_005_000_000_000, 105)):
         (tmp_path / f"dev-{stamp}.history.json").write_text(json.dumps({"startTime": start, "endTime": start + 1}))
         (tmp_path / f"dev-{stamp}.checkpoint.json").write_text(f"state of {start}")

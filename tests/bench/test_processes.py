@@ -58,7 +58,7 @@ def test_a_command_is_timed_with_its_children(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_a_failing_command_printed_is_told(tmp_path: Path) -> None:
+def test_what_a_failing_command_printed_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"(?s)exit code 3.*no such thing"):
         timed(["sh", "-c", "echo no such thing; exit 3"], folder=tmp_path, environment=os.environ)
 

@@ -42,7 +42,7 @@ def test_liveness_is_the_most_patient_probe() -> None:
     assert patience(startup_probe(health, "http")) == health.startup_timeout_seconds  # type: ignore[arg-type]
 
 
-def test_a_failing_check_is_told_with_the_log_of_its_service(declare: Callable[..., Any]) -> None:
+def test_a_failing_check_is_reported_with_the_log_of_its_service(declare: Callable[..., Any]) -> None:
     checks = {"user-service": [Check(get="/users", has="users")], "order-service": [Check(get="/orders")]}
 
     def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:

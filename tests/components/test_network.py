@@ -16,8 +16,8 @@ POLICY, DEPLOYMENT = "kubernetes:networking.k8s.io/v1:NetworkPolicy", "kubernete
 HTTP = {"port": "http", "protocol": "TCP"}
 
 
-def spec(**said: Any) -> ServiceSpec:
-    return ServiceSpec.model_validate({"name": "web", **said})
+def spec(**fields: Any) -> ServiceSpec:
+    return ServiceSpec.model_validate({"name": "web", **fields})
 
 
 def test_the_port_has_its_name_so_that_another_number_shuts_no_old_pod_off() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from components import environment
 from components.environment import EnvironmentArgs
-from components.node_ports import declared_ports, held_ports, passed_on, wanted_ports
+from components.node_ports import assigned_ports, declared_ports, passed_on, wanted_ports
 from services.catalog import Service
 from services.spec import ServiceSpec
 from slipway.state.checkpoint import resources
@@ -49,7 +49,7 @@ BOTH = state({"a": (30001, 30001), "b": (30002, 30002)})
 
 
 @pytest.mark.parametrize(
-    ("specs", "held", "refused"),
+    ("specs", "assigned", "refused"),
     [
         ([spec("a", 30001), spec("b", 30002)], BOTH, []),
         ([spec("a", 30003), spec("b", 30004)], BOTH, []),
@@ -63,9 +63,9 @@ BOTH = state({"a": (30001, 30001), "b": (30002, 30002)})
     ],
 )
 def test_a_port_that_another_service_has_is_refused(
-    specs: list[ServiceSpec], held: dict[str, Any], refused: list[tuple[int, str, str]]
+    specs: list[ServiceSpec], assigned: dict[str, Any], refused: list[tuple[int, str, str]]
 ) -> None:
-    problems = passed_on(wanted_ports(specs, "shop"), held_ports(held))
+    problems = passed_on(wanted_ports(specs, "shop"), assigned_ports(assigned))
     assert len(problems) == len(refused)
     for problem, (port, name, holder) in zip(problems, refused, strict=True):
         assert problem.startswith(
@@ -76,8 +76,8 @@ def test_a_port_that_another_service_has_is_refused(
 
 def test_a_rollback_over_a_swap_is_refused_too() -> None:
     before = state({"a": (30002, 30002), "b": (30001, 30001)})
-    assert len(passed_on(declared_ports(resources(before)), held_ports(BOTH))) == 2
-    assert passed_on(declared_ports(resources(BOTH)), held_ports(BOTH)) == []
+    assert len(passed_on(declared_ports(resources(before)), assigned_ports(BOTH))) == 2
+    assert passed_on(declared_ports(resources(BOTH)), assigned_ports(BOTH)) == []
 
 
 def test_the_program_refuses_it_before_anything_is_declared(declare: Any, monkeypatch: pytest.MonkeyPatch) -> None:

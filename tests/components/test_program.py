@@ -46,14 +46,14 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 
 def answer_well(patch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    asked: list[tuple[str, str]] = []
+    requests: list[tuple[str, str]] = []
 
     def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
-        asked.append((service, check.path))
+        requests.append((service, check.path))
         return [Answer(200, '{"users": [], "orders": [], "total": 0}')]
 
     patch.setattr(release, "ready_pods", lambda *_: lambda: ask)
-    return asked
+    return requests
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +62,8 @@ def updates(declare: Any) -> dict[str, tuple[Any, list[tuple[str, str]]]]:
     found = {}
     for stack in ("dev", "prod"):
         with pytest.MonkeyPatch.context() as patch:
-            asked = answer_well(patch)
-            found[stack] = (declare(program, stack=stack), asked)
+            requests = answer_well(patch)
+            found[stack] = (declare(program, stack=stack), requests)
     return found
 
 
@@ -156,12 +156,12 @@ def test_calls_give_an_address_open_the_policy_and_order_the_rollout(dev: Any) -
     assert deployed == ["user-service", "order-service"]
 
 
-def test_checks_are_asked_in_an_update_and_recorded_on_the_deployment(updates: Any) -> None:
-    recorded, all_asked = updates["dev"]
+def test_checks_run_in_an_update_and_are_recorded_on_the_deployment(updates: Any) -> None:
+    recorded, requests = updates["dev"]
     annotations = recorded.inputs(DEPLOYMENT, "user-service")["metadata"]["annotations"]
     recorded_checks = [("user-service", check["get"]) for check in json.loads(annotations["slipway.dev/checks"])]
     assert recorded_checks
-    assert recorded_checks == [asked for asked in all_asked if asked[0] == "user-service"]
+    assert recorded_checks == [request for request in requests if request[0] == "user-service"]
 
 
 def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healthy: Any) -> None:
@@ -173,7 +173,7 @@ def test_prometheus_may_connect_where_its_namespace_is_named(declare: Any, healt
         assert len(rule["from"]) == sources
 
 
-def test_a_service_without_replicas_is_released_and_not_asked(declare: Any, healthy: Any) -> None:
+def test_a_service_without_replicas_is_released_and_not_checked(declare: Any, healthy: Any) -> None:
     """Nobody answers for it: a check that is asked, now or by `slipway verify`, could never be met."""
     recorded = declare(program, config={"slipway:services": json.dumps({"user-service": {"replicas": 0}})})
     assert recorded.inputs(DEPLOYMENT, "user-service")["spec"]["replicas"] == 0
@@ -181,7 +181,7 @@ def test_a_service_without_replicas_is_released_and_not_asked(declare: Any, heal
     assert {service for service, _ in healthy} == {"order-service"}
 
 
-def test_an_autoscaled_service_is_asked_whatever_its_replicas_are(declare: Any, healthy: Any) -> None:
+def test_an_autoscaled_service_is_checked_whatever_its_replicas_are(declare: Any, healthy: Any) -> None:
     scaled = {"replicas": 0, "autoscaling": {"minReplicas": 1, "maxReplicas": 2}}
     declare(program, config={"slipway:services": json.dumps({"user-service": scaled})})
     assert {service for service, _ in healthy} == {"order-service", "user-service"}
@@ -280,7 +280,7 @@ def test_a_base_image_that_is_pinned_already_stays_as_it_is(declare: Any, health
         ("python:3.12-slim", []),
     ],
 )
-def test_only_a_registry_on_loopback_is_asked_over_plain_http(
+def test_only_a_registry_on_loopback_is_read_over_plain_http(
     declare: Any, healthy: Any, base_image: str, addresses: list[str]
 ) -> None:
     provider = declare(program, config={"slipway:baseImage": base_image}).inputs("pulumi:providers:docker", "dev")

@@ -111,13 +111,13 @@ def first() -> Any:
 
 
 @pytest.fixture(scope="module")
-def asked(replay: Replay) -> Monitor:
+def monitor(replay: Replay) -> Monitor:
     """What was registered of `first` over itself."""
     return replay(json.loads(STATES.read_text())["first"])
 
 
 @pytest.fixture(scope="module")
-def asked_with_options(replay: Replay) -> Monitor:
+def monitor_with_options(replay: Replay) -> Monitor:
     """What was registered of `first` with all of OPTIONS on one Deployment."""
     state = json.loads(STATES.read_text())["first"]
     raw(state, f"{DEPLOYMENT}user-service").update({recorded: value for recorded, value, _, _ in OPTIONS})
@@ -149,13 +149,13 @@ def opened(value: Any) -> Any:
     return [opened(each) for each in value] if isinstance(value, list) else value
 
 
-def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(asked: Monitor, first: Any) -> None:
+def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(monitor: Monitor, first: Any) -> None:
     not_declared = ("pulumi:pulumi:Stack", "docker-build:index:Image", "pulumi:providers:docker-build")
     expected = {each.urn for each in resources(first) if each.type not in not_declared}
     # The images stay in the state, and the engine refuses one in which their provider comes after them or is missing.
     expected.add(f"{STACK}slipway:index:Environment$pulumi:providers:docker-build::dev")
-    assert set(asked.requests) - {f"{STACK}pulumi:pulumi:Stack::slipway-dev"} == expected
-    assert not asked.read
+    assert set(monitor.requests) - {f"{STACK}pulumi:pulumi:Stack::slipway-dev"} == expected
+    assert not monitor.read
 
 
 def test_promoted_images_say_where_they_are_from_and_need_no_builder(replay: Replay, first: Any) -> None:
@@ -167,16 +167,16 @@ def test_promoted_images_say_where_they_are_from_and_need_no_builder(replay: Rep
     for each in state["resources"]:
         if each["urn"] in urns:
             each["inputs"] = promoted
-    asked = replay(state)
-    assert [inputs(asked.requests[urn]) for urn in urns] == [promoted, promoted]
-    assert [urn for urn in asked.requests if "docker-build" in urn] == []
+    monitor = replay(state)
+    assert [inputs(monitor.requests[urn]) for urn in urns] == [promoted, promoted]
+    assert [urn for urn in monitor.requests if "docker-build" in urn] == []
 
 
-def test_inputs_are_those_that_were_recorded(asked: Monitor, first: Any) -> None:
+def test_inputs_are_those_that_were_recorded(monitor: Monitor, first: Any) -> None:
     objects = [each for each in resources(first) if each.is_object]
     assert len(objects) == 15
     for each in objects:
-        assert opened(inputs(asked.requests[each.urn])) == opened(dict(directed(each).inputs)), each.urn
+        assert opened(inputs(monitor.requests[each.urn])) == opened(dict(directed(each).inputs)), each.urn
 
 
 def test_what_was_secret_is_secret_again(replay: Replay, first: Any) -> None:
@@ -185,24 +185,24 @@ def test_what_was_secret_is_secret_again(replay: Replay, first: Any) -> None:
     assert opened(found["data"]) in ({"A": ("secret", "keel"), "B": "mast"}, ("secret", {"A": "keel", "B": "mast"}))
 
 
-def test_components_and_outputs_are_as_they_were(asked: Monitor, first: Any) -> None:
+def test_components_and_outputs_are_as_they_were(monitor: Monitor, first: Any) -> None:
     for each in resources(first):
         if each.type in ("slipway:index:Microservice", "slipway:index:ServiceImage"):
-            assert asked.outputs[each.urn] == dict(each.outputs), each.urn
-            assert not asked.requests[each.urn].custom
+            assert monitor.outputs[each.urn] == dict(each.outputs), each.urn
+            assert not monitor.requests[each.urn].custom
 
 
-def test_parents_and_dependencies_are_as_they_were(asked: Monitor, first: Any) -> None:
+def test_parents_and_dependencies_are_as_they_were(monitor: Monitor, first: Any) -> None:
     images = {each.urn for each in resources(first) if each.type == "docker-build:index:Image"}
     for each in (each for each in resources(first) if each.is_object):
-        request = asked.requests[each.urn]
+        request = monitor.requests[each.urn]
         assert request.parent == each.parent
         assert set(request.dependencies) == set(each.dependencies) - images, each.urn
 
 
-def test_each_property_depends_on_what_it_depended_on(asked: Monitor, first: Any) -> None:
+def test_each_property_depends_on_what_it_depended_on(monitor: Monitor, first: Any) -> None:
     """By it the engine knows what must be replaced together with something."""
-    declared = asked.requests[f"{DEPLOYMENT}user-service"]
+    declared = monitor.requests[f"{DEPLOYMENT}user-service"]
     recorded = raw(first, f"{DEPLOYMENT}user-service")["propertyDependencies"]
     found = {key: set(declared.propertyDependencies[key].urns) for key in recorded}
     assert found == {key: {urn for urn in urns if "$docker-build:" not in urn} for key, urns in recorded.items()}
@@ -211,10 +211,10 @@ def test_each_property_depends_on_what_it_depended_on(asked: Monitor, first: Any
 
 def test_providers_are_those_of_the_present(replay: Replay, first: Any) -> None:
     raw(first, KUBERNETES)["inputs"] = {"kubeconfig": "of another time", "version": "1.2.3"}
-    asked = replay(first).requests
-    assert "of another time" not in str(asked[KUBERNETES].object)
-    assert asked[NAMESPACE].provider.startswith(f"{KUBERNETES}::")
-    assert asked[f"{DEPLOYMENT}user-service"].provider.startswith(f"{KUBERNETES}::")
+    requests = replay(first).requests
+    assert "of another time" not in str(requests[KUBERNETES].object)
+    assert requests[NAMESPACE].provider.startswith(f"{KUBERNETES}::")
+    assert requests[f"{DEPLOYMENT}user-service"].provider.startswith(f"{KUBERNETES}::")
 
 
 def test_a_provider_that_the_program_has_no_more_comes_from_the_record(replay: Replay, first: Any) -> None:
@@ -229,21 +229,21 @@ def test_a_provider_that_the_program_has_no_more_comes_from_the_record(replay: R
     }
     first["resources"].insert(at, recorded)
     raw(first, f"{DEPLOYMENT}user-service")["provider"] = f"{other}::0"
-    asked = replay(first).requests
-    assert inputs(asked[other])["context"] == "second"
-    assert "__internal" not in inputs(asked[other])
-    assert asked[f"{DEPLOYMENT}user-service"].provider.startswith(f"{other}::")
-    assert asked[f"{DEPLOYMENT}order-service"].provider.startswith(f"{KUBERNETES}::")
+    requests = replay(first).requests
+    assert inputs(requests[other])["context"] == "second"
+    assert "__internal" not in inputs(requests[other])
+    assert requests[f"{DEPLOYMENT}user-service"].provider.startswith(f"{other}::")
+    assert requests[f"{DEPLOYMENT}order-service"].provider.startswith(f"{KUBERNETES}::")
 
 
 def test_a_default_provider_has_the_version_it_had_and_is_left_to_the_engine(replay: Replay, first: Any) -> None:
     default = f"{STACK}pulumi:providers:kubernetes::default_4_20_1"
     first["resources"].insert(1, {"urn": default, "type": "pulumi:providers:kubernetes", "custom": True, "id": "0"})
     raw(first, NAMESPACE)["provider"] = f"{default}::0"
-    asked = replay(first).requests
-    assert default not in asked
-    assert (asked[NAMESPACE].version, asked[NAMESPACE].provider) == ("4.20.1", "")
-    assert asked[f"{DEPLOYMENT}user-service"].version == ""
+    requests = replay(first).requests
+    assert default not in requests
+    assert (requests[NAMESPACE].version, requests[NAMESPACE].provider) == ("4.20.1", "")
+    assert requests[f"{DEPLOYMENT}user-service"].version == ""
 
 
 OPTIONS: list[Any] = [
@@ -260,19 +260,19 @@ OPTIONS: list[Any] = [
 
 @pytest.mark.parametrize(("recorded", "value", "option", "expected"), OPTIONS, ids=[each[0] for each in OPTIONS])
 def test_every_option_is_restored(
-    asked_with_options: Monitor, *, recorded: str, value: Any, option: str, expected: Any
+    monitor_with_options: Monitor, *, recorded: str, value: Any, option: str, expected: Any
 ) -> None:
-    asked = asked_with_options.requests
-    found = getattr(asked[f"{DEPLOYMENT}user-service"], option)
+    requests = monitor_with_options.requests
+    found = getattr(requests[f"{DEPLOYMENT}user-service"], option)
     assert (list(found) if isinstance(expected, list) else found) == expected
-    assert not getattr(asked[f"{DEPLOYMENT}order-service"], option), "of this resource alone"
+    assert not getattr(requests[f"{DEPLOYMENT}order-service"], option), "of this resource alone"
 
 
 def test_what_triggers_a_replacement_is_restored(replay: Replay, first: Any) -> None:
     raw(first, f"{DEPLOYMENT}user-service")["replacementTrigger"] = {"revision": "2026-11"}
-    asked = replay(first).requests
-    assert asked[f"{DEPLOYMENT}user-service"].replacement_trigger.struct_value["revision"] == "2026-11"
-    assert not asked[f"{DEPLOYMENT}order-service"].HasField("replacement_trigger")
+    requests = replay(first).requests
+    assert requests[f"{DEPLOYMENT}user-service"].replacement_trigger.struct_value["revision"] == "2026-11"
+    assert not requests[f"{DEPLOYMENT}order-service"].HasField("replacement_trigger")
 
 
 def test_what_comes_later_in_the_state_may_be_what_a_resource_ends_with(replay: Replay, first: Any) -> None:
@@ -293,9 +293,9 @@ def test_timeouts_are_restored(replay: Replay, first: Any) -> None:
 def test_what_was_read_and_never_made_is_read_again(replay: Replay, first: Any) -> None:
     """Made as a resource of its own, the rollback would take somebody else's object over."""
     raw(first, NAMESPACE).update(external=True, id="slipway-dev")
-    asked = replay(first)
-    assert NAMESPACE not in asked.requests
-    assert asked.read[NAMESPACE].id == "slipway-dev"
+    monitor = replay(first)
+    assert NAMESPACE not in monitor.requests
+    assert monitor.read[NAMESPACE].id == "slipway-dev"
 
 
 def test_what_was_renamed_since_is_declared_with_an_alias(replay: Replay, first: Any) -> None:
@@ -310,12 +310,13 @@ def test_what_was_renamed_since_is_declared_with_an_alias(replay: Replay, first:
 
 
 def test_one_service_alone_is_declared_among_the_present_others(replay: Replay, first: Any, second: Any) -> None:
-    asked = replay(first, second, services=("user-service",)).requests
+    requests = replay(first, second, services=("user-service",)).requests
     replicas = {
-        name: inputs(asked[f"{DEPLOYMENT}{name}"])["spec"].get("replicas") for name in ("user-service", "order-service")
+        name: inputs(requests[f"{DEPLOYMENT}{name}"])["spec"].get("replicas")
+        for name in ("user-service", "order-service")
     }
     assert replicas == {"user-service": 1, "order-service": None}
-    assert any("HorizontalPodAutoscaler" in urn for urn in asked)
+    assert any("HorizontalPodAutoscaler" in urn for urn in requests)
 
 
 def test_the_types_of_the_protocol_are_those_meant() -> None:

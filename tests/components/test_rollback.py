@@ -30,7 +30,7 @@ UNTOLD = [
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
+def require_images(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Asks the registry for what the first state runs where nothing runs; the answer, and what was warned of."""
     warnings: list[str] = []
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
@@ -48,16 +48,16 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("answer", GONE)
-def test_an_image_that_is_gone_ends_it_before_anything_is_touched(asked: Any, answer: str) -> None:
+def test_an_image_that_is_gone_ends_it_before_anything_is_touched(require_images: Any, answer: str) -> None:
     with pytest.raises(pulumi.RunError, match="does not have what that state runs") as caught:
-        asked(answer)
+        require_images(answer)
     assert "user-service@sha256:" in str(caught.value)
     assert "order-service@sha256:" in str(caught.value)
 
 
 @pytest.mark.parametrize("answer", UNTOLD)
-def test_a_registry_that_does_not_tell_says_nothing_of_its_images(asked: Any, answer: str) -> None:
+def test_a_registry_that_does_not_tell_says_nothing_of_its_images(require_images: Any, answer: str) -> None:
     """The nodes may have a login, or the image itself."""
-    warnings = asked(answer)
+    warnings = require_images(answer)
     assert len(warnings) == 2
     assert all(answer in each for each in warnings)

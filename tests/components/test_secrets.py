@@ -59,7 +59,7 @@ def folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "problem"),
     [
         (lambda _: None, "cannot be read: No such file or directory; set it with"),
         (folder, "cannot be read: Is a directory; set it with"),
@@ -71,13 +71,13 @@ def folder(file: Path) -> None:
     ],
 )
 def test_a_file_that_holds_no_secret_is_a_configuration_error(
-    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, said: str
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Any, problem: str
 ) -> None:
     file = tmp_path / "token"
     make(file)
     monkeypatch.setenv(f"{VARIABLE}_FILE", str(file))
     message = refusal(read)
-    assert message.startswith(f"Configuration error: the file {file}, which {VARIABLE}_FILE names, {said}")
+    assert message.startswith(f"Configuration error: the file {file}, which {VARIABLE}_FILE names, {problem}")
     assert "hid" not in message.replace(str(file), "")
 
 

@@ -33,9 +33,9 @@ class Failed:
 
 def failing_up(project: Any) -> Failed:
     result = project.slipway("up", "-s", "e2e", "--yes")
-    said, _, rollback = result.output.partition("\nGoing back to #")
-    error = "error: " + said.rsplit("\nerror: ", 1)[-1]
-    waited = re.search(r"Roll out user-service: failed after ([\d.]+) s", said)
+    output, _, rollback = result.output.partition("\nGoing back to #")
+    error = "error: " + output.rsplit("\nerror: ", 1)[-1]
+    waited = re.search(r"Roll out user-service: failed after ([\d.]+) s", output)
     return Failed(result.code, result.output, error, rollback, float(waited[1]) if waited else 0.0)
 
 

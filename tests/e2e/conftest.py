@@ -93,8 +93,8 @@ class Project:
             "user-service:DATABASE_URL": "sqlite:////data/users.db",
             "order-service:DATABASE_URL": "sqlite:////data/orders.db",
         }
-        told = [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
-        file.write_text("\n".join(["config:", *told, *more.splitlines(), *salt]) + "\n")
+        setting_lines = [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
+        file.write_text("\n".join(["config:", *setting_lines, *more.splitlines(), *salt]) + "\n")
 
     def replace(self, file: str, old: str, new: str) -> None:
         path = self.folder / file

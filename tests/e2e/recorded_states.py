@@ -51,7 +51,7 @@ def outputs(project: Any, number: int) -> Any:
     return next(each for each in recorded(project, number).values() if each["type"] == "pulumi:pulumi:Stack")["outputs"]
 
 
-def told(resources: dict[str, dict[str, Any]]) -> dict[str, dict[tuple[Any, ...], Any]]:
+def object_inputs(resources: dict[str, dict[str, Any]]) -> dict[str, dict[tuple[Any, ...], Any]]:
     """Of each object of the cluster, its recorded inputs as one value per path.
 
     A secret is encrypted anew at every update, so it counts as one value that is there; the Secret's name is a hash

@@ -47,7 +47,7 @@ def there_twice(state: State) -> None:
     ],
 )
 def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any, command: tuple[str, ...]) -> None:
-    before = states.told(states.present(released))
+    before = states.object_inputs(states.present(released))
     rewritten(released, damage)
     refused = released.up()
     assert refused.code != 0
@@ -58,20 +58,20 @@ def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any
     assert "It is in order again." in done.output
     # As the first release left it, a rollback there has nothing to do.
     assert done.code == (2 if name == "rollback" else 0), done.output
-    assert states.told(states.present(released)) == before
+    assert states.object_inputs(states.present(released)) == before
 
 
 @pytest.mark.parametrize(
     "share", [pytest.param(0.0, id="empty", marks=pytest.mark.thorough), pytest.param(0.5, id="cut short")]
 )
 def test_a_state_that_cannot_be_read_is_taken_from_the_history(released: Any, share: float) -> None:
-    before, file = states.told(states.present(released)), states.state_file(released)
+    before, file = states.object_inputs(states.present(released)), states.state_file(released)
     text = file.read_text()
     file.write_text(text[: int(len(text) * share)])
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     assert "The state of e2e cannot be read: e2e.json was cut short. It is kept as " in done.output
-    assert states.told(states.present(released)) == before
+    assert states.object_inputs(states.present(released)) == before
     assert list(file.parent.glob("e2e.json.*.refused")), "what was refused is kept"
 
 

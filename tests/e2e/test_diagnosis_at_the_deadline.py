@@ -44,7 +44,7 @@ WAITED_FOR: list[Any] = [
 
 # The Deployment's deadline, made short, decides.
 @pytest.mark.parametrize(("setting", "settings", "words"), WAITED_FOR)
-def test_what_may_mend_is_told_at_the_deadline(
+def test_what_may_mend_is_reported_at_the_deadline(
     released: Any, setting: Setting, settings: str, words: list[str]
 ) -> None:
     url = released.url("user-service")

@@ -104,7 +104,7 @@ def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_
     }
 
 
-def test_a_failing_check_fails_the_update_and_is_asked_again(released: Any) -> None:
+def test_a_failing_check_fails_the_update_and_runs_again(released: Any) -> None:
     wrong = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
     released.configure(f"  slipway:services: {json.dumps(wrong)}\n")
     for attempt in ("changed", "nothing changed"):
@@ -133,7 +133,7 @@ def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> No
     assert fixed.code == 0, fixed.output
 
 
-def test_what_cannot_be_done_changes_nothing_and_is_said(released: Any, tmp_path: Any) -> None:
+def test_what_cannot_be_done_changes_nothing_and_is_reported(released: Any, tmp_path: Any) -> None:
     """Settings that are wrong, a cluster and a registry that do not answer, another passphrase."""
     before = generations(released)
     for settings, message in (

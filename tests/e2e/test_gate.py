@@ -106,7 +106,7 @@ def test_an_approval_of_another_machine_holds_for_just_what_it_is_of(released: A
 
 
 @pytest.mark.thorough
-def test_nothing_is_asked_where_a_bare_update_left_nothing_to_do(released: Any) -> None:
+def test_no_question_where_a_bare_update_left_nothing_to_do(released: Any) -> None:
     released.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: warning")
     bare = released.up()
     assert bare.code == 0, bare.output

@@ -36,14 +36,14 @@ def kubectl(project: Any, *arguments: str) -> None:
     assert done.code == 0, done.output
 
 
-def told(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
+def json_of(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
     done = project.slipway(command, "-s", "e2e", *arguments, "--json")
     assert done.code == code, done.output
     return json.loads(done.output)
 
 
-def test_updates_are_listed_told_apart_and_verified(changed: Any, tmp_path: Any) -> None:
-    second, first = told(changed, "history")
+def test_updates_are_listed_distinguished_and_verified(changed: Any, tmp_path: Any) -> None:
+    second, first = json_of(changed, "history")
     assert [(each["number"], each["kind"], each["succeeded"]) for each in (first, second)] == [
         (1, "update", True),
         (2, "update", True),
@@ -58,16 +58,16 @@ def test_updates_are_listed_told_apart_and_verified(changed: Any, tmp_path: Any)
     assert "data.LOG_LEVEL: info → debug" in shown
     assert "order-service" not in shown
     assert "sqlite" not in shown, "secrets are seen and not shown"
-    (service,) = told(changed, "diff", "1", "2")["services"]
+    (service,) = json_of(changed, "diff", "1", "2")["services"]
     secret = next(each for each in service["changes"] if each["type"] == "kubernetes:core/v1:Secret")
     assert ("(secret)", "(secret)") in [(field["old"], field["new"]) for field in secret["fields"]]
-    assert told(changed, "diff", "2")["services"] == []
+    assert json_of(changed, "diff", "2")["services"] == []
 
-    found = told(changed, "verify")
+    found = json_of(changed, "verify")
     assert found["ok"]
     assert [each["service"] for each in found["services"]] == ["order-service", "user-service"]
     assert all(each["checks"] for each in found["services"])
-    assert told(changed, "drift")["drift"] == []
+    assert json_of(changed, "drift")["drift"] == []
     assert changed.slipway("drift", "-s", "e2e").output.strip() == "e2e: no drift."
 
     elsewhere = changed.with_environment(PULUMI_BACKEND_URL=f"file://{tmp_path}")
@@ -87,7 +87,7 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     (tmp_path / "leftover.yaml").write_text(LEFTOVER)
     kubectl(changed, "create", "-f", str(tmp_path / "leftover.yaml"))
 
-    found = {(each["operation"], each["name"]): each for each in told(changed, "drift", code=6)["drift"]}
+    found = {(each["operation"], each["name"]): each for each in json_of(changed, "drift", code=6)["drift"]}
     assert sorted(found) == [
         ("changed", "order-service"),
         ("changed", "user-service"),
@@ -110,7 +110,7 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     assert shown.code == 1, shown.output
     assert "user-service: failed, the cluster is told to run 0 pods, the state says 1" in shown.output
     assert "check failed: GET /users" in shown.output
-    assert not told(changed, "verify", code=1)["ok"]
+    assert not json_of(changed, "verify", code=1)["ok"]
 
     done = changed.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
     assert done.code == 0, done.output
@@ -120,8 +120,8 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     left_over = "and 1 object that was never recorded (ConfigMap leftover), 2 checks met"
     assert f"recorded inputs are the same, {left_over}" in done.output
     assert "Update Secret" not in done.output, "nobody touched the Secrets"
-    assert told(changed, "verify")["ok"]
-    left = told(changed, "drift", code=6)["drift"]
+    assert json_of(changed, "verify")["ok"]
+    left = json_of(changed, "drift", code=6)["drift"]
     assert {each["name"] for each in left} == {"leftover"}, "what kubectl has set goes with the object's update"
 
 
@@ -130,15 +130,15 @@ def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     """With --refresh what somebody else has set is taken over: else it would stand against every update after it."""
     kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
     kubectl(released, "delete", "service/order-service")
-    assert not told(released, "verify", code=1)["ok"]
+    assert not json_of(released, "verify", code=1)["ok"]
     refreshed = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
     assert refreshed.code == 0, refreshed.output
-    assert told(released, "verify")["ok"]
+    assert json_of(released, "verify")["ok"]
     kubectl(released, "delete", "deployment/order-service")
     plain = released.slipway("up", "-s", "e2e", "--yes")
     assert plain.code == 4, "a plain one finds out by its checks: " + plain.output
     assert "Not in the cluster as the state said, which may be why: Deployment order-service." in plain.output
-    assert told(released, "verify")["ok"]
+    assert json_of(released, "verify")["ok"]
 
 
 @pytest.mark.thorough
@@ -156,5 +156,5 @@ def test_what_the_state_has_forgotten_is_taken_in_again(released: Any) -> None:
         assert done.code == 0, done.output
         assert "this stack created it, but its state does not list it" in done.output
         assert released.deployments()["order-service"]["metadata"]["uid"] == before
-        assert told(released, "verify")["ok"]
-        assert len(told(released, "verify")["services"]) == 2
+        assert json_of(released, "verify")["ok"]
+        assert len(json_of(released, "verify")["services"]) == 2

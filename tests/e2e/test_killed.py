@@ -64,19 +64,19 @@ def killed(project: Any, point: Point, *arguments: str, engine_alone: bool = Fal
         stderr=subprocess.STDOUT,
         text=True,
     )
-    said = ""
+    output = ""
     for line in process.stdout or ():
-        said += line
+        output += line
         if line.startswith(line_start):
             time.sleep(delay_seconds)
             break
     else:
-        pytest.fail(f"{line_start!r} was never said:\n{said}")
+        pytest.fail(f"{line_start!r} was never said:\n{output}")
     command, *engine = family(process.pid)
     for pid in engine if engine_alone else [command, *engine]:
         os.kill(pid, signal.SIGKILL)
     os.kill(command, signal.SIGCONT)
-    return said + process.communicate()[0]
+    return output + process.communicate()[0]
 
 
 def family(pid: int) -> list[int]:
@@ -188,7 +188,7 @@ def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(released: 
     """By the out-of-memory killer: the command lives on, and says how."""
     before = history(released)
     bring_second(released)
-    said = killed(
+    output = killed(
         released,
         ("Update Deployment user-service", 0.2),
         "rollback",
@@ -199,7 +199,7 @@ def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(released: 
         "--yes",
         engine_alone=True,
     )
-    assert "The engine was killed by SIGKILL" in said
+    assert "The engine was killed by SIGKILL" in output
     result = released.slipway("rollback", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
     assert "e2e is back at #1: " in result.output
@@ -217,7 +217,7 @@ def test_a_recovery_that_was_killed_too_is_taken_up_again(released: Any) -> None
     require_in_order(released, ALL, before)
 
 
-def test_an_automatic_rollback_that_was_killed_can_be_asked_for(released: Any) -> None:
+def test_an_automatic_rollback_that_was_killed_can_be_requested(released: Any) -> None:
     before = history(released)
     bad = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
     released.configure(f"  slipway:services: {json.dumps(bad)}\n")

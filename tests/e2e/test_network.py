@@ -31,7 +31,7 @@ NOT_ANSWERED = "nothing listens on its port 9999"
 
 
 def services(**more: dict[str, Any]) -> str:
-    return f"  slipway:services: {json.dumps({name.replace('_', '-'): said for name, said in more.items()})}\n"
+    return f"  slipway:services: {json.dumps({name.replace('_', '-'): fields for name, fields in more.items()})}\n"
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_release_is_checked_and_verified_where_the_api_server_cannot_reach_the
     assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output)
 
 
-def test_the_first_answer_counts_and_every_kind_of_request_is_asked(shut_off: Any, port: int) -> None:
+def test_the_first_answer_counts_and_every_kind_of_request_is_sent(shut_off: Any, port: int) -> None:
     """The same check is met in an update and by `verify`: neither follows a redirect."""
     del port
     moved = (
@@ -248,7 +248,7 @@ def as_service_account(project: Any, folder: Path, role: dict[str, Any]) -> Any:
 
 
 @pytest.mark.thorough
-def test_loopback_is_never_asked_through_a_proxy(project: Any) -> None:
+def test_loopback_is_never_reached_through_a_proxy(project: Any) -> None:
     """One that is named in the environment, as in many offices, and knows nothing of this machine's own addresses."""
     variables = dict.fromkeys(("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy"), "http://127.0.0.1:1")
     behind = project.with_environment(**variables)

@@ -84,7 +84,7 @@ def answers(project: Any, service: str, path: str) -> int:
 
 def is_whole(project: Any, target: int, output: str = "") -> None:
     """The state is as the target left it, by a comparison of the test's own; that is the n/n of the output, too."""
-    then, now = states.told(states.recorded(project, target)), states.told(states.present(project))
+    then, now = states.object_inputs(states.recorded(project, target)), states.object_inputs(states.present(project))
     assert now == then
     total = states.number_of_inputs(then)
     assert total > 100
@@ -167,10 +167,10 @@ def test_before_a_second_good_release_there_is_nothing_to_go_back_to(ship: Any) 
     ship.configure()
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    for arguments, said in (((), ""), (("--to", "2"), ""), (("--to", "1"), "it failed")):
+    for arguments, reason in (((), ""), (("--to", "2"), ""), (("--to", "1"), "it failed")):
         refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
         assert refused.code == 2, refused.output
-        assert said in refused.output
+        assert reason in refused.output
         assert "Traceback" not in refused.output
     assert states.count(ship) == 2
 
@@ -248,10 +248,10 @@ def test_one_service_goes_back_and_the_others_are_not_touched(
     now = states.present(ship)
     for name in ("order-service", "parcel-service"):
         assert states.of_service(now, name) == states.of_service(recorded, name)
-    assert states.told(states.of_service(now, "user-service")) == states.told(
+    assert states.object_inputs(states.of_service(now, "user-service")) == states.object_inputs(
         states.of_service(states.recorded(ship, GOOD), "user-service")
     )
-    total = states.number_of_inputs(states.told(states.of_service(now, "user-service")))
+    total = states.number_of_inputs(states.object_inputs(states.of_service(now, "user-service")))
     assert total > 50
     assert f"user-service of e2e is back at #{GOOD}: {total}/{total} recorded inputs are the same" in result.output
     assert states.history(ship)[-1]["rollback"]["services"] == ["user-service"]
@@ -262,7 +262,7 @@ def test_one_service_goes_back_and_the_others_are_not_touched(
     assert result.code == 0, result.output
     expected = {**changed["user-service"], "database": good["user-service"]["database"]}
     assert seen(ship) == {**changed, "user-service": expected}
-    total = states.number_of_inputs(states.told(states.of_service(states.present(ship), "user-service")))
+    total = states.number_of_inputs(states.object_inputs(states.of_service(states.present(ship), "user-service")))
     assert f"{total}/{total} recorded inputs are the same" in result.output
 
 
@@ -291,8 +291,8 @@ def torn_record(project: Any) -> AbstractContextManager[None]:
 def locked(project: Any) -> Iterator[None]:
     file = states.folder(project) / "locks" / "organization" / "slipway" / "e2e" / "0.json"
     file.parent.mkdir(parents=True, exist_ok=True)
-    held = {"pid": 1, "username": "ada", "hostname": "another-machine", "timestamp": "2030-01-01T00:00:00Z"}
-    file.write_text(json.dumps(held))
+    lock = {"pid": 1, "username": "ada", "hostname": "another-machine", "timestamp": "2030-01-01T00:00:00Z"}
+    file.write_text(json.dumps(lock))
     try:
         yield
     finally:
@@ -323,11 +323,11 @@ def test_what_must_not_be_is_refused_before_anything_is_touched(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     before, content, updates = states.in_cluster(ship), states.state_file(ship).read_bytes(), states.count(ship)
-    for wrong, asked, variables, code, said in REFUSED:
+    for wrong, arguments, variables, code, message in REFUSED:
         with wrong(ship):
-            result = ship.with_environment(**variables).slipway("rollback", "-s", "e2e", "--yes", *asked)
+            result = ship.with_environment(**variables).slipway("rollback", "-s", "e2e", "--yes", *arguments)
         assert result.code == code, result.output
-        assert said in " ".join(result.output.split()), result.output
+        assert message in " ".join(result.output.split()), result.output
         assert "Traceback" not in result.output
         assert "people.db" not in result.output
         assert states.in_cluster(ship) == before
@@ -343,7 +343,7 @@ def test_what_must_not_be_is_refused_before_anything_is_touched(
     assert "of another cluster" in result.output
     assert cluster in result.output
     assert states.in_cluster(ship) == before
-    assert states.told(states.present(ship)) == states.told(recorded)
+    assert states.object_inputs(states.present(ship)) == states.object_inputs(recorded)
     assert ship.outputs() == outputs
 
     # What a policy refuses, a reason overrides, and is recorded; a waiver needs none.
@@ -371,7 +371,7 @@ def test_what_must_not_be_is_refused_before_anything_is_touched(
 def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
-    before, recorded = states.in_cluster(ship), states.told(states.present(ship))
+    before, recorded = states.in_cluster(ship), states.object_inputs(states.present(ship))
     configure_changed(ship, settings=f"  slipway:rollbackTo: {UNKNOWN}\n")
     refused = ship.up()
     assert refused.code != 0
@@ -382,7 +382,7 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
     assert "failed" in refused.output, refused.output
     assert "Traceback" not in refused.output
     assert states.in_cluster(ship) == before
-    assert states.told(states.present(ship)) == recorded
+    assert states.object_inputs(states.present(ship)) == recorded
 
     configure_changed(ship, settings=f"  slipway:rollbackTo: {GOOD}\n")
     with without_sources(ship):
@@ -409,19 +409,19 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         pytest.param(NO_SUCH_WORDS, "no such words", id="a failing check"),
         pytest.param(TOO_LITTLE_MEMORY, "limit of 12Mi", id="a failing rollout", marks=pytest.mark.thorough),
     ],
 )
-def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad: Any, said: str) -> None:
+def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad: Any, message: str) -> None:
     ship.configure(overrides(bad, {"user-service": {**bad["user-service"], "replicas": 3}}))
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 4, result.output
     flat = " ".join(result.output.split())
-    assert said in flat, "why it failed comes first"
-    assert flat.index(said) < flat.index(f"was rolled back to #{GOOD}")
+    assert message in flat, "why it failed comes first"
+    assert flat.index(message) < flat.index(f"was rolled back to #{GOOD}")
     assert "2 checks met" in result.output
     is_whole(ship, GOOD, result.output)
     assert seen(ship) == good
@@ -499,11 +499,11 @@ def test_an_image_that_is_gone_from_the_registry_is_refused(ship: Any, good: dic
     name, _, digest = rest.partition("@")
     gone = httpx.delete(f"http://{host}/v2/{name}/manifests/{digest}")
     assert gone.status_code == 202, "as a registry's clean-up does it: " + gone.text
-    before, recorded, outputs = states.in_cluster(ship), states.told(states.present(ship)), ship.outputs()
+    before, recorded, outputs = states.in_cluster(ship), states.object_inputs(states.present(ship)), ship.outputs()
     result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
     assert result.code == 1, result.output
     assert "the registry does not have what that state runs" in result.output.lower()
     assert good["user-service"]["image"] in " ".join(result.output.split())
     assert states.in_cluster(ship) == before
-    assert states.told(states.present(ship)) == recorded
+    assert states.object_inputs(states.present(ship)) == recorded
     assert ship.outputs() == outputs

@@ -36,7 +36,7 @@ def test_what_is_as_the_last_update_left_it_is_looked_at_and_left(released: Any)
     assert updates(released) == before + 1
 
 
-def test_what_was_done_by_hand_is_said_and_not_called_a_success(released: Any) -> None:
+def test_what_was_done_by_hand_is_reported_and_not_called_a_success(released: Any) -> None:
     assert released.slipway("up", "-s", "e2e", "--yes", "--force").code == 0
     scale(released, 2)
     drifted = released.slipway("up", "-s", "e2e", "--yes")

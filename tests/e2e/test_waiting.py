@@ -20,7 +20,7 @@ def kubectl(project: Any, *arguments: str) -> str:
     return str(done.output)
 
 
-def test_a_paused_deployment_is_said_within_seconds_and_taken_back(released: Any) -> None:
+def test_a_paused_deployment_is_reported_within_seconds_and_taken_back(released: Any) -> None:
     # One that `kubectl rollout pause` has set is the provider's to take away: it takes over what kubectl wrote.
     paused = '{"spec":{"paused":true}}'
     kubectl(released, "patch", "deployment/user-service", "--field-manager=release-freeze", "-p", paused)

@@ -32,7 +32,7 @@ def test_the_same_content_makes_the_same_bytes(tmp_path: Path) -> None:
     assert first.path.read_bytes() == second.path.read_bytes()
 
 
-def test_an_archive_holds_files_and_links_as_asked() -> None:
+def test_an_archive_holds_the_requested_files_and_links() -> None:
     with tarfile.open(fileobj=BytesIO(archive_of(ENTRIES).getvalue())) as tar:
         members = {member.name: member for member in tar}
         content = tar.extractfile("etc/pip.conf")

@@ -50,9 +50,7 @@ def test_notes_of_other_container_engines_are_not_ours(result: dict[str, object]
     assert is_own_result({"result": result}, Path("/run/slipway-lab")) is own
 
 
-def test_a_machine_without_modprobe_is_told_what_its_kernel_lacks(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_modprobe_the_missing_kernel_modules_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(network, "BRIDGE_FILTER", tmp_path / "bridge-nf-call-iptables")
     monkeypatch.setattr(network, "find_program", lambda _: None)
     with pytest.raises(ConfigurationError, match="cannot filter bridged packets") as caught:

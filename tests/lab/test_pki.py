@@ -42,7 +42,7 @@ def test_nobody_else_may_read_anything(folder: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
 
 
-def test_certificates_say_what_was_asked_and_come_from_their_authority(folder: Path) -> None:
+def test_certificates_say_what_was_requested_and_come_from_their_authority(folder: Path) -> None:
     client, server, member = (certificate(folder, name) for name in ("client", "server", "member"))
     assert client.subject.rfc4514_string() == "CN=a-client,O=a-group"
     names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

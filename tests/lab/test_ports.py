@@ -30,22 +30,22 @@ def test_decode_address(text: str, address: tuple[str, int]) -> None:
 
 
 @pytest.fixture
-def held() -> Iterator[Listen]:
+def bound() -> Iterator[Listen]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield Listen("127.0.0.1", server.getsockname()[1])
 
 
-def test_the_holder_is_found(held: Listen) -> None:
-    assert holders(held) == [os.getpid()]
+def test_the_holder_is_found(bound: Listen) -> None:
+    assert holders(bound) == [os.getpid()]
 
 
-def test_a_wildcard_clashes_with_every_address(held: Listen) -> None:
-    assert holders(Listen("0.0.0.0", held.port)) == [os.getpid()]  # noqa: S104
+def test_a_wildcard_clashes_with_every_address(bound: Listen) -> None:
+    assert holders(Listen("0.0.0.0", bound.port)) == [os.getpid()]  # noqa: S104
 
 
-def test_another_address_or_protocol_does_not_clash(held: Listen) -> None:
-    assert holders(Listen("127.0.0.2", held.port)) == []
-    assert holders(Listen("127.0.0.1", held.port, "udp")) == []
+def test_another_address_or_protocol_does_not_clash(bound: Listen) -> None:
+    assert holders(Listen("127.0.0.2", bound.port)) == []
+    assert holders(Listen("127.0.0.1", bound.port, "udp")) == []
 
 
 def test_udp_sockets_are_seen() -> None:
@@ -54,17 +54,17 @@ def test_udp_sockets_are_seen() -> None:
         assert holders(Listen("127.0.0.1", bound.getsockname()[1], "udp")) == [os.getpid()]
 
 
-def test_the_error_says_who_and_what_to_do(held: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_says_who_and_what_to_do(bound: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
     with pytest.raises(SlipwayError) as caught:
-        require_free("registry", [held])
-    assert caught.value.what == f"registry needs tcp port {held.port} on 127.0.0.1, which is taken"
+        require_free("registry", [bound])
+    assert caught.value.what == f"registry needs tcp port {bound.port} on 127.0.0.1, which is taken"
     assert caught.value.why.startswith(f"by process {os.getpid()}: ")
     assert "lab/settings.py" in caught.value.next_step
 
 
-def test_free_ports_pass(held: Listen) -> None:
-    require_free("registry", [Listen("127.0.0.2", held.port)])
+def test_free_ports_pass(bound: Listen) -> None:
+    require_free("registry", [Listen("127.0.0.2", bound.port)])
 
 
 def test_a_port_that_is_let_go_in_time_passes() -> None:

@@ -55,7 +55,7 @@ def test_a_dead_lab_does_not_stand_in_the_way(settings: LabSettings, tmp_path: P
     preflight.require_own_runtime(settings)
 
 
-def test_a_full_disk_is_told_beforehand(settings: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_beforehand(settings: LabSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10 * 1024**3, 9 * 1024**3, 1024**3))
     settings.home.parent.mkdir(parents=True)

@@ -201,7 +201,7 @@ def test_one_that_never_answers_fails_with_its_last_answer(
         processes.ensure([replace(daemon, probe=probe, ready_timeout_seconds=1)], progress)
 
 
-def test_a_taken_port_is_told_before_anything_starts(
+def test_a_taken_port_is_reported_before_anything_starts(
     processes: Processes, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)

@@ -37,7 +37,7 @@ def test_a_waiver_holds_through_its_last_day(tmp_path: Path) -> None:
     assert str(entry) == "until 2026-03-01: it drains by itself (policy/waivers.yaml:2)"
 
 
-def test_a_waiver_for_a_stack_that_there_is_not_is_told(tmp_path: Path) -> None:
+def test_a_waiver_for_a_stack_that_there_is_not_is_reported(tmp_path: Path) -> None:
     (problem,) = read(tmp_path, f"waivers:\n{ENTRY}    stack: prd\n", stack="dev").problems
     assert "there is no stack `prd`; did you mean `prod`? Those here: dev, " in problem
 
@@ -75,7 +75,7 @@ def test_a_waiver_for_one_stack_is_none_in_another(tmp_path: Path) -> None:
         (ENTRY, ENTRY + ENTRY, "6: pre-stop is waived twice for Deployment/api; keep one"),
     ],
 )
-def test_a_broken_waiver_is_told_with_its_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
+def test_a_broken_waiver_is_reported_with_its_line(tmp_path: Path, old: str, new: str, problem: str) -> None:
     text = f"waivers:\n{ENTRY}"
     assert old in text
     found = read(tmp_path, text.replace(old, new, 1))
@@ -106,7 +106,7 @@ def test_the_repositorys_own_files_are_in_order() -> None:
         ("", "prod"),
     ],
 )
-def test_a_stack_that_nobody_named_is_held_to_the_strictest(stack: str, tier: str) -> None:
+def test_a_stack_that_nobody_named_has_the_strictest_tier(stack: str, tier: str) -> None:
     assert settings.load(stack, {}, {}).tier == tier
 
 
@@ -127,7 +127,7 @@ def test_the_stacks_own_registry_is_allowed(tmp_path: Path) -> None:
         ("registry: a", "settings.yaml:1: unknown key `registry`"),
     ],
 )
-def test_broken_settings_are_told_with_their_line(tmp_path: Path, text: str, problem: str) -> None:
+def test_broken_settings_are_reported_with_their_line(tmp_path: Path, text: str, problem: str) -> None:
     file = tmp_path / "policy" / "settings.yaml"
     file.parent.mkdir()
     file.write_text(text)

@@ -18,8 +18,8 @@ from policy.model import State
 from policy.report import message, notes, refusal
 from policy.view import View
 from policy.waivers import Waiver, Waivers
-from slipway.rollback import plan as replay
 from slipway.backend.update_info import ROLLBACK_SETTING
+from slipway.rollback import plan as replay
 from tests.policy.policy_examples import (
     DIGEST,
     MISSING,
@@ -90,7 +90,7 @@ def test_the_refusal_says_all_a_person_needs_rule_by_rule() -> None:
     )
 
 
-def test_a_waiver_that_prod_needs_is_no_error_where_its_rule_is_not_asked() -> None:
+def test_a_waiver_that_prod_needs_is_no_error_where_its_rule_is_off() -> None:
     alone = Edit("Deployment/api", ("spec", "replicas"), 1).done(good())
     waived = ("replicas", "Deployment/api")
     assert [judged(alone, waived, stack=stack).refuses for stack in ("prod", "dev")] == [False, False]
@@ -116,25 +116,25 @@ def test_todays_waivers_keep_nobody_from_going_back(
     assert Judge.of("prod", config, environ).evaluate(spoilt.values()).refusals != []
 
 
-def test_a_replay_is_told_by_the_same_words_everywhere() -> None:
+def test_a_replay_is_known_by_the_same_words_everywhere() -> None:
     assert REPLAY_VARIABLE == replay.VARIABLE
     assert ROLLBACK_SETTING == REPLAY_KEY
 
 
-def test_nothing_to_say_is_nothing_said() -> None:
+def test_without_notes_the_text_is_empty() -> None:
     report = judged(good())
     assert (refusal(report), notes(report), report.refuses) == ("", "", False)
 
 
-def test_waived_and_advised_and_undecided_are_said_and_refuse_nothing() -> None:
+def test_waived_and_advised_and_undecided_are_reported_and_refuse_nothing() -> None:
     spoilt = Edit("Deployment/api", PROBE, MISSING).done(good())
     spoilt = Edit("Deployment/api", ("spec", "progressDeadlineSeconds"), 100).done(spoilt)
     report = judged(spoilt, ("liveness-probe", "Deployment/api"), stack="dev")
     assert refusal(report) == ""
-    said = notes(report)
-    assert "Policy advice:\n  startup-within-deadline [advisory]" in said
-    assert "Waived policies:\n  liveness-probe [mandatory]" in said
-    assert "Waived until 2099-01-01: a good reason (policy/waivers.yaml:1)" in said
+    text = notes(report)
+    assert "Policy advice:\n  startup-within-deadline [advisory]" in text
+    assert "Waived policies:\n  liveness-probe [mandatory]" in text
+    assert "Waived until 2099-01-01: a good reason (policy/waivers.yaml:1)" in text
 
 
 @pytest.mark.parametrize(

@@ -22,11 +22,10 @@ from policy.analyzer import Analyzer
 from policy.deadline import Deadline
 from policy.declaration import Resource
 from policy.model import State
-from policy.wire import SECRET, SIGNATURE
+from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 from tests.policy.policy_examples import MISSING, RULES, UNKNOWN, Edit, good, judge, judged
 
 ROOT = Path(__file__).resolve().parents[2]
-UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
 POD = ("spec", "template", "spec")
 CONTAINER = (*POD, "containers", 0)
 WAIVER = """\
@@ -63,10 +62,10 @@ class Pack:
 
     def verdicts(self, resources: Mapping[str, Resource]) -> Verdicts:
         refs = {each.urn: each.ref for each in resources.values()}
-        return {(each.policyName, refs[each.urn], said(each)) for each in self.diagnostics(resources)}
+        return {(each.policyName, refs[each.urn], state_of(each)) for each in self.diagnostics(resources)}
 
 
-def said(diagnostic: Any) -> State:
+def state_of(diagnostic: Any) -> State:
     """The state as a reader of the engine's output tells it."""
     if diagnostic.message.startswith("Decided at update: "):
         return State.UNDECIDED
@@ -152,7 +151,7 @@ STATES: dict[str, list[Edit]] = {
     "open service": [Edit("Service/api", ("spec", "externalIPs"), ["192.0.2.1"])],
     "untested image": [Edit("Image/api-test", ("target",), "runtime")],
     "secret as a secret": [
-        Edit("ConfigMap/api", ("data", "DB_PASSWORD"), {SIGNATURE: SECRET, "value": "hunter2"}),
+        Edit("ConfigMap/api", ("data", "DB_PASSWORD"), {SIGNATURE: SECRET_SIGNATURE, "value": "hunter2"}),
     ],
 }
 

@@ -87,7 +87,7 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     ]
 
 
-def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) -> None:
+def test_what_mandatory_rules_need_and_only_the_engine_knows_is_reported(copy: Path) -> None:
     image = "image=images[service.name].reference,"
     elsewhere = "image=__import__('pulumi').StackReference('organization/builds/dev').require_output('image'),"
     replace(copy / "components/release.py", image, elsewhere)
@@ -97,7 +97,7 @@ def test_what_mandatory_rules_ask_and_only_the_engine_knows_is_told(copy: Path) 
     assert "not known before the update" in verdict.undecided
 
 
-def test_what_was_judged_is_told() -> None:
+def test_what_was_evaluated_is_reported() -> None:
     judged = verdict_of("dev").judged
     assert ("kubernetes:apps/v1:Deployment", "user-service") in map(tuple, judged)
     assert ("slipway:index:Microservice", "order-service") in map(tuple, judged)

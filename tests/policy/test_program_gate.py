@@ -36,18 +36,18 @@ class Gate:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.verdict = program_check.Verdict()
-        self.asked: list[program_check.CheckRequest] = []
+        self.requests: list[program_check.CheckRequest] = []
         self.warnings: list[str] = []
         monkeypatch.setattr(program_check, "judge", self._judge)
         monkeypatch.setattr(pulumi.log, "warn", self.warnings.append)
 
     def _judge(self, request: program_check.CheckRequest) -> program_check.Verdict:
-        self.asked.append(request)
+        self.requests.append(request)
         return self.verdict
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
+def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PULUMI_CONFIG", '{"user-service:DATABASE_URL": "x"}')
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", '["user-service:DATABASE_URL"]')
@@ -72,26 +72,26 @@ def _run(program: Callable[[], None], preview: bool) -> None:
 
 
 @pytest.mark.parametrize("preview", [True, False])
-def test_a_compliant_program_goes_on_without_a_word(asked: Gate, preview: bool) -> None:
+def test_a_compliant_program_goes_on_without_a_word(gate: Gate, preview: bool) -> None:
     run(preview=preview)
-    assert asked.warnings == []
-    (request,) = asked.asked
+    assert gate.warnings == []
+    (request,) = gate.requests
     assert request == program_check.CheckRequest(
         str(Path.cwd()), "slipway", "dev", "ada", {"user-service:DATABASE_URL": "x"}, ["user-service:DATABASE_URL"]
     )
 
 
-def test_an_update_is_refused_with_the_list(asked: Gate) -> None:
-    asked.verdict = program_check.Verdict(refusal=REFUSAL)
+def test_an_update_is_refused_with_the_list(gate: Gate) -> None:
+    gate.verdict = program_check.Verdict(refusal=REFUSAL)
     with pytest.raises(pulumi.RunError) as caught:
         run(preview=False)
     assert str(caught.value) == f"{REFUSAL}\nNothing was changed."
 
 
-def test_a_preview_shows_the_same_list_and_goes_on(asked: Gate) -> None:
-    asked.verdict = program_check.Verdict(refusal=REFUSAL, notes="Policy advice:\n  x")
+def test_a_preview_shows_the_same_list_and_goes_on(gate: Gate) -> None:
+    gate.verdict = program_check.Verdict(refusal=REFUSAL, notes="Policy advice:\n  x")
     run(preview=True)
-    assert asked.warnings == ["Policy advice:\n  x", f"{REFUSAL}\nAn update would be refused."]
+    assert gate.warnings == ["Policy advice:\n  x", f"{REFUSAL}\nAn update would be refused."]
 
 
 @pytest.mark.parametrize("preview", [True, False])
@@ -102,30 +102,30 @@ def test_a_preview_shows_the_same_list_and_goes_on(asked: Gate) -> None:
         (program_check.Verdict(program_error="Configuration error: no registry"), "Configuration error: no registry"),
     ],
 )
-def test_no_verdict_lets_nothing_pass(asked: Gate, verdict: program_check.Verdict, words: str, preview: bool) -> None:
-    asked.verdict = verdict
+def test_no_verdict_lets_nothing_pass(gate: Gate, verdict: program_check.Verdict, words: str, preview: bool) -> None:
+    gate.verdict = verdict
     with pytest.raises(pulumi.RunError) as caught:
         run(preview=preview)
     assert str(caught.value) == words
 
 
-def test_what_the_gate_cannot_see_is_left_to_the_engine(asked: Gate) -> None:
-    asked.verdict = program_check.Verdict(not_inspectable="the remote component eks:index:Cluster `c`")
+def test_what_the_gate_cannot_see_is_left_to_the_engine(gate: Gate) -> None:
+    gate.verdict = program_check.Verdict(not_inspectable="the remote component eks:index:Cluster `c`")
     with pytest.raises(pulumi.RunError, match=r"cannot see the remote component .*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
-    assert "An update would be refused." in asked.warnings[0]
+    assert "An update would be refused." in gate.warnings[0]
 
 
-def test_what_only_the_update_knows_is_left_to_the_engine(asked: Gate) -> None:
+def test_what_only_the_update_knows_is_left_to_the_engine(gate: Gate) -> None:
     """The update that could decide it is the one that must not begin."""
-    asked.verdict = program_check.Verdict(
+    gate.verdict = program_check.Verdict(
         notes="Policies that only …", undecided="what mandatory rules ask is not known"
     )
     with pytest.raises(pulumi.RunError, match=r"mandatory rules ask is not known.*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
-    assert "An update would be refused." in asked.warnings[-1]
+    assert "An update would be refused." in gate.warnings[-1]
 
 
 class Sneaky(pulumi.ComponentResource):
@@ -133,9 +133,9 @@ class Sneaky(pulumi.ComponentResource):
         super().__init__("test:index:Sneaky", name, None, opts)
 
 
-def test_what_was_not_looked_at_is_refused_when_it_is_declared(asked: Gate) -> None:
+def test_what_was_not_looked_at_is_refused_when_it_is_declared(gate: Gate) -> None:
     """Declared in an `apply` of what only the engine knows, or where the program asks whether it is a preview."""
-    asked.verdict = program_check.Verdict(judged=[("test:index:Sneaky", "seen")])
+    gate.verdict = program_check.Verdict(judged=[("test:index:Sneaky", "seen")])
 
     def within_what_was_seen() -> None:
         Sneaky("unseen", pulumi.ResourceOptions(parent=Sneaky("seen")))
@@ -147,24 +147,24 @@ def test_what_was_not_looked_at_is_refused_when_it_is_declared(asked: Gate) -> N
             run(preview=False, rest=rest)
 
 
-def test_nobody_asks_behind_slipway_up(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.verdict = program_check.Verdict(refusal=REFUSAL)
+def test_nobody_asks_behind_slipway_up(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate.verdict = program_check.Verdict(refusal=REFUSAL)
     monkeypatch.setenv(pack_token.VARIABLE, pack_token.token(Path.cwd(), "slipway", "dev"))
     run(preview=False)
-    assert asked.asked == []
+    assert gate.requests == []
 
 
-def test_somebody_asks_when_the_program_is_another_than_approved(asked: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked.verdict = program_check.Verdict(refusal=REFUSAL)
+def test_somebody_asks_when_the_program_is_another_than_approved(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate.verdict = program_check.Verdict(refusal=REFUSAL)
     monkeypatch.setenv(pack_token.VARIABLE, pack_token.token(Path.cwd(), "slipway", "dev"))
     Path("__main__.py").write_text("changed")
     with pytest.raises(pulumi.RunError):
         run(preview=False)
 
 
-def test_a_program_that_is_being_looked_at_does_not_ask_again(asked: Gate) -> None:
+def test_a_program_that_is_being_looked_at_does_not_ask_again(gate: Gate) -> None:
     with program_check.declaring():
         run(preview=True)
-    assert asked.asked == []
+    assert gate.requests == []
     run(preview=True)
-    assert len(asked.asked) == 1
+    assert len(gate.requests) == 1

@@ -120,7 +120,7 @@ def test_the_pod_may_not_allow_root_even_where_its_containers_forbid_it(of_pod: 
     )
 
 
-@pytest.mark.parametrize(("system", "asked"), [("windows", False), ("linux", True), (UNKNOWN, True)])
+@pytest.mark.parametrize(("system", "evaluated"), [("windows", False), ("linux", True), (UNKNOWN, True)])
 @pytest.mark.parametrize(
     "rule",
     [
@@ -131,13 +131,13 @@ def test_the_pod_may_not_allow_root_even_where_its_containers_forbid_it(of_pod: 
         "read-only-root",
     ],
 )
-def test_what_linux_alone_knows_is_not_asked_of_windows(rule: str, system: Any, asked: bool) -> None:
+def test_what_linux_alone_knows_does_not_apply_to_windows(rule: str, system: Any, evaluated: bool) -> None:
     edits = [
         Edit(DEPLOYMENT, (*POD, "os"), {"name": system}),
         Edit(DEPLOYMENT, (*POD, "securityContext"), {"runAsNonRoot": True}),
         Edit(DEPLOYMENT, (*CONTAINER, "securityContext"), MISSING),
     ]
-    assert of(rule, DEPLOYMENT, *edits) is (VIOLATION if asked else None)
+    assert of(rule, DEPLOYMENT, *edits) is (VIOLATION if evaluated else None)
     assert of("pod-security-non-root", DEPLOYMENT, *edits) is PASS
 
 

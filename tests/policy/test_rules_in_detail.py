@@ -68,7 +68,7 @@ def test_pods_are_found_in_every_kind_that_has_them(kind: str) -> None:
     ],
 )
 @pytest.mark.parametrize("token", ["argoproj.io/v1alpha1:Rollout", "resource.k8s.io/v1:ResourceClaim"])
-def test_a_kind_that_only_may_have_a_namespace_is_asked_where_it_names_one(
+def test_a_kind_that_only_may_have_a_namespace_is_evaluated_where_it_names_one(
     token: str, namespace: Any, expected: State | None
 ) -> None:
     rollout = kubernetes(token, "x", metadata={"name": "x", "labels": {}})
@@ -81,11 +81,13 @@ def test_objects_of_other_groups_are_left_alone() -> None:
     assert judged({rollout.ref: rollout}).results == ()
 
 
-@pytest.mark.parametrize(("kind", "asked"), [("Job", False), ("CronJob", False), ("DaemonSet", True), ("Pod", True)])
-def test_probes_are_asked_of_what_keeps_running(kind: str, asked: bool) -> None:
+@pytest.mark.parametrize(
+    ("kind", "evaluated"), [("Job", False), ("CronJob", False), ("DaemonSet", True), ("Pod", True)]
+)
+def test_probes_are_required_of_what_keeps_running(kind: str, evaluated: bool) -> None:
     path = POD_TEMPLATES[kind]
     found = kubernetes(f"{GROUPS.get(kind, 'apps/v1')}:{kind}", "odd", **(within(path, pod()) if path else pod()))
-    assert (of("liveness-probe", found.ref, {found.ref: found}) is PASS) is asked
+    assert (of("liveness-probe", found.ref, {found.ref: found}) is PASS) is evaluated
 
 
 @pytest.mark.parametrize(

@@ -134,8 +134,8 @@ def by_engine(checkout: Checkout) -> tuple[Verdicts, int]:
 def _read(body: dict[str, Any]) -> tuple[str, str, State]:
     kind, name = body["resourceUrn"].split("::")[2].rsplit(":", 1)[-1], body["resourceUrn"].split("::", 3)[3]
     states = {"Decided at update: ": State.UNDECIDED, "Waived until ": State.WAIVED}
-    said = (state for beginning, state in states.items() if body["message"].startswith(beginning))
-    return body["policyName"], f"{kind}/{name}", next(said, State.VIOLATION)
+    found = (state for beginning, state in states.items() if body["message"].startswith(beginning))
+    return body["policyName"], f"{kind}/{name}", next(found, State.VIOLATION)
 
 
 def by_gate(checkout: Checkout) -> Verdicts:
@@ -215,11 +215,11 @@ def test_a_bare_update_is_refused_before_anything_is_touched(checkout: Checkout)
     without_probe(checkout)
     before = checkout.state()
     ended = checkout.pulumi("up", "--yes", "--skip-preview")
-    said = ended.stdout + ended.stderr
+    output = ended.stdout + ended.stderr
     assert ended.returncode != 0
-    assert "Policy violation: stack e2e-policy breaks 1 mandatory rule." in said
-    assert "liveness-probe [mandatory]" in said
-    assert "Traceback" not in said
+    assert "Policy violation: stack e2e-policy breaks 1 mandatory rule." in output
+    assert "liveness-probe [mandatory]" in output
+    assert "Traceback" not in output
     assert [urn for urn in checkout.state() if "pulumi:pulumi:Stack" not in urn] == before == []
     namespaces = Cluster.connect(None, checkout.environment["KUBECONFIG"]).read("/api/v1/namespaces")["items"]
     assert NAMESPACE not in {each["metadata"]["name"] for each in namespaces}

@@ -163,7 +163,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
     assert finding("SETTINGS", text) == ""
 
 
-def test_the_key_is_told_and_the_value_is_not() -> None:
+def test_the_key_is_shown_and_the_value_is_not() -> None:
     assert finding("JAVA_OPTS", "-Xmx1g -Ddb.password=hunter2") == "a password (`db.password` in it)"
 
 

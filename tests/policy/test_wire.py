@@ -5,20 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pulumi.runtime import rpc
 from pulumi_policy import deserialize, proxy
 
 from policy import wire
 from policy.declaration import Options, Resource
+from slipway.values import OUTPUT_SIGNATURE, RESOURCE_REFERENCE_SIGNATURE, SECRET_SIGNATURE, SIGNATURE
 from tests.policy.policy_examples import UNKNOWN
-
-
-def test_the_marks_are_the_sdks() -> None:
-    known = {value for name, value in vars(proxy).items() if name.startswith("UNKNOWN_")}
-    assert known == wire.UNKNOWN_MARKS
-    assert (wire.SIGNATURE, wire.SECRET) == (deserialize.SPECIAL_SIG_KEY, deserialize.SPECIAL_SECRET_SIG)
-    assert rpc._special_resource_sig == wire.RESOURCE_REFERENCE
-    assert rpc._special_output_value_sig == wire.OUTPUT_VALUE
 
 
 @pytest.mark.parametrize(
@@ -31,13 +23,13 @@ def test_the_marks_are_the_sdks() -> None:
         ("text", "text"),
         (proxy.UNKNOWN_STRING_VALUE, UNKNOWN),
         ([proxy.UNKNOWN_NUMBER_VALUE, 2.0], [UNKNOWN, 2]),
-        ({"a": {wire.SIGNATURE: wire.SECRET, "value": {"b": 3.0}}}, {"a": {"b": 3}}),
-        ({wire.SIGNATURE: wire.SECRET, "ciphertext": "v1:…"}, UNKNOWN),
-        ({wire.SIGNATURE: wire.OUTPUT_VALUE, "dependencies": []}, UNKNOWN),
-        ({wire.SIGNATURE: wire.OUTPUT_VALUE, "value": "x"}, "x"),
-        ({wire.SIGNATURE: wire.RESOURCE_REFERENCE, "urn": "u", "id": "i"}, "i"),
-        ({wire.SIGNATURE: wire.RESOURCE_REFERENCE, "urn": "u"}, UNKNOWN),
-        ({wire.SIGNATURE: deserialize.SPECIAL_ASSET_SIG, "path": "a"}, {"path": "a"}),
+        ({"a": {SIGNATURE: SECRET_SIGNATURE, "value": {"b": 3.0}}}, {"a": {"b": 3}}),
+        ({SIGNATURE: SECRET_SIGNATURE, "ciphertext": "v1:…"}, UNKNOWN),
+        ({SIGNATURE: OUTPUT_SIGNATURE, "dependencies": []}, UNKNOWN),
+        ({SIGNATURE: OUTPUT_SIGNATURE, "value": "x"}, "x"),
+        ({SIGNATURE: RESOURCE_REFERENCE_SIGNATURE, "urn": "u", "id": "i"}, "i"),
+        ({SIGNATURE: RESOURCE_REFERENCE_SIGNATURE, "urn": "u"}, UNKNOWN),
+        ({SIGNATURE: deserialize.SPECIAL_ASSET_SIG, "path": "a"}, {"path": "a"}),
     ],
 )
 def test_values(written: Any, read: Any) -> None:
@@ -57,7 +49,7 @@ def test_a_recorded_resource() -> None:
     recorded = {
         "urn": urn,
         "type": "kubernetes:apps/v1:Deployment",
-        "inputs": {"spec": {"replicas": 2}, "secret": {wire.SIGNATURE: wire.SECRET, "ciphertext": "v1:…"}},
+        "inputs": {"spec": {"replicas": 2}, "secret": {SIGNATURE: SECRET_SIGNATURE, "ciphertext": "v1:…"}},
         "protect": True,
         "customTimeouts": {"create": 330, "update": 330},
         "dependencies": ["urn:other"],

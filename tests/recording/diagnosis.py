@@ -81,8 +81,8 @@ def killed_seconds_ago(content: Content) -> float:
     ends = [time_at(status, "lastState", "terminated", "finishedAt") for status in statuses(content)]
     if not kills or not all(ends):
         return 0.0
-    told = max(datetime.fromisoformat(event["lastTimestamp"]) for event in kills)
-    return max(end - told for end in ends if end).total_seconds()
+    last = max(datetime.fromisoformat(event["lastTimestamp"]) for event in kills)
+    return max(end - last for end in ends if end).total_seconds()
 
 
 def is_reported(content: Content) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from lab.toolchain.layout import bin_folder
-from lab.toolchain.nearby import told_version
+from lab.toolchain.nearby import reported_version
 from lab.toolchain.parts import DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, PULUMI, Part
 from lab.toolchain.versions import version_in
 from slipway.cluster.client import Cluster
@@ -41,7 +41,7 @@ def _present(environment: Mapping[str, str]) -> dict[str, str]:
     server = Cluster.connect(None, environment["KUBECONFIG"]).read("/version")
     found = {KUBERNETES.name: version_in(str(server["gitVersion"]))}
     for part in (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD):
-        found[part.name] = told_version(part, bin_folder(part) / part.executables[0])
+        found[part.name] = reported_version(part, bin_folder(part) / part.executables[0])
     return found
 
 

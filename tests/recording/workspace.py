@@ -159,9 +159,9 @@ class Workspace:
     def up(self, *, fails_with: str = "") -> Lines:
         """The events of an update, which is to succeed, or to fail with an error of those words."""
         ended, lines = self.stream("up", "--stack", STACK, "--yes", "--skip-preview", "--json")
-        said = "\n".join(messages([event for at_seconds, line in lines if (event := parse(line, at_seconds))]))
-        if (ended.exit_code == 0) is bool(fails_with) or fails_with not in said:
-            raise RecordingError(f"the update ended with exit code {ended.exit_code}:\n{said}\n{ended.errors}")
+        text = "\n".join(messages([event for at_seconds, line in lines if (event := parse(line, at_seconds))]))
+        if (ended.exit_code == 0) is bool(fails_with) or fails_with not in text:
+            raise RecordingError(f"the update ended with exit code {ended.exit_code}:\n{text}\n{ended.errors}")
         return lines
 
     def masked(self, text: str) -> str:

@@ -268,10 +268,10 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     """Each service has a ServiceAccount of its name, which Kubernetes made, and which rules refuse."""
     write(root, "a", "name: default\n")
     write(root, "b", "name: b\ncalls: [default]\n")
-    said = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+    message = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
     assert problems(root) == [
-        f"services/a/service.yaml:1: `name`: {said}",
-        f"services/b/service.yaml:2: `calls.0`: {said}",
+        f"services/a/service.yaml:1: `name`: {message}",
+        f"services/b/service.yaml:2: `calls.0`: {message}",
     ]
 
 
@@ -493,7 +493,16 @@ def test_only_dns_labels_name_services(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("quantity", "value"),
-    [("50m", 0.05), ("1", 1), ("0.5", 0.5), ("128Mi", 128 * 2**20), ("1k", 1000), (".5Gi", 2**29)],
+    [
+        ("50m", 0.05),
+        ("1", 1),
+        ("0.5", 0.5),
+        ("128Mi", 128 * 2**20),
+        ("1k", 1000),
+        (".5Gi", 2**29),
+        ("1e3", 1000),
+        ("-5u", -5e-6),
+    ],
 )
 def test_quantities_are_read_as_kubernetes_reads_them(quantity: str, value: float) -> None:
     assert quantity_value(quantity) == pytest.approx(value)

@@ -77,6 +77,9 @@ class CommandLine:
         file.write_text(json.dumps(content))
 
 
+STARTED_TIMEOUT_SECONDS = 60
+
+
 class CommandLineHere(CommandLine):
     """Runs `slipway` in this process, with the same environment and folder: starting one takes as long as twenty tests.
 
@@ -139,6 +142,28 @@ class Scratch(CommandLine):
         if not file.exists():
             file.write_text(f"slipway-test-{secrets.token_hex(4)}")
         return file.read_text()
+
+    def in_background(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `slipway`; returns when the program has made the file `started`."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "slipway.cli.main", *arguments],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + STARTED_TIMEOUT_SECONDS
+        while not (self.folder / "started").exists():
+            assert time.monotonic() < deadline, "the program never started"
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.1)
+        return process
+
+    def locks(self) -> list[Path]:
+        """The locks of the backend of the lab `first`."""
+        return list((self.home / "first" / "backend" / ".pulumi" / "locks").rglob("*.json"))
 
     def on_terminal(self, question: bytes, answer: Callable[[], bytes], *arguments: str) -> tuple[int, str]:
         """Run on a terminal; what `answer` returns is typed when `question` stands there."""

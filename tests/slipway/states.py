@@ -8,8 +8,8 @@ from typing import Any
 from slipway.state.checkpoint import ResourceState
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
+from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
-SIGNATURE, SECRET = "4dabf18193072939515e22adb298388d", "1b47061264138c4ac30d75fd1eb44270"
 STACK = "urn:pulumi:dev::slipway::"
 STATEFUL_SET, CLAIM = "apps/v1:StatefulSet", "core/v1:PersistentVolumeClaim"
 
@@ -60,8 +60,8 @@ def without(state: dict[str, Any], gone: str) -> None:
 
 
 def secret(value: Any) -> dict[str, str]:
-    return {SIGNATURE: SECRET, "plaintext": json.dumps(value)}
+    return {SIGNATURE: SECRET_SIGNATURE, "plaintext": json.dumps(value)}
 
 
 def sealed(text: str) -> dict[str, str]:
-    return {SIGNATURE: SECRET, "ciphertext": text}
+    return {SIGNATURE: SECRET_SIGNATURE, "ciphertext": text}

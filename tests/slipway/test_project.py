@@ -10,7 +10,7 @@ from slipway.errors import ConfigurationError
 from slipway.project import Project
 
 
-def test_a_value_that_pulumi_reads_otherwise_is_refused_before_pulumi_is_asked(tmp_path: Path) -> None:
+def test_a_value_that_pulumi_reads_otherwise_is_refused_before_pulumi_runs(tmp_path: Path) -> None:
     """Pulumi writes `668` into the file as soon as it saves it, and nobody can tell then what was there."""
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text("config:\n  user-service:PIN: 01234\n")

@@ -33,5 +33,5 @@ def test_what_is_started_asks_loopback_directly() -> None:
     assert found == dict.fromkeys(("NO_PROXY", "no_proxy"), ".corp,127.0.0.1,10.0.0.0/8,localhost,::1")
 
 
-def test_without_a_proxy_nothing_is_said() -> None:
+def test_without_a_proxy_nothing_is_reported() -> None:
     assert loopback_excluded({"PATH": "/bin", "NO_PROXY": "x"}) == {}

@@ -92,7 +92,7 @@ def test_the_digest_under_a_tag(registry: Callable[[str], str], scheme: str) -> 
     assert image_digest(f"{registry(scheme)}/a:1") == DIGEST
 
 
-def test_loopback_is_never_asked_through_a_proxy(
+def test_loopback_is_never_reached_through_a_proxy(
     registry: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):

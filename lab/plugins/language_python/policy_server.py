@@ -30,12 +30,12 @@ class PolicyServer(grpc.GenericRpcHandler):
     """The server that the engine knows by `port`, and that the pack gets when it asks gRPC for one."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
+        self._first_call = threading.Event()
         self._pack_serves = threading.Event()
         self._introduced = threading.Lock()
         self._is_open = False  # calls go straight to the pack
         self._failure = ""
-        self._told = threading.Event()
+        self._failure_sent = threading.Event()
         self._configuration: bytes | None = None
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._server = grpc.server(ThreadPoolExecutor(4), handlers=[self], options=UNLIMITED_MESSAGES)
@@ -47,7 +47,7 @@ class PolicyServer(grpc.GenericRpcHandler):
 
         None at all for a pack that is asked about itself only, as for `pulumi policy publish`.
         """
-        self._asked.wait()
+        self._first_call.wait()
         if self._configuration is None:
             return {}
         stack = analyzer_pb2.AnalyzerStackConfigureRequest.FromString(self._configuration)
@@ -74,9 +74,9 @@ class PolicyServer(grpc.GenericRpcHandler):
         """The pack ended: tell the calls that wait for it, and why; the engine may not read its output any more."""
         if not self._is_open:
             self._failure = f"the policy pack ended before it was ready: {why.strip() or 'see its output'}"
-            self._asked.set()
+            self._first_call.set()
             self._pack_serves.set()
-            self._told.wait(ANSWER_SECONDS)  # a server that stops refuses the call that would be told
+            self._failure_sent.wait(ANSWER_SECONDS)  # a server that stops refuses the call that would be told
         self._server.stop(ANSWER_SECONDS).wait()
 
     # What follows up to `stop` is the part of `grpc.Server` that a pack uses.
@@ -113,15 +113,15 @@ class PolicyServer(grpc.GenericRpcHandler):
 
     def _keep_configuration(self, request: bytes, _context: grpc.ServicerContext) -> bytes:
         self._configuration = request
-        self._asked.set()
+        self._first_call.set()
         return b""
 
     def _when_pack_serves(self, details: grpc.HandlerCallDetails) -> Answer:
         def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
-            self._asked.set()
+            self._first_call.set()
             self._pack_serves.wait()
             if self._failure:
-                self._told.set()
+                self._failure_sent.set()
                 context.abort(grpc.StatusCode.UNAVAILABLE, self._failure)
             self._introduce(context)
             return self._call(details, request, context)

@@ -33,7 +33,7 @@ def test_not_ready_is_503_with_the_reason_and_still_alive() -> None:
     assert client.get("/healthz").status_code == 200
 
 
-def test_a_check_that_hangs_is_given_up_and_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_that_hangs_is_given_up_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kit.health.CHECK_TIMEOUT_SECONDS", 0.1)
     answered = threading.Event()
     calls: list[float] = []

@@ -24,8 +24,8 @@ def test_it_serves_logs_json_and_ends_with_0(start_server: Callable[..., Any], p
     lines = server.lines()
     assert {line["service"] for line in lines} == {package.replace("_", "-")}
     assert not [line for line in lines if line["level"] in ("warning", "error", "critical")]
-    asked = [line["path"] for line in lines if line["logger"] == "request"]
-    assert asked[-3:] == ["/healthz", "/readyz", "/metrics"]
+    paths = [line["path"] for line in lines if line["logger"] == "request"]
+    assert paths[-3:] == ["/healthz", "/readyz", "/metrics"]
 
 
 @pytest.mark.slow

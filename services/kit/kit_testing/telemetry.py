@@ -111,11 +111,11 @@ def test_metrics_count_requests_by_route_and_status(client: FlaskClient) -> None
     assert "process_resident_memory_bytes" in metrics
 
 
-def test_metrics_are_served_in_the_format_asked_for(client: FlaskClient) -> None:
+def test_metrics_are_served_in_the_requested_format(client: FlaskClient) -> None:
     assert client.get("/metrics").headers["Content-Type"].startswith("text/plain; version=")
-    asked = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
-    assert asked.headers["Content-Type"].startswith("application/openmetrics-text")
-    assert asked.get_data(as_text=True).endswith("# EOF\n")
+    response = client.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert response.get_data(as_text=True).endswith("# EOF\n")
 
 
 def _crash() -> str:

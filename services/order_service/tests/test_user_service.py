@@ -81,7 +81,7 @@ def test_a_slow_user_service_takes_no_more_than_its_share_of_threads(user_servic
     assert len(user_service.seen) == 8
 
 
-def test_a_proxy_in_the_environment_is_not_asked(
+def test_a_proxy_in_the_environment_is_not_used(
     user_service: Any, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")

@@ -49,7 +49,7 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
         message = _pull_message(message, events)
     elif answers.is_passing(message):
         message = _missing_message(events) or message
-    told = answers.unwrapped(message) or reason
+    text = answers.unwrapped(message) or reason
     ended = _last_end(status)
     code = number_at(ended, "exitCode") if ended else None
     return Finding(
@@ -57,7 +57,7 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
         name_of(pod),
         text_at(status, "name"),
         reason,
-        told,
+        text,
         code,
         ends_of(status),
         may_mend=answers.is_passing(message),
@@ -80,14 +80,14 @@ def _pull_message(message: str, events: Sequence[Object]) -> str:
     """Older kubelets forget the registry's answer while they back off; the event has it."""
     if answers.unwrapped(message):
         return message
-    told = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
-    return re.sub(r'^Failed to pull image "[^"]*": ', "", told[-1]) if told else message
+    messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
+    return re.sub(r'^Failed to pull image "[^"]*": ', "", messages[-1]) if messages else message
 
 
 def _missing_message(events: Sequence[Object]) -> str:
     """A kubelet whose cache is late says that alone in the status, whatever it knows by then."""
-    told = [answers.unwrapped(text_at(event, "message")) for event in events]
-    return next((message for message in told if answers.is_missing_object(message)), "")
+    messages = [answers.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in messages if answers.is_missing_object(message)), "")
 
 
 def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:
@@ -99,16 +99,12 @@ def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object])
     message = answers.unwrapped(text_at(ended, "message"))
     if text_at(ended, "reason") in _NEVER_STARTED:
         return make(Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
-    return make(_cause_of_end(ended, code), message)
-
-
-def _cause_of_end(ended: Object, code: int) -> Cause:
     # Where the runtime misses the kernel's word, a kill that no probe asked for is still the kernel's.
     if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
-        return Cause.OUT_OF_MEMORY
+        return make(Cause.OUT_OF_MEMORY, message)
     if code in _SHELL_ENTRYPOINT:
-        return Cause.ENTRYPOINT
-    return Cause.CRASH if code else Cause.ENDED
+        return make(Cause.ENTRYPOINT, message)
+    return make(Cause.CRASH if code else Cause.ENDED, message)
 
 
 def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:

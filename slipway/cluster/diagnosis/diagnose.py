@@ -85,13 +85,13 @@ def _others(found: Sequence[Finding], same: Sequence[Finding]) -> tuple[str, ...
 def _events(evidence: Evidence, main: Finding, pod: Object) -> tuple[str, ...]:
     """Warnings about the pod, or about the making of pods, newest first, without what was said as the reason."""
     about = evidence.events_of(pod) if pod else evidence.events_of(evidence.current_set())
-    told: dict[str, str] = {}
+    lines: dict[str, str] = {}
     for event in sorted(about, key=lambda each: str(event_time(each) or ""), reverse=True):
         message = answers.unwrapped(text_at(event, "message").removeprefix(_COMBINED))
         if _is_news(event, message, main):
             times = f" ({event_count(event)} times)" if event_count(event) > 1 else ""
-            told.setdefault(message, f"{text_at(event, 'reason')}{times}: {masked_text(message)}")
-    return tuple(told.values())[:EVENTS_KEPT]
+            lines.setdefault(message, f"{text_at(event, 'reason')}{times}: {masked_text(message)}")
+    return tuple(lines.values())[:EVENTS_KEPT]
 
 
 def _is_news(event: Object, message: str, main: Finding) -> bool:

@@ -35,7 +35,10 @@ def findings(evidence: Evidence) -> list[Finding]:
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     """What keeps one pod from being ready; `STARTING` when nothing is known to."""
     if text_at(pod, "status", "phase") == "Failed":
-        return _thrown_off(pod)
+        # A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere.
+        reason = text_at(pod, "status", "reason") or "Failed"
+        message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
+        return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
@@ -88,32 +91,22 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(answers.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
 
 
-def _thrown_off(pod: Object) -> Finding:
-    """A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere."""
-    reason = text_at(pod, "status", "reason") or "Failed"
-    message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
-    return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
-
-
 def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
     message = _PREEMPTION.sub("", text_at(scheduled, "message")).strip().rstrip(".")
-    cause = _cause_of_no_node(message)
+    if answers.is_missing_object(message):
+        cause = Cause.MISSING_OBJECT
+    elif _UNBOUND.search(message):
+        cause = Cause.VOLUME
+    else:
+        cause = Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
     helped = text_at(pod, "status", "nominatedNodeName") or any(event.get("reason") == _SCALING_UP for event in events)
     state = text_at(scheduled, "reason") or "Unschedulable"
     return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
 
 
-def _cause_of_no_node(message: str) -> Cause:
-    if answers.is_missing_object(message):
-        return Cause.MISSING_OBJECT
-    if _UNBOUND.search(message):
-        return Cause.VOLUME
-    return Cause.RESOURCES if _INSUFFICIENT.search(message) else Cause.PLACEMENT
-
-
 def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
-    told = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
-    if not told:
+    messages = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
+    if not messages:
         return None
-    cause = Cause.MISSING_OBJECT if answers.is_missing_object(told[-1]) else Cause.VOLUME
-    return Finding(cause, name_of(pod), "", "ContainerCreating", told[-1].strip())
+    cause = Cause.MISSING_OBJECT if answers.is_missing_object(messages[-1]) else Cause.VOLUME
+    return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())

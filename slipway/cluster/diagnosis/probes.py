@@ -32,9 +32,9 @@ def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
     """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
     newest, answer = _EPOCH, ""
     for event in events:
-        told = _UNHEALTHY.match(text_at(event, "message"))
-        if told and told[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
-            newest, answer = event_time(event) or _EPOCH, told[2].strip()
+        match = _UNHEALTHY.match(text_at(event, "message"))
+        if match and match[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
+            newest, answer = event_time(event) or _EPOCH, match[2].strip()
     return answer
 
 
@@ -48,25 +48,25 @@ def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Obje
     was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
     grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
     for event in events:
-        told, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
-        if not told or not _is_about(event, container):
+        match, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
+        if not match or not _is_about(event, container):
             continue
         if was_stopped:
-            return told[1].capitalize()
+            return match[1].capitalize()
         if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
-            return told[1].capitalize()
+            return match[1].capitalize()
     return ""
 
 
 def question(pod: Object, container: str, probe: str) -> str:
     """What a probe asks: `GET /readyz on port http`."""
-    asked = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
-    if "httpGet" in asked:
-        return f"GET {text_at(asked, 'httpGet', 'path') or '/'} on port {text_at(asked, 'httpGet', 'port')}"
-    if "exec" in asked:
-        return f"the command {' '.join(map(str, object_at(asked, 'exec').get('command') or ()))}"
-    kind = "grpc" if "grpc" in asked else "tcpSocket"
-    return f"a connection to port {text_at(asked, kind, 'port')}"
+    definition = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
+    if "httpGet" in definition:
+        return f"GET {text_at(definition, 'httpGet', 'path') or '/'} on port {text_at(definition, 'httpGet', 'port')}"
+    if "exec" in definition:
+        return f"the command {' '.join(map(str, object_at(definition, 'exec').get('command') or ()))}"
+    kind = "grpc" if "grpc" in definition else "tcpSocket"
+    return f"a connection to port {text_at(definition, kind, 'port')}"
 
 
 def _is_about(event: Object, container: str) -> bool:

@@ -124,7 +124,7 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.MISSING_OBJECT: lambda case: f"needs {_missing(case.finding.reason)}, which its namespace does not have",
     Cause.CONTAINER_CONFIG: lambda _: "has a container that cannot be created",
     Cause.VOLUME: lambda _: "has a pod that cannot be set up on its node",
-    Cause.RESOURCES: lambda case: f"has no node with room for it{_asked(case.container)}",
+    Cause.RESOURCES: lambda case: f"has no node with room for it{_requested(case.container)}",
     Cause.PLACEMENT: lambda _: "has no node that its placement rules allow",
     Cause.QUOTA: lambda _: "gets no more pods: the namespace's quota is used up",
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",
@@ -145,7 +145,7 @@ def _missing(reason: str) -> str:
     return f"{_KINDS[found[1].lower()]} {found[2]}" if found else "something"
 
 
-def _asked(container: Object) -> str:
+def _requested(container: Object) -> str:
     requests = object_at(container, "resources", "requests")
-    asked = ", ".join(f"{name} {requests[name]}" for name in ("cpu", "memory") if name in requests)
-    return f": each pod asks for {asked}" if asked else ""
+    text = ", ".join(f"{name} {requests[name]}" for name in ("cpu", "memory") if name in requests)
+    return f": each pod asks for {text}" if text else ""

@@ -110,5 +110,5 @@ def test_end_of_stdin_ends_it_quietly(
     assert (plugin.returncode, output, errors) == (0, "stopped\n", "")
 
 
-def test_plugin_error_is_an_unknown_error_unless_said_otherwise() -> None:
+def test_plugin_error_is_an_unknown_error_by_default() -> None:
     assert PluginError("x").code == grpc.StatusCode.UNKNOWN

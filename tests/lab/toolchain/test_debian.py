@@ -112,7 +112,7 @@ def test_a_dpkg_that_was_interrupted_is_put_right(
     assert (home / "configured").exists()
 
 
-def test_a_lock_that_is_held_is_waited_for(progress: Progress, home: Path, apt_get: Callable[[str], None]) -> None:
+def test_a_taken_lock_is_waited_for(progress: Progress, home: Path, apt_get: Callable[[str], None]) -> None:
     refusal = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 7 (apt-get)"
     apt_get(f'if [ ! -e {home}/tried ]; then touch {home}/tried; echo "{refusal}"; exit 100; fi')
     install_debian_tools(progress, TOOLS)
@@ -160,7 +160,7 @@ def test_only_root_can_install(
     assert calls(home) == []
 
 
-def test_a_system_without_apt_get_is_told_so(progress: Progress, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+def test_a_system_without_apt_get_is_reported(progress: Progress, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setenv("PATH", str(home / "path"))
     with pytest.raises(SlipwayError, match="has no apt-get"):
         install_debian_tools(progress, (DebianTool("frob-server", ("frobd",)),))

@@ -127,7 +127,7 @@ def test_a_later_run_resumes_what_an_earlier_one_left(
 
 
 @pytest.mark.slow
-def test_a_site_that_hangs_is_given_up_within_seconds_and_asked_once(
+def test_a_site_that_hangs_is_given_up_within_seconds_and_tried_once(
     downloader: Downloader, site: Any, make_part: MakePart, folder: Path
 ) -> None:
     part = make_part(site.offer_archive({"tool": "true"}))

@@ -66,8 +66,8 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
     found = re.search(rf"^\s*(?:require )?{re.escape(module.removesuffix('/provider'))}\S* v(\S+)", requirements, re.M)
     assert found is not None
     assert found.group(1) == part.version
-    told = [value for name, value in part.build.settings.items() if name.endswith(("ersion", "gitVersion"))]
-    assert all(value.removeprefix("v") == part.version for value in told)
+    versions = [value for name, value in part.build.settings.items() if name.endswith(("ersion", "gitVersion"))]
+    assert all(value.removeprefix("v") == part.version for value in versions)
 
 
 def test_what_is_built_of_kubernetes_is_built_of_one_module() -> None:

@@ -59,7 +59,7 @@ def test_the_right_version_on_path_is_taken(make_part: MakePart, on_path: Put) -
     assert (bin_folder(part) / "tool").readlink() == tool
 
 
-def test_another_version_on_path_is_passed_over_and_said_once(
+def test_another_version_on_path_is_passed_over_and_reported_once(
     make_part: MakePart, on_path: Put, site: Any, progress: Progress, screen: io.StringIO
 ) -> None:
     tool = on_path("tool", "echo tool v1.2.4")
@@ -103,7 +103,7 @@ def test_a_download_of_another_version_is_passed_over(
     assert "tool says it is 9.9.9" in screen.getvalue()
 
 
-def test_a_download_that_breaks_off_again_and_again_is_said_and_the_part_built(
+def test_a_download_that_breaks_off_again_and_again_is_reported_and_the_part_built(
     make_part: MakePart, site: Any, fake_go: Callable[..., Path], progress: Progress, screen: io.StringIO
 ) -> None:
     fake_go()
@@ -339,7 +339,7 @@ class TestPlugins:
             executables=("pulumi-resource-tool",), question=None, build=None, fallback_module="lab.plugins.tool"
         )
 
-    def test_the_checkouts_own_is_used_last_and_said_once(
+    def test_the_checkouts_own_is_used_last_and_reported_once(
         self, provider: Part, progress: Progress, screen: io.StringIO
     ) -> None:
         ensure(provider, progress)
@@ -366,14 +366,14 @@ class TestPlugins:
         ensure(provider)
         assert (bin_folder(provider) / "pulumi-resource-tool").readlink() == plugin
 
-    def test_half_a_one_on_path_is_passed_over_and_said(
+    def test_half_a_one_on_path_is_passed_over_and_reported(
         self, provider: Part, half_a_plugin: Path, progress: Progress, screen: io.StringIO
     ) -> None:
         ensure(provider, progress)
         assert source(provider) == "fallback"
         assert f"Tool 1.2.3: {half_a_plugin} is passed over: it does not start as a plugin" in screen.getvalue()
 
-    def test_one_in_the_users_pulumi_home_that_was_not_finished_is_passed_over_and_said(
+    def test_one_in_the_users_pulumi_home_that_was_not_finished_is_passed_over_and_reported(
         self, provider: Part, home: Path, put_plugin: PutPlugin, progress: Progress, screen: io.StringIO
     ) -> None:
         plugin = put_plugin(home / ".pulumi/plugins/resource-tool-v1.2.3/pulumi-resource-tool", "1.2.3")
@@ -381,8 +381,8 @@ class TestPlugins:
         mark.touch()
         ensure(provider, progress)
         assert source(provider) == "fallback"
-        said = f"Tool 1.2.3: {plugin} is passed over: `pulumi plugin install` did not finish it"
-        assert said in screen.getvalue()
+        message = f"Tool 1.2.3: {plugin} is passed over: `pulumi plugin install` did not finish it"
+        assert message in screen.getvalue()
         mark.unlink()
         ensure(provider)
         assert source(provider) == "PATH"
@@ -449,7 +449,7 @@ class TestPlugins:
         ensure(part)
         assert (bin_folder(part) / LANGUAGE_HOST).readlink() == host
 
-    def test_a_language_host_of_another_version_on_path_is_passed_over_and_said(
+    def test_a_language_host_of_another_version_on_path_is_passed_over_and_reported(
         self, make_part: MakePart, fake_go: Callable[..., Path], put_plugin: PutPlugin, home: Path, capsys: Any
     ) -> None:
         fake_go()
@@ -477,7 +477,7 @@ class TestPlugins:
         assert source(other) == "PATH"
 
 
-def test_a_cache_that_cannot_be_written_is_said(home: Path, progress: Progress) -> None:
+def test_a_cache_that_cannot_be_written_is_reported(home: Path, progress: Progress) -> None:
     (home / "cache").write_text("a file where a folder should be")
     with pytest.raises(SlipwayError) as caught:
         install(progress)

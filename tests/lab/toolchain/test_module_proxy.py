@@ -114,7 +114,7 @@ def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part,
 
 
 @pytest.mark.toolchain
-def test_a_proxy_that_refuses_is_said_with_what_to_do(proxy: Any, part: Part, home: Path) -> None:
+def test_a_proxy_that_refuses_is_reported_with_what_to_do(proxy: Any, part: Part, home: Path) -> None:
     proxy.refuse = True
     error = refused(part)
     assert error.what == "Fetching the Go modules of Tool 1.2.3 failed (exit 1)"
@@ -138,12 +138,12 @@ def test_the_kubernetes_providers_own_modules_from_a_proxy_that_refuses(proxy: A
 
 
 @pytest.mark.toolchain
-def test_a_module_that_breaks_off_in_the_middle_is_said_and_fetched_by_the_next_run(proxy: Any, part: Part) -> None:
+def test_a_module_that_breaks_off_in_the_middle_is_reported_and_fetched_by_the_next_run(proxy: Any, part: Part) -> None:
     proxy.cut[ZIP] = [100]
     assert refused(part).why.endswith(f'read "{proxy.url}{ZIP}": unexpected EOF')
     assert is_there(part)
-    asked = [path for path, _ in proxy.requests]
-    assert [asked.count(f"/example.test/{name}/@v/v1.0.0.zip") for name in NAMES] == [1, 2]
+    paths = [path for path, _ in proxy.requests]
+    assert [paths.count(f"/example.test/{name}/@v/v1.0.0.zip") for name in NAMES] == [1, 2]
 
 
 @pytest.mark.toolchain

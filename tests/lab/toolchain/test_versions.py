@@ -52,7 +52,7 @@ def test_our_own_folder_on_path_is_passed_over(home: Path, on_path: Put, monkeyp
     assert find_on_path("tool", but_not_below=home / "cache" / "toolchain") == users
 
 
-def test_a_plugin_is_asked_over_grpc(home: Path, put_plugin: Callable[[Path, str], Path]) -> None:
+def test_a_plugins_version_is_read_over_grpc(home: Path, put_plugin: Callable[[Path, str], Path]) -> None:
     assert ask_plugin(put_plugin(home / "pulumi-resource-tool", "1.2.3")) == "1.2.3"
     assert ask_plugin(put_plugin(home / "pulumi-language-python", "v3.0.0")) == "3.0.0"
 

@@ -61,17 +61,17 @@ def test_versions_are_numbers(tmp_path: Path, stub_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("last", "held"),
+    ("last", "locked"),
     [({"result": "in-progress"}, True), ({"result": "in-progress", "kind": "preview"}, False), ({}, False)],
 )
 def test_an_update_that_is_under_way_holds_the_stack(
-    tmp_path: Path, stub_engine: Engine, *, last: dict[str, Any], held: bool
+    tmp_path: Path, stub_engine: Engine, *, last: dict[str, Any], locked: bool
 ) -> None:
     source = opened(tmp_path, stub_engine(pages(tmp_path, [update(2, **last), update(1)]))).source
-    assert source.is_held() is held
+    assert source.is_held() is locked
 
 
-def test_all_pages_are_asked_for(tmp_path: Path, stub_engine: Engine) -> None:
+def test_all_pages_are_read(tmp_path: Path, stub_engine: Engine) -> None:
     every = [update(version) for version in range(250, 0, -1)]
     history = opened(tmp_path, stub_engine(pages(tmp_path, every[:100], every[100:200], every[200:])))
     assert [entry.number for entry in history.entries] == list(range(1, 251))
@@ -83,8 +83,8 @@ def test_states_are_exported(tmp_path: Path, stub_engine: Engine) -> None:
     listed = pages(tmp_path, [update(1)])
     history = opened(tmp_path, stub_engine(f'{listed}\ncase "$*" in *export*) cat {tmp_path}/state;; esac'))
     assert history.checkpoint(1) == history.present() == {"manifest": {"version": "v3"}, "resources": []}
-    asked = (tmp_path / "asked").read_text().splitlines()
-    assert [line.split(" --non")[0] for line in asked[1:]] == [
+    commands = (tmp_path / "asked").read_text().splitlines()
+    assert [line.split(" --non")[0] for line in commands[1:]] == [
         "stack export --stack dev --version 1",
         "stack export --stack dev",
     ]

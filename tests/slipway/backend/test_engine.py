@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from slipway import values
 from slipway.backend import History, UpdateKind, rollback_message
 from slipway.backend.decryption import FORMER_PASSPHRASE, decrypted
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project
-from slipway.state.checkpoint import plain
 from tests.slipway.backend.s3_server import S3Server, s3_server
 
 pytestmark = pytest.mark.lab
@@ -82,7 +82,7 @@ def test_a_state_of_before_a_change_of_the_passphrase_is_opened_with_the_former_
 
     def word(engine: Pulumi, number: int) -> Any:
         opened = decrypted(engine, "scratch", "dev", changed.history().checkpoint(number))
-        return plain(opened["resources"][0]["outputs"]["word"])
+        return values.opened(opened["resources"][0]["outputs"]["word"])
 
     assert word(changed.engine(), 2) == "hush"
     with pytest.raises(ConfigurationError, match="cannot be decrypted") as caught:

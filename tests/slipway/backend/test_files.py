@@ -158,7 +158,7 @@ def test_numbers_that_are_not_there(records: Any) -> None:
         assert "from #1 to #2" in caught.value.why
 
 
-def test_only_what_is_asked_for_is_read(records: Any) -> None:
+def test_only_what_is_requested_is_read(records: Any) -> None:
     for _ in range(3):
         records.add()
     for number in (1, 2):
@@ -185,7 +185,7 @@ def test_the_layout_of_before_projects(records: Any) -> None:
         (RollbackInfo(3, 2, (), "first line\nsecond"), None),
     ],
 )
-def test_a_rollback_is_told_by_its_message(records: Any, wanted: RollbackInfo, message: str | None) -> None:
+def test_a_rollback_is_known_by_its_message(records: Any, wanted: RollbackInfo, message: str | None) -> None:
     written = rollback_message(wanted.source, wanted.target, wanted.services, wanted.reason)
     assert message is None or written == message
     assert parse_rollback(written) == wanted
@@ -200,7 +200,7 @@ def test_other_messages_tell_of_none(message: str) -> None:
     assert parse_rollback(message) is None
 
 
-def test_a_rollback_is_told_by_the_stacks_setting(records: Any) -> None:
+def test_a_rollback_is_known_by_the_stacks_setting(records: Any) -> None:
     records.add()
     records.add(config={"scratch:rollbackTo": "1"})
     records.add(config={"scratch:rollbackTo": "1"}, kind="refresh")

@@ -65,7 +65,7 @@ def test_a_compressed_backend_is_updated_again(scratch: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "dead"), [("pulumi", False), (".pulumi-wrapped", False), ("sleep", True)])
-def test_a_lock_is_held_by_an_engine_under_whatever_name_it_runs(tmp_path: Path, name: str, *, dead: bool) -> None:
+def test_a_lock_belongs_to_an_engine_under_whatever_name_it_runs(tmp_path: Path, name: str, *, dead: bool) -> None:
     """A pid that another program has by now holds nothing."""
     program = tmp_path / name
     shutil.copy("/bin/sleep", program)

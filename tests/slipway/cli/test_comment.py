@@ -64,8 +64,8 @@ class FakeGitHub:
     def trouble(self, method: str, path: str, *answers: Answer) -> None:
         self.troubles.setdefault((method, path), []).extend(answers)
 
-    def asked(self, method: str) -> int:
-        return sum(asked == method for asked, _ in self.requests)
+    def count(self, method: str) -> int:
+        return sum(each == method for each, _ in self.requests)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -188,7 +188,7 @@ def test_the_next_preview_updates_it(fake: FakeGitHub, patient: Patient) -> None
 def test_the_same_again_is_not_sent(fake: FakeGitHub, patient: Patient) -> None:
     fake.add(BODY.replace("\n", "\r\n").rstrip())
     assert put(fake, patient) == "unchanged"
-    assert fake.asked("PATCH") == fake.asked("POST") == 0
+    assert fake.count("PATCH") == fake.count("POST") == 0
 
 
 def test_the_comment_is_found_on_a_later_page(fake: FakeGitHub, patient: Patient) -> None:
@@ -344,7 +344,7 @@ def test_a_circle_of_pages_ends(fake: FakeGitHub, patient: Patient) -> None:
     circle = {"Link": f'<{fake.url}{COMMENTS}?per_page=100>; rel="next"'}
     fake.trouble("GET", COMMENTS, *[Answer(200, circle, [])] * 9)
     assert put(fake, patient) == "created"
-    assert fake.asked("GET") <= 4
+    assert fake.count("GET") <= 4
 
 
 @pytest.mark.parametrize("body", ["<html>", {"not": "a list"}, ["text"]])

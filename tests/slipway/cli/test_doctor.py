@@ -214,7 +214,7 @@ def test_the_cluster_of_a_context_that_an_environment_names(
     assert as_json(capsys)["your cluster"]["version"] == "answers"
 
 
-def test_a_cluster_without_a_registry_is_said(
+def test_a_cluster_without_a_registry_is_reported(
     machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     survey_is(monkeypatch, GOOD)

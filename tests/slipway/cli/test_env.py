@@ -74,7 +74,7 @@ def test_asking_twice_changes_nothing(with_lab: Any) -> None:
     assert exports(with_lab, **once) == {"PATH": once["PATH"], "SLIPWAY_CHECKOUT": once["SLIPWAY_CHECKOUT"]}
 
 
-def test_the_plugins_are_those_of_the_checkout_that_was_asked(with_lab: Any) -> None:
+def test_the_plugins_are_those_of_the_checkout_that_runs(with_lab: Any) -> None:
     assert exports(with_lab, SLIPWAY_CHECKOUT="/another/clone")["SLIPWAY_CHECKOUT"] == str(CHECKOUT)
 
 

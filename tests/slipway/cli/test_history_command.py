@@ -52,7 +52,7 @@ class Backend:
         stamp = FIRST_STAMP + self.count * 10**10
         self.count += 1
         environment = {"git.author": "Ada", "git.head": "0123456789", "git.dirty": "false"}
-        said = {"kind": "update", "message": "", "startTime": 0, "endTime": 65, "result": "succeeded"}
+        info = {"kind": "update", "message": "", "startTime": 0, "endTime": 65, "result": "succeeded"}
         file = self.folder / "history" / "slipway" / "dev" / f"dev-{stamp}.checkpoint.json"
         if state:
             file.hardlink_to(state)
@@ -60,7 +60,7 @@ class Backend:
             file.write_text(json.dumps({"version": 3, "checkpoint": {"latest": {"resources": resources}}}))
             shutil.copy(file, self.folder / "stacks" / "slipway" / "dev.json")
         Path(str(file).replace("checkpoint", "history")).write_text(
-            json.dumps({"environment": environment, **said, **more})
+            json.dumps({"environment": environment, **info, **more})
         )
         return file
 

@@ -54,7 +54,7 @@ def test_bad_usage_exits_with_2_and_no_traceback(slipway: Any, arguments: list[s
     assert "Traceback" not in result.stderr
 
 
-def test_an_unknown_environment_is_told_with_the_known_ones(slipway: Any) -> None:
+def test_an_unknown_environment_is_reported_with_the_known_ones(slipway: Any) -> None:
     result = slipway("up", "-s", "prd", "--yes")
     assert result.returncode == ExitCode.USAGE
     assert result.stderr == (
@@ -64,7 +64,7 @@ def test_an_unknown_environment_is_told_with_the_known_ones(slipway: Any) -> Non
     )
 
 
-def test_a_folder_without_a_project_is_told(slipway: Any) -> None:
+def test_a_folder_without_a_project_is_reported(slipway: Any) -> None:
     (slipway.folder / "Pulumi.yaml").unlink()
     result = slipway("up", "-s", "dev", "--yes")
     assert result.returncode == ExitCode.USAGE
@@ -77,7 +77,7 @@ def test_nobody_to_ask_is_a_usage_error(slipway: Any) -> None:
     assert "--yes" in result.stderr
 
 
-def test_a_lab_that_is_down_is_told_at_once(slipway: Any) -> None:
+def test_a_lab_that_is_down_is_reported_at_once(slipway: Any) -> None:
     slipway.write_toolchain()
     slipway.write_lab(SLIPWAY_REGISTRY="127.0.0.1:1")
     result = slipway("up", "-s", "dev", "--yes")
@@ -86,7 +86,7 @@ def test_a_lab_that_is_down_is_told_at_once(slipway: Any) -> None:
     assert "slipway lab up" in result.stderr
 
 
-def test_no_cluster_at_all_is_told(slipway: Any) -> None:
+def test_no_cluster_at_all_is_reported(slipway: Any) -> None:
     slipway.write_toolchain()
     result = slipway("up", "-s", "dev", "--yes")
     assert result.returncode == ExitCode.USAGE
@@ -134,13 +134,13 @@ def test_a_defect_leaves_its_traceback_in_a_log(
     assert failing(ZeroDivisionError("oops")) == 1
     (log,) = (tmp_path / "logs").iterdir()
     assert "raise error" in log.read_text()
-    said = capsys.readouterr().err
-    assert said.startswith(f"error: Unexpected ZeroDivisionError: oops\n  Its traceback is in {log}\n")
+    output = capsys.readouterr().err
+    assert output.startswith(f"error: Unexpected ZeroDivisionError: oops\n  Its traceback is in {log}\n")
     assert log.stat().st_mode & 0o077 == 0, "for its owner alone"
-    assert "Traceback (most" not in said
+    assert "Traceback (most" not in output
 
 
-def test_the_traceback_is_shown_when_asked_for(
+def test_the_traceback_is_shown_on_request(
     failing: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLIPWAY_DEBUG", "1")
@@ -172,11 +172,15 @@ def test_the_version_is_the_packages(slipway: Any) -> None:
     ],
 )
 def test_a_shell_completes_commands_and_environments(words: str, completed: list[str]) -> None:
-    asked = {"_SLIPWAY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    variables = {
+        "_SLIPWAY_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=CHECKOUT,
-        env={**os.environ, **asked},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=True,

@@ -142,7 +142,7 @@ def test_exit_codes_and_files(preview: Preview, recording: str, code: ExitCode, 
     assert "Preview of slipway/dev: " in output
 
 
-def test_the_engine_is_asked_with_the_policies(preview: Preview) -> None:
+def test_the_engine_runs_with_the_policies(preview: Preview) -> None:
     preview("small")
     (call,) = (call for call in preview.called() if call[1] == "preview")
     assert call[0] == "true"
@@ -150,7 +150,7 @@ def test_the_engine_is_asked_with_the_policies(preview: Preview) -> None:
     assert "--refresh" not in call
 
 
-def test_drift_is_asked_for_and_has_an_exit_code_of_its_own(preview: Preview) -> None:
+def test_drift_is_requested_and_has_an_exit_code_of_its_own(preview: Preview) -> None:
     exit_code, output, _ = preview("drift", "dev", "drift")
     assert exit_code == ExitCode.DRIFT
     assert "--refresh" in preview.called()[-2] + preview.called()[-1]
@@ -180,7 +180,7 @@ def test_a_preview_that_breaks_off_is_written_as_far_as_it_came(preview: Preview
     assert preview.json["result"] == "failed"
 
 
-def test_a_recorded_state_that_cannot_be_had_is_told_with_its_reason(preview: Preview) -> None:
+def test_a_recorded_state_that_cannot_be_had_is_reported_with_its_reason(preview: Preview) -> None:
     words = "error: Rollback error: Update #95 failed, so it is nothing to go back to.\n"
     exit_code, output, _ = preview("small", UNTIL="0", LAST_WORDS=words)
     assert exit_code == ExitCode.FAILED
@@ -258,7 +258,7 @@ def test_nothing_is_previewed_without_the_policies(preview: Preview) -> None:
     assert not preview.calls.exists()
 
 
-def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(preview: Preview) -> None:
+def test_a_file_that_cannot_be_written_is_reported_before_anything_is_done(preview: Preview) -> None:
     (preview.folder / "out.md").mkdir()
     exit_code, _, errors = preview("small")
     assert exit_code == ExitCode.USAGE
@@ -295,7 +295,7 @@ def test_an_old_summary_does_not_pass_for_a_new_one(preview: Preview) -> None:
 
 
 @pytest.mark.parametrize("settings", ["config: [", "just text", "- a list"])
-def test_settings_that_cannot_be_read_are_told_in_the_comment_too(preview: Preview, settings: str) -> None:
+def test_settings_that_cannot_be_read_are_reported_in_the_comment_too(preview: Preview, settings: str) -> None:
     """A pull request that breaks them must not keep the comment of the push before."""
     (preview.folder / "Pulumi.dev.yaml").write_text(settings)
     exit_code, output, errors = preview("small")
@@ -306,7 +306,7 @@ def test_settings_that_cannot_be_read_are_told_in_the_comment_too(preview: Previ
     assert preview.json["result"] == "failed"
 
 
-def test_what_the_engine_said_is_kept(preview: Preview) -> None:
+def test_the_output_of_the_engine_is_kept(preview: Preview) -> None:
     preview("failing")
     (log,) = (Path(preview.variables["SLIPWAY_HOME"]) / "logs").glob("preview-dev-*.log")
     recorded = lzma.decompress((RECORDINGS / "failing.jsonl.xz").read_bytes()).decode().splitlines()

@@ -79,24 +79,24 @@ def checkpoints(project: Any) -> list[Path]:
 
 
 def test_a_preview_that_would_go_through(project: Any) -> None:
-    exit_code, markdown, said = preview(project, PACK.format(rude="False"))
-    assert exit_code == ExitCode.DONE, said
+    exit_code, markdown, output = preview(project, PACK.format(rude="False"))
+    assert exit_code == ExitCode.DONE, output
     assert markdown.startswith("<!-- slipway:preview:scratch:dev -->\n\n## ✅ `dev`: nothing to do\n")
     assert "1 policy asked, 1 kept everywhere." in markdown
     assert checkpoints(project) == []
 
 
 def test_a_preview_that_a_policy_refuses(project: Any) -> None:
-    exit_code, markdown, said = preview(project, PACK.format(rude="True"))
-    assert exit_code == ExitCode.POLICY, said
+    exit_code, markdown, output = preview(project, PACK.format(rude="True"))
+    assert exit_code == ExitCode.POLICY, output
     assert "## ❌ `dev`: refused by policy, 1 mandatory violation" in markdown
     assert "| **`polite`** | mandatory | *the stack* | Greetings are polite.<br>say `hello` |" in markdown
     assert json.loads((project.folder / "out.json").read_text())["result"] == "refused"
 
 
 def test_a_pack_that_cannot_be_read(project: Any) -> None:
-    exit_code, markdown, said = preview(project, "import nonsense\n")
-    assert exit_code not in (ExitCode.DONE, ExitCode.POLICY), said
+    exit_code, markdown, output = preview(project, "import nonsense\n")
+    assert exit_code not in (ExitCode.DONE, ExitCode.POLICY), output
     assert "## ❌ `dev`: failed" in markdown
     assert "the policy pack ended before it was ready" in markdown
     assert "No policy was asked: it did not come that far." in markdown
@@ -104,6 +104,6 @@ def test_a_pack_that_cannot_be_read(project: Any) -> None:
 
 def test_a_program_that_fails(project: Any) -> None:
     (project.folder / "__main__.py").write_text('import pulumi\nraise pulumi.RunError("no <b>luck</b> | @team")\n')
-    exit_code, markdown, said = preview(project, PACK.format(rude="False"))
-    assert exit_code == ExitCode.FAILED, said
+    exit_code, markdown, output = preview(project, PACK.format(rude="False"))
+    assert exit_code == ExitCode.FAILED, output
     assert "no &#60;b&#62;luck&#60;/b&#62; &#124; @&#8203;team" in markdown

@@ -46,9 +46,9 @@ def backend(project: Any) -> Path:
 
 
 def record(name: Path, resources: list[dict[str, Any]]) -> None:
-    told = {"kind": "update", "startTime": 1, "endTime": 2, "result": "succeeded", "message": ""}
+    info = {"kind": "update", "startTime": 1, "endTime": 2, "result": "succeeded", "message": ""}
     state = {"version": 3, "checkpoint": {"latest": {"resources": resources}}}
-    name.with_name(f"{name.name}.history.json").write_text(json.dumps(told))
+    name.with_name(f"{name.name}.history.json").write_text(json.dumps(info))
     name.with_name(f"{name.name}.checkpoint.json").write_text(json.dumps(state))
 
 
@@ -56,12 +56,12 @@ def updates(project: Any) -> int:
     return len(list(backend(project).rglob("*.history.json")))
 
 
-def test_a_reason_is_asked_about_and_not_refused_by_what_it_overrides(project: Any) -> None:
-    code, said = project.on_terminal(QUESTION, lambda: b"n\n", "rollback", "-s", "dev", "--to", "1", *REASON)
-    assert "Today's policies are overridden: the harbour burns" in said
-    assert "required-labels" in said
-    assert QUESTION.decode() in said, said
-    assert "dev was not rolled back: you said no." in said
+def test_a_reason_needs_approval_and_is_not_refused_by_what_it_overrides(project: Any) -> None:
+    code, screen = project.on_terminal(QUESTION, lambda: b"n\n", "rollback", "-s", "dev", "--to", "1", *REASON)
+    assert "Today's policies are overridden: the harbour burns" in screen
+    assert "required-labels" in screen
+    assert QUESTION.decode() in screen, screen
+    assert "dev was not rolled back: you said no." in screen
     assert code == 1
     assert updates(project) == 1
 
@@ -83,10 +83,10 @@ def test_an_update_by_somebody_else_stops_the_one_that_was_prepared_before(proje
         record(backend(project) / "history" / "scratch" / "dev" / "dev-1900000000000000001", [])
         return b"y\n"
 
-    code, said = project.on_terminal(QUESTION, answer, "rollback", "-s", "dev", "--to", "1", *REASON)
-    assert code == 1, said
-    assert "dev was not rolled back: it is not as it was when that was prepared." in said
-    assert "#1 was its last update then, now that is #2." in said
+    code, screen = project.on_terminal(QUESTION, answer, "rollback", "-s", "dev", "--to", "1", *REASON)
+    assert code == 1, screen
+    assert "dev was not rolled back: it is not as it was when that was prepared." in screen
+    assert "#1 was its last update then, now that is #2." in screen
     assert updates(project) == 2
 
 

@@ -30,7 +30,6 @@ import pulumi_kubernetes as kubernetes
 labels = {"app.kubernetes.io/managed-by": "pulumi"}
 kubernetes.scheduling.v1.PriorityClass("NAME", metadata={"name": "NAME", "labels": labels}, value=1)
 """
-STARTED_TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
@@ -131,20 +130,20 @@ def test_a_wrong_passphrase_is_refused_before_anything_happens(project: Any) -> 
     assert "The passphrase does not open the secrets of stack dev." in result.stderr
 
 
-def test_a_passphrase_file_that_is_missing_is_told(project: Any) -> None:
+def test_a_passphrase_file_that_is_missing_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE_FILE="/nonexistent")
     assert result.returncode == 2
     assert "The passphrase of stack dev cannot be read." in result.stderr
     assert "/nonexistent" in result.stderr
 
 
-def test_an_unreachable_backend_is_told(project: Any) -> None:
+def test_an_unreachable_backend_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL="file:///nonexistent")
     assert result.returncode == 2
     assert "The backend that keeps the state cannot be opened." in result.stderr
 
 
-def test_a_missing_engine_is_told(project: Any) -> None:
+def test_a_missing_engine_is_reported(project: Any) -> None:
     project.write_toolchain(PATH=[])
     result = project("up", "-s", "dev", "--yes", PATH="/usr/bin:/bin")
     assert result.returncode == 2
@@ -160,7 +159,7 @@ def test_an_error_of_the_program_is_shown_once(project: Any) -> None:
     assert "slipway/" not in result.stderr.split("error:", 1)[1].split("Traceback", 1)[0]
 
 
-def test_settings_that_are_no_yaml_are_told_with_their_line(project: Any) -> None:
+def test_settings_that_are_no_yaml_are_reported_with_their_line(project: Any) -> None:
     (project.folder / "Pulumi.dev.yaml").write_text("config:\n  a: [\n")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 2
@@ -177,12 +176,12 @@ def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: b
         assert ended == code, screen
         assert "Create (1)" in screen
         assert len(list((project.home / "first" / "backend").rglob("*.history.json"))) == (code == 0)
-        assert locks(project) == []
+        assert project.locks() == []
     finally:
         by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
 
 
-def test_on_a_terminal_nobody_is_asked_about_no_change(project: Any) -> None:
+def test_on_a_terminal_there_is_no_question_without_changes(project: Any) -> None:
     ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: b"n\n", "up", "-s", "dev")
     assert ended == 0, screen
     assert "Update dev?" not in screen
@@ -193,20 +192,7 @@ class Running:
 
     def __init__(self, project: Any) -> None:
         (project.folder / "__main__.py").write_text(SLEEPING)
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "slipway.cli.main", "up", "-s", "dev", "--yes"],
-            cwd=project.folder,
-            env=project.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        deadline = time.monotonic() + STARTED_TIMEOUT_SECONDS
-        while not (project.folder / "started").exists():
-            assert time.monotonic() < deadline, "the program never started"
-            assert self.process.poll() is None, self.ended()
-            time.sleep(0.1)
+        self.process: subprocess.Popen[str] = project.in_background("up", "-s", "dev", "--yes")
 
     def engine(self) -> int:
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
@@ -214,8 +200,8 @@ class Running:
         return engine
 
     def ended(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=60)
-        return self.process.returncode, said
+        _, errors = self.process.communicate(timeout=60)
+        return self.process.returncode, errors
 
 
 @pytest.fixture
@@ -227,19 +213,15 @@ def running(project: Any) -> Iterator[Running]:
         update.process.wait()
 
 
-def locks(project: Any) -> list[Path]:
-    return list((project.home / "first" / "backend" / ".pulumi" / "locks").rglob("*.json"))
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_ends_the_update_cleanly(project: Any, running: Running, number: signal.Signals) -> None:
-    assert locks(project)
+    assert project.locks()
     running.process.send_signal(number)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 130
-    assert "was interrupted" in said
-    assert "Traceback" not in said
-    assert locks(project) == []
+    assert "was interrupted" in errors
+    assert "Traceback" not in errors
+    assert project.locks() == []
 
 
 def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> None:
@@ -248,9 +230,9 @@ def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> N
     time.sleep(0.5)
     assert running.process.poll() is None
     running.process.send_signal(signal.SIGINT)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 130
-    assert "Interrupted again" in said
+    assert "Interrupted again" in errors
 
 
 def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> None:
@@ -264,10 +246,10 @@ def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> Non
 def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any, running: Running) -> None:
     engine = running.engine()
     os.kill(engine, signal.SIGKILL)
-    code, said = running.ended()
+    code, errors = running.ended()
     assert code == 1
-    assert "The engine was killed by SIGKILL" in said
-    assert locks(project)
+    assert "The engine was killed by SIGKILL" in errors
+    assert project.locks()
     project.program("")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr

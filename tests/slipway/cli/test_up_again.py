@@ -88,7 +88,7 @@ def test_what_moved_is_previewed(project: Any, move: Callable[[Any], None]) -> N
     assert "not needed, nothing" not in result.stdout
 
 
-def test_whoever_can_be_asked_sees_a_preview(project: Any) -> None:
+def test_whoever_can_approve_sees_a_preview(project: Any) -> None:
     code, screen = project.on_terminal(b"[y/N]: ", lambda: b"n\n", "up", "-s", "dev")
     assert code == 0, screen
     assert "nothing to do" in screen

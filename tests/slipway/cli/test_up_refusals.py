@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +34,7 @@ def project(scratch: Any) -> Iterator[Any]:
     yield scratch
     assert not is_there(scratch), "something was changed"
     assert updates(scratch) == [], "an update was recorded"
-    assert locks(scratch) == [], "the lock was left behind"
+    assert scratch.locks() == [], "the lock was left behind"
 
 
 def is_there(project: Any) -> bool:
@@ -47,10 +45,6 @@ def is_there(project: Any) -> bool:
 
 def updates(project: Any) -> list[Path]:
     return list((project.home / "first" / "backend").rglob("*.history.json"))
-
-
-def locks(project: Any) -> list[Path]:
-    return list((project.home / "first" / "backend" / ".pulumi" / "locks").rglob("*.json"))
 
 
 def edit(project: Any, file: str, old: str, new: str) -> None:
@@ -129,7 +123,7 @@ def _commands() -> list[str]:
     return found
 
 
-def test_a_deadline_that_is_no_number_is_told(project: Any) -> None:
+def test_a_deadline_that_is_no_number_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", SLIPWAY_POLICY_TIMEOUT_SECONDS="soon")
     assert result.returncode == 2
     assert "SLIPWAY_POLICY_TIMEOUT_SECONDS is `soon`." in result.stderr
@@ -162,7 +156,7 @@ def test_a_waiver_of_what_is_not_broken_is_refused(project: Any) -> None:
     assert f"PriorityClass/{project.unique} does not break {RULE} here; remove the waiver" in result.stdout
 
 
-def test_settings_of_the_policies_that_cannot_be_read_are_told(project: Any) -> None:
+def test_settings_of_the_policies_that_cannot_be_read_are_reported(project: Any) -> None:
     (project.folder / "policy" / "settings.yaml").write_text("environments: {dev: sandbox}\n")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode in (1, 2), result.stderr
@@ -198,23 +192,12 @@ def test_a_project_without_policies_is_not_updated(project: Any) -> None:
 
 def test_an_interrupted_preview_changes_nothing(project: Any) -> None:
     project.program(LABELLED + 'import time\nopen("started", "w").close()\ntime.sleep(60)\n')
-    process = subprocess.Popen(
-        [sys.executable, "-m", "slipway.cli.main", "up", "-s", "dev", "--yes"],
-        cwd=project.folder,
-        env=project.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not (project.folder / "started").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    process = project.in_background("up", "-s", "dev", "--yes")
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 130, said
-    assert "The preview of dev was interrupted." in said
-    assert "Traceback" not in said
+    _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130, errors
+    assert "The preview of dev was interrupted." in errors
+    assert "Traceback" not in errors
 
 
 def change_the_program(project: Any) -> str:

@@ -66,7 +66,7 @@ def json_check(values: dict[str, Any]) -> Check:
         (Check(get="/a"), Answer(None, "connection refused"), "did not answer: connection refused; wanted status 200"),
     ],
 )
-def test_an_answer_is_held_against_the_check(check: Check, answer: Answer, reason: str) -> None:
+def test_an_answer_is_compared_with_the_check(check: Check, answer: Answer, reason: str) -> None:
     assert unmet(check, answer) == reason
 
 

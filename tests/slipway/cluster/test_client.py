@@ -26,14 +26,14 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text())
         self.refused: set[str] = set()
-        self.asked: list[str] = []
+        self.paths: list[str] = []
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        self.server.asked.append(self.path)
+        self.server.paths.append(self.path)
         path, _, query = self.path.partition("?")
         kind, content = path.rsplit("/", 1)[-1], self.server.content
         if kind in self.server.refused:
@@ -48,8 +48,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Whether something is allowed: all that is not among the `refused`, as `verb resource/subresource`."""
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]["resourceAttributes"]
-        words = f"{asked['verb']} {asked['resource']}/{asked['subresource']}"
+        attributes = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["spec"]["resourceAttributes"]
+        words = f"{attributes['verb']} {attributes['resource']}/{attributes['subresource']}"
         self._answer(201, {"status": {"allowed": words.rstrip("/") not in self.server.refused}})
 
     def _answer(self, status: int, body: Any) -> None:
@@ -81,11 +81,11 @@ def test_a_proxy_that_does_not_answer_is_named_with_its_variable(
     cluster = Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443"))
     with pytest.raises(ClusterError) as raised:
         cluster.now()
-    told = str(raised.value)
-    assert told.startswith("the cluster at https://api.example:6443 does not answer through the proxy http://ada:")
-    assert "@127.0.0.1:1, which HTTPS_PROXY in the environment names: " in told
-    assert told.endswith("; where it is reached without one, add api.example to NO_PROXY")
-    assert "hunter2" not in told
+    message = str(raised.value)
+    assert message.startswith("the cluster at https://api.example:6443 does not answer through the proxy http://ada:")
+    assert "@127.0.0.1:1, which HTTPS_PROXY in the environment names: " in message
+    assert message.endswith("; where it is reached without one, add api.example to NO_PROXY")
+    assert "hunter2" not in message
     monkeypatch.setenv("NO_PROXY", "api.example")
     with pytest.raises(ClusterError) as raised:
         Cluster.connect(None, kubeconfig(tmp_path / "elsewhere", "https://api.example:6443")).now()
@@ -101,13 +101,13 @@ def test_rights_that_checks_lack_are_named(tmp_path: Path, server: Server) -> No
     )
 
 
-def test_loopback_is_asked_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+def test_loopback_is_reached_directly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)
     address = f"http://127.0.0.1:{server.server_address[1]}"
     with pytest.raises(NotFoundError):
         Cluster.connect(None, kubeconfig(tmp_path / "here", address)).read("/nothing")
-    assert server.asked == ["/nothing"]
+    assert server.paths == ["/nothing"]
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_a_diagnosis_takes_six_requests(server: Server, tmp_path: Path) -> None:
     assert diagnosis.cause is Cause.READINESS
     assert diagnosis.logs
     assert diagnosis.commands[0].startswith(f"kubectl --context c -n {NAMESPACE} logs ")
-    assert len(server.asked) == 6, server.asked
+    assert len(server.paths) == 6, server.paths
 
 
 def test_without_the_right_to_read_events_the_objects_still_tell(server: Server, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_without_the_right_to_read_events_the_objects_still_tell(server: Server,
     assert "Running, not ready" in diagnosis.finding.state
 
 
-def test_other_refusals_are_told(server: Server, tmp_path: Path) -> None:
+def test_other_refusals_are_reported(server: Server, tmp_path: Path) -> None:
     server.refused = {"pods"}
     with pytest.raises(ClusterError, match="you may not list pods"):
         connected(server, tmp_path).diagnosis(NAMESPACE, "readiness")
@@ -173,7 +173,7 @@ def test_the_log_is_that_of_the_service_whatever_stands_beside_it(server: Server
     for pod in server.content["pods"]:
         pod["spec"]["containers"].insert(0, {"name": "proxy"})
     assert connected(server, tmp_path).log(NAMESPACE, "readiness", 3)
-    assert all("container=readiness" in path for path in server.asked if "/log?" in path)
+    assert all("container=readiness" in path for path in server.paths if "/log?" in path)
 
 
 def test_a_cluster_that_does_not_answer_is_named_with_its_address(server: Server, tmp_path: Path) -> None:

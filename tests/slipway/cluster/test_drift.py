@@ -15,8 +15,8 @@ from slipway.cli.drift import lines, shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.collections import ApiResource, Key
 from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.state.checkpoint import ResourceState
+from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
 CONTAINER = {"name": "a", "image": "a@sha256:1", "resources": {"limits": {"memory": "128Mi", "cpu": "0.05"}}}

@@ -33,7 +33,7 @@ def test_a_context_can_be_named_where_there_is_no_current_one(tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    ("context", "current", "said"),
+    ("context", "current", "message"),
     [
         (None, "", "the kubeconfig has no current-context; name one with `slipway:context`, or choose one with"),
         (None, "gone", "the current-context is 'gone', which the kubeconfig does not have; it has: one, two"),
@@ -41,12 +41,12 @@ def test_a_context_can_be_named_where_there_is_no_current_one(tmp_path: Path, mo
         ("three", "", "`slipway:context` is 'three', which the kubeconfig does not have; it has: one, two"),
     ],
 )
-def test_a_context_that_there_is_not_is_told_before_anything_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str | None, current: str, said: str
+def test_a_context_that_there_is_not_is_reported_before_any_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, context: str | None, current: str, message: str
 ) -> None:
     file = write(tmp_path / "a", "one", "two", current=current)
     monkeypatch.setenv("KUBECONFIG", str(file))
-    assert kubeconfig_problem(context).startswith(said)
+    assert kubeconfig_problem(context).startswith(message)
     with pytest.raises(ClusterError, match="it has: one, two"):
         Cluster.connect(context, str(file))
 

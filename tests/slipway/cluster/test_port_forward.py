@@ -49,8 +49,8 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_POST(self) -> None:
-        said = self.rfile.read(int(self.headers["Content-Length"]))
-        body = f"{self.headers['Host']} {self.headers['X-For']} ".encode() + said
+        received = self.rfile.read(int(self.headers["Content-Length"]))
+        body = f"{self.headers['Host']} {self.headers['X-For']} ".encode() + received
         self.send_response(201)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -84,8 +84,8 @@ def test_every_method_is_answered_by_the_pod(authorities: Path, pod: int, tls: b
     with api_server(authorities, tls=tls) as server:
         assert ask(server, pod) == (200, b"hello")
         assert ask(server, pod, method="HEAD") == (200, b"")
-        said = ask(server, pod, method="POST", headers={"Host": "web", "X-For": "a check"}, body=b'{"a": 1}')
-        assert said == (201, b'web a check {"a": 1}')
+        response = ask(server, pod, method="POST", headers={"Host": "web", "X-For": "a check"}, body=b'{"a": 1}')
+        assert response == (201, b'web a check {"a": 1}')
         assert ask(server, pod, "/moved") == (302, b""), "no redirect is followed"
         assert ask(server, pod, "/until-the-end") == (200, b"all of it")
     (first, *_) = server.requests
@@ -138,7 +138,7 @@ def test_a_pod_that_does_not_come_to_an_end_is_given_up_in_time(authorities: Pat
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "IncompleteRead"),
     ],
 )
-def test_what_is_no_answer_is_said(authorities: Path, words: bytes, reason: str) -> None:
+def test_what_is_no_answer_is_reported(authorities: Path, words: bytes, reason: str) -> None:
     with api_server(authorities) as server, speaking(words) as port, pytest.raises(ConnectionError, match=reason):
         ask(server, port)
 
@@ -155,8 +155,8 @@ def test_what_is_no_answer_is_said(authorities: Path, words: bytes, reason: str)
 def test_a_refusal_is_in_the_words_of_the_api_server(
     authorities: Path, pod: int, status: int, body: str, expected: Exception
 ) -> None:
-    refusing, told = api_server(authorities, status=status, body=body), pytest.raises(Exception, match=str(expected))
-    with refusing as server, told as raised:
+    refusing, raises = api_server(authorities, status=status, body=body), pytest.raises(Exception, match=str(expected))
+    with refusing as server, raises as raised:
         ask(server, pod)
     assert type(raised.value) is type(expected)
     assert len(server.requests) == 1, "a token goes to no other host"
@@ -170,7 +170,7 @@ def test_nobody_but_the_api_server_is_believed(authorities: Path, tmp_path: Path
     assert impostor.requests == []
 
 
-def test_many_are_asked_at_once(authorities: Path, pod: int) -> None:
+def test_many_are_checked_at_once(authorities: Path, pod: int) -> None:
     answers: list[tuple[int, bytes]] = []
     with api_server(authorities) as server:
         forwards = PortForwards(server.client())

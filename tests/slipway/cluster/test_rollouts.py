@@ -53,7 +53,7 @@ class RecordedCluster:
     name: str
     age: timedelta = timedelta(0)
     error: ClusterError | None = None
-    asked: int = 0
+    reads: int = 0
     content: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,7 +67,7 @@ class RecordedCluster:
 
     def rollouts(self, namespace: str) -> dict[str, Evidence]:
         assert namespace == NAMESPACE
-        self.asked += 1
+        self.reads += 1
         if self.error:
             raise self.error
         content = copy.deepcopy(self.content)
@@ -247,7 +247,7 @@ def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(monkeypatch
         live.complete([rollout])
 
 
-def test_a_paused_deployment_is_said_within_seconds_by_whom_and_how_it_is_resumed() -> None:
+def test_a_paused_deployment_is_reported_within_seconds_by_whom_and_how_it_is_resumed() -> None:
     cluster = RecordedCluster("starting", age=timedelta(days=1))
     cluster.content["deployment"]["spec"]["paused"] = True
     cluster.content["deployment"]["metadata"]["managedFields"] = [
@@ -266,7 +266,7 @@ def test_a_paused_deployment_that_is_rolled_out_is_complete() -> None:
     assert wait(cluster, 2).complete
 
 
-def test_a_deployment_that_somebody_deletes_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_that_somebody_deletes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "CACHE_SECONDS", 0.2)
     cluster = RecordedCluster("starting")
     monkeypatch.setattr(cluster, "rollouts", lambda _namespace: {})

@@ -53,8 +53,8 @@ def evidence(
     return Evidence(deployment, [newest], [pod])
 
 
-def judged(found: Evidence | None, why: str = "", failing: tuple[str, ...] = (), **said: Any) -> ServiceVerdict:
-    (one,) = recorded_deployments([recorded(**said)])
+def judged(found: Evidence | None, why: str = "", failing: tuple[str, ...] = (), **fields: Any) -> ServiceVerdict:
+    (one,) = recorded_deployments([recorded(**fields)])
     return verdict(one, found, why, failing)
 
 
@@ -77,9 +77,9 @@ def test_all_is_well() -> None:
         (evidence(running=OTHER), "pod a-1-x runs sha256:222222222222, the state says sha256:111111111111"),
     ],
 )
-def test_what_is_wrong_is_said(found: Evidence | None, problem: str) -> None:
-    (said,) = judged(found, "it crashes").problems
-    assert said == problem
+def test_what_is_wrong_is_reported(found: Evidence | None, problem: str) -> None:
+    (actual,) = judged(found, "it crashes").problems
+    assert actual == problem
     assert shape("dev", [judged(found)])["ok"] is False
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from slipway.backend import UpdateInfo, UpdateKind
 from slipway.deploy.approval import Approval, changed_since_preview, file_hashes, normalized, setting_hashes
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
+from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 NOW = datetime(2030, 1, 2, 12, 0, 0, tzinfo=UTC)
 APPROVAL = Approval(NOW, "a" * 40, {"__main__.py": "1", "components/pod.py": "2"}, {"slipway:context": "3"}, "4")

@@ -20,7 +20,7 @@ def test_a_step_lasted_as_long_as_its_end_says() -> None:
     assert step.output == ["compiling", "compiled"]
 
 
-def test_steps_that_run_side_by_side_are_told_apart() -> None:
+def test_steps_that_run_side_by_side_are_distinguished() -> None:
     log = read(
         "#1 [a 1/1] RUN x", "#1 0.1 of x", "#1 ...", "", "#2 [b 1/1] RUN y", "#2 0.1 of y", "#2 ...", "",
         "#1 [a 1/1] RUN x", "#1 0.2 more of x", "#1 DONE 0.3s",
@@ -45,7 +45,7 @@ def test_a_cached_step_did_not_run() -> None:
     assert log.steps["6"].cached
 
 
-def test_a_step_is_told_once_and_only_when_it_runs() -> None:
+def test_a_step_is_reported_once_and_only_when_it_runs() -> None:
     log = BuildLog()
     assert log.add("#6 [build 3/5] RUN make", 0) is None
     assert log.add("#6 0.1 compiling", 1) is log.steps["6"]

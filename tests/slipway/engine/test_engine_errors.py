@@ -25,12 +25,12 @@ def test_a_configuration_error_of_the_program_exits_with_2(recorded: Recorded) -
 
 
 def test_further_lines_of_a_configuration_error_are_kept() -> None:
-    said = Diagnostic(0, None, "error", "Configuration error: two problems:\n  one\n  two\n")
-    error = failure("dev", [said], "")
+    diagnostic = Diagnostic(0, None, "error", "Configuration error: two problems:\n  one\n  two\n")
+    error = failure("dev", [diagnostic], "")
     assert (error.what, error.why) == ("two problems:", "  one\n  two")
 
 
-def test_a_failing_check_is_told_once_in_its_own_words(recorded: Recorded) -> None:
+def test_a_failing_check_is_reported_once_in_its_own_words(recorded: Recorded) -> None:
     error = failure("cli", recorded("failing_check"), "")
     assert error.code is ExitCode.FAILED
     assert error.what == "The update of stack cli failed."
@@ -62,9 +62,13 @@ def test_an_update_that_went_well_has_no_failed_build(recorded: Recorded) -> Non
     assert failed_builds(recorded("first_update")) == {}
 
 
-def test_the_same_message_twice_is_told_once() -> None:
-    said = [Diagnostic(0, POD, "error", "no"), Diagnostic(1, POD, "error", "no"), Diagnostic(2, None, "error", "no")]
-    assert messages(said) == ["Pod a: no", "no"]
+def test_the_same_message_twice_is_reported_once() -> None:
+    diagnostics = [
+        Diagnostic(0, POD, "error", "no"),
+        Diagnostic(1, POD, "error", "no"),
+        Diagnostic(2, None, "error", "no"),
+    ]
+    assert messages(diagnostics) == ["Pod a: no", "no"]
 
 
 @pytest.mark.parametrize("echo", ["update failed", "", "resource monitor shut down while waiting"])
@@ -133,15 +137,15 @@ KNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("said", "what", "next_step", "code"), KNOWN, ids=[known[1] for known in KNOWN])
-def test_known_failures(said: str, what: str, next_step: str, code: int) -> None:
-    error = failure("dev", [], f"warning: something else\n{said}\n")
+@pytest.mark.parametrize(("message", "what", "next_step", "code"), KNOWN, ids=[known[1] for known in KNOWN])
+def test_known_failures(message: str, what: str, next_step: str, code: int) -> None:
+    error = failure("dev", [], f"warning: something else\n{message}\n")
     assert error.what == what
     assert next_step in error.next_step
     assert error.code == code
 
 
-def test_who_holds_the_lock_is_told() -> None:
+def test_who_has_the_lock_is_reported() -> None:
     assert "created by ada@host (pid 7)" in failure("dev", [], KNOWN[3][0]).why
 
 
@@ -151,21 +155,21 @@ def test_an_unknown_failure_is_the_engines_own_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     [
         'error: Preview failed: update of resource "urn" failed: namespaces "slipway-dev" not found',
         'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"message":"services \\"a\\" not found"}; wanted 200',
         'error: deployments.apps "user-service" not found',
     ],
 )
-def test_what_was_deleted_by_hand_has_an_advice(said: str) -> None:
-    error = failure("dev", [Diagnostic(0, POD, "error", said)], "")
+def test_what_was_deleted_by_hand_has_an_advice(message: str) -> None:
+    error = failure("dev", [Diagnostic(0, POD, "error", message)], "")
     assert "`slipway up -s dev --refresh`" in error.next_step
 
 
 def test_what_a_service_does_not_find_is_its_own_affair() -> None:
-    said = 'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"error":"user \\"bob\\" not found"}; wanted 200'
-    assert "--refresh" not in failure("dev", [Diagnostic(0, POD, "error", said)], "").next_step
+    message = 'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"error":"user \\"bob\\" not found"}; wanted 200'
+    assert "--refresh" not in failure("dev", [Diagnostic(0, POD, "error", message)], "").next_step
 
 
 def test_an_engine_without_a_word() -> None:
@@ -187,14 +191,14 @@ def test_what_the_gate_refuses_exits_with_3(words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "message",
     ["user is not logged in", "Configuration error: no DATABASE_URL", "incorrect passphrase", "Rollback error: none"],
 )
-def test_what_a_service_says_is_no_word_of_the_engine(said: str) -> None:
+def test_what_a_service_says_is_no_word_of_the_engine(message: str) -> None:
     """The diagnosis would be lost, and the exit code be that of a mistake in the settings."""
-    screen = f"{DIAGNOSIS}user-service crashes\n  log      user-service, last run:\n    | {said}"
+    screen = f"{DIAGNOSIS}user-service crashes\n  log      user-service, last run:\n    | {message}"
     deployment = Urn("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
-    checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {said}; wanted status 200"
+    checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {message}; wanted status 200"
     for event in (Diagnostic(0, deployment, "error", screen), Diagnostic(0, None, "error", checks)):
         error = failure("dev", [event], "")
         assert (error.what, error.code) == ("The update of stack dev failed.", ExitCode.FAILED)

@@ -52,8 +52,8 @@ def test_what_counts_as_a_change(operation: str, changes: bool) -> None:
 
 
 def test_a_diagnostic_loses_its_last_line_end() -> None:
-    said = {"urn": URN, "message": "  one\ntwo\n", "severity": "error"}
-    assert parse(line(diagnosticEvent=said), 0) == Diagnostic(0, Urn(URN), "error", "  one\ntwo", False)
+    fields = {"urn": URN, "message": "  one\ntwo\n", "severity": "error"}
+    assert parse(line(diagnosticEvent=fields), 0) == Diagnostic(0, Urn(URN), "error", "  one\ntwo", False)
 
 
 def test_the_summary() -> None:

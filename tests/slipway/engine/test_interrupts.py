@@ -46,20 +46,20 @@ def engine(tmp_path: Path) -> Pulumi:
 
 def test_an_interrupted_run_gets_the_signal_once_and_says_so(engine: Pulumi) -> None:
     printed: list[str] = []
-    said: list[str] = []
+    lines: list[str] = []
 
     def on_line(line: str, _seconds: float) -> None:
         printed.append(line.strip())
         if line.strip() == "ready":
             threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
 
-    ended = engine.stream(["up"], on_line, said.append)
+    ended = engine.stream(["up"], on_line, lines.append)
     assert (ended.interrupted, ended.exit_code) == (True, 1)
     assert printed == ["ready", "interrupt 1"]
-    assert said == ["Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once."]
+    assert lines == ["Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once."]
 
 
-def test_the_screens_come_before_what_is_said_of_other_resources() -> None:
+def test_the_screens_come_before_messages_about_other_resources() -> None:
     stack = Urn(f"urn:pulumi:dev::slipway::{STACK_TYPE}::slipway-dev")
     events = [
         Diagnostic(1, Urn(f"{DEPLOYMENT}order-service"), "error", "error: something else"),

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from policy import report
-from slipway.deploy.summary import UNDECIDED_PREFIX, WAIVED_PREFIX, PreviewResult, PreviewSummary, Problem, Violation
+from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
 from slipway.engine.events import Urn
+from slipway.engine.messages import DECIDED_AT_UPDATE, WAIVED
 from slipway.render.markdown import MARKER, render
 from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
 from slipway.state.changes import Operation, ResourceChange
@@ -140,10 +140,8 @@ def test_that_nobody_checked_is_said() -> None:
 
 
 def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
-    """The words by which they are known are the policy pack's."""
-    assert (UNDECIDED_PREFIX, WAIVED_PREFIX) == (report.DECIDED_AT_UPDATE, report.WAIVED)
-    undecided = Violation("image-digest", "mandatory", f"{UNDECIDED_PREFIX}the image", resource("a"))
-    waived = Violation("replicas", "mandatory", f"{WAIVED_PREFIX}until 2030-01-01\nreplicas is 1", resource("b"))
+    undecided = Violation("image-digest", "mandatory", f"{DECIDED_AT_UPDATE}the image", resource("a"))
+    waived = Violation("replicas", "mandatory", f"{WAIVED}until 2030-01-01\nreplicas is 1", resource("b"))
     text = render(summary_of(violations=(undecided, waived)))
     assert "## ✅ `dev`: nothing to do" in text
     assert "<details><summary>Policies: 1 waived, 1 decided at update</summary>\n\n| rule | level |" in text

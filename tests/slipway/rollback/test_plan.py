@@ -457,7 +457,7 @@ def test_a_namespace_that_a_failed_update_only_left_behind_comes_back(first: Any
         plan(first, second)
 
 
-def test_a_claim_that_a_failed_update_has_replaced_is_asked_about(first: Any, second: Any) -> None:
+def test_a_claim_that_a_failed_update_has_replaced_needs_include_stateful(first: Any, second: Any) -> None:
     """What was written to the new one meanwhile would be gone."""
     add(first, CLAIM, "user-service")
     add(second, CLAIM, "user-service", delete=True)

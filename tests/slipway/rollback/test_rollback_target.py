@@ -50,8 +50,8 @@ class Ship:
     def add(self, *, ok: bool = True, message: str = "", kind: str = "update", **versions: int) -> int:
         self.now |= versions
         result = "succeeded" if ok else "failed"
-        told = {"kind": kind, "startTime": 0, "endTime": 1, "result": result, "message": message}
-        self.updates.append(told)
+        info = {"kind": kind, "startTime": 0, "endTime": 1, "result": result, "message": message}
+        self.updates.append(info)
         self.states.append(state(**self.now))
         return len(self.updates)
 
@@ -226,7 +226,7 @@ def test_after_a_rollback_that_failed_it_is_the_same_again(ship: Ship) -> None:
     assert ship.target == 3
 
 
-def test_a_rollback_that_was_refused_is_not_asked_for_again(ship: Ship) -> None:
+def test_a_rollback_that_was_refused_is_not_suggested_again(ship: Ship) -> None:
     """Its image is gone, say: what it was to go back to is as far as before."""
     present = {**ship.now}
     ship.back(1, ok=False)
@@ -440,7 +440,7 @@ def sailed(steps: list[tuple[str, int, bool]]) -> Ship:
     return ship
 
 
-def told(state: dict[str, Any] | None) -> dict[str, int] | None:
+def object_versions(state: dict[str, Any] | None) -> dict[str, int] | None:
     return state and {each["urn"]: each["inputs"]["version"] for each in state["resources"]}
 
 
@@ -453,15 +453,15 @@ def test_no_target_is_failed_unreadable_present_or_undone(steps: list[tuple[str,
         target = default_target(ship.history, ship.present())
     except ConfigurationError:
         return
-    outcome = told(ship.states[target.number - 1])
+    outcome = object_versions(ship.states[target.number - 1])
     assert target.succeeded
     assert target.kind in (UpdateKind.UPDATE, UpdateKind.ROLLBACK)
     assert outcome is not None
-    assert outcome != told(ship.present())
+    assert outcome != object_versions(ship.present())
     for entry in later(entries, target):
         source, after = entry.rollback and entry.rollback.source, ship.states[entry.number - 1]
         if source == target.number and after is not None:
-            assert told(after) == outcome, f"#{target.number} was rolled back from by {entry}"
+            assert object_versions(after) == outcome, f"#{target.number} was rolled back from by {entry}"
 
 
 def later(entries: tuple[UpdateInfo, ...], target: UpdateInfo) -> list[UpdateInfo]:

@@ -57,9 +57,9 @@ def test_the_command_does_the_same_again() -> None:
 
 def test_what_a_commit_says_does_nothing_to_a_terminal() -> None:
     sly = replace(TARGET, author="A\x1b[2Jda", message="Ask\x1b]0;of the harbour\x07")
-    told = headline(replace(rollback(RollbackRequest(12)), target=sly))
-    assert not {"\x1b", "\x07"} & set(told)
-    assert "by Ada" in told
+    text = headline(replace(rollback(RollbackRequest(12)), target=sly))
+    assert not {"\x1b", "\x07"} & set(text)
+    assert "by Ada" in text
 
 
 def test_a_failure_never_advises_to_go_forward() -> None:
@@ -135,9 +135,9 @@ def record(folder: Path, number: int, message: str, state: dict[str, Any]) -> No
     for each in ("history/slipway/dev", "stacks/slipway"):
         (root / each).mkdir(parents=True, exist_ok=True)
     (root / "meta.yaml").write_text("version: 1\n")
-    told = {"kind": "update", "startTime": 1, "endTime": 2, "result": "failed", "message": message}
+    info = {"kind": "update", "startTime": 1, "endTime": 2, "result": "failed", "message": message}
     checkpoint = json.dumps({"version": 3, "checkpoint": {"latest": state}})
-    (root / f"history/slipway/dev/dev-{number}.history.json").write_text(json.dumps(told))
+    (root / f"history/slipway/dev/dev-{number}.history.json").write_text(json.dumps(info))
     (root / f"history/slipway/dev/dev-{number}.checkpoint.json").write_text(checkpoint)
     (root / "stacks/slipway/dev.json").write_text(checkpoint)
 
@@ -175,18 +175,18 @@ def test_one_that_found_the_stack_locked_leaves_what_the_other_made_of_it(ended:
 
 def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """An earlier one has, which was left for a look, or was killed before it could go back."""
-    asked: list[int] = []
+    calls: list[int] = []
 
     def prepare(*arguments: Any) -> Rollback:
-        asked.append(arguments[-2])
+        calls.append(arguments[-2])
         raise module.NothingToRollBackError("There is nothing to roll back.")
 
     monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
     monkeypatch.setattr(Rollback, "prepare", prepare)
     error = SlipwayError("The update of stack dev failed.", why=f"{checks_failed(1, 2)}\n  user: GET / answered 500")
-    said = Diagnostic(1.0, None, "error", error.why)
-    ended = FailedUpdate(DEV, Update((said,), REFUSED, "log"), error).undone(Progress())
-    assert asked == [12]
+    diagnostic = Diagnostic(1.0, None, "error", error.why)
+    ended = FailedUpdate(DEV, Update((diagnostic,), REFUSED, "log"), error).undone(Progress())
+    assert calls == [12]
     assert (ended.what, ended.code) == (error.what, error.code)
     assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
 
@@ -207,8 +207,8 @@ def test_the_commands_to_go_on_by_hand_are_not_refused_for_the_same_again(
 
     monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
     monkeypatch.setattr(Rollback, "prepare", prepare)
-    said = Diagnostic(1.0, None, "error", checks_failed(1, 2))
-    update = Update((said,), REFUSED, "log")
+    diagnostic = Diagnostic(1.0, None, "error", checks_failed(1, 2))
+    update = Update((diagnostic,), REFUSED, "log")
     ended = FailedUpdate(DEV, update, SlipwayError("It failed.")).undone(Progress())
     assert ended.code is ExitCode.ROLLBACK_FAILED
     assert f"slipway rollback -s dev {flag}" in ended.next_step
@@ -219,14 +219,14 @@ PLACES = {"then": "registry.example/then", "now": "registry.example/now"}
 
 
 @pytest.mark.parametrize(("automatic", "registry"), [(True, "then"), (False, "now")])
-def test_the_policies_of_today_are_asked_with_the_settings_of_today(
+def test_the_policies_of_today_are_evaluated_with_the_settings_of_today(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, *, automatic: bool, registry: str
 ) -> None:
     """But for an update that failed: its settings may be what went wrong."""
-    asked: list[Any] = []
+    calls: list[Any] = []
 
     def require(_plan: Any, _stack: Stack, _target: UpdateInfo, config: Any) -> None:
-        asked.append(config["slipway:registry"])
+        calls.append(config["slipway:registry"])
 
     target = replace(TARGET, config={"slipway:registry": PLACES["then"]})
     (stack.project.folder / "Pulumi.dev.yaml").write_text(f"config: {{slipway:registry: {PLACES['now']}}}\n")
@@ -237,9 +237,9 @@ def test_the_policies_of_today_are_asked_with_the_settings_of_today(
     monkeypatch.setattr(module, "_require_difference", lambda *_: None)
     monkeypatch.setattr(module, "_require_policies", require)
     Rollback.prepare(stack, 12, module.RollbackOptions(automatic=automatic))
-    assert asked == [PLACES[registry]]
+    assert calls == [PLACES[registry]]
 
 
-def test_a_failing_check_is_known_by_what_the_engine_said_of_one(recorded: Callable[[str], list[Event]]) -> None:
+def test_a_failing_check_is_known_by_the_engines_message(recorded: Callable[[str], list[Event]]) -> None:
     assert automatic._does_not_work(recorded("failing_check"))
     assert not automatic._does_not_work(recorded("failing_unit_test"))

@@ -14,14 +14,13 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import (
     fingerprint,
-    has_secrets,
     is_settled,
     objects,
     outputs,
-    plain,
     resources,
     service_of,
 )
+from slipway.values import has_encrypted, opened
 from tests.slipway.states import STACK, add, find, sealed, secret, urn
 
 DEPLOYMENT, SECRET = "apps/v1:Deployment", "core/v1:Secret"
@@ -78,10 +77,10 @@ def test_what_waits_to_be_deleted_is_none_of_the_state(first: Any) -> None:
 def test_an_empty_state_has_nothing(empty: dict[str, Any]) -> None:
     assert (resources(empty), objects(empty), dict(outputs(empty))) == ([], {}, {})
     assert is_settled(empty)
-    assert not has_secrets(empty)
+    assert not has_encrypted(empty)
 
 
-def test_the_state_after_a_failed_rollout_says_what_the_cluster_was_told(second: Any, failed: Any) -> None:
+def test_the_state_after_a_failed_rollout_has_what_was_applied(second: Any, failed: Any) -> None:
     """The provider applies the Deployment and does not wait: the program does, and fails."""
     assert is_settled(failed)
     assert fingerprint(failed) != fingerprint(second)
@@ -107,7 +106,7 @@ def test_an_operation_under_way_is_not_settled(first: Any) -> None:
     assert is_settled(first | {"pending_operations": []})
 
 
-def test_the_fingerprint_is_of_what_the_cluster_is_told(first: Any, second: Any) -> None:
+def test_the_fingerprint_is_of_what_is_applied(first: Any, second: Any) -> None:
     before = fingerprint(first)
     assert before != fingerprint(second)
     assert before == fingerprint(copy.deepcopy(first))
@@ -123,24 +122,24 @@ def test_the_fingerprint_is_of_what_the_cluster_is_told(first: Any, second: Any)
 
 def test_the_fingerprint_does_not_move_when_a_secret_is_encrypted_anew(first: Any) -> None:
     found = find(first, SECRET, "user-service")["inputs"]
-    opened = fingerprint(first)
+    before = fingerprint(first)
     for text in ("v1:one", "v1:two"):
         found["data"] = sealed(text)
-        assert fingerprint(first) == opened
+        assert fingerprint(first) == before
     found["data"] = {}
-    assert fingerprint(first) != opened
+    assert fingerprint(first) != before
 
 
 def test_secrets_are_found_and_opened_at_any_depth() -> None:
-    assert has_secrets({"resources": [{"inputs": {"a": [{"b": sealed("x")}]}}]})
-    assert not has_secrets({"resources": [{"inputs": {"a": [{"b": secret("x")}]}}]})
-    assert plain({"a": [{"b": secret({"c": [1, None]})}], "d": "e"}) == {"a": [{"b": {"c": [1, None]}}], "d": "e"}
+    assert has_encrypted({"resources": [{"inputs": {"a": [{"b": sealed("x")}]}}]})
+    assert not has_encrypted({"resources": [{"inputs": {"a": [{"b": secret("x")}]}}]})
+    assert opened({"a": [{"b": secret({"c": [1, None]})}], "d": "e"}) == {"a": [{"b": {"c": [1, None]}}], "d": "e"}
 
 
 def test_a_state_without_secrets_asks_no_engine(first: Any, stub_engine: Any) -> None:
-    engine, asked = stub_engine("exit 1")
+    engine, commands = stub_engine("exit 1")
     assert decrypted(engine, "slipway", "dev", first) is first
-    assert not asked.exists()
+    assert not commands.exists()
 
 
 def test_a_state_that_cannot_be_opened_is_the_user_s_to_mend(first: Any, stub_engine: Any) -> None:
@@ -158,15 +157,15 @@ def test_the_engine_opens_a_state_in_a_backend_of_its_own(first: Any, stub_engin
     find(first, SECRET, "user-service")["inputs"]["data"] = sealed("v1:x")
     first["secrets_providers"] = {"type": "passphrase", "state": {"salt": "v1:salt"}}
     first["pending_operations"] = [{"type": "updating", "resource": {}}]
-    engine, asked = stub_engine(
+    engine, commands = stub_engine(
         'state="${PULUMI_BACKEND_URL#file://}/.pulumi/stacks/slipway/dev.json"\n'
         'cp "$state" "$KEPT"; echo "$PULUMI_BACKEND_URL" > "$KEPT.url"\n'
         'echo \'{"deployment": {"resources": []}}\''
     )
     assert decrypted(engine, "slipway", "dev", first) == {"resources": []}
-    kept = json.loads(asked.with_name("kept").read_text())["checkpoint"]["latest"]
+    kept = json.loads(commands.with_name("kept").read_text())["checkpoint"]["latest"]
     assert kept == {key: each for key, each in first.items() if key != "pending_operations"}
-    url = asked.with_name("kept.url").read_text().strip()
+    url = commands.with_name("kept.url").read_text().strip()
     assert url != "https://real.example"
     assert not Path(url.removeprefix("file://")).exists()
 
@@ -176,15 +175,15 @@ def stub_engine(tmp_path: Any) -> Any:
     """A `pulumi` of which the body, in shell, is given; and the file in which its arguments are kept."""
 
     def engine(body: str) -> tuple[Pulumi, Any]:
-        program, asked = tmp_path / "bin" / "pulumi", tmp_path / "asked"
+        program, commands = tmp_path / "bin" / "pulumi", tmp_path / "asked"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\necho "$*" >> "{asked}"\n{body}\n')
+        program.write_text(f'#!/bin/sh\necho "$*" >> "{commands}"\n{body}\n')
         program.chmod(0o755)
         variables = {
             "PATH": f"{program.parent}:/usr/bin:/bin",
             "PULUMI_BACKEND_URL": "https://real.example",
             "KEPT": str(tmp_path / "kept"),
         }
-        return Pulumi(tmp_path, variables), asked
+        return Pulumi(tmp_path, variables), commands
 
     return engine

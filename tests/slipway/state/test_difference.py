@@ -6,9 +6,10 @@ import json
 from typing import Any
 
 from slipway.cli.diff import OUTSIDE, lines, shape
-from slipway.masking import SECRET, SECRET_SIGNATURE, SIGNATURE
+from slipway.masking import SECRET
 from slipway.state.changes import Operation
 from slipway.state.difference import MAY_HAVE_CHANGED, difference
+from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"
 KUBERNETES = "urn:pulumi:dev::slipway::"
@@ -88,9 +89,9 @@ def test_a_changed_secret_is_seen_and_not_shown() -> None:
     (change,) = found.changes
     (field,) = change.fields
     assert (field.path, field.kind, field.old, field.new) == ("stringData.KEY", "update", SECRET, SECRET)
-    told = "\n".join(lines(found, "dev")) + json.dumps(shape(found, 1, 2))
-    assert "hunter2" not in told
-    assert "correct horse" not in told
+    text = "\n".join(lines(found, "dev")) + json.dumps(shape(found, 1, 2))
+    assert "hunter2" not in text
+    assert "correct horse" not in text
 
 
 def test_what_only_looks_like_a_secret_is_masked_and_seen() -> None:
@@ -98,11 +99,11 @@ def test_what_only_looks_like_a_secret_is_masked_and_seen() -> None:
         env = [{"name": "URL", "value": f"postgres://u:{password}@h/db"}, {"name": "API_TOKEN", "value": password}]
         return state(resource("apps/v1:Deployment", "a", {"spec": {"env": env}}))
 
-    told = "\n".join(lines(difference(deployment("first-one"), deployment("second-one")), "dev"))
-    assert "spec.env[0].value" in told
-    assert "spec.env[1].value" in told
-    assert "first-one" not in told
-    assert "second-one" not in told
+    text = "\n".join(lines(difference(deployment("first-one"), deployment("second-one")), "dev"))
+    assert "spec.env[0].value" in text
+    assert "spec.env[1].value" in text
+    assert "first-one" not in text
+    assert "second-one" not in text
 
 
 def test_an_equal_secret_is_no_difference() -> None:

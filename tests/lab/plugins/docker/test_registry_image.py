@@ -163,7 +163,7 @@ def test_login_is_not_sent_in_the_clear_for_a_tls_registry(
     assert "wants the login sent to 'http://203.0.113.1/token'" in provider.refusal(f"{registry.address}/team/app:1.0")
 
 
-def test_proxy_of_the_environment_is_not_asked_for_loopback(
+def test_proxy_of_the_environment_is_not_used_for_loopback(
     new_registry: NewRegistry, new_provider: NewProvider, digest: str
 ) -> None:
     nowhere = "http://127.0.0.1:9"

@@ -51,7 +51,9 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "cause", "words", "patience"), CASES, ids=[case[0] for case in CASES])
-def test_a_cause_is_told(recorded: Recorded, name: str, cause: Cause, words: list[str], patience: float | None) -> None:
+def test_a_cause_is_reported(
+    recorded: Recorded, name: str, cause: Cause, words: list[str], patience: float | None
+) -> None:
     diagnosis = diagnose(recorded(name))
     shown = screen(diagnosis)
     flat = " ".join(shown.split())
@@ -165,7 +167,7 @@ def test_a_crash_for_want_of_another_service_is_left_to_the_deadline(recorded: R
     assert "connection refused" in screen(diagnosis)
 
 
-def test_memory_is_told_by_the_log_where_only_a_worker_was_killed(recorded: Recorded) -> None:
+def test_memory_is_known_by_the_log_where_only_a_worker_was_killed(recorded: Recorded) -> None:
     def log(content: dict[str, Any]) -> None:
         (each,) = [each for each in content["logs"] if not each["previous"]]
         each["text"] += "[1] [ERROR] Worker (pid:7) was sent SIGKILL! Perhaps out of memory?\n"
