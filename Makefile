@@ -6,6 +6,8 @@ SHELL := bash
 BIN := .venv/bin
 # pytest keeps its rewritten test modules as bytecode, which halves the time until its first test.
 export PYTHONDONTWRITEBYTECODE :=
+# Of another Python than the one in .venv.
+unexport PYTHONHOME PYTHONPATH
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)

@@ -11,7 +11,8 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
-from components.service_image import PromotedImage, ServiceImage, ServiceImageArgs
+from components.service_image import DOCKERFILE, PromotedImage, ServiceImage, ServiceImageArgs, context_problems
+from components.settings import configuration_error
 from slipway.cluster.checks import ready_pods
 
 
@@ -24,7 +25,10 @@ def release(environment: Environment) -> dict[str, Any]:
 
 
 def build(environment: Environment) -> dict[str, ServiceImage | PromotedImage]:
-    """An image for each service, by service name: built, or where `slipway:build` is false, promoted."""
+    """An image for each service, by service name: built, or where `slipway:build` is false, promoted.
+
+    RunError where the files of one cannot be built.
+    """
     if not environment.settings.build:
         return {
             service.name: PromotedImage(
@@ -32,6 +36,13 @@ def build(environment: Environment) -> dict[str, ServiceImage | PromotedImage]:
             )
             for service in environment.services
         }
+    problems = [
+        problem
+        for service in environment.services
+        for problem in context_problems([service.folder, *service.contexts.values()], service.folder / DOCKERFILE)
+    ]
+    if problems:
+        raise configuration_error(dict.fromkeys(problems))
     base_image = environment.base_image()
     return {
         service.name: ServiceImage(

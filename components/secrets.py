@@ -12,6 +12,14 @@ from components.settings import configuration_error
 from services.catalog import Service
 from services.spec import OBJECT_MAX_BYTES, variable_problem
 
+# What a build server sets for a cloud, a registry or itself: with a service called `aws` it is no secret of that one.
+OF_TOOLS = {
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_KEY"),
+    *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_CREDENTIALS"),
+    *("GOOGLE_OAUTH_ACCESS_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "REGISTRY_PASSWORD", "KUBECONFIG_CONTENT"),
+}
+
 
 def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
     """The values of every service's `secrets` by their names, by service name.
@@ -64,7 +72,7 @@ def _read(service: str, key: str) -> tuple[str, str]:
             raise ValueError(f"{named} cannot be read: {error.strerror}; {_how_to_set(service, key)}") from error
         except UnicodeDecodeError as error:
             raise ValueError(f"{named} is no UTF-8 text; an environment variable holds text alone") from error
-    elif variable in os.environ:
+    elif variable in os.environ and variable not in OF_TOOLS:
         value, used, named = os.environ[variable], variable, f"the environment variable {variable}"
     else:
         raise ValueError(
@@ -86,6 +94,8 @@ def environment_variable(service: str, key: str) -> str:
 
 def _how_to_set(service: str, key: str) -> str:
     variable = environment_variable(service, key)
+    if variable in OF_TOOLS:
+        return f"set it with `pulumi config set --secret {service}:{key}`: the variable {variable} belongs to others"
     return (
         f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable {variable} "
         f"(or a file's path in {variable}_FILE)"

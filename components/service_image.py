@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from slipway.backend.promotion import SERVICE_IMAGE_TYPE, Promotion
 
 TAG_LENGTH = 16
 CONTENT_LABEL = "slipway.dev/content"
+DOCKERFILE = "Dockerfile"
+SETS_MODES = re.compile(r"--ch(?:mod|own)=|\bch(?:mod|own)\b")
 
 
 @dataclass(frozen=True)
@@ -107,20 +111,64 @@ def content_tag(args: ServiceImageArgs, base_image: str) -> str:
     for name, folder in sorted(args.named_contexts.items()):
         parts += [f"context {name}", *_context_records(folder)]
     for part in parts:
-        digest.update(part.encode())
+        digest.update(part.encode(errors="surrogateescape"))
         digest.update(b"\0")
     return digest.hexdigest()[:TAG_LENGTH]
 
 
 def _context_records(context: Path) -> Iterator[str]:
     """One line a file that the build can see: path, whether executable, hash of the content."""
-    ignore_file = context / ".dockerignore"
-    patterns = ignore_file.read_text(encoding="utf-8").splitlines() if ignore_file.exists() else []
-    patterns = [line.strip() for line in patterns if line.strip() and not line.startswith("#")]
-    for relative in sorted(exclude_paths(str(context), patterns, dockerfile="Dockerfile")):
+    for relative in visible_files(context):
         path = context / relative
         if path.is_symlink():
             yield f"{relative} link {path.readlink()}"
         elif path.is_file():
             executable = bool(path.stat().st_mode & 0o100)
             yield f"{relative} {executable} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def visible_files(context: Path) -> list[str]:
+    """Files, links and folders that a build of `context` can see, relative to it, in order.
+
+    https://docs.docker.com/build/concepts/context/#filename-and-location
+    """
+    of_dockerfile, of_context = context / f"{DOCKERFILE}.dockerignore", context / ".dockerignore"
+    ignore_file = of_dockerfile if of_dockerfile.exists() else of_context
+    text = ignore_file.read_text(encoding="utf-8-sig", errors="surrogateescape") if ignore_file.exists() else ""
+    patterns = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return sorted(exclude_paths(str(context), patterns, dockerfile=DOCKERFILE))
+
+
+def context_problems(contexts: Iterable[Path], dockerfile: Path) -> Iterator[str]:
+    """What of these contexts neither the provider nor a builder can read, or a container's user could not, a line each.
+
+    Modes count only where the Dockerfile leaves them as they are.
+    """
+    sets_modes = SETS_MODES.search(dockerfile.read_text(encoding="utf-8", errors="replace")) is not None
+    for context in contexts:
+        private = []
+        for name in visible_files(context):
+            path, shown = context / name, f"{context}/{name}".encode(errors="surrogateescape").decode(errors="replace")
+            if any("\udc80" <= character <= "\udcff" for character in name):
+                yield f"{shown}: its name is no UTF-8, which no builder takes; rename it, or list it in .dockerignore"
+            elif path.is_symlink() and not path.exists():
+                yield (
+                    f"{shown}: it is a link to {path.readlink()}, which does not exist; remove it, or list it in "
+                    ".dockerignore"
+                )
+            elif (path.is_file() or path.is_dir()) and not os.access(path, os.R_OK):
+                yield f"{shown}: it cannot be read; let this user read it, or list it in .dockerignore"
+            elif not path.is_symlink() and name not in (DOCKERFILE, ".dockerignore") and _is_private(path):
+                private.append(name)
+        if private and not sets_modes:
+            mode = (context / private[0]).stat().st_mode & 0o777
+            yield (
+                f"{context}: {len(private)} of its files and folders can be read by their owner alone, such as "
+                f"{private[0]} (mode {mode:o}), and a pod runs as another user; a clone made under umask 077 is like "
+                f"that: `chmod -R go=rX {context}`, or COPY with --chmod"
+            )
+
+
+def _is_private(path: Path) -> bool:
+    mode = path.stat().st_mode
+    return (path.is_dir() and mode & 0o005 != 0o005) or (path.is_file() and not mode & 0o004)

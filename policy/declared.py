@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import runpy
 import sys
 from collections.abc import Callable, Mapping
@@ -78,6 +79,7 @@ def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
         organization=program.organization,
         preview=True,  # the program waits for nothing and checks nothing
         monitor=monitor,
+        logger=_Logger(monitor),
     )
     pulumi.runtime.set_all_config(dict(program.config), list(program.secret_keys))
     try:
@@ -98,6 +100,17 @@ class _Unused(Mocks):
 
     def new_resource(self, args: Any) -> NoReturn:
         raise NotImplementedError(args)
+
+
+class _Logger(logging.Logger):
+    """Where the program's messages go: an error does not end a program, and only the engine makes it a failure."""
+
+    def __init__(self, monitor: _Monitor) -> None:
+        super().__init__("program")
+        self._monitor = monitor
+
+    def error(self, msg: object, *_args: object, **_more: Any) -> None:
+        self._monitor.cannot_see(f"what becomes of the program's error: {msg}")
 
 
 class _Monitor(MockMonitor):
@@ -125,9 +138,9 @@ class _Monitor(MockMonitor):
         if request.type == STACK_TYPE:
             return resource_pb2.RegisterResourceResponse(urn=urn)
         if request.remote:
-            self._cannot_see(f"the remote component {request.type} `{request.name}`")
+            self._refuse(f"the remote component {request.type} `{request.name}`")
         if request.transforms:
-            self._cannot_see(f"transforms of {request.type} `{request.name}`")
+            self._refuse(f"transforms of {request.type} `{request.name}`")
         inputs = plain(json_format.MessageToDict(request.object))
         self._namespaces[urn] = inputs.get("namespace")
         self.resources_seen.append(Resource(request.type, request.name, inputs, urn, self._options(request)))
@@ -152,7 +165,7 @@ class _Monitor(MockMonitor):
 
     def Invoke(self, request: Any) -> Any:  # noqa: N802
         if request.tok not in ANSWERS:
-            self._cannot_see(f"the function {request.tok}")
+            self._refuse(f"the function {request.tok}")
         answer = struct_pb2.Struct()
         answer.CopyFrom(request.args)
         answer.update(ANSWERS.get(request.tok, {}))
@@ -160,13 +173,13 @@ class _Monitor(MockMonitor):
         return resource_pb2.ResourceInvokeResponse(**response)
 
     def Call(self, request: Any) -> NoReturn:  # noqa: N802
-        self._cannot_see(f"the method {request.tok}")
+        self._refuse(f"the method {request.tok}")
 
     def RegisterStackTransform(self, _request: Any) -> NoReturn:  # noqa: N802
-        self._cannot_see("transforms of the whole stack")
+        self._refuse("transforms of the whole stack")
 
     def RegisterStackInvokeTransform(self, _request: Any) -> NoReturn:  # noqa: N802
-        self._cannot_see("invoke transforms of the whole stack")
+        self._refuse("invoke transforms of the whole stack")
 
     def RegisterResourceHook(self, _request: Any) -> None:  # noqa: N802
         """Hooks run around operations, of which there are none."""
@@ -174,6 +187,10 @@ class _Monitor(MockMonitor):
     def RegisterErrorHook(self, _request: Any) -> None:  # noqa: N802
         """As above."""
 
-    def _cannot_see(self, what: str) -> NoReturn:
+    def cannot_see(self, what: str) -> None:
+        """Have `refuse_if_blind` raise, with the first of what was met."""
         self._blind = self._blind or what
+
+    def _refuse(self, what: str) -> NoReturn:
+        self.cannot_see(what)
         raise NotInspectableError(what)

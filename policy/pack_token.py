@@ -26,7 +26,7 @@ def token(folder: Path, project: str, stack: str) -> str:
     digest = hashlib.sha256()
     files = (f"{name} {content}" for name, content in file_hashes(folder).items())
     for part in ("slipway gate", project, stack, head(folder), *files):
-        digest.update(f"{len(part)}:{part}".encode())
+        digest.update(f"{len(part)}:{part}".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -20,8 +20,9 @@ from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError,
 SPEC_FILE = "service.yaml"
 # For the annotations of a Deployment beside its checks.
 ANNOTATIONS_RESERVED_BYTES = 4 * 1024
-# Of a stack's configuration: the secrets of a service are set under its name.
-RESERVED_NAMESPACES = {"pulumi", "slipway"}
+# Of a stack's configuration, where the secrets of a service are set under its name: Pulumi's, the program's own and
+# those of its providers.
+RESERVED_NAMESPACES = {"pulumi", "slipway", "kubernetes", "docker", "docker-build"}
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
@@ -95,6 +96,9 @@ def _service_folders(root: Path) -> Iterator[Path]:
 
 def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
     shown = folder.relative_to(root.parent)
+    if folder.is_symlink():
+        where = f"only what is in {root.name}/ is built and approved; move the folder here"
+        raise CatalogError([f"{shown}: it is a link to {folder.readlink()}, and {where}"])
     if not (folder / SPEC_FILE).is_file():
         raise CatalogError([f"{shown}: has a Dockerfile and no {SPEC_FILE}; write one, or remove the folder"])
     source = read(folder / SPEC_FILE, shown_as=shown / SPEC_FILE)

@@ -72,7 +72,7 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*"
 
 def _names_registry(project: Path | None, stack: str) -> bool:
     files = project.glob(f"Pulumi.{stack}.yaml") if project else ()
-    return any(REGISTRY_SETTING.search(file.read_text()) for file in files)
+    return any(REGISTRY_SETTING.search(file.read_text(encoding="utf-8")) for file in files)
 
 
 def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, str]:
@@ -98,7 +98,7 @@ def _strings(file: Path) -> dict[str, str]:
 
 def _read(file: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -54,7 +54,9 @@ class Progress:
     """Reports steps on `console` (standard error by default). Steps may be nested and may run in several threads."""
 
     def __init__(self, console: Console | None = None, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
-        self.console = console or Console(stderr=True, highlight=False)
+        # FORCE_COLOR makes a terminal of a file to `rich`: it may have colours then, and no line that is drawn anew.
+        at_terminal = None if sys.stderr.isatty() else False
+        self.console = console or Console(stderr=True, highlight=False, force_interactive=at_terminal)
         self._heartbeat_seconds = heartbeat_seconds
         self._steps: list[Step] = []
         self._lock = threading.Lock()
@@ -85,7 +87,7 @@ class Progress:
 
     def _begin(self, step: Step) -> None:
         self._steps.append(step)
-        if not self.console.is_terminal:
+        if not self.console.is_interactive:
             self.console.print(Text(f"{step.title} ..."), soft_wrap=True)
         elif self._live is None:
             # Redirecting keeps a shared terminal tidy, but must not carry output meant for a pipe to standard error.
@@ -119,11 +121,11 @@ class Progress:
         else:
             word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             mark, end = ("✗", "red"), f"{word} after {took}"
-        if not self.console.is_terminal:
+        if not self.console.is_interactive:
             return Text(f"{step.title}: {end}")
         return Text.assemble(mark, f" {step.title}  ", (end.removeprefix("done in "), "dim"))
 
     def _beat(self, step: Step, stopped: threading.Event) -> None:
-        while not (self.console.is_terminal or stopped.wait(self._heartbeat_seconds)):
+        while not (self.console.is_interactive or stopped.wait(self._heartbeat_seconds)):
             detail = f": {step.detail}" if step.detail else ""
             self.console.print(Text(f"{step.title}: {elapsed_text(step.elapsed_seconds())}{detail}"), soft_wrap=True)

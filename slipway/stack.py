@@ -18,6 +18,7 @@ from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors, context_of
+from slipway.engine.event_log import require_log_folder
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import ShellEnvironment, owns_cluster, resolve
 from slipway.errors import ConfigurationError, SlipwayError
@@ -114,6 +115,7 @@ def open_stack(name: str, *, cluster: bool = True) -> Stack:
     project.environment_file(name)
     environment = resolve(os.environ, project.folder, name)
     if cluster:
+        require_log_folder()
         _require_cluster(environment)
     engine = Pulumi(project.folder, environment.complete(os.environ))
     files = file_backend(find_backend_url(engine, project), project.folder, project.name)

@@ -175,6 +175,15 @@ def test_text_of_others_is_never_part_of_a_script(file: Path) -> None:
     assert [step["run"] for step in steps if "${{" in step.get("run", "")] == []
 
 
+def test_signals_of_a_cancelled_job_reach_slipway() -> None:
+    """A shell in front of it keeps SIGINT to itself; ten seconds later all are killed."""
+    scripts = [step["run"] for _, job in jobs() for step in job["steps"] if "run" in step]
+    scripts += ["\n".join(job["script"]) for job in gitlab_jobs() if isinstance(job["script"], list)]
+    started = [line for script in scripts for line in script.splitlines() if ".venv/bin/slipway" in line]
+    assert len(started) > 9
+    assert [line for line in started if not line.startswith("exec ")] == []
+
+
 class FakeGitLab(BaseHTTPRequestHandler):
     """The notes of one merge request, two to a page: https://docs.gitlab.com/api/notes/#merge-requests"""
 
@@ -265,6 +274,10 @@ def test_the_builder_of_the_gitlab_pipeline_is_not_called_as_its_context() -> No
     assert endpoint == context != builder
 
 
+def gitlab_jobs() -> list[dict[str, Any]]:
+    return [job for job in gitlab_pipeline().values() if isinstance(job, dict) and "script" in job]
+
+
 def test_the_gitlab_pipeline_has_the_same_jobs() -> None:
-    jobs_of_gitlab = {name for name, job in gitlab_pipeline().items() if isinstance(job, dict) and "script" in job}
+    jobs_of_gitlab = {name for name, job in gitlab_pipeline().items() if job in gitlab_jobs()}
     assert jobs_of_gitlab == {"test", "audit", "preview", "drift", "dev", "prod-preview", "prod"}

@@ -54,7 +54,7 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
 
 
 def _project_backend(project: Project) -> str:
-    content = yaml.safe_load(project.file.read_text())
+    content = yaml.safe_load(project.file.read_text(encoding="utf-8"))
     backend = content.get("backend") if isinstance(content, dict) else None
     return str(backend.get("url") or "") if isinstance(backend, dict) else ""
 
@@ -65,7 +65,7 @@ def _logged_in(engine: Pulumi) -> str:
     home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
     file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:

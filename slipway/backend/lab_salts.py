@@ -30,16 +30,16 @@ class LabSalts:
     def put(self, salt: str, file: Path) -> None:
         """Have `salt` in the settings `file`, instead of one of another lab, without git seeing a change."""
         self._overlook(salt)
-        settings = file.read_text()
+        settings = file.read_text(encoding="utf-8")
         salted = with_salt(self.without(settings, but=salt), salt)
         if salted != settings:
-            file.write_text(salted)
+            file.write_text(salted, encoding="utf-8")
         self._refresh(file)
 
     def known(self) -> set[str]:
         directory = self._git_directory
         script = directory / SCRIPT if directory else None
-        return set(COMMAND.findall(script.read_text())) if script and script.exists() else set()
+        return set(COMMAND.findall(script.read_text(encoding="utf-8"))) if script and script.exists() else set()
 
     def without(self, settings: str, but: str = "") -> str:
         """The text of a `Pulumi.<env>.yaml` without a salt of a lab; one of any other backend stays."""
@@ -70,7 +70,9 @@ class LabSalts:
     def _git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = ["git", *arguments]
         try:
-            return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+            return subprocess.run(
+                command, cwd=self.folder, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+            )
         except FileNotFoundError:
             return subprocess.CompletedProcess(command, 127, "", "git is not installed")
 
@@ -82,6 +84,6 @@ def with_salt(settings: str, salt: str) -> str:
 
 def _add_line(file: Path, line: str) -> None:
     file.parent.mkdir(exist_ok=True)
-    existing = file.read_text() if file.exists() else ""
+    existing = file.read_text(encoding="utf-8") if file.exists() else ""
     if line not in existing.splitlines():
-        file.write_text(f"{existing}\n{line}\n".lstrip())
+        file.write_text(f"{existing}\n{line}\n".lstrip(), encoding="utf-8")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -22,6 +21,7 @@ from urllib.parse import unquote
 import yaml
 from pydantic_core import from_json
 
+from slipway.backend.lock_holders import Lock
 from slipway.backend.source import Record, UnreadableError
 from slipway.backend.storage import Storage, StoredFile
 from slipway.errors import ConfigurationError, SlipwayError
@@ -52,32 +52,6 @@ def decompressed(content: bytes) -> bytes:
 FILE = "file://"
 CHECKPOINT_VERSION = 3
 """Of the file that has a state."""
-
-
-@dataclass(frozen=True)
-class Lock:
-    """Who holds a stack."""
-
-    pid: int
-    username: str
-    hostname: str
-    timestamp: str
-
-    def __str__(self) -> str:
-        return f"pid {self.pid} of {self.username}@{self.hostname}, since {self.timestamp}"
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether the engine that took the lock ran on this machine and does no more."""
-        if self.hostname != socket.gethostname():
-            return False
-        try:
-            name, _, rest = Path(f"/proc/{self.pid}/stat").read_text().partition("(")[2].rpartition(")")
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        # A wrapper may give it a name around its own: `.pulumi-wrapped`. One that was killed stays on as a zombie until
-        # its parent, or whoever adopted it, takes note.
-        return "pulumi" not in name or rest.split()[0] in "ZX"
 
 
 @dataclass(frozen=True)
@@ -132,9 +106,9 @@ class FileBackend:
         for file in (self._part("locks", "organization") / stack).glob("*.json"):
             # Released just now, or not yet written to its end.
             with suppress(FileNotFoundError, ValueError, KeyError):
-                content = json.loads(file.read_text())
-                keys = ("username", "hostname", "timestamp")
-                found.append(Lock(int(content["pid"]), *(str(content[key]) for key in keys)))
+                content = json.loads(file.read_text(encoding="utf-8"))
+                username, hostname, timestamp = (str(content[key]) for key in ("username", "hostname", "timestamp"))
+                found.append(Lock(int(content["pid"]), username, hostname, timestamp, file))
         return found
 
     def repair(self, stack: str) -> list[Path]:
@@ -157,7 +131,7 @@ class FileBackend:
 
 def _is_json(file: Path) -> bool:
     try:
-        json.loads(file.read_text())
+        json.loads(file.read_text(encoding="utf-8"))
     except ValueError:
         return False
     return True

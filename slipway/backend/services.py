@@ -114,7 +114,7 @@ class RecordedServices:
 
     def _read(self) -> dict[str, dict[str, ServiceState]]:
         try:
-            content = json.loads(self._file.read_text())
+            content = json.loads(self._file.read_text(encoding="utf-8"))
             return {
                 identity: {name: ServiceState(**state) for name, state in found.items()}
                 for identity, found in content.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.backend.lab_salts import LabSalts
+from slipway.backend.lock_holders import record_holder
 from slipway.backend.self_managed import FileBackend
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
@@ -60,11 +61,19 @@ class Stacks:
         Any other backend says so when the update begins.
         """
         for lock in self.files.locks(environment) if self.files else ():
+            doubt = lock.doubt()
             raise SlipwayError(
                 f"Stack {environment} is locked: another update holds it.",
-                why=f"Held by {lock}.",
-                next_step=f"Wait for it to end. If it hangs, release the lock with `pulumi cancel -s {environment}`.",
+                why="\n".join(filter(None, (f"Held by {lock}.", doubt))),
+                next_step=f"Wait for it to end. If it {'is gone' if doubt else 'hangs'}, release the lock with "
+                f"`pulumi cancel -s {environment}`.",
             )
+
+    def record_lock_holder(self, environment: str) -> bool:
+        """Take down which process the engine is that this one runs, where stacks are kept in a folder: a lock has no
+        more than a pid, which says little in a container. False while the engine does not hold the stack yet.
+        """
+        return self.files is None or record_holder(self.files.locks(environment))
 
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
         if self._state(environment) is not None:  # a folder tells without the engine
@@ -89,7 +98,9 @@ class Stacks:
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             shutil.copy(self.project.file, folder)
             # The salt of a lab that is gone would ask for a passphrase that is gone with it.
-            (Path(folder) / committed.name).write_text(self._salts.without(committed.read_text()))
+            (Path(folder) / committed.name).write_text(
+                self._salts.without(committed.read_text(encoding="utf-8")), encoding="utf-8"
+            )
             self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:

@@ -123,7 +123,7 @@ def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
 def _lab() -> PartStatus:
     """A lab that is down or was never made is no missing part: `lab up` is there for that."""
     try:
-        environment = json.loads(lab_environment_file().read_text())
+        environment = json.loads(lab_environment_file().read_text(encoding="utf-8"))
         kubeconfig = read_kubeconfig(environment["KUBECONFIG"])
         addresses = [kubeconfig.server(kubeconfig.current_context), f"http://{environment['SLIPWAY_REGISTRY']}"]
     except (OSError, ValueError, KeyError, TypeError):  # a KubeconfigError is a ValueError

@@ -52,7 +52,7 @@ def lines(stack: str, found: Drift) -> list[str]:
             told += [f"      {field_text(field)}" for field in change.fields]
     numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
     counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
-    back = f"To take declared values back: `slipway up -s {stack} --refresh`."
+    back = f"To take it back: `slipway up -s {stack} --refresh`; what is not in the state stays."
     return [*told, f"{stack}: {counted(len(found.changes), 'object')} drifted from the state: {counts}.", back]
 
 

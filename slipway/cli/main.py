@@ -4,13 +4,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
-import typer
+from slipway.python_path import require_own_packages
 
-from slipway.errors import SlipwayError
+require_own_packages()  # before the first package that another may stand in for
+
+import typer  # noqa: E402
+
+from slipway.errors import ExitCode, SlipwayError  # noqa: E402
+
+# `git rev-parse --local-env-vars` without those that configure git.
+GIT_REPOSITORY = (
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE"),
+    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE"),
+    *("GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_INTERNAL_SUPER_PREFIX"),
+)
 
 app = typer.Typer(
     name="slipway",
@@ -314,16 +330,53 @@ def lab_toolchain() -> None:
 
 def main() -> None:
     """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
+    from slipway.cli.output import lasting_output
+
+    # A hook of git says by these which repository it runs for; ours is the one that the project is in.
+    for name in GIT_REPOSITORY:
+        os.environ.pop(name, None)
+    with lasting_output(sys.argv[1:]) as output, _interruptible() as interrupted:
+        try:
+            app()
+            code: object = 0
+        except SlipwayError as error:
+            from slipway.errors import report
+
+            code = report(error)
+        except SystemExit as end:
+            code = end.code
+        except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
+            from slipway.errors import report_unexpected
+
+            code = report_unexpected(error)
+        number = code if isinstance(code, int) else 0 if code is None else 1
+        if interrupted and number == ExitCode.FAILED:  # `Aborted.`
+            number = ExitCode.INTERRUPTED
+        number = output.end(number)
+    sys.exit(number)
+
+
+@contextmanager
+def _interruptible() -> Iterator[list[int]]:
+    """Have SIGTERM, and SIGHUP of a terminal that is gone, interrupt as Ctrl-C does; yields the signals that came.
+
+    What ignores SIGHUP, under `nohup`, goes on ignoring it.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
-        app()
-    except SlipwayError as error:
-        from slipway.errors import report
-
-        sys.exit(report(error))
-    except Exception as error:  # noqa: BLE001 -- the last line of defence: a defect must not look like a crash
-        from slipway.errors import report_unexpected
-
-        sys.exit(report_unexpected(error))
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

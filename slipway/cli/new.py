@@ -69,7 +69,9 @@ def _suggest(name: str) -> str:
 
 def _reserved() -> set[str]:
     """Names of Python packages that a service needs, and of the folder its tests are in."""
-    pins = "".join((TEMPLATE / file).read_text() for file in ("requirements.txt", "requirements-test.txt"))
+    pins = "".join(
+        (TEMPLATE / file).read_text(encoding="utf-8") for file in ("requirements.txt", "requirements-test.txt")
+    )
     needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
     return needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
 

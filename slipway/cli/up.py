@@ -18,6 +18,7 @@ from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.drift import find as find_drift
 from slipway.cli.drift import lines as drift_lines
 from slipway.cli.verify import verified
+from slipway.cluster.additions import remove_additions
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
@@ -33,7 +34,7 @@ from slipway.render.markdown_text import clean
 from slipway.render.terminal import show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
-from slipway.state.checkpoint import Snapshot, outputs, resources
+from slipway.state.checkpoint import Snapshot, objects, outputs, resources
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _up(name: str, options: UpOptions) -> int:
         approval.require_unchanged(stack, approved)
     if pending_replacements.revert(stack, gate.replacing):
         progress.note(pending_replacements.TAKEN_BACK)
+    if options.refresh:
+        _remove_additions(stack, progress)
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
@@ -199,6 +202,16 @@ def has_same_bases(state: Snapshot) -> bool:
     bases = {str(each["BASE_IMAGE"]) for each in arguments if "BASE_IMAGE" in each}
     tags = (base.rpartition("@") for base in bases)
     return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
+
+
+def _remove_additions(stack: Stack, progress: Progress) -> None:
+    """Take away what somebody has added to the stack's objects, which the engine's refresh does not see."""
+    state = stack.present()
+    if not state or not objects(state):
+        return
+    deployed = stack.beside_cluster(state)
+    if changed := remove_additions(deployed, find_drift(stack, deployed)):
+        progress.note(f"Removed what was added in the cluster: {', '.join(changed)}.")
 
 
 def _passed_before(stack: Stack, before: LastUpdate) -> Gate:

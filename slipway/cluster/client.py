@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
-from slipway.cluster.diagnosis.logs import LINES_READ, tails
+from slipway.cluster.diagnosis.logs import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # ruff: noqa: PLC0415
 
 TIMEOUT_SECONDS = 4.0
-LOG_BYTES = 64 * 1024
+FIELD_MANAGER = "pulumi-slipway"
+LOG_LENGTH = 64 * 1024
 # Served from the API server's memory; a state of a moment ago is as good.
 _ANY_VERSION = {"resourceVersion": "0"}
 
@@ -153,6 +154,10 @@ class Cluster:
         """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
         return self._object(path)
 
+    def patch(self, path: str, operations: Sequence[Object]) -> None:
+        """Change the object at `path` by JSON Patch."""
+        self._request("PATCH", path, {"fieldManager": FIELD_MANAGER}, operations)
+
     def endpoint_slices(self, namespace: str) -> list[Object]:
         """Every EndpointSlice of the namespace as it is now."""
         found = self._object(f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices")
@@ -181,12 +186,14 @@ class Cluster:
         return replace(evidence, logs=logs)
 
     def _log(self, path: str, container: str, previous: bool) -> str:
-        query = {"container": container, "tailLines": str(LINES_READ), "limitBytes": str(LOG_BYTES)}
+        # Without `limitBytes`, which keeps the start of these lines and cuts the last one off. A runtime writes
+        # lines of 16 KiB at most, so that this is less than a megabyte.
+        query = {"container": container, "tailLines": str(LINES_READ)}
         try:
             body, _ = self._get(path, query | ({"previous": "true"} if previous else {}))
         except ClusterError:
             return ""  # a run that never was has no log
-        return body.decode(errors="replace")
+        return last_lines(body.decode(errors="replace"), LOG_LENGTH)
 
     def _object(self, path: str) -> Object:
         body, _ = self._get(path)
@@ -223,15 +230,20 @@ class Cluster:
         return self._request("GET", path, query)
 
     def _request(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: Object | None = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Object | Sequence[Object] | None = None,
     ) -> tuple[bytes, Mapping[str, str]]:
         from urllib3.exceptions import HTTPError
 
+        content_type = "application/json-patch+json" if method == "PATCH" else "application/json"
         request = self.client.param_serialize(
             method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
-            header_params={"Accept": "*/*"} | ({"Content-Type": "application/json"} if body else {}),
+            header_params={"Accept": "*/*"} | ({"Content-Type": content_type} if body else {}),
             body=body,
             auth_settings=["BearerToken"],
         )

@@ -1,9 +1,11 @@
 """What a cluster's object has that its recorded inputs do not say. Pure: recorded and live objects in, the found out.
 
 Two things tell: a declared field whose value is another, or gone; and a field that another manager than the program's
-provider and Kubernetes' own controllers has set. A provider's refresh knows the first alone: fields that were never
+provider and the cluster's controllers has set. A provider's refresh knows the first alone: fields that were never
 declared are none of its business (pulumi-kubernetes prunes what it reads to the inputs), so an environment variable
 that `kubectl set env` adds is no drift to it.
+
+Controllers have other names in each distribution: `k3s`, `kubelite`. Whoever writes the status of an object is one.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
 
@@ -29,54 +31,101 @@ from slipway.state.difference import Difference, difference
 
 OURS = "pulumi"
 """How the names of the provider's field managers begin."""
-CONTROLLERS = {
+CONTROLLERS = frozenset({
     "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "cloud-controller-manager",
     "horizontal-pod-autoscaler", "cluster-autoscaler",
-}  # fmt: skip
+})  # fmt: skip
+BY_HAND = "kubectl"
+"""How the names of its field managers begin; `kubectl edit --subresource=status` makes no controller of it."""
 STATUS = "status"
 SERVER_METADATA = {
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields",
     "ownerReferences", "resourceVersion", "selfLink", "uid",
 }  # fmt: skip
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+# Kept by the controller of Deployments, and copied by `kubectl rollout undo`.
+DEPLOYMENT_ANNOTATIONS = "deployment.kubernetes.io/"
+# What a token controller or OpenShift gives each ServiceAccount, and gives again to one that lacks it.
+DOCKERCFG = "-dockercfg-"
 QUANTITIES = {"limits", "requests", "sizeLimit", "hard", "capacity", "averageValue", "divisor"}
 # A list whose items these tell apart is compared item by item: the keys of the API's associative lists.
 ITEM_KEYS = ("name", "mountPath", "containerPort", "port", "ip", "topologyKey", "uid", "type")
 _MISSING = object()
 
 
-def found_inputs(declared: Mapping[str, Any], live: Object, applied: Object | None = None) -> dict[str, Any]:
+def controllers(items: Iterable[Object]) -> frozenset[str]:
+    """The field managers that are controllers of the cluster which these objects are of, whatever they are called."""
+    entries = [entry for item in items for entry in objects_at(item, "metadata", "managedFields")]
+    writers = {text_at(entry, "manager") for entry in entries if entry.get("subresource") == STATUS}
+    return CONTROLLERS | {name for name in writers if not name.startswith((BY_HAND, OURS))}
+
+
+def found_inputs(
+    declared: Mapping[str, Any],
+    live: Object,
+    applied: Object | None = None,
+    *,
+    by_controllers: frozenset[str] = CONTROLLERS,
+    autoscaled: bool = False,
+) -> dict[str, Any]:
     """The declared inputs as they are found in the cluster, with what others have added to them.
 
     Equal to `declared` where nothing has drifted, whoever has written it. `applied` is the object as the API server
     answered when they were applied: what it or an admission webhook made of a field then is no drift. A secret stays
-    one, whatever it is now.
+    one, whatever it is now. What the managers `by_controllers` have added is no drift, nor are the replicas of what is
+    `autoscaled`.
     """
     seen = _with_text(live, declared)
     found: dict[str, Any] = _overlay(declared, seen, ())
     if applied:
         found = _as_declared(declared, _overlay(declared, _with_text(applied, declared), ()), found)
-    for entry in foreign_entries(live):
+    for entry in foreign_entries(live, by_controllers):
         fields = entry.get("fieldsV1")
         if isinstance(fields, Mapping):
-            _add(found, seen, {key: each for key, each in fields.items() if key != f"f:{STATUS}"}, ())
+            _add(found, seen, _of_people(fields, live, text_at(entry, "manager"), autoscaled=autoscaled), ())
     return found
 
 
-def foreign_entries(live: Object) -> list[Object]:
-    """The field managers that are neither the program's provider nor Kubernetes itself."""
+def foreign_entries(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> list[Object]:
+    """The field managers that are neither the program's provider nor the cluster itself."""
     return [
         entry
         for entry in objects_at(live, "metadata", "managedFields")
         if not text_at(entry, "manager").startswith(OURS)
-        and text_at(entry, "manager") not in CONTROLLERS
+        and text_at(entry, "manager") not in by_controllers
         and entry.get("subresource") != STATUS
     ]
 
 
-def managers(live: Object) -> tuple[str, ...]:
+def _of_people(fields: Mapping[str, Any], live: Object, manager: str, *, autoscaled: bool) -> dict[str, Any]:
+    """The fields of an entry without those that the cluster gives every object of the kind: to take them away would be
+    to have them back a moment later.
+    """
+    kept = {key: each for key, each in fields.items() if key != f"f:{STATUS}"}
+    if autoscaled:
+        kept = _without(kept, "f:spec", "f:replicas")
+    if live.get("kind") == "ServiceAccount":
+        kept.pop("f:secrets", None)
+        kept = _without(kept, "f:imagePullSecrets", f"{text_at(live, 'metadata', 'name')}{DOCKERCFG}")
+    if live.get("kind") == "Namespace" and not manager.startswith(BY_HAND):
+        # OpenShift, Rancher and others keep their own of it there: `openshift.io/sa.scc.mcs`.
+        about = object_at(kept, "f:metadata")
+        for name in ("f:annotations", "f:labels", "f:finalizers"):
+            about = _without(about, name, "/")
+        kept["f:metadata"] = about
+    return kept
+
+
+def _without(fields: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
+    """Managed fields without those below `name` that have `text` in their key, and without it where none is left."""
+    rest = {key: each for key, each in object_at(fields, name).items() if text not in key}
+    others = {key: each for key, each in fields.items() if key != name}
+    return others if set(rest) <= {"."} else {**others, name: rest}
+
+
+def managers(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> tuple[str, ...]:
     """Who else wrote the object, the latest first."""
-    entries = sorted(foreign_entries(live), key=lambda entry: text_at(entry, "time"), reverse=True)
+    entries = sorted(foreign_entries(live, by_controllers), key=lambda entry: text_at(entry, "time"), reverse=True)
     return tuple(dict.fromkeys(text_at(entry, "manager") for entry in entries))
 
 
@@ -91,7 +140,7 @@ def _with_text(live: Object, declared: Mapping[str, Any]) -> dict[str, Any]:
 
 def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
     """`declared` with the live values in it; what is no difference in meaning stays as it was declared."""
-    if _is_secret(declared):
+    if is_secret(declared):
         return _secret(declared, live, path)
     if isinstance(declared, Mapping) and isinstance(live, Mapping):
         pairs = ((key, each, live.get(key, _MISSING)) for key, each in declared.items())
@@ -107,7 +156,7 @@ def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
 
 def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
     """`found`, with the declared value wherever it is what was made of that value when it was applied."""
-    if found == declared or _is_secret(declared):
+    if found == declared or is_secret(declared):
         return found
     if isinstance(declared, Mapping) and isinstance(applied, Mapping) and isinstance(found, Mapping):
         dropped = {key: each for key, each in declared.items() if key not in applied and key not in found}
@@ -123,7 +172,7 @@ def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
 
 
 def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -> list[Any]:
-    if key := _item_key(declared, live):
+    if key := item_key(declared, live):
         by_key = {item[key]: item for item in live}
         return [_overlay(item, by_key[item[key]], path) for item in declared if item[key] in by_key]
     if len(declared) == len(live):
@@ -131,11 +180,14 @@ def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -
     return copy.deepcopy(live)
 
 
-def _item_key(*lists: Sequence[Any]) -> str:
+def item_key(*lists: Sequence[Any]) -> str:
     """The field that every item of all the lists has, each list's its own; empty for none."""
     for key in ITEM_KEYS:
         values = [[item.get(key) if isinstance(item, Mapping) else None for item in items] for items in lists]
-        if all(None not in each and len(set(map(str, each))) == len(each) for each in values):
+        if all(
+            all(isinstance(value, str | int) for value in each) and len(set(map(str, each))) == len(each)
+            for each in values
+        ):
             return key
     return ""
 
@@ -149,7 +201,7 @@ def _secret(declared: Mapping[str, Any], live: Any, path: tuple[str, ...]) -> An
     return declared if found == value else {SIGNATURE: SECRET_SIGNATURE, "plaintext": json.dumps(found)}
 
 
-def _is_secret(value: Any) -> bool:
+def is_secret(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
 
 
@@ -174,7 +226,8 @@ def _add(found: Any, live: Any, fields: Mapping[str, Any], path: tuple[str, ...]
     for key, below in fields.items():
         kind, _, name = key.partition(":")
         if kind == "f" and isinstance(found, dict) and isinstance(live, Mapping) and name in live:
-            if not (path == ("metadata",) and name in SERVER_METADATA) and name != LAST_APPLIED:
+            of_server = path == ("metadata",) and name in SERVER_METADATA
+            if not of_server and name != LAST_APPLIED and not name.startswith(DEPLOYMENT_ANNOTATIONS):
                 _add_field(found, live, name, below or {}, path)
         elif kind == "k" and isinstance(found, list) and isinstance(live, list):
             _add_item(found, live, json.loads(name), below or {}, path)
@@ -186,7 +239,7 @@ def _add(found: Any, live: Any, fields: Mapping[str, Any], path: tuple[str, ...]
 
 def _add_field(found: dict[str, Any], live: Object, name: str, below: Mapping[str, Any], path: tuple[str, ...]) -> None:
     value = live[name]
-    if _is_secret(found.get(name)):
+    if is_secret(found.get(name)):
         return
     if name in found or (below and set(below) != {"."} and isinstance(value, dict | list)):
         into = found.get(name, [] if isinstance(value, list) else {})
@@ -241,12 +294,13 @@ class Drift:
     """`changes` read from the state to the cluster: a deletion is gone from it, a creation is not in the state.
 
     `changed_by` names, by URN, the field managers that wrote an object beside the program's own; `live` has the objects
-    that there are.
+    that there are, and `inputs` what `found_inputs` makes of each.
     """
 
     difference: Difference
     changed_by: Mapping[str, tuple[str, ...]]
     live: Mapping[str, Object] = field(default_factory=dict, repr=False)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     @property
     def changes(self) -> tuple[ResourceChange, ...]:
@@ -285,13 +339,19 @@ def name_of(resource: ResourceState) -> str:
 def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
     """`recorded` are the state's resources in Kubernetes, best decrypted."""
     by_urn = {each.urn: _find(each, live) for each in recorded}
-    found = [_found(each, by_urn[each.urn]) for each in recorded if by_urn[each.urn] is not None]
+    by_controllers, autoscaled = controllers(live.objects.values()), _autoscaled(live)
+    found = [
+        _found(each, item, by_controllers, autoscaled=_key(each, live) in autoscaled)
+        for each in recorded
+        if (item := by_urn[each.urn]) is not None
+    ]
     told = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
     unknown = _unknown(recorded, live, stack, project)
     everything = tuple(sorted((*told.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
     there = {urn: item for urn, item in by_urn.items() if item is not None}
-    by = {urn: names for urn, item in there.items() if (names := managers(item))}
-    return Drift(Difference(everything, told.secrets_compared), by, there)
+    by = {urn: names for urn, item in there.items() if (names := managers(item, by_controllers))}
+    inputs = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
+    return Drift(Difference(everything, told.secrets_compared), by, there, inputs)
 
 
 def _key(resource: ResourceState, live: LiveObjects) -> Key:
@@ -304,8 +364,21 @@ def _find(resource: ResourceState, live: LiveObjects) -> Object | None:
     return live.objects.get(_key(resource, live))
 
 
-def _found(resource: ResourceState, item: Object | None) -> dict[str, object]:
-    return {**resource.raw, "inputs": found_inputs(resource.inputs, item or {}, resource.outputs)}
+def _found(
+    resource: ResourceState, item: Object, by_controllers: frozenset[str], *, autoscaled: bool
+) -> dict[str, object]:
+    inputs = found_inputs(resource.inputs, item, resource.outputs, by_controllers=by_controllers, autoscaled=autoscaled)
+    return {**resource.raw, "inputs": inputs}
+
+
+def _autoscaled(live: LiveObjects) -> set[Key]:
+    """What a HorizontalPodAutoscaler scales."""
+    scalers = [(key, object_at(item, "spec", "scaleTargetRef")) for key, item in live.objects.items()]
+    return {
+        Key(ApiResource(text_at(target, "apiVersion"), text_at(target, "kind")), key.namespace, text_at(target, "name"))
+        for key, target in scalers
+        if key.kind.name == "HorizontalPodAutoscaler"
+    }
 
 
 def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:

@@ -96,7 +96,8 @@ def file_hashes(folder: Path) -> dict[str, str]:
     hashes = program.file_hashes(folder)
     hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
     for file in _sources(folder / SERVICES):
-        name = file.relative_to(folder).as_posix()
+        # A name that is no UTF-8 has to be kept in JSON, too.
+        name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
         if name not in hashes and (value := _content_hash(file)):
             hashes[name] = value
     return hashes
@@ -146,6 +147,10 @@ def _content_hash(file: Path) -> str:
         return program.content_hash(file) if file.is_file() else ""
     except FileNotFoundError:
         return ""
+    except PermissionError as error:
+        raise ConfigurationError(
+            f"{file} cannot be read.", why=str(error.strerror), next_step="Let this user read it, or remove it."
+        ) from error
 
 
 def _state(stack: Stack) -> Mapping[str, Any]:

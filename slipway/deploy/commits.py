@@ -64,7 +64,14 @@ def links(environment: Mapping[str, str], known: Commits) -> Links:
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
     except OSError:  # no git on this machine: the commit stays unknown
         return ""
     return "" if done.returncode else done.stdout.strip()

@@ -95,7 +95,7 @@ class UpdateDisplay:
         if resource.type == IMAGE_TYPE:
             text = without_marks(text)
             begun = self._builds.setdefault(resource, BuildLog()).add(event.message, event.at_seconds)
-            if begun and not self.progress.console.is_terminal:
+            if begun and not self.progress.console.is_interactive:
                 self.progress.note(f"{resource.name}: {begun.headline}")
         for (running, _), (_, step) in self._running.items():
             if running == resource and text.strip():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,14 +23,17 @@ class PolicyPackTimeout:
     """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
 
     Only silence counts while no resource is under way: builds and providers have time-outs of their own. An update may
-    be silent for as long as its checks are asked: of it, `loading` alone is watched, before which nothing is changed.
+    be silent for as long as its checks are asked: it is watched until its `first` resource, while nothing is changed.
     """
 
     pack: Path
     loading_seconds: float = LOADING_SECONDS
     silence_seconds: float = SILENCE_SECONDS
+    first_alone: bool = False
+    """Whether all is well once a resource was under way."""
     _loading: bool = False
     _judging: bool = False
+    _began: bool = False
     _heard_at_seconds: float = 0.0
     _under_way: set[tuple[Urn, str]] = field(default_factory=set)
     _last: str = ""
@@ -53,8 +55,9 @@ class PolicyPackTimeout:
         return cls(pack, seconds, seconds)
 
     @classmethod
-    def of_loading(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
-        return replace(cls.of(environment, pack), silence_seconds=math.inf)
+    def of_update(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
+        """As `of`, of an update."""
+        return replace(cls.of(environment, pack), first_alone=True)
 
     def take(self, line: str, event: Event | None, at_seconds: float) -> None:
         """Take in one line of the engine's output and the event in it."""
@@ -64,6 +67,7 @@ class PolicyPackTimeout:
         elif LOADED in line:
             self._loading, self._judging = False, True
         if isinstance(event, Started) and event.resource.type != STACK_TYPE:
+            self._began = True
             self._under_way.add((event.resource, event.operation))
         elif isinstance(event, Finished | Failed):
             self._under_way.discard((event.resource, event.operation))
@@ -74,7 +78,8 @@ class PolicyPackTimeout:
         silent_seconds = now_seconds - self._heard_at_seconds
         if self._loading and silent_seconds > self.loading_seconds:
             return f"the policy pack {self.pack} did not load in {self.loading_seconds:g} s"
-        if self._judging and not self._under_way and silent_seconds > self.silence_seconds:
+        watched = self._judging and not self._under_way and not (self.first_alone and self._began)
+        if watched and silent_seconds > self.silence_seconds:
             after = f" after {self._last}" if self._last else ""
             return (
                 f"neither the program nor the policy pack {self.pack} said anything{after} "

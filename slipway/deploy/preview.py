@@ -15,7 +15,7 @@ from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
-from slipway.engine.event_log import open_log, write_line
+from slipway.engine.event_log import open_log
 from slipway.engine.events import Event, StepEvent
 from slipway.engine.pulumi_cli import Completed
 from slipway.engine.stages import IMAGE_TYPE
@@ -61,7 +61,7 @@ class Preview:
         with open_log("preview", self.stack) as log:
 
             def on_line(line: str, at_seconds: float) -> None:
-                write_line(log, line, at_seconds)
+                log.write_line(line, at_seconds)
                 event = self.events.take(line, at_seconds)
                 watch.take(line, event, at_seconds)
                 if event:

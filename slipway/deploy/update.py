@@ -18,7 +18,7 @@ from slipway.deploy.preview_events import violation_in
 from slipway.deploy.summary import Violation
 from slipway.engine.build_log import BuildStep
 from slipway.engine.errors import failed_builds, failure, killed, messages
-from slipway.engine.event_log import open_log, write_line
+from slipway.engine.event_log import open_log
 from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, parse
 from slipway.engine.pulumi_cli import Completed
 from slipway.errors import ExitCode, SlipwayError
@@ -86,13 +86,13 @@ def run_update(
     put in order.
     """
     arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
-    loading = PolicyPackTimeout.of_loading(stack.engine.environment, pack) if pack else None
+    watch = PolicyPackTimeout.of_update(stack.engine.environment, pack) if pack else None
     stack, title = (
         replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
     while True:  # to its end: each time there are fewer that wait to be removed and are wanted
-        update = _run(stack, arguments, progress, title=title, command=command, loading=loading)
+        update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):
             return update
@@ -106,18 +106,21 @@ def _run(
     *,
     title: str,
     command: str,
-    loading: PolicyPackTimeout | None,
+    watch: PolicyPackTimeout | None,
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
+    is_recorded = False
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
         display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
-            write_line(log, line, at_seconds)
+            nonlocal is_recorded
+            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
+            log.write_line(line, at_seconds)
             event = parse(line, at_seconds)
-            if loading:
-                loading.take(line, event, at_seconds)
+            if watch:
+                watch.take(line, event, at_seconds)
             if event:
                 events.append(event)
                 display.show(event)
@@ -125,7 +128,7 @@ def _run(
                 violations.append(violation)
 
         run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
-        overdue = loading.overdue if loading else None
+        overdue = watch.overdue if watch else None
         ended = stack.engine.stream(run, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)

@@ -62,7 +62,15 @@ def uncommitted(folder: Path) -> list[str]:
     command = ["git", *options, "status", "--short", "--no-renames", "--untracked-files=all", "--", "."]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",
+            check=False,
+        )
     except OSError:  # no git on this machine
         return []
     if done.returncode and any((parent / ".git").exists() for parent in (folder, *folder.parents)):

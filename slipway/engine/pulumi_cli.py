@@ -65,9 +65,14 @@ class Pulumi:
         return found
 
     def run(self, *arguments: str, folder: Path | None = None) -> Completed:
-        """Run to the end without a terminal and return what it printed."""
+        """Run to the end without a terminal and return what it printed; Ctrl-C lets it end in order first."""
         with self._started(arguments, folder or self.folder) as process:
-            output, errors = process.communicate()
+            try:
+                output, errors = process.communicate()
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGINT)
+                process.communicate()
+                raise
         return Completed(process.returncode, output, errors)
 
     def stream(
@@ -80,16 +85,26 @@ class Pulumi:
         """Run and hand each line of standard output to `on_line` as it arrives.
 
         The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
-        second makes it stop at once, and so does what `overdue` says.
+        second makes it stop at once, and so does what `overdue` says. An error of `on_line` asks it to cancel too, and
+        is raised when it has ended.
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
             last_words = _StderrTail(process)
             watch = _Watch(process, started, overdue)
+            failed: Exception | None = None
             with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
                 for line in process.stdout or ():
-                    on_line(line, time.monotonic() - started)
+                    if failed:
+                        continue
+                    try:
+                        on_line(line, time.monotonic() - started)
+                    except Exception as error:  # noqa: BLE001 -- raised below: leaving now would kill the engine
+                        failed = error
+                        process.send_signal(signal.SIGINT)
                 exit_code = process.wait()
+            if failed:
+                raise failed
         interrupted = bool(interrupts.received)
         return Completed(exit_code, errors=last_words.text(), interrupted=interrupted, overdue=watch.reason)
 
@@ -164,12 +179,19 @@ class _Interrupts:
     process: subprocess.Popen[str]
     received: list[int] = field(default_factory=list)
     to_say: SimpleQueue[int] = field(default_factory=SimpleQueue)
-    """How often we were interrupted, each time that it happens; 0 at the end."""
+    """1 for the first interrupt, 2 for each that is repeated, 0 at the end."""
 
     def forward(self, number: int, _frame: FrameType | None) -> None:
-        """A signal's handler: it may run in the middle of a write, so it writes nothing itself and takes no lock."""
+        """A signal's handler: it may run in the middle of a write, so it writes nothing itself and takes no lock.
+
+        Ctrl-C alone can be meant twice: a build server that cancels a job sends SIGTERM some seconds after SIGINT, and
+        a terminal that is closed SIGHUP to whatever runs in it.
+        """
+        repeated = bool(self.received)
         self.received.append(number)
-        self.to_say.put(len(self.received))
+        if repeated and number != signal.SIGINT:
+            return
+        self.to_say.put(2 if repeated else 1)
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
 
@@ -191,7 +213,9 @@ def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], N
     interrupts = _Interrupts(process)
     teller = threading.Thread(target=interrupts.tell, args=(say,), daemon=True)
     teller.start()
-    watched = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    watched = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        watched.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupts.forward) for number in watched}
     try:
         yield interrupts

@@ -116,3 +116,16 @@ def test_more_than_a_secret_holds_is_refused(read: Any) -> None:
     names = [f"X{index}" for index in range(11)]
     message = refusal(read, {f"a:{name}": "x" * 100_000 for name in names}, service("a", *names))
     assert message.endswith("the secrets of a have 1,100,000 bytes in all, and a Secret holds 1,048,576")
+
+
+def test_the_credentials_of_a_build_server_are_no_secrets_of_a_service(
+    read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service called `aws` would be given the key by which the job reaches its backend."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-job")
+    assert refusal(read, None, service("aws", "SECRET_ACCESS_KEY")).endswith(
+        "aws needs the secret SECRET_ACCESS_KEY, which is not set in stack dev; set it with "
+        "`pulumi config set --secret aws:SECRET_ACCESS_KEY`: the variable AWS_SECRET_ACCESS_KEY belongs to others"
+    )
+    found = read({"aws:SECRET_ACCESS_KEY": "its-own"}, service("aws", "SECRET_ACCESS_KEY"))
+    assert found == {"aws": {"SECRET_ACCESS_KEY": "its-own"}}

@@ -10,7 +10,7 @@ from pathlib import Path
 import pulumi_docker_build as docker_build
 import pytest
 
-from components.service_image import ServiceImageArgs, content_tag
+from components.service_image import ServiceImageArgs, content_tag, context_problems
 
 BASE = "python:3.12-slim@sha256:1"
 
@@ -120,3 +120,61 @@ def test_a_service_without_named_contexts_has_the_tag_it_always_had(tmp_path: Pa
     (tmp_path / "main.go").write_text("package main\n")
     args = ServiceImageArgs(context=tmp_path, repository="registry.example/a", base_image=BASE)
     assert content_tag(args, BASE) == "9999c2c2bc0663a0"
+
+
+def test_the_ignore_file_of_the_dockerfile_goes_before_that_of_the_context(args: ServiceImageArgs) -> None:
+    """As the provider and BuildKit have it."""
+    (args.context / "Dockerfile.dockerignore").write_bytes(b"\xef\xbb\xbf*.txt\n")
+    before = content_tag(args, BASE)
+    (args.context / "notes.txt").write_text("text")
+    assert content_tag(args, BASE) == before
+    (args.context / "README.md").write_text("text")
+    assert content_tag(args, BASE) != before
+
+
+def problems(args: ServiceImageArgs) -> list[str]:
+    return list(context_problems([args.context], args.context / "Dockerfile"))
+
+
+def test_nothing_is_wrong_with_files_as_git_makes_them(args: ServiceImageArgs) -> None:
+    (args.context / "link").symlink_to("app")
+    (args.context / "app").chmod(0o775)
+    (args.context / "app" / "main.py").chmod(0o664)
+    assert problems(args) == []
+
+
+def test_a_link_that_leads_nowhere(args: ServiceImageArgs) -> None:
+    (args.context / "link").symlink_to("nowhere")
+    assert content_tag(args, BASE)
+    assert problems(args) == [
+        f"{args.context}/link: it is a link to nowhere, which does not exist; remove it, or list it in .dockerignore"
+    ]
+    (args.context / ".dockerignore").write_text("link\n")
+    assert problems(args) == []
+
+
+def test_a_name_that_is_no_utf_8(args: ServiceImageArgs) -> None:
+    Path(os.fsdecode(os.fsencode(args.context) + b"/caf\xe9")).touch()
+    assert content_tag(args, BASE)
+    (told,) = problems(args)
+    assert told.startswith(
+        f"{args.context}/caf\ufffd: its name is no UTF-8, which no builder takes; rename it, or list"
+    )
+
+
+def test_an_ignore_file_that_is_no_utf_8(args: ServiceImageArgs) -> None:
+    before = content_tag(args, BASE)
+    (args.context / "Dockerfile.dockerignore").write_bytes(b"Dockerfile.dockerignore\ncaf\xe9\n**/__pycache__\n")
+    assert content_tag(args, BASE) == before
+    Path(os.fsdecode(os.fsencode(args.context) + b"/caf\xe9")).touch()
+    assert problems(args) == []
+
+
+def test_files_of_a_clone_under_umask_077(args: ServiceImageArgs) -> None:
+    (args.context / "app" / "main.py").chmod(0o600)
+    (args.context / "app").chmod(0o700)
+    (told,) = problems(args)
+    assert told.startswith(f"{args.context}: 2 of its files and folders can be read by their owner alone, such as app ")
+    assert "(mode 700), and a pod runs as another user; a clone made under umask 077 is like that: `chmod -R " in told
+    (args.context / "Dockerfile").write_text("FROM a\nCOPY --chmod=755 . .\n")
+    assert problems(args) == []

@@ -275,7 +275,19 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     ]
 
 
-@pytest.mark.parametrize("name", ["slipway", "pulumi"])
+def test_a_service_whose_folder_is_a_link(root: Path, tmp_path: Path) -> None:
+    """What it leads to would be built, and seen neither by git nor by an approval."""
+    (tmp_path / "elsewhere").mkdir()
+    write(root, "a", "name: a\n")
+    (root / "a").rename(tmp_path / "elsewhere" / "a")
+    (root / "a").symlink_to("../elsewhere/a")
+    assert problems(root) == [
+        "services/a: it is a link to ../elsewhere/a, and only what is in services/ is built and approved; move the "
+        "folder here"
+    ]
+
+
+@pytest.mark.parametrize("name", ["slipway", "pulumi", "kubernetes", "docker", "docker-build"])
 def test_a_service_whose_secrets_would_be_settings_of_ours_has_none(root: Path, name: str) -> None:
     """`slipway:TOKEN` is an unknown key of the stack, and `pulumi:` is Pulumi's own."""
     write(root, "a", f"name: {name}\nsecrets: [TOKEN]\n")

@@ -50,6 +50,7 @@ class CommandLine:
             "SLIPWAY_HOME": str(self.home / "data"),
             "SLIPWAY_CACHE": str(self.home / "cache"),
             "COLUMNS": "100",
+            "PYTHONPATH": str(ROOT),  # this checkout, whichever the packages were installed from
             **self.variables,
         }
 

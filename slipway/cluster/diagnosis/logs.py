@@ -68,6 +68,15 @@ def _last_match(pattern: re.Pattern[str], text: str) -> str:
     return _readable(masked_text(matching[-1])) if matching else ""
 
 
+def last_lines(text: str, length: int) -> str:
+    """The last whole lines of `text`, in at most `length` characters; the last one of all in any case."""
+    if len(text) <= length:
+        return text
+    end = text.rstrip("\n")
+    first_kept = end.find("\n", len(end) - length) + 1 or end.rfind("\n") + 1
+    return end[first_kept:]
+
+
 def tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
     """The last lines of the runs worth reading."""
     found: list[LogTail] = []

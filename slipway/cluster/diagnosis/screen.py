@@ -14,6 +14,8 @@ MAX_LINES = 24
 MIN_WIDTH = 40
 _INDENT = 9
 _REASON_LINES = 3
+_LAST_LINE_ROWS = 3
+_LOG_MARK = "    | "
 
 
 def screen(diagnosis: Diagnosis, width: int = WIDTH) -> str:
@@ -88,8 +90,16 @@ def _logs(diagnosis: Diagnosis, width: int, room: int) -> Iterator[str]:
 def _tail(tail: LogTail, width: int, room: int) -> list[str]:
     if room < 2:
         return []
-    shown = tail.lines[-(room - 1) :]
-    return [_cut(f"  {'log':<{_INDENT - 1}} {tail.title}:", width), *(_cut(f"    | {line}", width) for line in shown)]
+    *before, last = tail.lines
+    # The last line says most: it may take some rows.
+    columns, room = width - len(_LOG_MARK), room - 1
+    rows = [last[at : at + columns] for at in range(0, len(last), columns)]
+    end = rows[: min(_LAST_LINE_ROWS, room)]
+    if len(end) < len(rows):
+        end[-1] = f"{end[-1][:-1]}…"
+    before = before[max(len(before) + len(end) - room, 0) :]
+    title = _cut(f"  {'log':<{_INDENT - 1}} {tail.title}:", width)
+    return [title, *(_cut(f"{_LOG_MARK}{line}", width) for line in (*before, *end))]
 
 
 def _cut(text: str, width: int) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
-import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from slipway.backend.self_managed import FileBackend, Lock
+from slipway.backend.self_managed import FileBackend
 from slipway.errors import SlipwayError
 
 PACKED: list[tuple[str, Callable[[bytes], bytes]]] = [
@@ -62,17 +59,3 @@ def test_a_compressed_backend_is_updated_again(scratch: Any) -> None:
     for _ in range(2):
         result = scratch("up", "-s", "dev", "--yes", PULUMI_DIY_BACKEND_GZIP="true")
         assert result.returncode == 0, result.stderr
-
-
-@pytest.mark.parametrize(("name", "dead"), [("pulumi", False), (".pulumi-wrapped", False), ("sleep", True)])
-def test_a_lock_belongs_to_an_engine_under_whatever_name_it_runs(tmp_path: Path, name: str, *, dead: bool) -> None:
-    """A pid that another program has by now holds nothing."""
-    program = tmp_path / name
-    shutil.copy("/bin/sleep", program)
-    with subprocess.Popen([program, "60"]) as process:
-        try:
-            assert Lock(process.pid, "ada", socket.gethostname(), "now").is_dead is dead
-            assert not Lock(process.pid, "ada", "another-machine", "now").is_dead
-        finally:
-            process.kill()
-    assert Lock(process.pid, "ada", socket.gethostname(), "now").is_dead

@@ -202,3 +202,14 @@ def test_completion_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "bash completion installed" in done.stdout
     assert "slipway" in (tmp_path / ".bashrc").read_text()
+
+
+def test_a_data_folder_that_cannot_be_written_is_named(slipway: Any) -> None:
+    slipway.write_toolchain()
+    slipway.write_lab()
+    (slipway.home / "data" / "logs").touch()
+    for arguments in (("up", "--yes"), ("rollback", "--yes")):
+        done = slipway(*arguments, "-s", "dev")
+        assert done.returncode == 2, done.stderr
+        assert f"The data folder {slipway.home / 'data'} cannot be written." in done.stderr
+        assert "set SLIPWAY_HOME to a folder that is." in done.stderr

@@ -1,4 +1,4 @@
-"""An update of what the last one left is not previewed again; whatever moved since brings the preview back."""
+"""An update of what the last one left is not judged again; whatever moved since brings the policies back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.lab
 
 NOT_NEEDED = "Preview of scratch/dev: not needed, nothing has moved since update #"
-PREVIEWED = "Preview of scratch/dev: nothing to do"
+JUDGED = "preview not needed · approve by --yes"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def project(scratch: Any) -> Iterator[Any]:
     """Updated once, so that the next update finds nothing to do."""
     first = scratch("up", "-s", "dev", "--yes")
     assert first.returncode == 0, first.stderr
-    assert PREVIEWED in first.stdout
+    assert JUDGED in first.stdout
     yield scratch
 
 
@@ -80,11 +80,12 @@ def the_record(project: Any) -> None:
 @pytest.mark.parametrize(
     "move", [a_program, a_setting, a_policy, a_source, a_variable, a_secret_file, the_state, the_record]
 )
-def test_what_moved_is_previewed(project: Any, move: Callable[[Any], None]) -> None:
+def test_what_moved_is_held_to_the_policies_again(project: Any, move: Callable[[Any], None]) -> None:
     move(project)
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert PREVIEWED in result.stdout or "to create" in result.stdout
+    assert "policies asked" in result.stdout
+    assert JUDGED in result.stdout
     assert "not needed, nothing" not in result.stdout
 
 

@@ -88,7 +88,7 @@ def test_a_rule_that_never_ends_is_named(project: Any) -> None:
 @pytest.mark.parametrize("hanging", ["import time; time.sleep(1000)", "while True: pass"])
 def test_a_pack_that_hangs_while_it_loads_is_ended(project: Any, hanging: str) -> None:
     edit(project, "policy/__main__.py", "import sys\n", f"import sys\n{hanging}\n")
-    result = project("up", "-s", "dev", "--yes", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
+    result = project("up", "-s", "dev", "--yes", "--refresh", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
     assert result.returncode == 1, result.stderr
     pack = project.folder / "policy"
     assert f"The preview of dev was ended: the policy pack {pack} did not load in 3 s." in result.stderr
@@ -98,7 +98,7 @@ def test_a_pack_that_hangs_while_it_loads_is_ended(project: Any, hanging: str) -
 
 def test_a_pack_that_never_answers_is_ended(project: Any) -> None:
     edit(project, "policy/analyzer.py", "        resource = _resource(request)\n", "        threading.Event().wait()\n")
-    result = project("up", "-s", "dev", "--yes", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
+    result = project("up", "-s", "dev", "--yes", "--refresh", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
     assert result.returncode == 1, result.stderr
     assert f"neither the program nor the policy pack {project.folder / 'policy'} said anything" in result.stderr
     assert running_in(project.folder) == []
@@ -190,13 +190,19 @@ def test_a_project_without_policies_is_not_updated(project: Any) -> None:
     assert "There is no policy pack" in result.stderr
 
 
-def test_an_interrupted_preview_changes_nothing(project: Any) -> None:
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [((), "error: Interrupted."), (("--refresh",), "The preview of dev was interrupted.")],
+)
+def test_who_interrupts_the_policies_or_a_preview_changes_nothing(
+    project: Any, more: tuple[str, ...], message: str
+) -> None:
     project.program(LABELLED + 'import time\nopen("started", "w").close()\ntime.sleep(60)\n')
-    process = project.in_background("up", "-s", "dev", "--yes")
+    process = project.in_background("up", "-s", "dev", "--yes", *more)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT_SECONDS)
     assert process.returncode == 130, errors
-    assert "The preview of dev was interrupted." in errors
+    assert message in errors
     assert "Traceback" not in errors
 
 

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
-from slipway.cluster.diagnosis import Cause
+from slipway.cluster.diagnosis import Cause, screen
 
 RECORDED = Path(__file__).parent / "diagnosis" / "recorded"
 NAMESPACE = "diagnosis-capture"
@@ -40,7 +41,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(403, {"message": f"you may not list {kind}"})
         if kind == "log":
             runs = {log["previous"]: log["text"] for log in content["logs"]}
-            return self._answer(200, runs.get("previous=true" in query, ""))
+            return self._answer(200, _log(runs.get("previous=true" in query, ""), parse_qs(query)))
         if kind == content["deployment"]["metadata"]["name"]:
             return self._answer(200, content["deployment"])
         listed = {"replicasets": "replicaSets", "pods": "pods", "events": "events"}.get(kind)
@@ -61,6 +62,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Quiet."""
+
+
+def _log(text: str, query: dict[str, list[str]]) -> str:
+    """As the kubelet does it: the last lines, and of these the first bytes."""
+    lines = text.splitlines(keepends=True)[-int(query["tailLines"][0]) :]
+    limit = int(query["limitBytes"][0]) if "limitBytes" in query else None
+    return "".join(lines).encode()[:limit].decode(errors="replace")
 
 
 def kubeconfig(file: Path, server: str) -> str:
@@ -167,6 +175,18 @@ def test_the_last_lines_of_a_service(server: Server, tmp_path: Path) -> None:
     lines = connected(server, tmp_path).log(NAMESPACE, "readiness", 3)
     assert lines
     assert "GET /readyz" in lines[-1]
+
+
+@pytest.mark.parametrize("length", [2_000, 16_000])
+def test_the_last_line_is_shown_however_long_the_lines_are(server: Server, tmp_path: Path, length: int) -> None:
+    long_lines = [f"line {number:02} {'x' * length}" for number in range(59)]
+    last = f"FATAL: the key ORDERS_URL is missing {'y' * length}"
+    server.content["logs"][0]["text"] = "\n".join([*long_lines, last]) + "\n"
+    cluster = connected(server, tmp_path)
+    assert cluster.log(NAMESPACE, "readiness", 3)[-1] == last
+    diagnosis = cluster.diagnosis(NAMESPACE, "readiness")
+    assert diagnosis is not None
+    assert "| FATAL: the key ORDERS_URL is missing yyy" in screen(diagnosis)
 
 
 def test_the_log_is_that_of_the_service_whatever_stands_beside_it(server: Server, tmp_path: Path) -> None:

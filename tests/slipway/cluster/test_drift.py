@@ -67,6 +67,60 @@ def test_controllers_and_the_provider_do_not_drift() -> None:
     assert managers(live(entries)) == ()
 
 
+@pytest.mark.parametrize("name", ["k3s", "kubelite", "anything at all"])
+def test_controllers_are_known_by_the_status_that_they_write(name: str) -> None:
+    """Of this object or of another one; `kubectl edit --subresource=status` makes none of kubectl."""
+    fields: dict[str, Any] = {"f:metadata": {"f:finalizers": {".": {}, 'v:"x"': {}}}, "f:spec": {"f:paused": {}}}
+    item, other = live([entry(name, fields)]), live([entry(name, {"f:status": {}}, subresource="status")])
+    item["metadata"]["finalizers"], other["metadata"]["name"] = ["x"], "other"
+    assert len(found(item).changes) == 1
+    assert lines("dev", found(item, other)) == ["dev: no drift."]
+    by_hand = live([entry("kubectl-edit", {"f:status": {}}, subresource="status"), entry("kubectl-edit", fields)])
+    by_hand["metadata"]["finalizers"] = ["x"]
+    assert len(found(by_hand).changes) == 1
+
+
+def test_what_a_controller_changes_of_what_is_declared_is_drift() -> None:
+    item = live(
+        [entry("k3s", {"f:spec": {"f:replicas": {}}}, subresource="scale"), entry("k3s", {}, subresource="status")]
+    )
+    item["spec"]["replicas"] = 3
+    assert lines("dev", found(item))[2] == "      spec.replicas: 1 → 3"
+
+
+def test_what_cannot_be_taken_away_is_no_drift() -> None:
+    """Whoever wrote it last: the cluster would write it again."""
+    fields: dict[str, Any] = {"f:metadata": {"f:annotations": {"f:deployment.kubernetes.io/revision": {}}}}
+    assert lines("dev", found(live([entry("kubectl-rollout", fields)]))) == ["dev: no drift."]
+    account: dict[str, Any] = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "a"}}
+    given: dict[str, Any] = {"secrets": [{"name": "a-token-x"}], "imagePullSecrets": [{"name": "a-dockercfg-x"}]}
+    fields = {f"f:{key}": {f'k:{{"name":"{items[0]["name"]}"}}': {}} for key, items in given.items()}
+    item = copy.deepcopy(account) | given
+    item["metadata"]["managedFields"] = [entry("openshift-controller-manager", fields)]
+    assert found_inputs(account, item) == account
+    space: dict[str, Any] = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "dev"}}
+    fields = {"f:metadata": {"f:annotations": {".": {}, "f:openshift.io/sa.scc.mcs": {}}}}
+    item = copy.deepcopy(space)
+    item["metadata"] |= {"annotations": {"openshift.io/sa.scc.mcs": "s0:c1"}, "managedFields": [entry("x", fields)]}
+    assert found_inputs(space, item) == space
+    item["metadata"]["managedFields"] = [entry("kubectl-annotate", fields)]
+    assert found_inputs(space, item) != space
+
+
+def test_the_replicas_of_what_is_autoscaled_are_the_autoscalers() -> None:
+    declared = copy.deepcopy(DEPLOYMENT)
+    del declared["spec"]["replicas"]
+    item = live([entry("kubectl", {"f:spec": {"f:replicas": {}}}, subresource="scale")])
+    scaler = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "a", "namespace": "dev"},
+        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "a"}},
+    }
+    assert len(found(item, declared=declared).changes) == 1
+    assert lines("dev", found(item, scaler, declared=declared)) == ["dev: no drift."]
+
+
 def test_a_declared_value_that_is_another() -> None:
     item = live()
     item["spec"]["replicas"] = 3

@@ -64,10 +64,14 @@ def test_the_users_deadline_is_taken() -> None:
     assert PolicyPackTimeout.of({}, PACK).loading_seconds > 2.5
 
 
-def test_an_update_may_be_silent_once_the_pack_has_loaded() -> None:
+def test_an_update_may_be_silent_once_a_resource_was_under_way() -> None:
     """While it asks its checks, for one."""
-    watch = PolicyPackTimeout.of_loading({VARIABLE: "10"}, PACK)
+    watch = PolicyPackTimeout.of_update({VARIABLE: "10"}, PACK)
     watch.take('{"policyLoadEvent":{}}', None, 1)
-    assert watch.overdue(11.1)
+    assert "did not load" in watch.overdue(11.1)
     watch.take('{"preludeEvent":{}}', None, 2)
+    watch.take("", Started(3, STACK, "same"), 3)
+    assert "said anything" in watch.overdue(13.1)
+    watch.take("", Started(4, IMAGE, "same"), 4)
+    watch.take("", Finished(5, IMAGE, "same"), 5)
     assert watch.overdue(10_000) == ""

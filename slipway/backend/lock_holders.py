@@ -1,0 +1,155 @@
+"""Whether the engine that holds a lock still runs, as far as that can be known from here.
+
+The engine writes no more into a lock than a pid and the name of a host. Another container may have the same name, and
+in another pid namespace the same pid is another process, or none. What is not known to be gone counts as running.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from slipway.paths import data_home
+
+PROC = Path("/proc")
+# PROC_PID_INIT_INO of Linux: the namespace in which the processes of all others are seen, too.
+INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+# What one kernel alone has mounted, so that no other machine writes there.
+LOCAL_FILE_SYSTEMS = {
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs",
+}  # fmt: skip
+CLOCK_SLACK_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who holds a stack, and the file that says so."""
+
+    pid: int
+    username: str
+    hostname: str
+    timestamp: str
+    file: Path
+
+    def __str__(self) -> str:
+        return f"pid {self.pid} of {self.username}@{self.hostname}, since {self.timestamp}"
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether the engine that took the lock is known to run no more."""
+        return self.doubt() is None
+
+    def doubt(self) -> str | None:
+        """Why the engine may run still, empty where it does; `None` where it is gone."""
+        if self.hostname != socket.gethostname():
+            return f"Whether it runs still only {self.hostname} knows."
+        here, holder = _Holder.of(os.getpid()), _recorded(self.file.name)
+        if here and holder and holder.boot_id == here.boot_id:
+            if holder.pid_namespace == here.pid_namespace:
+                return None if _Holder.of(self.pid) != holder else ""
+            return "It runs, or ran, in another container of this machine, whose processes are not seen from here."
+        if not _is_local(self.file):
+            return "Another machine of the same name may have written the lock: its folder is no local one."
+        sees_all = here and here.pid_namespace == INITIAL_PID_NAMESPACE and os.access(PROC / "1" / "status", os.R_OK)
+        if not holder and not sees_all:
+            return "Another container may have written the lock, whose processes are not seen from here."
+        # One that was taken down is of the time before this machine was restarted.
+        is_there = not holder and any(self._may_be(process) for process in PROC.glob("[0-9]*"))
+        return "" if is_there else None
+
+    def is_of_child(self) -> bool:
+        """Whether a process that this one started, or that was started by such a one, holds it."""
+        pid = self.pid if self.hostname == socket.gethostname() else 0
+        with suppress(OSError):
+            while pid > 1 and pid != os.getpid():
+                pid = int(_stat(PROC / str(pid))[1])
+        return pid == os.getpid()
+
+    def _may_be(self, process: Path) -> bool:
+        """Whether it has the lock's pid, in whatever namespace, and is the engine or was there before the lock."""
+        try:
+            status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line)
+            if str(self.pid) not in status.get("NSpid", status["Pid"]).split() or status["State"].split()[0] in "ZX":
+                return False
+            ticks = int(_stat(process)[19])
+            modified = self.file.stat().st_mtime
+        except (FileNotFoundError, ProcessLookupError):  # it ended, or released the lock, just now
+            return False
+        running_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+        # A wrapper may give it a name around its own: `.pulumi-wrapped`.
+        return "pulumi" in status["Name"] or time.time() - running_seconds < modified + CLOCK_SLACK_SECONDS
+
+
+@dataclass(frozen=True)
+class _Holder:
+    """The one process of that pid: `started_ticks` after the start of this kernel, in this namespace."""
+
+    pid: int
+    started_ticks: int
+    pid_namespace: int
+    boot_id: str
+
+    @classmethod
+    def of(cls, pid: int) -> _Holder | None:
+        """`None` where there is no such process; one that was killed stays on as a zombie until somebody takes note."""
+        try:
+            state, *fields = _stat(PROC / str(pid))
+            boot_id = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+            namespace = (PROC / "self/ns/pid").stat().st_ino
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return None if state in "ZX" else cls(pid, int(fields[18]), namespace, boot_id)
+
+
+def record_holder(locks: Iterable[Lock]) -> bool:
+    """Take down which process holds a lock that was taken by a child of this one, so that later it can be known.
+
+    What is known of locks that are gone is removed. False where there is no such lock.
+    """
+    folder, own = _folder(), [lock for lock in locks if lock.is_of_child()]
+    with suppress(OSError):  # what cannot be known later counts as running
+        folder.mkdir(parents=True, exist_ok=True)
+        for lock in own:
+            if holder := _Holder.of(lock.pid):
+                entry = {"lock": str(lock.file), **asdict(holder)}
+                (folder / lock.file.name).write_text(json.dumps(entry), encoding="utf-8")
+        for file in folder.glob("*.json"):
+            with suppress(ValueError, KeyError):
+                if not Path(json.loads(file.read_text(encoding="utf-8"))["lock"]).exists():
+                    file.unlink()
+    return bool(own)
+
+
+def _recorded(name: str) -> _Holder | None:
+    try:
+        entry = json.loads((_folder() / name).read_text(encoding="utf-8"))
+        return _Holder(*(entry[key] for key in ("pid", "started_ticks", "pid_namespace", "boot_id")))
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _folder() -> Path:
+    return data_home() / "locks"
+
+
+def _stat(process: Path) -> list[str]:
+    """The fields of a process from its state on; its name, which stands before them, may have blanks and brackets."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
+def _is_local(file: Path) -> bool:
+    """Whether the file system that has `file` is mounted by this kernel alone."""
+    path = str(file.resolve())
+    best, kind = "", ""
+    for line in (PROC / "self/mountinfo").read_text().splitlines():
+        before, _, after = line.partition(" - ")
+        mount = before.split()[4].encode().decode("unicode_escape")
+        if len(mount) >= len(best) and (path == mount or path.startswith(mount.rstrip("/") + "/")):
+            best, kind = mount, after.split()[0]
+    return kind in LOCAL_FILE_SYSTEMS

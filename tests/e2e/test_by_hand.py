@@ -1,0 +1,36 @@
+"""What somebody does to a release with kubectl is found, and `slipway up --refresh` takes all of it back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+
+UP = ("up", "-s", "e2e", "--yes")
+# What is done to user-service, and what is then said of it.
+BY_HAND = {
+    "rollout undo": "configMapRef.name",  # first: it goes back to the revision before the last one
+    "rollout pause": "spec.paused",
+    "scale --replicas=3": "spec.replicas: 1 → 3",
+    "rollout restart": "kubectl.kubernetes.io/restartedAt",
+    "set env ADDED=by-hand": '[{"name": "ADDED", "value": "by-hand"}]',
+    "annotate note=by-hand": "metadata.annotations.note",
+}
+
+
+def test_each_is_found_and_taken_back(released: Any) -> None:
+    released.replace("services/user_service/service.yaml", "env: {LOG_LEVEL: info}", "env: {LOG_LEVEL: debug}")
+    assert released.slipway(*UP).code == 0
+    for command, told in BY_HAND.items():
+        verb, *rest = command.split()
+        words = [verb, rest.pop(0)] if verb in ("rollout", "set") else [verb]
+        by_hand = released.run("kubectl", "-n", released.namespace, *words, "deployment/user-service", *rest)
+        assert by_hand.code == 0, by_hand.output
+        again = released.slipway(*UP)
+        assert again.code == 6, f"{command}: {again.output}"
+        assert told in again.output
+        back = released.slipway(*UP, "--refresh")
+        assert back.code == 0, f"{command}: {back.output}"
+        assert released.slipway("drift", "-s", "e2e").output == "e2e: no drift.\n", command

@@ -1,0 +1,117 @@
+"""Variables that a hook or a build server sets for others say nothing to Slipway, or are named."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from slipway.cli.main import GIT_REPOSITORY
+from slipway.deploy.commits import previewed_commit
+
+ROOT = Path(__file__).parents[1]
+# Stands for the Python of a virtual environment: takes down its variables whenever pip is to install something.
+PYTHON = """\
+#!/usr/bin/env bash
+case "$*" in *install*) env >variables ;; esac
+"""
+
+
+def test_what_has_pip_install_elsewhere_is_left_out(tmp_path: Path) -> None:
+    for folder in ("scripts", ".venv/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "scripts/venv").write_bytes((ROOT / "scripts/venv").read_bytes())
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+    elsewhere = {"PIP_TARGET": "/x", "PIP_USER": "1", "PIP_PREFIX": "/x", "PYTHONHOME": "/x", "PYTHONPATH": "/x"}
+    environment = {"PATH": os.environ["PATH"], "PIP_INDEX_URL": "https://packages.example/simple", **elsewhere}
+    (tmp_path / ".venv/installed-packages.txt").write_text("others")
+    subprocess.run(["bash", tmp_path / "scripts/venv"], env=environment, check=True, capture_output=True)
+    variables = dict(line.split("=", 1) for line in (tmp_path / "variables").read_text().splitlines() if "=" in line)
+    assert variables["PIP_INDEX_URL"] == environment["PIP_INDEX_URL"]
+    assert not set(elsewhere) & set(variables)
+
+
+def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "SLIPWAY_HOME": str(folder / "data"), **variables}
+    command = [sys.executable, "-m", "slipway.cli.main", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+
+
+def test_another_package_of_the_same_name_on_pythonpath_is_named(tmp_path: Path) -> None:
+    other = tmp_path / "site" / "yaml"
+    other.mkdir(parents=True)
+    (other / "__init__.py").write_text("raise ImportError('of another Python')\n")
+    (tmp_path / "harmless").mkdir()
+    done = run(tmp_path, "--version", PYTHONPATH=f"{tmp_path}/harmless:{other.parent}")
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        "error: PYTHONPATH has another `yaml` in front of the one that Slipway was installed with.\n"
+        f"  It is {other}/__init__.py.\n  next: Unset PYTHONPATH, or take {other.parent} out of it.\n"
+    )
+    assert run(tmp_path, "--version", PYTHONPATH=f"{tmp_path}/harmless").returncode == 0
+
+
+def test_a_locale_without_the_characters_that_are_printed(tmp_path: Path) -> None:
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = run(tmp_path, "--help", **ascii_alone)
+    assert done.returncode == 0
+    assert done.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    "variables", [{"FORCE_COLOR": "1"}, {"FORCE_COLOR": "1", "TERM": "xterm"}, {"CLICOLOR_FORCE": "1"}]
+)
+def test_forced_colours_draw_no_line_anew_in_a_file(tmp_path: Path, variables: dict[str, str]) -> None:
+    code = "from slipway.progress import Progress\nwith Progress().step('Update dev'): pass"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stderr.startswith(b"Update dev ...\nUpdate dev: ")
+    assert b"\x1b[?25l" not in done.stderr
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Any:
+    """One with a commit, and the variables by which a hook of git would have git look into another one."""
+    for name in ("ours", "theirs"):
+        folder = tmp_path / name
+        folder.mkdir()
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+        for command in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", name]):
+            subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+    return tmp_path / "ours", {
+        "GIT_DIR": str(tmp_path / "theirs/.git"),
+        "GIT_WORK_TREE": str(tmp_path / "theirs"),
+        "GIT_INDEX_FILE": str(tmp_path / "theirs/.git/index"),
+    }
+
+
+def test_the_repository_of_a_hook_is_not_taken_for_the_projects(
+    repository: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, variables = repository
+    own = previewed_commit(folder)
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom slipway.cli import main\nfrom slipway.deploy import commits\n"
+        "main.app = lambda: print(commits.previewed_commit(Path.cwd()))\nmain.main()"
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, check=True)
+    assert done.stdout.decode().strip() == own
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert previewed_commit(folder) != own, "these variables say nothing, so that this tests nothing"
+
+
+def test_every_variable_of_git_that_says_which_repository_is_known() -> None:
+    listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], check=True, capture_output=True, text=True)
+    assert {name for name in listed.stdout.split() if not name.startswith("GIT_CONFIG")} <= set(GIT_REPOSITORY)
