@@ -47,7 +47,7 @@ def test_a_promoted_environment_declares_no_build_and_no_builder(declare: Any) -
 
 
 def test_an_environment_that_builds_has_its_builder(declare: Any) -> None:
-    recorded = declare(program, stack="prod", preview=True, config={"slipway:build": "true"})
+    recorded = declare(program, stack="prod", preview=True, config=config({}, build="true"))
     assert recorded.names("pulumi:providers:docker-build") == ["prod"]
 
 
