@@ -10,15 +10,16 @@ from pathlib import Path
 
 import pulumi
 import pulumi_docker as docker
-import pulumi_docker_build as docker_build
 import pulumi_kubernetes as kubernetes
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
+from pulumi_docker_build import Provider as BuildProvider
 
 from components.blocking import in_thread
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.node_ports import assigned_ports, passed_on, wanted_ports
+from components.promotions import promotion_problems
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
 from components.settings import StackSettings, configuration_error
@@ -66,6 +67,8 @@ class EnvironmentArgs:
             services = load(overrides=overrides)
         except CatalogError as error:
             raise configuration_error(error.problems) from error
+        if problems := promotion_problems(settings, [service.name for service in services], _present_state):
+            raise configuration_error(problems)
         wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
         if wanted and (problems := passed_on(wanted, assigned_ports(_present_state()))):
             raise configuration_error(problems)
@@ -100,8 +103,6 @@ class Environment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self),
         )
         self.docker = self._image_registries(name)
-        # Explicit, so that a rollback, which declares no image, declares the provider of those that stay in the state.
-        self.docker_build = docker_build.Provider(name, opts=pulumi.ResourceOptions(parent=self))
         self.register_outputs({"cluster": self._cluster()})
 
     def _cluster(self) -> pulumi.Output[str | None]:
@@ -111,6 +112,14 @@ class Environment(pulumi.ComponentResource):
             return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
 
         return pulumi.Output.from_input(None).apply(ask)
+
+    @cached_property
+    def docker_build(self) -> BuildProvider:
+        """Declared when it is first asked for: an environment that builds nothing has none.
+
+        Explicit, so that a rollback, which declares no image, can declare the provider of those that stay in the state.
+        """
+        return BuildProvider(self._name, opts=pulumi.ResourceOptions(parent=self))
 
     @cached_property
     def namespace(self) -> pulumi.Output[str]:
@@ -156,7 +165,7 @@ class Environment(pulumi.ComponentResource):
 
     def repository(self, service: Service) -> str:
         """Where images of the service are pushed, without a tag."""
-        return f"{self.settings.registry}/{service.name}"
+        return self.settings.repository(service.name)
 
 
 def _require_forgotten(namespace: str) -> None:

@@ -72,7 +72,9 @@ class RecordedState:
     def _provider(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
         if recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
-        present = (self._environment.kubernetes, self._environment.docker, self._environment.docker_build)
+        present = [self._environment.kubernetes, self._environment.docker]
+        if recorded.type == f"{PROVIDER_PREFIX}docker-build":  # which an environment that builds nothing does not have
+            present.append(self._environment.docker_build)
         same = (each for each in present if _is_declared_as(each, recorded))
         return next(same, None) or RecordedProvider(recorded, opts)
 

@@ -11,7 +11,7 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
-from components.service_image import DOCKERFILE, ServiceImage, ServiceImageArgs, context_problems
+from components.service_image import DOCKERFILE, PromotedImage, ServiceImage, ServiceImageArgs, context_problems
 from components.settings import configuration_error
 from slipway.cluster.checks import ready_pods
 
@@ -24,8 +24,18 @@ def release(environment: Environment) -> dict[str, Any]:
     return {"checks": verify(environment, microservices), "services": services}
 
 
-def build(environment: Environment) -> dict[str, ServiceImage]:
-    """An image for each service, by service name; RunError where the files of one cannot be built."""
+def build(environment: Environment) -> dict[str, ServiceImage | PromotedImage]:
+    """An image for each service, by service name: built, or where `slipway:build` is false, promoted.
+
+    RunError where the files of one cannot be built.
+    """
+    if not environment.settings.build:
+        return {
+            service.name: PromotedImage(
+                service.name, environment.repository(service), environment.settings.images[service.name]
+            )
+            for service in environment.services
+        }
     problems = [
         problem
         for service in environment.services
@@ -50,7 +60,7 @@ def build(environment: Environment) -> dict[str, ServiceImage]:
     }
 
 
-def deploy(environment: Environment, images: Mapping[str, ServiceImage]) -> dict[str, Microservice]:
+def deploy(environment: Environment, images: Mapping[str, ServiceImage | PromotedImage]) -> dict[str, Microservice]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
     namespace = after(environment.namespace, (image.reference for image in images.values()))
     deployed: dict[str, Microservice] = {}

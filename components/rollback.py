@@ -23,6 +23,7 @@ from slipway.backend.decryption import decrypted
 from slipway.cluster.checks import CHECKS_ANNOTATION, ready_pods, recorded_checks
 from slipway.engine.messages import ROLLBACK_ERROR
 from slipway.engine.pulumi_cli import Pulumi
+from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
@@ -54,6 +55,8 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
+    if any(each.type == IMAGE_TYPE for each in resources(present)):
+        _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, plan)
     return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 

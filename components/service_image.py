@@ -1,4 +1,4 @@
-"""Builds a service's image: its unit tests must pass, then it is pushed under a tag that says what is in it."""
+"""A service's image: built here, its unit tests first, and pushed; or promoted from another environment by digest."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
+
+from slipway.backend.promotion import SERVICE_IMAGE_TYPE, Promotion
 
 TAG_LENGTH = 16
 CONTENT_LABEL = "slipway.dev/content"
@@ -42,7 +44,7 @@ class ServiceImage(pulumi.ComponentResource):
     reference: pulumi.Output[str]
 
     def __init__(self, name: str, args: ServiceImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        super().__init__("slipway:index:ServiceImage", name, None, opts)
+        super().__init__(SERVICE_IMAGE_TYPE, name, None, opts)
         content = pulumi.Output.from_input(args.base_image).apply(lambda reference: content_tag(args, reference))
         # The provider reads named contexts through the .dockerignore of the main one, and may miss that they changed.
         labels = {CONTENT_LABEL: content} if args.named_contexts else None
@@ -84,6 +86,22 @@ class ServiceImage(pulumi.ComponentResource):
             # The provider's delete removes what was pushed, and with it a rollback's target.
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
         )
+
+
+class PromotedImage(pulumi.ComponentResource):
+    """An image that another environment built: nothing of it is built here, and the state says where it comes from.
+
+    It is a ServiceImage to the engine, so that an environment which stops building keeps its resources' names.
+    """
+
+    reference: pulumi.Output[str]
+
+    def __init__(
+        self, name: str, repository: str, promotion: Promotion, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        super().__init__(SERVICE_IMAGE_TYPE, name, promotion.properties(), opts)
+        self.reference = pulumi.Output.from_input(f"{repository}@{promotion.digest}")
+        self.register_outputs({"reference": self.reference})
 
 
 def content_tag(args: ServiceImageArgs, base_image: str) -> str:

@@ -27,6 +27,7 @@ from pydantic.alias_generators import to_camel
 
 from services.spec import LABEL_MAX_LENGTH, SubdomainName
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
+from slipway.backend.promotion import Promotion
 from slipway.engine.messages import CONFIGURATION_ERROR
 from slipway.rollback.plan import VARIABLE, RollbackRequest
 
@@ -117,6 +118,8 @@ class StackSettings(BaseModel):
     base_image: Annotated[StrictStr, AfterValidator(_image)] = "python:3.12-slim"
     context: StrictStr | None = None
     platforms: list[docker_build.Platform] = []
+    build: StrictBool = True
+    images: dict[str, Promotion] = {}
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     metrics_from: Annotated[StrictStr, AfterValidator(_namespace_name)] | None = None
     services: dict[str, dict[str, Any]] = {}
@@ -131,6 +134,10 @@ class StackSettings(BaseModel):
             return RollbackRequest.from_text(asked)
         unmanaged = "" if self.namespace.managed else self.namespace.name
         return RollbackRequest(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
+
+    def repository(self, service: str) -> str:
+        """Where images of the service are, without a tag or digest."""
+        return f"{self.registry}/{service}"
 
     @classmethod
     def from_config(cls, stack: str) -> tuple[StackSettings, YamlSource | None]:

@@ -28,6 +28,7 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 } | dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), TEMPLATE)
 SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
 IMAGE = "docker-build:index:Image"
+SERVICE_IMAGE = "slipway:index:ServiceImage"
 # Both build and push past BuildKit's stages: https://www.pulumi.com/registry/packages/docker/api-docs/
 OTHER_IMAGES = ("docker:index/image:Image", "docker:index/registryImage:RegistryImage")
 
@@ -65,6 +66,11 @@ def builds(resource: Resource) -> list[View]:
 def other_builds(resource: Resource) -> list[View]:
     """The whole resource, for an image that another provider than docker-build makes."""
     return [View.of(resource)] if resource.type in OTHER_IMAGES else []
+
+
+def promoted_images(resource: Resource) -> list[View]:
+    """The whole resource, for a service's image that another environment built."""
+    return [View.of(resource)] if resource.type == SERVICE_IMAGE and "digest" in resource.inputs else []
 
 
 def is_pushed(build: View) -> bool:

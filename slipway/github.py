@@ -1,10 +1,10 @@
-"""GitHub's REST API as far as a comment on a pull request needs it: pages, rate limits, retries, clear refusals."""
+"""GitHub's REST API as far as comments and pull requests need it: pages, rate limits, retries, clear refusals."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -94,6 +94,10 @@ class GitHub:
         """Create something; TransientError when it is not known whether that was done."""
         return self._request("POST", path, body).json()
 
+    def put(self, path: str, body: dict[str, str]) -> Any:
+        """Create or replace the one thing that `path` names."""
+        return self._with_retries("PUT", path, body).json()
+
     def pages(self, path: str) -> Iterator[dict[str, Any]]:
         """Every item of a list, page after page, as the Link headers lead."""
         address: str | None = f"{path}?per_page={PAGE_SIZE}"
@@ -172,6 +176,19 @@ class GitHub:
         if (target.scheme, target.host, target.port) != (own.scheme, own.host, own.port):
             raise SlipwayError(f"GitHub's answer leads to another server, {target.host}, for its next page.")
         return str(target)
+
+
+def token_of(environ: Mapping[str, str]) -> str:
+    """GITHUB_TOKEN; ConfigurationError where it is not set, or cannot be one."""
+    token = environ.get("GITHUB_TOKEN", "").strip()
+    if not token:
+        raise ConfigurationError(
+            "GITHUB_TOKEN is not set.",
+            next_step="In a workflow: `env: {GITHUB_TOKEN: '${{ github.token }}'}` on the step.",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise ConfigurationError("GITHUB_TOKEN is no token: it contains blanks or unprintable characters.")
+    return token
 
 
 def _checked_json(response: httpx.Response, url: str) -> httpx.Response:

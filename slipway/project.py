@@ -12,6 +12,9 @@ import yaml
 from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
+# Of `slipway:build`: Pulumi makes a text of it whenever it saves the file, as when a stack is made.
+NOT_BUILT = (False, "false")
+
 
 @dataclass(frozen=True)
 class Project:
@@ -71,6 +74,14 @@ class Project:
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
         found = config.get("slipway:namespace") if isinstance(config, dict) else None
         return str(found.get("name", "")) if isinstance(found, dict) and found.get("managed") is False else ""
+
+    def promoted_images(self, environment: str) -> dict[str, Any]:
+        """What `slipway:images` says in the settings of `environment`, by service; empty where it builds its own."""
+        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
+        if not isinstance(config, dict) or config.get("slipway:build") not in NOT_BUILT:
+            return {}
+        found = config.get("slipway:images")
+        return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
 
     def require_environment(self, environment: str) -> None:
         """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""

@@ -13,6 +13,7 @@ from slipway import project as projects
 from slipway.backend import History
 from slipway.backend.backends import backend_url, find_backend_url
 from slipway.backend.decryption import decrypted
+from slipway.backend.promotion import promotions
 from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
@@ -63,6 +64,12 @@ class Stack:
     def unmanaged_namespace(self) -> str:
         """The namespace that the stack uses and somebody else manages; empty where it is the stack's own."""
         return self.project.unmanaged_namespace(self.name)
+
+    def has_new_digests(self) -> bool:
+        """Whether the settings promote an image that the state does not have just so: the program looks it up first."""
+        images = self.project.promoted_images(self.name)
+        running = promotions(self.present() or {}) if images else {}
+        return {name: each.model_dump(by_alias=True) for name, each in running.items() if name in images} != images
 
     def own_file(self, kind: str) -> Path:
         """A file on this machine about the stack, as it is in this clone and this backend."""

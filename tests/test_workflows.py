@@ -113,10 +113,12 @@ def test_nothing_is_permitted_by_default(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "job"), jobs())
-def test_jobs_may_read_and_only_the_preview_may_comment(name: str, job: dict[str, Any]) -> None:
+def test_jobs_may_read_and_only_previews_and_promotions_may_write(name: str, job: dict[str, Any]) -> None:
     allowed = {"contents": "read"}
     if name == "preview.yml:preview":
         allowed["pull-requests"] = "write"
+    if name == "deploy.yml:promote":
+        allowed = {"contents": "write", "pull-requests": "write"}
     assert job["permissions"] in ({}, allowed)
 
 
@@ -144,7 +146,8 @@ def test_only_one_preview_a_pull_request_and_one_update_at_a_time() -> None:
 
 def test_prod_waits_for_dev_and_for_approval() -> None:
     deploy = loaded(CHECKOUT / ".github/workflows/deploy.yml")["jobs"]
-    assert (deploy["prod-preview"]["needs"], deploy["prod"]["needs"]) == ("dev", "prod-preview")
+    needs = [deploy[name]["needs"] for name in ("promote", "prod-preview", "prod")]
+    assert needs == ["dev", "promote", "prod-preview"]
     assert deploy["prod"]["environment"] == "prod"
 
 

@@ -1,16 +1,18 @@
-"""Builds: nothing is pushed that was not tested."""
+"""Builds: nothing is pushed that was not tested, and nothing runs unbuilt whose build is not known."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
-from policy.define import stack_rule
-from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds
+from policy.define import rule, stack_rule
+from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds, promoted_images
 from policy.stack import DeclaredStack
 from policy.view import View
 
 TEST_TARGET = "test"
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @stack_rule(
@@ -64,3 +66,24 @@ def _precedes(test: Resource, pushed: Resource) -> bool:
     """Where dependencies are not known, the engine's order is not ours to judge."""
     dependencies = pushed.options.dependencies
     return dependencies is None or not test.urn or test.urn in dependencies
+
+
+@rule(
+    "promoted-image-tested",
+    title="A promoted image names the build whose unit tests passed",
+    why="An environment that builds nothing runs what another has tested; without a trace to that build nobody knows.",
+    source="https://slsa.dev/spec/v1.0/provenance",
+    remedy="Let `slipway promote` write `slipway:images`: it takes nothing that was not built after its unit tests.",
+    of=promoted_images,
+)
+def promoted_image_tested(image: View) -> Iterator[Problem]:
+    digest = image.at("digest")
+    if not DIGEST.fullmatch(digest.text() or ""):
+        yield digest.problem(f"the digest is {digest.shown()}; allowed: `sha256:` and 64 hex digits")
+    origin = image.at("promotedFrom")
+    environment, update = origin.at("environment"), origin.at("update")
+    if not environment.text():
+        yield environment.problem(f"the image is promoted from {environment.shown()}; allowed: an environment's name")
+    number = update.read()
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        yield update.problem(f"the image is promoted from update {update.shown()}; allowed: its number in the history")

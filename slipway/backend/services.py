@@ -8,10 +8,12 @@ import json
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from slipway.backend.history import History
+from slipway.backend.promotion import PROMOTED_FROM, promotions
 from slipway.errors import SlipwayError
 from slipway.paths import cache_home
 from slipway.state.checkpoint import ResourceState, Snapshot, masked_secrets, objects
@@ -26,16 +28,19 @@ class ServiceState:
 
     image: str
     mark: str
+    promoted_from: Mapping[str, Any] | None = field(default=None, compare=False)
+    """Of a promoted image, `environment`, `update`, `commit` and `time`: what verified it."""
 
 
 @dataclass(frozen=True)
 class ServiceChange:
     """A service that an update changed; no image where it was not there, the same one twice where only the rest is
-    another."""
+    another. `promoted_from` is of the new image."""
 
     name: str
     old_image: str
     new_image: str
+    promoted_from: Mapping[str, Any] | None = None
 
 
 Services = Mapping[str, ServiceState]
@@ -47,14 +52,17 @@ def services(snapshot: Snapshot) -> dict[str, ServiceState]:
     for each in objects(snapshot).values():
         if each.service:
             found[each.service].append(each)
-    return {name: ServiceState(_image(name, found[name]), _mark(found[name])) for name in sorted(found)}
+    origins = {name: each.properties()[PROMOTED_FROM] for name, each in promotions(snapshot).items()}
+    return {
+        name: ServiceState(_image(name, found[name]), _mark(found[name]), origins.get(name)) for name in sorted(found)
+    }
 
 
 def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
     """In order of names."""
     none = ServiceState("", "")
     pairs = ((name, before.get(name, none), after.get(name, none)) for name in sorted({*before, *after}))
-    return tuple(ServiceChange(name, old.image, new.image) for name, old, new in pairs if old != new)
+    return tuple(ServiceChange(name, old.image, new.image, new.promoted_from) for name, old, new in pairs if old != new)
 
 
 def _image(service: str, resources: Iterable[ResourceState]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import typer
 
 from slipway.errors import ConfigurationError, ExitCode
-from slipway.github import API_URL, GitHub, RefusedError, TransientError
+from slipway.github import API_URL, GitHub, RefusedError, TransientError, token_of
 from slipway.render.markdown import MARKER
 
 ACTIONS_BOT = "github-actions[bot]"
@@ -24,7 +24,7 @@ def comment(*, repo: str, pr: int, file: Path) -> int:
     """Create the comment whose marker `file` carries, or bring it up to date; the exit code of the command."""
     target = Target(_repository(repo), _number(pr))
     body = _body(file)
-    with GitHub(_token(), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
+    with GitHub(token_of(os.environ), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
         done, url = upsert(github, target, body)
     typer.echo(f"{done}: {url}")
     return ExitCode.DONE
@@ -156,18 +156,6 @@ def _number(pr: int) -> int:
     if pr < 1:
         raise ConfigurationError(f"--pr is {pr}; it must be the number of a pull request.")
     return pr
-
-
-def _token() -> str:
-    token = os.environ.get("GITHUB_TOKEN", "").strip()
-    if not token:
-        raise ConfigurationError(
-            "GITHUB_TOKEN is not set.",
-            next_step="In a workflow: `env: {GITHUB_TOKEN: '${{ github.token }}'}` on the step.",
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigurationError("GITHUB_TOKEN is no token: it contains blanks or unprintable characters.")
-    return token
 
 
 def _say(text: str) -> None:

@@ -110,11 +110,13 @@ def kind(entry: UpdateInfo) -> str:
 
 
 def service(change: ServiceChange) -> str:
-    """`user-service 2675f307 → 00aa11bb`; only the name where its image stays what it was."""
+    """`user-service 2675f307 → 00aa11bb (#12 of dev)`; only the name where its image stays what it was."""
     if change.old_image == change.new_image:
         return f"{change.name} (settings)"
     old, new = (digest(image) for image in (change.old_image, change.new_image))
-    return f"{change.name} {old or NOTHING} → {new or NOTHING}"
+    origin = change.promoted_from
+    trail = f" (#{origin['update']} of {origin['environment']})" if origin else ""
+    return f"{change.name} {old or NOTHING} → {new or NOTHING}{trail}"
 
 
 def digest(image: str) -> str:
@@ -145,7 +147,13 @@ def shape(row: Row) -> dict[str, Any]:
         "message": entry.message,
         "changes": dict(entry.changes),
         "services": [
-            {"name": each.name, "oldImage": each.old_image, "newImage": each.new_image} for each in row.services
+            {
+                "name": each.name,
+                "oldImage": each.old_image,
+                "newImage": each.new_image,
+                "promotedFrom": each.promoted_from,
+            }
+            for each in row.services
         ],
         "problem": row.problem,
     }

@@ -152,6 +152,34 @@ def rollback(
 
 
 @app.command()
+def promote(
+    *,
+    source: Annotated[
+        str, typer.Option("--from", metavar="ENV", help="Whose verified digests.", autocompletion=_environments)
+    ],
+    target: Annotated[
+        str, typer.Option("--to", metavar="ENV", help="Whose settings get them.", autocompletion=_environments)
+    ],
+    service: Annotated[
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+    ] = None,
+    to_update: Annotated[
+        int | None,
+        typer.Option("--to-update", metavar="N", help="The update to promote; without it, the last verified one."),
+    ] = None,
+    pull_request: Annotated[
+        bool, _flag("--pull-request", help="Open one on GitHub, with a preview; leave the file here as it is.")
+    ] = False,
+) -> None:
+    """Write the digests that one environment has verified into the settings of another, to be committed."""
+    from slipway.cli.promote import PromoteOptions
+    from slipway.cli.promote import promote as command
+
+    options = PromoteOptions(tuple(service or ()), to_update, pull_request)
+    raise typer.Exit(command(source=source, target=target, options=options))
+
+
+@app.command()
 def preview(
     stack: StackOption,
     markdown: Annotated[
@@ -180,6 +208,17 @@ def history(
     from slipway.cli.history import history as command
 
     raise typer.Exit(command(name=stack, limit=limit, json_output=json_output))
+
+
+@app.command()
+def where(
+    service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="Only this service.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Show which image of each service runs in each environment, since when, and what one is ahead of another by."""
+    from slipway.cli.where import where as command
+
+    raise typer.Exit(command(service=service, json_output=json_output))
 
 
 @app.command()

@@ -7,12 +7,15 @@ import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
 from policy.judge import Judge, RuleError
 from policy.report import refusal
 from policy.wire import from_checkpoint
 from policy.yaml_lines import PolicyFileError
 from slipway.backend import History, UpdateInfo, rollback_message
+from slipway.backend.promotion import ProvenanceError, UnknownUpdateError, build_of, promotions_of
 from slipway.deploy import pending_replacements
 from slipway.deploy.preview import gate_passed
 from slipway.deploy.recovery import import_state
@@ -75,7 +78,7 @@ class Rollback:
             _require_difference(plan, opened, target, stack.name, options.services)
         if not options.reason:
             config = _plain(target.config) if options.automatic else stack.config()
-            _require_policies(plan, stack.name, target, config, stack.engine.environment)
+            _require_policies(plan, stack, target, config)
         number = history.entries[-1].number
         return cls(stack, number, target, request, plan, opened, options.reason, moved)
 
@@ -239,23 +242,52 @@ def _require_difference(
         )
 
 
-def _require_policies(
-    plan: RollbackPlan, stack: str, target: UpdateInfo, config: Mapping[str, str], environment: Mapping[str, str]
-) -> None:
-    """`environment` is the engine's: the registry of a lab is in no variable of the user's own."""
+def _require_policies(plan: RollbackPlan, stack: Stack, target: UpdateInfo, config: Mapping[str, str]) -> None:
+    """SlipwayError (3) where today's policies forbid what `plan` declares, or the builds of its promoted images."""
     try:
-        judge = Judge.of(stack, config, environment)
-        report = judge.evaluate(from_checkpoint(each.raw) for each in plan.resources)
+        # The engine's environment: the registry of a lab is in no variable of the user's own.
+        judge = Judge.of(stack.name, config, stack.engine.environment)
+        reports = [
+            judge.evaluate(from_checkpoint(each.raw) for each in plan.resources),
+            judge.evaluate(map(from_checkpoint, _promoted_builds(plan, stack, target))),
+        ]
     except (PolicyFileError, RuleError) as error:
         raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
-    if report.refusals:
-        what, _, why = refusal(report).partition("\n")
-        raise SlipwayError(
-            f"{what} That is what update #{target.number} declares; nothing was changed.",
-            why=why,
-            next_step='Choose another update with --to, waive the rule, or override it: --break-glass "REASON".',
-            code=ExitCode.POLICY,
-        )
+    for report in reports:
+        if report.refusals:
+            what, _, why = refusal(report).partition("\n")
+            raise _forbidden(f"{what} That is what update #{target.number} declares; nothing was changed.", why)
+
+
+def _promoted_builds(plan: RollbackPlan, stack: Stack, target: UpdateInfo) -> list[Mapping[str, Any]]:
+    """The builds of the promoted images of `plan`, with their unit tests, as the states of other environments have
+    them.
+
+    A history that cannot be read, or that begins anew, says nothing of a build that it had: the record in this stack's
+    own state was held against it when the image first came.
+    """
+    histories = cache(lambda name: History.open(stack.engine, stack.project, name))
+    builds: list[Mapping[str, Any]] = []
+    for service, each in promotions_of(plan.resources).items():
+        try:
+            builds += build_of(histories, service, each).images
+        except UnknownUpdateError:
+            continue
+        except ProvenanceError as error:
+            what = f"The policies forbid a rollback of {stack} to #{target.number}: {error.what}"
+            raise _forbidden(what, error.why) from error
+        except SlipwayError:
+            continue
+    return builds
+
+
+def _forbidden(what: str, why: str) -> SlipwayError:
+    return SlipwayError(
+        what,
+        why=why,
+        next_step='Choose another update with --to, waive the rule, or override it: --break-glass "REASON".',
+        code=ExitCode.POLICY,
+    )
 
 
 def _plain(recorded: Mapping[str, object]) -> dict[str, str]:

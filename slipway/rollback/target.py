@@ -54,6 +54,25 @@ def last_good(history: History) -> UpdateInfo | None:
     return next(_States(history).good_releases(), None)
 
 
+def unverified(history: History, entry: UpdateInfo) -> str:
+    """Why the state that `entry` left is no verified one, in words that go on from its number; empty where it is."""
+    if entry.problem or not entry.succeeded:
+        return f"cannot be read: {entry.problem}" if entry.problem else "failed"
+    if entry.kind not in RELEASES:
+        return f"is a {entry.kind}, which asks no checks"
+    states = _States(history)
+    if entry.number in {good.number for good in states.good_releases()}:
+        return ""
+    undone = (
+        each
+        for each in history.entries
+        if each.succeeded and each.rollback and each.number > entry.number
+        if states.fingerprint(each.rollback.source) == states.fingerprint(entry.number)
+    )
+    by = next((f" by #{each.number}" for each in undone), "")
+    return f"was rolled back from{by}" if by else "did not ask the checks of every service"
+
+
 def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> str:
     """What the present state is known by; empty where an update came to no end, which is no state of its own.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +10,11 @@ from typing import Any
 
 import pulumi
 import pytest
-import yaml
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from slipway.state.content_names import TYPES
+from tests.committed_settings import committed_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "1" * 64
@@ -57,13 +56,6 @@ def _stem(resource: pulumi.runtime.MockResourceArgs) -> str:
     return re.sub(r"-[0-9a-f]{8}$", "", resource.name) if resource.typ in TYPES else resource.name
 
 
-def stack_config(stack: str, **more: Any) -> dict[str, str]:
-    """The committed configuration of a stack, as the engine hands it to the program; none of one that has no file."""
-    file = ROOT / f"Pulumi.{stack}.yaml"
-    values = (yaml.safe_load(file.read_text())["config"] if file.exists() else {}) | more
-    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
-
-
 Declare = Callable[..., Recorder]
 
 
@@ -82,7 +74,7 @@ def declare() -> Iterator[Declare]:
     ) -> Recorder:
         recorder = Recorder()
         pulumi.runtime.set_mocks(recorder, project=project, stack=stack, preview=preview)
-        pulumi.runtime.set_all_config(stack_config(stack) | (config or {}), list(secret_keys))
+        pulumi.runtime.set_all_config(committed_settings(stack) | (config or {}), list(secret_keys))
         _sync_await(run_pulumi_func(function))
         return recorder
 

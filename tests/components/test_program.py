@@ -83,7 +83,8 @@ def test_each_environment_declares_every_object_of_every_service(updates: Any, s
     for token in PER_SERVICE:
         assert recorded.names(token) == SERVICES, token
     assert recorded.inputs("kubernetes:core/v1:Namespace", stack)["metadata"]["name"] == f"slipway-{stack}"
-    assert recorded.names("docker-build:index:Image") == sorted([*SERVICES, *(f"{name}-test" for name in SERVICES)])
+    built = sorted([*SERVICES, *(f"{name}-test" for name in SERVICES)]) if stack == "dev" else []
+    assert recorded.names("docker-build:index:Image") == built, "prod runs what dev has built"
     for name in SERVICES:
         metadata = recorded.inputs(DEPLOYMENT, name)["metadata"]
         assert (metadata["name"], metadata["namespace"]) == (name, f"slipway-{stack}")

@@ -158,6 +158,20 @@ def test_every_recorded_resource_is_declared_under_its_urn_and_no_image(monitor:
     assert not monitor.read
 
 
+def test_promoted_images_say_where_they_are_from_and_need_no_builder(replay: Replay, first: Any) -> None:
+    origin = {"environment": "dev", "update": 12, "commit": "0123456789", "time": "2030-01-01T00:00:00Z"}
+    promoted = {"digest": "sha256:" + "1" * 64, "promotedFrom": origin}
+    state = {**first, "resources": [each for each in first["resources"] if "docker-build" not in each["type"]]}
+    urns = [each["urn"] for each in state["resources"] if each["type"] == "slipway:index:ServiceImage"]
+    assert len(urns) == 2
+    for each in state["resources"]:
+        if each["urn"] in urns:
+            each["inputs"] = promoted
+    monitor = replay(state)
+    assert [inputs(monitor.requests[urn]) for urn in urns] == [promoted, promoted]
+    assert [urn for urn in monitor.requests if "docker-build" in urn] == []
+
+
 def test_inputs_are_those_that_were_recorded(monitor: Monitor, first: Any) -> None:
     objects = [each for each in resources(first) if each.is_object]
     assert len(objects) == 15

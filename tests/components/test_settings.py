@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,46 @@ def test_a_key_in_the_namespace_of_a_renamed_project_is_refused(settings: Any) -
 def test_an_unknown_key_is_refused_wherever_pulumi_has_it_from(settings: Any) -> None:
     with pytest.raises(pulumi.RunError, match=r"unknown key `slipway:registri`; did you mean `slipway:registry`\?"):
         settings(config={"slipway:registri": "registry.example/own"})
+
+
+PROMOTED = {
+    "digest": "sha256:" + "1" * 64,
+    "from": "dev",
+    "update": 12,
+    "commit": "0123456789",
+    "time": "2030-01-01T00:00:00Z",
+}
+
+
+def test_an_environment_builds_unless_it_says_otherwise(settings: Any) -> None:
+    assert settings().build
+    assert not settings(config={"slipway:build": "false"}).build
+    (found,) = settings(config={"slipway:images": json.dumps({"user-service": PROMOTED})}).images.values()
+    assert (found.digest, str(found)) == (PROMOTED["digest"], "#12 of dev")
+
+
+@pytest.mark.parametrize("value", ["no", "0", '"false"', "maybe"])
+def test_what_is_no_yes_or_no_is_refused(settings: Any, value: str) -> None:
+    with pytest.raises(pulumi.RunError, match=r"`slipway:build` is .*; it should be a valid boolean"):
+        settings(config={"slipway:build": value})
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("digest", "sha256:12"),
+        ("digest", "latest"),
+        ("from", ""),
+        ("update", 0),
+        ("update", "12"),
+        ("commit", "main"),
+        ("time", "yesterday"),
+    ],
+)
+def test_a_promoted_image_that_slipway_did_not_write_is_named(settings: Any, key: str, value: Any) -> None:
+    for entry in (PROMOTED | {key: value}, {name: each for name, each in PROMOTED.items() if name != key}):
+        with pytest.raises(pulumi.RunError, match=rf"`slipway:images\.user-service\.{key}` is"):
+            settings(config={"slipway:images": json.dumps({"user-service": entry})})
 
 
 HIDDEN = {

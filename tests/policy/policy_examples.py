@@ -143,6 +143,12 @@ def _others() -> list[Resource]:
             roleRef={"kind": "Role", "name": "api"},
             subjects=[{"kind": "ServiceAccount", "name": "api", "namespace": "shop"}],
         ),
+        Resource(
+            "slipway:index:ServiceImage",
+            "promoted",
+            {"digest": DIGEST, "promotedFrom": {"environment": "dev", "update": 12, "commit": "0123456789"}},
+            "urn:promoted",
+        ),
         tested,
         replace(built, options=Options(dependencies=frozenset({tested.urn}))),
     ]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from policy import program_check
+from tests.committed_settings import committed_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow  # each starts a program
@@ -28,8 +28,7 @@ PARTS = ("__main__.py", "Pulumi.yaml", "components", "policy", "services")
 def request_for(
     stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str
 ) -> program_check.CheckRequest:
-    committed = yaml.safe_load((ROOT / f"Pulumi.{stack}.yaml").read_text())["config"]
-    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in committed.items()}
+    values = committed_settings(stack)
     secrets = {
         f"{service}:DATABASE_URL": f"postgresql://u:{SECRET}@db/x" for service in ("user-service", "order-service")
     }

@@ -12,6 +12,7 @@ import pytest
 
 from slipway.backend import rollback_message
 from slipway.backend.services import changed, services
+from tests.slipway.environments import Environments
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
 FIRST_STAMP = 1795461504858489662
@@ -90,6 +91,27 @@ def test_rows(backend: Any) -> None:
     found = json.loads("".join(backend("history", "-s", "dev", "--json", "--limit", "3")))[2]
     assert found["rollback"] == {"source": 2, "target": 1, "services": ["a"], "overriddenPolicies": "no time"}
     assert [each["name"] for each in found["services"]] == ["a", "b"]
+    assert [each["promotedFrom"] for each in found["services"]] == [None, None]
+
+
+def test_a_promoted_image_names_the_update_that_it_came_from(slipway: Any) -> None:
+    slipway.write_toolchain()
+    slipway.write_lab(PULUMI_BACKEND_URL=f"file://{slipway.home}/backend")
+    environments = Environments(slipway.home / "backend")
+    origin = environments.promotion("a", 12)
+    environments.add("prod", images={"a": origin})
+    environments.add("prod", images={"a": environments.promotion("b", 14)})
+    for _ in ("read", "from the cache"):
+        shown = slipway("history", "-s", "prod").stdout
+        assert "a - → aaaaaaaa (#12 of dev)" in shown
+        assert "a aaaaaaaa → bbbbbbbb (#14 of dev)" in shown
+        _, first = json.loads(slipway("history", "-s", "prod", "--json").stdout)
+        assert first["services"][0]["promotedFrom"] == {
+            "environment": "dev",
+            "update": 12,
+            "commit": origin.commit,
+            "time": origin.time,
+        }
 
 
 def test_the_table_fits_80_columns(backend: Any) -> None:

@@ -27,9 +27,11 @@ COMMANDS = [
     "lab",
     "new",
     "preview",
+    "promote",
     "rollback",
     "up",
     "verify",
+    "where",
 ]
 
 

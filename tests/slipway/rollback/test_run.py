@@ -225,7 +225,7 @@ def test_the_policies_of_today_are_evaluated_with_the_settings_of_today(
     """But for an update that failed: its settings may be what went wrong."""
     calls: list[Any] = []
 
-    def require(_plan: Any, _stack: str, _target: UpdateInfo, config: Any, _environment: Any) -> None:
+    def require(_plan: Any, _stack: Stack, _target: UpdateInfo, config: Any) -> None:
         calls.append(config["slipway:registry"])
 
     target = replace(TARGET, config={"slipway:registry": PLACES["then"]})

@@ -1,0 +1,111 @@
+"""Whether an environment that builds nothing can run what its settings promote: asked before anything is registered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pulumi
+from pulumi.runtime.mocks import MockMonitor
+from pulumi.runtime.settings import get_monitor
+
+from components.settings import StackSettings
+from slipway.backend import History
+from slipway.backend.promotion import Promotion, ProvenanceError, build_of, promotions, was_never_updated
+from slipway.engine.pulumi_cli import Pulumi
+from slipway.errors import SlipwayError
+from slipway.project import Project
+from slipway.registry import RegistryError, image_digest
+from slipway.state.checkpoint import Snapshot
+
+# Registries answer one request in tens of milliseconds.
+REQUESTS_AT_ONCE = 16
+
+
+def promotion_problems(
+    settings: StackSettings, services: Sequence[str], present_state: Callable[[], Snapshot]
+) -> list[str]:
+    """What is wrong with `slipway:build` and `slipway:images`, for these services; empty where nothing is.
+
+    A digest that does not run here yet is looked up: in the history of the environment that it was promoted from, and
+    in the registry. What cannot be asked from here is warned of.
+    """
+    stack = pulumi.get_stack()
+    if settings.build:
+        if settings.images:
+            return [
+                "`slipway:build` is true and `slipway:images` names digests, which would not run; "
+                "set `slipway:build: false` to run them, or remove `slipway:images`"
+            ]
+        return []
+    if missing := [name for name in services if name not in settings.images]:
+        return [_missing(stack, missing, [name for name in settings.images if name not in services])]
+    if isinstance(get_monitor(), MockMonitor):
+        return []
+    running = promotions(present_state())
+    new = {name: settings.images[name] for name in services if running.get(name) != settings.images[name]}
+    histories = _histories()
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        origins = pool.map(lambda name: _origin(histories, name, new[name], stack), new)
+        images = pool.map(lambda name: _in_registry(f"{settings.repository(name)}@{new[name].digest}"), new)
+        answers = [*origins, *images]
+    for each in answers:
+        if each.warning:  # not from a thread: the SDK hands messages on in its event loop
+            pulumi.log.warn(each.warning)
+    return [each.problem for each in answers if each.problem]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What forbids an image to run, or why that could not be asked; both empty where all is well."""
+
+    problem: str = ""
+    warning: str = ""
+
+
+def _missing(stack: str, missing: Sequence[str], unknown: Sequence[str]) -> str:
+    others = [name for name in Project(Path.cwd()).environments() if name != stack]
+    source = others[0] if len(others) == 1 else "ENV"
+    misspelt = f" ({', '.join(unknown)} in it is no service)" if unknown else ""
+    return (
+        f"{stack} builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
+        f"{', '.join(missing)}{misspelt}; run `slipway promote --from {source} --to {stack}`, which writes it"
+    )
+
+
+def _histories() -> Callable[[str], History]:
+    """Opens the history of an environment in this stack's backend, once each."""
+    folder = Path.cwd()
+    engine, project = Pulumi(folder, os.environ), Project(folder)
+    return cache(lambda stack: History.open(engine, project, stack))
+
+
+def _origin(histories: Callable[[str], History], service: str, promotion: Promotion, stack: str) -> Answer:
+    environments = Project(Path.cwd()).environments()
+    if promotion.source == stack or promotion.source not in environments:
+        allowed = ", ".join(name for name in environments if name != stack)
+        return Answer(f"`slipway:images.{service}.from` is {promotion.source!r}; allowed: {allowed}")
+    not_asked = f"Whether {service} is what update {promotion} verified could not be asked:"
+    try:
+        if was_never_updated(histories(promotion.source)):
+            return Answer(warning=f"{not_asked} this backend has no stack {promotion.source}.")
+        build_of(histories, service, promotion)
+    except ProvenanceError as error:
+        return Answer(" ".join(str(error).split("\n")))
+    except SlipwayError as error:
+        return Answer(warning=f"{not_asked} {error}")
+    return Answer()
+
+
+def _in_registry(reference: str) -> Answer:
+    """A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images."""
+    try:
+        if image_digest(reference) is None:
+            return Answer(f"the registry does not have {reference}, which `slipway:images` names; promote one it has")
+    except RegistryError as error:
+        return Answer(warning=f"Whether the registry has {reference} could not be asked: {error}")
+    return Answer()

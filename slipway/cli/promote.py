@@ -1,0 +1,159 @@
+"""`slipway promote`: writes the digests that one environment has verified into the settings of another."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from slipway.cli.preview import Files, preview
+from slipway.errors import ConfigurationError, ExitCode
+from slipway.github import API_URL, GitHub, token_of
+from slipway.promotion.commits import ServiceCommit, build_paths, commits_between
+from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, plan_promotion
+from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
+from slipway.promotion.settings_file import SettingsFile, only_promotion
+from slipway.render.markdown_text import clean, fence
+from slipway.render.words import COMMIT_DIGITS
+from slipway.stack import open_stack
+
+COMMITS_SHOWN = 20
+NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class PromoteOptions:
+    """What of an environment is promoted: services, all without any, and an update, the last verified without one."""
+
+    services: tuple[str, ...] = ()
+    to_update: int | None = None
+    pull_request: bool = False
+
+
+def promote(*, source: str, target: str, options: PromoteOptions) -> int:
+    """Write the digests into the settings of `target` and print what has changed; the exit code of the command."""
+    if source == target:
+        raise ConfigurationError(
+            f"--from and --to are both {source}.", next_step="Name the environment that is promoted to with --to."
+        )
+    token = token_of(os.environ) if options.pull_request else ""
+    from_stack, to_stack = open_stack(source, cluster=False), open_stack(target, cluster=False)
+    folder = from_stack.project.folder
+    repository = repository_of(folder, os.environ) if options.pull_request else ""
+    with only_promotion(folder):
+        settings = SettingsFile.read(folder / f"Pulumi.{target}.yaml")
+        plan = plan_promotion(from_stack, to_stack, settings, options.services, options.to_update)
+        told = lines(plan, folder)
+        typer.echo("\n".join(told))
+        if not plan.moves:
+            return ExitCode.DONE
+        text = settings.with_images(plan.images)
+        settings.write(text)
+        typer.echo("\n".join(difference(settings, text)))
+        if options.pull_request:
+            try:
+                body = _body(plan, told)
+                with GitHub(token, os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
+                    url = open_pull_request(github, repository, _proposed(plan, settings, body))
+            finally:  # the change is that of the pull request
+                SettingsFile.of_text(settings.file, text).write(settings.text)
+            proposed = f"Opened {url}" if url else "This promotion was proposed already"
+            typer.echo(f"{proposed} (branch {_branch(plan)}); {settings.file.name} is as it was here.")
+            return ExitCode.DONE
+    typer.echo(
+        f"Next: git commit -m '{message(plan)}' -- {settings.file.name}\n"
+        f"      slipway preview -s {target}, and slipway up -s {target}"
+    )
+    return ExitCode.DONE
+
+
+def _body(plan: PromotionPlan, told: Sequence[str]) -> str:
+    """The text of the pull request: what is promoted, and what an update of the environment would do."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "preview.md"
+        preview(stack=plan.target, files=Files(markdown=file), drift=False)
+        previewed = file.read_text(encoding="utf-8")
+    return fence("\n".join(told)) + "\n" + previewed
+
+
+def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> ProposedChange:
+    def edit(text: str) -> str:
+        there = SettingsFile.of_text(settings.file, text)
+        if there.images != settings.images:
+            raise ConfigurationError(
+                f"{settings.file.name} on GitHub promotes other images than here.",
+                next_step="Bring this clone up to date with `git pull`, then promote again.",
+            )
+        return there.with_images(plan.images)
+
+    path = path_in_repository(settings.file.parent, settings.file.name)
+    return ProposedChange(path, edit, _branch(plan), message(plan), body)
+
+
+def _branch(plan: PromotionPlan) -> str:
+    """The same for the same digests, whichever update they are from: they are proposed once."""
+    told = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
+    return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:DIGEST_DIGITS]}"
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+def message(plan: PromotionPlan) -> str:
+    """The subject of the commit."""
+    return f"Promote #{plan.update.number} of {plan.source} to {plan.target}"
+
+
+def lines(plan: PromotionPlan, folder: Path) -> list[str]:
+    """What is promoted, with the commits of each service between the digest it had and the one it gets."""
+    at = f"{plan.update.started.astimezone():%Y-%m-%d %H:%M}"
+    by = f", by {clean(plan.update.author)}" if plan.update.author else ""
+    commit = f", commit {plan.update.commit[:COMMIT_DIGITS]}" if plan.update.commit else ""
+    head = f"{plan.target} from #{plan.update.number} of {plan.source}, {at}{by}{commit}"
+    if not plan.moves:
+        return [f"{head}: nothing to promote, every digest is there already.", *plan.notes]
+    paths = build_paths(folder)
+    told = [f"{head}:"]
+    for move in plan.moves:
+        told.append(f"  {move.service} {_short(move.old.digest) if move.old else NOTHING} → {_short(move.new.digest)}")
+        told += [f"    {line}" for line in _commits(move, folder, paths.get(move.service, ()))]
+    return [*told, *plan.notes]
+
+
+def _commits(move: ImageMove, folder: Path, paths: Sequence[Path]) -> Iterator[str]:
+    if move.old is None:
+        yield f"its first digest here, commit {move.new.commit[:COMMIT_DIGITS]}"
+        return
+    found = commits_between(folder, move.old.commit, move.new.commit, paths)
+    if found is None:
+        old, new = move.old.commit[:COMMIT_DIGITS], move.new.commit[:COMMIT_DIGITS]
+        yield f"commits {old} to {new}, which are not all in this clone: `git fetch`"
+        return
+    yield from map(commit_line, found[:COMMITS_SHOWN])
+    if len(found) > COMMITS_SHOWN:
+        yield f"and {len(found) - COMMITS_SHOWN} more"
+    if not found:
+        yield f"no commit of its own; another base image, or a setting of the build: {move.new.commit[:COMMIT_DIGITS]}"
+
+
+def commit_line(commit: ServiceCommit) -> str:
+    taken_back = "taken back: " if commit.reverted else ""
+    return f"{taken_back}{commit.commit[:COMMIT_DIGITS]} {clean(commit.subject)}"
+
+
+def difference(settings: SettingsFile, text: str) -> list[str]:
+    """The changed lines of the file, as `git diff` shows them."""
+    name = settings.file.name
+    old, new = settings.text.splitlines(), text.splitlines()
+    return [line.rstrip("\n") for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")]
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:DIGEST_DIGITS]

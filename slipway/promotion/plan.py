@@ -1,0 +1,265 @@
+"""What a promotion would change: which digests of one environment another would run, and why some must not."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+
+from slipway.backend import History, UpdateInfo
+from slipway.backend.promotion import (
+    IMAGES_KEY,
+    HistoryOf,
+    Promotion,
+    ProvenanceError,
+    build_of,
+    deployed_by,
+    image_references,
+    promotions,
+    time_of,
+    was_never_updated,
+)
+from slipway.backend.services import RecordedServices
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.promotion.settings_file import SettingsFile
+from slipway.registry import image_digest
+from slipway.rollback.target import last_good, unverified
+from slipway.stack import Stack
+
+REQUESTS_AT_ONCE = 16
+DIGEST_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class ImageMove:
+    """A service whose digest a promotion changes; no `old` where the environment had none."""
+
+    service: str
+    old: Promotion | None
+    new: Promotion
+
+
+@dataclass(frozen=True)
+class PromotionPlan:
+    """From which update of which environment, and what of it is new to the other; `notes` are lines for a person."""
+
+    source: str
+    target: str
+    update: UpdateInfo
+    moves: tuple[ImageMove, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def images(self) -> dict[str, Promotion]:
+        return {each.service: each.new for each in self.moves}
+
+
+def plan_promotion(
+    source: Stack, target: Stack, settings: SettingsFile, services: Sequence[str] = (), to_update: int | None = None
+) -> PromotionPlan:
+    """What of `source`'s last verified state, or of update `to_update`, is new to `target`; all services by default.
+
+    Raises ConfigurationError for a state or service that cannot be promoted, and for settings that were edited by
+    hand; SlipwayError where the registry of the target lacks a digest, or cannot be asked.
+    """
+    if settings.builds:
+        raise ConfigurationError(
+            f"{target} builds its own images: digests in {settings.file.name} would not run.",
+            next_step=f"Set `slipway:build: false` under `config` of {settings.file.name}, then promote again.",
+        )
+    history = source.history()
+    update = _update(history, to_update)
+    histories = cache(lambda name: source.history() if name == source.name else _history(source, name))
+    running = promotions(target.present() or {})
+    _require_as_promoted(settings, running, histories)
+    state = history.checkpoint(update.number)
+    references = image_references(state)
+    chosen = _chosen(source.name, update, references, services)
+    new = {name: _promotion(source.name, history, update, name, references[name]) for name in chosen}
+    moves = tuple(
+        ImageMove(name, settings.images.get(name), each)
+        for name, each in new.items()
+        if name not in settings.images or settings.images[name].digest != each.digest
+    )
+    for each in moves:
+        build = build_of(histories, each.service, each.new)
+        if build.entry.dirty:
+            raise ConfigurationError(
+                f"The image of {each.service} was built by #{build.entry.number} of {build.environment} from a work "
+                f"tree with changes that are in no commit.",
+                why="Nobody could say later what is in it.",
+                next_step=f"Commit them, run `slipway up -s {build.environment}`, and promote that; or an earlier "
+                "update, with --to-update.",
+            )
+    _require_in_registry(target, {each.service: (references[each.service], each.new) for each in moves})
+    left_out = [] if services else sorted(set(settings.images) - set(new))
+    notes = [*_source_notes(history, update, left_out), *_target_notes(target, settings, new, running)]
+    return PromotionPlan(source.name, target.name, update, moves, tuple(notes))
+
+
+def _history(source: Stack, name: str) -> History:
+    return History.open(source.engine, source.project, name)
+
+
+def _update(history: History, number: int | None) -> UpdateInfo:
+    stack = history.stack
+    if not history.numbers:
+        raise ConfigurationError(
+            f"Stack {stack} has no verified state: it was never updated.",
+            next_step=f"`slipway up -s {stack}` builds, tests and verifies one.",
+        )
+    lists = f"`slipway history -s {stack}` lists its updates"
+    if number is not None:
+        entry = history.entry(number)
+        if problem := unverified(history, entry):
+            raise ConfigurationError(
+                f"Update #{number} of {stack} is not promoted: it {problem}.",
+                next_step=f"{lists}; without --to-update the last verified one is taken.",
+            )
+        return entry
+    found = last_good(history)
+    if found is None:
+        raise ConfigurationError(
+            f"Stack {stack} has no verified state: each update failed, or was rolled back from.",
+            next_step=f"{lists}; `slipway up -s {stack}` makes another.",
+        )
+    return found
+
+
+def _require_as_promoted(settings: SettingsFile, running: Mapping[str, Promotion], histories: HistoryOf) -> None:
+    """Return where each digest in the settings is one that was promoted; what runs already was looked up before."""
+    for service, each in settings.images.items():
+        if running.get(service) == each:
+            continue
+        try:
+            if was_never_updated(histories(each.source)):
+                continue
+            build_of(histories, service, each)
+        except ProvenanceError as error:
+            raise ConfigurationError(
+                f"{settings.file.name}: {error.what}",
+                why=f"{error.why} The file is as it was.",
+                next_step="Put the file back as it is committed (`git restore`), or remove the service from "
+                f"`{IMAGES_KEY}`; then promote again.",
+            ) from error
+
+
+def _chosen(source: str, update: UpdateInfo, references: Mapping[str, str], services: Sequence[str]) -> Sequence[str]:
+    there = sorted(references)
+    if not there:
+        raise ConfigurationError(
+            f"Update #{update.number} of {source} left no service.", next_step="Name another with --to-update."
+        )
+    if missing := [name for name in services if name not in references]:
+        near = difflib.get_close_matches(missing[0], there, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(
+            f"Update #{update.number} of {source} has no service {', '.join(missing)}.",
+            why=f"Its services: {', '.join(there)}.{hint}",
+            next_step=f"Name one of them, or deploy it with `slipway up -s {source}` first.",
+        )
+    return sorted(set(services)) or there
+
+
+def _promotion(source: str, history: History, update: UpdateInfo, service: str, reference: str) -> Promotion:
+    """What the settings will say of the image that the service had after `update`."""
+    entry = deployed_by(history, update.number, service)
+    # An environment that was promoted to itself knows the commit of the image, which is not that of its settings.
+    earlier = promotions(history.checkpoint(entry.number)).get(service)
+    commit = earlier.commit if earlier else entry.commit
+    if not commit:
+        raise ConfigurationError(
+            f"Update #{entry.number} of {source} was made from no commit.",
+            why="A promotion says from which one an image is.",
+            next_step=f"Run `slipway up -s {source}` in a clone with git, and promote that.",
+        )
+    return Promotion(
+        digest=reference.rpartition("@")[2],
+        source=source,
+        update=entry.number,
+        commit=commit,
+        time=time_of(entry),
+    )
+
+
+def _require_in_registry(target: Stack, images: Mapping[str, tuple[str, Promotion]]) -> None:
+    """Return where the target's registry has every digest; `images` are a reference in the source's, by service."""
+    registry = target.config().get("slipway:registry") or target.engine.environment.get("SLIPWAY_REGISTRY", "")
+    if not registry:
+        raise ConfigurationError(
+            f"{target} has no image registry.",
+            next_step="Set SLIPWAY_REGISTRY, or `slipway:registry` in its settings.",
+        )
+    names = {service: f"{registry}/{service}@{new.digest}" for service, (_, new) in images.items()}
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        found = dict(zip(names, pool.map(image_digest, names.values()), strict=True))
+    lost = [service for service, digest in found.items() if digest != images[service][1].digest]
+    if not lost:
+        return
+    elsewhere = [service for service in lost if images[service][0].rpartition("@")[0] != f"{registry}/{service}"]
+    if elsewhere:
+        name = images[elsewhere[0]][0].rpartition("@")[0]
+        raise SlipwayError(
+            f"The registry of {target} does not have {', '.join(names[service] for service in elsewhere)}.",
+            why=f"It was pushed to {name}, and {target} pulls from {registry}.",
+            next_step="Copy it by digest with all its platforms, as `crane copy` and `skopeo copy --all` do, or set "
+            "the same `slipway:registry` in both environments.",
+        )
+    raise SlipwayError(
+        f"The registry does not have {', '.join(names[service] for service in lost)} any more.",
+        why="Somebody, or a clean-up, has removed it. Nothing was changed.",
+        next_step="Build it again from its commit, or promote another update with --to-update.",
+    )
+
+
+def _source_notes(history: History, update: UpdateInfo, left_out: Sequence[str]) -> list[str]:
+    """Why it is not the source's last update, and which services of the target it knows nothing of."""
+    notes, last = [], history.latest(1)[0]
+    if last.number > update.number:
+        how = "cannot be read" if last.problem else "came later" if last.succeeded else "failed"
+        notes.append(f"#{last.number} of {history.stack} {how}; #{update.number} is what is promoted.")
+    if left_out:
+        verb = "keeps its digest" if len(left_out) == 1 else "keep their digests"
+        notes.append(f"{', '.join(left_out)} {verb}: not in #{update.number} of {history.stack}.")
+    return notes
+
+
+def _target_notes(
+    target: Stack, settings: SettingsFile, new: Mapping[str, Promotion], running: Mapping[str, Promotion]
+) -> list[str]:
+    """What was rolled back in the target, and would come again: by this promotion, or by its next update."""
+    notes = []
+    for service, each in new.items():
+        here, file = running.get(service), settings.images.get(service)
+        if file and here and file.digest == each.digest != here.digest:
+            notes.append(
+                f"{service} of {target} runs {_short(here.digest)}, of update {here}, and {settings.file.name} has "
+                f"{_short(each.digest)} already: `slipway up -s {target}` brings it."
+            )
+    for service, number in _rolled_back(target.history(), new).items():
+        notes.append(f"#{number} of {target} was a rollback from {_short(new[service].digest)} of {service}.")
+    return notes
+
+
+def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, int]:
+    """The last rollback, by service, that took the service back from the digest in `new`."""
+    recorded = RecordedServices(history)
+    found: dict[str, int] = {}
+    for entry in history.entries:
+        if not entry.rollback or not entry.succeeded:
+            continue
+        with suppress(SlipwayError):  # a state that cannot be read says nothing
+            before, after = recorded.of(entry.rollback.source), recorded.of(entry.number)
+            for service, each in new.items():
+                images = [state[service].image if service in state else "" for state in (before, after)]
+                if images[0].endswith(f"@{each.digest}") and not images[1].endswith(f"@{each.digest}"):
+                    found[service] = entry.number
+    recorded.save()
+    return found
+
+
+def _short(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:DIGEST_DIGITS]

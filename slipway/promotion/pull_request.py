@@ -1,0 +1,97 @@
+"""Opens a pull request on GitHub that changes one environment's settings, without touching a clone."""
+
+from __future__ import annotations
+
+import base64
+import re
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.github import GitHub, RefusedError, TransientError
+
+# git@github.com:acme/shop.git, https://github.com/acme/shop, ssh://git@github.com/acme/shop.git
+REMOTE = re.compile(r"(?:[/:])(?P<repository>[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+?)(?:\.git)?/?$")
+LONGEST_BODY = 65_536
+UNPROCESSABLE = 422
+
+
+@dataclass(frozen=True)
+class ProposedChange:
+    """A change of `path`, which is relative to the repository: its text on the base branch goes through `edit`."""
+
+    path: str
+    edit: Callable[[str], str]
+    branch: str
+    title: str
+    body: str
+
+
+def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -> str:
+    """The address of the new pull request, empty where the change's branch is there already: it was proposed before.
+
+    ConfigurationError where GitHub refuses it.
+    """
+    base_path = f"repos/{repository}"
+    try:
+        base = str(github.get(base_path)["default_branch"])
+        commit = str(github.get(f"{base_path}/git/ref/heads/{base}")["object"]["sha"])
+        found = github.get(f"{base_path}/contents/{change.path}?ref={commit}")
+        text = change.edit(base64.b64decode(found["content"]).decode())
+        if not _create_branch(github, base_path, change.branch, commit):
+            return ""
+        content = base64.b64encode(text.encode()).decode()
+        committed = {"message": change.title, "content": content, "sha": str(found["sha"]), "branch": change.branch}
+        github.put(f"{base_path}/contents/{change.path}", committed)
+        asked = {"title": change.title, "head": change.branch, "base": base, "body": change.body[:LONGEST_BODY]}
+        return str(github.post(f"{base_path}/pulls", asked).get("html_url", ""))
+    except RefusedError as error:
+        raise ConfigurationError(
+            error.what,
+            next_step="The token needs to write contents and pull requests of "
+            f"{repository}: `permissions: {{contents: write, pull-requests: write}}` in a workflow.",
+        ) from error
+    except TransientError as error:
+        raise SlipwayError(
+            f"GitHub did not say whether it made what it was asked for: {error}",
+            next_step=f"Look for branch {change.branch} of {repository}, delete it, and run the same command again.",
+        ) from error
+
+
+def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> bool:
+    """Whether it was made; not where it was there before."""
+    try:
+        github.post(f"{base_path}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
+    except RefusedError as error:
+        if error.status != UNPROCESSABLE:
+            raise
+        return False
+    return True
+
+
+def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
+    """`OWNER/NAME` from GITHUB_REPOSITORY, else from git's remote `origin`; ConfigurationError where neither has it."""
+    if named := environ.get("GITHUB_REPOSITORY"):
+        return named
+    found = REMOTE.search(_git(folder, "remote", "get-url", "origin"))
+    if found is None:
+        raise ConfigurationError(
+            "Which repository on GitHub this is, is not known: git's remote `origin` names none.",
+            next_step="Set GITHUB_REPOSITORY=OWNER/NAME.",
+        )
+    return found["repository"]
+
+
+def path_in_repository(folder: Path, file: str) -> str:
+    """A file of the project's folder, relative to the repository that this is in."""
+    return f"{_git(folder, 'rev-parse', '--show-prefix')}{file}"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    except OSError:  # no git on this machine
+        return ""
+    return "" if done.returncode else done.stdout.strip()

@@ -1,0 +1,260 @@
+"""Edits `slipway:images` in a `Pulumi.<environment>.yaml`, and nothing else: comments, order and line ends stay."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from services.yaml_source import is_read_as_another
+from slipway.backend.promotion import BUILD_KEY, IMAGES_KEY, Promotion
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.project import NOT_BUILT
+
+FIELDS = ("digest", "from", "update", "commit", "time")
+# What Pulumi, which reads numbers, dates and words in its own way, might take for something else.
+QUOTED = ("commit", "time")
+PLAIN = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
+INDENTATION = 2
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """The settings of an environment as they were read: `text` is all of the file, `images` what it promotes."""
+
+    file: Path
+    text: str = field(repr=False)
+    images: Mapping[str, Promotion]
+    builds: bool
+
+    @classmethod
+    def read(cls, file: Path) -> SettingsFile:
+        """ConfigurationError where the file is not one that can be edited line by line, or names no valid images."""
+        try:
+            return cls.of_text(file, file.read_bytes().decode())
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{file.name} cannot be read.", why=str(error), next_step="Fix it.") from error
+
+    @classmethod
+    def of_text(cls, file: Path, text: str) -> SettingsFile:
+        """The same for a text that is not, or not yet, in the file."""
+        _require_plain(file, text)
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise _refused(file, " ".join(str(error).split())) from error
+        config = data.get("config") if isinstance(data, dict) else None
+        if not isinstance(config, dict):
+            config = {}
+        images = config.get(IMAGES_KEY) or {}
+        if not isinstance(images, dict):
+            raise _refused(file, f"`{IMAGES_KEY}` is {images!r}; allowed: a mapping of services to digests")
+        found: dict[str, Promotion] = {}
+        for name, value in images.items():
+            try:
+                found[str(name)] = Promotion.model_validate(value)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, (IMAGES_KEY, name, *first["loc"])))
+                raise ConfigurationError(
+                    f"{file.name}: `{where}` is {first['input']!r}: {first['msg']}.",
+                    why="It was edited by hand.",
+                    next_step="Put the file back as it is committed (`git restore`), or remove that service from "
+                    f"`{IMAGES_KEY}`; `slipway promote` writes it anew.",
+                ) from error
+        return cls(file, text, found, config.get(BUILD_KEY) not in NOT_BUILT)
+
+    def with_images(self, new: Mapping[str, Promotion]) -> str:
+        """The text with `new` under `slipway:images`, beside the services that it has already.
+
+        ConfigurationError where the file is written in a way that lines cannot be added to.
+        """
+        text = self.text
+        # From behind, so that what is in front stays where it is; of two at one place the first is put in last.
+        for edit in sorted(_edits(self.file, text, new), key=lambda edit: edit.start, reverse=True):
+            text = text[: edit.start] + edit.text + text[edit.end :]
+        before, after = yaml.safe_load(self.text) or {}, yaml.safe_load(text)
+        wanted = {name: each.model_dump(by_alias=True) for name, each in {**self.images, **new}.items()}
+        expected = {**before, "config": {**(before.get("config") or {}), IMAGES_KEY: wanted}}
+        if after != (expected if new else before):
+            raise _refused(self.file, f"`{IMAGES_KEY}` is written in a way that lines cannot be changed in")
+        return text
+
+    def write(self, text: str) -> None:
+        """Put `text` in the place of the file, at once; SlipwayError where the file is not what was read any more."""
+        file = self.file.resolve()
+        if file.read_bytes() != self.text.encode():
+            raise SlipwayError(
+                f"{self.file.name} was changed while it was being promoted to; it is as that change left it.",
+                next_step="Run the same command again.",
+            )
+        with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as written:
+            try:
+                written.write(text.encode())
+                written.flush()
+                os.fsync(written.fileno())
+                shutil.copymode(file, written.name)
+                Path(written.name).replace(file)
+            except BaseException:
+                Path(written.name).unlink(missing_ok=True)
+                raise
+
+
+@contextlib.contextmanager
+def only_promotion(folder: Path) -> Iterator[None]:
+    """Hold the lock of promotions in a project's folder; SlipwayError where another one has it."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise SlipwayError(
+            "Another promotion is under way in this folder; nothing was changed.",
+            next_step="Wait until it is done, then run the same command again.",
+        ) from error
+    finally:
+        os.close(descriptor)
+
+
+def _require_plain(file: Path, text: str) -> None:
+    """ConfigurationError for what makes one line of a file mean something elsewhere, or a column mean nothing."""
+    if text.startswith("\ufeff"):
+        raise _refused(file, "it begins with a byte order mark")
+    for number, line in enumerate(text.splitlines(), 1):
+        if "\t" in line:
+            raise _refused(file, f"line {number} has a tab; allowed: blanks")
+    try:
+        tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
+    except yaml.YAMLError as error:
+        raise _refused(file, " ".join(str(error).split())) from error
+    kinds: dict[type[yaml.Token], str] = {
+        yaml.AnchorToken: "an anchor",
+        yaml.AliasToken: "an alias of an anchor",
+        yaml.TagToken: "a tag",
+        yaml.DocumentStartToken: "a mark that begins a document",
+    }
+    for token in tokens:
+        if kind := kinds.get(type(token)):
+            raise _refused(file, f"line {token.start_mark.line + 1} has {kind}; allowed: each value where it is used")
+
+
+def _refused(file: Path, why: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{file.name} cannot be promoted to: {why}.",
+        why="Lines of it would be changed, and what they mean must be known. The file is as it was.",
+        next_step="Write it without, and run the same command again.",
+    )
+
+
+@dataclass(frozen=True)
+class Edit:
+    """`text` in the place of what is from `start` to `end`, in characters."""
+
+    start: int
+    end: int
+    text: str
+
+
+def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit]:
+    config = _value_of(yaml.compose(text, Loader=yaml.SafeLoader), "config")
+    if not isinstance(config, yaml.MappingNode) or config.flow_style or not config.value:
+        raise _refused(file, "`config` is no mapping with a line for each key")
+    column = config.value[0][0].start_mark.column
+    images = _value_of(config, IMAGES_KEY)
+    present = {key.value: (key, value) for key, value in images.value} if isinstance(images, yaml.MappingNode) else {}
+    for name in sorted({*new} & {*present}):
+        yield from _replaced(present[name][1], new[name])
+    added = sorted({*new} - {*present})
+    if not added:
+        return
+    if present and isinstance(images, yaml.MappingNode) and images.flow_style:
+        raise _refused(file, f"`{IMAGES_KEY}` is written in braces; allowed: a line for each service")
+    if present:  # each behind the nearest in front of it
+        places: dict[int, list[str]] = defaultdict(list)
+        for name in added:
+            earlier = [pair for other, pair in present.items() if other < name] or list(present.values())
+            places[_last_line(*earlier[-1])] += _entry(
+                name, new[name], next(iter(present.values()))[0].start_mark.column
+            )
+        for line, lines in places.items():
+            yield _inserted(text, line, lines)
+        return
+    lines = [line for name in added for line in _entry(name, new[name], column + INDENTATION)]
+    if images is None:
+        pairs = {key.value: (key, value) for key, value in config.value}
+        where = _last_line(*(pairs.get(BUILD_KEY) or config.value[-1]))
+        yield _inserted(text, where, [f"{' ' * column}{IMAGES_KEY}:", *lines])
+        return
+    # Nothing, or `{}`, stands behind the key.
+    key = next(key for key, _ in config.value if key.value == IMAGES_KEY)
+    written = len(text[: images.start_mark.index].rstrip(" "))
+    yield Edit(written, images.end_mark.index, "")
+    yield _inserted(text, key.end_mark.line, lines)
+
+
+def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return next((value for name, value in pairs if name.value == key), None)
+
+
+def _replaced(entry: yaml.Node, promotion: Promotion) -> Iterator[Edit]:
+    """The values of one service's entry, each in the place of the old one."""
+    values = _values(promotion)
+    for key, value in entry.value:
+        yield Edit(value.start_mark.index, value.end_mark.index, values[key.value])
+
+
+def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
+    """The lines of a service, its name at `column`."""
+    inner = " " * (column + INDENTATION)
+    key = name if PLAIN.fullmatch(name) and not is_read_as_another(name) else f"'{name}'"
+    return [f"{' ' * column}{key}:", *(f"{inner}{field}: {value}" for field, value in _values(promotion).items())]
+
+
+def _values(promotion: Promotion) -> dict[str, str]:
+    """As they are written, by key."""
+    values: dict[str, Any] = promotion.model_dump(by_alias=True)
+    return {key: _scalar(values[key], quoted=key in QUOTED) for key in FIELDS}
+
+
+def _scalar(value: Any, *, quoted: bool) -> str:
+    if isinstance(value, int):
+        return str(value)
+    as_it_is = not quoted and (PLAIN.fullmatch(value) or value.startswith("sha256:"))
+    return value if as_it_is and yaml.safe_load(value) == value else f"'{value}'"
+
+
+def _last_line(*nodes: yaml.Node) -> int:
+    """The last line with something of the nodes on it: a block ends where the next begins, behind its comments."""
+    ends = [(node, node.end_mark) for node in _scalars(nodes)]
+    # A literal block ends at the beginning of the line behind it.
+    return max(end.line - (isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")) for node, end in ends)
+
+
+def _scalars(nodes: Iterable[yaml.Node]) -> Iterator[yaml.Node]:
+    for node in nodes:
+        if isinstance(node, yaml.MappingNode) and not node.flow_style:
+            yield from _scalars(each for pair in node.value for each in pair)
+        elif isinstance(node, yaml.SequenceNode) and not node.flow_style:
+            yield from _scalars(node.value)
+        else:
+            yield node
+
+
+def _inserted(text: str, line: int, lines: Iterable[str]) -> Edit:
+    """`lines` behind the line of that number, counted from 0."""
+    end = "\r\n" if "\r\n" in text else "\n"
+    ends = [found.end() for found in re.finditer("\n", text)]
+    added = "".join(f"{each}{end}" for each in lines)
+    return Edit(ends[line], ends[line], added) if line < len(ends) else Edit(len(text), len(text), end + added)

@@ -1,0 +1,135 @@
+"""Which image of each service runs in each environment, since when, and which commits one has before another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from slipway.backend import History
+from slipway.backend.promotion import Promotion, deployed_by, promotions
+from slipway.backend.services import RecordedServices, services
+from slipway.errors import ConfigurationError, SlipwayError
+from slipway.promotion.commits import ServiceCommit, commits_between
+from slipway.promotion.settings_file import SettingsFile
+from slipway.stack import Stack
+
+
+@dataclass(frozen=True)
+class RunningImage:
+    """One service in one environment, as its present state has it.
+
+    `update` brought the image and `since` is when it began; `commit` is the one that the image was built from, with
+    `dirty` where that had changes in no commit. `waiting` is a digest that the settings promote and that does not run.
+    """
+
+    environment: str
+    service: str
+    image: str
+    commit: str
+    dirty: bool
+    update: int
+    since: datetime
+    promoted_from: Promotion | None = None
+    waiting: Promotion | None = None
+
+    @property
+    def digest(self) -> str:
+        return self.image.rpartition("@")[2]
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """`environment` has another image of a service than `behind`; no `commits` where git knows not all of them here."""
+
+    environment: str
+    behind: str
+    service: str
+    commits: Sequence[ServiceCommit] | None
+
+
+@dataclass(frozen=True)
+class UnreadableEnvironment:
+    """An environment of which nothing is known, and why."""
+
+    environment: str
+    reason: str
+
+
+def running_images(stack: Stack) -> list[RunningImage]:
+    """The image of each service in an environment, by name; none where it was never updated.
+
+    SlipwayError where the backend does not answer, or its present state cannot be read.
+    """
+    history = stack.history()
+    present = history.present()
+    if present is None or not history.numbers:
+        return []
+    promoted, settings = promotions(present), _promoted_by_settings(stack)
+    recorded = RecordedServices(history)
+    found = []
+    for name, state in services(present).items():
+        number = _brought_by(history, recorded, name, state.image)
+        entry, origin = history.entry(number), promoted.get(name)
+        builder = entry if origin else deployed_by(history, number, name)
+        waiting = settings.get(name)
+        found.append(
+            RunningImage(
+                stack.name,
+                name,
+                state.image,
+                origin.commit if origin else builder.commit,
+                dirty=not origin and builder.dirty,
+                update=number,
+                since=entry.started,
+                promoted_from=origin,
+                waiting=waiting if waiting and not state.image.endswith(f"@{waiting.digest}") else None,
+            )
+        )
+    recorded.save()
+    return found
+
+
+def _promoted_by_settings(stack: Stack) -> Mapping[str, Promotion]:
+    try:
+        settings = SettingsFile.read(stack.project.folder / f"Pulumi.{stack}.yaml")
+    except ConfigurationError:  # an update and a promotion say what is wrong with it
+        return {}
+    return {} if settings.builds else settings.images
+
+
+def _brought_by(history: History, recorded: RecordedServices, service: str, image: str) -> int:
+    """The oldest update since which the service has had just this image."""
+    found = history.numbers[-1]
+    for number in reversed(history.numbers):
+        try:
+            state = recorded.of(number).get(service)
+        except SlipwayError:  # a state that cannot be read: what is known begins after it
+            break
+        if state is None or state.image != image:
+            break
+        found = number
+    return found
+
+
+def ahead(images: Sequence[RunningImage], folder: Path, paths: Mapping[str, Sequence[Path]]) -> list[Ahead]:
+    """Of each service, which environment has another image than one that follows it, and by which commits.
+
+    A promoted environment follows the one that it was promoted from. Of those that build, all follow the one that
+    changed last.
+    """
+    found = []
+    for image in images:
+        others = [each for each in images if each.service == image.service and each is not image]
+        if image.promoted_from:
+            source = image.promoted_from.source
+            leader = next((each for each in others if each.environment == source), None)
+        else:
+            builders = [each for each in others if not each.promoted_from and each.since > image.since]
+            leader = max(builders, key=lambda each: each.since, default=None)
+        if leader is None or leader.digest == image.digest:
+            continue
+        known = commits_between(folder, image.commit, leader.commit, paths.get(image.service, ()))
+        found.append(Ahead(leader.environment, image.environment, image.service, known))
+    return found
