@@ -6,13 +6,11 @@ import json
 import re
 from typing import Any
 
-from slipway import values
 from slipway.values import Path, Secret, Special, Unknown, mapped
 
 SECRET = "(secret)"  # noqa: S105 -- what stands in its place
 UNKNOWN = "(decided at update)"
 
-SIGNATURE, SECRET_SIGNATURE = values.SIGNATURE, values.SECRET_SIGNATURE
 # A comment on a pull request has more readers than a state: what only looks like a secret is masked too.
 KEYWORDS = r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private|account|access)_?-?key"
 SECRET_KEY = re.compile(rf"(?i){KEYWORDS}")

@@ -24,10 +24,10 @@ from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.engine.events import Urn
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference, difference
+from slipway.values import Secret, decode, encode, secret
 
 OURS = "pulumi"
 """How the names of the provider's field managers begin."""
@@ -194,15 +194,15 @@ def item_key(*lists: Sequence[Any]) -> str:
 
 def _secret(declared: Mapping[str, Any], live: Any, path: tuple[str, ...]) -> Any:
     """A secret that cannot be opened counts as unchanged."""
-    if "plaintext" not in declared:
+    known: Secret = decode(declared)
+    if known.is_encrypted:
         return declared
-    value = json.loads(str(declared["plaintext"]))
-    found = _overlay(value, live, path)
-    return declared if found == value else {SIGNATURE: SECRET_SIGNATURE, "plaintext": json.dumps(found)}
+    found = _overlay(known.value, live, path)
+    return declared if found == known.value else encode(secret(found))
 
 
 def is_secret(value: Any) -> bool:
-    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
+    return isinstance(decode(value), Secret)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,9 @@ from slipway.backend import UpdateInfo
 from slipway.backend.self_managed import FILE
 from slipway.engine.errors import failure
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.masking import SECRET_SIGNATURE, SIGNATURE
 from slipway.render.markdown_text import some_of
 from slipway.stack import Stack
-from slipway.state.checkpoint import CIPHERTEXT
+from slipway.values import CIPHERTEXT, Secret, mapped
 
 NAMED = 8
 COMMIT_DIGITS = 8
@@ -95,7 +94,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
     """A hash of every file that decides what is built and declared, by its path in `folder`; settings are not in it."""
     hashes = program.file_hashes(folder)
     hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
-    for file in _sources(folder / SERVICES):
+    for file in source_files(folder / SERVICES):
         # A name that is no UTF-8 has to be kept in JSON, too.
         name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
         if name not in hashes and (value := _content_hash(file)):
@@ -128,8 +127,8 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def _sources(folder: Path) -> Iterator[Path]:
-    """Files of the services, without what tools leave beside them."""
+def source_files(folder: Path) -> Iterator[Path]:
+    """Files and links of the services in `folder`, without what tools leave beside them."""
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if _is_source(Path(parent, name)))
         yield from (Path(parent, name) for name in sorted(files))
@@ -190,10 +189,13 @@ def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_ciphertexts(value: Any) -> Any:
     """A secret is encrypted anew each time; one that really changes shows in the name of its Kubernetes Secret."""
-    if isinstance(value, dict):
-        is_secret = value.get(SIGNATURE) == SECRET_SIGNATURE
-        return {key: _without_ciphertexts(each) for key, each in value.items() if not (is_secret and key == CIPHERTEXT)}
-    return [_without_ciphertexts(each) for each in value] if isinstance(value, list) else value
+
+    def without(each: Any, _path: object) -> Any:
+        if not isinstance(each, Secret):
+            return each
+        return replace(each, fields={name: field for name, field in each.fields.items() if name != CIPHERTEXT})
+
+    return mapped(value, without)
 
 
 def updates_since(stack: Stack, before: Approval) -> Sequence[UpdateInfo]:

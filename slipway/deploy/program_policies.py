@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from policy import pack_token, program_check
-from slipway.deploy.approval import settings_of
+from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import gate_passed
 from slipway.stack import Stack
 
 ORGANIZATION = "organization"
 """What the engine calls it for every self-managed backend."""
+
+HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class PassedPolicies:
 def passed_policies(stack: Stack) -> PassedPolicies | None:
     """`None` where only a preview can tell, or tells it better: what is refused, wrong, or not known yet.
 
-    The services' own sources end up in images: while they alone change, the last verdict holds.
+    The content of the services' own sources ends up in images: while it alone changes, the last verdict holds.
     """
     began = time.monotonic()
     folder = stack.project.folder
@@ -45,7 +49,8 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
         return None
     variables = gate_passed(stack.project, stack.name)
-    inputs = inputs_hash(stack, pack_token.file_hashes(folder), settings_of(stack))
+    files = {**pack_token.file_hashes(folder), **dict(_sources(folder))}
+    inputs = inputs_hash(stack, files, settings_of(stack))
     file = stack.own_file("policies")
     verdict = _read(file).get(inputs)
     if verdict is None:
@@ -57,6 +62,16 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
     return PassedPolicies(**verdict, seconds=time.monotonic() - began, variables=variables)
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, str]]:
+    """What the program looks at of the services' files before it has them built: names, modes, links, and the content
+    of what says how and of what.
+    """
+    for file in source_files(folder / SERVICES):
+        name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
+        content = pack_token.content_hash(file) if HOW_BUILT.search(file.name) and file.is_file() else ""
+        yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
 
 def _read(file: Path) -> dict[str, Any]:

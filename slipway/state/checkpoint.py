@@ -11,7 +11,6 @@ from typing import Any
 from slipway.engine.events import STACK_TYPE, Urn
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.state.content_names import stem
-from slipway.values import CIPHERTEXT as CIPHERTEXT  # noqa: PLC0414 (approval reads it from here)
 from slipway.values import Secret, mapped
 
 PROVIDER_PREFIX = "pulumi:providers:"

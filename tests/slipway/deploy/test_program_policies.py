@@ -71,7 +71,7 @@ def verdict(stack: Stack) -> tuple[str, PassedPolicies]:
     return inputs, passed
 
 
-def test_a_verdict_holds_while_only_the_sources_of_a_service_change(stack: Stack) -> None:
+def test_a_verdict_holds_while_only_the_content_of_sources_changes(stack: Stack) -> None:
     first = verdict(stack)
     assert first[1].rules > 50
     source = next((stack.project.folder / "services/user_service").glob("*/*.py"))
@@ -88,6 +88,9 @@ MOVES: dict[str, Callable[[Stack], object]] = {
     "rule": lambda stack: edit(stack, "policy/rules/probes.py", '"""', '"""Changed. '),
     "waivers": lambda stack: edit(stack, "policy/waivers.yaml", "waivers: []", "waivers: []  # none"),
     "service": lambda stack: edit(stack, SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug"),
+    "Dockerfile": lambda stack: edit(stack, "services/user_service/Dockerfile", "FROM ", "# changed\nFROM "),
+    "a new file": lambda stack: (stack.project.folder / "services/user_service/new.txt").touch(),
+    "a mode": lambda stack: (stack.project.folder / "services/user_service/new.txt").chmod(0o755),
     "setting": lambda stack: edit(stack, "Pulumi.dev.yaml", '"judged"', '"judged-too"'),
 }
 
