@@ -8,10 +8,14 @@ from typing import Any, TypeVar
 
 import pulumi
 from pulumi import Output
+from pulumi.runtime import settings
+from pulumi.runtime.settings import _get_rpc_manager
 
 from policy import program_check
 
 T = TypeVar("T")
+
+LOOK_EVERY_SECONDS = 0.2
 
 
 def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
@@ -34,14 +38,22 @@ def export(outputs: Mapping[str, Any]) -> None:
 
     At the end of a program the SDK waits for everything pending, and goes through all of it again for each value that
     comes: with n services that is n² (`wait_for_rpcs` in pulumi/runtime/stack.py). Here little is pending by then.
+    Where something fails, nothing is exported: what hangs on it may never be known, and the SDK would wait for it.
     """
-    for name, value in outputs.items():
-        pulumi.export(name, value)
 
-    async def known() -> None:
-        futures = [asyncio.ensure_future(each.future()) for each in outputs.values() if isinstance(each, Output)]
-        for future in (await asyncio.wait(futures))[0] if futures else ():
-            future.exception()  # the SDK raises it, of whatever failed first
+    async def known() -> Mapping[str, Any] | None:
+        pending = {asyncio.ensure_future(each.future()) for each in outputs.values() if isinstance(each, Output)}
+        while pending and not _has_failed():
+            done, pending = await asyncio.wait(pending, timeout=LOOK_EVERY_SECONDS)
+            for future in done:
+                future.exception()  # the SDK raises it, of whatever failed first
+        return None if _has_failed() else outputs
 
     if not program_check.is_declaring():  # nothing is waited for then
         pulumi.run(known)
+
+
+def _has_failed() -> bool:
+    """Whether a call to the engine or a value has failed."""
+    ended = [task for task in list(settings.SETTINGS.outputs) if task.done() and not task.cancelled()]
+    return _get_rpc_manager().unhandled_exception is not None or any(task.exception() for task in ended)

@@ -16,6 +16,8 @@ from slipway.cluster.drift import Drift, is_secret, item_key, kind_of, name_of
 from slipway.engine.events import Urn
 
 Pointer = tuple[str, ...]
+KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}
+"""Whoever set one wants to do something before the object goes, or have it go with another."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> It
         return
     if isinstance(declared, Mapping) and isinstance(found, Mapping) and isinstance(live, Mapping):
         for key, each in found.items():
-            if key not in live:
+            if key not in live or (*pointer, key) in KEPT:
                 continue
             if key in declared or (isinstance(each, dict | list) and each != live[key]):  # or only some of it was added
                 yield from additions(declared.get(key, type(each)()), each, live[key], (*pointer, key))

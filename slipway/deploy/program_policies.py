@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,11 @@ from policy import pack_token, program_check
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import gate_passed
+from slipway.engine.events import Urn
+from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
+from slipway.state.checkpoint import Snapshot, resources
+from slipway.state.content_names import stem
 
 ORGANIZATION = "organization"
 """What the engine calls it for every self-managed backend."""
@@ -46,6 +50,9 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     others_rules = folder.resolve() != program_check.CHECKOUT
     if others_rules or stack.backend_url().startswith(("http:", "https:")):
         return None
+    state = stack.present()
+    if not state or not resources(state):
+        return None
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
         return None
     variables = gate_passed(stack.project, stack.name)
@@ -54,14 +61,26 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     file = stack.own_file("policies")
     verdict = _read(file).get(inputs)
     if verdict is None:
-        judged = _judged(stack)
+        judged = judge_program(stack)
         if judged.refusal or judged.undecided or judged.program_error or judged.not_inspectable or judged.error:
             return None
-        verdict = {"rules": judged.rules, "notes": judged.notes}
+        declared = [f"{type_}::{name}" for type_, name in judged.judged if type_.startswith(KUBERNETES_PREFIX)]
+        verdict = {"rules": judged.rules, "notes": judged.notes, "declared": declared}
         with suppress(OSError):  # the next update asks again
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
-    return PassedPolicies(**verdict, seconds=time.monotonic() - began, variables=variables)
+    if _is_new(verdict["declared"], state):
+        return None
+    return PassedPolicies(verdict["rules"], verdict["notes"], time.monotonic() - began, variables)
+
+
+def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
+    """Whether any of these objects, `type::name`, would be created: somebody else may have made it, which a preview
+    finds out before anything is touched. What is named by its content follows another of its kind.
+    """
+    urns = (Urn(each.urn) for each in resources(state))
+    known = {stem(f"urn::::{urn.type}::{urn.name}") for urn in urns}
+    return any(stem(f"urn::::{each}") not in known for each in declared)
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
@@ -82,7 +101,8 @@ def _read(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _judged(stack: Stack) -> program_check.Verdict:
+def judge_program(stack: Stack) -> program_check.Verdict:
+    """The verdict on the program of `stack`, with its decrypted settings; `error` where these cannot be had."""
     done = stack.engine.run("config", "--stack", stack.name, "--json", "--show-secrets")
     if done.exit_code:
         return program_check.Verdict(error=done.errors)

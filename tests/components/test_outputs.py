@@ -22,6 +22,8 @@ PENDING = 60
 
 class NoResources(Mocks):
     def new_resource(self, args: MockResourceArgs) -> tuple[str, dict[str, Any]]:
+        if args.name == "refused":
+            raise ValueError("the API server refuses it")
         return args.name, args.inputs
 
     def call(self, args: MockCallArgs) -> NoReturn:
@@ -90,6 +92,21 @@ def test_what_fails_is_raised_as_it_is(run: Callable[[Callable[[], None]], None]
 
     with pytest.raises(pulumi.RunError, match="checks failed"):
         run(lambda: export({"checks": pulumi.Output.from_input(broken())}))
+
+
+def test_what_will_never_be_known_does_not_hide_what_failed(run: Callable[[Callable[[], None]], None]) -> None:
+    """A rollout is waited for that never began, since its Deployment was refused."""
+
+    async def never() -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    def program() -> None:
+        pulumi.CustomResource("kubernetes:apps/v1:Deployment", "refused", {})
+        export({"checks": pulumi.Output.from_input(never())})
+
+    with pytest.raises(Exception, match="the API server refuses it"):
+        run(program)
 
 
 def test_debug_messages_reach_the_engine_only_when_asked_for(

@@ -62,10 +62,10 @@ def test_variables_and_containers() -> None:
     assert "env" not in done[0]
 
 
-def test_items_of_a_list_of_values() -> None:
+def test_finalizers_are_left_to_whoever_set_them() -> None:
     item = live([entry("x", {"f:metadata": {"f:finalizers": {".": {}, 'v:"x"': {}, 'v:"z"': {}}}})])
     item["metadata"]["finalizers"] = ["x", "of-a-controller", "z"]
-    assert removed(item)["metadata"]["finalizers"] == ["of-a-controller"]
+    assert removed(item)["metadata"]["finalizers"] == ["x", "of-a-controller", "z"]
 
 
 def test_a_declared_value_is_left_to_the_engine() -> None:

@@ -7,14 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from policy import program_check
-from slipway.deploy.program_policies import PassedPolicies, passed_policies
+from slipway.deploy.program_policies import PassedPolicies, judge_program, passed_policies
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in
 
@@ -53,7 +53,18 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     opened = stack_in(folder, variables=variables)
     made = opened.engine.run("stack", "init", "dev", "--no-select")
     assert made.exit_code == 0, made.errors
+    deploy(opened, judge_program(opened).judged)
     return opened
+
+
+def deploy(stack: Stack, objects: Iterable[tuple[str, str]]) -> None:
+    """Have a state of these, types and names."""
+    resources = [{"urn": f"urn:pulumi:dev::slipway::{type_}::{name}", "type": type_} for type_, name in objects]
+    file = stack.project.folder / "state.json"
+    file.write_text(json.dumps({"version": 3, "deployment": {"resources": resources}}))
+    imported = stack.engine.run("stack", "import", "--stack", "dev", "--file", str(file))
+    assert imported.exit_code == 0, imported.errors
+    file.unlink()
 
 
 def edit(stack: Stack, file: str, old: str, new: str) -> None:
@@ -119,6 +130,19 @@ def test_whatever_does_not_pass_is_left_to_a_preview(stack: Stack, file: str, ol
     edit(stack, file, old, new)
     assert passed_policies(stack) is None
     assert not stack.own_file("policies").exists()
+
+
+def test_what_would_be_created_is_left_to_a_preview(stack: Stack) -> None:
+    """It may be somebody else's."""
+    objects = judge_program(stack).judged
+    service = ("kubernetes:core/v1:Service", "order-service")
+    assert service in map(tuple, objects)
+    deploy(stack, [each for each in objects if tuple(each) != service])
+    assert passed_policies(stack) is None
+    deploy(stack, objects)
+    assert passed_policies(stack)
+    deploy(stack, ())
+    assert passed_policies(stack) is None
 
 
 def test_a_backend_that_does_not_say_its_organization_has_a_preview(stack: Stack) -> None:
