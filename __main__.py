@@ -7,7 +7,6 @@ import pulumi
 from components.cancellation import exit_silently_when_cancelled
 from components.debug_messages import drop_debug_messages
 from components.environment import Environment, EnvironmentArgs
-from components.outputs import export
 from components.policies import enforce_policies
 from components.release import release
 from components.rollback import restore
@@ -17,4 +16,6 @@ drop_debug_messages()
 enforce_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
 outputs = restore(environment, environment.rollback) if environment.rollback else release(environment)
-export(outputs)
+
+for name, value in outputs.items():
+    pulumi.export(name, value)
