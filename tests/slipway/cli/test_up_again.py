@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.lab
 
 NOT_NEEDED = "Preview of scratch/dev: not needed, nothing has moved since update #"
-JUDGED = "preview not needed · approve by --yes"
+PREVIEWED = "Preview of scratch/dev: nothing to do"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def project(scratch: Any) -> Iterator[Any]:
     """Updated once, so that the next update finds nothing to do."""
     first = scratch("up", "-s", "dev", "--yes")
     assert first.returncode == 0, first.stderr
-    assert JUDGED in first.stdout
+    assert PREVIEWED in first.stdout
     yield scratch
 
 
@@ -84,8 +84,7 @@ def test_what_moved_is_held_to_the_policies_again(project: Any, move: Callable[[
     move(project)
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert "policies asked" in result.stdout
-    assert JUDGED in result.stdout
+    assert "policies asked" in result.stdout or "1 policy asked" in result.stdout
     assert "not needed, nothing" not in result.stdout
 
 
