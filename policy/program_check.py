@@ -82,7 +82,7 @@ class Verdict:
     error: str = ""
     undecided: str = ""
     findings: list[RuleFinding] = field(default_factory=list)
-    rules: int = 0
+    rules: int = field(default=0, compare=False)
     judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
 
 
