@@ -65,7 +65,8 @@ def test_variables_and_containers() -> None:
 def test_finalizers_are_left_to_whoever_set_them() -> None:
     item = live([entry("x", {"f:metadata": {"f:finalizers": {".": {}, 'v:"x"': {}, 'v:"z"': {}}}})])
     item["metadata"]["finalizers"] = ["x", "of-a-controller", "z"]
-    assert removed(item)["metadata"]["finalizers"] == ["x", "of-a-controller", "z"]
+    assert found_inputs(DEPLOYMENT, item) != DEPLOYMENT, "it is shown"
+    assert list(additions(DEPLOYMENT, found_inputs(DEPLOYMENT, item), item)) == []
 
 
 def test_a_declared_value_is_left_to_the_engine() -> None:
