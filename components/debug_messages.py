@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import pulumi
 
-VARIABLE = "SLIPWAY_DEBUG"
+from slipway.errors import is_debugging
 
 
 def drop_debug_messages() -> None:
@@ -14,7 +12,7 @@ def drop_debug_messages() -> None:
 
     Each is a call that the program waits for, and the engine passes all of them on to whoever reads its events.
     """
-    if not os.environ.get(VARIABLE):
+    if not is_debugging():
         pulumi.log.debug = _drop
 
 

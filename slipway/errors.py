@@ -50,7 +50,7 @@ class ConfigurationError(SlipwayError):
 
 def report(error: SlipwayError) -> int:
     """Say what went wrong on standard error; the exit code of the command."""
-    if _debugging():
+    if is_debugging():
         traceback.print_exception(error)
     _print(error.what, error.why, error.next_step)
     return int(error.code)
@@ -58,7 +58,7 @@ def report(error: SlipwayError) -> int:
 
 def report_unexpected(error: Exception) -> int:
     """A defect of ours: one line for the user, the traceback in a log file (on the screen with SLIPWAY_DEBUG=1)."""
-    if _debugging():
+    if is_debugging():
         traceback.print_exception(error)
     _print(
         f"Unexpected {type(error).__name__}: {error}",
@@ -68,7 +68,8 @@ def report_unexpected(error: Exception) -> int:
     return int(ExitCode.FAILED)
 
 
-def _debugging() -> bool:
+def is_debugging() -> bool:
+    """Whether SLIPWAY_DEBUG is set, and not to 0."""
     return os.environ.get("SLIPWAY_DEBUG", "") not in ("", "0")
 
 

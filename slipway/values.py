@@ -221,7 +221,7 @@ def differences(
     Equality is that of JSON: true is not 1, as it is to Python. `lists` says which items are compared with each other.
     Without `notes`, keys that begin with `__` are left out: the providers' own.
     """
-    if isinstance(old, dict) and isinstance(new, dict) and not (_is_secret(old) or _is_secret(new)):
+    if isinstance(old, dict) and isinstance(new, dict) and not (is_secret(old) or is_secret(new)):
         for key in dict.fromkeys([*old, *new]):
             if notes or not key.startswith("__"):
                 pair = old.get(key, MISSING), new.get(key, MISSING)
@@ -233,8 +233,9 @@ def differences(
         yield ValueDifference(path, old, new)
 
 
-def _is_secret(value: Mapping[str, Any]) -> bool:
-    return value.get(SIGNATURE) == SECRET_SIGNATURE
+def is_secret(value: Any) -> bool:
+    """Whether a value that is not decoded stands for a secret."""
+    return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
 
 
 def same(one: Any, other: Any) -> bool:

@@ -12,8 +12,9 @@ from typing import Any
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import object_path
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata
-from slipway.cluster.drift import Drift, is_secret, item_key, kind_of, name_of
+from slipway.cluster.drift import Drift, item_key, kind_of, name_of
 from slipway.engine.events import Urn
+from slipway.values import is_secret
 
 Pointer = tuple[str, ...]
 KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}

@@ -27,7 +27,7 @@ from slipway.engine.events import Urn
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference, difference
-from slipway.values import Secret, decode, encode, secret
+from slipway.values import Secret, decode, encode, is_secret, secret
 
 OURS = "pulumi"
 """How the names of the provider's field managers begin."""
@@ -199,10 +199,6 @@ def _secret(declared: Mapping[str, Any], live: Any, path: tuple[str, ...]) -> An
         return declared
     found = _overlay(known.value, live, path)
     return declared if found == known.value else encode(secret(found))
-
-
-def is_secret(value: Any) -> bool:
-    return isinstance(decode(value), Secret)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -94,9 +94,7 @@ def file_hashes(folder: Path) -> dict[str, str]:
     """A hash of every file that decides what is built and declared, by its path in `folder`; settings are not in it."""
     hashes = program.file_hashes(folder)
     hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
-    for file in source_files(folder / SERVICES):
-        # A name that is no UTF-8 has to be kept in JSON, too.
-        name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
+    for name, file in source_files(folder):
         if name not in hashes and (value := _content_hash(file)):
             hashes[name] = value
     return hashes
@@ -127,11 +125,15 @@ def _hash(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def source_files(folder: Path) -> Iterator[Path]:
-    """Files and links of the services in `folder`, without what tools leave beside them."""
-    for parent, folders, files in os.walk(folder):
+def source_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Files and links of the project's services, by their path in its `folder`, without what tools leave beside them.
+
+    A name that is no UTF-8 has to be kept in JSON, too.
+    """
+    for parent, folders, files in os.walk(folder / SERVICES):
         folders[:] = sorted(name for name in folders if _is_source(Path(parent, name)))
-        yield from (Path(parent, name) for name in sorted(files))
+        for file in (Path(parent, name) for name in sorted(files)):
+            yield os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace"), file
 
 
 def _is_source(folder: Path) -> bool:

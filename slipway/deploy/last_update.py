@@ -40,8 +40,11 @@ class LastUpdate:
 
 def same_as_last_update(stack: Stack, now: Approval) -> LastUpdate | None:
     """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
-    passed = _read(stack)
-    if passed and passed.state == now.state and passed.inputs == inputs_hash(stack, now.files, now.settings):
+    try:
+        passed = LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
+        return None
+    if passed.state == now.state and passed.inputs == inputs_hash(stack, now.files, now.settings):
         return passed
     return None
 
@@ -56,13 +59,6 @@ def record_last_update(stack: Stack, approved: Approval) -> None:
             file = stack.own_file("passed")
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(asdict(passed)), encoding="utf-8")
-
-
-def _read(stack: Stack) -> LastUpdate | None:
-    try:
-        return LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
-        return None
 
 
 def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, str]) -> str:

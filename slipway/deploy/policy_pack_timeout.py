@@ -23,7 +23,7 @@ class PolicyPackTimeout:
     """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
 
     Only silence counts while no resource is under way: builds and providers have time-outs of their own. An update may
-    be silent for as long as its checks are asked: it is watched until its `first` resource, while nothing is changed.
+    be silent for as long as its checks are asked: it is watched until its first resource, while nothing is changed.
     """
 
     pack: Path
@@ -33,7 +33,6 @@ class PolicyPackTimeout:
     """Whether all is well once a resource was under way."""
     _loading: bool = False
     _judging: bool = False
-    _began: bool = False
     _heard_at_seconds: float = 0.0
     _under_way: set[tuple[Urn, str]] = field(default_factory=set)
     _last: str = ""
@@ -67,7 +66,6 @@ class PolicyPackTimeout:
         elif LOADED in line:
             self._loading, self._judging = False, True
         if isinstance(event, Started) and event.resource.type != STACK_TYPE:
-            self._began = True
             self._under_way.add((event.resource, event.operation))
         elif isinstance(event, Finished | Failed):
             self._under_way.discard((event.resource, event.operation))
@@ -78,7 +76,7 @@ class PolicyPackTimeout:
         silent_seconds = now_seconds - self._heard_at_seconds
         if self._loading and silent_seconds > self.loading_seconds:
             return f"the policy pack {self.pack} did not load in {self.loading_seconds:g} s"
-        watched = self._judging and not self._under_way and not (self.first_alone and self._began)
+        watched = self._judging and not self._under_way and not (self.first_alone and self._last)
         if watched and silent_seconds > self.silence_seconds:
             after = f" after {self._last}" if self._last else ""
             return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from policy import pack_token, program_check
-from slipway.deploy.approval import SERVICES, settings_of, source_files
+from slipway.deploy.approval import settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import gate_passed
 from slipway.engine.events import Urn
@@ -87,8 +86,7 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     """What the program looks at of the services' files before it has them built: names, modes, links, and the content
     of what says how and of what.
     """
-    for file in source_files(folder / SERVICES):
-        name = os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace")
+    for name, file in source_files(folder):
         content = pack_token.content_hash(file) if HOW_BUILT.search(file.name) and file.is_file() else ""
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
