@@ -24,7 +24,7 @@ def commits(folder: Path, engine: Pulumi | None, stack: str) -> Commits:
 
 def previewed_commit(folder: Path) -> str:
     """HEAD of the work tree, with `-dirty` where something that decides what is deployed is in no commit."""
-    head = _git(folder, "rev-parse", "HEAD")
+    head = git_output(folder, "rev-parse", "HEAD")
     return f"{head}{DIRTY}" if head and uncommitted(folder) else head
 
 
@@ -62,7 +62,8 @@ def links(environment: Mapping[str, str], known: Commits) -> Links:
     return Links()
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git_output(folder: Path, *arguments: str) -> str:
+    """What git prints in `folder`; empty where it fails, or is not there."""
     try:
         done = subprocess.run(
             ["git", *arguments],

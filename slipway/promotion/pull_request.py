@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from slipway.deploy.commits import git_output
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.github import GitHub, RefusedError, TransientError
 
@@ -75,7 +75,7 @@ def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
     """`OWNER/NAME` from GITHUB_REPOSITORY, else from git's remote `origin`; ConfigurationError where neither has it."""
     if named := environ.get("GITHUB_REPOSITORY"):
         return named
-    found = REMOTE.search(_git(folder, "remote", "get-url", "origin"))
+    found = REMOTE.search(git_output(folder, "remote", "get-url", "origin"))
     if found is None:
         raise ConfigurationError(
             "Which repository on GitHub this is, is not known: git's remote `origin` names none.",
@@ -86,12 +86,4 @@ def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
 
 def path_in_repository(folder: Path, file: str) -> str:
     """A file of the project's folder, relative to the repository that this is in."""
-    return f"{_git(folder, 'rev-parse', '--show-prefix')}{file}"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
-    except OSError:  # no git on this machine
-        return ""
-    return "" if done.returncode else done.stdout.strip()
+    return f"{git_output(folder, 'rev-parse', '--show-prefix')}{file}"

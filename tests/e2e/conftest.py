@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from kubernetes import config
 
+from tests.lab_exports import lab_exports
+
 ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
 # Nothing that runs reads them.
@@ -106,14 +108,7 @@ class Project:
 @pytest.fixture(scope="session")
 def exports() -> dict[str, str]:
     """The variables that `slipway env` gives on the lab."""
-    shown = subprocess.run(
-        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return dict(json.loads(shown.stdout))
+    return lab_exports()
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
 from slipway.cluster.client import Cluster
+from tests.lab_exports import lab_exports
 
 pytestmark = pytest.mark.lab
 
@@ -95,16 +96,8 @@ def fresh_copy(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     backend = tmp_path_factory.mktemp("backend")
-    variables = os.environ | {"PULUMI_BACKEND_URL": f"file://{backend}"}
-    exports = subprocess.run(
-        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
-        cwd=ROOT,
-        env=variables,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    variables |= json.loads(exports.stdout)
+    own = {"PULUMI_BACKEND_URL": f"file://{backend}"}
+    variables = os.environ | own | lab_exports(own)
     return variables | {"SLIPWAY_REGISTRY": f"{variables['SLIPWAY_REGISTRY']}/e2e-policy"}
 
 

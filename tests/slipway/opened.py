@@ -1,7 +1,8 @@
-"""A stack opened in a folder, its backend in that folder too, without a lab."""
+"""A stack opened in a folder, its backend in that folder too, without a lab; and an engine that is a script."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,3 +21,11 @@ def stack_in(folder: Path, name: str = "dev", variables: Mapping[str, str] | Non
     return Stack(
         name, project, ShellEnvironment({}, uses_lab=False), engine, Stacks(project, engine, files, in_lab=False)
     )
+
+
+def engine_in(folder: Path, script: str) -> Pulumi:
+    """An engine that runs `script` instead of Pulumi, in `folder`."""
+    program = folder / "pulumi"
+    program.write_text(script)
+    program.chmod(0o755)
+    return Pulumi(folder, {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"})

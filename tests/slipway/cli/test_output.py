@@ -15,6 +15,7 @@ import pytest
 from slipway.cli.output import lasting_output
 from slipway.engine.event_log import EventLog
 from slipway.engine.pulumi_cli import Pulumi
+from tests.slipway.opened import engine_in
 
 ROOT = Path(__file__).parents[3]
 # Says more than a pipe holds, on both streams, then that it came to its end.
@@ -166,10 +167,7 @@ for number in range(200):
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Pulumi:
-    program = tmp_path / "pulumi"
-    program.write_text(ENGINE)
-    program.chmod(0o755)
-    return Pulumi(tmp_path, {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    return engine_in(tmp_path, ENGINE)
 
 
 def test_an_error_while_a_line_is_shown_lets_the_engine_end_in_order(engine: Pulumi) -> None:

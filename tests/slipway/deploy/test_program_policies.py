@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 from policy import program_check
 from slipway.deploy.program_policies import PassedPolicies, judge_program, passed_policies
 from slipway.stack import Stack
+from tests.lab_exports import lab_exports
 from tests.slipway.opened import stack_in
 
 pytestmark = pytest.mark.lab
@@ -40,14 +40,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
         copy(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "Pulumi.dev.yaml").write_text(json.dumps({"config": SETTINGS}))
-    exports = subprocess.run(
-        [sys.executable, "-m", "slipway.cli.main", "env", "--json"],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    variables = {**os.environ, **json.loads(exports.stdout), "PULUMI_BACKEND_URL": folder.as_uri()}
+    variables = {**os.environ, **lab_exports(), "PULUMI_BACKEND_URL": folder.as_uri()}
     monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(program_check, "CHECKOUT", folder)
     opened = stack_in(folder, variables=variables)

@@ -13,6 +13,7 @@ from slipway.engine.errors import failure
 from slipway.engine.events import STACK_TYPE, Diagnostic, Urn
 from slipway.engine.messages import DIAGNOSIS
 from slipway.engine.pulumi_cli import Pulumi
+from tests.slipway.opened import engine_in
 
 DEPLOYMENT = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::"
 # Counts the interrupts that it gets, as the engine does, and ends a moment after the first. It writes past the buffer
@@ -38,10 +39,7 @@ sys.exit(1)
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Pulumi:
-    program = tmp_path / "pulumi"
-    program.write_text(ENGINE)
-    program.chmod(0o755)
-    return Pulumi(tmp_path, {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"})
+    return engine_in(tmp_path, ENGINE)
 
 
 def test_an_interrupted_run_gets_the_signal_once_and_says_so(engine: Pulumi) -> None:
