@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.node_ports import assigned_ports, passed_on, wanted_ports
 from components.promotions import promotion_problems
+from components.recorded_only import RecordedOnly
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
 from components.settings import StackSettings, configuration_error
@@ -85,8 +87,13 @@ class Environment(pulumi.ComponentResource):
     """The Kubernetes namespace of a stack, the providers that reach cluster and registry, and the rollouts in it."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        register_kubernetes_defaults(args.settings.context, args.settings.adopt)
-        super().__init__(ENVIRONMENT_TYPE, name, None, opts)
+        self.recorded_only = RecordedOnly() if args.rollback else None
+        with self.recorded_only.declaring() if self.recorded_only else nullcontext():
+            register_kubernetes_defaults(args.settings.context, args.settings.adopt)
+            super().__init__(ENVIRONMENT_TYPE, name, None, opts)
+            self._declare(name, args)
+
+    def _declare(self, name: str, args: EnvironmentArgs) -> None:
         self._name = name
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)

@@ -15,6 +15,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
+from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import ApiResource
@@ -35,7 +36,7 @@ def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) ->
     to create what somebody else has made. To be called before the first resource is declared.
     """
     hooks = None if isinstance(get_monitor(), MockMonitor) else _ownership_hook(context, adopt)
-    pulumi.runtime.register_stack_transformation(partial(_with_defaults, hooks))
+    register_transformation(partial(_with_defaults, hooks))
 
 
 def _with_defaults(
