@@ -15,6 +15,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
+from components.inputs import changed
 from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
@@ -43,9 +44,10 @@ def _with_defaults(
     hooks: ResourceHookBinding | None, args: pulumi.ResourceTransformationArgs
 ) -> pulumi.ResourceTransformationResult | None:
     annotations = directives(args.type_)
-    if not annotations or "metadata" not in args.props or args.opts.id or args.opts.urn:
+    is_object = "metadata" in args.props or {"kind", "api_version"} <= set(args.props)
+    if not annotations or not is_object or args.opts.id or args.opts.urn:
         return None
-    props = {**args.props, "metadata": _annotated(args.props["metadata"], annotations)}
+    props = {**args.props, "metadata": _annotated(args.props.get("metadata"), annotations)}
     delete = NAMESPACE_DELETE_TIMEOUT if args.type_ == NAMESPACE_TYPE else DELETE_TIMEOUT
     timeouts = args.opts.custom_timeouts or pulumi.CustomTimeouts()
     defaults = pulumi.ResourceOptions(
@@ -57,13 +59,10 @@ def _with_defaults(
 
 def _annotated(metadata: Any, more: Mapping[str, str]) -> Any:
     """`metadata` with more annotations; either may be an output."""
-    if not isinstance(metadata, Mapping):
-        return pulumi.Output.from_input(metadata).apply(lambda known: _annotated(known or {}, more))
-    annotations = metadata.get("annotations")
-    if annotations is not None and not isinstance(annotations, Mapping):
-        added = pulumi.Output.from_input(annotations).apply(lambda known: {**(known or {}), **more})
-        return {**metadata, "annotations": added}
-    return {**metadata, "annotations": {**(annotations or {}), **more}}
+    return changed(
+        metadata,
+        lambda known: {**known, "annotations": changed(known.get("annotations"), lambda given: {**given, **more})},
+    )
 
 
 def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHookBinding:

@@ -54,6 +54,11 @@ class Microservice(pulumi.ComponentResource):
         super().__init__("slipway:index:Microservice", name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {network.NAME_LABEL: self._spec.name}
+        self.labels = {
+            **self._selector,
+            "app.kubernetes.io/part-of": pulumi.get_project(),
+            "app.kubernetes.io/managed-by": "pulumi",
+        }
         self._account()
         network_policy = self._network_policy()
         service = self._service()
@@ -73,11 +78,7 @@ class Microservice(pulumi.ComponentResource):
         metadata: dict[str, Any] = {
             "name": name or self._spec.name,
             "namespace": self._args.namespace,
-            "labels": {
-                **self._selector,
-                "app.kubernetes.io/part-of": pulumi.get_project(),
-                "app.kubernetes.io/managed-by": "pulumi",
-            },
+            "labels": self.labels,
         }
         if annotations:
             metadata["annotations"] = annotations

@@ -109,3 +109,12 @@ def export_recorded(outputs: Mapping[str, Any]) -> None:
     """Make `outputs` those of the stack; what the program exports afterwards is dropped."""
     if root := get_root_resource():
         root.outputs = _Exports(outputs)
+
+
+def declare_nothing() -> None:
+    """Send the engine nothing of what the program has declared or will declare: it ends with an error of its own.
+
+    To end with it alone would be too late: the SDK sends what was declared before a program failed.
+    """
+    RecordedOnly()
+    export_recorded({})

@@ -12,6 +12,7 @@ from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
 from components.service_image import DOCKERFILE, PromotedImage, ServiceImage, ServiceImageArgs, context_problems
+from components.service_resources import Service
 from components.settings import configuration_error
 from slipway.cluster.checks import ready_pods
 
@@ -19,7 +20,9 @@ from slipway.cluster.checks import ready_pods
 def release(environment: Environment) -> dict[str, Any]:
     """The stack's outputs: the number of checks met, and where each service answers and what it runs."""
     images = build(environment)
+    environment.images = [image.reference for image in images.values()]
     microservices = deploy(environment, images)
+    declare_resources(environment, images, microservices)
     services = {name: {"url": each.url, "image": images[name].reference} for name, each in microservices.items()}
     return {"checks": verify(environment, microservices), "services": services}
 
@@ -82,6 +85,30 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage | Promote
             ResourceOptions(providers=[environment.kubernetes]),
         )
     return deployed
+
+
+def declare_resources(
+    environment: Environment,
+    images: Mapping[str, ServiceImage | PromotedImage],
+    microservices: Mapping[str, Microservice],
+) -> None:
+    """What services declare of their own in their `resources.py`; RunError where one of them is wrong."""
+    environment.resources.declare(
+        (
+            service,
+            Service(
+                name=service.name,
+                component=microservices[service.name],
+                provider=environment.kubernetes,
+                namespace=environment.after_builds(environment.namespace),
+                labels=microservices[service.name].labels,
+                image=images[service.name].reference,
+                spec=service.spec,
+                folder=service.folder,
+            ),
+        )
+        for service in environment.services
+    )
 
 
 def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[int]:
