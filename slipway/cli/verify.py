@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
+from slipway.cluster.readiness import UnreadyObject, unready_objects
 from slipway.cluster.verification import RecordedDeployment, ServiceVerdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.words import counted
@@ -26,7 +28,7 @@ def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verified(stack.deployed())
-    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
+    failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
     if json_output:
         typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
@@ -36,9 +38,20 @@ def verify(*, name: str, json_output: bool) -> int:
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
+def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
+    """`2 services and 1 object`: an object of no service has no pods, images or checks of its own."""
+    objects = sum(" " in each.service for each in verdicts)
+    services = counted(len(verdicts) - objects, "service")
+    return f"{services} and {counted(objects, 'object')}" if objects else services
+
+
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
-    """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
-    recorded = recorded_deployments(deployed.objects())
+    """Every Deployment of the state, held against the cluster, with what of its service's other objects is not ready;
+    after them a verdict for each unready object that is of no service with a Deployment. SlipwayError where the
+    cluster does not answer.
+    """
+    every = deployed.objects()
+    recorded = recorded_deployments(every)
     if not recorded:
         raise SlipwayError(
             f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
@@ -47,14 +60,30 @@ def verified(deployed: Deployed) -> list[ServiceVerdict]:
     cluster = deployed.cluster
     with cluster_errors(), ThreadPoolExecutor() as pool:
         asking = pool.submit(_unmet, cluster, recorded)
+        looking = pool.submit(unready_objects, every, cluster)
         found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
         evidence = [found[each.namespace].get(each.name) for each in recorded]
         reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
-        unmet = asking.result()
-    return [
+        unmet, unready = asking.result(), looking.result()
+    verdicts = [
         verdict(each, seen, reason, unmet[each.namespace, each.name])
         for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
     ]
+    return with_objects(verdicts, unready)
+
+
+def with_objects(verdicts: Sequence[ServiceVerdict], unready: Sequence[UnreadyObject]) -> list[ServiceVerdict]:
+    """Each unready object as a problem of its service, or where it is of none, as a verdict of its own."""
+    services = {each.service for each in verdicts}
+    problems = {each: [f"{one}: {one.problem}" for one in unready if one.service == each] for each in services}
+    seen: set[str] = set()
+    found = []
+    for each in verdicts:
+        more = () if each.service in seen else problems[each.service]
+        seen.add(each.service)
+        found.append(replace(each, problems=(*each.problems, *more)))
+    own = [one for one in unready if one.service not in services]
+    return found + [ServiceVerdict(str(one), one.namespace, 0, 0, (), 0, (one.problem,)) for one in own]
 
 
 def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
