@@ -131,6 +131,15 @@ class Environment(pulumi.ComponentResource):
     async def _all_images(self) -> None:
         await asyncio.gather(*(image.future() for image in self.images))
 
+    def own_rollouts(self) -> pulumi.Output[bool]:
+        """Resolves once every Deployment is rolled out that no component of ours waits for."""
+
+        async def rolled_out() -> None:
+            waiting = [self.rollouts.complete(each) for each in self.resources.deployments]
+            await asyncio.gather(*(each.future() for each in waiting))
+
+        return held_back(pulumi.Output.from_input(True), rolled_out)
+
     def _cluster(self) -> pulumi.Output[str | None]:
         """Recorded, so that a rollback knows when it is on another cluster; a preview has no need to ask."""
 

@@ -116,7 +116,7 @@ def verify(environment: Environment, microservices: Mapping[str, Microservice]) 
     settings = environment.settings
     checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
-        [microservice.rolled_out for microservice in microservices.values()],
+        [*(microservice.rolled_out for microservice in microservices.values()), environment.own_rollouts()],
         checks,
         ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,

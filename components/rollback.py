@@ -18,13 +18,15 @@ from components.health import recent_logs, verified
 from components.node_ports import assigned_ports, declared_ports, passed_on
 from components.recorded_only import RecordedOnly, export_recorded
 from components.recorded_state import RecordedState, values
+from policy.kinds import POD_TEMPLATES
 from services.spec import Check
 from slipway.backend import History
 from slipway.backend.decryption import decrypted
 from slipway.cluster.checks import CHECKS_ANNOTATION, ready_pods, recorded_checks
+from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
 from slipway.engine.messages import ROLLBACK_ERROR
 from slipway.engine.pulumi_cli import Pulumi
-from slipway.engine.stages import IMAGE_TYPE
+from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
@@ -121,10 +123,12 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 
 
 def _images(resource: ResourceState) -> Iterable[str]:
-    if resource.type != DEPLOYMENT_TYPE:
+    kind = resource.type.rsplit(":", 1)[-1]
+    if kind not in POD_TEMPLATES or not resource.type.startswith(KUBERNETES_PREFIX):
         return ()
-    pod = opened(resource.inputs)["spec"]["template"]["spec"]
-    return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
+    pod = object_at(opened(resource.inputs), *POD_TEMPLATES[kind], "spec")
+    listed = (each for key in ("initContainers", "containers") for each in objects_at(pod, key))
+    return [image for each in listed if (image := text_at(each, "image"))]
 
 
 def _verified(
@@ -136,12 +140,13 @@ def _verified(
     """
     deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]
+    checked = [each for each in rolled_out if CHECKS_ANNOTATION in (_metadata(each).get("annotations") or {})]
     settings = environment.settings
-    namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
+    namespaces = [str(_metadata(each)["namespace"]) for each in checked]
     namespace = (*namespaces, settings.namespace.name)[0]
     return verified(
         [recorded.rolled_out[each.urn] for each in rolled_out],
-        {_metadata(each)["name"]: _checks(each) for each in rolled_out},
+        {_metadata(each)["name"]: _checks(each) for each in checked},
         ready_pods(settings.context, namespace),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",

@@ -24,6 +24,7 @@ from policy.kinds import BUILT_IN_GROUPS, NAMESPACED_KINDS, POD_TEMPLATES
 from services import catalog
 from services.spec import ServiceSpec
 from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.state.directives import DEPLOYMENT_TYPE
 
 RESOURCES_FILE = "resources.py"
 FUNCTION = "resources"
@@ -67,6 +68,8 @@ class ServiceResources:
     """Whose `resources.py` runs."""
     names: frozenset[str] = frozenset()
     """All services."""
+    deployments: list[pulumi.Resource] = field(default_factory=list)
+    """Those that no component of ours waits for."""
     _owners: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _cluster_wide: set[str] = field(default_factory=set)
     """Types of custom resources that live in no namespace, as a CustomResourceDefinition says."""
@@ -109,6 +112,8 @@ class ServiceResources:
                 props["namespace"] = service.namespace
         self._own(args.type_, props, service.name if service else parent._name if parent else "the program")
         if service or parent is None or not parent._type.startswith(OWN_TYPES):
+            if args.type_ == DEPLOYMENT_TYPE:
+                self.deployments.append(args.resource)
             held = "metadata" if is_object else "namespace"
             if props.get(held) is not None:
                 props[held] = self.after_builds(props[held])
