@@ -27,7 +27,7 @@ from components.promotions import promotion_problems
 from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
-from components.service_resources import ServiceResources
+from components.service_resources import ServiceResources, mentions_stateful_kinds
 from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
@@ -172,7 +172,12 @@ class Environment(pulumi.ComponentResource):
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+            # Deleting a namespace deletes every claim in it, whatever protects the claims themselves.
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=self.kubernetes,
+                protect=any(map(mentions_stateful_kinds, self.services)) or None,
+            ),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
 

@@ -54,9 +54,7 @@ def _with_defaults(
 ) -> pulumi.ResourceTransformationResult | None:
     if args.type_ in REMOTE_TYPES and hooks and args.resource.__class__.__name__ != RECORDED:
         of_children = pulumi.ResourceOptions(transforms=[partial(_with_defaults_of_child, hooks)])
-        return pulumi.ResourceTransformationResult(
-            args.props, pulumi.ResourceOptions.merge(args.opts, of_children)
-        )
+        return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, of_children))
     annotations = directives(args.type_)
     is_object = "metadata" in args.props or {"kind", "api_version"} <= set(args.props)
     if not annotations or not is_object or args.opts.id or args.opts.urn:

@@ -29,6 +29,7 @@ from slipway.state.directives import DEPLOYMENT_TYPE
 RESOURCES_FILE = "resources.py"
 FUNCTION = "resources"
 COMPONENT_KINDS = ("Chart", "ConfigFile", "ConfigGroup", "Directory")
+STATEFUL_KINDS = ("PersistentVolumeClaim", "StatefulSet")
 OWN_TYPES = "slipway:index:"
 CRD_TYPE = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
 
@@ -159,6 +160,13 @@ class ServiceResources:
         if group in BUILT_IN_GROUPS:
             return type_.rsplit(":", 1)[-1] in NAMESPACED_KINDS
         return type_ not in self._cluster_wide
+
+
+def mentions_stateful_kinds(service: catalog.Service) -> bool:
+    """Whether the service's `resources.py` may declare what holds data: the Namespace is declared before it runs."""
+    file = service.folder / RESOURCES_FILE
+    text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+    return any(kind in text for kind in STATEFUL_KINDS)
 
 
 _latest: list[ServiceResources] = []
