@@ -104,7 +104,7 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
 
 def declare_resources(
     environment: Environment,
-    images: Mapping[str, ServiceImage | PromotedImage | PrebuiltImage],
+    images: Mapping[str, AnyImage],
     microservices: Mapping[str, Microservice],
 ) -> None:
     """What services declare of their own in their `resources.py`; RunError where one of them is wrong."""

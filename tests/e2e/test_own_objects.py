@@ -211,6 +211,12 @@ class Live:
 @pytest.mark.thorough
 def test_what_a_service_declares_of_its_own_is_looked_after_like_the_rest(with_resources: Any) -> None:
     project, live = with_resources, Live(with_resources)
+    edit(project, 'CronJob(\n        "nightly"', 'CronJob(\n        None["nightly"]')
+    wrong = project.slipway(*UP)
+    assert wrong.code == 2, wrong.output
+    assert f"{RESOURCES}:" in wrong.output, wrong.output
+    assert "TypeError: 'NoneType' object is not subscriptable" in wrong.output
+    edit(project, 'None["nightly"]', '"nightly"')
     preview = project.slipway("preview", "-s", "e2e")
     assert preview.code == 0, preview.output
     assert "outside any service" not in preview.output
