@@ -54,11 +54,6 @@ class Microservice(pulumi.ComponentResource):
         super().__init__("slipway:index:Microservice", name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {network.NAME_LABEL: self._spec.name}
-        self.labels = {
-            **self._selector,
-            "app.kubernetes.io/part-of": pulumi.get_project(),
-            "app.kubernetes.io/managed-by": "pulumi",
-        }
         self._account()
         network_policy = self._network_policy()
         service = self._service()
@@ -78,7 +73,11 @@ class Microservice(pulumi.ComponentResource):
         metadata: dict[str, Any] = {
             "name": name or self._spec.name,
             "namespace": self._args.namespace,
-            "labels": self.labels,
+            "labels": {
+                **self._selector,
+                "app.kubernetes.io/part-of": pulumi.get_project(),
+                "app.kubernetes.io/managed-by": "pulumi",
+            },
         }
         if annotations:
             metadata["annotations"] = annotations

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import pulumi
 from pulumi import Output, ResourceOptions
 
 from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs
+from components.network import NAME_LABEL
 from components.outputs import after
 from components.service_image import (
     DOCKERFILE,
@@ -105,7 +107,7 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
 def declare_resources(
     environment: Environment,
     images: Mapping[str, AnyImage],
-    microservices: Mapping[str, Microservice],
+    components: Mapping[str, pulumi.ComponentResource],
 ) -> None:
     """What services declare of their own in their `resources.py`; RunError where one of them is wrong."""
     environment.resources.declare(
@@ -113,10 +115,14 @@ def declare_resources(
             service,
             Service(
                 name=service.name,
-                component=microservices[service.name],
+                component=components[service.name],
                 provider=environment.kubernetes,
                 namespace=environment.after_builds(environment.namespace),
-                labels=microservices[service.name].labels,
+                labels={
+                    NAME_LABEL: service.name,
+                    "app.kubernetes.io/part-of": pulumi.get_project(),
+                    "app.kubernetes.io/managed-by": "pulumi",
+                },
                 image=images[service.name].reference,
                 spec=service.spec,
                 folder=service.folder,

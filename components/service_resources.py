@@ -16,7 +16,6 @@ from pulumi_kubernetes import core, networking
 
 from components import network
 from components.inputs import changed, key_of, plain
-from components.microservice import Microservice
 from components.pod import USER_ID
 from components.recorded_only import declare_nothing
 from components.settings import configuration_error
@@ -44,7 +43,7 @@ class Service:
     """
 
     name: str
-    component: Microservice
+    component: pulumi.ComponentResource
     provider: kubernetes.Provider
     namespace: pulumi.Output[str]
     labels: Mapping[str, str]
