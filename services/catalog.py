@@ -15,6 +15,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from services.spec import ANNOTATIONS_MAX_BYTES, OBJECT_MAX_BYTES, ServiceSpec, variable_problem
+from services.workloads import MIGRATION_SUFFIX, kind_problems
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError, YamlSource, is_odd_number, read
 
 SPEC_FILE = "service.yaml"
@@ -113,7 +114,11 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
     problems = [
         f"{_where(path, source, overrides, spec.name)}: {text}"
-        for path, text in (*_contradictions(spec), *_oversized(spec))
+        for path, text in (
+            *kind_problems(spec.kind, {*written, *override}, spec),
+            *_contradictions(spec),
+            *_oversized(spec),
+        )
     ]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
@@ -185,7 +190,7 @@ def _value_at(data: Any, path: KeyPath) -> Any:
 
 def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     """What each value allows alone and the whole does not."""
-    given = {"PORT"} | {url_variable(callee) for callee in spec.calls}
+    given = ({"PORT"} if spec.has_port else set()) | {url_variable(callee) for callee in spec.calls}
     for name in sorted((given & set(spec.env)) | (given & set(spec.secrets))):
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
@@ -240,7 +245,8 @@ def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
 def config_data(spec: ServiceSpec) -> dict[str, str]:
     """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
     urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
-    return {"PORT": str(spec.port), **spec.env, **urls}
+    port = {"PORT": str(spec.port)} if spec.has_port else {}
+    return {**port, **spec.env, **urls}
 
 
 def url_variable(callee: str) -> str:
@@ -326,6 +332,8 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
     for service, source in found:
         spec = service.spec
         claims: list[tuple[KeyPath, str, str]] = [(("name",), "the name", spec.name)]
+        if spec.migration:  # what its pods are called
+            claims.append((("migration",), "the name", f"{spec.name}{MIGRATION_SUFFIX}"))
         if spec.service.node_port:
             claims.append((("service", "nodePort"), "the node port", str(spec.service.node_port)))
         if spec.ingress:
@@ -338,10 +346,13 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
 
 def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
     names = [service.name for service, _ in found]
+    kinds = {service.name: service.spec.kind for service, _ in found if not service.spec.has_port}
     for service, source in found:
         for index, callee in enumerate(service.spec.calls):
+            where = f"{source.file}:{source.line(('calls', index))}"
+            if callee in kinds:
+                yield f"{where}: calls `{callee}`, which is a {kinds[callee]} and has no port; take it out"
             if complete and callee not in names:
-                where = f"{source.file}:{source.line(('calls', index))}"
                 hint = _did_you_mean(callee, names)
                 yield f"{where}: calls `{callee}`, which is no service; {hint}There are: {', '.join(names)}"
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -17,9 +16,10 @@ from pydantic import (
     StrictStr,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
+from services.model import AbsolutePath, Model, Port, Seconds, absolute_path
 from services.quantities import Cores, Memory, Storage
+from services.workloads import CronJobSpec, Health, Kind, Migration
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
@@ -122,14 +122,8 @@ def _relative_folder(text: str) -> str:
     return text
 
 
-def _absolute_path(text: str) -> str:
-    if not text.startswith("/") or any(character.isspace() for character in text):
-        raise ValueError(f"{text!r} must start with '/' and have no blanks")
-    return text
-
-
 def _writable_path(text: str) -> str:
-    if text != _absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
+    if text != absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
         raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
     return text
 
@@ -202,19 +196,10 @@ EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
 RelativeFolder = Annotated[StrictStr, AfterValidator(_relative_folder)]
 EnvValue = Annotated[str, BeforeValidator(_env_value)]
-AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_header_value)]
-Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
-
-
-class Model(BaseModel):
-    """Unknown keys are refused, nothing changes after validation, keys are camelCase as in Kubernetes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
 
 class Resources(Model):
@@ -223,15 +208,6 @@ class Resources(Model):
     cpu: Cores = "50m"
     memory: Memory = "128Mi"
     ephemeral_storage: Storage = "256Mi"
-
-
-class Health(Model):
-    """HTTP paths the kubelet asks: has it started, is it alive, may it get requests."""
-
-    startup: AbsolutePath = "/healthz"
-    live: AbsolutePath = "/healthz"
-    ready: AbsolutePath = "/readyz"
-    startup_timeout_seconds: Seconds = 60
 
 
 class Check(Model):
@@ -324,6 +300,7 @@ class ServiceSpec(Model):
     """One service as `services/<folder>/service.yaml` describes it."""
 
     name: Name
+    kind: Kind = "Service"
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
     contexts: dict[ContextName, RelativeFolder] = {}
@@ -341,8 +318,15 @@ class ServiceSpec(Model):
     ingress: Ingress | None = None
     autoscaling: Autoscaling | None = None
     rollout: RolloutSpec = RolloutSpec()
+    cron_job: CronJobSpec | None = None
+    migration: Migration | None = None
 
     @property
     def active_checks(self) -> list[Check]:
-        """The checks that some pod can answer: none of a service that is scaled to zero."""
-        return self.checks if self.autoscaling or self.replicas else []
+        """The checks that some pod can answer: none of a service that is scaled to zero, or that has no port."""
+        return self.checks if self.has_port and (self.autoscaling or self.replicas) else []
+
+    @property
+    def has_port(self) -> bool:
+        """Whether something can connect to it."""
+        return self.kind == "Service"

@@ -57,8 +57,8 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ("name: a\nreplcas: 2\n", "services/a/service.yaml:2: unknown key `replcas`; did you mean `replicas`? Allowed"),
         (
             "name: a\nhealth:\n  redy: /\n",
-            "services/a/service.yaml:3: unknown key `health.redy`; did you mean `ready`? Allowed here: live, ready, "
-            "startup, startupTimeoutSeconds",
+            "services/a/service.yaml:3: unknown key `health.redy`; did you mean `ready`? Allowed here: exec, grpc, "
+            "httpGet, live, ready, startup, startupTimeoutSeconds, tcp, tcpSocket",
         ),
         (
             "name: a\nreplicas: -1\n",
