@@ -1,4 +1,7 @@
-"""Runs a service in an environment: every Kubernetes object it needs, under fixed names."""
+"""Runs a service in an environment: every Kubernetes object it needs, under fixed names.
+
+`Workload` has what every kind of it shares; a service with a port is a `Microservice`.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,9 @@ from services.catalog import config_data
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 
+# Of a pod without a probe: one that crashes right after its start is none that works.
+UNASKED_SECONDS = 10
+
 
 @dataclass(frozen=True)
 class MicroserviceArgs:
@@ -35,37 +41,28 @@ class MicroserviceArgs:
     namespace: Input[str]
     rollouts: AwaitedRollouts
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
-    callees: Sequence[Microservice] = ()
+    callees: Sequence[Workload] = ()
     callers: Sequence[str] = ()
     metrics_from: str | None = None
     image_pull_secrets: Sequence[str] = ()
 
 
-class Microservice(pulumi.ComponentResource):
-    """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where the
-    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress. `url` is where it answers; `rolled_out`
-    resolves once its pods are ready.
+class Workload(pulumi.ComponentResource):
+    """The objects that every kind of service has, with methods for those that some kinds have.
+
+    `rolled_out` resolves once its pods are ready, or where it keeps none, once it is applied; `url` is where it
+    answers, None where it has no port. `depended_on` is what services that call it come after.
     """
 
-    url: Output[str]
+    url: Output[str] | None = None
     rolled_out: Output[bool]
+    depended_on: Sequence[pulumi.Resource] = ()
 
-    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
-        super().__init__("slipway:index:Microservice", name, None, opts)
+    def __init__(self, type_: str, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(type_, name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {network.NAME_LABEL: self._spec.name}
         self._account()
-        network_policy = self._network_policy()
-        service = self._service()
-        self.deployment = self._deployment(network_policy, self._config_map(), self._secret())
-        self.rolled_out = args.rollouts.complete(self.deployment)
-        self._disruption_budget()
-        if self._spec.autoscaling:
-            self._autoscaler(self._spec.autoscaling)
-        if self._spec.ingress:
-            self._ingress(self._spec.ingress)
-        self.url = network.url(self._spec, service, args.rollouts)
-        self.register_outputs({"url": self.url})
 
     def _metadata(
         self, name: str | None = None, annotations: Mapping[str, str] | None = None
@@ -156,17 +153,7 @@ class Microservice(pulumi.ComponentResource):
         self, network_policy: networking.v1.NetworkPolicy, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> apps.v1.Deployment:
         spec, rollout = self._spec, self._spec.rollout
-        secret_name = secret.metadata.name if secret else None
-        # Its pods start when those of the services that it calls are ready.
-        image = after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
-        template = pod_template(
-            spec,
-            self._selector,
-            image,
-            config_map.metadata.name,
-            secret_name,
-            image_pull_secrets=self._args.image_pull_secrets,
-        )
+        template = self._pod_template(self._image(), config_map, secret)
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
@@ -177,16 +164,42 @@ class Microservice(pulumi.ComponentResource):
         # Of what is nothing, no null is recorded: a refresh would find none.
         if not spec.autoscaling:
             wanted["replicas"] = spec.replicas
-        if rollout.min_ready_seconds:
-            wanted["min_ready_seconds"] = rollout.min_ready_seconds
+        if min_ready_seconds := self._min_ready_seconds():
+            wanted["min_ready_seconds"] = min_ready_seconds
         return apps.v1.Deployment(
             self._name,
             metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
             spec=wanted,
             opts=ResourceOptions(
                 parent=self,
-                depends_on=[network_policy, *(callee.deployment for callee in self._args.callees)],
+                depends_on=[network_policy, *(each for callee in self._args.callees for each in callee.depended_on)],
             ),
+        )
+
+    def _min_ready_seconds(self) -> int:
+        """As service.yaml says; a pod that nobody asks whether it is ready must run for a while before it counts."""
+        rollout = self._spec.rollout
+        is_asked = {"ready", "startup"} & set(self._spec.health.probes(self._spec.kind))
+        return (
+            rollout.min_ready_seconds
+            if is_asked or rollout.model_fields_set & {"min_ready_seconds"}
+            else UNASKED_SECONDS
+        )
+
+    def _image(self) -> Output[str]:
+        """The image, once everything is there that has to be before pods run it."""
+        return after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
+
+    def _pod_template(
+        self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> core.v1.PodTemplateSpecArgsDict:
+        return pod_template(
+            self._spec,
+            self._selector,
+            image,
+            config_map.metadata.name,
+            secret.metadata.name if secret else None,
+            image_pull_secrets=self._args.image_pull_secrets,
         )
 
     def _disruption_budget(self) -> None:
@@ -218,6 +231,29 @@ class Microservice(pulumi.ComponentResource):
     def _ingress(self, wanted: Ingress) -> None:
         rules = network.ingress(self._spec, wanted)
         networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+
+
+class Microservice(Workload):
+    """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where the
+    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress.
+    """
+
+    url: Output[str]
+
+    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:Microservice", name, args, opts)
+        network_policy = self._network_policy()
+        service = self._service()
+        deployment = self._deployment(network_policy, self._config_map(), self._secret())
+        self.depended_on = [deployment]
+        self.rolled_out = args.rollouts.complete(deployment)
+        self._disruption_budget()
+        if self._spec.autoscaling:
+            self._autoscaler(self._spec.autoscaling)
+        if self._spec.ingress:
+            self._ingress(self._spec.ingress)
+        self.url = network.url(self._spec, service, args.rollouts)
+        self.register_outputs({"url": self.url})
 
 
 def _as_bytes(data: Mapping[str, str]) -> bytes:

@@ -15,6 +15,7 @@ from services.spec import Ingress, ServiceSpec
 SERVICE_PORT = 80
 DNS_PORT = 53
 NAME_LABEL = "app.kubernetes.io/name"
+COMPONENT_LABEL = "app.kubernetes.io/component"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
@@ -30,10 +31,10 @@ def policy(
     and not its number, which may be another one in the pods of the release before.
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
-    public = spec.ingress is not None or spec.service.type != "ClusterIP"
+    public = spec.has_port and (spec.ingress is not None or spec.service.type != "ClusterIP")
     port: networking.v1.NetworkPolicyPortArgsDict = {"port": PORT_NAME, "protocol": "TCP"}
     sources: list[networking.v1.NetworkPolicyPeerArgsDict] = [_pods_of(name) for name in callers]
-    if metrics_from:
+    if metrics_from and spec.has_port:
         sources.append({"namespace_selector": {"match_labels": {NAMESPACE_LABEL: metrics_from}}})
     into: list[networking.v1.NetworkPolicyIngressRuleArgsDict] = []
     if public:

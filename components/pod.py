@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pulumi
 from pulumi_kubernetes import core
 
-from components.health import liveness_probe, readiness_probe, startup_probe
+from components.health import probes
 from services.spec import ServiceSpec
 
 # Above the ranges that hosts give to people and daemons, so that an escape meets no file of anybody's.
@@ -85,7 +85,7 @@ def _container(
     return {
         "name": spec.name,
         "image": image,
-        "ports": [{"name": PORT_NAME, "container_port": spec.port, "protocol": "TCP"}],
+        **({"ports": ports} if (ports := _ports(spec)) else {}),
         "env_from": sources,
         "resources": {"requests": {"cpu": spec.resources.cpu, **bounded}, "limits": bounded},
         "security_context": {
@@ -95,7 +95,15 @@ def _container(
         },
         "lifecycle": {"pre_stop": {"sleep": {"seconds": DRAIN_SECONDS}}},
         "volume_mounts": [{"name": f"scratch-{index}", "mount_path": path} for index, path in enumerate(writable)],
-        "startup_probe": startup_probe(spec.health, PORT_NAME),
-        "liveness_probe": liveness_probe(spec.health, PORT_NAME),
-        "readiness_probe": readiness_probe(spec.health, PORT_NAME),
+        **probes(spec, PORT_NAME),
     }
+
+
+def _ports(spec: ServiceSpec) -> list[core.v1.ContainerPortArgsDict]:
+    """The service's own port, and those that its probes ask beside it."""
+    probed = {probe.port for probe in spec.health.probes(spec.kind).values() if probe.port}
+    own: list[core.v1.ContainerPortArgsDict] = []
+    if spec.has_port:
+        own = [{"name": PORT_NAME, "container_port": spec.port, "protocol": "TCP"}]
+        probed.discard(spec.port)
+    return own + [{"name": f"health-{port}", "container_port": port, "protocol": "TCP"} for port in sorted(probed)]

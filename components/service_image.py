@@ -13,7 +13,8 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from slipway.backend.promotion import SERVICE_IMAGE_TYPE, Promotion
+from slipway.backend.promotion import Promotion
+from slipway.state.checkpoint import SERVICE_IMAGE_TYPE
 
 TAG_LENGTH = 16
 CONTENT_LABEL = "slipway.dev/content"

@@ -19,6 +19,7 @@ from services.fields import ANNOTATIONS_MAX_BYTES
 from services.files import MountedFile, mounted_files
 from services.pod_contradictions import pod_contradictions
 from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
+from services.workloads import MIGRATION_SUFFIX, kind_problems
 from services.yaml_source import (
     CONTAINER_LISTS,
     DEFAULTS_KEY,
@@ -130,7 +131,11 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
     problems = [
         f"{_where(path, source, overrides, spec.name)}: {text}"
-        for path, text in (*_contradictions(spec), *_oversized(spec))
+        for path, text in (
+            *kind_problems(spec.kind, {*written, *override}, spec),
+            *_contradictions(spec),
+            *_oversized(spec),
+        )
     ]
     if not (folder / "Dockerfile").is_file():
         problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
@@ -210,7 +215,7 @@ def _value_at(data: Any, path: KeyPath) -> Any:
 
 def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     """What each value allows alone and the whole does not."""
-    given = {"PORT"} | {url_variable(callee) for callee in spec.calls}
+    given = ({"PORT"} if spec.has_port else set()) | {url_variable(callee) for callee in spec.calls}
     for name in sorted((given & set(spec.env)) | (given & set(spec.secrets))):
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
@@ -266,7 +271,8 @@ def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
 def config_data(spec: ServiceSpec) -> dict[str, str]:
     """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
     urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
-    return {"PORT": str(spec.port), **spec.literal_env, **urls}
+    port = {"PORT": str(spec.port)} if spec.has_port else {}
+    return {**port, **spec.literal_env, **urls}
 
 
 def url_variable(callee: str) -> str:
@@ -371,6 +377,8 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
     for service, source in found:
         spec = service.spec
         claims: list[tuple[KeyPath, str, str]] = [(("name",), "the name", spec.name)]
+        if spec.migration:  # what its pods are called
+            claims.append((("migration",), "the name", f"{spec.name}{MIGRATION_SUFFIX}"))
         if spec.service.node_port:
             claims.append((("service", "nodePort"), "the node port", str(spec.service.node_port)))
         if spec.ingress:
@@ -386,10 +394,13 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
 
 def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
     names = [service.name for service, _ in found]
+    kinds = {service.name: service.spec.kind for service, _ in found if not service.spec.has_port}
     for service, source in found:
         for index, callee in enumerate(service.spec.calls):
+            where = f"{source.file}:{source.line(('calls', index))}"
+            if callee in kinds:
+                yield f"{where}: calls `{callee}`, which is a {kinds[callee]} and has no port; take it out"
             if complete and callee not in names:
-                where = f"{source.file}:{source.line(('calls', index))}"
                 hint = _did_you_mean(callee, names)
                 yield f"{where}: calls `{callee}`, which is no service; {hint}There are: {', '.join(names)}"
 

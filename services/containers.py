@@ -23,19 +23,17 @@ from pydantic import (
 )
 
 from services.fields import (
-    AbsolutePath,
     Annotations,
     EnvName,
     EnvValue,
     LabelName,
-    Model,
-    Port,
     PortName,
     Resources,
     SubdomainName,
     WritablePath,
     port_name,
 )
+from services.model import AbsolutePath, Model, Port
 from services.quantities import Storage
 
 IMAGE_PATTERN = re.compile(r"[a-z0-9][\w.:/-]*@sha256:[0-9a-f]{64}", re.ASCII)
@@ -307,7 +305,7 @@ class VolumeMount(Model):
     read_only: StrictBool = False
 
 
-class HttpGet(Model):
+class HttpGetAction(Model):
     """A path of the container, and its port by name or number."""
 
     path: AbsolutePath = "/"
@@ -315,32 +313,32 @@ class HttpGet(Model):
     scheme: Literal["HTTP", "HTTPS"] = "HTTP"
 
 
-class TcpSocket(Model):
+class TcpSocketAction(Model):
     """A port that must take connections."""
 
     port: PortReference
 
 
-class Grpc(Model):
+class GrpcAction(Model):
     """https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/#define-a-grpc-liveness-probe"""
 
     port: Port
     service: StrictStr | None = None
 
 
-class ExecCommand(Model):
+class ExecAction(Model):
     """A command that must end with exit code 0."""
 
     command: Annotated[Words, Field(min_length=1)]
 
 
-class Probe(Model):
+class SidecarProbe(Model):
     """https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe"""
 
-    http_get: HttpGet | None = None
-    tcp_socket: TcpSocket | None = None
-    grpc: Grpc | None = None
-    exec: ExecCommand | None = None
+    http_get: HttpGetAction | None = None
+    tcp_socket: TcpSocketAction | None = None
+    grpc: GrpcAction | None = None
+    exec: ExecAction | None = None
     initial_delay_seconds: Annotated[StrictInt, Field(ge=0)] | None = None
     period_seconds: Annotated[StrictInt, Field(ge=1)] | None = None
     timeout_seconds: Annotated[StrictInt, Field(ge=1)] | None = None
@@ -348,7 +346,7 @@ class Probe(Model):
     failure_threshold: Annotated[StrictInt, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
-    def _asks_one_thing(self) -> Probe:
+    def _asks_one_thing(self) -> SidecarProbe:
         one_of(self, "http_get", "tcp_socket", "grpc", "exec")
         return self
 
@@ -377,9 +375,9 @@ class Sidecar(InitContainer):
     """
 
     ports: list[ContainerPort] = []
-    startup_probe: Probe | None = None
-    liveness_probe: Probe | None = None
-    readiness_probe: Probe | None = None
+    startup_probe: SidecarProbe | None = None
+    liveness_probe: SidecarProbe | None = None
+    readiness_probe: SidecarProbe | None = None
 
 
 class ServiceAccount(Model):

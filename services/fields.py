@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, StrictStr
 
+from services.model import Model, absolute_path
 from services.quantities import Cores, Memory, Storage
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
@@ -46,14 +46,8 @@ def _env_name(text: str) -> str:
     return text
 
 
-def _absolute_path(text: str) -> str:
-    if not text.startswith("/") or any(character.isspace() for character in text):
-        raise ValueError(f"{text!r} must start with '/' and have no blanks")
-    return text
-
-
 def _writable_path(text: str) -> str:
-    if text != _absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
+    if text != absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
         raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
     return text
 
@@ -115,7 +109,6 @@ def _quoted(value: object) -> object:
 SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(env_value)]
-AbsolutePath = Annotated[StrictStr, AfterValidator(_absolute_path)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
 LabelName = Annotated[StrictStr, AfterValidator(_label)]
 PortName = Annotated[StrictStr, AfterValidator(port_name)]
@@ -123,14 +116,6 @@ QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
 LabelValue = Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)]
 Labels = dict[QualifiedName, LabelValue]
 Annotations = dict[QualifiedName, Annotated[str, BeforeValidator(_quoted)]]
-Port = Annotated[StrictInt, Field(ge=1, le=65535)]
-Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
-
-
-class Model(BaseModel):
-    """Unknown keys are refused, nothing changes after validation, keys are camelCase as in Kubernetes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
 
 class Resources(Model):

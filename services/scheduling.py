@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, model_validator
 
-from services.fields import LabelName, Labels, LabelValue, Model, QualifiedName, SubdomainName
+from services.fields import LabelName, Labels, LabelValue, QualifiedName, SubdomainName
+from services.model import Model
 
 MANY_WITHOUT_VALUES = ("Exists", "DoesNotExist")
 NUMERIC = ("Gt", "Lt")

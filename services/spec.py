@@ -31,21 +31,19 @@ from services.fields import (
     LABEL_MAX_LENGTH,
     SUBDOMAIN_MAX_LENGTH,
     SUBDOMAIN_PATTERN,
-    AbsolutePath,
     Annotations,
     EnvName,
     Labels,
-    Model,
-    Port,
     PortName,
     Resources,
-    Seconds,
     SubdomainName,
     WritablePath,
     env_value,
 )
+from services.model import AbsolutePath, Model, Port, Seconds
 from services.quantities import Storage
 from services.scheduling import Affinity, DnsConfig, DnsPolicy, HostAlias, Toleration, TopologySpreadConstraint
+from services.workloads import CronJobSpec, Health, Kind, Migration
 from services.yaml_source import KeyPath
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
@@ -183,15 +181,6 @@ HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
 
 
-class Health(Model):
-    """HTTP paths the kubelet asks: has it started, is it alive, may it get requests."""
-
-    startup: AbsolutePath = "/healthz"
-    live: AbsolutePath = "/healthz"
-    ready: AbsolutePath = "/readyz"
-    startup_timeout_seconds: Seconds = 60
-
-
 class Check(Model):
     """A request that every ready pod behind the Service is asked after every rollout, and the answer that it must give.
 
@@ -285,6 +274,7 @@ class ServiceSpec(Model):
     """One service as `services/<folder>/service.yaml` describes it."""
 
     name: Name
+    kind: Kind = "Service"
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
     ports: list[ContainerPort] = []
@@ -321,11 +311,18 @@ class ServiceSpec(Model):
     host_aliases: list[HostAlias] = []
     dns_policy: DnsPolicy | None = None
     dns_config: DnsConfig | None = None
+    cron_job: CronJobSpec | None = None
+    migration: Migration | None = None
 
     @property
     def active_checks(self) -> list[Check]:
-        """The checks that some pod can answer: none of a service that is scaled to zero."""
-        return self.checks if self.autoscaling or self.replicas else []
+        """The checks that some pod can answer: none of a service that is scaled to zero, or that has no port."""
+        return self.checks if self.has_port and (self.autoscaling or self.replicas) else []
+
+    @property
+    def has_port(self) -> bool:
+        """Whether something can connect to it."""
+        return self.kind == "Service"
 
     @property
     def literal_env(self) -> dict[str, str]:

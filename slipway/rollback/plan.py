@@ -9,7 +9,14 @@ from typing import Any
 
 from slipway.engine.events import Urn
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.state.checkpoint import ResourceState, Snapshot, outputs, resources
+from slipway.state.checkpoint import (
+    SERVICE_IMAGE_TYPE,
+    WORKLOAD_COMPONENTS,
+    ResourceState,
+    Snapshot,
+    outputs,
+    resources,
+)
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
 from slipway.state.order import in_order
@@ -19,7 +26,6 @@ from slipway.values import Path, mapped, opened
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
 
-MICROSERVICE_TYPE = "slipway:index:Microservice"
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
 # Where an object names a Secret: the keys that hold `name` or `secretName`.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
@@ -261,17 +267,14 @@ def _outputs(
     """
     if not request.services:
         return outputs(target)
-    services = {
-        name: {
-            "url": _component_output(chosen, "Microservice", name, "url"),
-            "image": _component_output(chosen, "ServiceImage", name, "reference"),
-        }
-        for name in sorted({each.name for each in chosen.values() if each.type == MICROSERVICE_TYPE})
-    }
+    services = {}
+    for name in sorted({each.name for each in chosen.values() if each.type in WORKLOAD_COMPONENTS}):
+        url = next((found for kind in WORKLOAD_COMPONENTS if (found := _output(chosen, kind, name, "url"))), None)
+        image = _output(chosen, SERVICE_IMAGE_TYPE, name, "reference")
+        services[name] = {**({"url": url} if url else {}), "image": image}
     return {**(outputs(present) or outputs(target)), "services": services}
 
 
-def _component_output(chosen: Mapping[str, ResourceState], kind: str, name: str, key: str) -> Any:
-    wanted_type = f"slipway:index:{kind}"
-    found = (each.outputs for each in chosen.values() if each.type == wanted_type and each.name == name)
+def _output(chosen: Mapping[str, ResourceState], type_: str, name: str, key: str) -> Any:
+    found = (each.outputs for each in chosen.values() if each.type == type_ and each.name == name)
     return next(found, {}).get(key)

@@ -14,7 +14,10 @@ from slipway.state.content_names import stem
 from slipway.values import Secret, mapped
 
 PROVIDER_PREFIX = "pulumi:providers:"
-SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
+WORKLOAD_COMPONENTS = ("slipway:index:Microservice", "slipway:index:Worker", "slipway:index:CronJob")
+"""The component of each kind of service."""
+SERVICE_IMAGE_TYPE = "slipway:index:ServiceImage"
+SERVICE_COMPONENTS = (*WORKLOAD_COMPONENTS, SERVICE_IMAGE_TYPE)
 TEST_SUFFIX = "-test"
 HIDDEN = "(secret)"
 

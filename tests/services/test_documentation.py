@@ -16,10 +16,14 @@ DOCS = CHECKOUT / "docs"
 SPECS = [*sorted(CHECKOUT.glob("services/*/service.yaml")), CHECKOUT / "slipway/templates/service/service.yaml"]
 
 
+# Each takes an HTTP path, or what `health` itself takes.
+PROBES = {("health", name) for name in ("startup", "live", "ready")}
+
+
 def leaves(path: tuple[str, ...] = ()) -> Iterator[str]:
     for key in allowed_keys(path):
         inner = (*path, key)
-        if allowed_keys(inner):
+        if allowed_keys(inner) and inner not in PROBES:
             yield from leaves(inner)
         else:
             yield ".".join(inner)

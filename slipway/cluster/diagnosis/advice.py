@@ -20,12 +20,16 @@ class Advice:
 
 def steps(case: Case) -> tuple[str, ...]:
     """What to do next, most useful first."""
-    return tuple(step.format(**_names(case)) for step in _ADVICE[case.finding.cause].steps)
+    return tuple(step.format(**_names(case)) for step in _of(case).steps)
 
 
 def commands(case: Case) -> tuple[str, ...]:
     """What to run to see more."""
-    return tuple(command.format(**_names(case)) for command in _ADVICE[case.finding.cause].commands)
+    return tuple(command.format(**_names(case)) for command in _of(case).commands)
+
+
+def _of(case: Case) -> Advice:
+    return (_JOB_ADVICE if case.is_job else {}).get(case.finding.cause) or _ADVICE[case.finding.cause]
 
 
 def _names(case: Case) -> dict[str, str]:
@@ -41,11 +45,14 @@ def _names(case: Case) -> dict[str, str]:
         "registry": registry if "/" in case.image and any(mark in registry for mark in ".:") else "docker.io",
         "limit": case.memory_limit or "none",
         "startup": str(case.startup_seconds),
+        # A pod of a Job is not started anew.
+        "previous": "" if case.is_job else " --previous",
+        "job": "migration" if case.subject == f"the migration of {case.service}" else "cronJob",
     }
 
 
 _LOGS = "{kubectl} logs {pod}{container}"
-_PREVIOUS = "{kubectl} logs {pod}{container} --previous"
+_PREVIOUS = "{kubectl} logs {pod}{container}{previous}"
 _DESCRIBE = "{kubectl} describe pod {pod}"
 _ADVICE: Mapping[Cause, Advice] = {
     Cause.CRASH: Advice(
@@ -120,7 +127,18 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("Resume it when whoever paused it is done, then run the update again.",),
         ("{kubectl} rollout resume deployment/{service}",),
     ),
+    Cause.DEADLINE: Advice(
+        ("Raise `{job}.activeDeadlineSeconds` in {yaml}, or see in its log what it waits for.",), (_LOGS,)
+    ),
+    Cause.JOB_FAILED: Advice(("Run it again: its pods, and what they printed, are gone.",), ("{kubectl} get jobs",)),
     Cause.STARTING: Advice(
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),
+}
+# What differs for a Job, which is not expected to go on running.
+_JOB_ADVICE: Mapping[Cause, Advice] = {
+    Cause.ENTRYPOINT: Advice(
+        ("Fix `command` in {yaml}: the program must be in the image and executable.",), ("docker run --rm {image}",)
+    ),
+    Cause.STARTING: Advice(("Raise `{job}.activeDeadlineSeconds` in {yaml} if it is only slow.",), (_LOGS,)),
 }

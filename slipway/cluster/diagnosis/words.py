@@ -17,12 +17,20 @@ _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
 
 @dataclass(frozen=True)
 class Case:
-    """A finding with what the words about it need: the Deployment's name, its pod, and how `kubectl` reaches it."""
+    """A finding with what the words about it need: the Deployment's name, its pod, and how `kubectl` reaches it.
+
+    `subject` is what the sentence is about, where that is a Job of the service and not its Deployment.
+    """
 
     service: str
     finding: Finding
     pod: Object
     kubectl: str
+    subject: str = ""
+
+    @property
+    def is_job(self) -> bool:
+        return self.subject not in ("", self.service)
 
     @property
     def container(self) -> Object:
@@ -74,10 +82,12 @@ def exit_words(code: int | None) -> str:
 
 def headline(case: Case) -> str:
     """One sentence: what is wrong with the service."""
-    return f"{case.service} {_SENTENCES[case.finding.cause](case)}"
+    return f"{case.subject or case.service} {_SENTENCES[case.finding.cause](case)}"
 
 
 def _crash(case: Case) -> str:
+    if case.is_job:
+        return f"failed: its container ended with {exit_words(case.finding.exit_code)}"
     times = f" ({case.finding.ends} times so far)" if case.finding.ends > 1 else ""
     return f"crashes: its container ends with {exit_words(case.finding.exit_code)}{times}"
 
@@ -130,6 +140,8 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",
     Cause.EVICTED: lambda case: f"was evicted from its node ({case.finding.state})",
     Cause.PAUSED: lambda _: "is paused: its Deployment rolls nothing out until it is resumed",
+    Cause.DEADLINE: lambda _: "was ended: it had not done its work within its deadline",
+    Cause.JOB_FAILED: lambda _: "failed",
     Cause.STARTING: lambda _: "is still starting; nothing is known to be wrong with it",
 }
 
