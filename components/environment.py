@@ -137,9 +137,14 @@ class Environment(pulumi.ComponentResource):
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+            # Deleting a namespace deletes every claim in it, whatever protects the claims themselves.
+            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes, protect=self._has_claims()),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
+
+    def _has_claims(self) -> bool:
+        volumes = [volume for service in self.services for volume in service.spec.volumes]
+        return any(claim and not claim.claim_name for claim in (each.persistent_volume_claim for each in volumes))
 
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""

@@ -86,6 +86,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage | Promote
                 image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
                 metrics_from=environment.settings.metrics_from,
+                files=service.files,
             ),
             ResourceOptions(providers=[environment.kubernetes]),
         )

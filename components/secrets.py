@@ -32,7 +32,7 @@ def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
     readers: dict[str, tuple[str, str]] = {}
     for service in services:
         values[service.name] = {}
-        for key in service.spec.secrets:
+        for key in service.spec.secret_names:
             try:
                 value, variable = _read(service.name, key)
             except ValueError as error:
