@@ -85,36 +85,42 @@ def init_containers(
     """
     others = [(at, each) for at, each in spec.containers if isinstance(each, InitContainer)]
     others.sort(key=lambda other: not isinstance(other[1], Sidecar))
-    return [_container(each, _scratch_prefix(at), image, sources, files) for at, each in others]
+    variables = env(spec)
+    return [
+        {
+            **_container(each, image, *((), ()) if each.image else (sources, variables)),
+            "volume_mounts": [
+                *scratch_mounts(each, _scratch_prefix(at)),
+                *map(shape, each.volume_mounts),
+                *file_mounts(each.name, files),
+            ],
+        }
+        for at, each in others
+    ]
 
 
 def _container(
-    container: InitContainer,
-    scratch_prefix: str,
-    image: pulumi.Input[str],
-    sources: Sequence[Object],
-    files: Sequence[MountedFile],
+    container: InitContainer, image: pulumi.Input[str], sources: Sequence[Object], variables: Sequence[Object]
 ) -> Object:
-    inherited = [] if container.image else sources
+    own = env(container)
+    taken = {each["name"] for each in own}
     optional: Object = {
         "command": container.command,
         "args": container.args,
-        "env": env(container),
-        "env_from": [*map(shape, container.env_from), *inherited],
+        "env": [*own, *(each for each in variables if each["name"] not in taken)],
+        "env_from": [*map(shape, container.env_from), *sources],
     }
     if isinstance(container, Sidecar):
+        optional["restart_policy"] = "Always"
         optional["ports"] = ports(container)
         for name in ("startup_probe", "liveness_probe", "readiness_probe"):
             probe = getattr(container, name)
             optional[name] = shape(probe) if probe else None
-    mounts = [*scratch_mounts(container, scratch_prefix), *map(shape, container.volume_mounts)]
     return {
         "name": container.name,
         "image": container.image or image,
-        **({"restart_policy": "Always"} if isinstance(container, Sidecar) else {}),
         "resources": resources(container),
         "security_context": security_context(),
-        "volume_mounts": [*mounts, *file_mounts(container.name, files)],
         # Of what is nothing, no null is recorded: a refresh would find none.
         **{key: value for key, value in optional.items() if value},
     }

@@ -112,7 +112,10 @@ def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str
             is_, should_be = live.get(container, "gone"), recorded.images.get(container, "none")
             yield f"container {container} is {is_}, the state says {should_be}"
     for pod in found.current_pods():
-        for status in objects_at(pod, "status", "containerStatuses"):
+        for status in (
+            *objects_at(pod, "status", "initContainerStatuses"),
+            *objects_at(pod, "status", "containerStatuses"),
+        ):
             wanted = _digest(recorded.images.get(text_at(status, "name"), ""))
             running = _digest(text_at(status, "imageID"))
             if wanted and running and wanted != running:
@@ -120,8 +123,9 @@ def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str
 
 
 def _images(pod: Object) -> dict[str, str]:
-    """Image by container."""
-    return {text_at(each, "name"): text_at(each, "image") for each in objects_at(pod, "containers")}
+    """Image by container, init containers and sidecars among them."""
+    containers = (*objects_at(pod, "initContainers"), *objects_at(pod, "containers"))
+    return {text_at(each, "name"): text_at(each, "image") for each in containers}
 
 
 def _digest(reference: Any) -> str:

@@ -83,11 +83,11 @@ def test_it_is_declared_as_kubernetes_has_it(example: Service) -> None:
     assert exporter["startupProbe"]["httpGet"] == {"path": "/healthy", "port": "exporter"}
     assert exporter["securityContext"] == main["securityContext"]
     assert (prepare["image"], prepare.get("restartPolicy")) == (IMAGE, None)
-    assert prepare["envFrom"] == main["envFrom"][-1:]
+    assert (prepare["envFrom"], prepare["env"]) == (main["envFrom"], main["env"])
     assert main["command"] == ["python", "-m", "gunicorn"]
     assert [each["name"] for each in main["ports"]] == ["http", "metrics", "admin"]
     assert main["env"][0]["valueFrom"] == {"secretKeyRef": {"name": "report-db", "key": "password"}}
-    assert [list(each) for each in main["envFrom"]] == [["secretRef"], ["configMapRef", "prefix"], ["configMapRef"]]
+    assert [sorted(each) for each in main["envFrom"]] == [["secretRef"], ["configMapRef", "prefix"], ["configMapRef"]]
     (service,) = by_kind["Service"]
     ports = {each["name"]: each["port"] for each in service.inputs["spec"]["ports"]}
     assert ports == {"http": 80, "metrics": 9090, "admin": 81, "exporter": 9100}
