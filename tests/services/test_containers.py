@@ -193,14 +193,14 @@ def test_a_mistake_of_an_environment_is_answered_with_its_file_and_line(root: Pa
     write(root, "a", "name: a\n")
     file = tmp_path / "Pulumi.prod.yaml"
     file.write_text(
-        "config:\n  slipway:services:\n    a:\n      tolerations:\n        - {kye: x}\n      labels: {}\n      args: []\n"
+        "config:\n  slipway:services:\n    a:\n      tolerations:\n        - {kye: x}\n      args: []\n"
         "      sidecars:\n        - {name: p, env: {A: 010}}\n"
     )
     source = read(file, shown_as=Path("Pulumi.prod.yaml"))
     found = problems(root, Overrides(source.data["config"]["slipway:services"], {}, source))
     assert found[0].startswith("Pulumi.prod.yaml:5: unknown key `tolerations.0.kye`; did you mean `key`?")
     assert misread_settings(source)[-1].startswith(
-        "Pulumi.prod.yaml:9: `slipway:services.a.sidecars.0.env.A` is written 010, of which Pulumi makes another text"
+        "Pulumi.prod.yaml:8: `slipway:services.a.sidecars.0.env.A` is written 010, of which Pulumi makes another text"
     )
 
 
