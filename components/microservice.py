@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import pulumi
@@ -125,6 +126,7 @@ class Workload(pulumi.ComponentResource):
             name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
         )
 
+    @cached_property
     def _files(self) -> PodFiles:
         """The files of its containers, in a ConfigMap and a Secret named by their content, as those of variables are.
 
@@ -153,7 +155,8 @@ class Workload(pulumi.ComponentResource):
             files, config_map.metadata.name if config_map else None, secret.metadata.name if secret else None
         )
 
-    def _claims(self) -> dict[str, Input[str]]:
+    @cached_property
+    def _claims(self) -> Mapping[str, Input[str]]:
         """The names of its PersistentVolumeClaims by the name of the volume; its own are declared, and protected."""
         names: dict[str, Input[str]] = {}
         for volume in self._spec.volumes:
@@ -255,8 +258,8 @@ class Workload(pulumi.ComponentResource):
             config_map.metadata.name,
             secret.metadata.name if secret else None,
             image_pull_secrets=self._args.image_pull_secrets,
-            files=self._files(),
-            claims=self._claims(),
+            files=self._files,
+            claims=self._claims,
         )
 
     def _disruption_budget(self) -> None:
