@@ -12,16 +12,16 @@ from functools import cached_property
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError
 from slipway.cluster.deployed import metadata
 from slipway.cluster.diagnosis import Diagnosis, diagnose_job, screen
-from slipway.cluster.diagnosis.jobs import MIGRATION_LABEL, has_failed, is_done, last_ended
+from slipway.cluster.diagnosis.jobs import has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import Object, condition, object_at, objects_at, text_at
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError
 from slipway.cluster.verification import ServiceVerdict, images_of, wrong_images
 from slipway.engine.messages import DIAGNOSIS
 from slipway.state.checkpoint import ResourceState
+from slipway.state.migrations import is_suspended, migrations
 
 CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
-JOB_TYPE = "kubernetes:batch/v1:Job"
 POD = ("template", "spec")
 
 
@@ -120,9 +120,8 @@ def recorded_migrations(recorded: Iterable[ResourceState]) -> list[RecordedMigra
     """Those that are meant to run: none that a rollback has declared again."""
     return [
         RecordedMigration(str(metadata(each)["name"]), str(metadata(each).get("namespace", "default")), service)
-        for each in recorded
-        if each.type == JOB_TYPE and (service := str(object_at(metadata(each), "labels").get(MIGRATION_LABEL, "")))
-        if object_at(each.inputs, "spec").get("suspend") is not True
+        for service, each in migrations(recorded).items()
+        if not is_suspended(each)
     ]
 
 
