@@ -34,7 +34,7 @@ class CronJob(Workload):
         config_map: core.v1.ConfigMap,
         secret: core.v1.Secret | None,
     ) -> batch.v1.CronJob:
-        template = self._pod_template(self._image(), config_map, secret)
+        template = self._pod_template(self._image(config_map, secret), config_map, secret)
         spec = job_spec(
             template,
             {**self._spec.labels, **self._selector, network.COMPONENT_LABEL: "cron-job"},

@@ -19,13 +19,16 @@ from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 from components import network
 from components.containers import PodFiles, file_data, service_ports, shape
 from components.health import checks_annotation
+from components.migration import RecordedMigrations, migration_job
 from components.outputs import after
 from components.pod import PORT_NAME, pod_template
 from components.rollouts import AwaitedRollouts
 from services.catalog import config_data
 from services.files import MountedFile
 from services.spec import Autoscaling, Ingress, ServiceSpec
+from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
+from slipway.cluster.client import Cluster
 
 # Of a pod without a probe: one that crashes right after its start is none that works.
 UNASKED_SECONDS = 10
@@ -37,7 +40,7 @@ class MicroserviceArgs:
 
     `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
     `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's; `files` are what its
-    containers mount.
+    containers mount; `migrations` knows which migrations have run.
     """
 
     spec: ServiceSpec
@@ -50,6 +53,9 @@ class MicroserviceArgs:
     metrics_from: str | None = None
     image_pull_secrets: Sequence[str] = ()
     files: Sequence[MountedFile] = ()
+    migrations: RecordedMigrations = field(
+        default_factory=lambda: RecordedMigrations(lambda: Cluster.connect(None), dict)
+    )
 
 
 class Workload(pulumi.ComponentResource):
@@ -67,7 +73,7 @@ class Workload(pulumi.ComponentResource):
         super().__init__(type_, name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {network.NAME_LABEL: self._spec.name}
-        self._account()
+        self._service_account = self._account()
 
     def _metadata(
         self, name: str | None = None, annotations: Mapping[str, str] | None = None
@@ -89,9 +95,9 @@ class Workload(pulumi.ComponentResource):
     def _child(self) -> ResourceOptions:
         return ResourceOptions(parent=self)
 
-    def _account(self) -> None:
+    def _account(self) -> core.v1.ServiceAccount:
         annotations = self._spec.service_account.annotations
-        core.v1.ServiceAccount(
+        return core.v1.ServiceAccount(
             self._name,
             metadata=self._metadata(annotations=annotations),
             automount_service_account_token=False,
@@ -208,7 +214,7 @@ class Workload(pulumi.ComponentResource):
         self, network_policy: networking.v1.NetworkPolicy, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> apps.v1.Deployment:
         spec, rollout = self._spec, self._spec.rollout
-        template = self._pod_template(self._image(), config_map, secret)
+        template = self._pod_template(self._image(config_map, secret), config_map, secret)
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             # Where a volume can be mounted once, the next pod would wait for the one before it for ever.
@@ -244,9 +250,35 @@ class Workload(pulumi.ComponentResource):
             else UNASKED_SECONDS
         )
 
-    def _image(self) -> Output[str]:
+    def _image(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> Output[str]:
         """The image, once everything is there that has to be before pods run it."""
-        return after(Output.from_input(self._args.image), [callee.rolled_out for callee in self._args.callees])
+        before = [callee.rolled_out for callee in self._args.callees]
+        if self._spec.migration:
+            before.append(self._migrated(self._spec.migration, config_map, secret))
+        return after(Output.from_input(self._args.image), before)
+
+    def _migrated(
+        self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> Output[bool]:
+        """Resolves once the migration has done its work, while the pods of the release before still run."""
+        labels = {network.NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", network.COMPONENT_LABEL: "migration"}
+        rules = network.migration_policy(self._spec, labels)
+        digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:8]
+        policy_name = f"{self._spec.name}{MIGRATION_SUFFIX}-{digest}"
+        network_policy = networking.v1.NetworkPolicy(
+            policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
+        )
+        job = migration_job(
+            self._spec.name,
+            migration,
+            self._pod_template(Output.from_input(self._args.image), config_map, secret),
+            self._metadata(),
+            self._args.migrations,
+            pod_labels=labels,
+            parent=self,
+            depends_on=[network_policy, self._service_account],
+        )
+        return self._args.rollouts.ended(job)
 
     def _pod_template(
         self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -54,6 +54,15 @@ def policy(
         "policy_types": ["Ingress", "Egress"],
         "ingress": into,
         "egress": _out_of(spec),
+    }
+
+
+def migration_policy(spec: ServiceSpec, pod_labels: Mapping[str, str]) -> networking.v1.NetworkPolicySpecArgsDict:
+    """Of the pods of the service's migration: nothing in, and out what the service's `egress` says and DNS."""
+    return {
+        "pod_selector": {"match_labels": pod_labels},
+        "policy_types": ["Ingress", "Egress"],
+        "egress": _out_of(spec.model_copy(update={"calls": []})),
     }
 
 

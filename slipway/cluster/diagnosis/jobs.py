@@ -16,11 +16,10 @@ from slipway.cluster.diagnosis.objects import (
     objects_at,
     text_at,
 )
+from slipway.state.checkpoint import MIGRATION_LABEL
 
 # https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions
 COMPLETE, FAILED = "Complete", "Failed"
-MIGRATION_LABEL = "slipway.dev/migration"
-"""On the Job of a migration: the service it is of."""
 
 
 @dataclass(frozen=True)
