@@ -22,7 +22,7 @@ OF_TOOLS = {
 
 
 def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
-    """The values of every service's `secrets` by their names, by service name.
+    """The values of every service's `secrets`, and of those that its `files` take, by their names, by service name.
 
     The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
     `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.
@@ -34,7 +34,7 @@ def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
         values[service.name] = {}
         for key in service.spec.secret_names:
             try:
-                value, variable = _read(service.name, key)
+                value, variable = _read(service.name, key, in_variable=key in service.spec.secrets)
             except ValueError as error:
                 problems.append(str(error))
                 continue
@@ -54,7 +54,7 @@ def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
     return values
 
 
-def _read(service: str, key: str) -> tuple[str, str]:
+def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
     """A secret's value and the environment variable that it is from, empty for one of the stack's configuration.
 
     However it comes, it loses the line break at its end, as it does when Pulumi reads it from its standard input: the
@@ -71,7 +71,7 @@ def _read(service: str, key: str) -> tuple[str, str]:
         except OSError as error:
             raise ValueError(f"{named} cannot be read: {error.strerror}; {_how_to_set(service, key)}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{named} is no UTF-8 text; an environment variable holds text alone") from error
+            raise ValueError(f"{named} is no UTF-8 text; a secret holds text alone") from error
     elif variable in os.environ and variable not in OF_TOOLS:
         value, used, named = os.environ[variable], variable, f"the environment variable {variable}"
     else:
@@ -82,7 +82,7 @@ def _read(service: str, key: str) -> tuple[str, str]:
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise ValueError(f"{named} is empty, and {service} needs the secret {key}; {_how_to_set(service, key)}")
-    if problem := variable_problem(key, value):
+    if in_variable and (problem := variable_problem(key, value)):
         raise ValueError(f"{named} {problem}")
     return value, used
 
