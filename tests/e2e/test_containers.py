@@ -41,6 +41,7 @@ sidecars:
     startupProbe: {httpGet: {path: /www/motd.txt, port: pages}, periodSeconds: 1, failureThreshold: 30}
     livenessProbe: {tcpSocket: {port: pages}, periodSeconds: 10, failureThreshold: 6}
     readinessProbe: {httpGet: {path: /www/motd.txt, port: pages}, periodSeconds: 5, timeoutSeconds: 3}
+rollout: {terminationGracePeriodSeconds: 2}    # http.server does not end by SIGTERM
 labels: {team: people}
 annotations: {example.com/contact: people}
 serviceAccount: {annotations: {example.com/role: reader}}
@@ -102,6 +103,9 @@ def answer(url: str, body: Any = None) -> bytes:
 def test_ports_files_volumes_and_containers_through_a_release_and_back(project: Any, volume: str) -> None:
     settings = "  user-service:SIGNING_KEY: signed\n  slipway:services: {user-service: {env: {GREETING: hello}}}"
     project.configure(settings, namespace={"name": volume, "managed": False})
+    assert project.run("pulumi", "stack", "init", "e2e").code == 0
+    plain = project.slipway("up", "-s", "e2e", "--yes")
+    assert plain.code == 0, plain.output
     folder = project.folder / "services" / "user_service"
     (folder / "pages").mkdir()
     (folder / "pages" / "motd.txt").write_text("first day\n")
@@ -113,7 +117,6 @@ def test_ports_files_volumes_and_containers_through_a_release_and_back(project: 
     project.replace(file, "checks:\n", "checks:\n  - {get: /www/motd.txt, port: pages, has: day}\n")
     with (project.folder / file).open("a") as written:
         written.write("\n" + MORE.replace("VOLUME", volume))
-    assert project.run("pulumi", "stack", "init", "e2e").code == 0
 
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output
@@ -137,16 +140,22 @@ def test_ports_files_volumes_and_containers_through_a_release_and_back(project: 
     assert answer(f"{url}:9090/www/motd.txt") == b"second day\n"
     assert made["id"] in [each["id"] for each in json.loads(answer(f"{url}/users"))["users"]]
 
-    project.replace(file, '"9090", --directory', '"9090", --dir')
+    project.replace(file, '"9090", --directory', '"9090", --no-such-option')
     broken = project.slipway("up", "-s", "e2e", "--yes")
     assert broken.code == 4, broken.output
     flat = " ".join(broken.output.split())
     assert "sidecar pages of user-service crashes" in flat
     assert answer(f"{url}:9090/www/motd.txt") == b"second day\n"
 
-    back = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    back = project.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
     assert back.code == 0, back.output
     assert answer(f"{url}:9090/www/motd.txt") == b"first day\n"
     assert made["id"] in [each["id"] for each in json.loads(answer(f"{url}/users"))["users"]]
     verified = project.slipway("verify", "-s", "e2e")
     assert verified.code == 0, verified.output
+
+    before = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
+    assert before.code == 0, before.output
+    assert project.deployments()["user-service"]["spec"]["strategy"]["type"] == "RollingUpdate"
+    claims = project.get(f"/api/v1/namespaces/{volume}/persistentvolumeclaims")["items"]
+    assert [each["status"]["phase"] for each in claims] == ["Bound"], "a claim that holds data stays"

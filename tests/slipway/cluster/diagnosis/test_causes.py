@@ -99,7 +99,12 @@ def test_a_container_that_cannot_run_is_named_before_one_that_is_not_ready(
     [
         ("crash", "Always", "sidecar crash of crash crashes: its container ends with exit code 1", "in the source"),
         ("crash", None, "init container crash of crash crashes: its container ends with exit code 1", "in the source"),
-        ("oom", "Always", "sidecar oom of oom was killed with SIGKILL", "(now 32Mi) in service.yaml of oom, sidecar oom"),
+        (
+            "oom",
+            "Always",
+            "sidecar oom of oom was killed with SIGKILL",
+            "(now 32Mi) in service.yaml of oom, sidecar oom",
+        ),
         ("readiness", "Always", "sidecar readiness of readiness runs, but does not become ready", "`readinessProbe`"),
         ("startup", "Always", "sidecar startup of startup is too slow to start", "raise `failureThreshold`"),
     ],
