@@ -50,7 +50,7 @@ def _presence(probe: str, id: str, title: str, why: str) -> Rule:
         title=title,
         why=why,
         source=PROBES_PAGE,
-        remedy=f"Give the container a `{probe}` (`health` in service.yaml; of a sidecar, `{probe}` itself).",
+        remedy=f"Give the container a `{probe}` (`health` in service.yaml).",
         of=_served_containers,
     )
     def check(container: View) -> Iterator[Problem]:
