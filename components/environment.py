@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import pulumi
@@ -18,6 +18,7 @@ from pulumi_docker_build import Provider as BuildProvider
 from components.blocking import in_thread
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
+from components.migration import RecordedMigrations
 from components.node_ports import assigned_ports, passed_on, wanted_ports
 from components.promotions import promotion_problems
 from components.rollouts import AwaitedRollouts
@@ -26,6 +27,7 @@ from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.backend import History
+from slipway.cluster.client import Cluster
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
@@ -91,6 +93,7 @@ class Environment(pulumi.ComponentResource):
         self._name = name
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)
+        self.migrations = RecordedMigrations(partial(Cluster.connect, args.settings.context), _present_state)
         self.services = args.services
         self.rollback = args.rollback
         self.secrets = args.secrets
@@ -138,9 +141,14 @@ class Environment(pulumi.ComponentResource):
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             },
-            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes),
+            # Deleting a namespace deletes every claim in it, whatever protects the claims themselves.
+            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes, protect=self._has_claims()),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
+
+    def _has_claims(self) -> bool:
+        volumes = [volume for service in self.services for volume in service.spec.volumes]
+        return any(claim and not claim.claim_name for claim in (each.persistent_volume_claim for each in volumes))
 
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""

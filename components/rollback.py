@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from slipway.project import Project
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.images import images_of
 from slipway.values import opened
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
@@ -94,9 +95,9 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 
     A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images.
     """
-    running = {image for each in resources(present) for image in _images(each)}
+    running = {image for each in resources(present) for image in images_of(each)}
     missing = []
-    for image in sorted({image for each in plan.resources for image in _images(each)} - running):
+    for image in sorted({image for each in plan.resources for image in images_of(each)} - running):
         try:
             docker.get_registry_image(name=image, opts=pulumi.InvokeOptions(provider=environment.docker))
         except Exception as error:  # noqa: BLE001 -- the SDK raises no narrower one for an invoke that fails
@@ -107,13 +108,6 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
     if missing:
         listed = "\n  ".join(missing)
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")
-
-
-def _images(resource: ResourceState) -> Iterable[str]:
-    if resource.type != DEPLOYMENT_TYPE:
-        return ()
-    pod = opened(resource.inputs)["spec"]["template"]["spec"]
-    return [each["image"] for each in (*(pod.get("initContainers") or ()), *pod["containers"]) if "image" in each]
 
 
 def _verified(

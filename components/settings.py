@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.spec import LABEL_MAX_LENGTH, SubdomainName
+from services.fields import LABEL_MAX_LENGTH, SubdomainName
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.backend.promotion import Promotion
 from slipway.engine.messages import CONFIGURATION_ERROR

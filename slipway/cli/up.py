@@ -183,7 +183,8 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
         if drift.changes:  # before the checks, which may fail for that reason
             typer.echo("\n".join(drift_lines(stack.name, drift.changes, drift.changed_by)))
             return ExitCode.DRIFT
-        if any(each.problems for each in verdicts.result()):
+        # A Job of a cron job that failed is no part of an update, which cannot make it run again.
+        if any(each.problems for each in verdicts.result() if not each.about):
             return None
     except SlipwayError:  # the update says it, with all else
         return None
@@ -265,4 +266,4 @@ def _show_services(stack_outputs: Mapping[str, Any]) -> None:
     services = stack_outputs.get("services", {})
     width = max((len(name) for name in services), default=0)
     for name, service in sorted(services.items()):
-        typer.echo(f"{name:<{width}}  {service.get('url', '')}")
+        typer.echo(f"{name:<{width}}  {service.get('url', '')}".rstrip())

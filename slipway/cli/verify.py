@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import typer
@@ -14,6 +15,7 @@ from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
+from slipway.cluster.jobs import cron_job_verdicts, migration_problems, recorded_cron_jobs, recorded_migrations
 from slipway.cluster.verification import RecordedDeployment, ServiceVerdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.words import counted
@@ -37,24 +39,42 @@ def verify(*, name: str, json_output: bool) -> int:
 
 
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
-    """Every Deployment of the state, held against the cluster; SlipwayError where the cluster does not answer."""
-    recorded = recorded_deployments(deployed.objects())
-    if not recorded:
+    """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts.
+
+    SlipwayError where the cluster does not answer.
+    """
+    objects = deployed.objects()
+    recorded, cron_jobs, migrations = (
+        recorded_deployments(objects),
+        recorded_cron_jobs(objects),
+        recorded_migrations(objects),
+    )
+    if not recorded and not cron_jobs:
         raise SlipwayError(
-            f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
+            f"The state of {deployed.stack} has no Deployment or CronJob: there is nothing to verify.",
             next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
         )
     cluster = deployed.cluster
     with cluster_errors(), ThreadPoolExecutor() as pool:
         asking = pool.submit(_unmet, cluster, recorded)
+        of_cron_jobs = pool.submit(cron_job_verdicts, cluster, cron_jobs)
+        of_migrations = pool.submit(migration_problems, cluster, migrations)
         found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
         evidence = [found[each.namespace].get(each.name) for each in recorded]
         reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
-        unmet = asking.result()
-    return [
-        verdict(each, seen, reason, unmet[each.namespace, each.name])
-        for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
-    ]
+        unmet, problems = asking.result(), of_migrations.result()
+        verdicts = [
+            verdict(each, seen, reason, unmet[each.namespace, each.name])
+            for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
+        ]
+        verdicts += of_cron_jobs.result()
+    return sorted(
+        (
+            replace(each, problems=(*each.problems, problems[each.service])) if each.service in problems else each
+            for each in verdicts
+        ),
+        key=lambda each: (each.namespace, each.service),
+    )
 
 
 def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
@@ -83,6 +103,8 @@ def lines(found: ServiceVerdict) -> list[str]:
     if not found.problems:
         images = ", ".join(_short(image) for image in found.images)
         checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
+        if found.about:
+            return [f"{found.service}: ok, {found.about}, on {images}"]
         return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
     first, *more = found.problems
     return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
@@ -106,6 +128,7 @@ def shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
                 "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
                 "images": list(each.images),
                 "checks": each.checks,
+                "about": each.about,
                 "problems": list(each.problems),
             }
             for each in verdicts
