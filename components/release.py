@@ -9,6 +9,7 @@ from pulumi import Output, ResourceOptions
 
 from components.environment import Environment
 from components.health import recent_logs, verified
+from components.limits import declare_limits
 from components.microservice import Microservice, MicroserviceArgs
 from components.outputs import after
 from components.service_image import DOCKERFILE, PromotedImage, ServiceImage, ServiceImageArgs, context_problems
@@ -62,7 +63,8 @@ def build(environment: Environment) -> dict[str, ServiceImage | PromotedImage]:
 
 def deploy(environment: Environment, images: Mapping[str, ServiceImage | PromotedImage]) -> dict[str, Microservice]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
-    namespace = after(environment.namespace, (image.reference for image in images.values()))
+    limits = declare_limits(environment)
+    namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
     deployed: dict[str, Microservice] = {}
     for service in environment.services:
         spec = service.spec

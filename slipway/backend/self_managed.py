@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -124,6 +125,14 @@ class FileBackend:
         for file in (*torn, *unfinished):
             file.unlink(missing_ok=True)
         return torn
+
+    def remove_copies(self, stack: str) -> None:
+        """Remove what the engine keeps of a stack that is removed: its last states, with secrets as ciphertext."""
+        # `stack.json.bak`, and a lock's folder; another stack's name may begin with this one's.
+        for file in self._part("stacks").glob(f"{stack}.json*"):
+            file.unlink(missing_ok=True)
+        for folder in (self._part("backups") / stack, self._part("locks", "organization") / stack):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _part(self, *parts: str) -> Path:
         return Path(self.folder, ".pulumi", *parts, self.project)

@@ -1,0 +1,56 @@
+"""What an environment may use: a ResourceQuota and a LimitRange in its namespace, where its settings say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pulumi
+from pulumi_kubernetes import core
+
+from components.environment import Environment
+from components.settings import LimitRangeItem
+
+NAME = "environment"
+"""Of both objects in the cluster."""
+
+
+def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
+    """What is there once both are: a pod that comes earlier would have no defaults, and count for nothing."""
+    settings, stack = environment.settings, pulumi.get_stack()
+    options = pulumi.ResourceOptions(parent=environment, provider=environment.kubernetes)
+    declared: list[pulumi.CustomResource] = []
+    if settings.resource_quota:
+        declared.append(
+            core.v1.ResourceQuota(
+                stack,
+                metadata={"name": NAME, "namespace": environment.namespace},
+                spec={"hard": settings.resource_quota.hard},
+                opts=options,
+            )
+        )
+    if settings.limit_range:
+        declared.append(
+            core.v1.LimitRange(
+                stack,
+                metadata={"name": NAME, "namespace": environment.namespace},
+                spec={"limits": [_item(each) for each in settings.limit_range.limits]},
+                opts=options,
+            )
+        )
+    return [each.id for each in declared]
+
+
+def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
+    """With what it says alone: an empty mapping would be drift, as the API server keeps none."""
+    said: core.v1.LimitRangeItemArgsDict = {"type": item.type}
+    if item.default:
+        said["default"] = item.default
+    if item.default_request:
+        said["default_request"] = item.default_request
+    if item.max:
+        said["max"] = item.max
+    if item.min:
+        said["min"] = item.min
+    if item.max_limit_request_ratio:
+        said["max_limit_request_ratio"] = item.max_limit_request_ratio
+    return said
