@@ -16,6 +16,7 @@ from slipway.cli.preview import Files, preview
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.github import API_URL, GitHub, token_of
 from slipway.promotion.commits import ServiceCommit, build_paths, commits_between
+from slipway.promotion.image_copy import copy_image
 from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
@@ -54,6 +55,8 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         if not plan.moves:
             return ExitCode.DONE
         text = settings.with_images(plan.images)
+        for image in plan.copies:  # before the file says so
+            copy_image(image, to_stack.engine.environment, typer.echo)
         settings.write(text)
         typer.echo("\n".join(difference(settings, text)))
         if options.pull_request:
