@@ -125,8 +125,9 @@ def _config(source: Stack) -> Mapping[str, Any]:
 def _services(source: Stack) -> Sequence[Service]:
     config = _config(source)
     overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get("slipway:defaults") or {})
+    folder = source.project.folder / "services"
     try:
-        return load(source.project.folder / "services", overrides)
+        return load(folder, overrides) if folder.is_dir() else ()
     except CatalogError as error:
         raise ConfigurationError(
             f"The services of {source} are not valid.", why="\n".join(error.problems), next_step="Fix them."
