@@ -108,7 +108,7 @@ def remove(stack: Stack, progress: Progress) -> None:
     state = stack.present()
     if state and (found := list(resources(state))):
         stack.require_cluster()
-        if any(each.protect for each in found):
+        if any(each.raw.get("protect") for each in found):
             stack.stacks.run(stack.name, "state", "unprotect", "--all", "--yes", "--stack", stack.name)
         _destroy(stack, progress)
     stack.stacks.remove(stack.name)
