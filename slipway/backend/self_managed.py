@@ -127,12 +127,13 @@ class FileBackend:
         return torn
 
     def remove_copies(self, stack: str) -> None:
-        """Remove what the engine keeps of a stack that is removed: its last states, with secrets as ciphertext."""
-        # `stack.json.bak`, and a lock's folder; another stack's name may begin with this one's.
-        for file in self._part("stacks").glob(f"{stack}.json*"):
+        """Remove what the engine keeps of a stack that it removed: its last states, with secrets as ciphertext, and
+        empty folders.
+        """
+        for file in self._part("stacks").glob(f"{stack}.json*"):  # `.bak`, `.attrs`
             file.unlink(missing_ok=True)
-        for folder in (self._part("backups") / stack, self._part("locks", "organization") / stack):
-            shutil.rmtree(folder, ignore_errors=True)
+        for part in (("backups",), ("history",), ("locks", "organization")):
+            shutil.rmtree(self._part(*part) / stack, ignore_errors=True)
 
     def _part(self, *parts: str) -> Path:
         return Path(self.folder, ".pulumi", *parts, self.project)

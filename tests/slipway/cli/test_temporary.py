@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def left(scratch: Any, name: str = "pr-1") -> list[Path]:
     return [
         file
         for file in (*scratch.folder.rglob("*"), *scratch.home.rglob("*"))
-        if name in file.name and "logs" not in file.parts
+        if re.search(rf"{name}(?!\d)", file.name) and "logs" not in file.parts
     ]
 
 
@@ -87,9 +88,11 @@ def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
 
 
 def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> None:
-    for name in ("pr-1", "pr-2", "pr-3"):
+    for name in ("pr-1", "pr-10"):
         done = project("up", "-s", name, "--like", "dev", "--expires", "3d", "--yes")
         assert done.returncode == 0, done.stderr
+    pulumi(project, "stack", "init", "pr-3", "--no-select")
+    pulumi(project, "stack", "tag", "set", "slipway:like", "dev", "--stack", "pr-3")
     for name in ("pr-1", "pr-3"):
         pulumi(project, "stack", "tag", "set", "slipway:expires", "2026-01-01T00:00:00Z", "--stack", name)
     settings(project).unlink()  # as in another clone
@@ -98,18 +101,20 @@ def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> No
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == "pr-1 would be taken down: it expired 2026-01-01 00:00 UTC."
-    assert lines[1].startswith("pr-2 is kept: it stays until 20")
+    assert lines[1].startswith("pr-10 is kept: it stays until 20")
     assert lines[2] == "pr-3 is kept: Pulumi.pr-3.yaml belongs to the repository."
     done = project("reap", "--json")
     assert done.returncode == 0, done.stderr
     assert {each["name"]: each["takenDown"] for each in json.loads(done.stdout)} == {
         "pr-1": True,
-        "pr-2": False,
+        "pr-10": False,
         "pr-3": False,
     }
     assert left(project) == []
     names = [each["name"] for each in json.loads(pulumi(project, "stack", "ls", "--json"))]
-    assert [name for name in names if name.startswith("pr-")] == ["pr-2", "pr-3"]
+    assert [name for name in names if name.startswith("pr-")] == ["pr-10", "pr-3"]
+    (update,) = json.loads(project("history", "-s", "pr-10", "--json").stdout)
+    assert update["number"] == 1
 
 
 @pytest.mark.parametrize(
