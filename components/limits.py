@@ -42,15 +42,11 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
 
 def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
     """With what it says alone: an empty mapping would be drift, as the API server keeps none."""
-    said: core.v1.LimitRangeItemArgsDict = {"type": item.type}
-    if item.default:
-        said["default"] = item.default
-    if item.default_request:
-        said["default_request"] = item.default_request
-    if item.max:
-        said["max"] = item.max
-    if item.min:
-        said["min"] = item.min
-    if item.max_limit_request_ratio:
-        said["max_limit_request_ratio"] = item.max_limit_request_ratio
-    return said
+    amounts = {
+        "default": item.default,
+        "default_request": item.default_request,
+        "max": item.max,
+        "min": item.min,
+        "max_limit_request_ratio": item.max_limit_request_ratio,
+    }
+    return {"type": item.type, **{name: amount for name, amount in amounts.items() if amount}}

@@ -52,7 +52,7 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
         )
     derived = {key: copy.deepcopy(value) for key, value in config.items() if key not in OWN_KEYS}
     overrides = derived.setdefault(SERVICES_KEY, {})
-    notes = []
+    notes: list[str] = []
     for service in services:
         changed = dict(_changes(service.spec, name))
         for section, values in changed.items():
