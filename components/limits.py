@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pulumi
-from pulumi_kubernetes import core
+from pulumi_kubernetes import core, meta
 
 from components.environment import Environment
 from components.settings import LimitRangeItem
@@ -18,12 +18,21 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
     """What is there once both are: a pod that comes earlier would have no defaults, and count for nothing."""
     settings, stack = environment.settings, pulumi.get_stack()
     options = pulumi.ResourceOptions(parent=environment, provider=environment.kubernetes)
+    metadata: meta.v1.ObjectMetaArgsDict = {
+        "name": NAME,
+        "namespace": environment.namespace,
+        "labels": {
+            "app.kubernetes.io/name": NAME,
+            "app.kubernetes.io/part-of": pulumi.get_project(),
+            "app.kubernetes.io/managed-by": "pulumi",
+        },
+    }
     declared: list[pulumi.CustomResource] = []
     if settings.resource_quota:
         declared.append(
             core.v1.ResourceQuota(
                 stack,
-                metadata={"name": NAME, "namespace": environment.namespace},
+                metadata=metadata,
                 spec={"hard": settings.resource_quota.hard},
                 opts=options,
             )
@@ -32,7 +41,7 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
         declared.append(
             core.v1.LimitRange(
                 stack,
-                metadata={"name": NAME, "namespace": environment.namespace},
+                metadata=metadata,
                 spec={"limits": [_item(each) for each in settings.limit_range.limits]},
                 opts=options,
             )

@@ -10,6 +10,7 @@ import pytest
 
 from components.environment import Environment, EnvironmentArgs
 from components.release import build, deploy
+from policy.rules.objects import OBJECT_LABELS
 
 QUOTA, LIMITS = "kubernetes:core/v1:ResourceQuota", "kubernetes:core/v1:LimitRange"
 
@@ -38,6 +39,7 @@ def test_a_quota_and_limits_are_declared_in_the_namespace_before_its_pods(declar
     quota, limits = recorded.inputs(QUOTA, "dev"), recorded.inputs(LIMITS, "dev")
     for each in (quota, limits):
         assert (each["metadata"]["name"], each["metadata"]["namespace"]) == ("environment", "slipway-dev")
+        assert set(OBJECT_LABELS) == set(each["metadata"]["labels"])
     assert quota["spec"] == {"hard": {"pods": "8", "requests.memory": "2Gi"}}
     texts = {**item, "default": {"cpu": "0.5"}, "maxLimitRequestRatio": {"cpu": "10"}}
     assert limits["spec"] == {"limits": [texts, {"type": "PersistentVolumeClaim"}]}
