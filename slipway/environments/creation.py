@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from services.catalog import CatalogError, Overrides, Service, load
-from services.yaml_source import SERVICES_KEY
+from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway import project as projects
 from slipway.backend.self_managed import backend_folder
 from slipway.backend.stacks import Stacks
@@ -123,8 +123,8 @@ def _config(source: Stack) -> Mapping[str, Any]:
 
 
 def _services(source: Stack) -> Sequence[Service]:
-    config = _config(source)
-    overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get("slipway:defaults") or {})
+    services, defaults = (_mapping(source, key) for key in (SERVICES_KEY, DEFAULTS_KEY))
+    overrides = Overrides(services, defaults)
     folder = source.project.folder / "services"
     try:
         return load(folder, overrides) if folder.is_dir() else ()
@@ -132,6 +132,17 @@ def _services(source: Stack) -> Sequence[Service]:
         raise ConfigurationError(
             f"The services of {source} are not valid.", why="\n".join(error.problems), next_step="Fix them."
         ) from error
+
+
+def _mapping(source: Stack, key: str) -> dict[str, Any]:
+    found = _config(source).get(key) or {}
+    if not isinstance(found, dict) or (key == SERVICES_KEY and not all(isinstance(v, dict) for v in found.values())):
+        raise ConfigurationError(
+            f"Pulumi.{source}.yaml: `{key}` is {found!r}.",
+            why="Allowed: a mapping, of services for `slipway:services`.",
+            next_step="Fix it.",
+        )
+    return found
 
 
 def _require_openable(source: Stack, derived: DerivedSettings) -> None:

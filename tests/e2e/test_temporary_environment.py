@@ -75,6 +75,9 @@ def test_an_environment_comes_is_updated_expires_and_is_gone(project: Any, tmp_p
         limits = project.get(f"/api/v1/namespaces/{namespace}/limitranges")["items"]
         assert [each["spec"]["limits"][0]["default"] for each in limits] == [{"cpu": "500m"}]
 
+        drift = project.slipway("drift", "-s", name)
+        assert drift.code == 0, drift.output
+
         project.replace(SOURCE, '"""', '"""Of the pull request. ')
         git(project, "commit", "-q", "-a", "-m", "Change the first line")
         done = project.slipway("up", "-s", name, "--yes")  # its settings are there: no flags

@@ -60,7 +60,7 @@ def test_an_unknown_environment_is_reported_with_the_known_ones(slipway: Any) ->
     assert result.stderr == (
         f"error: There is no environment `prd`: {slipway.folder}/Pulumi.prd.yaml does not exist.\n"
         "  Environments here: dev, prod. Did you mean `prod`?\n"
-        "  next: Use -s with one of them, or write Pulumi.prd.yaml.\n"
+        "  next: Use -s with one of them, or write Pulumi.prd.yaml; `slipway up -s prd --like ENV` makes a temporary one.\n"
     )
 
 

@@ -440,3 +440,11 @@ def test_the_repository_of_a_remote(remote: str) -> None:
     found = REMOTE.search(remote)
     assert found
     assert found["repository"] == "acme/shop"
+
+
+def test_nothing_is_promoted_from_a_temporary_environment(shop: Shop) -> None:
+    shop.add(images={"a": "a"})
+    (shop.slipway.folder / "Pulumi.pr-1.yaml").write_text("# Made by `slipway up --like dev`.\nconfig: {}\n")
+    done = shop.slipway("promote", "--from", "pr-1", "--to", "prod")
+    assert (done.returncode, "pr-1 is a temporary environment, and nothing is promoted" in done.stderr) == (2, True)
+    assert shop.file.read_text() == SETTINGS

@@ -136,6 +136,14 @@ def test_what_cannot_be_made_is_refused_before_anything_is(
     assert scratch.git("status", "--porcelain") == ""
 
 
+@pytest.mark.parametrize("services", ["3", "{shop: 3}"])
+def test_settings_that_no_update_would_take_are_not_copied(scratch: Any, services: str) -> None:
+    settings(scratch, "dev").write_text(f"config:\n  slipway:services: {services}\n")
+    done = scratch("up", "-s", "pr-1", "--yes", "--like", "dev")
+    assert (done.returncode, "Pulumi.dev.yaml: `slipway:services` is" in done.stderr) == (2, True), done.stderr
+    assert left(scratch) == []
+
+
 def test_what_is_declared_or_made_by_hand_is_left_alone(project: Any) -> None:
     done = project("up", "-s", "prod", "--like", "dev", "--yes")
     assert (done.returncode, "prod is not temporary" in done.stderr) == (2, True), done.stderr
