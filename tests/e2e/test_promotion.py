@@ -19,15 +19,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
 
 SECOND = "e2e-live"
 FILE = f"Pulumi.{SECOND}.yaml"
+BUILDS_NOTHING = "  slipway:build: false # since dev builds\n"
 NAME, OTHER = "user-service", "order-service"
 
 
 class Environments:
     """Environment `e2e`, which builds, and `e2e-live`, which does not, in one git repository."""
 
-    def __init__(
-        self, project: Any, tmp_path: Path, settings: str = "  slipway:build: false # since dev builds\n"
-    ) -> None:
+    def __init__(self, project: Any, tmp_path: Path, settings: str = BUILDS_NOTHING) -> None:
         self.first = project
         # The folder of buildx is empty: there is no builder.
         self.second = replace(
@@ -184,14 +183,14 @@ def test_a_digest_goes_to_another_registry_and_runs_there(project: Any, tmp_path
 
 
 def test_a_stack_that_built_goes_back_to_its_build_after_it_was_promoted_to(project: Any, tmp_path: Path) -> None:
-    both = Environments(project, tmp_path, "  slipway:build: true\n")
+    both = Environments(project, tmp_path, "")
     done = both.first.slipway("up", "-s", SECOND, "--yes")  # which has a builder
     assert done.code == 0, done.output
     built = both.running()[1]
     assert [each["type"] for each in both.state(SECOND)["resources"]].count(IMAGE_TYPE) == 4
 
     project.replace(SOURCE, '"""', '"""Second release. ')
-    both.file.write_text(both.file.read_text().replace("slipway:build: true", "slipway:build: false"))
+    both.file.write_text(both.file.read_text().replace("config:\n", f"config:\n{BUILDS_NOTHING}", 1))
     both.commit("Run what e2e has built")
     both.up("e2e")
     both.promote()
