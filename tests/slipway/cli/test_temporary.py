@@ -87,6 +87,18 @@ def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     assert project("down", "-s", "pr-1", "--yes", "--if-exists").returncode == 0
 
 
+def test_why_it_was_not_updated_is_in_the_comment_and_it_can_be_taken_down(scratch: Any) -> None:
+    scratch.program("raise ValueError('no `such` thing')\n")
+    comment = scratch.home / "comment.md"
+    done = scratch(*UP, "--markdown", str(comment))
+    assert done.returncode == 1, done.stderr
+    text = comment.read_text()
+    assert text.startswith("<!-- slipway:preview:scratch:pr-1 -->\n\n## ❌ `pr-1` was not updated\n")
+    assert "no `such` thing" in text
+    done = scratch("down", "-s", "pr-1", "--yes")
+    assert (done.returncode, left(scratch)) == (0, []), done.stderr
+
+
 def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> None:
     for name in ("pr-1", "pr-10"):
         done = project("up", "-s", name, "--like", "dev", "--expires", "3d", "--yes")
