@@ -10,6 +10,7 @@ from pulumi import Output, ResourceOptions
 from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
+from components.limits import declare_limits
 from components.microservice import Microservice, MicroserviceArgs, Workload
 from components.outputs import after
 from components.service_image import (
@@ -84,7 +85,8 @@ def build(environment: Environment) -> dict[str, AnyImage]:
 
 def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Workload]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
-    namespace = after(environment.namespace, (image.reference for image in images.values()))
+    limits = declare_limits(environment)
+    namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
     deployed: dict[str, Workload] = {}
     for service in environment.services:
         spec = service.spec
