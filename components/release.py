@@ -83,7 +83,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage | Promote
                 secrets=environment.secrets[service.name],
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
-                migrations=environment.migrations,
+                migrations=environment.migrations if spec.migration else None,
                 image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
                 metrics_from=environment.settings.metrics_from,
