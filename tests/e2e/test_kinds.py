@@ -113,6 +113,8 @@ def test_a_mixed_estate_goes_up_is_broken_rolled_back_and_verified(estate: Any) 
     assert back.code == 0, back.output
     assert back.output.index("Data stay as the migrations since") < back.output.index("is back at")
     assert migrations(estate) == {migration: "Suspended"}
+    drift = estate.slipway("drift", "-s", "e2e")
+    assert drift.code == 0, drift.output
 
     # The same image again, with another setting: what ran once runs no more.
     estate.replace("services/web/migrate.py", "adding column vat", "adding column total")
