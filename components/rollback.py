@@ -27,7 +27,13 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
-from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.plan import (
+    VARIABLE,
+    RollbackPlan,
+    RollbackRequest,
+    plan_rollback,
+    services_migrated_since,
+)
 from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.images import images_of
@@ -67,6 +73,9 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
+    migrated = services_migrated_since(plan, [present])
+    if migrated and VARIABLE not in os.environ:  # the command says so before it begins
+        pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, plan)
