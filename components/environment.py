@@ -69,12 +69,13 @@ class EnvironmentArgs:
             services = load(overrides=overrides)
         except CatalogError as error:
             raise configuration_error(error.problems) from error
-        if problems := promotion_problems(settings, [service.name for service in services], _present_state):
+        promoted = [service.name for service in services if not service.spec.image]
+        if problems := promotion_problems(settings, promoted, _present_state):
             raise configuration_error(problems)
         wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
         if wanted and (problems := passed_on(wanted, assigned_ports(_present_state()))):
             raise configuration_error(problems)
-        return cls(settings, services, secrets=read_secrets(services))
+        return cls(settings, services, secrets=read_secrets(services, builds=settings.build))
 
     def asks_checks(self) -> bool:
         """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""

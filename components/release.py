@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from pulumi import Output, ResourceOptions
 
@@ -12,13 +12,22 @@ from components.environment import Environment
 from components.health import recent_logs, verified
 from components.microservice import Microservice, MicroserviceArgs, Workload
 from components.outputs import after
-from components.service_image import DOCKERFILE, PromotedImage, ServiceImage, ServiceImageArgs, context_problems
+from components.service_image import (
+    DOCKERFILE,
+    PrebuiltImage,
+    PromotedImage,
+    ServiceImage,
+    ServiceImageArgs,
+    context_problems,
+    ssh_problem,
+)
 from components.settings import configuration_error
 from components.worker import Worker
 from services.workloads import Kind
 from slipway.cluster.checks import ready_pods
 
 KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
+AnyImage: TypeAlias = ServiceImage | PromotedImage | PrebuiltImage
 
 
 def release(environment: Environment) -> dict[str, Any]:
@@ -32,43 +41,48 @@ def release(environment: Environment) -> dict[str, Any]:
     return {"checks": verify(environment, workloads), "services": services}
 
 
-def build(environment: Environment) -> dict[str, ServiceImage | PromotedImage]:
-    """An image for each service, by service name: built, or where `slipway:build` is false, promoted.
+def build(environment: Environment) -> dict[str, AnyImage]:
+    """An image for each service, by service name: built, or where `slipway:build` is false, promoted; or the one that
+    its service.yaml names.
 
     RunError where the files of one cannot be built.
     """
-    if not environment.settings.build:
-        return {
-            service.name: PromotedImage(
-                service.name, environment.repository(service), environment.settings.images[service.name]
-            )
-            for service in environment.services
-        }
+    settings = environment.settings
+    built = [service for service in environment.services if settings.build and not service.spec.image]
     problems = [
         problem
-        for service in environment.services
-        for problem in context_problems([service.folder, *service.contexts.values()], service.folder / DOCKERFILE)
+        for service in built
+        for problem in context_problems([service.context, *service.contexts.values()], service.dockerfile)
     ]
+    problems += [f"{service.name}: {problem}" for service in built if (problem := ssh_problem(service.spec.build))]
     if problems:
         raise configuration_error(dict.fromkeys(problems))
-    base_image = environment.base_image()
-    return {
-        service.name: ServiceImage(
-            service.name,
-            ServiceImageArgs(
-                context=service.folder,
-                repository=environment.repository(service),
+    base_image = environment.base_image() if built else ""
+    images: dict[str, AnyImage] = {}
+    for service in environment.services:
+        name, spec, repository = service.name, service.spec, environment.repository(service)
+        if spec.image:
+            images[name] = PrebuiltImage(name, spec.image)
+        elif not settings.build:
+            images[name] = PromotedImage(name, repository, settings.images[name])
+        else:
+            own = service.context / DOCKERFILE
+            args = ServiceImageArgs(
+                context=service.context,
+                repository=repository,
                 base_image=base_image,
-                platforms=environment.settings.platforms,
+                platforms=spec.build.platforms or settings.platforms,
                 named_contexts=service.contexts,
-            ),
-            ResourceOptions(providers=[environment.docker_build]),
-        )
-        for service in environment.services
-    }
+                dockerfile=None if service.dockerfile == own else service.dockerfile,
+                build=spec.build,
+                secrets={each: environment.secrets[name][each] for each in spec.build.secrets},
+                cache=settings.build_cache == "registry",
+            )
+            images[name] = ServiceImage(name, args, ResourceOptions(providers=[environment.docker_build]))
+    return images
 
 
-def deploy(environment: Environment, images: Mapping[str, ServiceImage | PromotedImage]) -> dict[str, Workload]:
+def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Workload]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
     namespace = after(environment.namespace, (image.reference for image in images.values()))
     deployed: dict[str, Workload] = {}
@@ -80,7 +94,7 @@ def deploy(environment: Environment, images: Mapping[str, ServiceImage | Promote
                 spec=spec,
                 image=images[service.name].reference,
                 namespace=namespace,
-                secrets=environment.secrets[service.name],
+                secrets={each: environment.secrets[service.name][each] for each in spec.secret_names},
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
                 migrations=environment.migrations,

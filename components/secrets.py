@@ -21,8 +21,9 @@ OF_TOOLS = {
 }
 
 
-def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
-    """The values of every service's `secrets`, and of those that its `files` take, by their names, by service name.
+def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[str, dict[str, str]]:
+    """The values of every service's `secrets`, of those that its `files` take and, where its image is built,
+    `build.secrets` by their names, by service name.
 
     The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
     `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.
@@ -32,7 +33,8 @@ def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
     readers: dict[str, tuple[str, str]] = {}
     for service in services:
         values[service.name] = {}
-        for key in service.spec.secret_names:
+        of_build = service.spec.build.secrets if builds else []
+        for key in dict.fromkeys([*service.spec.secret_names, *of_build]):
             try:
                 value, variable = _read(service.name, key, in_variable=key in service.spec.secrets)
             except ValueError as error:
@@ -45,7 +47,8 @@ def read_secrets(services: Iterable[Service]) -> dict[str, dict[str, str]]:
                     f"one of them with `pulumi config set --secret {service.name}:{key}`"
                 )
             values[service.name][key] = value
-        if (size := sum(len(value.encode()) for value in values[service.name].values())) > OBJECT_MAX_BYTES:
+        of_pods = [values[service.name].get(key, "") for key in service.spec.secrets]
+        if (size := sum(len(value.encode()) for value in of_pods)) > OBJECT_MAX_BYTES:
             problems.append(
                 f"the secrets of {service.name} have {size:,} bytes in all, and a Secret holds {OBJECT_MAX_BYTES:,}"
             )

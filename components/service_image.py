@@ -1,45 +1,57 @@
-"""A service's image: built here, its unit tests first, and pushed; or promoted from another environment by digest."""
+"""A service's image: built here, its unit tests first, and pushed; promoted from another environment by digest; or
+built elsewhere altogether.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from slipway.backend.promotion import Promotion
-from slipway.state.checkpoint import SERVICE_IMAGE_TYPE
+from services.spec import BASE_IMAGE_ARGUMENT, Build
+from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
+from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 
 TAG_LENGTH = 16
 CONTENT_LABEL = "slipway.dev/content"
 DOCKERFILE = "Dockerfile"
+CACHE_TAG = "buildcache"
 SETS_MODES = re.compile(r"--ch(?:mod|own)=|\bch(?:mod|own)\b")
 
 
 @dataclass(frozen=True)
 class ServiceImageArgs:
-    """`context` is the service's folder relative to the program, `named_contexts` those of `COPY --from=NAME`.
+    """`context` is a folder relative to the program, `named_contexts` those of `COPY --from=NAME`, `dockerfile` a file
+    where it is not the context's own.
 
-    `repository` is where the image is pushed.
+    `repository` is where the image is pushed, and with `cache` what its build may use the next time, for a build server
+    that begins with nothing. `secrets` are values by their id, in the open; `build` is what service.yaml says.
     """
 
     context: Path
     repository: str
     base_image: pulumi.Input[str]
-    platforms: Sequence[docker_build.Platform] = ()
+    platforms: Sequence[str] = ()
     named_contexts: Mapping[str, Path] = field(default_factory=dict)
+    dockerfile: Path | None = None
+    build: Build = field(default_factory=Build)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cache: bool = False
 
 
 class ServiceImage(pulumi.ComponentResource):
-    """Two builds of one Dockerfile: stage `test` must succeed before stage `runtime` is built and pushed.
+    """Two builds of one Dockerfile: the stage of the unit tests must succeed before the other is built and pushed.
 
-    `reference` is the pushed image by digest, `repository@sha256:…`.
+    `reference` is the pushed image by digest, `repository@sha256:…`. An image without unit tests says so in a label.
     """
 
     reference: pulumi.Output[str]
@@ -48,11 +60,14 @@ class ServiceImage(pulumi.ComponentResource):
         super().__init__(SERVICE_IMAGE_TYPE, name, None, opts)
         content = pulumi.Output.from_input(args.base_image).apply(lambda reference: content_tag(args, reference))
         # The provider reads named contexts through the .dockerignore of the main one, and may miss that they changed.
-        labels = {CONTENT_LABEL: content} if args.named_contexts else None
-        tested = self._image(f"{name}-test", args, "test", exports=[{"cacheonly": {}}], labels=labels)
+        labels = {CONTENT_LABEL: content} if args.named_contexts else {}
+        tests, untested = [], {UNIT_TESTS_LABEL: "none"}
+        if stage := args.build.test_target:
+            test = self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=labels or None)
+            tests, untested = [test], {}
         # A tag of its own for each content: clean-ups of untagged images never take a rollback's target.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
-        image = self._image(name, args, "runtime", tags=[tag], depends_on=[tested])
+        image = self._image(name, args, args.build.target, tags=[tag], labels=untested or None, depends_on=tests)
         self.reference = image.digest.apply(lambda digest: f"{args.repository}@{digest}")
         self.register_outputs({"reference": self.reference})
 
@@ -72,11 +87,26 @@ class ServiceImage(pulumi.ComponentResource):
             context["named"] = {
                 called: {"location": folder.as_posix()} for called, folder in sorted(args.named_contexts.items())
             }
+        more: dict[str, Any] = {}
+        if args.dockerfile:
+            more["dockerfile"] = {"location": args.dockerfile.as_posix()}
+        if args.secrets:
+            # Another token makes no other image, and must not rebuild it.
+            more["secrets"] = pulumi.Output.secret(dict(args.secrets))
+            more["ignore_secrets_in_diff_calculation"] = sorted(args.secrets)
+        if args.build.ssh:
+            more["ssh"] = [{"id": each} for each in args.build.ssh]
+        if args.cache:
+            stored = f"{args.repository}:{CACHE_TAG}"
+            more["cache_from"] = [{"registry": {"ref": stored}}]
+            if tags:  # every stage of it, the tests' too, which are built before
+                to_registry = {"ref": stored, "mode": docker_build.CacheMode.MAX, "ignore_error": True}
+                more["cache_to"] = [{"registry": to_registry}]
         return docker_build.Image(
             name,
             context=context,
-            build_args={"BASE_IMAGE": args.base_image},
-            platforms=list(args.platforms) or None,
+            build_args={BASE_IMAGE_ARGUMENT: args.base_image, **args.build.args},
+            platforms=[docker_build.Platform(each) for each in args.platforms] or None,
             target=target,
             exports=exports,
             labels=labels,
@@ -86,6 +116,7 @@ class ServiceImage(pulumi.ComponentResource):
             build_on_preview=True,
             # The provider's delete removes what was pushed, and with it a rollback's target.
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
+            **more,
         )
 
 
@@ -105,10 +136,28 @@ class PromotedImage(pulumi.ComponentResource):
         self.register_outputs({"reference": self.reference})
 
 
+class PrebuiltImage(pulumi.ComponentResource):
+    """An image that service.yaml names by its digest: nothing of it is built in any environment."""
+
+    reference: pulumi.Output[str]
+
+    def __init__(self, name: str, reference: str, opts: pulumi.ResourceOptions | None = None) -> None:
+        super().__init__(SERVICE_IMAGE_TYPE, name, {BUILT_ELSEWHERE: True}, opts)
+        self.reference = pulumi.Output.from_input(reference)
+        self.register_outputs({"reference": self.reference})
+
+
 def content_tag(args: ServiceImageArgs, base_image: str) -> str:
-    """Tag that changes exactly when the image could: hex digits of a hash over contexts, base image and platforms."""
+    """Tag that changes exactly when the image could: hex digits of a hash over contexts, Dockerfile, base image,
+    platforms, and what service.yaml says of the build. Of secrets only their names count.
+    """
     digest = hashlib.sha256()
-    parts = [base_image, *map(str, args.platforms), *_context_records(args.context)]
+    parts = [base_image, *args.platforms, *_context_records(args.context, args.dockerfile)]
+    if args.dockerfile:
+        parts.append(f"dockerfile {hashlib.sha256(args.dockerfile.read_bytes()).hexdigest()}")
+    written = args.build.model_dump(exclude_defaults=True, exclude={"context", "dockerfile", "platforms"})
+    if written:
+        parts.append(f"build {json.dumps(written, sort_keys=True)}")
     for name, folder in sorted(args.named_contexts.items()):
         parts += [f"context {name}", *_context_records(folder)]
     for part in parts:
@@ -117,9 +166,9 @@ def content_tag(args: ServiceImageArgs, base_image: str) -> str:
     return digest.hexdigest()[:TAG_LENGTH]
 
 
-def _context_records(context: Path) -> Iterator[str]:
+def _context_records(context: Path, dockerfile: Path | None = None) -> Iterator[str]:
     """One line a file that the build can see: path, whether executable, hash of the content."""
-    for relative in visible_files(context):
+    for relative in visible_files(context, dockerfile):
         path = context / relative
         if path.is_symlink():
             yield f"{relative} link {path.readlink()}"
@@ -128,27 +177,30 @@ def _context_records(context: Path) -> Iterator[str]:
             yield f"{relative} {executable} {hashlib.sha256(path.read_bytes()).hexdigest()}"
 
 
-def visible_files(context: Path) -> list[str]:
-    """Files, links and folders that a build of `context` can see, relative to it, in order.
+def visible_files(context: Path, dockerfile: Path | None = None) -> list[str]:
+    """Files, links and folders that a build of `context` can see, relative to it, in order; `dockerfile` where it is
+    not the context's own.
 
     https://docs.docker.com/build/concepts/context/#filename-and-location
     """
-    of_dockerfile, of_context = context / f"{DOCKERFILE}.dockerignore", context / ".dockerignore"
+    of_context, file = context / ".dockerignore", dockerfile or context / DOCKERFILE
+    of_dockerfile = file.with_name(f"{file.name}.dockerignore")
     ignore_file = of_dockerfile if of_dockerfile.exists() else of_context
     text = ignore_file.read_text(encoding="utf-8-sig", errors="surrogateescape") if ignore_file.exists() else ""
     patterns = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    return sorted(exclude_paths(str(context), patterns, dockerfile=DOCKERFILE))
+    within = file.relative_to(context).as_posix() if file.is_relative_to(context) else DOCKERFILE
+    return sorted(exclude_paths(str(context), patterns, dockerfile=within))
 
 
-def context_problems(contexts: Iterable[Path], dockerfile: Path) -> Iterator[str]:
+def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str]:
     """What of these contexts neither the provider nor a builder can read, or a container's user could not, a line each.
 
-    Modes count only where the Dockerfile leaves them as they are.
+    The first context is the main one, whose Dockerfile it is. Modes count only where that leaves them as they are.
     """
     sets_modes = SETS_MODES.search(dockerfile.read_text(encoding="utf-8", errors="replace")) is not None
     for context in contexts:
         private = []
-        for name in visible_files(context):
+        for name in visible_files(context, dockerfile if context == contexts[0] else None):
             path, shown = context / name, f"{context}/{name}".encode(errors="surrogateescape").decode(errors="replace")
             if any("\udc80" <= character <= "\udcff" for character in name):
                 yield f"{shown}: its name is no UTF-8, which no builder takes; rename it, or list it in .dockerignore"
@@ -168,6 +220,15 @@ def context_problems(contexts: Iterable[Path], dockerfile: Path) -> Iterator[str
                 f"{private[0]} (mode {mode:o}), and a pod runs as another user; a clone made under umask 077 is like "
                 f"that: `chmod -R go=rX {context}`, or COPY with --chmod"
             )
+
+
+def ssh_problem(build: Build) -> str:
+    """Why the builds of a service cannot have the keys that they ask for; empty where they can, or ask for none."""
+    socket = os.environ.get("SSH_AUTH_SOCK", "")
+    if not build.ssh or Path(socket or "-").is_socket():
+        return ""
+    met = f"SSH_AUTH_SOCK names {socket}, which is no socket" if socket else "SSH_AUTH_SOCK is not set"
+    return f"`build.ssh` needs an SSH agent, and {met}; start one with `eval $(ssh-agent)` and `ssh-add`"
 
 
 def _is_private(path: Path) -> bool:

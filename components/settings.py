@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pulumi
 import pulumi_docker_build as docker_build
@@ -119,6 +119,7 @@ class StackSettings(BaseModel):
     context: StrictStr | None = None
     platforms: list[docker_build.Platform] = []
     build: StrictBool = True
+    build_cache: Literal["registry"] | None = None
     images: dict[str, Promotion] = {}
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
     metrics_from: Annotated[StrictStr, AfterValidator(_namespace_name)] | None = None

@@ -35,6 +35,7 @@ class Levels:
 
 
 EVERYWHERE = Levels(Level.MANDATORY, Level.MANDATORY)
+ADVISED = Levels(Level.ADVISORY, Level.ADVISORY)
 ADVISED_IN_DEV = Levels(Level.ADVISORY, Level.MANDATORY)
 ONLY_IN_PROD = Levels(Level.OFF, Level.MANDATORY)
 

@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from graphlib import CycleError, TopologicalSorter
@@ -15,20 +15,22 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from services.dockerfile import build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
 from services.files import MountedFile, mounted_files
 from services.pod_contradictions import pod_contradictions
-from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
+from services.spec import BASE_IMAGE_ARGUMENT, OBJECT_MAX_BYTES, Build, ServiceSpec, variable_problem
 from services.workloads import MIGRATION_SUFFIX, kind_problems
 from services.yaml_source import (
     CONTAINER_LISTS,
     DEFAULTS_KEY,
     SERVICES_KEY,
+    TEXT_MAPPINGS,
     KeyPath,
     YamlError,
     YamlSource,
-    is_in_env,
     is_odd_number,
+    is_text,
     read,
 )
 
@@ -51,14 +53,23 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Service:
-    """A validated service, the folder it is built from, and its named build contexts, relative to the repository; and
-    the files that its containers get.
+    """A validated service and its folder, with what its image is built from: context, Dockerfile and named contexts.
+
+    All of them are relative to the repository. `files` are what its containers get of it.
     """
 
     spec: ServiceSpec
     folder: Path
     contexts: Mapping[str, Path] = field(default_factory=dict)
     files: tuple[MountedFile, ...] = ()
+
+    @property
+    def context(self) -> Path:
+        return _below(self.folder, self.spec.build.context)
+
+    @property
+    def dockerfile(self) -> Path:
+        return _below(self.folder, self.spec.build.dockerfile)
 
     @property
     def name(self) -> str:
@@ -134,34 +145,55 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         for path, text in (
             *kind_problems(spec.kind, {*written, *override}, spec),
             *_contradictions(spec),
+            *_build_contradictions(spec),
             *_oversized(spec),
         )
     ]
-    if not (folder / "Dockerfile").is_file():
-        problems.append(f"{shown}: Dockerfile is missing; the image of {spec.name!r} is built from it")
-    contexts: dict[str, Path] = {}
-    for context, location in spec.contexts.items():
-        contexts[context] = Path(os.path.normpath(shown / location))
-        if problem := _context_problem(contexts[context], shown, root):
-            problems.append(f"{source.file}:{source.line(('contexts', context))}: `{context}` is {location!r}{problem}")
     files, unusable = mounted_files(spec, folder, root)
     problems += [f"{_where(path, source, overrides, spec.name)}: {text}" for path, text in unusable]
+    contexts = {name: _below(shown, location) for name, location in spec.contexts.items()}
+    service = Service(spec, shown, contexts, files)
+    found = () if problems or spec.image else _build_problems(service, root)
+    problems.extend(f"{_where(path, source, overrides, spec.name)}: {text}" if path else text for path, text in found)
     if problems:
         raise CatalogError(problems)
-    return Service(spec, shown, contexts, files), source
+    return service, source
 
 
-def _context_problem(context: Path, service: Path, root: Path) -> str:
-    """Why a folder cannot be a build context beside that of `service`; only what is below services/ is approved."""
-    allowed = f"allowed: a folder below {root.name}/, like '../kit'"
-    if context.parts[:1] != (root.name,) or len(context.parts) == 1:
-        return f", which is outside of {root.name}/; {allowed}"
-    if context == service or context in service.parents or service in context.parents:
-        return f", which is in the service's own folder or around it, and in its build already; {allowed}"
-    if not (root.parent / context).is_dir():
-        return f", and there is no folder {context}; {allowed}"
-    if (root.parent / context).resolve() != root.parent.resolve() / context:
-        return f", which is a link; {allowed}"
+def _below(folder: Path, location: str) -> Path:
+    return Path(os.path.normpath(folder / location))
+
+
+def _build_problems(service: Service, root: Path) -> Iterator[tuple[KeyPath, str]]:
+    """What is wrong with what the image is built from; only what is below services/ is approved."""
+    build, main = service.spec.build, service.context
+    folders = {("contexts", name): (name, service.spec.contexts[name], at) for name, at in service.contexts.items()}
+    for path, (shown, location, folder) in {("build", "context"): ("context", build.context, main), **folders}.items():
+        text, allowed = f"`{shown}` is {location!r}", f"allowed: a folder below {root.name}/, like '../kit'"
+        if problem := _place_problem(folder, root):
+            yield path, f"{text}, {problem}; {allowed}"
+        elif not (root.parent / folder).is_dir():
+            yield path, f"{text}, and there is no folder {folder}; {allowed}"
+        elif path[0] == "contexts" and (folder == main or folder in main.parents or main in folder.parents):
+            yield path, f"{text}, which is in the build's own context or around it, and in the build already; {allowed}"
+    dockerfile = root.parent / service.dockerfile
+    if problem := _place_problem(service.dockerfile, root):
+        yield ("build", "dockerfile"), f"`dockerfile` is {build.dockerfile!r}, {problem}"
+    elif not dockerfile.is_file():
+        how = "; or name an `image` that is built elsewhere" if build.dockerfile == Build().dockerfile else ""
+        yield (
+            (),
+            f"{service.folder}: {build.dockerfile} is missing; the image of {service.name!r} is built from it{how}",
+        )
+    else:
+        yield from build_problems(build, dockerfile, service.dockerfile)
+
+
+def _place_problem(path: Path, root: Path) -> str:
+    if path.parts[:1] != (root.name,) or len(path.parts) == 1:
+        return f"which is outside of {root.name}/"
+    if (root.parent / path).resolve() != root.parent.resolve() / path:
+        return "which is a link"
     return ""
 
 
@@ -175,7 +207,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
-    """What the file says, numbers and dates in `env` as they are written, and what is wrong with other numbers.
+    """What the file says, numbers and dates in TEXT_MAPPINGS as they are written, and what is wrong with other numbers.
 
     YAML reads `01234` as 668 and `12:30` as 750.
     """
@@ -183,23 +215,23 @@ def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
         f"{source.file}:{source.line(path)}: `{'.'.join(map(str, path))}` is written {text}, which YAML reads as "
         "another number; write it in plain decimal digits"
         for path, text in source.unquoted.items()
-        if not is_in_env(path) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
+        if not is_text(path) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
     ]
     data = copy.deepcopy(source.data)
-    containers: list[KeyPath] = [()]
+    mappings = list(TEXT_MAPPINGS)
     for kind in CONTAINER_LISTS:
         listed = data.get(kind)
-        containers += [(kind, index) for index in range(len(listed) if isinstance(listed, list) else 0)]
-    for container in containers:
-        env = _value_at(data, (*container, "env"))
-        if not isinstance(env, dict):
+        mappings += [(kind, index, "env") for index in range(len(listed) if isinstance(listed, list) else 0)]
+    for mapping in mappings:
+        texts = _value_at(data, mapping)
+        if not isinstance(texts, dict):
             continue
-        for key, value in env.items():
-            path = (*container, "env", str(key))
+        for key, value in texts.items():
+            path = (*mapping, str(key))
             if isinstance(value, bool) or not isinstance(value, int | float | date):
                 continue
             if path in source.unquoted:
-                env[key] = source.unquoted[path]
+                texts[key] = source.unquoted[path]
             else:  # from an anchor: how it is written is not known here
                 shown = ".".join(map(str, path))
                 problems.append(f"{source.file}:{source.line(path)}: `{shown}` is {value} to YAML; put it in quotes")
@@ -220,20 +252,23 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
-    if spec.secret_names and spec.name in RESERVED_NAMESPACES:
+    if (spec.secret_names or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
         yield (
-            ("secrets",) if spec.secrets else ("files",),
+            ("secrets",) if spec.secrets else ("build", "secrets") if spec.build.secrets else ("files",),
             f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
             "stack's configuration; give the service another name",
         )
-    lists: dict[str, list[str]] = {
+    lists: dict[str, Sequence[str]] = {
         "calls": spec.calls,
         "secrets": spec.secrets,
         "imagePullSecrets": spec.image_pull_secrets,
+        "build.secrets": spec.build.secrets,
+        "build.ssh": spec.build.ssh,
+        "build.platforms": spec.build.platforms,
     }
     for key, values in lists.items():
         for name in sorted({value for value in values if values.count(value) > 1}):
-            yield (key,), f"{name} is listed twice"
+            yield tuple(key.split(".")), f"{name} is listed twice"
     if spec.name in spec.calls:
         yield ("calls",), f"{spec.name} calls itself; name other services only"
     if spec.autoscaling and spec.autoscaling.min_replicas > spec.autoscaling.max_replicas:
@@ -246,6 +281,20 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     if spec.rollout.min_ready_seconds >= spec.rollout.progress_deadline_seconds:
         yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
     yield from pod_contradictions(spec)
+
+
+def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
+    if BASE_IMAGE_ARGUMENT in spec.build.args:
+        yield (
+            ("build", "args", BASE_IMAGE_ARGUMENT),
+            f"{BASE_IMAGE_ARGUMENT} is set by Slipway itself, from `slipway:baseImage`; choose another name",
+        )
+    if spec.build.test_target == spec.build.target:
+        yield ("build", "testTarget"), f"`{spec.build.target}` is what `target` names too; choose another stage"
+    if spec.image:
+        for key in ("build", "contexts"):
+            if key in spec.model_fields_set:
+                yield (key,), f"`image` is built elsewhere, so that `{key}` says nothing; keep one of the two"
 
 
 def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:

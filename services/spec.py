@@ -33,6 +33,7 @@ from services.fields import (
     SUBDOMAIN_PATTERN,
     Annotations,
     EnvName,
+    EnvValue,
     Labels,
     PortName,
     Resources,
@@ -65,6 +66,10 @@ TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
 # What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
 CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 STAGES = ("test", "runtime")
+# https://pkg.go.dev/github.com/distribution/reference
+PINNED_IMAGE_PATTERN = re.compile(r"[a-z0-9.:_/\[\]-]*[a-z0-9](:\w[-.\w]{0,127})?@sha256:[0-9a-f]{64}", re.ASCII)
+# What the program itself hands to each build.
+BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 JSON_STEP_PATTERN = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)|\[(?P<index>-?\d+)\]|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\]"""
@@ -114,9 +119,24 @@ def _context_name(text: str) -> str:
     return text
 
 
-def _relative_folder(text: str) -> str:
+def _stage_name(text: str) -> str:
+    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
+        raise ValueError(f"{text!r} cannot name a stage: lower-case letters and digits, with '.', '_', '-' between")
+    return text
+
+
+def _pinned_image(text: str) -> str:
+    if PINNED_IMAGE_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} is not pinned to a digest; allowed is an image as in registry.example/team/redis@sha256: and 64 "
+            "hex digits: what a tag names may change"
+        )
+    return text
+
+
+def _relative_path(text: str) -> str:
     if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is no folder of this repository: a path from service.yaml, like '../kit'")
+        raise ValueError(f"{text!r} is nothing of this repository: give a path from service.yaml, like '../kit'")
     return text
 
 
@@ -175,10 +195,41 @@ Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
 ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
-RelativeFolder = Annotated[StrictStr, AfterValidator(_relative_folder)]
+RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
+StageName = Annotated[StrictStr, AfterValidator(_stage_name)]
+# Of docker-build's own; pods run on Linux. https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#platform
+Platform = Literal[
+    "linux/386",
+    "linux/amd64",
+    "linux/arm",
+    "linux/arm64",
+    "linux/mips64",
+    "linux/mips64le",
+    "linux/ppc64le",
+    "linux/riscv64",
+    "linux/s390x",
+]
+PinnedImage = Annotated[StrictStr, AfterValidator(_pinned_image)]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
+
+
+class Build(Model):
+    """What the image is built from and with, under the names that Docker and Compose have for it.
+
+    `context` and `dockerfile` are paths from service.yaml; `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
+    of `--mount=type=ssh`; `test_target` is None for a service without unit tests.
+    """
+
+    context: RelativePath = "."
+    dockerfile: RelativePath = "Dockerfile"
+    args: dict[EnvName, EnvValue] = {}
+    secrets: list[EnvName] = []
+    ssh: list[StageName] = []
+    platforms: list[Platform] = []
+    target: StageName = STAGES[1]
+    test_target: StageName | None = STAGES[0]
 
 
 class Check(Model):
@@ -278,7 +329,9 @@ class ServiceSpec(Model):
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
     ports: list[ContainerPort] = []
-    contexts: dict[ContextName, RelativeFolder] = {}
+    image: PinnedImage | None = None
+    build: Build = Build()
+    contexts: dict[ContextName, RelativePath] = {}
     command: list[StrictStr] = []
     args: list[StrictStr] = []
     replicas: Annotated[StrictInt, Field(ge=0, le=1000)] = 1

@@ -24,6 +24,8 @@ DIGITS_KEPT = 15
 SERVICES_KEY, DEFAULTS_KEY = "slipway:services", "slipway:defaults"
 # Whose items have an `env` of their own, beside the service's.
 CONTAINER_LISTS = ("initContainers", "sidecars")
+# Of which numbers and dates arrive as they are written: what processes and builds get are texts.
+TEXT_MAPPINGS: tuple[tuple[str | int, ...], ...] = (("env",), ("build", "args"))
 OTHER_SPELLINGS = {"True", "TRUE", "False", "FALSE", "Null", "NULL", "~"}
 
 KeyPath = tuple[str | int, ...]
@@ -97,9 +99,10 @@ def is_odd_number(text: str) -> bool:
     return is_number is not None and DECIMAL_PATTERN.fullmatch(text) is None
 
 
-def is_in_env(path: KeyPath) -> bool:
-    """Whether a path in a service's description leads into the variables of one of its containers."""
-    return path[:1] == ("env",) or (path[:1] != () and path[0] in CONTAINER_LISTS and path[2:3] == ("env",))
+def is_text(path: KeyPath) -> bool:
+    """Whether a path in a service's description leads into the variables of a container, or arguments of the build."""
+    in_container = path[:1] != () and path[0] in CONTAINER_LISTS and path[2:3] == ("env",)
+    return in_container or any(path[: len(mapping)] == mapping for mapping in TEXT_MAPPINGS)
 
 
 def misread_settings(source: YamlSource) -> list[str]:
@@ -112,7 +115,7 @@ def misread_settings(source: YamlSource) -> list[str]:
         if path[:1] != ("config",) or len(path) < 2:
             continue
         key = ".".join(map(str, path[1:]))
-        in_env = is_in_env(path[3:] if path[1] == SERVICES_KEY else path[2:] if path[1] == DEFAULTS_KEY else ())
+        in_env = is_text(path[3:] if path[1] == SERVICES_KEY else path[2:] if path[1] == DEFAULTS_KEY else ())
         if (len(path) == 2 or in_env) and is_read_as_another(text):
             problems.append(
                 f"{source.file}:{source.line(path)}: `{key}` is written {text}, of which Pulumi makes another "

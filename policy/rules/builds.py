@@ -8,20 +8,24 @@ from collections.abc import Iterator
 from policy.declaration import Problem, Resource
 from policy.define import rule, stack_rule
 from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds, promoted_images
+from policy.model import ADVISED
 from policy.stack import DeclaredStack
 from policy.view import View
 
-TEST_TARGET = "test"
+TEST_SUFFIX = "-test"
+# On an image without unit tests, with the value `none`. `components.service_image` writes it.
+UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
+NO_TESTS = "none"
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @stack_rule(
     "unit-tests-first",
-    title="A build of stage `test` precedes every pushed image",
+    title="A build that runs the unit tests precedes every pushed image",
     why="An image whose unit tests did not run, or ran on other files, is deployed on hope.",
     source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
-    remedy="Declare an Image `NAME-test` of the same context with target `test`, and let the pushed one depend on it, "
-    "as `ServiceImage` does.",
+    remedy="Declare an Image `NAME-test` of the same context and Dockerfile with the stage that runs the tests, and "
+    "let the pushed one depend on it, as `ServiceImage` does.",
     of=any_of(builds, other_builds),
 )
 def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
@@ -29,12 +33,14 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     if pushed.type != IMAGE:
         yield from _past_the_tests(build)
         return
-    if not is_pushed(build):
+    if not is_pushed(build) or _says_untested(build):
         return
-    wanted = f"{pushed.name}-{TEST_TARGET}"
+    wanted = f"{pushed.name}{TEST_SUFFIX}"
     test = stack.by_type_and_name.get((IMAGE, wanted))
     if test is None:
-        yield build.problem(f"the image is pushed and there is no Image `{wanted}`; allowed: one of target `test`")
+        yield build.problem(
+            f"the image is pushed and there is no Image `{wanted}`; allowed: one whose stage runs the unit tests"
+        )
     else:
         yield from _tests(View.of(test), build)
         if not _precedes(test, pushed):
@@ -47,19 +53,45 @@ def _past_the_tests(build: View) -> Iterator[Problem]:
 
 
 def _tests(test: View, pushed: View) -> Iterator[Problem]:
-    target = test.at("target")
-    if target.text() != TEST_TARGET:
-        yield pushed.problem(f"Image `{test.resource.name}` builds target {target.shown()}; allowed: `{TEST_TARGET}`")
-    tested, context = test.at("context", "location"), pushed.at("context", "location")
-    if tested.read() != context.read():
-        yield context.problem(
-            f"the image is built from {context.shown()}, its test from {tested.shown()}; allowed: the same context"
+    target, shipped = test.at("target"), pushed.at("target")
+    if not target.text() or target.text() == shipped.text():
+        yield pushed.problem(
+            f"Image `{test.resource.name}` builds target {target.shown()}, the image itself {shipped.shown()}; "
+            "allowed: a stage of its own"
         )
+    for keys in (("context", "location"), ("dockerfile", "location")):
+        tested, built = test.at(*keys), pushed.at(*keys)
+        if tested.read() != built.read():
+            yield built.problem(
+                f"the image is built from {built.shown()}, its test from {tested.shown()}; allowed: the same {keys[0]}"
+            )
     named = pushed.at("context", "named")
     if test.at("context", "named").known() != named.known():
         yield named.problem("the image has other named contexts than its test; allowed: the same")
-    if TEST_TARGET in named.entries():  # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
-        yield named.problem(f"the named context `{TEST_TARGET}` takes the place of that stage; allowed: another name")
+    # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
+    for stage in filter(None, (target.text(), shipped.text())):
+        if stage in named.entries():
+            yield named.problem(f"the named context `{stage}` takes the place of that stage; allowed: another name")
+
+
+def _says_untested(build: View) -> bool:
+    return build.at("labels", UNIT_TESTS_LABEL).text() == NO_TESTS
+
+
+@rule(
+    "unit-tests-exist",
+    title="Images are built after unit tests",
+    why="What nobody tested is tested by its users.",
+    source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
+    remedy="Give the Dockerfile a stage that runs the unit tests, and take `testTarget: null` out of service.yaml.",
+    of=builds,
+    levels=ADVISED,
+)
+def unit_tests_exist(build: View) -> Iterator[Problem]:
+    if is_pushed(build) and _says_untested(build):
+        yield build.problem(
+            "the image says that it has no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
+        )
 
 
 def _precedes(test: Resource, pushed: Resource) -> bool:

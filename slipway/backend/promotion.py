@@ -17,7 +17,10 @@ from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX, ResourceSt
 
 IMAGES_KEY, BUILD_KEY = "slipway:images", "slipway:build"
 PROMOTED_FROM = "promotedFrom"
-TEST_TARGET = "test"
+BUILT_ELSEWHERE = "builtElsewhere"
+"""An input of the ServiceImage of a service whose service.yaml names its `image`."""
+UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
+"""On an image without unit tests, with the value `none`: `build: {testTarget: null}` declares that."""
 HistoryOf = Callable[[str], History]
 
 
@@ -76,14 +79,18 @@ def promotions_of(recorded: Iterable[ResourceState]) -> dict[str, Promotion]:
 
 
 def image_references(snapshot: Snapshot) -> dict[str, str]:
-    """The image of each service of a recorded state, `repository@sha256:…`, built or promoted."""
+    """The image of each service of a recorded state, `repository@sha256:…`, built or promoted; none of what is built
+    elsewhere.
+    """
     images = (each for each in resources(snapshot) if each.type == SERVICE_IMAGE_TYPE)
-    return {each.name: str(each.outputs.get("reference", "")) for each in images}
+    return {each.name: str(each.outputs.get("reference", "")) for each in images if BUILT_ELSEWHERE not in each.inputs}
 
 
 @dataclass(frozen=True)
 class Build:
-    """The recorded update that built an image: `environment` and `entry` name it, `images` are its two resources."""
+    """The recorded update that built an image: `environment` and `entry` name it, `images` are its resources, of which
+    the first runs the unit tests where there are any.
+    """
 
     environment: str
     entry: UpdateInfo
@@ -159,13 +166,22 @@ def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Build:
 
 
 def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mapping[str, Any], ...]:
-    """The two builds, unit tests first; ProvenanceError where one is missing or does not come before the other."""
+    """The builds, unit tests first; ProvenanceError where these are missing, do not come before the image, and the
+    image does not say that it has none.
+    """
     images = {each.name: each for each in resources(state) if each.type == IMAGE_TYPE}
     test, image = images.get(f"{service}{TEST_SUFFIX}"), images.get(service)
-    if not test or not image or test.inputs.get("target") != TEST_TARGET or test.urn not in image.dependencies:
+    if image and not test and (image.inputs.get("labels") or {}).get(UNIT_TESTS_LABEL) == "none":
+        return (image.raw,)
+    if (
+        not test
+        or not image
+        or test.inputs.get("target") == image.inputs.get("target")
+        or test.urn not in image.dependencies
+    ):
         raise ProvenanceError(
             f"The image of {service} in update {promotion} comes from no build whose unit tests passed.",
-            f"Its state has no Image `{service}{TEST_SUFFIX}` of target `{TEST_TARGET}` before the image.",
+            f"Its state has no Image `{service}{TEST_SUFFIX}` of another stage before the image.",
             f"`slipway up -s {promotion.source}` builds and tests it; promote that.",
         )
     return test.raw, image.raw

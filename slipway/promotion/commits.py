@@ -56,8 +56,10 @@ def build_paths(folder: Path) -> Mapping[str, Sequence[Path]]:
             data = read(file).data
         except (YamlError, OSError):
             continue
-        contexts = data.get("contexts")
-        others = contexts.values() if isinstance(contexts, dict) else ()
+        contexts, build = data.get("contexts"), data.get("build")
+        others = [*contexts.values()] if isinstance(contexts, dict) else []
+        if isinstance(build, dict):
+            others += [build[key] for key in ("context", "dockerfile") if key in build]
         within = Path(FOLDER) / file.parent.name
         found[str(data.get("name"))] = [within, *(Path(os.path.normpath(within / str(each))) for each in others)]
     return found

@@ -10,7 +10,8 @@ from pathlib import Path
 import pulumi_docker_build as docker_build
 import pytest
 
-from components.service_image import ServiceImageArgs, content_tag, context_problems
+from components.service_image import ServiceImageArgs, content_tag, context_problems, ssh_problem, visible_files
+from services.spec import Build
 
 BASE = "python:3.12-slim@sha256:1"
 
@@ -178,3 +179,49 @@ def test_files_of_a_clone_under_umask_077(args: ServiceImageArgs) -> None:
     assert "(mode 700), and a pod runs as another user; a clone made under umask 077 is like that: `chmod -R " in told
     (args.context / "Dockerfile").write_text("FROM a\nCOPY --chmod=755 . .\n")
     assert problems(args) == []
+
+
+def test_the_tag_changes_with_what_service_yaml_says_of_the_build(args: ServiceImageArgs, tmp_path: Path) -> None:
+    elsewhere = tmp_path.parent / f"{tmp_path.name}.Dockerfile"
+    elsewhere.write_text("FROM scratch\n")
+    with_file = replace(args, dockerfile=elsewhere)
+    variants = [args, with_file, *(replace(args, build=build) for build in BUILDS)]
+    tags = [content_tag(each, BASE) for each in variants]
+    elsewhere.write_text("FROM scratch AS runtime\n")
+    tags.append(content_tag(with_file, BASE))
+    assert len(set(tags)) == len(tags)
+
+
+BUILDS = [
+    Build(args={"VERSION": "1"}),
+    Build(args={"VERSION": "2"}),
+    Build(target="server"),
+    Build.model_validate({"testTarget": None}),
+    Build(secrets=["token"]),
+]
+
+
+def test_the_tag_does_not_change_with_the_value_of_a_secret(args: ServiceImageArgs) -> None:
+    build = Build(secrets=["token"])
+    one, other = (content_tag(replace(args, build=build, secrets={"token": each}), BASE) for each in ("a", "b"))
+    assert one == other
+
+
+def test_the_ignore_file_of_a_dockerfile_elsewhere_counts(args: ServiceImageArgs, tmp_path: Path) -> None:
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    (folder / "api.Dockerfile").write_text("FROM scratch\n")
+    (folder / "api.Dockerfile.dockerignore").write_text("app\n")
+    assert "app/main.py" not in visible_files(args.context, folder / "api.Dockerfile")
+    assert "docker/api.Dockerfile" in visible_files(args.context, folder / "api.Dockerfile")
+    assert "app/main.py" in visible_files(args.context)
+
+
+def test_ssh_keys_need_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert ssh_problem(Build()) == ""
+    assert ssh_problem(Build(ssh=["default"])).startswith(
+        "`build.ssh` needs an SSH agent, and SSH_AUTH_SOCK is not set"
+    )
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent")
+    assert "names /nonexistent, which is no socket" in ssh_problem(Build(ssh=["default"]))

@@ -31,7 +31,7 @@ def example(tmp_path: Path) -> Service:
     (document,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     folder = tmp_path / "services" / "report_service"
     (folder / "config" / "templates").mkdir(parents=True)
-    (folder / "Dockerfile").write_text("FROM scratch\n")
+    (folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     (folder / "service.yaml").write_text(document)
     (folder / "config" / "gunicorn.conf.py").write_text("workers = 1\n")
     (folder / "config" / "templates" / "day.html").write_text("<h1>day</h1>\n")

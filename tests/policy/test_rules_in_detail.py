@@ -196,6 +196,7 @@ NAMED = {"location": "services/api", "named": {"kit": {"location": "services/kit
         ([], "there is no Image `api-test`"),
         ([image("api-test", "runtime")], "builds target `runtime`"),
         ([image("api-test", "test", context={"location": "elsewhere"})], "the same context"),
+        ([image("api-test", "test", dockerfile={"location": "other/Dockerfile"})], "the same dockerfile"),
         ([image("api-test", "test", context=NAMED)], "other named contexts than its test"),
         ([replace(image("api-test", "test"), urn="urn:another")], "does not depend on Image `api-test`"),
     ],
@@ -209,7 +210,16 @@ def test_a_pushed_image_is_tested_first(tests: list[Resource], words: str) -> No
     assert words in str(found.problems)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("kit", PASS), ("test", VIOLATION)])
+@pytest.mark.parametrize(("said", "expected"), [("none", PASS), ("no", VIOLATION), (MISSING, VIOLATION)])
+def test_an_image_may_say_that_it_has_no_unit_tests(said: Any, expected: State) -> None:
+    resources = {ref: each for ref, each in good().items() if ref != "Image/api-test"}
+    labels = {} if said is MISSING else {"slipway.dev/unit-tests": said}
+    resources["Image/api"] = replace(resources["Image/api"], inputs={**resources["Image/api"].inputs, "labels": labels})
+    assert of("unit-tests-first", "Image/api", resources) is expected
+    assert of("unit-tests-exist", "Image/api", resources) is (VIOLATION if expected is PASS else PASS)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("kit", PASS), ("test", VIOLATION), ("runtime", VIOLATION)])
 def test_no_named_context_takes_the_place_of_the_tests(name: str, expected: State) -> None:
     context = {"location": "services/api", "named": {name: {"location": "services/kit"}}}
     resources = dict(good())

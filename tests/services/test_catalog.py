@@ -19,7 +19,7 @@ def write(root: Path, folder: str, text: str, *, dockerfile: bool = True) -> Non
     (root / folder).mkdir(parents=True)
     (root / folder / "service.yaml").write_text(dedent(text))
     if dockerfile:
-        (root / folder / "Dockerfile").write_text("FROM scratch\n")
+        (root / folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
 
 
 @pytest.fixture
@@ -217,9 +217,9 @@ def test_a_named_build_context_is_a_folder_of_the_repository(root: Path) -> None
         ("{kit: ../../other}", "`kit` is '../../other', which is outside of services/; allowed: a folder below"),
         ("{kit: ..}", "`kit` is '..', which is outside of services/; allowed: a folder below services/, like '../kit'"),
         ("{kit: ../linked}", "`kit` is '../linked', which is a link; allowed: a folder below services/"),
-        ("{kit: src}", "`kit` is 'src', which is in the service's own folder or around it, and in its build already"),
-        ("{kit: /etc}", "`contexts.kit`: '/etc' is no folder of this repository: a path from service.yaml, like"),
-        ("{kit: 'docker-image://a'}", "`contexts.kit`: 'docker-image://a' is no folder of this repository"),
+        ("{kit: src}", "`kit` is 'src', which is in the build's own context or around it, and in the build already"),
+        ("{kit: /etc}", "`contexts.kit`: '/etc' is nothing of this repository: give a path from service.yaml, like"),
+        ("{kit: 'docker-image://a'}", "`contexts.kit`: 'docker-image://a' is nothing of this repository"),
         ("{test: ../kit}", "`contexts.test`: 'test' is a stage of the Dockerfile, which would not be built"),
         ("{runtime: ../kit}", "`contexts.runtime`: 'runtime' is a stage of the Dockerfile"),
         ("{Kit: ../kit}", "`contexts.Kit`: 'Kit' cannot name a build context: lower-case letters and digits"),
@@ -230,7 +230,7 @@ def test_other_build_contexts_are_refused(root: Path, tmp_path: Path, contexts: 
         folder.mkdir(parents=True)
     (root / "linked").symlink_to(tmp_path / "other")
     (root / "a/service.yaml").write_text(f"name: a\ncontexts: {contexts}\n")
-    (root / "a/Dockerfile").write_text("FROM scratch\n")
+    (root / "a/Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     (problem,) = problems(root)
     assert problem.startswith(f"services/a/service.yaml:2: {expected}")
 
@@ -238,11 +238,140 @@ def test_other_build_contexts_are_refused(root: Path, tmp_path: Path, contexts: 
 def test_a_missing_dockerfile_and_a_missing_spec_are_named(root: Path) -> None:
     write(root, "a", "name: a\n", dockerfile=False)
     (root / "b").mkdir()
-    (root / "b" / "Dockerfile").write_text("FROM scratch\n")
+    (root / "b" / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     assert problems(root) == [
-        "services/a: Dockerfile is missing; the image of 'a' is built from it",
+        "services/a: Dockerfile is missing; the image of 'a' is built from it; or name an `image` that is built "
+        "elsewhere",
         "services/b: has a Dockerfile and no service.yaml; write one, or remove the folder",
     ]
+
+
+DOCKERFILE = """\
+ARG BASE_IMAGE
+ARG VERSION=1 \\
+    FLAVOUR
+FROM ${BASE_IMAGE} AS Test
+# RUN --mount=type=secret,id=commented true
+FROM --platform=linux/amd64 test AS runtime
+RUN --mount=type=secret,id=pip_token,required \\
+    --mount=type=cache,target=/root/.cache pip install
+"""
+
+
+def service_with_dockerfile(root: Path, build: str, dockerfile: str = DOCKERFILE) -> None:
+    write(root, "a", f"name: a\nbuild: {build}\n", dockerfile=False)
+    (root / "a" / "Dockerfile").write_text(dockerfile)
+
+
+def test_a_build_has_its_context_dockerfile_arguments_and_secrets(root: Path) -> None:
+    write(
+        root,
+        "a",
+        """\
+        name: a
+        build:
+          context: ../shop
+          dockerfile: ../shop/a.Dockerfile
+          args: {VERSION: 1.10, FLAVOUR: 0x1F}
+          secrets: [pip_token]
+        """,
+        dockerfile=False,
+    )
+    (root / "shop").mkdir()
+    (root / "shop/a.Dockerfile").write_text(DOCKERFILE)
+    (service,) = load(root)
+    assert (service.context, service.dockerfile) == (Path("services/shop"), Path("services/shop/a.Dockerfile"))
+    assert service.spec.build.args == {"VERSION": "1.10", "FLAVOUR": "0x1F"}
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (
+            "{secrets: [pip_token], args: {VERSIO: 2}}",
+            "2: services/a/Dockerfile has no `ARG VERSIO`; it has: BASE_IMAGE, ",
+        ),
+        (
+            "{secrets: [pip_token, npm]}",
+            "2: services/a/Dockerfile mounts no secret `npm` (`RUN --mount=type=secret,id=npm`)",
+        ),
+        (
+            "{secrets: [pip_token], target: app}",
+            "2: services/a/Dockerfile has no stage `app`; its stages: runtime, test",
+        ),
+        (
+            "{secrets: [pip_token], testTarget: unit}",
+            "2: services/a/Dockerfile has no stage `unit`; its stages: runtime, test; ",
+        ),
+        (
+            "{secrets: [pip_token], testTarget: runtime}",
+            "2: `runtime` is what `target` names too; choose another stage",
+        ),
+        (
+            "{secrets: [pip_token], args: {BASE_IMAGE: x}}",
+            "2: BASE_IMAGE is set by Slipway itself, from `slipway:baseImage`",
+        ),
+        (
+            "{secrets: [pip_token], context: ../../other}",
+            "2: `context` is '../../other', which is outside of services/; ",
+        ),
+        (
+            "{secrets: [pip_token], context: ../none}",
+            "2: `context` is '../none', and there is no folder services/none; ",
+        ),
+        ("{secrets: [pip_token], dockerfile: ../../x}", "2: `dockerfile` is '../../x', which is outside of services/"),
+        (
+            "{secrets: [pip_token], platforms: [linux/x]}",
+            "2: `build.platforms.0` is 'linux/x'; it should be 'linux/386', ",
+        ),
+        ("{secrets: [pip_token, pip_token]}", "2: pip_token is listed twice"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(root: Path, tmp_path: Path, build: str, expected: str) -> None:
+    (tmp_path / "other").mkdir()
+    service_with_dockerfile(root, build)
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:{expected}")
+
+
+def test_a_build_secret_that_nobody_names_is_refused(root: Path) -> None:
+    service_with_dockerfile(root, "{args: {VERSION: 1}}")
+    assert problems(root) == [
+        "services/a/Dockerfile:7: the build secret `pip_token` would be empty; name it in `build.secrets` of "
+        "service.yaml"
+    ]
+
+
+PINNED = f"registry.example/team/redis@sha256:{'0' * 64}"
+
+
+def test_an_image_that_is_built_elsewhere_needs_no_dockerfile(root: Path) -> None:
+    write(root, "a", f"name: a\nimage: {PINNED}\n", dockerfile=False)
+    (service,) = load(root)
+    assert service.spec.image == PINNED
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (
+            "redis:7",
+            "2: `image`: 'redis:7' is not pinned to a digest; allowed is an image as in registry.example/team/",
+        ),
+        (
+            f"{PINNED}\nbuild: {{args: {{A: b}}}}",
+            "3: `image` is built elsewhere, so that `build` says nothing; keep one",
+        ),
+        (
+            f"{PINNED}\ncontexts: {{kit: ../kit}}",
+            "3: `image` is built elsewhere, so that `contexts` says nothing; keep",
+        ),
+    ],
+)
+def test_an_image_is_pinned_and_not_built(root: Path, image: str, expected: str) -> None:
+    write(root, "a", f"name: a\nimage: {image}\n", dockerfile=False)
+    (problem,) = problems(root)
+    assert problem.startswith(f"services/a/service.yaml:{expected}")
 
 
 def test_duplicate_names_and_port_clashes_name_both_files(root: Path) -> None:

@@ -18,7 +18,7 @@ def write(root: Path, folder: str, text: str) -> Path:
     made = root / folder
     made.mkdir(parents=True)
     (made / "service.yaml").write_text(dedent(text))
-    (made / "Dockerfile").write_text("FROM scratch\n")
+    (made / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     return made
 
 

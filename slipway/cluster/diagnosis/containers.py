@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
 from slipway.cluster.diagnosis import answers, probes
 from slipway.cluster.diagnosis.model import Cause, Finding
-from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object_at, text_at
+from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object_at, text_at, time_at
 
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull")
 _INVALID = ("InvalidImageName", "ImageInspectError")
@@ -16,6 +17,11 @@ _HARMLESS = ("ContainerCreating", "PodInitializing", "")
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 _SHELL_ENTRYPOINT = (126, 127)
 _KILLED = 137
+# Of a run that ended together with its node or its container runtime, neither knows more: it did not end by itself.
+_ENDED_WITH_NODE = ("Unknown", "ContainerStatusUnknown")
+# After a run this long the kubelet, too, counts anew.
+# https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
+_LONG_RUN = timedelta(minutes=10)
 
 
 def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | None:
@@ -25,7 +31,7 @@ def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | 
     found = None
     if reason not in (*_HARMLESS, "CrashLoopBackOff"):
         found = _not_started(pod, status, waits, events)
-    elif ended := _last_end(status):
+    elif (ended := _last_end(status)) and text_at(ended, "reason") not in _ENDED_WITH_NODE:
         found = _ended(pod, status, ended, events)
     elif "running" in object_at(status, "state"):
         found = _not_ready(pod, status, events)
@@ -33,9 +39,16 @@ def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | 
 
 
 def ends_of(status: Object) -> int:
-    """How often the container has ended, the present run included when it is over."""
-    state = object_at(status, "state")
+    """How often the container has ended since it last ran well or went down with its node, the present run included
+    when it is over.
+    """
+    state, ended = object_at(status, "state"), _last_end(status)
     over = "terminated" in state or text_at(state, "waiting", "reason") in ("CrashLoopBackOff", "RunContainerError")
+    if text_at(ended, "reason") in _ENDED_WITH_NODE:
+        return 0
+    began, finished = time_at(ended, "startedAt"), time_at(ended, "finishedAt")
+    if began and finished and finished - began >= _LONG_RUN:
+        return 1
     return number_at(status, "restartCount") + over
 
 

@@ -209,6 +209,36 @@ def test_a_first_crash_may_mend_itself_and_a_third_does_not(recorded: Recorded) 
     assert not diagnose(recorded("segfault", ended(3))).retryable
 
 
+def running_again(content: dict[str, Any], last_run: dict[str, Any]) -> None:
+    """As a pod is a few seconds after a restart: it runs, its last run is over, its probes have not succeeded yet."""
+    for status in statuses(content):
+        status["restartCount"] = 5
+        status["state"] = {"running": {"startedAt": "2026-01-02T00:00:10Z"}}
+        status["lastState"] = {"terminated": {"containerID": "containerd://1", **last_run}}
+
+
+@pytest.mark.parametrize(("reason", "code"), [("Unknown", 255), ("ContainerStatusUnknown", 137)])
+def test_a_run_that_went_down_with_its_node_is_no_crash(recorded: Recorded, reason: str, code: int) -> None:
+    run = {
+        "exitCode": code,
+        "reason": reason,
+        "startedAt": "2026-01-02T00:00:00Z",
+        "finishedAt": "2026-01-02T00:00:05Z",
+    }
+    diagnosis = diagnose(recorded("starting", lambda content: running_again(content, run)))
+    assert (diagnosis.cause, diagnosis.finding.ends) == (Cause.STARTING, 0)
+    assert diagnosis.retryable
+
+
+def test_a_crash_after_a_long_run_is_a_first_one(recorded: Recorded) -> None:
+    run = {"exitCode": 1, "reason": "Error", "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:10:00Z"}
+    diagnosis = diagnose(recorded("starting", lambda content: running_again(content, run)))
+    assert (diagnosis.cause, diagnosis.finding.ends) == (Cause.CRASH, 1)
+    assert diagnosis.retryable
+    short = {**run, "finishedAt": "2026-01-01T00:09:59Z"}
+    assert not diagnose(recorded("starting", lambda content: running_again(content, short))).retryable
+
+
 def test_a_crash_for_want_of_another_service_is_left_to_the_deadline(recorded: Recorded) -> None:
     def log(content: dict[str, Any]) -> None:
         for each in content["logs"]:
