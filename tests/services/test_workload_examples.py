@@ -17,7 +17,7 @@ EXAMPLES = re.findall(r"^```yaml\n(name: .*?)^```", DOCUMENT.read_text(encoding=
 def test_an_example_can_be_copied(tmp_path: Path, text: str) -> None:
     folder = tmp_path / "services" / "example"
     folder.mkdir(parents=True)
-    (folder / "Dockerfile").touch()
+    (folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     (folder / "service.yaml").write_text(text, encoding="utf-8")
     (service,) = load(tmp_path / "services")
     assert service.name == text.split()[1]

@@ -17,7 +17,7 @@ def problems(root: Path, *texts: str) -> list[str]:
     for text in texts:
         folder = root / text.split()[1]
         folder.mkdir(parents=True)
-        (folder / "Dockerfile").touch()
+        (folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
         (folder / "service.yaml").write_text(text)
     with pytest.raises(CatalogError) as raised:
         load(root)
@@ -93,7 +93,7 @@ def test_defaults_of_an_environment_that_a_kind_has_no_use_for_do_not_count(tmp_
 
     folder = tmp_path / "services" / "a"
     folder.mkdir(parents=True)
-    (folder / "Dockerfile").touch()
+    (folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
     (folder / "service.yaml").write_text(CRON_JOB)
     (service,) = load(tmp_path / "services", Overrides({}, {"replicas": 2}))
     assert service.spec.kind == "CronJob"
