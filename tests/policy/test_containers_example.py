@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.microservice import Microservice, MicroserviceArgs
@@ -16,7 +17,7 @@ from policy.declaration import Resource
 from policy.declared import Program, collect
 from policy.judge import Judge
 from policy.model import State
-from services.catalog import Service, load
+from services.catalog import Overrides, Service, load
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "registry.example/team/report-service@sha256:" + "a" * 64
@@ -24,19 +25,28 @@ IMAGE = "registry.example/team/report-service@sha256:" + "a" * 64
 ELSEWHERE = {"min-ready-seconds"}
 
 
+SERVICE, SETTINGS = re.findall(
+    r"^```yaml\n(.*?)^```", (ROOT / "docs" / "containers.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+)
+
+
 @pytest.fixture
-def example(tmp_path: Path) -> Service:
+def root(tmp_path: Path) -> Path:
     """The example with the files that it names."""
-    text = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
-    (document,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     folder = tmp_path / "services" / "report_service"
     (folder / "config" / "templates").mkdir(parents=True)
     (folder / "Dockerfile").write_text("FROM scratch AS test\nFROM scratch AS runtime\n")
-    (folder / "service.yaml").write_text(document)
+    (folder / "service.yaml").write_text(SERVICE)
     (folder / "config" / "gunicorn.conf.py").write_text("workers = 1\n")
+    (folder / "config" / "gunicorn.prod.py").write_text("workers = 4\n")
     (folder / "config" / "templates" / "day.html").write_text("<h1>day</h1>\n")
     (folder / "config" / "templates" / "logo.png").write_bytes(b"\x89PNG\x00\xff")
-    (service,) = load(tmp_path / "services")
+    return tmp_path / "services"
+
+
+@pytest.fixture
+def example(root: Path) -> Service:
+    (service,) = load(root)
     return service
 
 
@@ -67,6 +77,13 @@ def test_no_rule_refuses_it(example: Service, stack: str, monkeypatch: pytest.Mo
     report = Judge.of(stack, {}, os.environ).evaluate(resources)
     found = {(each.rule.id, each.problems) for each in report.results if each.state is not State.PASS}
     assert [each for each in found if each[0] not in ELSEWHERE] == []
+
+
+def test_an_environment_says_it_otherwise(root: Path) -> None:
+    (service,) = load(root, Overrides(yaml.safe_load(SETTINGS)["config"]["slipway:services"], {}))
+    assert next(file for file in service.files if file.path.endswith("conf.py")).content == b"workers = 4\n"
+    assert service.spec.node_selector == {"kubernetes.io/os": "linux", "pool": "reports"}
+    assert service.spec.tolerations == []
 
 
 def test_it_is_declared_as_kubernetes_has_it(example: Service) -> None:
