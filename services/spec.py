@@ -35,7 +35,9 @@ from services.fields import (
     EnvName,
     EnvValue,
     Labels,
+    PinnedImage,
     PortName,
+    RelativePath,
     Resources,
     SubdomainName,
     WritablePath,
@@ -66,8 +68,6 @@ TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
 # What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
 CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 STAGES = ("test", "runtime")
-# https://pkg.go.dev/github.com/distribution/reference
-PINNED_IMAGE_PATTERN = re.compile(r"[a-z0-9.:_/\[\]-]*[a-z0-9](:\w[-.\w]{0,127})?@sha256:[0-9a-f]{64}", re.ASCII)
 # What the program itself hands to each build.
 BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -122,21 +122,6 @@ def _context_name(text: str) -> str:
 def _stage_name(text: str) -> str:
     if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
         raise ValueError(f"{text!r} cannot name a stage: lower-case letters and digits, with '.', '_', '-' between")
-    return text
-
-
-def _pinned_image(text: str) -> str:
-    if PINNED_IMAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} is not pinned to a digest; allowed is an image as in registry.example/team/redis@sha256: and 64 "
-            "hex digits: what a tag names may change"
-        )
-    return text
-
-
-def _relative_path(text: str) -> str:
-    if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is nothing of this repository: give a path from service.yaml, like '../kit'")
     return text
 
 
@@ -195,7 +180,6 @@ Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
 ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
-RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
 StageName = Annotated[StrictStr, AfterValidator(_stage_name)]
 # Of docker-build's own; pods run on Linux. https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#platform
 Platform = Literal[
@@ -209,7 +193,6 @@ Platform = Literal[
     "linux/riscv64",
     "linux/s390x",
 ]
-PinnedImage = Annotated[StrictStr, AfterValidator(_pinned_image)]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
