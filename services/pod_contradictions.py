@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from services.containers import Sidecar
+from services.containers import ContainerPort, Sidecar
 from services.fields import ANNOTATIONS_MAX_BYTES
 from services.spec import TMP, ServiceSpec
 from services.yaml_source import KeyPath
@@ -32,7 +32,7 @@ def pod_contradictions(spec: ServiceSpec) -> Problems:
 
 def _ports(spec: ServiceSpec) -> Problems:
     """https://kubernetes.io/docs/concepts/services-networking/service/#multi-port-services"""
-    listed = [(("ports", index), port) for index, port in enumerate(spec.ports)]
+    listed: list[tuple[KeyPath, ContainerPort]] = [(("ports", index), port) for index, port in enumerate(spec.ports)]
     for number, sidecar in enumerate(spec.sidecars):
         listed += [(("sidecars", number, "ports", index), port) for index, port in enumerate(sidecar.ports)]
     names: set[str] = {HTTP_PORT_NAME}
@@ -80,12 +80,11 @@ def _probed_ports(at: KeyPath, sidecar: Sidecar) -> Problems:
 def _volumes(spec: ServiceSpec) -> Problems:
     names = [volume.name for volume in spec.volumes]
     for index, volume in enumerate(spec.volumes):
-        path = ("volumes", index)
         if volume.name in names[:index]:
-            yield path, f"a volume `{volume.name}` is there already; choose another name"
+            yield ("volumes", index), f"a volume `{volume.name}` is there already; choose another name"
     mounted = {volume.name for volume in spec.volumes if volume.mount_path}
     for at, container in spec.containers:
-        paths: dict[str, str] = {}
+        paths: set[str] = set()
         wanted: list[tuple[str, KeyPath]] = [
             *((path, (*at, "scratch", path)) for path in {**TMP, **container.scratch}),
             *((path, (*at, "files", path)) for path in container.files),
@@ -100,10 +99,10 @@ def _volumes(spec: ServiceSpec) -> Problems:
                 if mount.name not in names:
                     known = ", ".join(names) or "none"
                     yield (*here, "name"), f"it mounts volume `{mount.name}`, which is none of `volumes`: {known}"
-        for path, here in wanted:
-            if path and path in paths:
-                yield here, f"{path} is mounted twice in container `{container.name}`; choose another path"
-            paths[path] = path
+        for mount_path, where in wanted:
+            if mount_path and mount_path in paths:
+                yield where, f"{mount_path} is mounted twice in container `{container.name}`; choose another path"
+            paths.add(mount_path)
     for index, volume in enumerate(spec.volumes):
         if volume.name not in mounted:
             yield (
