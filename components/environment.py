@@ -32,7 +32,8 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot
+from slipway.state.checkpoint import Snapshot, resources
+from slipway.state.migrations import migrations
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -93,7 +94,6 @@ class Environment(pulumi.ComponentResource):
         self._name = name
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)
-        self.migrations = RecordedMigrations(partial(Cluster.connect, args.settings.context), _present_state)
         self.services = args.services
         self.rollback = args.rollback
         self.secrets = args.secrets
@@ -116,6 +116,12 @@ class Environment(pulumi.ComponentResource):
             return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
 
         return pulumi.Output.from_input(None).apply(ask)
+
+    @cached_property
+    def migrations(self) -> RecordedMigrations:
+        """Those of the state before this update, which is read when this is first asked for."""
+        recorded = migrations(resources(_present_state()))
+        return RecordedMigrations(partial(Cluster.connect, self.settings.context), recorded)
 
     @cached_property
     def docker_build(self) -> BuildProvider:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import pulumi
@@ -53,9 +53,7 @@ class MicroserviceArgs:
     metrics_from: str | None = None
     image_pull_secrets: Sequence[str] = ()
     files: Sequence[MountedFile] = ()
-    migrations: RecordedMigrations = field(
-        default_factory=lambda: RecordedMigrations(lambda: Cluster.connect(None), dict)
-    )
+    migrations: RecordedMigrations | None = None
 
 
 class Workload(pulumi.ComponentResource):
@@ -273,7 +271,7 @@ class Workload(pulumi.ComponentResource):
             migration,
             self._pod_template(Output.from_input(self._args.image), config_map, secret),
             self._metadata(),
-            self._args.migrations,
+            self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
             pod_labels=labels,
             parent=self,
             depends_on=[network_policy, self._service_account],

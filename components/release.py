@@ -26,8 +26,8 @@ from components.worker import Worker
 from services.workloads import Kind
 from slipway.cluster.checks import ready_pods
 
-KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
 AnyImage: TypeAlias = ServiceImage | PromotedImage | PrebuiltImage
+KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
 
 
 def release(environment: Environment) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
                 secrets={each: environment.secrets[service.name][each] for each in spec.secret_names},
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
-                migrations=environment.migrations,
+                migrations=environment.migrations if spec.migration else None,
                 image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
                 metrics_from=environment.settings.metrics_from,

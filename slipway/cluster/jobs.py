@@ -19,9 +19,9 @@ from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError
 from slipway.cluster.verification import ServiceVerdict, images_of, wrong_images
 from slipway.engine.messages import DIAGNOSIS
 from slipway.state.checkpoint import ResourceState
+from slipway.state.images import CRON_JOB_TYPE
 from slipway.state.migrations import is_suspended, migrations
 
-CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
 POD = ("template", "spec")
 
 

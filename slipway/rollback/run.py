@@ -31,6 +31,7 @@ from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, re
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
 from slipway.state.comparison import compared
+from slipway.state.migrations import migrations
 
 
 class NothingToRollBackError(ConfigurationError):
@@ -259,7 +260,12 @@ def _require_difference(
 def _migrated_since(
     history: History, target: UpdateInfo, plan: RollbackPlan, present: Snapshot, services: Sequence[str]
 ) -> tuple[str, ...]:
-    """The services whose migrations have run since `target`; a state that cannot be read says nothing of its own."""
+    """The services whose migrations have run since `target`; a state that cannot be read says nothing of its own.
+
+    Where neither the target nor the present state has any, none is looked for between the two.
+    """
+    if not migrations(resources(present)) and not migrations(plan.resources):
+        return ()
     between = [present]
     for number in history.numbers:
         if number > target.number:

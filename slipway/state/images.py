@@ -1,27 +1,27 @@
-"""The images that a recorded object runs. Pure."""
+"""The pods that a recorded object makes, and the images that they run. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from slipway.state.checkpoint import ResourceState
 from slipway.values import opened
 
-# Where each kind has its pod template.
-_TEMPLATES = {
-    "kubernetes:apps/v1:Deployment": (),
-    "kubernetes:batch/v1:Job": (),
-    "kubernetes:batch/v1:CronJob": ("jobTemplate", "spec"),
-}
+CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
+
+
+def pod_spec_of(resource: ResourceState) -> Mapping[str, Any]:
+    """The `spec` of its pod template; empty where it makes no pods."""
+    found: Any = opened(resource.inputs)
+    job = ("jobTemplate", "spec") if resource.type == CRON_JOB_TYPE else ()
+    for key in ("spec", *job, "template", "spec"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
 
 
 def images_of(resource: ResourceState) -> list[str]:
-    """The images of its containers, init containers first; none of what runs no pods."""
-    if resource.type not in _TEMPLATES:
-        return []
-    found: Any = opened(resource.inputs)
-    for key in ("spec", *_TEMPLATES[resource.type], "template", "spec"):
-        found = found.get(key) or {}
-    return [
-        each["image"] for key in ("initContainers", "containers") for each in found.get(key) or () if "image" in each
-    ]
+    """The images of its containers, init containers first."""
+    pod = pod_spec_of(resource)
+    containers = [*(pod.get("initContainers") or ()), *(pod.get("containers") or ())]
+    return [str(each["image"]) for each in containers if "image" in each]
