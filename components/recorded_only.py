@@ -108,7 +108,7 @@ class _Exports(dict[str, Any]):
 def export_recorded(outputs: Mapping[str, Any]) -> None:
     """Make `outputs` those of the stack; what the program exports afterwards is dropped."""
     if root := get_root_resource():
-        root.outputs = _Exports(outputs)
+        root.outputs = _Exports(outputs)  # type: ignore[attr-defined]  # it is a Stack
 
 
 def declare_nothing() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -207,7 +207,7 @@ def _metadata(given: dict[str, Any], service: Service, name: str, *, namespaced:
     return {key: each for key, each in metadata.items() if each is not None}
 
 
-def _with_pod_defaults(service: Service, names: Iterable[str], name: str, kind: str, props: dict[str, Any]) -> None:
+def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind: str, props: dict[str, Any]) -> None:
     """Fill in what the policies want of pods, and declare the ServiceAccount and NetworkPolicy that they lack."""
     # Pods with the name of a service get its requests.
     own = name if name not in names else f"{name}-{kind.lower()}"
@@ -236,10 +236,10 @@ def _with_pod_defaults(service: Service, names: Iterable[str], name: str, kind: 
     if needs:
         core.v1.ServiceAccount(own, metadata={"name": own}, automount_service_account_token=False)
         rules = {**network.policy(service.spec, ()), "pod_selector": {"match_labels": {network.NAME_LABEL: own}}}
-        networking.v1.NetworkPolicy(own, metadata={"name": own}, spec=rules)  # type: ignore[arg-type]
+        networking.v1.NetworkPolicy(own, metadata={"name": own}, spec=rules)
 
 
-def _pod_metadata(given: dict[str, Any], labels: Mapping[str, str], names: Iterable[str]) -> dict[str, Any]:
+def _pod_metadata(given: dict[str, Any], labels: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     own = plain(given.get("labels"))
     if isinstance(own, Mapping) and own.get(network.NAME_LABEL) in names:
         raise ResourcesError(
