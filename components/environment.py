@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pulumi_docker_build import Provider as BuildProvider
 from components.blocking import in_thread
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
+from components.migration import RecordedMigrations
 from components.node_ports import assigned_ports, passed_on, wanted_ports
 from components.outputs import held_back
 from components.promotions import promotion_problems
@@ -32,11 +33,13 @@ from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.backend import History
+from slipway.cluster.client import Cluster
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot
+from slipway.state.checkpoint import Snapshot, resources
+from slipway.state.migrations import migrations
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -150,6 +153,12 @@ class Environment(pulumi.ComponentResource):
         return pulumi.Output.from_input(None).apply(ask)
 
     @cached_property
+    def migrations(self) -> RecordedMigrations:
+        """Those of the state before this update, which is read when this is first asked for."""
+        recorded = migrations(resources(_present_state()))
+        return RecordedMigrations(partial(Cluster.connect, self.settings.context), recorded)
+
+    @cached_property
     def docker_build(self) -> BuildProvider:
         """Declared when it is first asked for: an environment that builds nothing has none.
 
@@ -177,10 +186,14 @@ class Environment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=self.kubernetes,
-                protect=any(map(mentions_stateful_kinds, self.services)) or None,
+                protect=self._has_claims() or any(map(mentions_stateful_kinds, self.services)) or None,
             ),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
+
+    def _has_claims(self) -> bool:
+        volumes = [volume for service in self.services for volume in service.spec.volumes]
+        return any(claim and not claim.claim_name for claim in (each.persistent_volume_claim for each in volumes))
 
     def _image_registries(self, name: str) -> docker.Provider:
         """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""

@@ -9,7 +9,8 @@ import pulumi
 from pulumi_kubernetes import core
 
 from components.blocking import in_thread
-from services.spec import Check, Health
+from services.spec import Check, ServiceSpec
+from services.workloads import Probe
 from slipway.cluster.checks import Ask, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.engine.messages import checks_failed
@@ -22,28 +23,36 @@ LOG_LINES_SHOWN = 8
 
 
 # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
-def startup_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
-    """Asked every second, so that a rollout ends as soon as it can."""
-    return _probe(health.startup, port_name, period_seconds=1, failure_threshold=health.startup_timeout_seconds)
-
-
-def liveness_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
-    """The most patient one: a restart under load makes the load of the others worse."""
-    return _probe(health.live, port_name, period_seconds=10, failure_threshold=6)
-
-
-def readiness_probe(health: Health, port_name: str) -> core.v1.ProbeArgsDict:
-    """Takes a pod out of the Service after 15 seconds of failing, and back in at its first success."""
-    return _probe(health.ready, port_name, period_seconds=5, failure_threshold=3)
-
-
-def _probe(path: str, port_name: str, *, period_seconds: int, failure_threshold: int) -> core.v1.ProbeArgsDict:
-    return {
-        "http_get": {"path": path, "port": port_name},
-        "period_seconds": period_seconds,
-        "timeout_seconds": PROBE_TIMEOUT_SECONDS,
-        "failure_threshold": failure_threshold,
+def probes(spec: ServiceSpec, port_name: str) -> dict[str, core.v1.ProbeArgsDict]:
+    """The probes of the service's container, by the name of their argument; `port_name` is that of its own port."""
+    timings: dict[str, core.v1.ProbeArgsDict] = {
+        # Asked every second, so that a rollout ends as soon as it can.
+        "startup": {"period_seconds": 1, "failure_threshold": spec.health.startup_timeout_seconds},
+        # The most patient one: a restart under load makes the load of the others worse.
+        "live": {"period_seconds": 10, "failure_threshold": 6},
+        # Takes a pod out of the Service after 15 seconds of failing, and back in at its first success.
+        "ready": {"period_seconds": 5, "failure_threshold": 3},
     }
+    names = {"startup": "startup_probe", "live": "liveness_probe", "ready": "readiness_probe"}
+    return {
+        names[name]: {
+            **_question(probe, spec.port, port_name),
+            "timeout_seconds": PROBE_TIMEOUT_SECONDS,
+            **timings[name],
+        }
+        for name, probe in spec.health.probes(spec.kind).items()
+    }
+
+
+def _question(probe: Probe, port: int, port_name: str) -> core.v1.ProbeArgsDict:
+    if probe.exec is not None:
+        return {"exec_": {"command": probe.exec}}
+    if probe.grpc:  # the one handler that takes no name of a port
+        service: dict[str, str] = {"service": probe.grpc.service} if probe.grpc.service else {}
+        return {"grpc": {"port": probe.port or port, **service}}  # type: ignore[typeddict-item]
+    if probe.http_get:
+        return {"http_get": {"path": probe.http_get.path, "port": probe.port or port_name}}
+    return {"tcp_socket": {"port": probe.port or port_name}}
 
 
 def checks_annotation(checks: Sequence[Check]) -> str:

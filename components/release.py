@@ -8,9 +8,11 @@ from typing import Any, TypeAlias
 import pulumi
 from pulumi import Output, ResourceOptions
 
+from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
-from components.microservice import Microservice, MicroserviceArgs
+from components.limits import declare_limits
+from components.microservice import Microservice, MicroserviceArgs, Workload
 from components.network import NAME_LABEL
 from components.outputs import after
 from components.service_image import (
@@ -24,19 +26,25 @@ from components.service_image import (
 )
 from components.service_resources import Service
 from components.settings import configuration_error
+from components.worker import Worker
+from services.workloads import Kind
 from slipway.cluster.checks import ready_pods
 
 AnyImage: TypeAlias = ServiceImage | PromotedImage | PrebuiltImage
+KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
 
 
 def release(environment: Environment) -> dict[str, Any]:
-    """The stack's outputs: the number of checks met, and where each service answers and what it runs."""
+    """The stack's outputs: the number of checks met, what each service runs, and where it answers if it has a port."""
     images = build(environment)
     environment.images = [image.reference for image in images.values()]
-    microservices = deploy(environment, images)
-    declare_resources(environment, images, microservices)
-    services = {name: {"url": each.url, "image": images[name].reference} for name, each in microservices.items()}
-    return {"checks": verify(environment, microservices), "services": services}
+    workloads = deploy(environment, images)
+    declare_resources(environment, images, workloads)
+    services: dict[str, dict[str, Output[str]]] = {
+        name: {**({"url": each.url} if each.url else {}), "image": images[name].reference}
+        for name, each in workloads.items()
+    }
+    return {"checks": verify(environment, workloads), "services": services}
 
 
 def build(environment: Environment) -> dict[str, AnyImage]:
@@ -80,24 +88,27 @@ def build(environment: Environment) -> dict[str, AnyImage]:
     return images
 
 
-def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Microservice]:
+def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Workload]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
-    namespace = after(environment.namespace, (image.reference for image in images.values()))
-    deployed: dict[str, Microservice] = {}
+    limits = declare_limits(environment)
+    namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
+    deployed: dict[str, Workload] = {}
     for service in environment.services:
         spec = service.spec
-        deployed[service.name] = Microservice(
+        deployed[service.name] = KINDS[spec.kind](
             service.name,
             MicroserviceArgs(
                 spec=spec,
                 image=images[service.name].reference,
                 namespace=namespace,
-                secrets={each: environment.secrets[service.name][each] for each in spec.secrets},
+                secrets={each: environment.secrets[service.name][each] for each in spec.secret_names},
                 callees=[deployed[callee] for callee in spec.calls],
                 rollouts=environment.rollouts,
+                migrations=environment.migrations if spec.migration else None,
                 image_pull_secrets=environment.settings.image_pull_secrets,
                 callers=[other.name for other in environment.services if service.name in other.spec.calls],
                 metrics_from=environment.settings.metrics_from,
+                files=service.files,
             ),
             ResourceOptions(providers=[environment.kubernetes]),
         )
@@ -132,12 +143,12 @@ def declare_resources(
     )
 
 
-def verify(environment: Environment, microservices: Mapping[str, Microservice]) -> Output[int]:
+def verify(environment: Environment, workloads: Mapping[str, Workload]) -> Output[int]:
     """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
     settings = environment.settings
     checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
-        [*(microservice.rolled_out for microservice in microservices.values()), environment.own_rollouts()],
+        [*(workload.rolled_out for workload in workloads.values()), environment.own_rollouts()],
         checks,
         ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,

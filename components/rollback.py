@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,20 +18,25 @@ from components.health import recent_logs, verified
 from components.node_ports import assigned_ports, declared_ports, passed_on
 from components.recorded_only import RecordedOnly, export_recorded
 from components.recorded_state import RecordedState, values
-from policy.kinds import POD_TEMPLATES
 from services.spec import Check
 from slipway.backend import History
 from slipway.backend.decryption import decrypted
 from slipway.cluster.checks import CHECKS_ANNOTATION, ready_pods, recorded_checks
-from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
 from slipway.engine.messages import ROLLBACK_ERROR
 from slipway.engine.pulumi_cli import Pulumi
-from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
+from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
-from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.plan import (
+    VARIABLE,
+    RollbackPlan,
+    RollbackRequest,
+    plan_rollback,
+    services_migrated_since,
+)
 from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.images import images_of
 from slipway.values import opened
 
 # As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
@@ -68,6 +73,9 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
+    migrated = services_migrated_since(plan, [present])
+    if migrated and VARIABLE not in os.environ:  # the command says so before it begins
+        pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, plan)
@@ -107,9 +115,9 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 
     A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images.
     """
-    running = {image for each in resources(present) for image in _images(each)}
+    running = {image for each in resources(present) for image in images_of(each)}
     missing = []
-    for image in sorted({image for each in plan.resources for image in _images(each)} - running):
+    for image in sorted({image for each in plan.resources for image in images_of(each)} - running):
         try:
             docker.get_registry_image(name=image, opts=pulumi.InvokeOptions(provider=environment.docker))
         except Exception as error:  # noqa: BLE001 -- the SDK raises no narrower one for an invoke that fails
@@ -120,15 +128,6 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
     if missing:
         listed = "\n  ".join(missing)
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")
-
-
-def _images(resource: ResourceState) -> Iterable[str]:
-    kind = resource.type.rsplit(":", 1)[-1]
-    if kind not in POD_TEMPLATES or not resource.type.startswith(KUBERNETES_PREFIX):
-        return ()
-    pod = object_at(opened(resource.inputs), *POD_TEMPLATES[kind], "spec")
-    listed = (each for key in ("initContainers", "containers") for each in objects_at(pod, key))
-    return [image for each in listed if (image := text_at(each, "image"))]
 
 
 def _verified(

@@ -22,6 +22,7 @@ from pulumi_kubernetes import core
 from components.blocking import in_thread
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
+from slipway.cluster.jobs import AwaitedJob
 from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 
@@ -62,6 +63,29 @@ class AwaitedRollouts:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
         await done
+        return True
+
+    def ended(self, job: pulumi.Resource) -> pulumi.Output[bool]:
+        """Resolves once the Job has done its work; fails the update with one screen that says why it has not."""
+        metadata: pulumi.Output[Mapping[str, Any]] = job.metadata  # type: ignore[attr-defined]
+        return metadata.apply(lambda known: self._wait_for_end(job, known))
+
+    async def _wait_for_end(self, job: pulumi.Resource, metadata: Mapping[str, Any]) -> bool:
+        if not _is_update():
+            return True
+        awaited, shown = AwaitedJob(self._connect, str(metadata["namespace"]), str(metadata["name"])), ""
+        try:
+            while not await in_thread(awaited.done):
+                if awaited.status != shown:
+                    shown = awaited.status
+                    pulumi.log.info(f"{ROLLING_OUT}: migration {shown}", job, ephemeral=True)
+                await asyncio.sleep(POLL_SECONDS)
+        except RolloutError as error:
+            failure = pulumi.RunError(str(error))
+            self._fail(failure)
+            raise failure from error
+        if shown:
+            pulumi.log.info(ROLLED_OUT, job, ephemeral=True)
         return True
 
     async def _watch(self) -> None:

@@ -17,9 +17,9 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from services.spec import BASE_IMAGE_ARGUMENT, Build
-from slipway.backend.promotion import BUILT_ELSEWHERE, SERVICE_IMAGE_TYPE, UNIT_TESTS_LABEL, Promotion
-from slipway.state.checkpoint import TEST_SUFFIX
+from services.builds import BASE_IMAGE_ARGUMENT, Build
+from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
+from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 
 TAG_LENGTH = 16
 CONTENT_LABEL = "slipway.dev/content"

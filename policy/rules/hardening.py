@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, Resource
 from policy.define import rule, stack_rule
 from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
 from policy.labels import same_namespace
@@ -14,6 +14,8 @@ from policy.view import View, all_known, known_matches, problems_of
 
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
+# On the Job of a migration: the service it is of.
+MIGRATION_LABEL = "slipway.dev/migration"
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock", "podman.sock", "buildkitd.sock")
 # What the API server is called within the cluster: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 API_SERVER = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?kubernetes\.default(?:[.:/?#].*)?", re.IGNORECASE)
@@ -100,9 +102,20 @@ def own_service_account(pod: View, stack: DeclaredStack) -> Iterator[Problem]:
         return
     if not stack.named("ServiceAccount", account, pod.resource):
         yield account.problem(f"the stack has no ServiceAccount {account.shown()}; allowed: one in the same namespace")
-    others = [other for other in stack.pods_as(name) if other.resource is not pod.resource]
+    if _is_migration_of(name, pod.resource):
+        return  # it does in the service's name what the service itself may
+    others = [
+        other
+        for other in stack.pods_as(name)
+        if other.resource is not pod.resource and not _is_migration_of(name, other.resource)
+    ]
     for other in known_matches(others, lambda each: _shares(each.spec, account)):
         yield account.problem(f"{other.resource.ref} has the same ServiceAccount {account.shown()}; allowed: its own")
+
+
+def _is_migration_of(service: str, resource: Resource) -> bool:
+    label = View.of(resource).at("metadata", "labels", MIGRATION_LABEL)
+    return resource.kind == "Job" and label.value == service
 
 
 def _shares(other: View, account: View) -> bool:

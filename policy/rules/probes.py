@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from policy.declaration import Problem
+from policy.declaration import Problem, Resource
 from policy.define import rule
-from policy.kinds import container_name, objects, serving_containers, serving_pod_specs
+from policy.kinds import container_name, main_containers, objects, pods, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule
 from policy.view import View, all_known, any_known, known_matches
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
+COMPONENT_LABEL, WORKER = "app.kubernetes.io/component", "worker"
 HANDLERS = ("httpGet", "tcpSocket", "grpc", "exec")
 PROBES_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/"
 LIFECYCLE_PAGE = "https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/"
@@ -24,6 +25,23 @@ DEFAULT_GRACE_SECONDS = 30
 DEFAULT_DEADLINE_SECONDS = 600
 
 
+def _served_containers(resource: Resource) -> list[View]:
+    """Containers that requests are sent to, so not those of a worker."""
+    return [] if any(label.value == WORKER for label in _kinds(resource)) else serving_containers(resource)
+
+
+def _worker_containers(resource: Resource) -> list[View]:
+    """Those of a worker; where it is not known whether it is one, the unknown itself."""
+    unknown = [label for label in _kinds(resource) if label.unknown]
+    is_worker = any(label.value == WORKER for label in _kinds(resource))
+    return unknown or (serving_containers(resource) if is_worker else [])
+
+
+def _kinds(resource: Resource) -> list[View]:
+    """The label by which the pods of a service of `kind: Worker` are known, which no Service leads to."""
+    return [pod.at("metadata", "labels", COMPONENT_LABEL) for pod in pods(resource)]
+
+
 def _presence(probe: str, id: str, title: str, why: str) -> Rule:
     """One rule for each of the three probes: they fail for different reasons and are waived apart."""
 
@@ -33,7 +51,7 @@ def _presence(probe: str, id: str, title: str, why: str) -> Rule:
         why=why,
         source=PROBES_PAGE,
         remedy=f"Give the container a `{probe}` (`health` in service.yaml).",
-        of=serving_containers,
+        of=_served_containers,
     )
     def check(container: View) -> Iterator[Problem]:
         found = container.at(probe)
@@ -62,6 +80,23 @@ liveness_probe = _presence(
     "Containers have a liveness probe",
     "Without it a process that hangs is never restarted.",
 )
+
+
+@rule(
+    "worker-liveness",
+    title="Workers have a liveness probe",
+    why="Nothing is sent to a worker, so nobody notices one that hangs: without the probe it is never restarted.",
+    source=PROBES_PAGE,
+    remedy="Say how it is known to be alive: `health: {live: {exec: [...]}}` in service.yaml.",
+    of=_worker_containers,
+    levels=ADVISED_IN_DEV,
+)
+def worker_liveness(container: View) -> Iterator[Problem]:
+    found = container.at("livenessProbe")
+    if not any(found.at(handler).present for handler in HANDLERS):
+        yield found.problem(
+            f"{container_name(container)} has no `livenessProbe`; allowed: one with {', '.join(HANDLERS)}"
+        )
 
 
 @rule(
@@ -186,7 +221,7 @@ def probe_timings(container: View) -> Iterator[Problem]:
 )
 def startup_within_deadline(deployment: View) -> Iterator[Problem]:
     deadline = _seconds(deployment.at("spec"), "progressDeadlineSeconds", DEFAULT_DEADLINE_SECONDS)
-    for container in deployment.at("spec", "template", "spec", "containers").items():
+    for container in serving_containers(deployment.resource):
         probe = container.at("startupProbe")
         if probe.present and _patience_seconds(probe) >= deadline:
             yield probe.problem(
@@ -201,7 +236,7 @@ def startup_within_deadline(deployment: View) -> Iterator[Problem]:
     why="Load balancers send requests for some seconds to a pod that is going; one that stops at once drops them.",
     source=f"{LIFECYCLE_PAGE}#pod-termination",
     remedy="Give the container a `lifecycle.preStop`, such as `sleep: {seconds: 5}`.",
-    of=serving_containers,
+    of=main_containers,
 )
 def pre_stop(container: View) -> Iterator[Problem]:
     hook = container.at("lifecycle", "preStop")

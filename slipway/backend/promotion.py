@@ -13,10 +13,9 @@ from slipway.backend.history import History
 from slipway.backend.update_info import UpdateInfo, UpdateKind
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError
-from slipway.state.checkpoint import TEST_SUFFIX, ResourceState, Snapshot, resources
+from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX, ResourceState, Snapshot, resources
 
 IMAGES_KEY, BUILD_KEY = "slipway:images", "slipway:build"
-SERVICE_IMAGE_TYPE = "slipway:index:ServiceImage"
 PROMOTED_FROM = "promotedFrom"
 BUILT_ELSEWHERE = "builtElsewhere"
 """An input of the ServiceImage of a service whose service.yaml names its `image`."""

@@ -17,6 +17,8 @@ from slipway.backend.promotion import PROMOTED_FROM, promotions
 from slipway.errors import SlipwayError
 from slipway.paths import cache_home
 from slipway.state.checkpoint import ResourceState, Snapshot, masked_secrets, objects
+from slipway.state.images import pod_spec_of
+from slipway.state.migrations import migration_of
 
 MARK_LENGTH = 16
 KEPT = 5_000
@@ -69,10 +71,8 @@ def _image(service: str, resources: Iterable[ResourceState]) -> str:
     """Of the container that has the service's name, else of the first."""
     images: dict[str, str] = {}
     for each in resources:
-        value: object = each.inputs
-        for key in ("spec", "template", "spec", "containers"):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        for container in value if isinstance(value, list) else ():
+        # A migration is of the release that ran it, which a rollback leaves behind.
+        for container in () if migration_of(each) else pod_spec_of(each).get("containers") or ():
             images.setdefault(str(container.get("name", "")), str(container.get("image", "")))
     return images.get(service) or next(iter(images.values()), "")
 

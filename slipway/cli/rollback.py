@@ -71,6 +71,8 @@ def headline(prepared: Rollback) -> str:
     target, only = prepared.target, prepared.request.services
     what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
     lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
+    if prepared.warning:
+        lines.append(prepared.warning)
     if prepared.moved:
         lines.append(f"Not in the cluster as the state says, so looked at first: {prepared.moved}")
     if prepared.reason:

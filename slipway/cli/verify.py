@@ -15,6 +15,13 @@ from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
+from slipway.cluster.jobs import (
+    cron_job_verdicts,
+    migration_problems,
+    of_workloads,
+    recorded_cron_jobs,
+    recorded_migrations,
+)
 from slipway.cluster.readiness import UnreadyObject, unready_objects
 from slipway.cluster.verification import RecordedDeployment, ServiceVerdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
@@ -46,30 +53,43 @@ def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
 
 
 def verified(deployed: Deployed) -> list[ServiceVerdict]:
-    """Every Deployment of the state, held against the cluster, with what of its service's other objects is not ready;
-    after them a verdict for each unready object that is of no service with a Deployment. SlipwayError where the
-    cluster does not answer.
+    """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts
+    and what of their services' other objects is not ready; after them a verdict for each unready object that is of no
+    service. SlipwayError where the cluster does not answer.
     """
-    every = deployed.objects()
-    recorded = recorded_deployments(every)
-    if not recorded:
+    objects = deployed.objects()
+    recorded, migrations = recorded_deployments(objects), recorded_migrations(objects)
+    cron_jobs = recorded_cron_jobs(of_workloads(objects))
+    looked_after = {each.urn for each in of_workloads(objects)}
+    others = [each for each in objects if each.urn not in looked_after]
+    if not recorded and not cron_jobs:
         raise SlipwayError(
-            f"The state of {deployed.stack} has no Deployment: there is nothing to verify.",
+            f"The state of {deployed.stack} has no Deployment or CronJob: there is nothing to verify.",
             next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
         )
     cluster = deployed.cluster
     with cluster_errors(), ThreadPoolExecutor() as pool:
         asking = pool.submit(_unmet, cluster, recorded)
-        looking = pool.submit(unready_objects, every, cluster)
+        of_cron_jobs = pool.submit(cron_job_verdicts, cluster, cron_jobs)
+        of_migrations = pool.submit(migration_problems, cluster, migrations)
+        of_others = pool.submit(unready_objects, others, cluster)
         found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
         evidence = [found[each.namespace].get(each.name) for each in recorded]
         reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
-        unmet, unready = asking.result(), looking.result()
-    verdicts = [
-        verdict(each, seen, reason, unmet[each.namespace, each.name])
-        for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
-    ]
-    return with_objects(verdicts, unready)
+        unmet, problems, unready = asking.result(), of_migrations.result(), of_others.result()
+        verdicts = [
+            verdict(each, seen, reason, unmet[each.namespace, each.name])
+            for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
+        ]
+        verdicts += of_cron_jobs.result()
+    services = sorted(
+        (
+            replace(each, problems=(*each.problems, problems[each.service])) if each.service in problems else each
+            for each in verdicts
+        ),
+        key=lambda each: (each.namespace, each.service),
+    )
+    return with_objects(services, unready)
 
 
 def with_objects(verdicts: Sequence[ServiceVerdict], unready: Sequence[UnreadyObject]) -> list[ServiceVerdict]:
@@ -112,6 +132,8 @@ def lines(found: ServiceVerdict) -> list[str]:
     if not found.problems:
         images = ", ".join(_short(image) for image in found.images)
         checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
+        if found.about:
+            return [f"{found.service}: ok, {found.about}, on {images}"]
         return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
     first, *more = found.problems
     return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
@@ -135,6 +157,7 @@ def shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
                 "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
                 "images": list(each.images),
                 "checks": each.checks,
+                "about": each.about,
                 "problems": list(each.problems),
             }
             for each in verdicts

@@ -9,16 +9,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, Log, diagnose, is_complete
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete
 from slipway.cluster.diagnosis.logs import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.masking import masked_text
 from slipway.proxies import proxy_of
+
+AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -150,6 +152,22 @@ class Cluster:
         kubectl = self.kubectl(namespace)
         return {name_of(item): Evidence(item, sets, pods, (), (), kubectl) for item in deployments}
 
+    def job_evidence(self, job: Object) -> JobEvidence:
+        """All that a diagnosis of a Job needs, but the logs, in two requests."""
+        namespace = text_at(job, "metadata", "namespace")
+        selector = {"labelSelector": f"batch.kubernetes.io/job-name={name_of(job)}"}
+        with ThreadPoolExecutor(2) as pool:
+            pods = pool.submit(self._list, f"/api/v1/namespaces/{namespace}/pods", selector)
+            events = pool.submit(self.events, namespace)
+            return JobEvidence(job, (), pods.result(), events.result(), (), self.kubectl(namespace))
+
+    def cron_jobs(self, namespace: str) -> tuple[dict[str, Object], list[Object]]:
+        """The CronJobs of the namespace by name, and all of its Jobs, in two requests."""
+        with ThreadPoolExecutor(2) as pool:
+            paths = [f"/apis/batch/v1/namespaces/{namespace}/{kind}" for kind in ("cronjobs", "jobs")]
+            cron_jobs, jobs = pool.map(self._list, paths)
+        return {name_of(each): each for each in cron_jobs}, jobs
+
     def read(self, path: str) -> Object:
         """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
         return self._object(path)
@@ -170,7 +188,7 @@ class Cluster:
         except ForbiddenError:
             return []
 
-    def with_logs(self, evidence: Evidence, finding: Finding) -> Evidence:
+    def with_logs(self, evidence: AnyEvidence, finding: Finding) -> AnyEvidence:
         """The evidence with the log of the container that `finding` is about, and of its run before."""
         if not finding.pod or not finding.container:
             return evidence

@@ -42,6 +42,8 @@ class ServiceVerdict:
     images: tuple[str, ...]
     checks: int
     problems: tuple[str, ...]
+    about: str = ""
+    """What there is to say of a service that keeps no pods, in the place of their number."""
 
 
 def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDeployment]:
@@ -62,7 +64,7 @@ def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
         problem = f"the checks recorded on it cannot be read: {error}"
     replicas = object_at(resource.inputs, "spec").get("replicas")
     wanted = int(replicas) if isinstance(replicas, int | float) else None
-    images = _images(object_at(resource.inputs, "spec", "template", "spec"))
+    images = images_of(object_at(resource.inputs, "spec", "template", "spec"))
     return RecordedDeployment(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
 
 
@@ -106,22 +108,30 @@ def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterato
 
 def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str]:
     """The Deployment's own images, and the digests that its pods really run."""
-    live = _images(object_at(found.deployment, "spec", "template", "spec"))
-    for container in sorted({*recorded.images, *live}):
-        if live.get(container) != recorded.images.get(container):
-            is_, should_be = live.get(container, "gone"), recorded.images.get(container, "none")
-            yield f"container {container} is {is_}, the state says {should_be}"
+    yield from wrong_images(recorded.images, images_of(object_at(found.deployment, "spec", "template", "spec")))
     for pod in found.current_pods():
-        for status in objects_at(pod, "status", "containerStatuses"):
+        for status in (
+            *objects_at(pod, "status", "initContainerStatuses"),
+            *objects_at(pod, "status", "containerStatuses"),
+        ):
             wanted = _digest(recorded.images.get(text_at(status, "name"), ""))
             running = _digest(text_at(status, "imageID"))
             if wanted and running and wanted != running:
                 yield f"pod {text_at(pod, 'metadata', 'name')} runs {running[:19]}, the state says {wanted[:19]}"
 
 
-def _images(pod: Object) -> dict[str, str]:
-    """Image by container."""
-    return {text_at(each, "name"): text_at(each, "image") for each in objects_at(pod, "containers")}
+def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterator[str]:
+    """Where the images of the containers are others than the recorded ones."""
+    for container in sorted({*recorded, *live}):
+        if live.get(container) != recorded.get(container):
+            is_, should_be = live.get(container, "gone"), recorded.get(container, "none")
+            yield f"container {container} is {is_}, the state says {should_be}"
+
+
+def images_of(pod: Object) -> dict[str, str]:
+    """Image by container, init containers and sidecars among them."""
+    containers = (*objects_at(pod, "initContainers"), *objects_at(pod, "containers"))
+    return {text_at(each, "name"): text_at(each, "image") for each in containers}
 
 
 def _digest(reference: Any) -> str:

@@ -20,7 +20,7 @@ from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked, masked_text, without_keys
 from slipway.render.groups import image_changes
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import TEST_SUFFIX, service_of, with_owners
+from slipway.state.checkpoint import TEST_SUFFIX, WORKLOAD_COMPONENTS, service_of, with_owners
 from slipway.state.content_names import CONTENT, successors
 from slipway.state.fields import FieldChange, StepDetails, field_changes
 
@@ -40,7 +40,6 @@ OPERATIONS = {
 BUILDING = ("create", "update", "replace", "create-replacement")
 POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
-SERVICE_TYPE = "slipway:index:Microservice"
 # Most events of a large stack are of resources that stay as they are; they need not be read.
 UNCHANGED = '{"metadata":{"op":"same",'
 # Said by providers and the engine in every preview, and of no use to a reviewer.
@@ -112,7 +111,7 @@ class PreviewEvents:
 
     def _services(self) -> tuple[str, ...]:
         steps = (event for event in self.events if isinstance(event, StepEvent) and event.operation != "delete")
-        return tuple(sorted({step.resource.name for step in steps if step.resource.type == SERVICE_TYPE}))
+        return tuple(sorted({step.resource.name for step in steps if step.resource.type in WORKLOAD_COMPONENTS}))
 
     def _tested(self) -> tuple[str, ...]:
         """The services whose test stage was built to its end."""

@@ -17,9 +17,9 @@ from slipway.render.settings import SERVICE, Setting, resource_settings
 from slipway.render.words import commits_text, image_texts
 from slipway.state.changes import Operation, ResourceChange
 
-WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet")
+WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 # What is shown of a new service; all of it is in its service.yaml.
-KEYS_OF_NEW = ("image", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
+KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
 
 
 class Fate(StrEnum):

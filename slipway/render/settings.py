@@ -11,9 +11,10 @@ from typing import Any
 from services.spec import ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
 from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
-from slipway.masking import SECRET, as_text
+from slipway.masking import SECRET, UNKNOWN, as_text
 from slipway.render.groups import is_hashed
 from slipway.state.changes import Operation, ResourceChange
+from slipway.state.checkpoint import MIGRATION_LABEL
 from slipway.state.content_names import HASH
 from slipway.state.fields import FieldChange, path_text
 
@@ -23,9 +24,15 @@ SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105
 SERVICE = "kubernetes:core/v1:Service"
 NETWORK_POLICY = "kubernetes:networking.k8s.io/v1:NetworkPolicy"
 AUTOSCALER = "kubernetes:autoscaling/v2:HorizontalPodAutoscaler"
+CRON_JOB = "kubernetes:batch/v1:CronJob"
 INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
 
+_JOB = r"spec\.jobTemplate\.spec\."
+_JOB_CONTAINER = rf"{_JOB}template\.spec\.containers\[0\]\."
 _POD, _CONTAINER = r"spec\.template\.spec\.", r"spec\.template\.spec\.containers\[0\]\."
+_PLACEMENT = "nodeSelector|tolerations|affinity|priorityClassName|hostAliases|dnsPolicy|dnsConfig"
+# How components/microservice.py calls the ConfigMap and the Secret of the files that containers mount.
+FILES_SUFFIX = ".files"
 # How components/microservice.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
 # no reader needs: names that are hashes, and what is always there because of another key.
 WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
@@ -44,6 +51,18 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
             rf"{_CONTAINER}readinessProbe\.httpGet\.path": "health.ready",
             r"spec\.progressDeadlineSeconds": "rollout.progressDeadlineSeconds",
             r"spec\.minReadySeconds": "rollout.minReadySeconds",
+            rf"{_CONTAINER}(?P<key>command|args)(?P<rest>.*)": "{key}{rest}",
+            rf"{_POD}(?P<key>{_PLACEMENT})(?P<rest>\b.*)": "{key}{rest}",
+        },
+        CRON_JOB: {
+            rf"{_JOB_CONTAINER}image": "image",
+            rf"{_JOB_CONTAINER}resources\.(limits|requests)\.memory": "resources.memory",
+            rf"{_JOB_CONTAINER}resources\.requests\.cpu": "resources.cpu",
+            rf'{_JOB_CONTAINER}resources\.(limits|requests)\["ephemeral-storage"\]': "resources.ephemeralStorage",
+            rf"{_JOB}template\.spec\.activeDeadlineSeconds": "cronJob.activeDeadlineSeconds",
+            rf"{_JOB}backoffLimit": "cronJob.backoffLimit",
+            r"spec\.(?P<key>schedule|timeZone|concurrencyPolicy|startingDeadlineSeconds|suspend)": "cronJob.{key}",
+            r"spec\.(?P<key>successfulJobsHistoryLimit|failedJobsHistoryLimit)": "cronJob.{key}",
         },
         CONFIG_MAP: {
             r"data\.PORT": "port",
@@ -51,6 +70,12 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
             r'data\["(?P<key>.+)"\]': "env.{key}",
             r"data": "env",
         },
+        f"{CONFIG_MAP}{FILES_SUFFIX}": {
+            r"(?:data|binaryData)\.(?P<key>[\w$]+)": "files.{key}",
+            r'(?:data|binaryData)\["(?P<key>.+)"\]': "files.{key}",
+            r"data|binaryData": "files",
+        },
+        f"{SECRET_TYPE}{FILES_SUFFIX}": {r"(?:data|stringData)\b.*": "files of secrets"},
         SECRET_TYPE: {r"(?:data|stringData)\.(?P<key>[\w$]+)": "secrets.{key}", r"data|stringData": "secrets"},
         SERVICE: {r"spec\.type": "service.type", r"spec\.ports\[0\]\.nodePort": "service.nodePort"},
         AUTOSCALER: {
@@ -104,11 +129,13 @@ class Setting:
 
 def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
     """What changes of one object, without names that are hashes of a content; nothing of images in a Deployment."""
+    if MIGRATION_LABEL in object_at(change.after or change.before, "metadata", "labels"):
+        return tuple(_of_migration(change))
     if change.operation is Operation.CREATE:
         return tuple(_of_whole_object(change, change.after, new=True))
     if change.operation is Operation.DELETE:
         return tuple(_of_whole_object(change, change.before, new=False))
-    type_ = "" if _is_no_services_own(change) else change.resource.type
+    type_ = "" if _is_no_services_own(change) else _type(change)
     before, after = _listed(type_, change.before), _listed(type_, change.after)
     found = {
         name: Setting(name, before.get(name), after.get(name))
@@ -125,14 +152,30 @@ def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
     return tuple(found.values())
 
 
+def _of_migration(change: ResourceChange) -> Iterator[Setting]:
+    """What a migration runs that is to run: another Job each time, or the same that a rollback keeps from running."""
+    old, new = (_command(inputs) for inputs in (change.before, change.after))
+    if change.operation in (Operation.CREATE, Operation.REPLACE) and new:
+        yield Setting("migration", None, f"runs `{new}`")
+    elif change.operation is Operation.DELETE:
+        yield Setting("migration", old, None)
+
+
+def _command(job: Mapping[str, Any]) -> str:
+    spec = object_at(job, "spec")
+    container = next(iter(objects_at(spec, "template", "spec", "containers")), {})
+    words = [*(container.get("command") or ()), *(container.get("args") or ())]
+    return "" if spec.get("suspend") is True else " ".join(map(str, words)) or UNKNOWN
+
+
 def _of_whole_object(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
     """What an object says that comes or goes; only that it does, where service.yaml has no words for it."""
-    type_ = change.resource.type
+    type_ = _type(change)
     texts = {word: text for path, text in _leaves(inputs, ()) if (word := _word(type_, path))}
     texts |= _listed(type_, inputs)
-    if not texts or type_ in (DEPLOYMENT, SERVICE) or _is_no_services_own(change):
+    if not texts or type_ in (DEPLOYMENT, CRON_JOB, SERVICE) or _is_no_services_own(change):
         yield Setting(_object(change), None, "created" if new else "deleted")
-    if new or type_ not in (DEPLOYMENT, SERVICE):
+    if new or type_ not in (DEPLOYMENT, CRON_JOB, SERVICE):
         for word, text in {} if _is_no_services_own(change) else texts.items():
             yield Setting(word, None, text) if new else Setting(word, text, None)
 
@@ -146,7 +189,14 @@ def _word(type_: str, path: str) -> str:
 
 def _is_no_services_own(change: ResourceChange) -> bool:
     """Whether it is another object than those that every service has under its own name."""
-    return not change.service or HASH.sub("", change.resource.name) != change.service
+    own = (change.service, f"{change.service}{FILES_SUFFIX}")
+    return not change.service or HASH.sub("", change.resource.name) not in own
+
+
+def _type(change: ResourceChange) -> str:
+    """The type of the object, with `.files` behind it for what holds files."""
+    suffix = FILES_SUFFIX if HASH.sub("", change.resource.name).endswith(FILES_SUFFIX) else ""
+    return change.resource.type + suffix
 
 
 def _object(change: ResourceChange) -> str:

@@ -63,6 +63,8 @@ class FailedUpdate:
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")
+        if prepared.warning:
+            progress.note(prepared.warning)
         try:
             rollback = prepared.run(progress)
             proof = prepared.verify()

@@ -9,9 +9,25 @@ from typing import Any
 
 from slipway.engine.events import Urn
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.state.checkpoint import ResourceState, Snapshot, outputs, resources
+from slipway.state.checkpoint import (
+    SERVICE_IMAGE_TYPE,
+    WORKLOAD_COMPONENTS,
+    ResourceState,
+    Snapshot,
+    outputs,
+    resources,
+)
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
+from slipway.state.images import images_of
+from slipway.state.migrations import (
+    is_destructive,
+    is_suspended,
+    migration_of,
+    migrations,
+    run_of,
+    with_suspension,
+)
 from slipway.state.order import in_order
 from slipway.state.renames import renames
 from slipway.values import Path, mapped, opened
@@ -19,7 +35,6 @@ from slipway.values import Path, mapped, opened
 VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
 
-MICROSERVICE_TYPE = "slipway:index:Microservice"
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
 # Where an object names a Secret: the keys that hold `name` or `secretName`.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
@@ -92,6 +107,8 @@ def plan_rollback(target: Snapshot, present: Snapshot, request: RollbackRequest)
         chosen = _with_present_secrets(chosen, now, aliases)
     if not request.include_stateful:
         _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
+        _require_no_destructive_migration(chosen, now)
+    chosen = _without_running_migrations(chosen, now, _to_be_removed(present))
     kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
     chosen |= _with_what_they_need(kept, now, chosen)
     return RollbackPlan(
@@ -206,6 +223,68 @@ def _require_no_replaced_data(
         )
 
 
+def _require_no_destructive_migration(chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState]) -> None:
+    """Raise DataAtStakeError for a release that cannot work with what a migration after it has left.
+
+    Where the present pods are those of that release already, the migration did not come to its end.
+    """
+    then, present = migrations(chosen.values()), migrations(now.values())
+    over = [
+        f"{service}: its migration (Job {each.id.rpartition('/')[2]}) is declared destructive"
+        for service, each in present.items()
+        if is_destructive(each) and not is_suspended(each)
+        if service not in then or run_of(then[service]) != run_of(each)
+        if _images_of(service, chosen) != _images_of(service, now)
+    ]
+    if over:
+        raise DataAtStakeError(
+            "The rollback would go back over a migration that the release before cannot work with.",
+            why="\n".join(over),
+            next_step="Restore the data and add --include-stateful, which runs no migration backwards, or go forward "
+            "with a fixed release.",
+        )
+
+
+def _images_of(service: str, known: Mapping[str, ResourceState]) -> list[str]:
+    """What the service runs when it is not migrating."""
+    found = (each for each in known.values() if each.service == service and not migration_of(each))
+    return sorted(image for each in found for image in images_of(each))
+
+
+def _without_running_migrations(
+    chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], to_be_removed: set[tuple[str, str]]
+) -> dict[str, ResourceState]:
+    """The same resources, but no migration runs: data do not go back with a program that once changed them.
+
+    A migration of the recorded state is there still, or is declared so as not to run (`suspend`).
+    """
+
+    def suspended(each: ResourceState) -> bool:
+        present = now.get(each.urn)
+        if present is not None and present.id == each.id:
+            return is_suspended(present)
+        return (each.urn, each.id) not in to_be_removed
+
+    return {
+        urn: with_suspension(each, suspended=suspended(each)) if migration_of(each) else each
+        for urn, each in chosen.items()
+    }
+
+
+def services_migrated_since(plan: RollbackPlan, between: Iterable[Snapshot]) -> list[str]:
+    """The services whose data migrations have changed since the state that `plan` declares, and keep so changed.
+
+    `between` are the states since then, the present one too.
+    """
+    then = {service: run_of(each) for service, each in migrations(plan.resources).items()}
+    later: dict[str, None] = {}
+    for state in between:
+        for service, each in migrations(resources(state)).items():
+            if not is_suspended(each) and then.get(service) != run_of(each):
+                later[service] = None
+    return sorted(later)
+
+
 def _replacement_reason(then: ResourceState, now: ResourceState) -> str:
     if then.id != now.id:
         return f"it was {then.id} and is {now.id}"
@@ -261,17 +340,14 @@ def _outputs(
     """
     if not request.services:
         return outputs(target)
-    services = {
-        name: {
-            "url": _component_output(chosen, "Microservice", name, "url"),
-            "image": _component_output(chosen, "ServiceImage", name, "reference"),
-        }
-        for name in sorted({each.name for each in chosen.values() if each.type == MICROSERVICE_TYPE})
-    }
+    services = {}
+    for name in sorted({each.name for each in chosen.values() if each.type in WORKLOAD_COMPONENTS}):
+        url = next((found for kind in WORKLOAD_COMPONENTS if (found := _output(chosen, kind, name, "url"))), None)
+        image = _output(chosen, SERVICE_IMAGE_TYPE, name, "reference")
+        services[name] = {**({"url": url} if url else {}), "image": image}
     return {**(outputs(present) or outputs(target)), "services": services}
 
 
-def _component_output(chosen: Mapping[str, ResourceState], kind: str, name: str, key: str) -> Any:
-    wanted_type = f"slipway:index:{kind}"
-    found = (each.outputs for each in chosen.values() if each.type == wanted_type and each.name == name)
+def _output(chosen: Mapping[str, ResourceState], type_: str, name: str, key: str) -> Any:
+    found = (each.outputs for each in chosen.values() if each.type == type_ and each.name == name)
     return next(found, {}).get(key)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -23,13 +24,14 @@ from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback, services_migrated_since
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import default_target
 from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
 from slipway.state.comparison import compared
+from slipway.state.migrations import migrations
 
 
 class NothingToRollBackError(ConfigurationError):
@@ -48,6 +50,8 @@ class Rollback:
     present: Snapshot = field(repr=False)
     reason: str = ""
     """Why today's policies are overridden; empty when they are not."""
+    migrated: tuple[str, ...] = ()
+    """Services whose migrations since the target have changed data, which stay as they are."""
     moved: ClusterDifference = field(default_factory=ClusterDifference)
     """What is not in the cluster as the present state says, so that the engine has to look at it first."""
 
@@ -80,11 +84,22 @@ class Rollback:
             config = _plain(target.config) if options.automatic else stack.config()
             _require_policies(plan, stack, target, config)
         number = history.entries[-1].number
-        return cls(stack, number, target, request, plan, opened, options.reason, moved)
+        migrated = _migrated_since(history, target, plan, opened, options.services)
+        return cls(stack, number, target, request, plan, opened, options.reason, migrated, moved)
 
     @property
     def message(self) -> str:
         return rollback_message(self.source, self.target.number, self.request.services, self.reason)
+
+    @property
+    def warning(self) -> str:
+        """What stays as it is though the services go back; empty where nothing does."""
+        if not self.migrated:
+            return ""
+        return (
+            f"Data stay as the migrations since #{self.target.number} left them ({', '.join(self.migrated)}): "
+            "a rollback runs none, neither backwards nor again."
+        )
 
     def arguments(self) -> list[str]:
         """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others.
@@ -240,6 +255,24 @@ def _require_difference(
             why="Every recorded input is the same.",
             next_step=f"`slipway history -s {stack}` lists others; `slipway drift -s {stack}` looks at the cluster.",
         )
+
+
+def _migrated_since(
+    history: History, target: UpdateInfo, plan: RollbackPlan, present: Snapshot, services: Sequence[str]
+) -> tuple[str, ...]:
+    """The services whose migrations have run since `target`; a state that cannot be read says nothing of its own.
+
+    Where neither the target nor the present state has any, none is looked for between the two.
+    """
+    if not migrations(resources(present)) and not migrations(plan.resources):
+        return ()
+    between = [present]
+    for number in history.numbers:
+        if number > target.number:
+            with suppress(SlipwayError):
+                between.append(history.checkpoint(number))
+    found = services_migrated_since(plan, between)
+    return tuple(each for each in found if not services or each in services)
 
 
 def _require_policies(plan: RollbackPlan, stack: Stack, target: UpdateInfo, config: Mapping[str, str]) -> None:

@@ -14,8 +14,13 @@ from slipway.state.content_names import stem
 from slipway.values import Secret, mapped
 
 PROVIDER_PREFIX = "pulumi:providers:"
-SERVICE_COMPONENTS = ("slipway:index:Microservice", "slipway:index:ServiceImage")
+WORKLOAD_COMPONENTS = ("slipway:index:Microservice", "slipway:index:Worker", "slipway:index:CronJob")
+"""The component of each kind of service."""
+SERVICE_IMAGE_TYPE = "slipway:index:ServiceImage"
+SERVICE_COMPONENTS = (*WORKLOAD_COMPONENTS, SERVICE_IMAGE_TYPE)
 TEST_SUFFIX = "-test"
+MIGRATION_LABEL = "slipway.dev/migration"
+"""On the Job of a migration: the service it is of."""
 HIDDEN = "(secret)"
 OWNER = "slipway:service"
 """Beside what the engine wrote of a resource, the service that a component above its parent is of."""
@@ -157,11 +162,20 @@ def service_of(urn: str) -> str:
 def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
     """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
     inputs = sorted(
-        (urn, masked_secrets(each.inputs))
+        (urn, masked_secrets(_without_suspension(each)))
         for urn, each in objects(snapshot).items()
         if not services or each.service in services
     )
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+
+
+def _without_suspension(resource: ResourceState) -> Mapping[str, Any]:
+    """Its inputs, without the word by which a rollback keeps a migration from running again."""
+    inputs = resource.inputs
+    labels = (inputs.get("metadata") or {}).get("labels") if isinstance(inputs.get("metadata"), Mapping) else None
+    if not isinstance(labels, Mapping) or MIGRATION_LABEL not in labels:
+        return inputs
+    return {**inputs, "spec": {key: each for key, each in inputs["spec"].items() if key != "suspend"}}
 
 
 def masked_secrets(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.health import checks_annotation, liveness_probe, readiness_probe, startup_probe, verified
-from services.spec import Check, Health
+from components.health import checks_annotation, probes, verified
+from services.spec import Check, ServiceSpec
 from slipway.cluster.checks import Answer
 from slipway.cluster.client import ForbiddenError
 
@@ -32,14 +32,32 @@ def test_a_cluster_that_lets_nobody_ask_is_no_failed_check(declare: Callable[...
 
 
 def test_liveness_is_the_most_patient_probe() -> None:
-    health = Health()
+    spec = ServiceSpec.model_validate({"name": "a"})
+    patience = {
+        name: int(str(probe["period_seconds"])) * int(str(probe["failure_threshold"]))
+        for name, probe in probes(spec, "http").items()
+    }
+    assert patience["liveness_probe"] > patience["readiness_probe"]
+    assert patience["startup_probe"] == spec.health.startup_timeout_seconds
 
-    def patience(probe: dict[str, int]) -> int:
-        return probe["period_seconds"] * probe["failure_threshold"]
 
-    live = liveness_probe(health, "http")
-    assert patience(live) > patience(readiness_probe(health, "http"))  # type: ignore[arg-type]
-    assert patience(startup_probe(health, "http")) == health.startup_timeout_seconds  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("live", "expected"),
+    [
+        ("/livez", {"http_get": {"path": "/livez", "port": "http"}}),
+        ({"httpGet": {"path": "/x", "port": 9000}}, {"http_get": {"path": "/x", "port": 9000}}),
+        ({"grpc": {}}, {"grpc": {"port": 8080}}),
+        ({"grpc": {"service": "orders", "port": 9000}}, {"grpc": {"port": 9000, "service": "orders"}}),
+        ({"tcp": {}}, {"tcp_socket": {"port": "http"}}),
+        ({"tcpSocket": {"port": 9000}}, {"tcp_socket": {"port": 9000}}),
+        ({"exec": ["cat", "/tmp/ready"]}, {"exec_": {"command": ["cat", "/tmp/ready"]}}),
+    ],
+)
+def test_a_probe_asks_in_the_way_that_service_yaml_says(live: object, expected: dict[str, object]) -> None:
+    spec = ServiceSpec.model_validate({"name": "a", "health": {"live": live}})
+    probe = probes(spec, "http")["liveness_probe"]
+    timings = {"period_seconds", "failure_threshold", "timeout_seconds"}
+    assert {key: value for key, value in probe.items() if key not in timings} == expected
 
 
 def test_a_failing_check_is_reported_with_the_log_of_its_service(declare: Callable[..., Any]) -> None:

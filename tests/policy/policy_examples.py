@@ -81,6 +81,61 @@ def kubernetes(kind: str, name: str = "api", options: Options | None = None, **i
     return Resource(token, name, base | inputs, f"urn:{token}:{name}", options or Options(dependencies=frozenset()))
 
 
+def _without_port(name: str, *keys: str) -> dict[str, Any]:
+    """A pod that nothing connects to, without these keys of its container."""
+    found = pod(name)
+    found["metadata"]["labels"]["app.kubernetes.io/name"] = name
+    (container,) = found["spec"]["containers"]
+    for key in ("ports", "startupProbe", "readinessProbe", *keys):
+        del container[key]
+    found["spec"]["topologySpreadConstraints"][0] = {
+        "topologyKey": "kubernetes.io/hostname",
+        "labelSelector": {"matchLabels": {"app.kubernetes.io/name": name}},
+    }
+    return found
+
+
+def _workers() -> list[Resource]:
+    """A worker and a cron job with what stands around them."""
+    template = _without_port("worker")
+    template["metadata"]["labels"]["app.kubernetes.io/component"] = "worker"
+    template["spec"]["containers"][0]["livenessProbe"] = {"exec": {"command": ["true"]}, "failureThreshold": 6}
+    deployment = {
+        "replicas": 2,
+        "selector": {"matchLabels": {"app.kubernetes.io/name": "worker"}},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "minReadySeconds": 5,
+        "progressDeadlineSeconds": 300,
+        "revisionHistoryLimit": 3,
+        "template": template,
+    }
+    once = _without_port("nightly", "livenessProbe", "lifecycle")
+    once["spec"]["restartPolicy"] = "Never"
+    job = {"activeDeadlineSeconds": 3600, "backoffLimit": 0, "template": once}
+    limits = {"successfulJobsHistoryLimit": 3, "failedJobsHistoryLimit": 3}
+    schedule = {"schedule": "30 2 * * *", **limits, "jobTemplate": {"spec": job}}
+    selectors = {name: {"matchLabels": {"app.kubernetes.io/name": name}} for name in ("worker", "nightly")}
+    return [
+        kubernetes("apps/v1:Deployment", "worker", spec=deployment),
+        kubernetes(
+            "policy/v1:PodDisruptionBudget", "worker", spec={"maxUnavailable": 1, "selector": selectors["worker"]}
+        ),
+        kubernetes("batch/v1:CronJob", "nightly", spec=schedule),
+        *(
+            each
+            for name, selector in selectors.items()
+            for each in (
+                kubernetes("core/v1:ServiceAccount", name),
+                kubernetes(
+                    "networking.k8s.io/v1:NetworkPolicy",
+                    name,
+                    spec={"podSelector": selector, "policyTypes": ["Ingress", "Egress"]},
+                ),
+            )
+        ),
+    ]
+
+
 def _workloads() -> list[Resource]:
     deployment = {
         "replicas": 2,
@@ -156,7 +211,7 @@ def _others() -> list[Resource]:
 
 def good() -> dict[str, Resource]:
     """By what messages call them: `Deployment/api`."""
-    return {each.ref: each for each in (*_workloads(), *_network(), *_others())}
+    return {each.ref: each for each in (*_workloads(), *_workers(), *_network(), *_others())}
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ VIOLATION, PASS, UNDECIDED, WAIVED = State.VIOLATION, State.PASS, State.UNDECIDE
 DEPLOYMENT = "Deployment/api"
 POD = ("spec", "template", "spec")
 CONTAINER = (*POD, "containers", 0)
+JOB = ("spec", "jobTemplate", "spec")
 SECURITY = (*CONTAINER, "securityContext")
 AWS_KEY = "AKIA" + "ABCDEFGHIJKLMNOP"
 
@@ -72,12 +73,17 @@ CASES = [
         {"httpGet": {"path": "/readyz", "port": "http"}},
         PASS,
     ),
+    Case("worker-liveness", "Deployment/worker", (*CONTAINER, "livenessProbe"), {"periodSeconds": 1}, VIOLATION),
     Case("probe-port", DEPLOYMENT, (*CONTAINER, "livenessProbe", "httpGet", "port"), 9999, VIOLATION),
     Case("probe-timings", DEPLOYMENT, (*CONTAINER, "readinessProbe", "timeoutSeconds"), 11, PASS),
     Case("probe-timings", DEPLOYMENT, (*CONTAINER, "startupProbe", "failureThreshold"), 0, PASS),
     Case("startup-within-deadline", DEPLOYMENT, (*CONTAINER, "startupProbe", "failureThreshold"), 30, PASS),
     Case("pre-stop", DEPLOYMENT, (*CONTAINER, "lifecycle", "preStop"), {}, VIOLATION),
     Case("termination-grace", DEPLOYMENT, (*POD, "terminationGracePeriodSeconds"), 5, PASS),
+    Case("job-deadline", "CronJob/nightly", (*JOB, "activeDeadlineSeconds"), 0, VIOLATION),
+    Case("job-retries", "CronJob/nightly", (*JOB, "backoffLimit"), 7, PASS),
+    Case("cron-job-history", "CronJob/nightly", ("spec", "failedJobsHistoryLimit"), 0, PASS),
+    Case("cron-job-history", "CronJob/nightly", ("spec", "successfulJobsHistoryLimit"), 11, PASS),
     Case("replicas", DEPLOYMENT, ("spec", "replicas"), 1, VIOLATION),
     Case("max-unavailable-zero", DEPLOYMENT, ("spec", "strategy", "rollingUpdate", "maxUnavailable"), "25%", VIOLATION),
     Case("max-unavailable-zero", DEPLOYMENT, ("spec", "strategy", "type"), "Recreate", PASS),

@@ -1,16 +1,17 @@
 """Makes recordings anew, on the lab: all of them, or the kinds that are named.
 
-.venv/bin/python -m tests.recording [diagnosis] [updates] [states] [previews] [fifty] [huge] [texts]
+.venv/bin/python -m tests.recording [diagnosis] [jobs] [updates] [states] [previews] [fifty] [huge] [texts]
 """
 
 from __future__ import annotations
 
 import sys
 
-from tests.recording import diagnosis, previews, states, updates, versions
+from tests.recording import diagnosis, jobs, previews, states, updates, versions
 
 KINDS = {
     "diagnosis": diagnosis.record,
+    "jobs": jobs.record,
     "updates": updates.record,
     "states": states.record,
     "previews": previews.record,

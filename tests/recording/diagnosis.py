@@ -321,7 +321,7 @@ def _content(deployment: dict[str, Any], of_kind: Mapping[str, list[dict[str, An
 
 def _write(made: Workspace, name: str, content: Content) -> None:
     """Record a failure: what a pod template says is left to the pods, and of the node its address is left out."""
-    logs = list(_logs(made, content))
+    logs = list(recent_logs(made, content))
     for item in (content["deployment"], *content["replicaSets"], *content["pods"], *content["events"]):
         item["metadata"].pop("managedFields", None)
         object_at(item, "metadata").get("annotations", {}).pop("kubectl.kubernetes.io/last-applied-configuration", None)
@@ -334,15 +334,15 @@ def _write(made: Workspace, name: str, content: Content) -> None:
     (RECORDINGS / f"{name}.json").write_text(made.masked(text))
 
 
-def _logs(made: Workspace, content: Content) -> Iterator[dict[str, Any]]:
+def recent_logs(made: Workspace, content: Content) -> Iterator[dict[str, Any]]:
     """Of every container that has one, this run's and that of the run before."""
     for pod in content["pods"]:
         for status in objects_at(pod, "status", "containerStatuses"):
-            name, container = name_of(pod), status["name"]
+            name, container, namespace = name_of(pod), status["name"], text_at(pod, "metadata", "namespace")
             for previous in (False, True):
                 more = ["--previous"] if previous else []
                 try:
-                    text = made.kubectl("-n", NAMESPACE, "logs", name, "-c", container, f"--tail={LINES_READ}", *more)
+                    text = made.kubectl("-n", namespace, "logs", name, "-c", container, f"--tail={LINES_READ}", *more)
                 except RecordingError:
                     continue  # it never ran, or ran once
                 yield {"pod": name, "container": container, "previous": previous, "text": text}

@@ -1,7 +1,19 @@
 """Why a rollout fails, as pure functions: what the cluster has in, a cause and one screen of text out."""
 
 from slipway.cluster.diagnosis.diagnose import diagnose, is_complete, is_rolled_out
+from slipway.cluster.diagnosis.jobs import JobEvidence, diagnose_job
 from slipway.cluster.diagnosis.model import Cause, Diagnosis, Evidence, Log
 from slipway.cluster.diagnosis.screen import screen
 
-__all__ = ["Cause", "Diagnosis", "Evidence", "Log", "diagnose", "is_complete", "is_rolled_out", "screen"]
+__all__ = [
+    "Cause",
+    "Diagnosis",
+    "Evidence",
+    "JobEvidence",
+    "Log",
+    "diagnose",
+    "diagnose_job",
+    "is_complete",
+    "is_rolled_out",
+    "screen",
+]

@@ -20,12 +20,20 @@ class Advice:
 
 def steps(case: Case) -> tuple[str, ...]:
     """What to do next, most useful first."""
-    return tuple(step.format(**_names(case)) for step in _ADVICE[case.finding.cause].steps)
+    found = tuple(step.format(**_names(case)) for step in _of(case).steps)
+    if case.other_container:  # whose probes service.yaml has under Kubernetes' own names
+        for health, probe in _PROBES.items():
+            found = tuple(step.replace(health, probe) for step in found)
+    return found
 
 
 def commands(case: Case) -> tuple[str, ...]:
     """What to run to see more."""
-    return tuple(command.format(**_names(case)) for command in _ADVICE[case.finding.cause].commands)
+    return tuple(command.format(**_names(case)) for command in _of(case).commands)
+
+
+def _of(case: Case) -> Advice:
+    return (_JOB_ADVICE if case.is_job else {}).get(case.finding.cause) or _ADVICE[case.finding.cause]
 
 
 def _names(case: Case) -> dict[str, str]:
@@ -33,7 +41,7 @@ def _names(case: Case) -> dict[str, str]:
     registry = case.image.partition("/")[0]
     return {
         "service": case.service,
-        "yaml": f"service.yaml of {case.service}",
+        "yaml": f"service.yaml of {case.service}{f', {case.other_container}' if case.other_container else ''}",
         "kubectl": case.kubectl,
         "pod": case.finding.pod,
         "container": f" -c {case.finding.container}" if several and case.finding.container else "",
@@ -41,11 +49,20 @@ def _names(case: Case) -> dict[str, str]:
         "registry": registry if "/" in case.image and any(mark in registry for mark in ".:") else "docker.io",
         "limit": case.memory_limit or "none",
         "startup": str(case.startup_seconds),
+        # A pod of a Job is not started anew.
+        "previous": "" if case.is_job else " --previous",
+        "job": "migration" if case.subject == f"the migration of {case.service}" else "cronJob",
     }
 
 
+_PROBES = {
+    "health.startupTimeoutSeconds": "failureThreshold",
+    "health.startup": "startupProbe",
+    "health.live": "livenessProbe",
+    "health.ready": "readinessProbe",
+}
 _LOGS = "{kubectl} logs {pod}{container}"
-_PREVIOUS = "{kubectl} logs {pod}{container} --previous"
+_PREVIOUS = "{kubectl} logs {pod}{container}{previous}"
 _DESCRIBE = "{kubectl} describe pod {pod}"
 _ADVICE: Mapping[Cause, Advice] = {
     Cause.CRASH: Advice(
@@ -91,11 +108,20 @@ _ADVICE: Mapping[Cause, Advice] = {
     ),
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
-        ("What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh` to it.",),
+        (
+            "What `env`, `envFrom` or `volumes` of {yaml} name is made by somebody else: create it, or fix the name. "
+            "What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh`.",
+        ),
         ("{kubectl} get secrets,configmaps,serviceaccounts",),
     ),
     Cause.CONTAINER_CONFIG: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
-    Cause.VOLUME: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
+    Cause.VOLUME: Advice(
+        (
+            "Fix what the reason names. A claim needs a storage class that makes volumes, or a PersistentVolume that "
+            "fits.",
+        ),
+        (_DESCRIBE, "{kubectl} get persistentvolumeclaims", "kubectl get storageclasses,persistentvolumes"),
+    ),
     Cause.RESOURCES: Advice(("Lower `resources` or `replicas` in {yaml}, or add nodes.",), ("kubectl describe nodes",)),
     Cause.PLACEMENT: Advice(("Label, untaint or add a node that fits.",), ("kubectl get nodes --show-labels",)),
     Cause.QUOTA: Advice(
@@ -120,7 +146,18 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("Resume it when whoever paused it is done, then run the update again.",),
         ("{kubectl} rollout resume deployment/{service}",),
     ),
+    Cause.DEADLINE: Advice(
+        ("Raise `{job}.activeDeadlineSeconds` in {yaml}, or see in its log what it waits for.",), (_LOGS,)
+    ),
+    Cause.JOB_FAILED: Advice(("Run it again: its pods, and what they printed, are gone.",), ("{kubectl} get jobs",)),
     Cause.STARTING: Advice(
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),
+}
+# What differs for a Job, which is not expected to go on running.
+_JOB_ADVICE: Mapping[Cause, Advice] = {
+    Cause.ENTRYPOINT: Advice(
+        ("Fix `command` in {yaml}: the program must be in the image and executable.",), ("docker run --rm {image}",)
+    ),
+    Cause.STARTING: Advice(("Raise `{job}.activeDeadlineSeconds` in {yaml} if it is only slow.",), (_LOGS,)),
 }

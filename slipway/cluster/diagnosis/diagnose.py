@@ -22,12 +22,15 @@ _COMBINED = "(combined from similar events): "
 Kind = tuple[Cause, str, int | None]
 
 
-def diagnose(evidence: Evidence) -> Diagnosis:
-    """Why the rollout of `evidence.deployment` does not progress; `STARTING` when nothing is known to be wrong."""
-    found = [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
+def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
+    """Why the rollout of `evidence.deployment` does not progress; `STARTING` when nothing is known to be wrong.
+
+    `known` is what is wrong where no pod shows it.
+    """
+    found = [known] if known else [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
     pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})
-    case = words.Case(name_of(evidence.deployment), main, pod, evidence.kubectl)
+    case = words.Case(evidence.service, main, pod, evidence.kubectl, evidence.subject)
     return Diagnosis(
         service=case.service,
         namespace=text_at(evidence.deployment, "metadata", "namespace"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from slipway.cluster.diagnosis.objects import Object, is_owned_by, number_at, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.objects import Object, is_owned_by, name_of, number_at, object_at, objects_at, text_at
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -36,6 +36,8 @@ class Cause(StrEnum):
     ADMISSION = "refused by admission"
     EVICTED = "evicted"
     PAUSED = "paused"
+    DEADLINE = "deadline exceeded"
+    JOB_FAILED = "Job failed"
     STARTING = "still starting"
 
 
@@ -62,6 +64,15 @@ class Evidence:
     events: Sequence[Object] = ()
     logs: Sequence[Log] = ()
     kubectl: str = "kubectl"
+
+    @property
+    def subject(self) -> str:
+        """How the first sentence of a diagnosis names what it is about."""
+        return self.service
+
+    @property
+    def service(self) -> str:
+        return name_of(self.deployment)
 
     @property
     def is_paused(self) -> bool:

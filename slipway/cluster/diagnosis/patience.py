@@ -8,6 +8,8 @@ from slipway.cluster.diagnosis.model import Cause, Finding
 
 # Seconds without a break. What is not here may recover by itself: the Deployment's own deadline decides.
 _SECONDS: Mapping[Cause, float] = {
+    Cause.DEADLINE: 0.0,
+    Cause.JOB_FAILED: 0.0,
     Cause.IMAGE_INVALID: 0.0,
     Cause.ENTRYPOINT: 0.0,
     # A registry behind a cache may lag behind a push for a moment.

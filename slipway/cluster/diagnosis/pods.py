@@ -17,6 +17,8 @@ _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 _RUNNING = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP)
 # The kubelet's word for a pod that used more than it may, or that its node has no room for any more.
 _EVICTED = "Evicted"
+# Of a pod that ran longer than its `activeDeadlineSeconds`.
+_DEADLINE = "DeadlineExceeded"
 # https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
 _SCALING_UP = "TriggeredScaleUp"
 
@@ -34,9 +36,13 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     """What keeps one pod from being ready; `STARTING` when nothing is known to."""
-    if text_at(pod, "status", "phase") == "Failed":
+    reason = text_at(pod, "status", "reason")
+    if reason == _DEADLINE:
+        container = text_at(next(iter(objects_at(pod, "spec", "containers")), {}), "name")
+        return Finding(Cause.DEADLINE, name_of(pod), container, reason, text_at(pod, "status", "message"), None, 1)
+    if text_at(pod, "status", "phase") == "Failed" and (reason or not _has_failed(pod)):
         # A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere.
-        reason = text_at(pod, "status", "reason") or "Failed"
+        reason = reason or "Failed"
         message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
         return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
     scheduled = condition(pod, "PodScheduled")
@@ -51,12 +57,27 @@ def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
 
 
+def _has_failed(pod: Object) -> bool:
+    """Whether it is one of a Job, and a container of it has ended with an error, for good."""
+    statuses = [*objects_at(pod, "status", "containerStatuses"), *objects_at(pod, "status", "initContainerStatuses")]
+    codes = [number_at(status, "state", "terminated", "exitCode") for status in statuses]
+    return text_at(pod, "spec", "restartPolicy") == "Never" and any(codes)
+
+
 def is_ready(pod: Object) -> bool:
     return condition(pod, "Ready").get("status") == "True"
 
 
 def _has_ended(pod: Object) -> bool:
-    return any(number_at(status, "restartCount") for status in objects_at(pod, "status", "containerStatuses"))
+    return any(number_at(status, "restartCount") for status in _kept_running(pod))
+
+
+def _kept_running(pod: Object) -> list[Object]:
+    """Statuses of the sidecars and of the main containers."""
+    always = [each for each in objects_at(pod, "spec", "initContainers") if each.get("restartPolicy") == "Always"]
+    sidecars = {text_at(each, "name") for each in always}
+    of_init = [each for each in objects_at(pod, "status", "initContainerStatuses") if text_at(each, "name") in sidecars]
+    return [*of_init, *objects_at(pod, "status", "containerStatuses")]
 
 
 def _unready_statuses(pod: Object) -> Iterator[Object]:
@@ -66,8 +87,12 @@ def _unready_statuses(pod: Object) -> Iterator[Object]:
             yield status
     all_ready = is_ready(pod)
     for status in objects_at(pod, "status", "containerStatuses"):
-        if not status.get("ready") or (all_ready and number_at(status, "restartCount")):
+        if not status.get("ready"):
             yield status
+    if all_ready:
+        yield from (
+            status for status in _kept_running(pod) if status.get("ready") and number_at(status, "restartCount")
+        )
 
 
 def _paused(deployment: Object) -> Finding:

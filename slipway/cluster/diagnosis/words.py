@@ -17,17 +17,34 @@ _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
 
 @dataclass(frozen=True)
 class Case:
-    """A finding with what the words about it need: the Deployment's name, its pod, and how `kubectl` reaches it."""
+    """A finding with what the words about it need: the Deployment's name, its pod, and how `kubectl` reaches it.
+
+    `subject` is what the sentence is about, where that is a Job of the service and not its Deployment.
+    """
 
     service: str
     finding: Finding
     pod: Object
     kubectl: str
+    subject: str = ""
+
+    @property
+    def is_job(self) -> bool:
+        return self.subject not in ("", self.service)
 
     @property
     def container(self) -> Object:
         first = next(iter(objects_at(self.pod, "spec", "containers")), {})
         return container_spec(self.pod, self.finding.container) or first
+
+    @property
+    def other_container(self) -> str:
+        """`sidecar proxy` or `init container wait`, where the finding is about one; empty for the service's own."""
+        names = [text_at(each, "name") for each in objects_at(self.pod, "spec", "initContainers")]
+        if self.finding.container not in names:
+            return ""
+        kind = "sidecar" if self.container.get("restartPolicy") == "Always" else "init container"
+        return f"{kind} {self.finding.container}"
 
     @property
     def image(self) -> str:
@@ -74,10 +91,13 @@ def exit_words(code: int | None) -> str:
 
 def headline(case: Case) -> str:
     """One sentence: what is wrong with the service."""
-    return f"{case.service} {_SENTENCES[case.finding.cause](case)}"
+    other = f"{case.other_container} of " if case.other_container else ""
+    return f"{other}{case.subject or case.service} {_SENTENCES[case.finding.cause](case)}"
 
 
 def _crash(case: Case) -> str:
+    if case.is_job:
+        return f"failed: its container ended with {exit_words(case.finding.exit_code)}"
     times = f" ({case.finding.ends} times so far)" if case.finding.ends > 1 else ""
     return f"crashes: its container ends with {exit_words(case.finding.exit_code)}{times}"
 
@@ -130,6 +150,8 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",
     Cause.EVICTED: lambda case: f"was evicted from its node ({case.finding.state})",
     Cause.PAUSED: lambda _: "is paused: its Deployment rolls nothing out until it is resumed",
+    Cause.DEADLINE: lambda _: "was ended: it had not done its work within its deadline",
+    Cause.JOB_FAILED: lambda _: "failed",
     Cause.STARTING: lambda _: "is still starting; nothing is known to be wrong with it",
 }
 

@@ -18,9 +18,10 @@ from slipway.rollback.plan import (
     RollbackRequest,
     _in_order,
     plan_rollback,
+    services_migrated_since,
 )
 from slipway.state.changes import STATEFUL_KINDS
-from slipway.state.checkpoint import ResourceState, objects, resources
+from slipway.state.checkpoint import ResourceState, fingerprint, objects, resources
 from slipway.state.content_names import stem
 from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
@@ -483,3 +484,74 @@ def test_a_namespace_that_is_somebody_elses_by_now_is_left_alone(first: Any, sec
     assert namespace in plan(first, second).objects()
     assert namespace not in plan(first, second, unmanaged_namespace="slipway-dev").objects()
     assert namespace in plan(first, second, unmanaged_namespace="another").objects()
+
+
+JOB = "batch/v1:Job"
+
+
+def migrated(state: Any, run: str, image: str = "", *, destructive: bool = False, suspended: bool = False) -> Any:
+    """The state with a migration of user-service, and its Deployment on another image where one is given."""
+    parent = find(state, DEPLOYMENT, "user-service")["parent"]
+    annotations = {"slipway.dev/migration-run": run} | (
+        {"slipway.dev/migration-destructive": "true"} if destructive else {}
+    )
+    name = f"user-service-{run}"
+    about = {"name": name, "labels": {"slipway.dev/migration": "user-service"}, "annotations": annotations}
+    spec = {"template": {"spec": {"containers": [{"name": "a", "image": image}]}}}
+    add(
+        state,
+        JOB,
+        "user-service",
+        parent=parent,
+        id=f"slipway-dev/{name}",
+        inputs={"metadata": about, "spec": spec | ({"suspend": True} if suspended else {})},
+    )
+    if image:
+        find(state, DEPLOYMENT, "user-service")["inputs"]["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    return state
+
+
+def job_of(made: RollbackPlan) -> ResourceState:
+    (job,) = [each for each in made.resources if each.type == f"kubernetes:{JOB}"]
+    return job
+
+
+def test_a_recorded_migration_is_declared_so_as_not_to_run(first: Any, second: Any) -> None:
+    made = plan(migrated(first, "one"), migrated(second, "two", "registry.example/b"))
+    assert job_of(made).inputs["spec"]["suspend"] is True
+    assert services_migrated_since(made, [second]) == ["user-service"]
+
+
+@pytest.mark.parametrize("suspended", [True, False])
+def test_a_migration_that_is_there_stays_as_it_is(first: Any, second: Any, *, suspended: bool) -> None:
+    made = plan(migrated(first, "one"), migrated(second, "one", suspended=suspended))
+    assert job_of(made).inputs["spec"].get("suspend", False) is suspended
+    assert services_migrated_since(made, [second]) == []
+
+
+def test_a_migration_that_a_failed_update_was_about_to_replace_is_there_still(first: Any, second: Any) -> None:
+    migrated(second, "one")
+    find(second, JOB, "user-service")["delete"] = True
+    made = plan(migrated(first, "one"), migrated(second, "two"))
+    assert "suspend" not in job_of(made).inputs["spec"]
+
+
+def test_a_rollback_over_a_destructive_migration_is_refused(first: Any, second: Any) -> None:
+    migrated(first, "one", "registry.example/a")
+    migrated(second, "two", "registry.example/b", destructive=True)
+    with pytest.raises(DataAtStakeError, match="over a migration that the release before cannot work with") as raised:
+        plan(first, second)
+    assert raised.value.why == "user-service: its migration (Job user-service-two) is declared destructive"
+    assert job_of(plan(first, second, include_stateful=True)).inputs["spec"]["suspend"] is True
+
+
+def test_a_destructive_migration_after_which_nothing_was_rolled_out_holds_nothing_up(first: Any, second: Any) -> None:
+    migrated(first, "one", "registry.example/a")
+    migrated(second, "two", "registry.example/a", destructive=True)
+    assert job_of(plan(first, second)).inputs["spec"]["suspend"] is True
+
+
+def test_a_state_is_the_same_whether_or_not_its_migration_is_kept_from_running(first: Any) -> None:
+    other = copy.deepcopy(first)
+    assert fingerprint(migrated(first, "one")) == fingerprint(migrated(other, "one", suspended=True))
+    assert fingerprint(first) != fingerprint(migrated(copy.deepcopy(first), "two"))

@@ -1,0 +1,61 @@
+"""Runs a service at the times of a schedule, each time to its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pulumi import ResourceOptions
+from pulumi_kubernetes import batch, core, networking
+
+from components import network
+from components.job import job_spec
+from components.microservice import MicroserviceArgs, Workload
+from services.workloads import CronJobSpec
+
+
+class CronJob(Workload):
+    """A CronJob with its ServiceAccount, ConfigMap and NetworkPolicy, and where the spec asks for one a Secret.
+
+    It is rolled out once it is applied: its next Job runs the new image. `slipway verify` says how the last one ended.
+    """
+
+    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__("slipway:index:CronJob", name, args, opts)
+        if args.spec.cron_job is None:  # which the catalog refuses
+            raise ValueError(f"{args.spec.name} is a CronJob without a schedule")
+        applied = self._cron_job(args.spec.cron_job, self._network_policy(), self._config_map(), self._secret())
+        self.rolled_out = applied.metadata.apply(lambda _: True)
+        self.register_outputs({})
+
+    def _cron_job(
+        self,
+        schedule: CronJobSpec,
+        network_policy: networking.v1.NetworkPolicy,
+        config_map: core.v1.ConfigMap,
+        secret: core.v1.Secret | None,
+    ) -> batch.v1.CronJob:
+        template = self._pod_template(self._image(config_map, secret), config_map, secret)
+        spec = job_spec(
+            template,
+            {**self._spec.labels, **self._selector, network.COMPONENT_LABEL: "cron-job"},
+            active_deadline_seconds=schedule.active_deadline_seconds,
+            backoff_limit=schedule.backoff_limit,
+        )
+        wanted: dict[str, Any] = {
+            "schedule": schedule.schedule,
+            "time_zone": schedule.time_zone,
+            "concurrency_policy": schedule.concurrency_policy,
+            "successful_jobs_history_limit": schedule.successful_jobs_history_limit,
+            "failed_jobs_history_limit": schedule.failed_jobs_history_limit,
+            "suspend": schedule.suspend,
+            "job_template": {"metadata": {"labels": self._selector}, "spec": spec},
+        }
+        if schedule.starting_deadline_seconds is not None:
+            wanted["starting_deadline_seconds"] = schedule.starting_deadline_seconds
+        depended_on = [network_policy, *(each for callee in self._args.callees for each in callee.depended_on)]
+        return batch.v1.CronJob(
+            self._name,
+            metadata=self._metadata(),
+            spec=wanted,
+            opts=ResourceOptions(parent=self, depends_on=depended_on),
+        )
