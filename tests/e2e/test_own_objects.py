@@ -95,6 +95,7 @@ def resources(service: Service) -> None:
             "job_template": {
                 "spec": {
                     "backoff_limit": 0,
+                    "active_deadline_seconds": 60,
                     "template": {"spec": {"containers": [{"command": ["python", "-c", "raise SystemExit(3)"]}]}},
                 }
             },
