@@ -132,6 +132,9 @@ WRONG = {
     "    core.v1.Service('order-service', spec={})\n": ":3: Service order-service is order-service's already; "
     "give it another name",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
+    "    core.v1.Service(service.name, spec={})\n": ":3: Service user-service is user-service's already; "
+    "give it another name",
+    "from pulumi_kubernetes import core\ndef resources(service):\n"
     "    core.v1.ConfigMap('x', metadata={'labels': {'app.kubernetes.io/name': 'order-service'}})\n": ":3: its label "
     "app.kubernetes.io/name is that of another service, order-service",
     "from pulumi_kubernetes import apps\ndef resources(service):\n"
