@@ -19,6 +19,8 @@ from policy.judge import Judge
 from policy.model import State
 from tests.committed_settings import committed_settings
 
+# What a program that is refused has declared is dropped.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 ROOT = Path(__file__).resolve().parents[2]
 # The first example of the documentation, as somebody copies it.
 EXAMPLE = (ROOT / "docs" / "resources.md").read_text().split("```python\n")[1].split("```")[0]
