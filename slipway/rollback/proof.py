@@ -106,7 +106,12 @@ def _is_half_recorded(resource: ResourceState) -> bool:
     """The provider compares with the inputs that it has put among the outputs, not with those of the state.
 
     https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
+
+    The API server completes a CustomResourceDefinition, and a refresh takes that for its inputs: of one, the live
+    object alone is compared.
     """
+    if resource.type == DEFINITION_TYPE:
+        return False
     applied = resource.outputs.get("__inputs")
     return applied is not None and opened(applied) != opened(resource.inputs)
 
@@ -115,6 +120,7 @@ def _is_below(path: str, ignored: Iterable[str]) -> bool:
     return any(path == each or path.startswith((f"{each}.", f"{each}[")) for each in ignored)
 
 
+DEFINITION_TYPE = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
 DIFFERENCES_SHOWN = 20
 UNDECLARED_SHOWN = 3
 
