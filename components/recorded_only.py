@@ -4,7 +4,9 @@ it is to go.
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -42,6 +44,7 @@ class RecordedOnly:
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], Any] = {}
         monitor = SETTINGS.monitor
+        self._stack, self._project = SETTINGS.stack, SETTINGS.project  # the threads that send have none
         self._engine: Any = copy.copy(monitor)
         # In place: what was declared before has this very object, and sends its request when the module has ended.
         for name in ("RegisterResource", "ReadResource", "RegisterResourceOutputs", "RegisterStackTransform"):
@@ -68,6 +71,10 @@ class RecordedOnly:
         external = (each for each in resources(state) if each.raw.get("external"))
         self._read |= {(each.type, each.name): opened(each.outputs) for each in external}
 
+    def _urn(self, request: Any) -> str:
+        """No URN that the engine knows, by which the outputs of a component of the program's own are known again."""
+        return f"urn:pulumi:{self._stack}::{self._project}::{request.type}::{request.name}{NOT_DECLARED}"
+
     def _RegisterResource(self, request: Any, *_: Any, **__: Any) -> Any:  # noqa: N802 (the protocol's, as below)
         if request.type == STACK_TYPE:
             return self._engine.RegisterResource(request)
@@ -75,13 +82,13 @@ class RecordedOnly:
         # Of a remote component the SDK takes no output for unknown that is not named; a Chart has this one.
         more = [REMOTE_OUTPUT] if request.remote else []
         outputs.update(dict.fromkeys([*request.object, *more], rpc.UNKNOWN))
-        return resource_pb2.RegisterResourceResponse(urn=_urn(request), object=outputs, unknown=True)
+        return resource_pb2.RegisterResourceResponse(urn=self._urn(request), object=outputs, unknown=True)
 
     def _ReadResource(self, request: Any, *_: Any, **__: Any) -> Any:  # noqa: N802
         """What is read has no unknown outputs outside of a preview: it is as it was when it was last read."""
         outputs = struct_pb2.Struct()
         outputs.update(self._read.get((request.type, request.name), {}))
-        return resource_pb2.ReadResourceResponse(urn=_urn(request), properties=outputs)
+        return resource_pb2.ReadResourceResponse(urn=self._urn(request), properties=outputs)
 
     def _RegisterResourceOutputs(self, request: Any, *_: Any, **__: Any) -> Any:  # noqa: N802
         return (
@@ -90,12 +97,6 @@ class RecordedOnly:
 
     def _RegisterStackTransform(self, _request: Any, *_: Any, **__: Any) -> Any:  # noqa: N802
         return empty_pb2.Empty()  # a transform would change what is recorded
-
-
-def _urn(request: Any) -> str:
-    """No URN that the engine knows, by which the outputs of a component of the program's own are known again."""
-    stack, project = SETTINGS.stack, SETTINGS.project
-    return f"urn:pulumi:{stack}::{project}::{request.type}::{request.name}{NOT_DECLARED}"
 
 
 class _Exports(dict[str, Any]):
@@ -112,9 +113,15 @@ def export_recorded(outputs: Mapping[str, Any]) -> None:
 
 
 def declare_nothing() -> None:
-    """Send the engine nothing of what the program has declared or will declare: it ends with an error of its own.
+    """Drop all that the program has declared so far: it ends with an error of its own, which is to be the only one.
 
-    To end with it alone would be too late: the SDK sends what was declared before a program failed.
+    To raise it alone would be too late: before the SDK passes it on, it sends what was declared, and runs each `apply`.
     """
-    RecordedOnly()
-    export_recorded({})
+    RecordedOnly()  # for what is on its way already
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # as is meant
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    SETTINGS.rpc_manager.clear()
+    SETTINGS.outputs.clear()
+    if root := get_root_resource():
+        root._outputs_registered = True  # type: ignore[attr-defined]  # or it would wait for its own registration

@@ -126,9 +126,10 @@ class ServiceResources:
             return
         namespace = metadata.get("namespace")
         key = type_, namespace if isinstance(namespace, str) else "", name
-        before = self._owners.setdefault(key, owner)
-        if before != owner and self.service:
+        if self.service and key in self._owners:
+            before = self._owners[key]
             raise ResourcesError(f"{type_.rsplit(':', 1)[-1]} {name} is {before}'s already; give it another name")
+        self._owners.setdefault(key, owner)
 
     def _object(self, service: Service, type_: str, name: str, props: dict[str, Any]) -> dict[str, Any]:
         if type_ == CRD_TYPE:

@@ -51,6 +51,7 @@ if mode == "rollback":
 if mode == "wrong":
     Own("of the program")
     pulumi.ComponentResource("team:index:Before", "before")
+    pulumi.Output.from_input("of the program").apply(fail)
     declare_nothing()
     raise pulumi.RunError("what the program says")
 """

@@ -19,6 +19,8 @@ from policy.judge import Judge
 from policy.model import State
 from tests.committed_settings import committed_settings
 
+# What a program that is refused has declared is dropped.
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 ROOT = Path(__file__).resolve().parents[2]
 # The first example of the documentation, as somebody copies it.
 EXAMPLE = (ROOT / "docs" / "resources.md").read_text().split("```python\n")[1].split("```")[0]
@@ -130,6 +132,9 @@ WRONG = {
     "import sys\ndef resources(service):\n    sys.exit(1)\n": ":3: SystemExit: 1",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
     "    core.v1.Service('order-service', spec={})\n": ":3: Service order-service is order-service's already; "
+    "give it another name",
+    "from pulumi_kubernetes import core\ndef resources(service):\n"
+    "    core.v1.Service(service.name, spec={})\n": ":3: Service user-service is user-service's already; "
     "give it another name",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
     "    core.v1.ConfigMap('x', metadata={'labels': {'app.kubernetes.io/name': 'order-service'}})\n": ":3: its label "
