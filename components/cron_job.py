@@ -37,7 +37,7 @@ class CronJob(Workload):
         template = self._pod_template(self._image(config_map, secret), config_map, secret)
         spec = job_spec(
             template,
-            {**self._selector, network.COMPONENT_LABEL: "cron-job"},
+            {**self._spec.labels, **self._selector, network.COMPONENT_LABEL: "cron-job"},
             active_deadline_seconds=schedule.active_deadline_seconds,
             backoff_limit=schedule.backoff_limit,
         )

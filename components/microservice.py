@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pulumi
@@ -17,12 +17,14 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 
 from components import network
+from components.containers import PodFiles, file_data, service_ports, shape
 from components.health import checks_annotation
 from components.migration import RecordedMigrations, migration_job
 from components.outputs import after
 from components.pod import PORT_NAME, pod_template
 from components.rollouts import AwaitedRollouts
 from services.catalog import config_data
+from services.files import MountedFile
 from services.spec import Autoscaling, Ingress, ServiceSpec
 from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
@@ -37,8 +39,8 @@ class MicroserviceArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
     `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
-    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's; `migrations` knows
-    which migrations have run.
+    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's; `files` are what its
+    containers mount; `migrations` knows which migrations have run.
     """
 
     spec: ServiceSpec
@@ -50,6 +52,7 @@ class MicroserviceArgs:
     callers: Sequence[str] = ()
     metrics_from: str | None = None
     image_pull_secrets: Sequence[str] = ()
+    files: Sequence[MountedFile] = ()
     migrations: RecordedMigrations | None = None
 
 
@@ -77,6 +80,7 @@ class Workload(pulumi.ComponentResource):
             "name": name or self._spec.name,
             "namespace": self._args.namespace,
             "labels": {
+                **self._spec.labels,
                 **self._selector,
                 "app.kubernetes.io/part-of": pulumi.get_project(),
                 "app.kubernetes.io/managed-by": "pulumi",
@@ -90,8 +94,12 @@ class Workload(pulumi.ComponentResource):
         return ResourceOptions(parent=self)
 
     def _account(self) -> core.v1.ServiceAccount:
+        annotations = self._spec.service_account.annotations
         return core.v1.ServiceAccount(
-            self._name, metadata=self._metadata(), automount_service_account_token=False, opts=self._child()
+            self._name,
+            metadata=self._metadata(annotations=annotations),
+            automount_service_account_token=False,
+            opts=self._child(),
         )
 
     def _network_policy(self) -> networking.v1.NetworkPolicy:
@@ -122,20 +130,65 @@ class Workload(pulumi.ComponentResource):
             name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
         )
 
+    @cached_property
+    def _files(self) -> PodFiles:
+        """The files of its containers, in a ConfigMap and a Secret named by their content, as those of variables are.
+
+        A service's name has no dot, so none of them is called as an object of another service.
+        """
+        files = self._args.files
+        config_map, secret = None, None
+        data, binary_data = file_data(files)
+        if data or binary_data:
+            modes = {file.key: file.mode for file in files}
+            digest = hashlib.sha256(
+                repr([sorted(data.items()), sorted(binary_data.items()), modes]).encode()
+            ).hexdigest()
+            name = f"{self._spec.name}.files-{digest[:8]}"
+            config_map = core.v1.ConfigMap(
+                name,
+                metadata=self._metadata(name),
+                **({"data": data} if data else {}),
+                **({"binary_data": binary_data} if binary_data else {}),
+                immutable=True,
+                opts=self._child(),
+            )
+        if values := {file.key: self._args.secrets[file.secret] for file in files if file.secret}:
+            secret = self._secret_of(f"{self._spec.name}.files", values, self._child())
+        return PodFiles(
+            files, config_map.metadata.name if config_map else None, secret.metadata.name if secret else None
+        )
+
+    @cached_property
+    def _claims(self) -> Mapping[str, Input[str]]:
+        """The names of its PersistentVolumeClaims by the name of the volume; its own are declared, and protected."""
+        names: dict[str, Input[str]] = {}
+        for volume in self._spec.volumes:
+            claim, name = volume.persistent_volume_claim, self._spec.claim_name(volume)
+            if not claim:
+                continue
+            names[volume.name] = name
+            if not claim.claim_name:
+                made = core.v1.PersistentVolumeClaim(
+                    name,
+                    metadata=self._metadata(name),
+                    spec={"accessModes": claim.access_modes, **shape(claim)},
+                    opts=ResourceOptions(parent=self, protect=True),
+                )
+                names[volume.name] = made.metadata.name
+        return names
+
     def _secret(self) -> core.v1.Secret | None:
+        values = {name: self._args.secrets[name] for name in self._spec.secrets}
+        return self._secret_of(self._spec.name, values, self._by_content()) if values else None
+
+    def _secret_of(self, stem: str, values: Mapping[str, str], opts: ResourceOptions) -> core.v1.Secret:
         """As the ConfigMap, its name made by a slow hash: names are no secrets, values stay so."""
-        data = self._args.secrets
-        if not data:
-            return None
-        salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{self._spec.name}".encode()
-        digest = hashlib.scrypt(_as_bytes(data), salt=salt, n=2**12, r=8, p=1, dklen=4)
-        name = f"{self._spec.name}-{digest.hex()}"
+        salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{stem}".encode()
+        digest = hashlib.scrypt(_as_bytes(values), salt=salt, n=2**12, r=8, p=1, dklen=4)
+        name = f"{stem}-{digest.hex()}"
         return core.v1.Secret(
-            name,
-            metadata=self._metadata(name),
-            string_data=Output.secret(data),
-            immutable=True,
-            opts=self._by_content(),
+            name, metadata=self._metadata(name), string_data=Output.secret(values), immutable=True, opts=opts
         )
 
     def _service(self) -> core.v1.Service:
@@ -150,8 +203,8 @@ class Workload(pulumi.ComponentResource):
             port["node_port"] = exposure.node_port
         return core.v1.Service(
             self._name,
-            metadata=self._metadata(),
-            spec={"type": exposure.type, "selector": self._selector, "ports": [port]},
+            metadata=self._metadata(annotations=exposure.annotations),
+            spec={"type": exposure.type, "selector": self._selector, "ports": [port, *service_ports(self._spec)]},
             opts=self._child(),
         )
 
@@ -162,7 +215,10 @@ class Workload(pulumi.ComponentResource):
         template = self._pod_template(self._image(config_map, secret), config_map, secret)
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
-            "strategy": {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
+            # Where a volume can be mounted once, the next pod would wait for the one before it for ever.
+            "strategy": {"type": "Recreate"}
+            if spec.is_exclusive
+            else {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
             "progress_deadline_seconds": rollout.progress_deadline_seconds,
             "revision_history_limit": 3,
             "template": template,
@@ -232,6 +288,8 @@ class Workload(pulumi.ComponentResource):
             config_map.metadata.name,
             secret.metadata.name if secret else None,
             image_pull_secrets=self._args.image_pull_secrets,
+            files=self._files,
+            claims=self._claims,
         )
 
     def _disruption_budget(self) -> None:
@@ -262,7 +320,9 @@ class Workload(pulumi.ComponentResource):
 
     def _ingress(self, wanted: Ingress) -> None:
         rules = network.ingress(self._spec, wanted)
-        networking.v1.Ingress(self._name, metadata=self._metadata(), spec=rules, opts=self._child())
+        networking.v1.Ingress(
+            self._name, metadata=self._metadata(annotations=wanted.annotations), spec=rules, opts=self._child()
+        )
 
 
 class Microservice(Workload):

@@ -8,6 +8,7 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes import core, networking
 
+from components.containers import further_ports
 from components.pod import PORT_NAME
 from components.rollouts import AwaitedRollouts
 from services.spec import Ingress, ServiceSpec
@@ -27,20 +28,27 @@ def policy(
     """Default deny; opened to the callers and the pods of namespace `metrics_from` in, and out to DNS, the services it
     calls and its `egress`.
 
-    A service that is reached from outside the cluster is opened to everybody, on its port alone. The port has its name
+    A service that is reached from outside the cluster is opened to everybody, on its port alone through an Ingress,
+    on all ports of a Service of another type than ClusterIP. The port has its name
     and not its number, which may be another one in the pods of the release before.
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
     public = spec.has_port and (spec.ingress is not None or spec.service.type != "ClusterIP")
     port: networking.v1.NetworkPolicyPortArgsDict = {"port": PORT_NAME, "protocol": "TCP"}
+    further: list[networking.v1.NetworkPolicyPortArgsDict] = [
+        {"port": each.name, "protocol": each.protocol} for each in further_ports(spec)
+    ]
     sources: list[networking.v1.NetworkPolicyPeerArgsDict] = [_pods_of(name) for name in callers]
     if metrics_from and spec.has_port:
         sources.append({"namespace_selector": {"match_labels": {NAMESPACE_LABEL: metrics_from}}})
     into: list[networking.v1.NetworkPolicyIngressRuleArgsDict] = []
-    if public:
-        into = [{"ports": [port]}]
+    if public and spec.service.type != "ClusterIP":
+        into = [{"ports": [port, *further]}]
+    elif public:
+        # An Ingress leads to the service's own port alone.
+        into = [{"ports": [port]}, *([{"from_": sources, "ports": further}] if sources and further else [])]
     elif sources:
-        into = [{"from_": sources, "ports": [port]}]
+        into = [{"from_": sources, "ports": [port, *further]}]
     return {
         "pod_selector": {"match_labels": {NAME_LABEL: spec.name}},
         "policy_types": ["Ingress", "Egress"],

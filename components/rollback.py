@@ -16,6 +16,7 @@ from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
 from components.node_ports import assigned_ports, declared_ports, passed_on
+from components.recorded_only import RecordedOnly, export_recorded
 from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.backend import History
@@ -48,9 +49,19 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
 
     Raises RunError, before anything is registered, where that state cannot be had or is of another cluster, and where
     the registry lacks one of its images. `checks` among the outputs waits until that state's own checks are met.
+    What the program declares and exports besides is dropped: the record alone is declared.
     """
+    recorded_only = environment.recorded_only or RecordedOnly()
+    with recorded_only.declaring():
+        outputs = _restore(environment, request, recorded_only)
+    export_recorded(outputs)
+    return outputs
+
+
+def _restore(environment: Environment, request: RollbackRequest, recorded_only: RecordedOnly) -> dict[str, Any]:
     try:
         target, present = _states(request)
+        recorded_only.remember_read(present)
         plan = plan_rollback(target, present, request)
     except SlipwayError as error:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
@@ -128,12 +139,13 @@ def _verified(
     """
     deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]
+    checked = [each for each in rolled_out if CHECKS_ANNOTATION in (_metadata(each).get("annotations") or {})]
     settings = environment.settings
-    namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
+    namespaces = [str(_metadata(each)["namespace"]) for each in checked]
     namespace = (*namespaces, settings.namespace.name)[0]
     return verified(
         [recorded.rolled_out[each.urn] for each in rolled_out],
-        {_metadata(each)["name"]: _checks(each) for each in rolled_out},
+        {_metadata(each)["name"]: _checks(each) for each in checked},
         ready_pods(settings.context, namespace),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",

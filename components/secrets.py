@@ -22,8 +22,8 @@ OF_TOOLS = {
 
 
 def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[str, dict[str, str]]:
-    """The values of every service's `secrets` and, where its image is built, `build.secrets` by their names, by
-    service name.
+    """The values of every service's `secrets`, of those that its `files` take, and where its image is built, of
+    `build.secrets`, by their names, by service name.
 
     The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
     `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.
@@ -34,9 +34,9 @@ def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[st
     for service in services:
         values[service.name] = {}
         of_build = service.spec.build.secrets if builds else []
-        for key in dict.fromkeys([*service.spec.secrets, *of_build]):
+        for key in dict.fromkeys([*service.spec.secret_names, *of_build]):
             try:
-                value, variable = _read(service.name, key)
+                value, variable = _read(service.name, key, in_variable=key in service.spec.secrets)
             except ValueError as error:
                 problems.append(str(error))
                 continue
@@ -57,7 +57,7 @@ def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[st
     return values
 
 
-def _read(service: str, key: str) -> tuple[str, str]:
+def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
     """A secret's value and the environment variable that it is from, empty for one of the stack's configuration.
 
     However it comes, it loses the line break at its end, as it does when Pulumi reads it from its standard input: the
@@ -74,7 +74,7 @@ def _read(service: str, key: str) -> tuple[str, str]:
         except OSError as error:
             raise ValueError(f"{named} cannot be read: {error.strerror}; {_how_to_set(service, key)}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{named} is no UTF-8 text; an environment variable holds text alone") from error
+            raise ValueError(f"{named} is no UTF-8 text; a secret holds text alone") from error
     elif variable in os.environ and variable not in OF_TOOLS:
         value, used, named = os.environ[variable], variable, f"the environment variable {variable}"
     else:
@@ -85,7 +85,7 @@ def _read(service: str, key: str) -> tuple[str, str]:
     value = value.removesuffix("\n").removesuffix("\r")
     if not value:
         raise ValueError(f"{named} is empty, and {service} needs the secret {key}; {_how_to_set(service, key)}")
-    if problem := variable_problem(key, value):
+    if in_variable and (problem := variable_problem(key, value)):
         raise ValueError(f"{named} {problem}")
     return value, used
 

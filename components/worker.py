@@ -31,4 +31,7 @@ class Worker(Workload):
     ) -> core.v1.PodTemplateSpecArgsDict:
         """Labelled as what it is, by which the policies know that nothing is wrong where it has no probe."""
         template = super()._pod_template(image, config_map, secret)
-        return {**template, "metadata": {**template["metadata"], "labels": {**self._selector, **WORKER}}}
+        return {
+            **template,
+            "metadata": {**template["metadata"], "labels": {**template["metadata"]["labels"], **WORKER}},
+        }

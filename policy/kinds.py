@@ -144,6 +144,21 @@ def _kept_running(started: Iterable[View], *, default: str) -> list[View]:
     return found
 
 
+def main_containers(resource: Resource) -> list[View]:
+    """Containers that are told to stop first: a sidecar is, when they have ended.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#sidecar-containers-and-pod-lifecycle
+    """
+    return [each for spec in serving_pod_specs(resource) for each in spec.at("containers").subjects()]
+
+
+def is_recreated(workload: View) -> bool:
+    """Whether it is a Deployment that ends each pod before it starts the next, for a claim that one pod may have."""
+    volumes = workload.at("spec", "template", "spec", "volumes")
+    recreated = workload.at("spec", "strategy", "type").read() == "Recreate"
+    return recreated and any_known(volumes.items(), lambda each: each.at("persistentVolumeClaim").present)
+
+
 def any_of(*subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resource], list[View]]:
     """The subjects of all of these."""
     return lambda resource: [view for each in subjects for view in each(resource)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import os
@@ -10,25 +11,31 @@ from dataclasses import dataclass, field
 from datetime import date
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from services.builds import BASE_IMAGE_ARGUMENT, Build
 from services.dockerfile import build_problems
-from services.spec import (
-    ANNOTATIONS_MAX_BYTES,
-    BASE_IMAGE_ARGUMENT,
-    OBJECT_MAX_BYTES,
-    Build,
-    ServiceSpec,
-    variable_problem,
-)
+from services.fields import ANNOTATIONS_MAX_BYTES
+from services.files import MountedFile, mounted_files
+from services.pod_contradictions import pod_contradictions
+from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
 from services.workloads import MIGRATION_SUFFIX, kind_problems
-from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY, KeyPath, YamlError, YamlSource, is_odd_number, read
+from services.yaml_source import (
+    CONTAINER_LISTS,
+    DEFAULTS_KEY,
+    SERVICES_KEY,
+    TEXT_MAPPINGS,
+    KeyPath,
+    YamlError,
+    YamlSource,
+    is_odd_number,
+    is_text,
+    read,
+)
 
 SPEC_FILE = "service.yaml"
-# Of which numbers and dates arrive as they are written: what processes and builds get are texts.
-TEXT_MAPPINGS: tuple[tuple[str, ...], ...] = (("env",), ("build", "args"))
 # For the annotations of a Deployment beside its checks.
 ANNOTATIONS_RESERVED_BYTES = 4 * 1024
 # Of a stack's configuration, where the secrets of a service are set under its name: Pulumi's, the program's own and
@@ -47,14 +54,14 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Service:
-    """A validated service and its folder, with what its image is built from: context, Dockerfile and named contexts.
-
-    All of them are relative to the repository.
+    """A validated service, its folder, and what its image is built from: context, Dockerfile and named contexts, all
+    relative to the repository; and the files that its containers get.
     """
 
     spec: ServiceSpec
     folder: Path
     contexts: Mapping[str, Path] = field(default_factory=dict)
+    files: tuple[MountedFile, ...] = ()
 
     @property
     def context(self) -> Path:
@@ -142,8 +149,10 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
             *_oversized(spec),
         )
     ]
-    service = Service(spec, shown, {name: _below(shown, location) for name, location in spec.contexts.items()})
-    found = () if problems or spec.image else _build_problems(service, root)
+    contexts = {name: _below(shown, location) for name, location in spec.contexts.items()}
+    files, unusable = mounted_files(spec, folder, root)
+    service = Service(spec, shown, contexts, files)
+    found = [*unusable, *(() if problems or spec.image else _build_problems(service, root))]
     problems.extend(f"{_where(path, source, overrides, spec.name)}: {text}" if path else text for path, text in found)
     if problems:
         raise CatalogError(problems)
@@ -205,29 +214,26 @@ def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
         f"{source.file}:{source.line(path)}: `{'.'.join(map(str, path))}` is written {text}, which YAML reads as "
         "another number; write it in plain decimal digits"
         for path, text in source.unquoted.items()
-        if not any(path[: len(mapping)] == mapping for mapping in TEXT_MAPPINGS)
-        and is_odd_number(text)
-        and not isinstance(_value_at(source.data, path), str | date)
+        if not is_text(path) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
     ]
-    data = source.data
-    for mapping in TEXT_MAPPINGS:
+    data = copy.deepcopy(source.data)
+    mappings: list[KeyPath] = [*TEXT_MAPPINGS]
+    for kind in CONTAINER_LISTS:
+        listed = data.get(kind)
+        mappings += [(kind, index, "env") for index in range(len(listed) if isinstance(listed, list) else 0)]
+    for mapping in mappings:
         texts = _value_at(data, mapping)
         if not isinstance(texts, dict):
             continue
-        as_written = dict(texts)
         for key, value in texts.items():
             path = (*mapping, str(key))
             if isinstance(value, bool) or not isinstance(value, int | float | date):
                 continue
             if path in source.unquoted:
-                as_written[key] = source.unquoted[path]
+                texts[key] = source.unquoted[path]
             else:  # from an anchor: how it is written is not known here
-                shown = ".".join(path)
+                shown = ".".join(map(str, path))
                 problems.append(f"{source.file}:{source.line(path)}: `{shown}` is {value} to YAML; put it in quotes")
-        written: dict[str, Any] = as_written
-        for part in reversed(mapping):
-            written = {part: written}
-        data = _merge(data, written)
     return data, problems
 
 
@@ -245,9 +251,9 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
     for name in sorted(set(spec.env) & set(spec.secrets)):
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
-    if (spec.secrets or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
+    if (spec.secret_names or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
         yield (
-            ("secrets",) if spec.secrets else ("build", "secrets"),
+            ("secrets",) if spec.secrets else ("files",) if spec.secret_names else ("build", "secrets"),
             f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
             "stack's configuration; give the service another name",
         )
@@ -273,6 +279,7 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("service", "nodePort"), "nodePort needs `type: NodePort` or `type: LoadBalancer`"
     if spec.rollout.min_ready_seconds >= spec.rollout.progress_deadline_seconds:
         yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
+    yield from pod_contradictions(spec)
 
 
 def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
@@ -291,7 +298,7 @@ def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
 
 def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     """What no process, ConfigMap or annotation can hold."""
-    for name, value in spec.env.items():
+    for name, value in spec.literal_env.items():
         if problem := variable_problem(name, value):
             yield ("env", name), f"`env.{name}` {problem}"
     size = sum(len(value.encode()) for value in config_data(spec).values())
@@ -313,7 +320,7 @@ def config_data(spec: ServiceSpec) -> dict[str, str]:
     """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
     urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
     port = {"PORT": str(spec.port)} if spec.has_port else {}
-    return {**port, **spec.env, **urls}
+    return {**port, **spec.literal_env, **urls}
 
 
 def url_variable(callee: str) -> str:
@@ -324,7 +331,8 @@ def url_variable(callee: str) -> str:
 def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, name: str) -> list[str]:
     problems = []
     for detail in error.errors():
-        path: KeyPath = tuple(part for part in detail["loc"] if part != "[key]")
+        # Brackets are pydantic's: `[key]` for the key itself, the tag of what a value was taken for.
+        path: KeyPath = tuple(part for part in detail["loc"] if not str(part).startswith("["))
         where = _where(path, source, overrides, name)
         problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
     return problems
@@ -365,16 +373,34 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def allowed_keys(path: KeyPath) -> list[str]:
-    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file."""
-    model: type[BaseModel] | None = ServiceSpec
+    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file; none where they are free."""
+    model = model_at(path)
+    return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
+
+
+def model_at(path: KeyPath) -> type[BaseModel] | None:
+    """The type of the mapping at `path`; None where its keys are free, and where there is no mapping."""
+    annotation: Any = ServiceSpec
     for part in path:
-        if model is None:
-            return []
         if isinstance(part, int):
             continue
-        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-        model = _model_in(fields.get(part))
-    return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
+        if free := _mapping_in(annotation):
+            annotation = get_args(free)[1]
+        elif model := _model_in(annotation):
+            fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+            annotation = fields.get(str(part))
+        else:
+            return None
+    return None if _mapping_in(annotation) else _model_in(annotation)
+
+
+def _mapping_in(annotation: Any) -> Any:
+    """The `dict` among the types of an annotation."""
+    if get_origin(annotation) is dict:
+        return annotation
+    if isinstance(annotation, type):
+        return None
+    return next((found for inner in get_args(annotation) if (found := _mapping_in(inner))), None)
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
@@ -405,6 +431,9 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
             claims.append((("service", "nodePort"), "the node port", str(spec.service.node_port)))
         if spec.ingress:
             claims.append((("ingress",), "the address", spec.ingress.host + spec.ingress.path))
+        for index, volume in enumerate(spec.volumes):
+            if claim := spec.claim_name(volume):
+                claims.append((("volumes", index), "the PersistentVolumeClaim", claim))
         for path, what, value in claims:
             first = wanted.setdefault((what, value), source.file)
             if first != source.file:

@@ -17,18 +17,41 @@ from pydantic import (
     model_validator,
 )
 
-from services.model import AbsolutePath, Model, Port, Seconds, absolute_path
-from services.quantities import Cores, Memory, Storage
+from services.builds import Build, ContextName, RelativePath
+from services.containers import (
+    ContainerPort,
+    EnvEntry,
+    EnvFrom,
+    FileSource,
+    ImageByDigest,
+    InitContainer,
+    ServiceAccount,
+    Sidecar,
+    Volume,
+)
+from services.fields import (
+    LABEL_MAX_LENGTH,
+    SUBDOMAIN_MAX_LENGTH,
+    SUBDOMAIN_PATTERN,
+    Annotations,
+    EnvName,
+    Labels,
+    PortName,
+    Resources,
+    SubdomainName,
+    WritablePath,
+    env_value,
+)
+from services.model import AbsolutePath, Model, Port, Seconds
+from services.quantities import Storage
+from services.scheduling import Affinity, DnsConfig, DnsPolicy, HostAlias, Toleration, TopologySpreadConstraint
 from services.workloads import CronJobSpec, Health, Kind, Migration
+from services.yaml_source import KeyPath
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
-SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
-SUBDOMAIN_MAX_LENGTH = 253
-LABEL_MAX_LENGTH = 63
 # What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
 TEST_SUFFIX = "-test"
 # A service's ServiceAccount is called as the service is, and this one is there already.
@@ -39,34 +62,13 @@ DEFAULT_ACCOUNT = "default"
 VARIABLE_MAX_BYTES = 128 * 1024
 # Of all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
 OBJECT_MAX_BYTES = 1024 * 1024
-# Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
-ANNOTATIONS_MAX_BYTES = 256 * 1024
-# Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
-KEY_MAX_LENGTH = 253
-# What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
-CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-STAGES = ("test", "runtime")
-# https://pkg.go.dev/github.com/distribution/reference
-PINNED_IMAGE_PATTERN = re.compile(r"[a-z0-9.:_/\[\]-]*[a-z0-9](:\w[-.\w]{0,127})?@sha256:[0-9a-f]{64}", re.ASCII)
-# What the program itself hands to each build.
-BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
-ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# The writable folders that every container has; the rest of its file system is read-only.
+TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 JSON_STEP_PATTERN = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)|\[(?P<index>-?\d+)\]|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\]"""
 )
 METHODS = ("get", "head", "post")
-
-
-def _number_as_text(value: object) -> object:
-    """`PORT: 8080` is a number to YAML and text to a process."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-def _env_value(value: object) -> object:
-    if isinstance(value, bool) or value is None:
-        raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
-    return _number_as_text(value)
 
 
 def variable_problem(name: str, value: str) -> str:
@@ -98,52 +100,6 @@ def service_name(text: str) -> str:
         raise ValueError(
             f"{text!r} is a ServiceAccount that every namespace has: other names, such as 'default-service'"
         )
-    return text
-
-
-def _env_name(text: str) -> str:
-    if ENV_NAME_PATTERN.fullmatch(text) is None or len(text) > KEY_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
-            f"{KEY_MAX_LENGTH} characters"
-        )
-    return text
-
-
-def _context_name(text: str) -> str:
-    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
-        )
-    if text in STAGES:
-        raise ValueError(f"{text!r} is a stage of the Dockerfile, which would not be built: names other than that")
-    return text
-
-
-def _stage_name(text: str) -> str:
-    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name a stage: lower-case letters and digits, with '.', '_', '-' between")
-    return text
-
-
-def _pinned_image(text: str) -> str:
-    if PINNED_IMAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} is not pinned to a digest; allowed is an image as in registry.example/team/redis@sha256: and 64 "
-            "hex digits: what a tag names may change"
-        )
-    return text
-
-
-def _relative_path(text: str) -> str:
-    if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is nothing of this repository: give a path from service.yaml, like '../kit'")
-    return text
-
-
-def _writable_path(text: str) -> str:
-    if text != absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
-        raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
     return text
 
 
@@ -197,67 +153,13 @@ def _host(text: str) -> str:
     return text
 
 
-def _subdomain(text: str) -> str:
-    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
-            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
-        )
-    return text
-
-
 Name = Annotated[StrictStr, AfterValidator(service_name)]
-SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
 Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
-EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
-ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
-RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
-StageName = Annotated[StrictStr, AfterValidator(_stage_name)]
-# Of docker-build's own; pods run on Linux. https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#platform
-Platform = Literal[
-    "linux/386",
-    "linux/amd64",
-    "linux/arm",
-    "linux/arm64",
-    "linux/mips64",
-    "linux/mips64le",
-    "linux/ppc64le",
-    "linux/riscv64",
-    "linux/s390x",
-]
-PinnedImage = Annotated[StrictStr, AfterValidator(_pinned_image)]
-EnvValue = Annotated[str, BeforeValidator(_env_value)]
-WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
-HeaderValue = Annotated[str, BeforeValidator(_env_value), AfterValidator(_header_value)]
-
-
-class Build(Model):
-    """What the image is built from and with, under the names that Docker and Compose have for it.
-
-    `context` and `dockerfile` are paths from service.yaml; `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
-    of `--mount=type=ssh`; `test_target` is None for a service without unit tests.
-    """
-
-    context: RelativePath = "."
-    dockerfile: RelativePath = "Dockerfile"
-    args: dict[EnvName, EnvValue] = {}
-    secrets: list[EnvName] = []
-    ssh: list[StageName] = []
-    platforms: list[Platform] = []
-    target: StageName = STAGES[1]
-    test_target: StageName | None = STAGES[0]
-
-
-class Resources(Model):
-    """Requests of one pod; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
-
-    cpu: Cores = "50m"
-    memory: Memory = "128Mi"
-    ephemeral_storage: Storage = "256Mi"
+HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
 
 
 class Check(Model):
@@ -276,6 +178,7 @@ class Check(Model):
     status: Annotated[StrictInt, Field(ge=100, le=599)] = 200
     has: StrictStr | None = None
     json_values: Annotated[dict[JsonPath, JsonValue], Field(alias="json")] = {}
+    port: PortName | None = None
     timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] | None = None
 
     @property
@@ -329,6 +232,7 @@ class Ingress(Model):
     path: AbsolutePath = "/"
     class_name: SubdomainName | None = None
     tls_secret_name: SubdomainName | None = None
+    annotations: Annotations = {}
 
 
 class Exposure(Model):
@@ -336,6 +240,7 @@ class Exposure(Model):
 
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
     node_port: Annotated[StrictInt, Field(ge=30000, le=32767)] | None = None
+    annotations: Annotations = {}
 
 
 class RolloutSpec(Model):
@@ -353,14 +258,22 @@ class ServiceSpec(Model):
     kind: Kind = "Service"
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
-    image: PinnedImage | None = None
+    image: ImageByDigest | None = None
     build: Build = Build()
+    ports: list[ContainerPort] = []
     contexts: dict[ContextName, RelativePath] = {}
+    command: list[StrictStr] = []
+    args: list[StrictStr] = []
     replicas: Annotated[StrictInt, Field(ge=0, le=1000)] = 1
     resources: Resources = Resources()
-    env: dict[EnvName, EnvValue] = {}
+    env: dict[EnvName, EnvEntry] = {}
+    env_from: list[EnvFrom] = []
     secrets: list[EnvName] = []
+    files: dict[WritablePath, FileSource] = {}
+    volumes: list[Volume] = []
     image_pull_secrets: list[SubdomainName] = []
+    init_containers: list[InitContainer] = []
+    sidecars: list[Sidecar] = []
     calls: list[Name] = []
     egress: list[Egress] = []
     scratch: dict[WritablePath, Storage] = {}
@@ -370,6 +283,17 @@ class ServiceSpec(Model):
     ingress: Ingress | None = None
     autoscaling: Autoscaling | None = None
     rollout: RolloutSpec = RolloutSpec()
+    labels: Labels = {}
+    annotations: Annotations = {}
+    service_account: ServiceAccount = ServiceAccount()
+    node_selector: Labels = {}
+    tolerations: list[Toleration] = []
+    affinity: Affinity | None = None
+    priority_class_name: SubdomainName | None = None
+    topology_spread_constraints: list[TopologySpreadConstraint] = []
+    host_aliases: list[HostAlias] = []
+    dns_policy: DnsPolicy | None = None
+    dns_config: DnsConfig | None = None
     cron_job: CronJobSpec | None = None
     migration: Migration | None = None
 
@@ -382,3 +306,34 @@ class ServiceSpec(Model):
     def has_port(self) -> bool:
         """Whether something can connect to it."""
         return self.kind == "Service"
+
+    @property
+    def literal_env(self) -> dict[str, str]:
+        """The variables of `env` whose values are given."""
+        return {name: value for name, value in self.env.items() if isinstance(value, str)}
+
+    @property
+    def containers(self) -> list[tuple[KeyPath, ServiceSpec | InitContainer]]:
+        """The service's own container and all others, in the order in which they are described, with their paths."""
+        return [
+            ((), self),
+            *((("initContainers", index), each) for index, each in enumerate(self.init_containers)),
+            *((("sidecars", index), each) for index, each in enumerate(self.sidecars)),
+        ]
+
+    @property
+    def secret_names(self) -> list[str]:
+        """All that is read from the stack's configuration: the variables of `secrets`, and what `files` take."""
+        in_files = [file.secret for _, each in self.containers for file in each.files.values() if file.secret]
+        return list(dict.fromkeys([*self.secrets, *in_files]))
+
+    def claim_name(self, volume: Volume) -> str:
+        """What the PersistentVolumeClaim of a volume is called, the service's own or another; empty for none."""
+        claim = volume.persistent_volume_claim
+        return (claim.claim_name or f"{self.name}-{volume.name}") if claim else ""
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether two of its pods cannot run at once: they would want one volume that only one node may mount."""
+        claims = [volume.persistent_volume_claim for volume in self.volumes if volume.persistent_volume_claim]
+        return not all(claim.is_shared for claim in claims)

@@ -258,12 +258,14 @@ _NO_PORT = "has no port and no Service, as `kind: Service` has"
 _UNUSED: Mapping[Kind, Mapping[str, str]] = {
     "Worker": {
         "port": _NO_PORT,
+        "ports": _NO_PORT,
         "checks": "can be asked nothing over HTTP: `health` says how it is known to work",
         "service": _NO_PORT,
         "ingress": _NO_PORT,
     },
     "CronJob": {
         "port": _NO_PORT,
+        "ports": _NO_PORT,
         "replicas": "starts a Job at the times of its schedule and keeps no pods",
         "autoscaling": "keeps no pods that could be scaled",
         "health": "ends by itself, and its exit code says whether it worked",

@@ -7,7 +7,7 @@ from functools import partial
 
 from policy.declaration import Problem, Resource
 from policy.define import rule, stack_rule
-from policy.kinds import objects
+from policy.kinds import is_recreated, objects
 from policy.labels import matches, namespace, object_name
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD
 from policy.quantities import share
@@ -27,12 +27,15 @@ LEAST_REPLICAS = 2
     title="Deployments and StatefulSets have two replicas or more",
     why="With one, every drained node and every crash is an outage.",
     source="kube-score: deployment-replicas; https://kubernetes.io/docs/concepts/workloads/pods/disruptions/",
-    remedy="Set `replicas` to 2 or more, or `autoscaling.minReplicas` where it is scaled.",
+    remedy="Set `replicas` to 2 or more, or `autoscaling.minReplicas` where it is scaled. A Deployment of "
+    "strategy `Recreate`, whose PersistentVolumeClaim one pod alone may have, is not asked.",
     of=objects("Deployment", "StatefulSet"),
     levels=ONLY_IN_PROD,
 )
 def replicas(workload: View, stack: DeclaredStack) -> Iterator[Problem]:
     fewest = fewest_replicas(workload, stack)
+    if is_recreated(workload):
+        return
     if (fewest.number() or 0) < LEAST_REPLICAS:
         met = "`1`, the default" if fewest.read() is None else fewest.shown()
         yield fewest.problem(f"{fewest.path} is {met}; allowed: {LEAST_REPLICAS} or more")

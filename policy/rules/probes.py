@@ -8,7 +8,7 @@ from typing import Any
 
 from policy.declaration import Problem, Resource
 from policy.define import rule
-from policy.kinds import container_name, objects, pods, serving_containers, serving_pod_specs
+from policy.kinds import container_name, main_containers, objects, pods, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule
 from policy.view import View, all_known, any_known, known_matches
 
@@ -221,7 +221,7 @@ def probe_timings(container: View) -> Iterator[Problem]:
 )
 def startup_within_deadline(deployment: View) -> Iterator[Problem]:
     deadline = _seconds(deployment.at("spec"), "progressDeadlineSeconds", DEFAULT_DEADLINE_SECONDS)
-    for container in deployment.at("spec", "template", "spec", "containers").items():
+    for container in serving_containers(deployment.resource):
         probe = container.at("startupProbe")
         if probe.present and _patience_seconds(probe) >= deadline:
             yield probe.problem(
@@ -236,7 +236,7 @@ def startup_within_deadline(deployment: View) -> Iterator[Problem]:
     why="Load balancers send requests for some seconds to a pod that is going; one that stops at once drops them.",
     source=f"{LIFECYCLE_PAGE}#pod-termination",
     remedy="Give the container a `lifecycle.preStop`, such as `sleep: {seconds: 5}`.",
-    of=serving_containers,
+    of=main_containers,
 )
 def pre_stop(container: View) -> Iterator[Problem]:
     hook = container.at("lifecycle", "preStop")

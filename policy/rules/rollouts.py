@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from policy.declaration import Problem
 from policy.define import rule
-from policy.kinds import objects
+from policy.kinds import is_recreated, objects
 from policy.model import ONLY_IN_PROD
 from policy.quantities import share
 from policy.view import View
@@ -24,11 +24,14 @@ MOST_REVISIONS = 10
     title="A rollout takes no pod away before a new one is ready",
     why="Otherwise every update runs for a while with less than what was asked for, and a bad one breaks it.",
     source=f"{DEPLOYMENT_PAGE}#max-unavailable",
-    remedy="Set strategy.rollingUpdate to `{maxUnavailable: 0, maxSurge: 1}`.",
+    remedy="Set strategy.rollingUpdate to `{maxUnavailable: 0, maxSurge: 1}`. `Recreate` is for pods that mount a "
+    "PersistentVolumeClaim, which the next pod may get only when the one before it is gone.",
     of=objects("Deployment"),
 )
 def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
     strategy = deployment.at("spec", "strategy")
+    if is_recreated(deployment):
+        return
     if strategy.at("type").read() not in (None, "RollingUpdate"):
         yield strategy.at("type").problem(f"the strategy is {strategy.at('type').shown()}; allowed: `RollingUpdate`")
         return

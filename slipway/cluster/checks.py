@@ -164,8 +164,8 @@ class Endpoint:
     port: int
 
 
-def endpoints(slices: Iterable[Object], service: str) -> list[Endpoint]:
-    """The ready pods that a Service's port `http` leads to, by its EndpointSlices.
+def endpoints(slices: Iterable[Object], service: str, port_name: str = PORT_NAME) -> list[Endpoint]:
+    """The ready pods that a Service's port of this name leads to, by its EndpointSlices.
 
     A pod with two addresses is in two slices. https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
     """
@@ -173,7 +173,7 @@ def endpoints(slices: Iterable[Object], service: str) -> list[Endpoint]:
     for each in slices:
         if object_at(each, "metadata", "labels").get(SERVICE_LABEL) != service:
             continue
-        numbers = [port["port"] for port in objects_at(each, "ports") if port.get("name") == PORT_NAME]
+        numbers = [port["port"] for port in objects_at(each, "ports") if port.get("name") == port_name]
         for endpoint in objects_at(each, "endpoints"):
             target = object_at(endpoint, "targetRef")
             # Not said means that it is: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
@@ -199,9 +199,10 @@ class ReadyPods:
 
     def __call__(self, service: str, check: Check, timeout_seconds: float) -> Sequence[Answer]:
         try:
-            found = endpoints(self._endpoint_slices(), service)
+            port_name = check.port or PORT_NAME
+            found = endpoints(self._endpoint_slices(), service, port_name)
             if not found:
-                return [Answer(None, f"no ready pod with a port {PORT_NAME!r} is behind Service {service}")]
+                return [Answer(None, f"no ready pod with a port {port_name!r} is behind Service {service}")]
             if len(found) == 1:
                 return [self._answer(found[0], service, check, timeout_seconds)]
             with ThreadPoolExecutor(min(len(found), PARALLEL_CHECKS)) as pool:

@@ -17,11 +17,13 @@ from slipway.cluster.diagnosis.objects import Object, condition, object_at, obje
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError
 from slipway.cluster.verification import ServiceVerdict, images_of, wrong_images
+from slipway.engine.events import Urn
 from slipway.engine.messages import DIAGNOSIS
 from slipway.state.checkpoint import ResourceState
 from slipway.state.images import CRON_JOB_TYPE
 from slipway.state.migrations import is_suspended, migrations
 
+CRON_JOB_COMPONENT = "slipway:index:CronJob"
 POD = ("template", "spec")
 
 
@@ -106,6 +108,20 @@ class RecordedMigration:
     name: str
     namespace: str
     service: str
+
+
+def of_workloads(recorded: Iterable[ResourceState]) -> list[ResourceState]:
+    """The CronJobs that are services, and the Jobs of migrations; none that a service declares besides."""
+    found = list(recorded)
+    jobs = {each.urn for each in migrations(found).values()}
+    return [each for each in found if each.urn in jobs or _is_service(each)]
+
+
+def _is_service(resource: ResourceState) -> bool:
+    if resource.type != CRON_JOB_TYPE or not resource.parent:
+        return False
+    parent = Urn(resource.parent)
+    return (parent.type, parent.name) == (CRON_JOB_COMPONENT, resource.name)
 
 
 def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJob]:

@@ -12,9 +12,11 @@ from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_complete, screen
+from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
 from slipway.cluster.diagnosis.pods import is_ready
 from slipway.cluster.diagnosis.screen import WIDTH
+from slipway.cluster.probe_answers import ASKED_CAUSES, probe_answer
 from slipway.engine.messages import DIAGNOSIS
 
 # Within this time of its start, what is older than the rollout is the release before, which may be broken too.
@@ -28,6 +30,7 @@ CACHE_SECONDS = 5.0
 # The Deployment's own deadline comes first, unless its controller does not run.
 STALLED_MARGIN_SECONDS = 30.0
 LOG_READ_AFTER_ENDS = 2
+ASK_AGAIN_SECONDS = 10.0
 # https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#failed-deployment
 DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
 
@@ -63,10 +66,13 @@ class Rollouts:
 
     connect: Callable[[], Cluster]
     began_seconds: float = field(default_factory=time.monotonic)
+    ask: Callable[[Cluster, Evidence, Finding], Object | None] = probe_answer
+    """Gives an event of what a probe is answered now."""
     status: dict[Rollout, str] = field(default_factory=dict)
     """How far each rollout that is not complete has come, in words."""
     _first_seen: dict[Key, float] = field(default_factory=dict)
     _progress: dict[Rollout, tuple[Any, float]] = field(default_factory=dict)
+    _answers: dict[str, tuple[float, Object | None]] = field(default_factory=dict)
     _answered_seconds: float = field(default_factory=time.monotonic)
 
     def complete(self, waiting: Collection[Rollout]) -> set[Rollout]:
@@ -144,11 +150,25 @@ class Rollouts:
                 events[rollout.namespace] = self._cluster.events(rollout.namespace)
             seen = replace(current, events=events[rollout.namespace])
             diagnosis = diagnose(seen)
+            if diagnosis.cause in ASKED_CAUSES and diagnosis.finding.pod:
+                seen = self._with_answer(seen, diagnosis, late=late)
+                diagnosis = diagnose(seen)
             # A second crash may have told in its log that there is no hope in a third.
             crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
             if late or crashed or not diagnosis.retryable:
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
             yield diagnosis, late
+
+    def _with_answer(self, seen: Evidence, diagnosis: Diagnosis, *, late: bool) -> Evidence:
+        """The evidence with what the probe's path answers now: the kubelet reports 25 answers of a pod and no more, so
+        that its last one may be of a time when nothing listened yet.
+        """
+        finding, now = diagnosis.finding, time.monotonic()
+        asked, event = self._answers.get(finding.pod, (float("-inf"), None))
+        if late or now - asked >= ASK_AGAIN_SECONDS:
+            event = self.ask(self._cluster, seen, finding) or event
+            self._answers[finding.pod] = (now, event)
+        return replace(seen, events=[*seen.events, event]) if event else seen
 
     def _is_late(self, rollout: Rollout, evidence: Evidence) -> bool:
         """Whether the Deployment's progress deadline is over, or nothing moves for longer than that.

@@ -110,7 +110,10 @@ def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str
     """The Deployment's own images, and the digests that its pods really run."""
     yield from wrong_images(recorded.images, images_of(object_at(found.deployment, "spec", "template", "spec")))
     for pod in found.current_pods():
-        for status in objects_at(pod, "status", "containerStatuses"):
+        for status in (
+            *objects_at(pod, "status", "initContainerStatuses"),
+            *objects_at(pod, "status", "containerStatuses"),
+        ):
             wanted = _digest(recorded.images.get(text_at(status, "name"), ""))
             running = _digest(text_at(status, "imageID"))
             if wanted and running and wanted != running:
@@ -126,8 +129,9 @@ def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterat
 
 
 def images_of(pod: Object) -> dict[str, str]:
-    """Image by container."""
-    return {text_at(each, "name"): text_at(each, "image") for each in objects_at(pod, "containers")}
+    """Image by container, init containers and sidecars among them."""
+    containers = (*objects_at(pod, "initContainers"), *objects_at(pod, "containers"))
+    return {text_at(each, "name"): text_at(each, "image") for each in containers}
 
 
 def _digest(reference: Any) -> str:

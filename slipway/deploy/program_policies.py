@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import time
@@ -11,8 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from policy import pack_token, program_check
-from slipway.deploy.approval import settings_of, source_files
+from services.catalog import CatalogError, Overrides, load
+from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
+from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import gate_passed
 from slipway.engine.events import Urn
@@ -42,7 +47,8 @@ class PassedPolicies:
 def passed_policies(stack: Stack) -> PassedPolicies | None:
     """`None` where only a preview can tell, or tells it better: what is refused, wrong, or not known yet.
 
-    The content of the services' own sources ends up in images: while it alone changes, the last verdict holds.
+    The content of the services' own sources ends up in images: while it alone changes, the last verdict holds. Files
+    that a service mounts end up in ConfigMaps, and count.
     """
     began = time.monotonic()
     folder = stack.project.folder
@@ -55,7 +61,8 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
         return None
     variables = gate_passed(stack.project, stack.name)
-    files = {**pack_token.file_hashes(folder), **dict(_sources(folder))}
+    settings = stack.project.environment_file(stack.name)
+    files = {**pack_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(folder, settings))}
     inputs = inputs_hash(stack, files, settings_of(stack))
     file = stack.own_file("policies")
     verdict = _read(file).get(inputs)
@@ -84,11 +91,27 @@ def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     """What the program looks at of the services' files before it has them built: names, modes, links, and the content
-    of what says how and of what.
+    of what says how and of what. A `resources.py` may read any file beside it.
     """
+    with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in folder.glob("services/*/resources.py"))
     for name, file in source_files(folder):
-        content = pack_token.content_hash(file) if HOW_BUILT.search(file.name) and file.is_file() else ""
+        read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
+        content = pack_token.content_hash(file) if read and file.is_file() else ""
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
+
+
+def _mounted_files(folder: Path, settings: Path) -> Iterator[tuple[str, str]]:
+    """The content of what services mount, which stands in ConfigMaps that the policies read."""
+    config = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("config") or {}
+    overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get(DEFAULTS_KEY) or {})
+    try:
+        services = load(folder / SERVICES, overrides)
+    except CatalogError as error:  # which the program says too
+        yield "services", str(error)
+        return
+    for service in services:
+        for file in service.files:
+            yield f"file {service.name} {file.key}", hashlib.sha256(file.content).hexdigest()
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -30,6 +30,9 @@ INGRESS = "kubernetes:networking.k8s.io/v1:Ingress"
 _JOB = r"spec\.jobTemplate\.spec\."
 _JOB_CONTAINER = rf"{_JOB}template\.spec\.containers\[0\]\."
 _POD, _CONTAINER = r"spec\.template\.spec\.", r"spec\.template\.spec\.containers\[0\]\."
+_PLACEMENT = "nodeSelector|tolerations|affinity|priorityClassName|hostAliases|dnsPolicy|dnsConfig"
+# How components/microservice.py calls the ConfigMap and the Secret of the files that containers mount.
+FILES_SUFFIX = ".files"
 # How components/microservice.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
 # no reader needs: names that are hashes, and what is always there because of another key.
 WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
@@ -48,6 +51,8 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
             rf"{_CONTAINER}readinessProbe\.httpGet\.path": "health.ready",
             r"spec\.progressDeadlineSeconds": "rollout.progressDeadlineSeconds",
             r"spec\.minReadySeconds": "rollout.minReadySeconds",
+            rf"{_CONTAINER}(?P<key>command|args)(?P<rest>.*)": "{key}{rest}",
+            rf"{_POD}(?P<key>{_PLACEMENT})(?P<rest>\b.*)": "{key}{rest}",
         },
         CRON_JOB: {
             rf"{_JOB_CONTAINER}image": "image",
@@ -65,6 +70,12 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
             r'data\["(?P<key>.+)"\]': "env.{key}",
             r"data": "env",
         },
+        f"{CONFIG_MAP}{FILES_SUFFIX}": {
+            r"(?:data|binaryData)\.(?P<key>[\w$]+)": "files.{key}",
+            r'(?:data|binaryData)\["(?P<key>.+)"\]': "files.{key}",
+            r"data|binaryData": "files",
+        },
+        f"{SECRET_TYPE}{FILES_SUFFIX}": {r"(?:data|stringData)\b.*": "files of secrets"},
         SECRET_TYPE: {r"(?:data|stringData)\.(?P<key>[\w$]+)": "secrets.{key}", r"data|stringData": "secrets"},
         SERVICE: {r"spec\.type": "service.type", r"spec\.ports\[0\]\.nodePort": "service.nodePort"},
         AUTOSCALER: {
@@ -124,7 +135,7 @@ def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
         return tuple(_of_whole_object(change, change.after, new=True))
     if change.operation is Operation.DELETE:
         return tuple(_of_whole_object(change, change.before, new=False))
-    type_ = "" if _is_no_services_own(change) else change.resource.type
+    type_ = "" if _is_no_services_own(change) else _type(change)
     before, after = _listed(type_, change.before), _listed(type_, change.after)
     found = {
         name: Setting(name, before.get(name), after.get(name))
@@ -159,7 +170,7 @@ def _command(job: Mapping[str, Any]) -> str:
 
 def _of_whole_object(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
     """What an object says that comes or goes; only that it does, where service.yaml has no words for it."""
-    type_ = change.resource.type
+    type_ = _type(change)
     texts = {word: text for path, text in _leaves(inputs, ()) if (word := _word(type_, path))}
     texts |= _listed(type_, inputs)
     if not texts or type_ in (DEPLOYMENT, CRON_JOB, SERVICE) or _is_no_services_own(change):
@@ -178,7 +189,14 @@ def _word(type_: str, path: str) -> str:
 
 def _is_no_services_own(change: ResourceChange) -> bool:
     """Whether it is another object than those that every service has under its own name."""
-    return not change.service or HASH.sub("", change.resource.name) != change.service
+    own = (change.service, f"{change.service}{FILES_SUFFIX}")
+    return not change.service or HASH.sub("", change.resource.name) not in own
+
+
+def _type(change: ResourceChange) -> str:
+    """The type of the object, with `.files` behind it for what holds files."""
+    suffix = FILES_SUFFIX if HASH.sub("", change.resource.name).endswith(FILES_SUFFIX) else ""
+    return change.resource.type + suffix
 
 
 def _object(change: ResourceChange) -> str:

@@ -16,7 +16,8 @@ NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
 # What is declared is the program's, whoever has set it meanwhile: a `kubectl scale` would else end every update and
 # rollback after it in a field conflict.
 PATCH_FORCE = {"pulumi.com/patchForce": "true"}
-# An Ingress or a load balancer may never get an address, which is no failure.
+# An Ingress or a load balancer may never get an address, which is no failure. A claim that is never bound keeps its pod
+# from being scheduled, which the diagnosis of the rollout says.
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 # The program waits for the rollout itself. Unlike with `skipAwait`, the provider still waits until a Deployment is
 # deleted, so that one that is replaced is not applied to the object that is about to go.
@@ -24,6 +25,7 @@ APPLIED_IS_ENOUGH = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 AWAIT = {
     DEPLOYMENT_TYPE: APPLIED_IS_ENOUGH,
     "kubernetes:core/v1:Service": SKIP_AWAIT,
+    "kubernetes:core/v1:PersistentVolumeClaim": SKIP_AWAIT,
     "kubernetes:networking.k8s.io/v1:Ingress": SKIP_AWAIT,
 }
 HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"

@@ -24,6 +24,16 @@ paths = st.lists(st.from_regex(re.compile(r"[a-z0-9_.-]{1,8}"), fullmatch=True),
     lambda parts: "/" + "/".join(parts)
 )
 writable = paths.filter(lambda path: ".." not in path.split("/"))
+PROXY_PROBES = {
+    name: {"tcpSocket": {"port": "proxy"}, "periodSeconds": 10, "failureThreshold": failures}
+    for name, failures in (("startupProbe", 5), ("livenessProbe", 6), ("readinessProbe", 3))
+}
+PROXY = {
+    "name": "of-proxy",
+    "image": "registry.example/team/proxy@sha256:" + "b" * 64,
+    **PROXY_PROBES,
+}
+numbers = st.integers(1024, 65535)
 specs = st.fixed_dictionaries(
     {"name": names},
     optional={
@@ -40,6 +50,20 @@ specs = st.fixed_dictionaries(
         "service": st.one_of(
             st.just({}), st.fixed_dictionaries({"type": st.just("NodePort"), "nodePort": st.integers(30000, 32767)})
         ),
+        "labels": st.dictionaries(st.sampled_from(["team", "example.com/tier"]), st.sampled_from(["", "A.b_c-1"])),
+        "initContainers": st.lists(
+            st.fixed_dictionaries(
+                {"name": st.just("of-init")}, optional={"scratch": st.dictionaries(writable, sizes, max_size=2)}
+            ),
+            max_size=1,
+        ),
+        "sidecars": st.lists(
+            numbers.map(lambda number: PROXY | {"ports": [{"name": "proxy", "containerPort": number}]}), max_size=1
+        ),
+        "nodeSelector": st.just({"kubernetes.io/os": "linux"}),
+        "tolerations": st.just([{"operator": "Exists"}]),
+        "hostAliases": st.just([{"ip": "10.0.0.1", "hostnames": ["a"]}]),
+        "dnsPolicy": st.sampled_from(["ClusterFirst", "Default"]),
         "autoscaling": st.just({"minReplicas": 1, "maxReplicas": 3}),
         "ingress": st.fixed_dictionaries({"host": st.just("shop.example")}, optional={"path": paths}),
     },
@@ -65,10 +89,18 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
     assert ("replicas" in deployment["spec"]) == (spec.autoscaling is None)
     pod = deployment["spec"]["template"]["spec"]
     volumes = [volume["name"] for volume in pod["volumes"]]
-    mounts = pod["containers"][0]["volumeMounts"]
-    assert sorted(volumes) == sorted(mount["name"] for mount in mounts)
-    assert len({mount["mountPath"] for mount in mounts}) == len(volumes) == len(set(volumes))
-    assert "/tmp" in {mount["mountPath"] for mount in mounts}
+    containers = [*pod["containers"], *pod.get("initContainers", ())]
+    assert sorted(volumes) == sorted(mount["name"] for each in containers for mount in each["volumeMounts"])
+    assert len(volumes) == len(set(volumes))
+    for container in containers:
+        paths = [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert len(paths) == len(set(paths))
+        assert "/tmp" in paths
+    assert [each["name"] for each in containers] == [
+        spec.name,
+        *(each.name for each in spec.sidecars),
+        *(each.name for each in spec.init_containers),
+    ]
     selector = deployment["spec"]["selector"]["matchLabels"]
     assert selector.items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
     assert recorded.inputs("kubernetes:core/v1:Service", spec.name)["spec"]["selector"] == selector

@@ -129,3 +129,16 @@ def test_the_credentials_of_a_build_server_are_no_secrets_of_a_service(
     )
     found = read({"aws:SECRET_ACCESS_KEY": "its-own"}, service("aws", "SECRET_ACCESS_KEY"))
     assert found == {"aws": {"SECRET_ACCESS_KEY": "its-own"}}
+
+
+def test_what_files_take_is_read_too_and_may_be_longer_than_a_variable(read: Any) -> None:
+    spec = ServiceSpec.model_validate(
+        {
+            "name": "order-service",
+            "files": {"/etc/ca.pem": {"secret": "TOKEN"}},
+            "sidecars": [{"name": "proxy", "files": {"/etc/key": {"secret": "KEY"}}}],
+        }
+    )
+    config = {"order-service:TOKEN": "x" * 200_000, "order-service:KEY": "k"}
+    found = read(config, Service(spec, Path("services/x")))
+    assert found == {"order-service": {"TOKEN": "x" * 200_000, "KEY": "k"}}

@@ -106,6 +106,32 @@ def test_a_sidecar_is_probed_and_an_init_container_is_not(policy: Any, expected:
     assert of("liveness-probe", DEPLOYMENT, edited(Edit(DEPLOYMENT, (*POD, "initContainers"), [first]))) is expected
 
 
+@pytest.mark.parametrize(("policy", "expected"), [("Always", VIOLATION), ("OnFailure", PASS)])
+def test_a_sidecar_starts_within_the_deadline_and_needs_no_pause_before_it_stops(policy: str, expected: State) -> None:
+    slow = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 10, "failureThreshold": 60}
+    container = good()[DEPLOYMENT].inputs["spec"]["template"]["spec"]["containers"][0]
+    sidecar = {**container, "name": "proxy", "restartPolicy": policy, "startupProbe": slow, "lifecycle": {}}
+    stack = edited(Edit(DEPLOYMENT, (*POD, "initContainers"), [sidecar]))
+    report = judged(stack, rules=["startup-within-deadline", "pre-stop"])
+    assert result(report, "startup-within-deadline", DEPLOYMENT).state is expected
+    assert result(report, "pre-stop", DEPLOYMENT).state is PASS
+
+
+@pytest.mark.parametrize(
+    ("volume", "expected"),
+    [({"persistentVolumeClaim": {"claimName": "data"}}, PASS), ({"emptyDir": {}}, VIOLATION)],
+)
+def test_one_pod_is_enough_where_it_alone_may_have_its_claim(volume: dict[str, Any], expected: State) -> None:
+    stack = edited(
+        Edit(DEPLOYMENT, ("spec", "replicas"), 1),
+        Edit(DEPLOYMENT, ("spec", "strategy"), {"type": "Recreate"}),
+        Edit(DEPLOYMENT, (*POD, "volumes"), [{"name": "data", **volume}]),
+    )
+    report = judged(stack, rules=["replicas", "max-unavailable-zero"])
+    assert result(report, "replicas", DEPLOYMENT).state is expected
+    assert result(report, "max-unavailable-zero", DEPLOYMENT).state is expected
+
+
 def test_what_is_found_before_the_unknown_counts() -> None:
     second = {"name": "second", "image": UNKNOWN}
     spoilt = edited(

@@ -356,7 +356,7 @@ def test_an_image_that_is_built_elsewhere_needs_no_dockerfile(root: Path) -> Non
     [
         (
             "redis:7",
-            "2: `image`: 'redis:7' is not pinned to a digest; allowed is an image as in registry.example/team/",
+            "2: `image`: 'redis:7' is no image by digest; allowed: registry/repository@sha256: and 64 hex",
         ),
         (
             f"{PINNED}\nbuild: {{args: {{A: b}}}}",
@@ -595,7 +595,7 @@ def test_the_services_of_this_repository_are_valid() -> None:
 
 def test_allowed_keys_are_written_as_in_the_file() -> None:
     assert "startupTimeoutSeconds" in allowed_keys(("health",))
-    keys = ["body", "get", "has", "head", "headers", "json", "post", "status", "timeoutSeconds"]
+    keys = ["body", "get", "has", "head", "headers", "json", "port", "post", "status", "timeoutSeconds"]
     assert allowed_keys(("checks", 0)) == keys
 
 

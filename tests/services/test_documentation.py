@@ -19,11 +19,17 @@ SPECS = [*sorted(CHECKOUT.glob("services/*/service.yaml")), CHECKOUT / "slipway/
 # Each takes an HTTP path, or what `health` itself takes.
 PROBES = {("health", name) for name in ("startup", "live", "ready")}
 
+# Described as a whole: what is in them has Kubernetes' own names, and docs/containers.md an example.
+SHAPES = {
+    *("affinity", "dnsConfig", "envFrom", "hostAliases", "initContainers", "ports", "sidecars", "tolerations"),
+    *("topologySpreadConstraints", "volumes"),
+}
+
 
 def leaves(path: tuple[str, ...] = ()) -> Iterator[str]:
     for key in allowed_keys(path):
         inner = (*path, key)
-        if allowed_keys(inner) and inner not in PROBES:
+        if allowed_keys(inner) and inner not in PROBES and key not in SHAPES:
             yield from leaves(inner)
         else:
             yield ".".join(inner)

@@ -20,7 +20,11 @@ class Advice:
 
 def steps(case: Case) -> tuple[str, ...]:
     """What to do next, most useful first."""
-    return tuple(step.format(**_names(case)) for step in _of(case).steps)
+    found = tuple(step.format(**_names(case)) for step in _of(case).steps)
+    if case.other_container:  # whose probes service.yaml has under Kubernetes' own names
+        for health, probe in _PROBES.items():
+            found = tuple(step.replace(health, probe) for step in found)
+    return found
 
 
 def commands(case: Case) -> tuple[str, ...]:
@@ -37,7 +41,7 @@ def _names(case: Case) -> dict[str, str]:
     registry = case.image.partition("/")[0]
     return {
         "service": case.service,
-        "yaml": f"service.yaml of {case.service}",
+        "yaml": f"service.yaml of {case.service}{f', {case.other_container}' if case.other_container else ''}",
         "kubectl": case.kubectl,
         "pod": case.finding.pod,
         "container": f" -c {case.finding.container}" if several and case.finding.container else "",
@@ -51,6 +55,12 @@ def _names(case: Case) -> dict[str, str]:
     }
 
 
+_PROBES = {
+    "health.startupTimeoutSeconds": "failureThreshold",
+    "health.startup": "startupProbe",
+    "health.live": "livenessProbe",
+    "health.ready": "readinessProbe",
+}
 _LOGS = "{kubectl} logs {pod}{container}"
 _PREVIOUS = "{kubectl} logs {pod}{container}{previous}"
 _DESCRIBE = "{kubectl} describe pod {pod}"
@@ -98,11 +108,20 @@ _ADVICE: Mapping[Cause, Advice] = {
     ),
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
-        ("What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh` to it.",),
+        (
+            "What `env`, `envFrom` or `volumes` of {yaml} name is made by somebody else: create it, or fix the name. "
+            "What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh`.",
+        ),
         ("{kubectl} get secrets,configmaps,serviceaccounts",),
     ),
     Cause.CONTAINER_CONFIG: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
-    Cause.VOLUME: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
+    Cause.VOLUME: Advice(
+        (
+            "Fix what the reason names. A claim needs a storage class that makes volumes, or a PersistentVolume that "
+            "fits.",
+        ),
+        (_DESCRIBE, "{kubectl} get persistentvolumeclaims", "kubectl get storageclasses,persistentvolumes"),
+    ),
     Cause.RESOURCES: Advice(("Lower `resources` or `replicas` in {yaml}, or add nodes.",), ("kubectl describe nodes",)),
     Cause.PLACEMENT: Advice(("Label, untaint or add a node that fits.",), ("kubectl get nodes --show-labels",)),
     Cause.QUOTA: Advice(

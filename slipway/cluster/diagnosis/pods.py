@@ -69,7 +69,15 @@ def is_ready(pod: Object) -> bool:
 
 
 def _has_ended(pod: Object) -> bool:
-    return any(number_at(status, "restartCount") for status in objects_at(pod, "status", "containerStatuses"))
+    return any(number_at(status, "restartCount") for status in _kept_running(pod))
+
+
+def _kept_running(pod: Object) -> list[Object]:
+    """Statuses of the sidecars and of the main containers."""
+    always = [each for each in objects_at(pod, "spec", "initContainers") if each.get("restartPolicy") == "Always"]
+    sidecars = {text_at(each, "name") for each in always}
+    of_init = [each for each in objects_at(pod, "status", "initContainerStatuses") if text_at(each, "name") in sidecars]
+    return [*of_init, *objects_at(pod, "status", "containerStatuses")]
 
 
 def _unready_statuses(pod: Object) -> Iterator[Object]:
@@ -79,8 +87,12 @@ def _unready_statuses(pod: Object) -> Iterator[Object]:
             yield status
     all_ready = is_ready(pod)
     for status in objects_at(pod, "status", "containerStatuses"):
-        if not status.get("ready") or (all_ready and number_at(status, "restartCount")):
+        if not status.get("ready"):
             yield status
+    if all_ready:
+        yield from (
+            status for status in _kept_running(pod) if status.get("ready") and number_at(status, "restartCount")
+        )
 
 
 def _paused(deployment: Object) -> Finding:

@@ -38,6 +38,15 @@ class Case:
         return container_spec(self.pod, self.finding.container) or first
 
     @property
+    def other_container(self) -> str:
+        """`sidecar proxy` or `init container wait`, where the finding is about one; empty for the service's own."""
+        names = [text_at(each, "name") for each in objects_at(self.pod, "spec", "initContainers")]
+        if self.finding.container not in names:
+            return ""
+        kind = "sidecar" if self.container.get("restartPolicy") == "Always" else "init container"
+        return f"{kind} {self.finding.container}"
+
+    @property
     def image(self) -> str:
         return text_at(self.container, "image")
 
@@ -82,7 +91,8 @@ def exit_words(code: int | None) -> str:
 
 def headline(case: Case) -> str:
     """One sentence: what is wrong with the service."""
-    return f"{case.subject or case.service} {_SENTENCES[case.finding.cause](case)}"
+    other = f"{case.other_container} of " if case.other_container else ""
+    return f"{other}{case.subject or case.service} {_SENTENCES[case.finding.cause](case)}"
 
 
 def _crash(case: Case) -> str:

@@ -54,6 +54,7 @@ class RecordedCluster:
     age: timedelta = timedelta(0)
     error: ClusterError | None = None
     reads: int = 0
+    answer: Any = None
     content: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,7 +94,7 @@ class Wait:
 def begun(cluster: RecordedCluster, generation: int = 0) -> tuple[Rollouts, Rollout]:
     """An update that begins now, and the one rollout that it waits for."""
     now = CLOCK.monotonic()
-    live = Rollouts(lambda: cast(Cluster, cluster), now, _answered_seconds=now)
+    live = Rollouts(lambda: cast(Cluster, cluster), now, lambda *_: cluster.answer, _answered_seconds=now)
     return live, Rollout(NAMESPACE, cluster.name, generation, now)
 
 
@@ -217,6 +218,26 @@ def test_the_progress_deadline_ends_the_wait() -> None:
     condition = deadline_exceeded(newest_set(cluster), CLOCK.now() + timedelta(seconds=1))
     cluster.content["deployment"]["status"]["conditions"] = [condition]
     assert "does not become ready" in wait(cluster, 2).error
+
+
+def test_a_probe_is_asked_before_its_answer_is_named() -> None:
+    """The kubelet's last event is of a time when nothing listened; the service answers 404 since."""
+    cluster = RecordedCluster("startup")
+    (pod,) = [each for each in cluster.content["pods"] if not each["metadata"].get("deletionTimestamp")][:1]
+    container = pod["spec"]["containers"][0]["name"]
+    for event in cluster.content["events"]:
+        event["message"] = event["message"].replace("context deadline exceeded", "connection refused")
+    cluster.answer = {
+        "type": "Warning",
+        "reason": "Unhealthy",
+        "message": "Startup probe failed: HTTP probe failed with statuscode: 404",
+        "involvedObject": {"uid": pod["metadata"]["uid"], "fieldPath": f"spec.containers{{{container}}}"},
+        "lastTimestamp": (CLOCK.now() + timedelta(minutes=1)).isoformat(),
+    }
+    condition = deadline_exceeded(newest_set(cluster), CLOCK.now() + timedelta(seconds=1))
+    cluster.content["deployment"]["status"]["conditions"] = [condition]
+    assert "does not pass its startup probe" in wait(cluster, 2).error
+    assert "answers 404" in wait(cluster, 2).error
 
 
 @pytest.mark.parametrize("about", ["another ReplicaSet", "this one, before the update"])

@@ -83,6 +83,14 @@ def test_what_is_wrong_is_reported(found: Evidence | None, problem: str) -> None
     assert shape("dev", [judged(found)])["ok"] is False
 
 
+def test_images_of_sidecars_are_compared_too() -> None:
+    found = evidence()
+    live: Any = found.deployment
+    live["spec"]["template"]["spec"]["initContainers"] = [{"name": "proxy", "image": OTHER}]
+    (problem,) = judged(found).problems
+    assert problem == f"container proxy is {OTHER}, the state says none"
+
+
 def test_the_same_image_under_another_name_is_the_same() -> None:
     assert judged(evidence(running=IMAGE.replace("registry/a", "mirror/b"))).problems == ()
     assert judged(evidence(running="")).problems == (), "a pod whose image is not known yet is told by its rollout"

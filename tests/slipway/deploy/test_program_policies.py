@@ -95,6 +95,8 @@ MOVES: dict[str, Callable[[Stack], object]] = {
     "Dockerfile": lambda stack: edit(stack, "services/user_service/Dockerfile", "FROM ", "# changed\nFROM "),
     "a new file": lambda stack: (stack.project.folder / "services/user_service/new.txt").touch(),
     "a mode": lambda stack: (stack.project.folder / "services/user_service/new.txt").chmod(0o755),
+    "a mounted file": lambda stack: edit(stack, SERVICE, "env: ", "files: {/etc/user/new.txt: new.txt}\nenv: "),
+    "its content": lambda stack: (stack.project.folder / "services/user_service/new.txt").write_text("changed"),
     "setting": lambda stack: edit(stack, "Pulumi.dev.yaml", '"judged"', '"judged-too"'),
 }
 

@@ -171,12 +171,24 @@ def test_the_time_to_end_is_that_of_service_yaml() -> None:
 
 def test_what_service_yaml_has_no_word_for_is_shown_in_words_of_kubernetes_leaf_by_leaf() -> None:
     new = deployment()
-    new["spec"]["template"]["spec"]["tolerations"] = [{"key": "gpu", "operator": "Exists"}]
-    name = "Deployment …tolerations"
+    new["spec"]["template"]["spec"]["resourceClaims"] = [{"name": "gpu", "resourceClaimName": "one"}]
+    name = "Deployment …resourceClaims"
     assert settings_of(change(DEPLOYMENT, deployment(), new)) == {
-        f"{name}[0].key": (None, "gpu"),
-        f"{name}[0].operator": (None, "Exists"),
+        f"{name}[0].name": (None, "gpu"),
+        f"{name}[0].resourceClaimName": (None, "one"),
     }
+
+
+def test_where_pods_run_and_which_files_they_have_is_said_in_words_of_service_yaml() -> None:
+    new = deployment(command=["python", "-m", "api"])
+    new["spec"]["template"]["spec"] |= {"priorityClassName": "high", "nodeSelector": {"disk": "ssd"}}
+    found = settings_of(change(DEPLOYMENT, deployment(), new))
+    assert found["priorityClassName"] == (None, "high")
+    assert [name for name in found if name.startswith("nodeSelector")]
+    assert [name for name in found if name.startswith("command")]
+    old = {"data": {"etc.motd": "one", "etc.old": "x"}}
+    files = change(CONFIG_MAP, old, {"data": {"etc.motd": "two", "etc.old": "x"}}, name="api.files-0badf00d")
+    assert settings_of(files) == {"files.etc.motd": ("one", "two")}
 
 
 def test_a_new_and_a_removed_service() -> None:

@@ -95,6 +95,59 @@ def test_a_container_that_cannot_run_is_named_before_one_that_is_not_ready(
 
 
 @pytest.mark.parametrize(
+    ("name", "policy", "headline", "advice"),
+    [
+        ("crash", "Always", "sidecar crash of crash crashes: its container ends with exit code 1", "in the source"),
+        ("crash", None, "init container crash of crash crashes: its container ends with exit code 1", "in the source"),
+        (
+            "oom",
+            "Always",
+            "sidecar oom of oom was killed with SIGKILL",
+            "(now 32Mi) in service.yaml of oom, sidecar oom",
+        ),
+        ("readiness", "Always", "sidecar readiness of readiness runs, but does not become ready", "`readinessProbe`"),
+        ("startup", "Always", "sidecar startup of startup is too slow to start", "raise `failureThreshold`"),
+    ],
+)
+def test_sidecars_and_init_containers_are_named(
+    recorded: Recorded, name: str, policy: str | None, headline: str, advice: str
+) -> None:
+    """The container that failed as one of the `initContainers`."""
+
+    def move(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            (container,) = pod["spec"].pop("containers")
+            pod["spec"]["initContainers"] = [container | ({"restartPolicy": policy} if policy else {})]
+            pod["spec"]["containers"] = [{"name": "main", "image": "main:1"}]
+            pod["status"]["initContainerStatuses"] = pod["status"]["containerStatuses"]
+            waiting = {"waiting": {"reason": "PodInitializing"}}
+            pod["status"]["containerStatuses"] = [{"name": "main", "ready": False, "state": waiting}]
+
+    diagnosis = diagnose(recorded(name, move))
+    assert diagnosis.headline.startswith(headline)
+    assert advice in " ".join(diagnosis.advice)
+
+
+def test_a_sidecar_that_crashes_between_two_readings_is_found(recorded: Recorded) -> None:
+    """Without a readiness probe it is ready between two crashes."""
+
+    def move(content: dict[str, Any]) -> None:
+        for pod in content["pods"]:
+            (container,) = pod["spec"].pop("containers")
+            pod["spec"]["initContainers"] = [container | {"restartPolicy": "Always"}]
+            pod["spec"]["containers"] = [{"name": "main", "image": "main:1"}]
+            (status,) = pod["status"]["containerStatuses"]
+            ended = status["state"].get("terminated") or status["lastState"]["terminated"]
+            running = {"ready": True, "started": True, "state": {"running": {}}, "lastState": {"terminated": ended}}
+            pod["status"]["initContainerStatuses"] = [status | running]
+            pod["status"]["containerStatuses"] = [{"name": "main", "ready": True, "state": {"running": {}}}]
+            for condition in pod["status"]["conditions"]:
+                condition["status"] = "True"
+
+    assert diagnose(recorded("crash", move)).finding.container == "crash"
+
+
+@pytest.mark.parametrize(
     ("message", "cause", "words", "patience"),
     [
         ('persistentvolumeclaim "data" not found', Cause.MISSING_OBJECT, "needs PersistentVolumeClaim data", 5.0),

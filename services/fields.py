@@ -1,0 +1,126 @@
+"""Types that the fields of a service.yaml are made of, each with what it may be."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, StrictStr
+
+from services.model import Model, absolute_path
+from services.quantities import Cores, Memory, Storage
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
+SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+SUBDOMAIN_MAX_LENGTH = 253
+LABEL_MAX_LENGTH = 63
+# Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
+ANNOTATIONS_MAX_BYTES = 256 * 1024
+# Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
+KEY_MAX_LENGTH = 253
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+QUALIFIED_PATTERN = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
+LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
+# https://www.rfc-editor.org/rfc/rfc6335#section-5.1
+PORT_NAME_MAX_LENGTH = 15
+ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _number_as_text(value: object) -> object:
+    """`PORT: 8080` is a number to YAML and text to a process."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def env_value(value: object) -> object:
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
+    return _number_as_text(value)
+
+
+def _env_name(text: str) -> str:
+    if ENV_NAME_PATTERN.fullmatch(text) is None or len(text) > KEY_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
+            f"{KEY_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _writable_path(text: str) -> str:
+    if text != absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
+        raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
+    return text
+
+
+def _subdomain(text: str) -> str:
+    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
+            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _label(text: str) -> str:
+    if LABEL_PATTERN.fullmatch(text) is None or len(text) > LABEL_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} is not a DNS label: lower-case letters, digits and '-', no '-' at an end, at most "
+            f"{LABEL_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def port_name(text: str) -> str:
+    """The text itself when it can name a port; raises ValueError: what was met, what is allowed."""
+    is_label = LABEL_PATTERN.fullmatch(text) and "--" not in text and any(map(str.isalpha, text))
+    if not is_label or len(text) > PORT_NAME_MAX_LENGTH:
+        raise ValueError(
+            f"{text!r} cannot name a port: lower-case letters (at least one), digits and single '-' between them, at "
+            f"most {PORT_NAME_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _qualified_name(text: str) -> str:
+    prefix, slash, name = text.rpartition("/")
+    if QUALIFIED_PATTERN.fullmatch(name) is None or (slash and SUBDOMAIN_PATTERN.fullmatch(prefix) is None):
+        raise ValueError(
+            f"{text!r} cannot name a label or an annotation: letters, digits, '-', '_' and '.', at most "
+            f"{LABEL_MAX_LENGTH} characters, before it a domain and '/' or nothing"
+        )
+    return text
+
+
+def _label_value(text: str) -> str:
+    if text and QUALIFIED_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} cannot be the value of a label: letters, digits, '-', '_' and '.', a letter or digit at both "
+            f"ends, at most {LABEL_MAX_LENGTH} characters"
+        )
+    return text
+
+
+def _quoted(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
+    return value
+
+
+SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
+EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+EnvValue = Annotated[str, BeforeValidator(env_value)]
+WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
+LabelName = Annotated[StrictStr, AfterValidator(_label)]
+PortName = Annotated[StrictStr, AfterValidator(port_name)]
+QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
+LabelValue = Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)]
+Labels = dict[QualifiedName, LabelValue]
+Annotations = dict[QualifiedName, Annotated[str, BeforeValidator(_quoted)]]
+
+
+class Resources(Model):
+    """Requests of one pod; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
+
+    cpu: Cores = "50m"
+    memory: Memory = "128Mi"
+    ephemeral_storage: Storage = "256Mi"

@@ -1,0 +1,105 @@
+"""The files that a service's containers get: read from the repository, or known to be secrets."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from services.containers import FileSource
+from services.fields import KEY_MAX_LENGTH
+from services.spec import OBJECT_MAX_BYTES, ServiceSpec
+from services.yaml_source import KeyPath
+
+# https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object
+NOT_IN_KEYS = re.compile(r"[^-._a-zA-Z0-9]")
+READABLE, EXECUTABLE = 0o444, 0o555
+
+
+@dataclass(frozen=True)
+class MountedFile:
+    """A file of one container: its `content`, or the name of the service's `secret` that is its content.
+
+    `key` is what it is called in the ConfigMap or Secret that all containers of the service share.
+    """
+
+    container: str
+    path: str
+    key: str
+    content: bytes = field(default=b"", repr=False)
+    secret: str = ""
+    mode: int = READABLE
+
+
+def mounted_files(
+    spec: ServiceSpec, folder: Path, root: Path
+) -> tuple[tuple[MountedFile, ...], list[tuple[KeyPath, str]]]:
+    """The files of all containers of the service in `folder`, a folder below `root`, and what is wrong with them, by
+    the path in service.yaml.
+    """
+    found: list[MountedFile] = []
+    problems: list[tuple[KeyPath, str]] = []
+    for at, container in spec.containers:
+        for mount_path, file in container.files.items():
+            here = (*at, "files", mount_path)
+            try:
+                contents = _contents(file, folder, root)
+            except OSError as error:
+                problems.append((here, f"`files` has {file.source!r}, which cannot be read: {error.strerror}"))
+                continue
+            except ValueError as error:
+                problems.append((here, f"`files` has {file.source!r}, {error}"))
+                continue
+            for name, content, mode in contents:
+                path = f"{mount_path}/{name}" if name else mount_path
+                key = NOT_IN_KEYS.sub("_", (f"{container.name}." if at else "") + path.strip("/").replace("/", "."))
+                if len(key) > KEY_MAX_LENGTH:
+                    problems.append((here, f"{path} has {len(key)} characters; allowed: {KEY_MAX_LENGTH}"))
+                if other := next((each.path for each in found if each.key == key), ""):
+                    problems.append((here, f"{path} and {other} would both be key `{key}` of a ConfigMap; rename one"))
+                found.append(MountedFile(container.name, path, key, content, file.secret or "", mode))
+    if (size := sum(len(file.content) for file in found)) > OBJECT_MAX_BYTES:
+        text = (
+            f"`files` have {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image"
+        )
+        problems.append((("files",), text))
+    return tuple(found), problems
+
+
+def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, bytes, int]]:
+    """Name below the mount path (none for a single file), content and mode of what `file` says.
+
+    Raises OSError, and ValueError for what is no file below `root`.
+    """
+    if file.source is None:
+        return [("", (file.content or "").encode(), READABLE)]
+    source = Path(os.path.normpath(folder.absolute() / file.source))
+    allowed = f"allowed: a file or folder below {root.name}/, given by its path from service.yaml"
+    if not source.is_relative_to(root.absolute()) or source == root.absolute():
+        raise ValueError(f"which is outside of {root.name}/; {allowed}")
+    if not source.exists():
+        raise ValueError(f"and there is no {root.name}/{source.relative_to(root.absolute())}; {allowed}")
+    files = [source] if source.is_file() else [each for each in sorted(source.rglob("*")) if not each.is_dir()]
+    if not files:
+        raise ValueError(f"which is an empty folder; {allowed}")
+    if link := next(_links(files, root), None):
+        raise ValueError(f"in which {link.relative_to(root.absolute())} is a link or no file; {allowed}")
+    return [
+        (
+            str(each.relative_to(source)) if each != source else "",
+            each.read_bytes(),
+            EXECUTABLE if each.stat().st_mode & 0o100 else READABLE,
+        )
+        for each in files
+    ]
+
+
+def _links(files: list[Path], root: Path) -> Iterator[Path]:
+    """What git and an approval do not see the content of."""
+    for file in files:
+        inside = [file, *(parent for parent in file.parents if parent.is_relative_to(root.absolute()))]
+        yield from (each for each in inside[:-1] if each.is_symlink())
+        if not file.is_file():
+            yield file
