@@ -125,7 +125,7 @@ def migration_job(
     labels = {**metadata["labels"], MIGRATION_LABEL: name}
     return batch.v1.Job(
         name,
-        metadata={**metadata, "name": chosen["name"], "labels": labels, "annotations": annotations},  # type: ignore[typeddict-item]
+        metadata={**metadata, "name": chosen["name"], "labels": labels, "annotations": annotations},
         spec=chosen["spec"],
         opts=ResourceOptions(parent=parent, depends_on=depends_on),
     )
