@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import pulumi
 import pulumi_docker as docker
@@ -20,9 +23,12 @@ from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.migration import RecordedMigrations
 from components.node_ports import assigned_ports, passed_on, wanted_ports
+from components.outputs import held_back
 from components.promotions import promotion_problems
+from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
+from components.service_resources import ServiceResources, mentions_stateful_kinds
 from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
@@ -32,8 +38,7 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot, resources
-from slipway.state.migrations import migrations
+from slipway.state.checkpoint import Snapshot
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -89,8 +94,17 @@ class Environment(pulumi.ComponentResource):
     """The Kubernetes namespace of a stack, the providers that reach cluster and registry, and the rollouts in it."""
 
     def __init__(self, name: str, args: EnvironmentArgs, opts: pulumi.ResourceOptions | None = None) -> None:
-        register_kubernetes_defaults(args.settings.context, args.settings.adopt)
-        super().__init__(ENVIRONMENT_TYPE, name, None, opts)
+        self.images: Sequence[pulumi.Output[str]] = ()
+        """All images of the services by digest, as `release` declares them."""
+        self.resources = ServiceResources(self.after_builds)
+        self.recorded_only = RecordedOnly() if args.rollback else None
+        with self.recorded_only.declaring() if self.recorded_only else nullcontext():
+            register_transformation(self.resources.fill_in)
+            register_kubernetes_defaults(args.settings.context, args.settings.adopt)
+            super().__init__(ENVIRONMENT_TYPE, name, None, opts)
+            self._declare(name, args)
+
+    def _declare(self, name: str, args: EnvironmentArgs) -> None:
         self._name = name
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)
@@ -109,6 +123,26 @@ class Environment(pulumi.ComponentResource):
         self.docker = self._image_registries(name)
         self.register_outputs({"cluster": self._cluster()})
 
+    def after_builds(self, value: Any) -> pulumi.Output[Any]:
+        """`value`, held back until all images are built and tested that are declared by the end of the program."""
+        return held_back(pulumi.Output.from_input(value), lambda: self._built)
+
+    @cached_property
+    def _built(self) -> asyncio.Future[Any]:
+        return asyncio.ensure_future(self._all_images())
+
+    async def _all_images(self) -> None:
+        await asyncio.gather(*(image.future() for image in self.images))
+
+    def own_rollouts(self) -> pulumi.Output[bool]:
+        """Resolves once every Deployment is rolled out that no component of ours waits for."""
+
+        async def rolled_out() -> None:
+            waiting = [self.rollouts.complete(each) for each in self.resources.deployments]
+            await asyncio.gather(*(each.future() for each in waiting))
+
+        return held_back(pulumi.Output.from_input(True), rolled_out)
+
     def _cluster(self) -> pulumi.Output[str | None]:
         """Recorded, so that a rollback knows when it is on another cluster; a preview has no need to ask."""
 
@@ -120,8 +154,7 @@ class Environment(pulumi.ComponentResource):
     @cached_property
     def migrations(self) -> RecordedMigrations:
         """Those of the state before this update, which is read when this is first asked for."""
-        recorded = migrations(resources(_present_state()))
-        return RecordedMigrations(partial(Cluster.connect, self.settings.context), recorded)
+        return RecordedMigrations.of(partial(Cluster.connect, self.settings.context), _present_state())
 
     @cached_property
     def docker_build(self) -> BuildProvider:
@@ -148,7 +181,11 @@ class Environment(pulumi.ComponentResource):
                 },
             },
             # Deleting a namespace deletes every claim in it, whatever protects the claims themselves.
-            opts=pulumi.ResourceOptions(parent=self, provider=self.kubernetes, protect=self._has_claims()),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                provider=self.kubernetes,
+                protect=self._has_claims() or any(map(mentions_stateful_kinds, self.services)) or None,
+            ),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
 

@@ -15,6 +15,8 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
+from components.inputs import changed
+from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import ApiResource
@@ -24,6 +26,15 @@ from slipway.engine.stages import OWNERSHIP_HOOK
 from slipway.project import Project
 from slipway.state.directives import NAMESPACE_TYPE, directives
 
+# Of components.recorded_state, which declares what the provider declared when it was recorded.
+RECORDED = "RecordedComponent"
+# Components whose objects the provider itself declares.
+REMOTE_TYPES = {
+    "kubernetes:helm.sh/v4:Chart",
+    "kubernetes:yaml/v2:ConfigFile",
+    "kubernetes:yaml/v2:ConfigGroup",
+    "kubernetes:kustomize/v2:Directory",
+}
 # A finalizer that nobody serves must not hold an update for the provider's ten minutes.
 DELETE_TIMEOUT = "120s"
 # Everything in it goes first.
@@ -35,34 +46,54 @@ def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) ->
     to create what somebody else has made. To be called before the first resource is declared.
     """
     hooks = None if isinstance(get_monitor(), MockMonitor) else _ownership_hook(context, adopt)
-    pulumi.runtime.register_stack_transformation(partial(_with_defaults, hooks))
+    register_transformation(partial(_with_defaults, hooks))
 
 
 def _with_defaults(
     hooks: ResourceHookBinding | None, args: pulumi.ResourceTransformationArgs
 ) -> pulumi.ResourceTransformationResult | None:
+    if args.type_ in REMOTE_TYPES and hooks and args.resource.__class__.__name__ != RECORDED:
+        of_children = pulumi.ResourceOptions(transforms=[partial(_with_defaults_of_child, hooks)])
+        return pulumi.ResourceTransformationResult(args.props, pulumi.ResourceOptions.merge(args.opts, of_children))
     annotations = directives(args.type_)
-    if not annotations or "metadata" not in args.props or args.opts.id or args.opts.urn:
+    is_object = "metadata" in args.props or {"kind", "api_version"} <= set(args.props)
+    if not annotations or not is_object or args.opts.id or args.opts.urn:
         return None
-    props = {**args.props, "metadata": _annotated(args.props["metadata"], annotations)}
-    delete = NAMESPACE_DELETE_TIMEOUT if args.type_ == NAMESPACE_TYPE else DELETE_TIMEOUT
-    timeouts = args.opts.custom_timeouts or pulumi.CustomTimeouts()
+    props = {**args.props, "metadata": _annotated(args.props.get("metadata"), annotations)}
+    return pulumi.ResourceTransformationResult(props, _options(args.type_, args.opts, hooks))
+
+
+def _options(type_: str, opts: pulumi.ResourceOptions, hooks: ResourceHookBinding | None) -> pulumi.ResourceOptions:
+    delete = NAMESPACE_DELETE_TIMEOUT if type_ == NAMESPACE_TYPE else DELETE_TIMEOUT
+    timeouts = opts.custom_timeouts or pulumi.CustomTimeouts()
     defaults = pulumi.ResourceOptions(
         custom_timeouts=pulumi.CustomTimeouts(timeouts.create, timeouts.update, timeouts.delete or delete),
         hooks=hooks,
     )
-    return pulumi.ResourceTransformationResult(props, pulumi.ResourceOptions.merge(args.opts, defaults))
+    return pulumi.ResourceOptions.merge(opts, defaults)
+
+
+def _with_defaults_of_child(
+    hooks: ResourceHookBinding, args: pulumi.ResourceTransformArgs
+) -> pulumi.ResourceTransformResult | None:
+    """The same of what the provider declares, which no transformation of the program sees; and the labels it lacks."""
+    annotations = directives(args.type_)
+    if not annotations or not args.custom:
+        return None
+    metadata = dict(_annotated(args.props.get("metadata"), annotations))
+    of_program = {"app.kubernetes.io/part-of": pulumi.get_project(), "app.kubernetes.io/managed-by": "pulumi"}
+    labels = {"app.kubernetes.io/name": str(metadata.get("name", args.name)), **of_program}
+    metadata["labels"] = changed(metadata.get("labels"), lambda given: {**labels, **given})
+    props = {**args.props, "metadata": metadata}
+    return pulumi.ResourceTransformResult(props, _options(args.type_, args.opts, hooks))
 
 
 def _annotated(metadata: Any, more: Mapping[str, str]) -> Any:
     """`metadata` with more annotations; either may be an output."""
-    if not isinstance(metadata, Mapping):
-        return pulumi.Output.from_input(metadata).apply(lambda known: _annotated(known or {}, more))
-    annotations = metadata.get("annotations")
-    if annotations is not None and not isinstance(annotations, Mapping):
-        added = pulumi.Output.from_input(annotations).apply(lambda known: {**(known or {}), **more})
-        return {**metadata, "annotations": added}
-    return {**metadata, "annotations": {**(annotations or {}), **more}}
+    return changed(
+        metadata,
+        lambda known: {**known, "annotations": changed(known.get("annotations"), lambda given: {**given, **more})},
+    )
 
 
 def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHookBinding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 from pulumi import Output
@@ -17,10 +17,15 @@ def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
     Unlike `depends_on` it leaves no dependency in the state: with n services that would be n² of them.
     """
     waited_for = [other.future() for other in others]
+    return held_back(value, lambda: asyncio.gather(*waited_for))
 
-    async def held_back() -> T:
-        await asyncio.gather(*waited_for)
+
+def held_back(value: Output[T], wait: Callable[[], Awaitable[Any]]) -> Output[T]:
+    """`value`, held back until what `wait` gives has ended; in the state it leaves nothing either."""
+
+    async def waited() -> T:
+        await wait()
         return await value.future()  # type: ignore[return-value]
 
     started = asyncio.ensure_future
-    return Output(value.resources(), started(held_back()), started(value.is_known()), started(value.is_secret()))
+    return Output(value.resources(), started(waited()), started(value.is_known()), started(value.is_secret()))

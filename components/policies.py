@@ -9,6 +9,7 @@ from pathlib import Path
 import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
+from components.recorded_only import register_transformation
 from policy import pack_token, program_check
 from slipway.engine.messages import POLICY_ERROR
 
@@ -45,9 +46,7 @@ def enforce_policies() -> None:
     elif problem:
         raise pulumi.RunError(f"{problem}\nNothing was changed.")
     elif not previews:
-        pulumi.runtime.register_stack_transformation(
-            _refusing_all_but({(type_, name) for type_, name in verdict.judged})
-        )
+        register_transformation(_refusing_all_but({(type_, name) for type_, name in verdict.judged}))
 
 
 def _problem(verdict: program_check.Verdict) -> str:

@@ -16,7 +16,9 @@ from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.values import Secret, mapped
 
+# Of the engine's own making: `default_4_25_0`, or `default` where the SDK asks for no version, as for what is dynamic.
 DEFAULT_PROVIDER = "default_"
+UNVERSIONED_PROVIDER = "default"
 
 
 class RecordedComponent(pulumi.ComponentResource):
@@ -70,7 +72,7 @@ class RecordedState:
         return RecordedComponent(recorded, opts)
 
     def _provider(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
-        if recorded.name.startswith(DEFAULT_PROVIDER):
+        if recorded.name == UNVERSIONED_PROVIDER or recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
         present = [self._environment.kubernetes, self._environment.docker]
         if recorded.type == f"{PROVIDER_PREFIX}docker-build":  # which an environment that builds nothing does not have

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import pulumi
 from pulumi import Output, ResourceOptions
 
 from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
+from components.limits import declare_limits
 from components.microservice import Microservice, MicroserviceArgs, Workload
+from components.network import NAME_LABEL
 from components.outputs import after
 from components.service_image import (
     DOCKERFILE,
@@ -21,6 +24,7 @@ from components.service_image import (
     context_problems,
     ssh_problem,
 )
+from components.service_resources import Service
 from components.settings import configuration_error
 from components.worker import Worker
 from services.workloads import Kind
@@ -33,7 +37,9 @@ KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worke
 def release(environment: Environment) -> dict[str, Any]:
     """The stack's outputs: the number of checks met, what each service runs, and where it answers if it has a port."""
     images = build(environment)
+    environment.images = [image.reference for image in images.values()]
     workloads = deploy(environment, images)
+    declare_resources(environment, images, workloads)
     services: dict[str, dict[str, Output[str]]] = {
         name: {**({"url": each.url} if each.url else {}), "image": images[name].reference}
         for name, each in workloads.items()
@@ -84,7 +90,8 @@ def build(environment: Environment) -> dict[str, AnyImage]:
 
 def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Workload]:
     """Every service in the environment, by service name; nothing is deployed before everything is built."""
-    namespace = after(environment.namespace, (image.reference for image in images.values()))
+    limits = declare_limits(environment)
+    namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
     deployed: dict[str, Workload] = {}
     for service in environment.services:
         spec = service.spec
@@ -108,12 +115,40 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
     return deployed
 
 
+def declare_resources(
+    environment: Environment,
+    images: Mapping[str, AnyImage],
+    components: Mapping[str, pulumi.ComponentResource],
+) -> None:
+    """What services declare of their own in their `resources.py`; RunError where one of them is wrong."""
+    environment.resources.declare(
+        (
+            service,
+            Service(
+                name=service.name,
+                component=components[service.name],
+                provider=environment.kubernetes,
+                namespace=environment.after_builds(environment.namespace),
+                labels={
+                    NAME_LABEL: service.name,
+                    "app.kubernetes.io/part-of": pulumi.get_project(),
+                    "app.kubernetes.io/managed-by": "pulumi",
+                },
+                image=images[service.name].reference,
+                spec=service.spec,
+                folder=service.folder,
+            ),
+        )
+        for service in environment.services
+    )
+
+
 def verify(environment: Environment, workloads: Mapping[str, Workload]) -> Output[int]:
     """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
     settings = environment.settings
     checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
-        [workload.rolled_out for workload in workloads.values()],
+        [*(workload.rolled_out for workload in workloads.values()), environment.own_rollouts()],
         checks,
         ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,

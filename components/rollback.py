@@ -16,6 +16,7 @@ from components.cluster import cluster_id
 from components.environment import ENVIRONMENT_TYPE, Environment
 from components.health import recent_logs, verified
 from components.node_ports import assigned_ports, declared_ports, passed_on
+from components.recorded_only import RecordedOnly, export_recorded
 from components.recorded_state import RecordedState, values
 from services.spec import Check
 from slipway.backend import History
@@ -26,7 +27,13 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
-from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
+from slipway.rollback.plan import (
+    VARIABLE,
+    RollbackPlan,
+    RollbackRequest,
+    plan_rollback,
+    services_migrated_since,
+)
 from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.images import images_of
@@ -42,9 +49,19 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
 
     Raises RunError, before anything is registered, where that state cannot be had or is of another cluster, and where
     the registry lacks one of its images. `checks` among the outputs waits until that state's own checks are met.
+    What the program declares and exports besides is dropped: the record alone is declared.
     """
+    recorded_only = environment.recorded_only or RecordedOnly()
+    with recorded_only.declaring():
+        outputs = _restore(environment, request, recorded_only)
+    export_recorded(outputs)
+    return outputs
+
+
+def _restore(environment: Environment, request: RollbackRequest, recorded_only: RecordedOnly) -> dict[str, Any]:
     try:
         target, present = _states(request)
+        recorded_only.remember_read(present)
         plan = plan_rollback(target, present, request)
     except SlipwayError as error:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
@@ -56,6 +73,9 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
     for each in plan.kept:
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
+    migrated = services_migrated_since(plan, [present])
+    if migrated and VARIABLE not in os.environ:  # the command says so before it begins
+        pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, plan)
@@ -119,12 +139,13 @@ def _verified(
     """
     deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]
+    checked = [each for each in rolled_out if CHECKS_ANNOTATION in (_metadata(each).get("annotations") or {})]
     settings = environment.settings
-    namespaces = [str(_metadata(each)["namespace"]) for each in rolled_out]
+    namespaces = [str(_metadata(each)["namespace"]) for each in checked]
     namespace = (*namespaces, settings.namespace.name)[0]
     return verified(
         [recorded.rolled_out[each.urn] for each in rolled_out],
-        {_metadata(each)["name"]: _checks(each) for each in rolled_out},
+        {_metadata(each)["name"]: _checks(each) for each in checked},
         ready_pods(settings.context, namespace),
         settings.checks_timeout_seconds,
         next_step=f"Look with `kubectl -n {namespace} logs deployment/NAME`.",

@@ -22,8 +22,8 @@ OF_TOOLS = {
 
 
 def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[str, dict[str, str]]:
-    """The values of every service's `secrets`, of those that its `files` take and, where its image is built,
-    `build.secrets` by their names, by service name.
+    """The values of every service's `secrets`, of those that its `files` take, and where its image is built, of
+    `build.secrets`, by their names, by service name.
 
     The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
     `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.

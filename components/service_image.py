@@ -17,7 +17,7 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from services.spec import BASE_IMAGE_ARGUMENT, Build
+from services.builds import BASE_IMAGE_ARGUMENT, Build
 from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
 from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from services.fields import LABEL_MAX_LENGTH, SubdomainName
+from services.quantities import parse_quantity
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.backend.promotion import Promotion
 from slipway.engine.messages import CONFIGURATION_ERROR
@@ -108,6 +109,56 @@ class NamespaceSettings(BaseModel):
     managed: StrictBool = True
 
 
+def _number_as_text(value: Any) -> Any:
+    """`pods: 8` is a number to YAML and text to Kubernetes."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _quantity(text: str) -> str:
+    if parse_quantity(text) < 0:
+        raise ValueError(f"{text!r} is less than zero")
+    return text
+
+
+Quantities = dict[StrictStr, Annotated[StrictStr, BeforeValidator(_number_as_text), AfterValidator(_quantity)]]
+"""By resource, in Kubernetes' own names: `{cpu: 500m, memory: 1Gi}`."""
+
+
+class ResourceQuotaSettings(BaseModel):
+    """What all pods and objects of the namespace may use together: the `hard` of a ResourceQuota.
+
+    https://kubernetes.io/docs/concepts/policy/resource-quotas/
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hard: Annotated[Quantities, Field(min_length=1)]
+
+
+class LimitRangeItem(BaseModel):
+    """What each container, pod or claim gets that says nothing, and may ask for.
+
+    https://kubernetes.io/docs/concepts/policy/limit-range/
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    type: Literal["Container", "Pod", "PersistentVolumeClaim"]
+    default: Quantities = {}
+    default_request: Quantities = {}
+    max: Quantities = {}
+    min: Quantities = {}
+    max_limit_request_ratio: Quantities = {}
+
+
+class LimitRangeSettings(BaseModel):
+    """The `limits` of a LimitRange."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limits: Annotated[list[LimitRangeItem], Field(min_length=1)]
+
+
 class StackSettings(BaseModel):
     """What a stack says about its environment; units are in the names."""
 
@@ -127,6 +178,8 @@ class StackSettings(BaseModel):
     defaults: dict[str, Any] = {}
     image_pull_secrets: list[SubdomainName] = []
     adopt: list[ObjectPattern] = []
+    resource_quota: ResourceQuotaSettings | None = None
+    limit_range: LimitRangeSettings | None = None
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 
     def rollback(self) -> RollbackRequest | None:

@@ -121,12 +121,12 @@ class _Monitor(MockMonitor):
         self._program = program
         self.resources_seen: list[Resource] = []
         self._namespaces: dict[str, Any] = {}
-        self._blind = ""
+        self._unseen: list[str] = []  # a list: copies of this monitor, as a rollback makes one, share it
 
     def refuse_if_blind(self) -> None:
         """Raises NotInspectableError if anything was met that cannot be seen from here."""
-        if self._blind:
-            raise NotInspectableError(self._blind)
+        if self._unseen:
+            raise NotInspectableError(self._unseen[0])
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
         """As the engine makes it; the SDK's own way loses stack and project in threads."""
@@ -189,7 +189,7 @@ class _Monitor(MockMonitor):
 
     def cannot_see(self, what: str) -> None:
         """Have `refuse_if_blind` raise, with the first of what was met."""
-        self._blind = self._blind or what
+        self._unseen.append(what)
 
     def _refuse(self, what: str) -> NoReturn:
         self.cannot_see(what)

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "SLIPWAY_GATE_PASSED"
-# What decides the verdict. The services' own sources do not: they end up in images, not in objects.
+# What decides the verdict. The services' other sources do not: they end up in images, not in objects.
 PROGRAM_FILES = (
-    *("*.py", "Pulumi*.yaml", "services/*.py", "services/*/service.yaml"),
+    *("*.py", "Pulumi*.yaml", "services/*.py", "services/*/service.yaml", "services/*/resources.py"),
     *("components/**/*.py", "policy/**/*.py", "policy/*.yaml", "slipway/**/*.py"),
 )
 NOT_OF_THE_PROGRAM = "slipway/templates"

@@ -15,11 +15,12 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from services.builds import BASE_IMAGE_ARGUMENT, Build
 from services.dockerfile import build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
 from services.files import MountedFile, mounted_files
 from services.pod_contradictions import pod_contradictions
-from services.spec import BASE_IMAGE_ARGUMENT, OBJECT_MAX_BYTES, Build, ServiceSpec, variable_problem
+from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
 from services.workloads import MIGRATION_SUFFIX, kind_problems
 from services.yaml_source import (
     CONTAINER_LISTS,
@@ -53,9 +54,8 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Service:
-    """A validated service and its folder, with what its image is built from: context, Dockerfile and named contexts.
-
-    All of them are relative to the repository. `files` are what its containers get of it.
+    """A validated service, its folder, and what its image is built from: context, Dockerfile and named contexts, all
+    relative to the repository; and the files that its containers get.
     """
 
     spec: ServiceSpec
@@ -149,11 +149,10 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
             *_oversized(spec),
         )
     ]
-    files, unusable = mounted_files(spec, folder, root)
-    problems += [f"{_where(path, source, overrides, spec.name)}: {text}" for path, text in unusable]
     contexts = {name: _below(shown, location) for name, location in spec.contexts.items()}
+    files, unusable = mounted_files(spec, folder, root)
     service = Service(spec, shown, contexts, files)
-    found = () if problems or spec.image else _build_problems(service, root)
+    found = [*unusable, *(() if problems or spec.image else _build_problems(service, root))]
     problems.extend(f"{_where(path, source, overrides, spec.name)}: {text}" if path else text for path, text in found)
     if problems:
         raise CatalogError(problems)
@@ -218,7 +217,7 @@ def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
         if not is_text(path) and is_odd_number(text) and not isinstance(_value_at(source.data, path), str | date)
     ]
     data = copy.deepcopy(source.data)
-    mappings = list(TEXT_MAPPINGS)
+    mappings: list[KeyPath] = [*TEXT_MAPPINGS]
     for kind in CONTAINER_LISTS:
         listed = data.get(kind)
         mappings += [(kind, index, "env") for index in range(len(listed) if isinstance(listed, list) else 0)]
@@ -254,7 +253,7 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
     if (spec.secret_names or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
         yield (
-            ("secrets",) if spec.secrets else ("build", "secrets") if spec.build.secrets else ("files",),
+            ("secrets",) if spec.secrets else ("files",) if spec.secret_names else ("build", "secrets"),
             f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
             "stack's configuration; give the service another name",
         )

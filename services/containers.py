@@ -27,9 +27,7 @@ from services.fields import (
     EnvName,
     EnvValue,
     LabelName,
-    PinnedImage,
     PortName,
-    RelativePath,
     Resources,
     SubdomainName,
     WritablePath,
@@ -38,6 +36,7 @@ from services.fields import (
 from services.model import AbsolutePath, Model, Port
 from services.quantities import Storage
 
+IMAGE_PATTERN = re.compile(r"[a-z0-9][\w.:/-]*@sha256:[0-9a-f]{64}", re.ASCII)
 # https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object
 KEY_PATTERN = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
 PORT_MAX = 65535
@@ -45,9 +44,24 @@ PORT_MAX = 65535
 OWN_VOLUMES = re.compile(r"(scratch|files)(-.*)?")
 
 
+def _image(text: str) -> str:
+    if IMAGE_PATTERN.fullmatch(text) is None:
+        raise ValueError(
+            f"{text!r} is no image by digest; allowed: registry/repository@sha256: and 64 hex digits. A tag can be "
+            "moved, and what was tested would not be what runs"
+        )
+    return text
+
+
 def _object_key(text: str) -> str:
     if KEY_PATTERN.fullmatch(text) is None:
         raise ValueError(f"{text!r} cannot be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'")
+    return text
+
+
+def _source_path(text: str) -> str:
+    if not text or text.startswith("/") or "://" in text:
+        raise ValueError(f"{text!r} is no file of this repository: a path from service.yaml, like 'config/app.toml'")
     return text
 
 
@@ -75,7 +89,9 @@ def _port_reference(value: Any) -> int | str:
     return value
 
 
+ImageByDigest = Annotated[StrictStr, AfterValidator(_image)]
 ObjectKey = Annotated[StrictStr, AfterValidator(_object_key)]
+SourcePath = Annotated[StrictStr, AfterValidator(_source_path)]
 VolumeName = Annotated[LabelName, AfterValidator(_volume_name)]
 PortReference = Annotated[
     int | str, PlainValidator(_port_reference), WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})
@@ -178,7 +194,7 @@ class FileSource(Model):
 
     model_config = ConfigDict(json_schema_extra=_or_text)
 
-    source: RelativePath | None = None
+    source: SourcePath | None = None
     content: StrictStr | None = None
     secret: EnvName | None = None
 
@@ -243,7 +259,7 @@ class KeyPathItem(Model):
     """A key of a Secret or ConfigMap, and the file that it becomes."""
 
     key: ObjectKey
-    path: RelativePath
+    path: SourcePath
 
 
 class SecretVolume(Model):
@@ -267,7 +283,7 @@ class Volume(Model):
 
     name: VolumeName
     mount_path: WritablePath | None = None
-    sub_path: RelativePath | None = None
+    sub_path: SourcePath | None = None
     read_only: StrictBool = False
     persistent_volume_claim: Claim | None = None
     empty_dir: EmptyDir | None = None
@@ -285,7 +301,7 @@ class VolumeMount(Model):
 
     name: VolumeName
     mount_path: WritablePath
-    sub_path: RelativePath | None = None
+    sub_path: SourcePath | None = None
     read_only: StrictBool = False
 
 
@@ -341,7 +357,7 @@ class InitContainer(Model):
     """
 
     name: LabelName
-    image: PinnedImage | None = None
+    image: ImageByDigest | None = None
     command: Words = []
     args: Words = []
     env: dict[EnvName, EnvEntry] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from services.spec import Build
+from services.builds import Build
 from services.yaml_source import KeyPath
 
 # https://docs.docker.com/reference/dockerfile/#format: instructions are not case-sensitive, `\` goes on.

@@ -23,8 +23,6 @@ QUALIFIED_PATTERN = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 # https://www.rfc-editor.org/rfc/rfc6335#section-5.1
 PORT_NAME_MAX_LENGTH = 15
-# https://pkg.go.dev/github.com/distribution/reference
-PINNED_IMAGE_PATTERN = re.compile(r"[a-z0-9.:_/\[\]-]*[a-z0-9](:\w[-.\w]{0,127})?@sha256:[0-9a-f]{64}", re.ASCII)
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -60,21 +58,6 @@ def _subdomain(text: str) -> str:
             f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
             f"at most {SUBDOMAIN_MAX_LENGTH} characters"
         )
-    return text
-
-
-def _pinned_image(text: str) -> str:
-    if PINNED_IMAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} is not pinned to a digest; allowed is an image as in registry.example/team/redis@sha256: and 64 "
-            "hex digits: what a tag names may change"
-        )
-    return text
-
-
-def _relative_path(text: str) -> str:
-    if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is nothing of this repository: give a path from service.yaml, like '../kit'")
     return text
 
 
@@ -127,8 +110,6 @@ SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
 EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
 EnvValue = Annotated[str, BeforeValidator(env_value)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
-PinnedImage = Annotated[StrictStr, AfterValidator(_pinned_image)]
-RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
 LabelName = Annotated[StrictStr, AfterValidator(_label)]
 PortName = Annotated[StrictStr, AfterValidator(port_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]

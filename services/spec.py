@@ -17,11 +17,13 @@ from pydantic import (
     model_validator,
 )
 
+from services.builds import Build, ContextName, RelativePath
 from services.containers import (
     ContainerPort,
     EnvEntry,
     EnvFrom,
     FileSource,
+    ImageByDigest,
     InitContainer,
     ServiceAccount,
     Sidecar,
@@ -33,11 +35,8 @@ from services.fields import (
     SUBDOMAIN_PATTERN,
     Annotations,
     EnvName,
-    EnvValue,
     Labels,
-    PinnedImage,
     PortName,
-    RelativePath,
     Resources,
     SubdomainName,
     WritablePath,
@@ -65,11 +64,6 @@ VARIABLE_MAX_BYTES = 128 * 1024
 OBJECT_MAX_BYTES = 1024 * 1024
 # The writable folders that every container has; the rest of its file system is read-only.
 TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
-# What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
-CONTEXT_NAME_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-STAGES = ("test", "runtime")
-# What the program itself hands to each build.
-BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 JSON_STEP_PATTERN = re.compile(
     r"""\.(?P<name>[^\W\d][\w-]*)|\[(?P<index>-?\d+)\]|\[(?P<quoted>"[^"\\]*"|'[^'\\]*')\]"""
@@ -106,22 +100,6 @@ def service_name(text: str) -> str:
         raise ValueError(
             f"{text!r} is a ServiceAccount that every namespace has: other names, such as 'default-service'"
         )
-    return text
-
-
-def _context_name(text: str) -> str:
-    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
-        )
-    if text in STAGES:
-        raise ValueError(f"{text!r} is a stage of the Dockerfile, which would not be built: names other than that")
-    return text
-
-
-def _stage_name(text: str) -> str:
-    if CONTEXT_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name a stage: lower-case letters and digits, with '.', '_', '-' between")
     return text
 
 
@@ -179,40 +157,9 @@ Name = Annotated[StrictStr, AfterValidator(service_name)]
 Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
-ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
-StageName = Annotated[StrictStr, AfterValidator(_stage_name)]
-# Of docker-build's own; pods run on Linux. https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#platform
-Platform = Literal[
-    "linux/386",
-    "linux/amd64",
-    "linux/arm",
-    "linux/arm64",
-    "linux/mips64",
-    "linux/mips64le",
-    "linux/ppc64le",
-    "linux/riscv64",
-    "linux/s390x",
-]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
 HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
-
-
-class Build(Model):
-    """What the image is built from and with, under the names that Docker and Compose have for it.
-
-    `context` and `dockerfile` are paths from service.yaml; `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
-    of `--mount=type=ssh`; `test_target` is None for a service without unit tests.
-    """
-
-    context: RelativePath = "."
-    dockerfile: RelativePath = "Dockerfile"
-    args: dict[EnvName, EnvValue] = {}
-    secrets: list[EnvName] = []
-    ssh: list[StageName] = []
-    platforms: list[Platform] = []
-    target: StageName = STAGES[1]
-    test_target: StageName | None = STAGES[0]
 
 
 class Check(Model):
@@ -311,9 +258,9 @@ class ServiceSpec(Model):
     kind: Kind = "Service"
     # Below 1024 the kernel asks for a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
-    ports: list[ContainerPort] = []
-    image: PinnedImage | None = None
+    image: ImageByDigest | None = None
     build: Build = Build()
+    ports: list[ContainerPort] = []
     contexts: dict[ContextName, RelativePath] = {}
     command: list[StrictStr] = []
     args: list[StrictStr] = []

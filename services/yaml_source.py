@@ -22,10 +22,10 @@ DECIMAL_PATTERN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 # Longer ones are rounded on their way through JSON.
 DIGITS_KEPT = 15
 SERVICES_KEY, DEFAULTS_KEY = "slipway:services", "slipway:defaults"
+# What processes and builds get is text, and arrives as it is written.
+TEXT_MAPPINGS: tuple[tuple[str, ...], ...] = (("env",), ("build", "args"))
 # Whose items have an `env` of their own, beside the service's.
 CONTAINER_LISTS = ("initContainers", "sidecars")
-# Of which numbers and dates arrive as they are written: what processes and builds get are texts.
-TEXT_MAPPINGS: tuple[tuple[str | int, ...], ...] = (("env",), ("build", "args"))
 OTHER_SPELLINGS = {"True", "TRUE", "False", "FALSE", "Null", "NULL", "~"}
 
 KeyPath = tuple[str | int, ...]
@@ -100,9 +100,12 @@ def is_odd_number(text: str) -> bool:
 
 
 def is_text(path: KeyPath) -> bool:
-    """Whether a path in a service's description leads into the variables of a container, or arguments of the build."""
-    in_container = path[:1] != () and path[0] in CONTAINER_LISTS and path[2:3] == ("env",)
-    return in_container or any(path[: len(mapping)] == mapping for mapping in TEXT_MAPPINGS)
+    """Whether a path in a service's description leads to what is text whatever it looks like: a build argument, or a
+    variable of one of the containers.
+    """
+    if any(path[: len(mapping)] == mapping for mapping in TEXT_MAPPINGS):
+        return True
+    return path[:1] != () and path[0] in CONTAINER_LISTS and path[2:3] == ("env",)
 
 
 def misread_settings(source: YamlSource) -> list[str]:
@@ -115,13 +118,13 @@ def misread_settings(source: YamlSource) -> list[str]:
         if path[:1] != ("config",) or len(path) < 2:
             continue
         key = ".".join(map(str, path[1:]))
-        in_env = is_text(path[3:] if path[1] == SERVICES_KEY else path[2:] if path[1] == DEFAULTS_KEY else ())
-        if (len(path) == 2 or in_env) and is_read_as_another(text):
+        text_value = is_text(path[3:] if path[1] == SERVICES_KEY else path[2:] if path[1] == DEFAULTS_KEY else ())
+        if (len(path) == 2 or text_value) and is_read_as_another(text):
             problems.append(
                 f"{source.file}:{source.line(path)}: `{key}` is written {text}, of which Pulumi makes another "
                 f"text; put it in quotes: '{text}'"
             )
-        elif path[1] in {SERVICES_KEY, DEFAULTS_KEY} and not in_env and is_odd_number(text):
+        elif path[1] in {SERVICES_KEY, DEFAULTS_KEY} and not text_value and is_odd_number(text):
             problems.append(
                 f"{source.file}:{source.line(path)}: `{key}` is written {text}, which Pulumi reads as another "
                 "number; write it in plain decimal digits"

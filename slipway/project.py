@@ -89,7 +89,8 @@ class Project:
             raise ConfigurationError(
                 f"There is no environment `{environment}`: {self._settings(environment)} does not exist.",
                 why=self._known_names(environment),
-                next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml.",
+                next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml; "
+                f"`slipway up -s {environment} --like ENV` makes a temporary one.",
             )
 
     def _settings(self, environment: str) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slipway import project as projects
@@ -70,6 +70,11 @@ class Stack:
         images = self.project.promoted_images(self.name)
         running = promotions(self.present() or {}) if images else {}
         return {name: each.model_dump(by_alias=True) for name, each in running.items() if name in images} != images
+
+    def with_variables(self, variables: Mapping[str, str]) -> Stack:
+        """The same stack, whose engine has more environment variables."""
+        engine = self.engine.with_variables(variables)
+        return replace(self, engine=engine, stacks=replace(self.stacks, engine=engine))
 
     def own_file(self, kind: str) -> Path:
         """A file on this machine about the stack, as it is in this clone and this backend."""

@@ -79,8 +79,8 @@ def actionlint() -> Path:
     return folder / "bin" / "actionlint"
 
 
-def test_there_are_the_four_workflows() -> None:
-    assert [file.stem for file in WORKFLOWS] == ["ci", "deploy", "drift", "preview"]
+def test_there_are_the_five_workflows() -> None:
+    assert [file.stem for file in WORKFLOWS] == ["ci", "deploy", "drift", "environment", "preview"]
 
 
 @pytest.mark.parametrize("file", [*WORKFLOWS, ACTION], ids=lambda file: file.stem)
@@ -113,9 +113,9 @@ def test_nothing_is_permitted_by_default(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "job"), jobs())
-def test_jobs_may_read_and_only_previews_and_promotions_may_write(name: str, job: dict[str, Any]) -> None:
+def test_jobs_may_read_and_only_comments_and_promotions_may_write(name: str, job: dict[str, Any]) -> None:
     allowed = {"contents": "read"}
-    if name == "preview.yml:preview":
+    if name in ("preview.yml:preview", "environment.yml:up", "environment.yml:down"):
         allowed["pull-requests"] = "write"
     if name == "deploy.yml:promote":
         allowed = {"contents": "write", "pull-requests": "write"}
@@ -134,6 +134,28 @@ def test_forks_never_meet_a_secret() -> None:
     assert set(workflow[True]) == {"pull_request"}  # YAML 1.1 takes `on` for true
     assert "head.repo.full_name == github.repository" in workflow["jobs"]["preview"]["if"]
     assert "${{" not in str(workflow["jobs"]["not-previewed"])
+
+
+@pytest.mark.parametrize("name", ["up", "down"])
+def test_no_environment_is_made_of_a_fork(name: str) -> None:
+    workflow = loaded(CHECKOUT / ".github/workflows/environment.yml")
+    assert "pull_request_target" not in workflow[True]
+    condition = workflow["jobs"][name]["if"]
+    assert "head.repo.full_name == github.repository" in condition
+    assert ("!= 'closed'" in condition, "== 'closed'" in condition) == (name == "up", name == "down")
+
+
+def test_an_environment_is_taken_down_after_its_last_update_and_never_during_one() -> None:
+    concurrency = loaded(CHECKOUT / ".github/workflows/environment.yml")["concurrency"]
+    assert "pull_request.number" in concurrency["group"]
+    assert "cancel-in-progress" not in concurrency
+
+
+def test_approval_is_asked_only_where_prod_would_change() -> None:
+    jobs_of_deploy = loaded(CHECKOUT / ".github/workflows/deploy.yml")["jobs"]
+    assert jobs_of_deploy["prod"]["if"] == "needs.prod-preview.outputs.changes != '0'"
+    (step,) = [each for each in jobs_of_deploy["prod-preview"]["steps"] if each.get("id") == "changes"]
+    assert "jq '.changes | length' preview.json" in step["run"]
 
 
 def test_only_one_preview_a_pull_request_and_one_update_at_a_time() -> None:

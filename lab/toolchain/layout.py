@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.toolchain.files import link_atomically, pulumi_home, toolchain_home
-from lab.toolchain.parts import BUILDKIT, COREDNS, KUBECTL, KUBERNETES, PULUMI, Part
+from lab.toolchain.parts import BUILDKIT, COREDNS, CRANE, KUBECTL, KUBERNETES, PULUMI, Part
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class Toolchain:
     pulumi: Path
     kube: Path
     kubectl: Path
+    crane: Path
     buildkitd: Path
     buildctl: Path
     coredns: Path
@@ -27,7 +28,7 @@ class Toolchain:
         return {
             "PATH": [str(self.pulumi.parent), str(self.buildctl.parent)],
             # Any version does: behind, it is there for who has none, and hides nobody's own.
-            "PATH_BEHIND": [str(self.kubectl.parent)],
+            "PATH_BEHIND": [str(self.kubectl.parent), str(self.crane.parent)],
             "PULUMI_HOME": str(self.pulumi_home),
             # Plugins on PATH are linked into PULUMI_HOME where their version is right; the engine would take any other
             # version from PATH too, with no more than a warning.
@@ -44,6 +45,7 @@ def installed() -> Toolchain:
         pulumi=bin_folder(PULUMI) / "pulumi",
         kube=bin_folder(KUBERNETES) / KUBERNETES.multicall,
         kubectl=bin_folder(KUBECTL) / "kubectl",
+        crane=bin_folder(CRANE) / "crane",
         buildkitd=buildkit / "buildkitd",
         buildctl=buildkit / "buildctl",
         coredns=bin_folder(COREDNS) / "coredns",

@@ -27,14 +27,15 @@ class VersionQuestion:
 class Release:
     """What the publisher offers for download: `archives` maps each URL to that of the checksums which cover it.
 
-    `{version}`, `{arch}` and `{x64}` (Pulumi's word for amd64) are replaced. A URL that ends in `.tar.gz` or `.tgz` is
-    unpacked (file names only, folders dropped), any other is the executable itself.
+    `{version}`, `{arch}`, `{x64}` (Pulumi's word for amd64) and `{uname}` (the kernel's) are replaced. A URL that ends
+    in `.tar.gz` or `.tgz` is unpacked (file names only, folders dropped), any other is the executable itself.
     """
 
     archives: dict[str, str]
 
     def addresses(self, version: str) -> list[tuple[str, str]]:
         words = {"version": version, "arch": machine(), "x64": {"amd64": "x64"}.get(machine(), machine())}
+        words["uname"] = {"amd64": "x86_64"}.get(machine(), machine())
         return [(url.format(**words), sums.format(**words)) for url, sums in self.archives.items()]
 
 
@@ -139,6 +140,25 @@ KUBECTL = Part(
     any_version=True,
 )
 
+_CRANE_URL = "https://github.com/google/go-containerregistry/releases/download/v{version}"
+
+# Copies promoted images to another registry: an index with all its platforms, byte for byte, with the credentials and
+# helpers that Docker's configuration names.
+CRANE = Part(
+    name="crane",
+    title="crane",
+    version="0.22.0",
+    executables=("crane",),
+    question=VersionQuestion(("version",), "{version}"),
+    release=Release({f"{_CRANE_URL}/go-containerregistry_Linux_{{uname}}.tar.gz": f"{_CRANE_URL}/checksums.txt"}),
+    build=GoBuild(
+        "crane",
+        {"crane": "github.com/google/go-containerregistry/cmd/crane"},
+        {"github.com/google/go-containerregistry/cmd/crane/cmd.Version": "0.22.0"},
+    ),
+    any_version=True,
+)
+
 _BUILDKIT_URL = "https://github.com/moby/buildkit/releases/download/v{version}/buildkit-v{version}.linux-{arch}"
 
 BUILDKIT = Part(
@@ -223,5 +243,5 @@ DOCKER_PROVIDER = Part(
 
 # What a user with a cluster and a registry of their own can do without. First, since the lab starts with them.
 LAB_PARTS = (KUBERNETES, COREDNS, BUILDKIT)
-PROGRAMS = (*LAB_PARTS, KUBECTL, PULUMI)
+PROGRAMS = (*LAB_PARTS, KUBECTL, PULUMI, CRANE)
 PROVIDERS = (KUBERNETES_PROVIDER, DOCKER_BUILD, DOCKER_PROVIDER)

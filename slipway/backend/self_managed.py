@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -124,6 +125,15 @@ class FileBackend:
         for file in (*torn, *unfinished):
             file.unlink(missing_ok=True)
         return torn
+
+    def remove_copies(self, stack: str) -> None:
+        """Remove what the engine keeps of a stack that it removed: its last states, with secrets as ciphertext, and
+        empty folders.
+        """
+        for file in self._part("stacks").glob(f"{stack}.json*"):  # `.bak`, `.attrs`
+            file.unlink(missing_ok=True)
+        for part in (("backups",), ("history",), ("locks", "organization")):
+            shutil.rmtree(self._part(*part) / stack, ignore_errors=True)
 
     def _part(self, *parts: str) -> Path:
         return Path(self.folder, ".pulumi", *parts, self.project)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,13 +75,37 @@ class Stacks:
         """
         return self.files is None or record_holder(self.files.locks(environment))
 
+    def names(self) -> list[str]:
+        """The project's stacks in the backend, whether they have settings here or not."""
+        listed = json.loads(self.run("", "stack", "ls", "--json"))
+        return sorted(str(stack["name"]).rsplit("/", 1)[-1] for stack in listed)
+
+    def exists(self, environment: str) -> bool:
+        # A folder tells without the engine.
+        return environment in self.names() if self.files is None else self._state(environment) is not None
+
+    def tags(self, environment: str) -> dict[str, str]:
+        listed = json.loads(self.run(environment, "stack", "tag", "ls", "--json", "--stack", environment))
+        return {str(name): str(value) for name, value in (listed or {}).items()}
+
+    def set_tags(self, environment: str, tags: Mapping[str, str]) -> None:
+        """Others that the stack has stay."""
+        for name, value in tags.items():
+            self.run(environment, "stack", "tag", "set", name, value, "--stack", environment)
+
+    def remove(self, environment: str) -> None:
+        """Remove a stack that has no resources, its history with it, and the copies that the engine keeps in a folder.
+
+        Its settings file stays.
+        """
+        self.run(environment, "stack", "rm", environment, "--yes", "--preserve-config")
+        if self.files:
+            self.files.remove_copies(environment)
+
     def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
-        if self._state(environment) is not None:  # a folder tells without the engine
+        if self.exists(environment):
             return
-        known = json.loads(self._run(environment, "stack", "ls", "--json"))
-        if environment in {stack["name"].rsplit("/", 1)[-1] for stack in known}:
-            return
-        self._run(environment, "stack", "init", environment, "--no-select")
+        self.run(environment, "stack", "init", environment, "--no-select")
         say(f"Created stack {environment}. Commit Pulumi.{environment}.yaml if it got an encryptionsalt.")
 
     def _ensure_in_lab(self, environment: str, say: Callable[[str], None]) -> None:
@@ -101,7 +125,7 @@ class Stacks:
             (Path(folder) / committed.name).write_text(
                 self._salts.without(committed.read_text(encoding="utf-8")), encoding="utf-8"
             )
-            self._run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
+            self.run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:
         """An engine that was killed leaves its lock and half-written files; in a folder that can be told."""
@@ -111,10 +135,11 @@ class Stacks:
         for file in self.files.repair(environment):
             say(f"Removed {file.name} of stack {environment}, which was half written when an update was killed.")
         if locks:
-            self._run(environment, "cancel", "--stack", environment, "--yes")
+            self.run(environment, "cancel", "--stack", environment, "--yes")
             say(f"Released the lock of stack {environment}: process {locks[0].pid}, which held it, is gone.")
 
-    def _run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
+    def run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
+        """What the engine prints, run in the project or in `folder`; SlipwayError where it fails."""
         done = self.engine.run(*arguments, folder=folder)
         if done.exit_code:
             raise failure(environment, (), done.errors or done.output)

@@ -112,13 +112,79 @@ def up(
     force: Annotated[
         bool, _flag("--force", help="Run the engine even where nothing has changed since the last update.")
     ] = False,
+    like: Annotated[
+        str,
+        typer.Option(
+            "--like",
+            metavar="ENV",
+            help="Make a temporary environment with the settings of this one, or write its settings anew.",
+            autocompletion=_environments,
+        ),
+    ] = "",
+    expires: Annotated[
+        str,
+        typer.Option(
+            "--expires",
+            metavar="TIME",
+            help="When `slipway reap` takes such an environment down: 90m, 12h, 3d, 2w.",
+        ),
+    ] = "",
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown", metavar="FILE", help="Write where a temporary environment answers, for `slipway comment`."
+        ),
+    ] = None,
 ) -> None:
     """Preview, then build, test, deploy and check every service of an environment."""
     from slipway.cli.up import UpOptions
     from slipway.cli.up import up as command
+    from slipway.environments.creation import TemporaryRequest
 
-    options = UpOptions(yes, approved, rollback=not no_rollback, allow_dirty=allow_dirty, refresh=refresh, force=force)
+    options = UpOptions(
+        yes,
+        approved,
+        rollback=not no_rollback,
+        allow_dirty=allow_dirty,
+        refresh=refresh,
+        force=force,
+        temporary=TemporaryRequest(like, expires) if like or expires else None,
+        markdown=markdown,
+    )
     raise typer.Exit(command(name=stack, options=options))
+
+
+@app.command()
+def down(
+    *,
+    stack: StackOption,
+    yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before deleting.")] = False,
+    committed: Annotated[
+        bool, _flag("--committed", help="Take down an environment whose settings are committed, too; they stay.")
+    ] = False,
+    if_exists: Annotated[bool, _flag("--if-exists", help="Succeed where there is no such environment.")] = False,
+    markdown: Annotated[
+        Path | None, typer.Option("--markdown", metavar="FILE", help="Write that it is gone, for `slipway comment`.")
+    ] = None,
+) -> None:
+    """Delete all that an environment has: its objects and namespace, its stack, history and generated settings."""
+    from slipway.cli.down import DownOptions
+    from slipway.cli.down import down as command
+
+    options = DownOptions(yes, committed, if_exists, markdown)
+    raise typer.Exit(command(name=stack, options=options))
+
+
+@app.command()
+def reap(
+    *,
+    preview: Annotated[bool, _flag("--preview", help="Show what it would take down, and do nothing.")] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Take down every temporary environment that has expired; never one that the repository declares."""
+    from slipway.cli.reap import reap as command
+
+    raise typer.Exit(command(preview=preview, json_output=json_output))
 
 
 @app.command()

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import typer
 
+from slipway import project as projects
 from slipway.cli.preview import Files, preview
+from slipway.environments.temporary import is_declared, is_generated
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.github import API_URL, GitHub, token_of
 from slipway.promotion.commits import ServiceCommit, build_paths, commits_between
+from slipway.promotion.image_copy import copy_image
 from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
@@ -42,6 +45,13 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         raise ConfigurationError(
             f"--from and --to are both {source}.", next_step="Name the environment that is promoted to with --to."
         )
+    project = projects.require(Path.cwd())
+    if is_generated(project.folder / f"Pulumi.{source}.yaml") and not is_declared(project, source):
+        raise ConfigurationError(
+            f"{source} is a temporary environment, and nothing is promoted from it.",
+            why="Its history, which says what was built and tested, goes when it is taken down.",
+            next_step="Merge its changes, and promote from the environment that builds them then.",
+        )
     token = token_of(os.environ) if options.pull_request else ""
     from_stack, to_stack = open_stack(source, cluster=False), open_stack(target, cluster=False)
     folder = from_stack.project.folder
@@ -54,6 +64,8 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         if not plan.moves:
             return ExitCode.DONE
         text = settings.with_images(plan.images)
+        for image in plan.copies:  # before the file says so
+            copy_image(image, to_stack.engine.environment, typer.echo)
         settings.write(text)
         typer.echo("\n".join(difference(settings, text)))
         if options.pull_request:

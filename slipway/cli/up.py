@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
 from slipway.cli.verify import verified
@@ -27,6 +28,8 @@ from slipway.deploy.program_policies import PassedPolicies, passed_policies
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
+from slipway.environments import comment
+from slipway.environments.creation import TemporaryRequest, ensure_temporary
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.registry import image_digest
@@ -58,17 +61,43 @@ class UpOptions:
     allow_dirty: bool = False
     refresh: bool = False
     force: bool = False
+    temporary: TemporaryRequest | None = None
+    markdown: Path | None = None
+    """Where to write what a pull request's comment says of a temporary environment."""
 
 
 def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; the exit code of the command."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
+    if options.markdown:
+        comment.require_writable(options.markdown)
     try:
+        if options.temporary or options.markdown:
+            return _up_temporary(name, options)
         return _up(name, options)
     except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
         raise SlipwayError(
             "Interrupted.", next_step=f"`slipway up -s {name}` begins anew.", code=ExitCode.INTERRUPTED
         ) from error
+
+
+def _up_temporary(name: str, options: UpOptions) -> int:
+    """Make the environment as it is asked for, update it, and write what came of it for its pull request."""
+    temporary = ensure_temporary(name, options.temporary or TemporaryRequest(), Progress().note)
+    if not options.markdown:
+        return _up(name, options)
+    project = projects.require(Path.cwd()).name
+    text = ""
+    try:
+        code = _up(name, options)
+        text = comment.running(project, name, temporary, outputs(open_stack(name).present() or {}).get("services", {}))
+    except SlipwayError as error:
+        text = comment.failed(project, name, error)
+        raise
+    finally:
+        if text:
+            options.markdown.write_text(text, encoding="utf-8")
+    return code
 
 
 def _up(name: str, options: UpOptions) -> int:

@@ -15,7 +15,14 @@ from slipway.cluster.checks import ReadyPods, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors
 from slipway.cluster.diagnosis import Evidence, is_complete
-from slipway.cluster.jobs import cron_job_verdicts, migration_problems, recorded_cron_jobs, recorded_migrations
+from slipway.cluster.jobs import (
+    cron_job_verdicts,
+    migration_problems,
+    of_workloads,
+    recorded_cron_jobs,
+    recorded_migrations,
+)
+from slipway.cluster.readiness import UnreadyObject, unready_objects
 from slipway.cluster.verification import RecordedDeployment, ServiceVerdict, recorded_deployments, verdict
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.words import counted
@@ -28,7 +35,7 @@ def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verified(stack.deployed())
-    failed, services = sum(bool(each.problems) for each in verdicts), counted(len(verdicts), "service")
+    failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
     if json_output:
         typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
@@ -38,17 +45,23 @@ def verify(*, name: str, json_output: bool) -> int:
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-def verified(deployed: Deployed) -> list[ServiceVerdict]:
-    """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts.
+def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
+    """`2 services and 1 object`: an object of no service has no pods, images or checks of its own."""
+    objects = sum(" " in each.service for each in verdicts)
+    services = counted(len(verdicts) - objects, "service")
+    return f"{services} and {counted(objects, 'object')}" if objects else services
 
-    SlipwayError where the cluster does not answer.
+
+def verified(deployed: Deployed) -> list[ServiceVerdict]:
+    """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts
+    and what of their services' other objects is not ready; after them a verdict for each unready object that is of no
+    service. SlipwayError where the cluster does not answer.
     """
     objects = deployed.objects()
-    recorded, cron_jobs, migrations = (
-        recorded_deployments(objects),
-        recorded_cron_jobs(objects),
-        recorded_migrations(objects),
-    )
+    recorded, migrations = recorded_deployments(objects), recorded_migrations(objects)
+    cron_jobs = recorded_cron_jobs(of_workloads(objects))
+    looked_after = {each.urn for each in of_workloads(objects)}
+    others = [each for each in objects if each.urn not in looked_after]
     if not recorded and not cron_jobs:
         raise SlipwayError(
             f"The state of {deployed.stack} has no Deployment or CronJob: there is nothing to verify.",
@@ -59,22 +72,38 @@ def verified(deployed: Deployed) -> list[ServiceVerdict]:
         asking = pool.submit(_unmet, cluster, recorded)
         of_cron_jobs = pool.submit(cron_job_verdicts, cluster, cron_jobs)
         of_migrations = pool.submit(migration_problems, cluster, migrations)
+        of_others = pool.submit(unready_objects, others, cluster)
         found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
         evidence = [found[each.namespace].get(each.name) for each in recorded]
         reasons = list(pool.map(lambda pair: _reason(cluster, *pair), zip(recorded, evidence, strict=True)))
-        unmet, problems = asking.result(), of_migrations.result()
+        unmet, problems, unready = asking.result(), of_migrations.result(), of_others.result()
         verdicts = [
             verdict(each, seen, reason, unmet[each.namespace, each.name])
             for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
         ]
         verdicts += of_cron_jobs.result()
-    return sorted(
+    services = sorted(
         (
             replace(each, problems=(*each.problems, problems[each.service])) if each.service in problems else each
             for each in verdicts
         ),
         key=lambda each: (each.namespace, each.service),
     )
+    return with_objects(services, unready)
+
+
+def with_objects(verdicts: Sequence[ServiceVerdict], unready: Sequence[UnreadyObject]) -> list[ServiceVerdict]:
+    """Each unready object as a problem of its service, or where it is of none, as a verdict of its own."""
+    services = {each.service for each in verdicts}
+    problems = {each: [f"{one}: {one.problem}" for one in unready if one.service == each] for each in services}
+    seen: set[str] = set()
+    found = []
+    for each in verdicts:
+        more = () if each.service in seen else problems[each.service]
+        seen.add(each.service)
+        found.append(replace(each, problems=(*each.problems, *more)))
+    own = [one for one in unready if one.service not in services]
+    return found + [ServiceVerdict(str(one), one.namespace, 0, 0, (), 0, (one.problem,)) for one in own]
 
 
 def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:

@@ -17,11 +17,13 @@ from slipway.cluster.diagnosis.objects import Object, condition, object_at, obje
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError
 from slipway.cluster.verification import ServiceVerdict, images_of, wrong_images
+from slipway.engine.events import Urn
 from slipway.engine.messages import DIAGNOSIS
 from slipway.state.checkpoint import ResourceState
 from slipway.state.images import CRON_JOB_TYPE
 from slipway.state.migrations import is_suspended, migrations
 
+CRON_JOB_COMPONENT = "slipway:index:CronJob"
 POD = ("template", "spec")
 
 
@@ -34,16 +36,19 @@ class AwaitedJob:
     name: str
     status: str = ""
     """What is known of a Job that has not ended, in words."""
+    _seen: bool = False
     _first_seen: dict[tuple[str, str], float] = field(default_factory=dict)
     _answered_seconds: float = field(default_factory=time.monotonic)
 
     def done(self) -> bool:
-        """Whether it has done its work, or was declared so as to do none.
+        """Whether it has done its work, or was declared so as to do none. One that is not there from the beginning did
+        it in an earlier update.
 
         Raises RolloutError, one screen, as soon as it has failed, or fails for a reason that does not go away.
         """
         try:
             job = self._cluster.read(f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}")
+            self._seen = True
             if is_done(job) or object_at(job, "spec").get("suspend") is True:
                 return True
             evidence = self._cluster.job_evidence(job)
@@ -52,9 +57,11 @@ class AwaitedJob:
             if hopeless:
                 diagnosis = diagnose_job(self._cluster.with_logs(evidence, diagnosis.finding))
         except NotFoundError as error:
+            if not self._seen:
+                return True
             raise RolloutError(
-                f"{DIAGNOSIS}Job {self.namespace}/{self.name} is gone: somebody has deleted it. "
-                "An update with `--refresh` makes it anew."
+                f"{DIAGNOSIS}Job {self.namespace}/{self.name} is gone: somebody has deleted it before it ended. "
+                "The next update runs it again."
             ) from error
         except ForbiddenError as error:
             raise RolloutError(f"Jobs cannot be waited for: {error}") from error
@@ -101,6 +108,20 @@ class RecordedMigration:
     name: str
     namespace: str
     service: str
+
+
+def of_workloads(recorded: Iterable[ResourceState]) -> list[ResourceState]:
+    """The CronJobs that are services, and the Jobs of migrations; none that a service declares besides."""
+    found = list(recorded)
+    jobs = {each.urn for each in migrations(found).values()}
+    return [each for each in found if each.urn in jobs or _is_service(each)]
+
+
+def _is_service(resource: ResourceState) -> bool:
+    if resource.type != CRON_JOB_TYPE or not resource.parent:
+        return False
+    parent = Urn(resource.parent)
+    return (parent.type, parent.name) == (CRON_JOB_COMPONENT, resource.name)
 
 
 def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJob]:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.model import Cause, Evidence, Finding, container_spec
-from slipway.cluster.diagnosis.objects import (
-    Object,
-    event_time,
-    name_of,
-    number_at,
-    object_at,
-    objects_at,
-    text_at,
-    uid_of,
-)
+from slipway.cluster.diagnosis.objects import Object, event_time, name_of, object_at, objects_at, text_at, uid_of
 from slipway.cluster.port_forward import PortForwards
 
 TIMEOUT_SECONDS = 3.0
@@ -45,14 +37,14 @@ def probe_answer(cluster: Cluster, evidence: Evidence, finding: Finding) -> Obje
     asked = object_at(container, f"{probe.lower()}Probe", "httpGet")
     if not asked or asked.get("host") or asked.get("scheme") == "HTTPS":
         return None
-    port = asked.get("port")
-    named = [number_at(each, "containerPort") for each in objects_at(container, "ports") if each.get("name") == port]
+    port: Any = asked.get("port")
+    named = [each.get("containerPort") for each in objects_at(container, "ports") if each.get("name") == port]
     answered = 0
     with suppress(ClusterError, OSError):
         answered, _ = PortForwards(cluster.client).request(
             text_at(pod, "metadata", "namespace"),
             finding.pod,
-            named[0] if named else int(str(port)),
+            int(named[0] if named else port),
             method="GET",
             path=text_at(asked, "path") or "/",
             headers={"Host": "localhost", "User-Agent": "slipway", "Connection": "close"},

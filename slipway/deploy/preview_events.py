@@ -20,7 +20,7 @@ from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked, masked_text, without_keys
 from slipway.render.groups import image_changes
 from slipway.state.changes import Operation, ResourceChange
-from slipway.state.checkpoint import TEST_SUFFIX, WORKLOAD_COMPONENTS, ResourceState, service_of
+from slipway.state.checkpoint import TEST_SUFFIX, WORKLOAD_COMPONENTS, service_of, with_owners
 from slipway.state.content_names import CONTENT, successors
 from slipway.state.fields import FieldChange, StepDetails, field_changes
 
@@ -84,7 +84,9 @@ class PreviewEvents:
 
     def summary(self, project: str, stack: str, **more: Any) -> PreviewSummary:
         """All that is known by now; `more` are fields of PreviewSummary that the events cannot tell."""
-        changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps)))
+        states = (step.get("new") or step.get("old") for steps in self._steps.values() for step in steps.values())
+        services = {each.urn: each.service for each in with_owners(filter(None, states))}
+        changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps, services)))
         problems = self.problems()
         return PreviewSummary(
             project,
@@ -190,7 +192,7 @@ def _paired(all_steps: Mapping[str, Steps]) -> Iterator[Steps]:
             yield steps
 
 
-def _change(steps: Steps) -> ResourceChange | None:
+def _change(steps: Steps, services: Mapping[str, str]) -> ResourceChange | None:
     """One change from the steps that the engine announced for a resource; `None` for what is nothing in the world."""
     known = [operation for operation in steps if operation in OPERATIONS]
     telling = next((name for name in ("replace", "create-replacement", *known) if name in known), None)
@@ -204,7 +206,7 @@ def _change(steps: Steps) -> ResourceChange | None:
     return ResourceChange(
         resource,
         operation,
-        ResourceState(new or old).service,
+        services.get(resource.urn, ""),
         _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
         deleted_first=_is_deleted_first(known),
         kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),

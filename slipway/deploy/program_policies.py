@@ -91,10 +91,12 @@ def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     """What the program looks at of the services' files before it has them built: names, modes, links, and the content
-    of what says how and of what.
+    of what says how and of what. A `resources.py` may read any file beside it.
     """
+    with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in folder.glob("services/*/resources.py"))
     for name, file in source_files(folder):
-        content = pack_token.content_hash(file) if HOW_BUILT.search(file.name) and file.is_file() else ""
+        read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
+        content = pack_token.content_hash(file) if read and file.is_file() else ""
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
 

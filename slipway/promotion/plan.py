@@ -24,6 +24,7 @@ from slipway.backend.promotion import (
 )
 from slipway.backend.services import RecordedServices
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.promotion.image_copy import ImageCopy, crane
 from slipway.promotion.settings_file import SettingsFile
 from slipway.registry import image_digest
 from slipway.rollback.target import last_good, unverified
@@ -44,13 +45,17 @@ class ImageMove:
 
 @dataclass(frozen=True)
 class PromotionPlan:
-    """From which update of which environment, and what of it is new to the other; `notes` are lines for a person."""
+    """From which update of which environment, and what of it is new to the other; `notes` are lines for a person.
+
+    `copies` are the images that the registry of the other one has yet to get.
+    """
 
     source: str
     target: str
     update: UpdateInfo
     moves: tuple[ImageMove, ...]
     notes: tuple[str, ...]
+    copies: tuple[ImageCopy, ...] = ()
 
     @property
     def images(self) -> dict[str, Promotion]:
@@ -94,10 +99,10 @@ def plan_promotion(
                 next_step=f"Commit them, run `slipway up -s {build.environment}`, and promote that; or an earlier "
                 "update, with --to-update.",
             )
-    _require_in_registry(target, {each.service: (references[each.service], each.new) for each in moves})
+    copies = _missing_images(target, {each.service: (references[each.service], each.new) for each in moves})
     left_out = [] if services else sorted(set(settings.images) - set(new))
     notes = [*_source_notes(history, update, left_out), *_target_notes(target, settings, new, running)]
-    return PromotionPlan(source.name, target.name, update, moves, tuple(notes))
+    return PromotionPlan(source.name, target.name, update, moves, tuple(notes), copies)
 
 
 def _history(source: Stack, name: str) -> History:
@@ -185,34 +190,40 @@ def _promotion(source: str, history: History, update: UpdateInfo, service: str, 
     )
 
 
-def _require_in_registry(target: Stack, images: Mapping[str, tuple[str, Promotion]]) -> None:
-    """Return where the target's registry has every digest; `images` are a reference in the source's, by service."""
+def _missing_images(target: Stack, images: Mapping[str, tuple[str, Promotion]]) -> tuple[ImageCopy, ...]:
+    """What the target's registry lacks and another one has; `images` are a reference in the source's, by service.
+
+    SlipwayError where no registry has a digest any more.
+    """
     registry = target.config().get("slipway:registry") or target.engine.environment.get("SLIPWAY_REGISTRY", "")
     if not registry:
         raise ConfigurationError(
             f"{target} has no image registry.",
             next_step="Set SLIPWAY_REGISTRY, or `slipway:registry` in its settings.",
         )
-    names = {service: f"{registry}/{service}@{new.digest}" for service, (_, new) in images.items()}
-    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-        found = dict(zip(names, pool.map(image_digest, names.values()), strict=True))
-    lost = [service for service, digest in found.items() if digest != images[service][1].digest]
-    if not lost:
-        return
-    elsewhere = [service for service in lost if images[service][0].rpartition("@")[0] != f"{registry}/{service}"]
-    if elsewhere:
-        name = images[elsewhere[0]][0].rpartition("@")[0]
+    copies = [
+        ImageCopy(service, reference.rpartition("@")[0], f"{registry}/{service}", new.digest)
+        for service, (reference, new) in images.items()
+    ]
+    missing = _not_in_registry([(each, each.target) for each in copies])
+    lost = _not_in_registry([(each, each.source) for each in missing])
+    if lost:
         raise SlipwayError(
-            f"The registry of {target} does not have {', '.join(names[service] for service in elsewhere)}.",
-            why=f"It was pushed to {name}, and {target} pulls from {registry}.",
-            next_step="Copy it by digest with all its platforms, as `crane copy` and `skopeo copy --all` do, or set "
-            "the same `slipway:registry` in both environments.",
+            f"The registry does not have {', '.join(f'{each.source}@{each.digest}' for each in lost)} any more.",
+            why="Somebody, or a clean-up, has removed it. Nothing was changed.",
+            next_step="Build it again from its commit, or promote another update with --to-update.",
         )
-    raise SlipwayError(
-        f"The registry does not have {', '.join(names[service] for service in lost)} any more.",
-        why="Somebody, or a clean-up, has removed it. Nothing was changed.",
-        next_step="Build it again from its commit, or promote another update with --to-update.",
-    )
+    if missing:
+        crane(target.engine.environment)
+    return tuple(missing)
+
+
+def _not_in_registry(images: Sequence[tuple[ImageCopy, str]]) -> list[ImageCopy]:
+    """Those whose digest is not in the repository beside them."""
+    names = [f"{repository}@{each.digest}" for each, repository in images]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+        digests = list(pool.map(image_digest, names))
+    return [each for (each, _), digest in zip(images, digests, strict=True) if digest != each.digest]
 
 
 def _source_notes(history: History, update: UpdateInfo, left_out: Sequence[str]) -> list[str]:

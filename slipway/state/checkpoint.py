@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ TEST_SUFFIX = "-test"
 MIGRATION_LABEL = "slipway.dev/migration"
 """On the Job of a migration: the service it is of."""
 HIDDEN = "(secret)"
+OWNER = "slipway:service"
+"""Beside what the engine wrote of a resource, the service that a component above its parent is of."""
 
 Snapshot = Mapping[str, Any]
 """What `latest` holds in a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
@@ -83,8 +85,15 @@ class ResourceState:
 
     @property
     def service(self) -> str:
-        """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents."""
-        return service_of(self.parent) if self.parent and service_of(self.parent) else service_of(self.urn)
+        """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents.
+
+        Below a component of a team's own, such as a Chart, it is known of what `resources` gives.
+        """
+        if owner := self.raw.get(OWNER):
+            return str(owner)
+        if self.parent and service_of(self.parent):
+            return service_of(self.parent) if Urn(self.parent).type in SERVICE_COMPONENTS else ""
+        return service_of(self.urn)
 
     @property
     def is_object(self) -> bool:
@@ -104,7 +113,20 @@ def renamed(snapshot: Snapshot, project: str, stack: str) -> Snapshot:
 
 def resources(snapshot: Snapshot) -> list[ResourceState]:
     """Its resources in the engine's order, dependencies first; without those that only wait to be deleted."""
-    return [ResourceState(raw) for raw in snapshot.get("resources") or () if not raw.get("delete")]
+    return with_owners(raw for raw in snapshot.get("resources") or () if not raw.get("delete"))
+
+
+def with_owners(raws: Iterable[Mapping[str, Any]]) -> list[ResourceState]:
+    """The resources, parents first; those below a component of a team's own know the service that it belongs to."""
+    owners: dict[str, str] = {}
+    found = []
+    for raw in raws:
+        each = ResourceState(raw)
+        owner = owners.get(each.parent, "")
+        if not each.custom and each.parent and each.type not in SERVICE_COMPONENTS and (owner := owner or each.service):
+            owners[each.urn] = owner
+        found.append(ResourceState({**raw, OWNER: owner}) if owner else each)
+    return found
 
 
 def objects(snapshot: Snapshot) -> dict[str, ResourceState]:

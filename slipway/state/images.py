@@ -9,13 +9,15 @@ from slipway.state.checkpoint import ResourceState
 from slipway.values import opened
 
 CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
+POD_TYPE = "kubernetes:core/v1:Pod"
 
 
 def pod_spec_of(resource: ResourceState) -> Mapping[str, Any]:
-    """The `spec` of its pod template; empty where it makes no pods."""
+    """The `spec` of its pod template, of a pod its own; empty where it makes no pods."""
     found: Any = opened(resource.inputs)
     job = ("jobTemplate", "spec") if resource.type == CRON_JOB_TYPE else ()
-    for key in ("spec", *job, "template", "spec"):
+    template = () if resource.type == POD_TYPE else ("template", "spec")
+    for key in ("spec", *job, *template):
         found = found.get(key) if isinstance(found, Mapping) else None
     return found if isinstance(found, Mapping) else {}
 

@@ -11,7 +11,7 @@ import pulumi_docker_build as docker_build
 import pytest
 
 from components.service_image import ServiceImageArgs, content_tag, context_problems, ssh_problem, visible_files
-from services.spec import Build
+from services.builds import Build
 
 BASE = "python:3.12-slim@sha256:1"
 

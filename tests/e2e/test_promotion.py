@@ -11,19 +11,22 @@ import pytest
 
 from slipway.backend.promotion import image_references, promotions
 from slipway.engine.stages import IMAGE_TYPE
+from slipway.registry import image_digest
 from tests.e2e.test_no_interruption import SOURCE, Load
+from tests.second_registry import second_registry
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
 
 SECOND = "e2e-live"
 FILE = f"Pulumi.{SECOND}.yaml"
+BUILDS_NOTHING = "  slipway:build: false # since dev builds\n"
 NAME, OTHER = "user-service", "order-service"
 
 
 class Environments:
     """Environment `e2e`, which builds, and `e2e-live`, which does not, in one git repository."""
 
-    def __init__(self, project: Any, tmp_path: Path) -> None:
+    def __init__(self, project: Any, tmp_path: Path, settings: str = BUILDS_NOTHING) -> None:
         self.first = project
         # The folder of buildx is empty: there is no builder.
         self.second = replace(
@@ -33,7 +36,7 @@ class Environments:
         self.file.write_text(
             "config:\n"
             f"  slipway:namespace: {self.second.namespace}\n"
-            "  slipway:build: false # since dev builds\n"
+            f"{settings}"
             "  # The databases are in the pods.\n"
             "  user-service:DATABASE_URL: sqlite:////data/users.db\n"
             "  order-service:DATABASE_URL: sqlite:////data/orders.db\n"
@@ -159,3 +162,53 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
     both.up("e2e")
     assert "in no commit" in both.done(SECOND, "promote", "--from", "e2e", "--to", SECOND, code=2)
     assert both.file.read_text() == good
+
+
+def test_a_digest_goes_to_another_registry_and_runs_there(project: Any, tmp_path: Path) -> None:
+    with second_registry(tmp_path / "registry") as address:
+        both = Environments(
+            project, tmp_path, f"  slipway:build: false\n  slipway:registry: {address}/live # of its own\n"
+        )
+        both.up("e2e")
+        shown = both.promote()
+        assert f"Copied {NAME} to {address}/live/{NAME}:promoted-" in shown
+        both.commit("Promote #1")
+        both.up(SECOND)
+        first, second = both.running()
+        for service in (NAME, OTHER):
+            repository, _, digest = second[service].partition("@")
+            assert (repository, digest) == (f"{address}/live/{service}", first[service].partition("@")[2])
+            assert image_digest(second[service]) == digest
+        assert "nothing to promote" in both.promote()
+
+
+def test_a_stack_that_built_goes_back_to_its_build_after_it_was_promoted_to(project: Any, tmp_path: Path) -> None:
+    both = Environments(project, tmp_path, "")
+    done = both.first.slipway("up", "-s", SECOND, "--yes")  # which has a builder
+    assert done.code == 0, done.output
+    built = both.running()[1]
+    assert [each["type"] for each in both.state(SECOND)["resources"]].count(IMAGE_TYPE) == 4
+
+    project.replace(SOURCE, '"""', '"""Second release. ')
+    both.file.write_text(both.file.read_text().replace("config:\n", f"config:\n{BUILDS_NOTHING}", 1))
+    both.commit("Run what e2e has built")
+    both.up("e2e")
+    both.promote()
+    both.commit("Promote #1")
+    both.up(SECOND)
+    promoted = both.running()[1]
+    assert promoted[NAME] != built[NAME]
+    assert [each for each in both.state(SECOND)["resources"] if each["type"] == IMAGE_TYPE] == []
+
+    load = Load(both.url())
+    with load.running():
+        shown = both.done(SECOND, "rollback", "-s", SECOND, "--yes")
+        assert "recorded inputs are the same" in shown
+        assert both.running()[1] == built
+        both.done(SECOND, "verify", "-s", SECOND)
+        assert "rollback" in both.done(SECOND, "history", "-s", SECOND)
+        both.up(SECOND)
+        assert both.running()[1] == promoted
+        load.wait_for(300)
+    assert not load.lost, load.answers
+    both.done(SECOND, "drift", "-s", SECOND)

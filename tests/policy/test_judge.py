@@ -181,7 +181,8 @@ anything = st.recursive(
 def test_no_inputs_whatever_make_a_rule_fail(declared: list[tuple[str, dict[str, object]]]) -> None:
     odd = [Resource(token, f"odd{index}", inputs, f"urn:{index}") for index, (token, inputs) in enumerate(declared)]
     report = judge().evaluate([*odd, *good().values()])
-    assert {each.resource.ref for each in report.results} >= {each.ref for each in odd}
+    # No rule asks anything of an image that was not promoted.
+    assert {each.resource.ref for each in report.results} >= {each.ref for each in odd if each.kind != "ServiceImage"}
 
 
 @pytest.mark.slow

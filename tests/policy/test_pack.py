@@ -216,6 +216,7 @@ def test_the_pack_tells_the_engine_what_there_is(pack: Pack) -> None:
     assert (info.name, info.supportsConfig) == ("slipway", False)
     levels = {each.name: each.enforcementLevel for each in info.policies}
     assert set(levels) == {*RULES, "waivers"}
+    assert levels.pop("unit-tests-exist") == analyzer_pb2.ADVISORY
     assert set(levels.values()) == {analyzer_pb2.MANDATORY}
     assert all(each.description for each in info.policies)
     pack.stub.ConfigureStack(analyzer_pb2.AnalyzerStackConfigureRequest(stack="dev", project="slipway"))

@@ -356,7 +356,7 @@ def test_an_image_that_is_built_elsewhere_needs_no_dockerfile(root: Path) -> Non
     [
         (
             "redis:7",
-            "2: `image`: 'redis:7' is not pinned to a digest; allowed is an image as in registry.example/team/",
+            "2: `image`: 'redis:7' is no image by digest; allowed: registry/repository@sha256: and 64 hex",
         ),
         (
             f"{PINNED}\nbuild: {{args: {{A: b}}}}",

@@ -57,7 +57,7 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
         ("envFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]", "2: `envFrom.0`: `secretRef` and `configMapRef"),
         ("files: {/etc/a: missing.toml}", "2: `files` has 'missing.toml', and there is no services/a/missing.toml"),
         ("files: {/etc/a: ../../out.toml}", "2: `files` has '../../out.toml', which is outside of services/"),
-        ("files: {/etc/a: /etc/passwd}", "2: `files./etc/a.source`: '/etc/passwd' is nothing of this repository"),
+        ("files: {/etc/a: /etc/passwd}", "2: `files./etc/a.source`: '/etc/passwd' is no file of this repository"),
         ("files: {/etc/a: {source: x, secret: Y}}", "2: `files./etc/a`: `source` and `secret` are given; give one of"),
         ("files: {/a/b: {content: x}, /a.b: {content: y}}", "2: /a.b and /a/b would both be key `a.b` of a ConfigMap"),
         ("files:\n  /tmp: {content: x}", "3: /tmp is mounted twice in container `a`"),
@@ -79,10 +79,7 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
             "volumes: [{name: v, mountPath: /v, persistentVolumeClaim: {resources: {requests: {storage: 1GB}}}}]",
             "2: `volumes.0.persistentVolumeClaim.resources.requests.storage`: '1GB' is not a Kubernetes quantity; did",
         ),
-        (
-            "sidecars: [{name: p, image: 'nginx:1'}]",
-            "2: `sidecars.0.image`: 'nginx:1' is not pinned to a digest; allow",
-        ),
+        ("sidecars: [{name: p, image: 'nginx:1'}]", "2: `sidecars.0.image`: 'nginx:1' is no image by digest; allowed:"),
         ("sidecars:\n  - name: a", "3: a container `a` is there already"),
         ("sidecars:\n  - name: p\n    resources: {memory: 1}", "4: `sidecars.0.resources.memory`: '1' is 1 bytes"),
         (

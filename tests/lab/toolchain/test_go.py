@@ -16,6 +16,7 @@ from lab.toolchain.go import Go, build_part, ensure_go, find_go, go_version, pin
 from lab.toolchain.parts import (
     BUILDKIT,
     COREDNS,
+    CRANE,
     DOCKER_BUILD,
     KUBECTL,
     KUBERNETES,
@@ -43,7 +44,7 @@ def test_the_pinned_go_is_pinned_by_hash() -> None:
     assert len(hashes) == len(set(hashes)) == 2, "one for amd64, one for arm64"
 
 
-BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, DOCKER_BUILD, KUBERNETES_PROVIDER]
+BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, CRANE, DOCKER_BUILD, KUBERNETES_PROVIDER]
 
 
 # Pulumi tags no version of the module; the table says which commit it is of.
@@ -61,6 +62,7 @@ def test_the_table_and_the_modules_pin_the_same_version(part: Part) -> None:
         "kubectl": "k8s.io/kubernetes",
         "buildkit": "github.com/moby/buildkit",
         "coredns": "github.com/coredns/coredns",
+        "crane": "github.com/google/go-containerregistry",
         "docker-build": "github.com/pulumi/pulumi-docker-build/provider",
     }[part.name]
     found = re.search(rf"^\s*(?:require )?{re.escape(module.removesuffix('/provider'))}\S* v(\S+)", requirements, re.M)

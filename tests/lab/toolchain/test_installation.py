@@ -531,7 +531,10 @@ def test_install_writes_what_a_shell_needs_and_shows_the_plugins_to_the_engine(
     assert written.stat().st_mode & 0o777 == 0o600
     assert json.loads(written.read_text()) == {
         "PATH": [str(home / "cache/toolchain/pulumi-3.259.0/bin"), str(home / "cache/toolchain/buildkit-0.34.2/bin")],
-        "PATH_BEHIND": [str(home / "cache/toolchain/kubectl-1.34.4/bin")],
+        "PATH_BEHIND": [
+            str(home / "cache/toolchain/kubectl-1.34.4/bin"),
+            str(home / "cache/toolchain/crane-0.22.0/bin"),
+        ],
         "PULUMI_HOME": str(home / "data/pulumi-home"),
         "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
         "PULUMI_SKIP_UPDATE_CHECK": "true",

@@ -21,6 +21,7 @@ COMMANDS = [
     "comment",
     "diff",
     "doctor",
+    "down",
     "drift",
     "env",
     "history",
@@ -28,6 +29,7 @@ COMMANDS = [
     "new",
     "preview",
     "promote",
+    "reap",
     "rollback",
     "up",
     "verify",
@@ -60,7 +62,8 @@ def test_an_unknown_environment_is_reported_with_the_known_ones(slipway: Any) ->
     assert result.stderr == (
         f"error: There is no environment `prd`: {slipway.folder}/Pulumi.prd.yaml does not exist.\n"
         "  Environments here: dev, prod. Did you mean `prod`?\n"
-        "  next: Use -s with one of them, or write Pulumi.prd.yaml.\n"
+        "  next: Use -s with one of them, or write Pulumi.prd.yaml; "
+        "`slipway up -s prd --like ENV` makes a temporary one.\n"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,10 +25,11 @@ SETTINGS = "config:\n  slipway:build: false # dev builds\n  # Its own.\n  a:b: c
 
 @dataclass
 class Registry:
-    """Has every image but those in `lost`, by path."""
+    """Has every image but those in `lost`, and in `lost_from` of a repository below `team/`."""
 
     port: int = 0
     lost: set[str] = field(default_factory=set)
+    lost_from: dict[str, set[str]] = field(default_factory=dict)
     status: int = 200
 
     @property
@@ -40,8 +43,9 @@ def registry() -> Iterator[Registry]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
-            _, _, reference = self.path.rpartition("/")
-            self.send_response(404 if reference in made.lost else made.status)
+            repository, reference = self.path.removeprefix("/v2/team/").split("/manifests/")
+            lost = made.lost | made.lost_from.get(repository, set())
+            self.send_response(404 if reference in lost else made.status)
             self.send_header("Docker-Content-Digest", reference)
             self.end_headers()
 
@@ -199,12 +203,54 @@ def test_a_registry_that_refuses(shop: Shop) -> None:
     assert "403" in shop.promote(code=1)
 
 
-def test_an_image_of_another_registry(shop: Shop) -> None:
+@pytest.fixture
+def crane(tmp_path: Path) -> Path:
+    """Stands in for the program: writes down what it is asked for, and fails where its file `fails` is there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "crane"
+    program.write_text(
+        f'#!/bin/sh\necho "$@" >>{folder}/asked\n[ ! -e {folder}/fails ] || {{ cat {folder}/fails; exit 1; }} >&2\n'
+    )
+    program.chmod(0o755)
+    return folder
+
+
+def test_an_image_of_another_registry_is_copied_before_the_file_is_written(shop: Shop, crane: Path) -> None:
+    shop.add(images={"a": "a", "b": "b"})
+    shop.registry.lost_from["live/a"] = {digest("a")}
+    shop.file.write_text(SETTINGS + f"  slipway:registry: {shop.registry.name}/live\n")
+    path = {"PATH": f"{crane}:{os.environ['PATH']}"}
+    (crane / "fails").write_text("Error: pushing: UNAUTHORIZED: authentication required\n")
+    shown = shop.promote(code=1, variables=path)
+    assert "UNAUTHORIZED: authentication required" in shown
+    assert "No settings were changed" in shown
+    (crane / "fails").unlink()
+    shown = shop.promote(code=1, variables=path)
+    assert f"a was copied, and its registry has nothing as {shop.registry.name}/live/a@{digest('a')}" in shown
+    tag = f"promoted-{'a' * 16}"
+    source, target = f"{shop.registry.name}/a@{digest('a')}", f"{shop.registry.name}/live/a:{tag}"
+    assert (crane / "asked").read_text().splitlines() == [f"copy {source} {target}"] * 2
+
+
+def test_without_crane_nothing_is_copied(shop: Shop, crane: Path) -> None:
+    shop.add(images={"a": "a"})
+    shop.registry.lost_from["live/a"] = {digest("a")}
+    shop.file.write_text(SETTINGS + f"  slipway:registry: {shop.registry.name}/live\n")
+    (crane / "crane").unlink()
+    git = Path(shutil.which("git") or "").parent
+    if (git / "crane").exists():
+        pytest.skip("crane is beside git")
+    shown = shop.promote(code=2, variables={"PATH": str(git)})
+    assert "`crane`, which copies images to another registry, was not found on PATH." in shown
+
+
+def test_a_digest_that_no_registry_has_is_not_copied(shop: Shop) -> None:
     shop.add(images={"a": "a"})
     shop.registry.lost.add(digest("a"))
     shop.file.write_text(SETTINGS + f"  slipway:registry: {shop.registry.name}/live\n")
     shown = shop.promote(code=1)
-    assert f"It was pushed to {shop.registry.name}/a, and prod pulls from {shop.registry.name}/live." in shown
+    assert f"The registry does not have {shop.registry.name}/a@{digest('a')} any more." in shown
 
 
 def test_an_environment_that_builds_is_not_promoted_to(shop: Shop) -> None:
@@ -394,3 +440,11 @@ def test_the_repository_of_a_remote(remote: str) -> None:
     found = REMOTE.search(remote)
     assert found
     assert found["repository"] == "acme/shop"
+
+
+def test_nothing_is_promoted_from_a_temporary_environment(shop: Shop) -> None:
+    shop.add(images={"a": "a"})
+    (shop.slipway.folder / "Pulumi.pr-1.yaml").write_text("# Made by `slipway up --like dev`.\nconfig: {}\n")
+    done = shop.slipway("promote", "--from", "pr-1", "--to", "prod")
+    assert (done.returncode, "pr-1 is a temporary environment, and nothing is promoted" in done.stderr) == (2, True)
+    assert shop.file.read_text() == SETTINGS

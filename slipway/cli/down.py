@@ -1,0 +1,67 @@
+"""`slipway down`: takes an environment down, with its stack, history, namespace and settings file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from slipway import project as projects
+from slipway.environments import comment, removal
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.progress import Progress
+from slipway.render.words import counted
+from slipway.state.checkpoint import objects
+
+
+@dataclass(frozen=True)
+class DownOptions:
+    """What a person may ask of it; `markdown` is a file for a pull request's comment."""
+
+    yes: bool = False
+    committed: bool = False
+    if_exists: bool = False
+    markdown: Path | None = None
+
+
+def down(*, name: str, options: DownOptions) -> int:
+    """Take environment `name` down; the exit code of the command."""
+    if not options.yes and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is no terminal, so nobody can be asked.",
+            next_step="Add --yes to take it down without asking.",
+        )
+    project = projects.require(Path.cwd())
+    removal.require_removable(project, name, committed=options.committed)
+    if options.markdown:
+        comment.require_writable(options.markdown)
+    try:
+        with removal.opened(name) as stack:
+            if stack is None and not removal.remove_settings(project, name):
+                if not options.if_exists:
+                    project.require_environment(name)
+                typer.echo(f"There is no stack {name}: nothing to take down.")
+            elif stack is None:
+                typer.echo(f"{name} had no stack; removed its settings.")
+            else:
+                found = objects(stack.present() or {})
+                if not options.yes and not _is_wanted(f"Delete {name} with {counted(len(found), 'object')}?"):
+                    raise SlipwayError(f"{name} was not taken down: you said no.")
+                removal.remove(stack, Progress())
+                typer.echo(f"{name} is gone: {counted(len(found), 'object')}, its stack and its history.")
+    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+        raise SlipwayError(
+            "Interrupted.", next_step=f"`slipway down -s {name}` goes on.", code=ExitCode.INTERRUPTED
+        ) from error
+    if options.markdown:
+        options.markdown.write_text(comment.taken_down(project.name, name), encoding="utf-8")
+    return ExitCode.DONE
+
+
+def _is_wanted(question: str) -> bool:
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort as error:  # Ctrl-C or Ctrl-D
+        raise SlipwayError("Nothing was taken down: interrupted.", code=ExitCode.INTERRUPTED) from error

@@ -1,0 +1,168 @@
+"""Whether objects beside Deployments do what they are for: one pure function per kind, and the reading for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from slipway.cluster.client import Cluster
+from slipway.cluster.collections import ApiResource, Key, LiveObjects
+from slipway.cluster.deployed import metadata
+from slipway.cluster.diagnosis.objects import (
+    Object,
+    condition,
+    is_owned_by,
+    name_of,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+    time_at,
+)
+from slipway.cluster.drift import kind_of
+from slipway.cluster.drift import name_of as recorded_name
+from slipway.state.checkpoint import ResourceState
+
+JOB = ApiResource("batch/v1", "Job")
+# By which a custom resource says that it works, or does not.
+# https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
+POSITIVE_CONDITIONS = ("Ready", "Available", "Established")
+NEGATIVE_CONDITIONS = ("Stalled", "Failed")
+# Groups of Kubernetes itself: without a dot, or below k8s.io. What is in none of them is a custom resource.
+BUILT_IN_SUFFIX = ".k8s.io"
+
+
+@dataclass(frozen=True)
+class UnreadyObject:
+    """An object that is not ready, and why; `service` is empty where it is of none."""
+
+    kind: str
+    name: str
+    namespace: str
+    service: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
+def _generation_seen(item: Object) -> str:
+    seen = object_at(item, "status").get("observedGeneration")
+    generation = number_at(item, "metadata", "generation")
+    if isinstance(seen, int) and seen < generation:
+        return f"its controller has not seen its last change yet (generation {generation}, seen {seen})"
+    return ""
+
+
+def _claim(item: Object, _jobs: Sequence[Object]) -> str:
+    phase = text_at(item, "status", "phase")
+    return "" if phase == "Bound" else f"it is {phase.lower() or 'not bound yet'}, not bound to a volume"
+
+
+def _stateful_set(item: Object, _jobs: Sequence[Object]) -> str:
+    wanted = number_at(item, "spec", "replicas", default=1)
+    ready, updated = (number_at(item, "status", key) for key in ("readyReplicas", "updatedReplicas"))
+    revisions = {text_at(item, "status", key) for key in ("currentRevision", "updateRevision")}
+    strategy = text_at(item, "spec", "updateStrategy", "type")
+    if ready >= wanted and (strategy == "OnDelete" or updated >= wanted or len(revisions) == 1):
+        return _generation_seen(item)
+    return _generation_seen(item) or f"{ready} of {wanted} pods ready, {updated} updated"
+
+
+def _daemon_set(item: Object, _jobs: Sequence[Object]) -> str:
+    wanted = number_at(item, "status", "desiredNumberScheduled")
+    available, updated = (number_at(item, "status", key) for key in ("numberAvailable", "updatedNumberScheduled"))
+    if available >= wanted and updated >= wanted:
+        return _generation_seen(item)
+    return _generation_seen(item) or f"{available} of {wanted} pods available, {updated} updated"
+
+
+def _job(item: Object, _jobs: Sequence[Object]) -> str:
+    if failed := _failure(item):
+        return f"it failed: {failed}"
+    if object_at(item, "spec").get("suspend"):
+        return ""
+    if condition(item, "Complete").get("status") != "True":
+        return f"it is not complete: {number_at(item, 'status', 'active')} pods active"
+    return ""
+
+
+def _failure(job: Object) -> str:
+    failed = condition(job, "Failed")
+    if failed.get("status") != "True":
+        return ""
+    return ", ".join(filter(None, (text_at(failed, "reason"), text_at(failed, "message")))) or "no reason given"
+
+
+def _cron_job(item: Object, jobs: Sequence[Object]) -> str:
+    """Only its last Job counts: one before it that failed has been made good."""
+    own = [job for job in jobs if is_owned_by(job, item)]
+    ended = [job for job in own if any(condition(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))]
+    last = max(ended, key=lambda job: str(time_at(job, "metadata", "creationTimestamp") or ""), default=None)
+    failed = _failure(last) if last else ""
+    return f"its last Job {name_of(last)} failed: {failed}" if last and failed else ""
+
+
+def _pod(item: Object, _jobs: Sequence[Object]) -> str:
+    phase = text_at(item, "status", "phase")
+    if phase == "Succeeded" or condition(item, "Ready").get("status") == "True":
+        return ""
+    return f"it is {phase.lower() or 'not scheduled yet'}, and not ready"
+
+
+def _by_conditions(item: Object, _jobs: Sequence[Object]) -> str:
+    """What is without conditions is taken for ready: many kinds have none."""
+    if unseen := _generation_seen(item):
+        return unseen
+    for each in objects_at(item, "status", "conditions"):
+        kind, status = text_at(each, "type"), text_at(each, "status")
+        wrong = (kind in POSITIVE_CONDITIONS and status != "True") or (kind in NEGATIVE_CONDITIONS and status == "True")
+        if wrong:
+            why = ", ".join(filter(None, (text_at(each, "reason"), text_at(each, "message"))))
+            return f"its condition {kind} is {status}" + (f": {why}" if why else "")
+    return ""
+
+
+_KINDS: Mapping[ApiResource, Callable[[Object, Sequence[Object]], str]] = {
+    ApiResource("v1", "PersistentVolumeClaim"): _claim,
+    ApiResource("v1", "Pod"): _pod,
+    ApiResource("apps/v1", "StatefulSet"): _stateful_set,
+    ApiResource("apps/v1", "DaemonSet"): _daemon_set,
+    JOB: _job,
+    ApiResource("batch/v1", "CronJob"): _cron_job,
+    ApiResource("apiextensions.k8s.io/v1", "CustomResourceDefinition"): _by_conditions,
+    ApiResource("apiregistration.k8s.io/v1", "APIService"): _by_conditions,
+}
+
+
+def problem(kind: ApiResource, item: Object, jobs: Sequence[Object] = ()) -> str:
+    """Why the object is not ready; empty where it is, or its kind cannot say. `jobs` are those of its namespace."""
+    of_kind = _KINDS.get(kind, _by_conditions if _is_custom(kind) else None)
+    return of_kind(item, jobs) if of_kind else ""
+
+
+def _is_custom(kind: ApiResource) -> bool:
+    group = kind.api_version.rpartition("/")[0]
+    return "." in group and not group.endswith(BUILT_IN_SUFFIX)
+
+
+def unready_objects(recorded: Iterable[ResourceState], cluster: Cluster) -> list[UnreadyObject]:
+    """Of the recorded objects those that are not ready, or gone, in order; ClusterError where there is no answer.
+
+    A Deployment is none of them: its rollout is looked at with its pods.
+    """
+    asked = [(each, kind) for each in recorded if (kind := kind_of(each)) in _KINDS or _is_custom(kind)]
+    if not asked:
+        return []
+    namespaces = frozenset(str(about["namespace"]) for each, _ in asked if (about := metadata(each)).get("namespace"))
+    cluster_wide = frozenset((kind, recorded_name(each)) for each, kind in asked if not metadata(each).get("namespace"))
+    live = LiveObjects(cluster, frozenset(kind for _, kind in asked) | {JOB}, namespaces, cluster_wide)
+    found = []
+    for each, kind in asked:
+        namespace = str(metadata(each).get("namespace", "")) if live.is_namespaced(kind) else ""
+        item = live.objects.get(Key(kind, namespace, recorded_name(each)))
+        jobs = [job for key, job in live.objects.items() if key.kind == JOB and key.namespace == namespace]
+        why = "it is gone from the cluster" if item is None else problem(kind, item, jobs)
+        if why:
+            found.append(UnreadyObject(kind.name, recorded_name(each), namespace, each.service, why))
+    return sorted(found, key=lambda each: (each.service, each.kind, each.name))

@@ -1,0 +1,213 @@
+"""Makes a temporary environment, or brings it up to date: its stack, its settings file, and until when it stays."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from services.catalog import CatalogError, Overrides, Service, load
+from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
+from slipway import project as projects
+from slipway.backend.self_managed import backend_folder
+from slipway.backend.stacks import Stacks
+from slipway.environments.settings import DerivedSettings, derive_settings, is_secret
+from slipway.environments.temporary import (
+    Temporary,
+    exclude_from_git,
+    include_in_git,
+    is_declared,
+    is_generated,
+    parse_duration,
+    require_name,
+)
+from slipway.errors import ConfigurationError
+from slipway.project import Project
+from slipway.stack import Stack, open_stack
+
+# Of a settings file: how the stack's own secrets are encrypted.
+SECRETS_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
+
+
+@dataclass(frozen=True)
+class TemporaryRequest:
+    """What `slipway up` is asked for: `--like` and `--expires`, each of which may be empty."""
+
+    like: str = ""
+    expires: str = ""
+
+
+def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], None]) -> Temporary:
+    """Have environment `name` as `request` asks; what it is then.
+
+    With `like` its settings are written anew from those of that environment, without only its time is changed. Raises
+    ConfigurationError, before anything is made, where the repository declares it, somebody else made its stack, or
+    there is no environment to make it like.
+    """
+    project = projects.require(Path.cwd())
+    duration = parse_duration(request.expires) if request.expires else None
+    require_name(name)
+    if is_declared(project, name):
+        raise ConfigurationError(
+            f"{name} is not temporary: Pulumi.{name}.yaml belongs to the repository.",
+            why="--like and --expires make an environment that has no committed settings.",
+            next_step=f"`slipway up -s {name}` updates it as it is; choose another name with -s for a temporary one.",
+        )
+    like = request.like or _present_like(project, name)
+    if like == name:
+        raise ConfigurationError(
+            f"{name} cannot be made like itself.", next_step="Name another environment with --like."
+        )
+    source = open_stack(like, cluster=False)
+    present = _present(source, name)
+    expires = datetime.now(UTC) + duration if duration else present.expires if present else None
+    wanted = Temporary(like, expires)
+    if request.like or not is_generated(project.folder / f"Pulumi.{name}.yaml"):
+        derived = derive_settings(_config(source), _services(source), name, like)
+        _require_openable(source, derived)
+        _make(source, name, derived, wanted, created=present is None)
+        shown = "\n".join(f"  {note}" for note in derived.notes)
+        say(f"{name} is like {like}, in namespace slipway-{name}, {wanted.until()}.\n{shown}".rstrip())
+    elif wanted != present:
+        source.stacks.set_tags(name, wanted.tags())
+        say(f"{name} stays {wanted.until()}.")
+    return wanted
+
+
+def _present_like(project: Project, name: str) -> str:
+    """Which environment `name` is made like, without `--like`: it is there already, and its stack says so."""
+    others = [each for each in project.environments() if each != name]
+    source = open_stack(others[0], cluster=False) if others else None
+    present = _present(source, name) if source else None
+    if present is None:
+        raise ConfigurationError(
+            f"There is no temporary environment {name}.",
+            why=f"Environments to make one like: {', '.join(others)}.",
+            next_step=f"Name one of them: `slipway up -s {name} --like ENV`.",
+        )
+    return present.like
+
+
+def _present(source: Stack, name: str) -> Temporary | None:
+    """What the stack's tags say; `None` where there is no stack, ConfigurationError where it is not temporary."""
+    if not source.stacks.exists(name):
+        return None
+    try:
+        found = Temporary.of_tags(source.stacks.tags(name))
+    except ValueError:  # it is written anew
+        found = Temporary(source.name)
+    if found is None:
+        raise ConfigurationError(
+            f"There is a stack {name} already, and it was not made with --like.",
+            why="Its state would become that of a temporary environment, which `slipway reap` deletes.",
+            next_step="Choose another name with -s, or remove that stack with "
+            f"`pulumi destroy -s {name} && pulumi stack rm {name}`.",
+        )
+    return found
+
+
+def _content(source: Stack) -> Mapping[str, Any]:
+    content = yaml.safe_load(source.project.environment_file(source.name).read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+def _config(source: Stack) -> Mapping[str, Any]:
+    found = _content(source).get("config")
+    return found if isinstance(found, dict) else {}
+
+
+def _services(source: Stack) -> Sequence[Service]:
+    services, defaults = (_mapping(source, key) for key in (SERVICES_KEY, DEFAULTS_KEY))
+    overrides = Overrides(services, defaults)
+    folder = source.project.folder / "services"
+    try:
+        return load(folder, overrides) if folder.is_dir() else ()
+    except CatalogError as error:
+        raise ConfigurationError(
+            f"The services of {source} are not valid.", why="\n".join(error.problems), next_step="Fix them."
+        ) from error
+
+
+def _mapping(source: Stack, key: str) -> dict[str, Any]:
+    found = _config(source).get(key) or {}
+    if not isinstance(found, dict) or (key == SERVICES_KEY and not all(isinstance(v, dict) for v in found.values())):
+        raise ConfigurationError(
+            f"Pulumi.{source}.yaml: `{key}` is {found!r}.",
+            why="Allowed: a mapping, of services for `slipway:services`.",
+            next_step="Fix it.",
+        )
+    return found
+
+
+def _require_openable(source: Stack, derived: DerivedSettings) -> None:
+    """ConfigurationError where secrets are to be copied and the stack that they are encrypted for is not there."""
+    if not _has_secrets(derived):
+        return
+    if source.stacks.in_lab:
+        source.stacks.ensure(source.name, lambda _text: None)
+    elif not source.stacks.exists(source.name):
+        raise ConfigurationError(
+            f"The secrets of {source} cannot be copied: there is no stack {source} in this backend.",
+            next_step=f"Set PULUMI_BACKEND_URL to the backend that has it, or make it with `slipway up -s {source}`.",
+        )
+
+
+def _has_secrets(derived: DerivedSettings) -> bool:
+    return any(is_secret(value) for value in derived.config.values())
+
+
+def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary, *, created: bool) -> None:
+    """The stack where it is to be `created`, its tags and the settings file; none of them where one fails."""
+    content = _content(source)
+    others = {key: value for key, value in content.items() if key not in ("config", *SECRETS_KEYS)}
+    with tempfile.TemporaryDirectory(prefix="slipway-") as temporary:
+        # A copy, so that the engine writes no committed file anew.
+        folder = Path(temporary)
+        shutil.copy(source.project.file, folder)
+        shutil.copy(source.project.environment_file(source.name), folder)
+        stacks = _in_copy(source)
+        if created:
+            provider = content.get("secretsprovider")
+            more = ("--secrets-provider", str(provider)) if provider else ()
+            stacks.run(name, "stack", "init", name, "--no-select", *more, folder=folder)
+        try:
+            stacks.set_tags(name, wanted.tags())
+            if _has_secrets(derived):
+                # The engine opens each and encrypts it for the new stack: their text is in no file and no argument.
+                stacks.run(name, "config", "cp", "--stack", source.name, "--dest", name, folder=folder)
+            file = folder / f"Pulumi.{name}.yaml"
+            copied = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None) or {}
+            encrypted = {
+                key: value
+                for key, value in (copied.get("config") or {}).items()
+                if is_secret(value) and key in derived.config
+            }
+            others |= {key: copied[key] for key in SECRETS_KEYS if key in copied}
+            text = replace(derived, config={**derived.config, **encrypted}).text(name, source.name, others)
+            exclude_from_git(source.project.folder, name)
+            _write(source.project.folder / file.name, text)
+        except BaseException:
+            if created:
+                stacks.remove(name)
+                include_in_git(source.project.folder, name)
+            raise
+
+
+def _in_copy(source: Stack) -> Stacks:
+    """The engine for a folder elsewhere: a backend's relative path begins at the project."""
+    variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+    if folder := backend_folder(source.backend_url(), source.project.folder):
+        variables["PULUMI_BACKEND_URL"] = f"file://{folder}"
+    return replace(source.stacks, engine=source.engine.with_variables(variables))
+
+
+def _write(file: Path, text: str) -> None:
+    partial = file.with_name(f".{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)

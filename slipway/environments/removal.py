@@ -1,0 +1,167 @@
+"""Takes an environment down: everything its state has, the stack with its history, and its files on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from slipway import project as projects
+from slipway.deploy.display import OperationError, UpdateDisplay
+from slipway.deploy.preparation import prepare_stack
+from slipway.engine.errors import failure, messages
+from slipway.engine.event_log import open_log
+from slipway.engine.events import Event, parse
+from slipway.environments.temporary import (
+    HEADER,
+    Temporary,
+    exclude_from_git,
+    include_in_git,
+    is_declared,
+    is_generated,
+)
+from slipway.errors import ConfigurationError, ExitCode, SlipwayError
+from slipway.paths import data_home
+from slipway.progress import Progress
+from slipway.project import Project
+from slipway.stack import Stack, open_stack
+from slipway.state.checkpoint import resources
+
+# What a cluster and a registry are found by, where the environment's own settings are in another clone.
+PLACE_KEYS = ("slipway:registry", "slipway:context")
+
+
+def require_removable(project: Project, name: str, *, committed: bool) -> None:
+    """Return where environment `name` may be taken down: it is temporary, or `committed` ones are asked for.
+
+    ConfigurationError says why not.
+    """
+    if committed or not is_declared(project, name):
+        return
+    raise ConfigurationError(
+        f"{name} was not taken down: Pulumi.{name}.yaml belongs to the repository.",
+        why=f"{name} is one of the environments that this project declares: all that it has would be deleted, with "
+        "what is stored in its volumes, and the history that rollbacks need.",
+        next_step=f"If that is meant: slipway down -s {name} --committed",
+    )
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Stack | None]:
+    """The stack of an environment that need not have settings in this clone; `None` where there is no such stack.
+
+    While it is open, and never longer, a settings file stands in for the one that is in another clone.
+    """
+    project = projects.require(Path.cwd())
+    file = project.folder / f"Pulumi.{name}.yaml"
+    if file.exists():
+        stack = open_stack(name, cluster=False)
+        yield stack if stack.stacks.exists(name) else None
+        return
+    other = any_stack(project)
+    if not other.stacks.exists(name):
+        yield None
+        return
+    exclude_from_git(project.folder, name)
+    try:
+        file.write_text(_stand_in(project, other, name), encoding="utf-8")
+        yield open_stack(name, cluster=False)
+    finally:
+        file.unlink(missing_ok=True)
+        include_in_git(project.folder, name)
+
+
+def any_stack(project: Project) -> Stack:
+    """Of any environment: all of them are in one backend. ConfigurationError where the project has none."""
+    names = project.environments()
+    if not names:
+        raise ConfigurationError(
+            f"{project.folder} has no Pulumi.<env>.yaml at all.", next_step="Run this in a clone of the project."
+        )
+    return open_stack(names[0], cluster=False)
+
+
+def _stand_in(project: Project, other: Stack, name: str) -> str:
+    with suppress(ValueError):
+        found = Temporary.of_tags(other.stacks.tags(name))
+        if found and found.like in project.environments():
+            content = yaml.safe_load(project.environment_file(found.like).read_text(encoding="utf-8")) or {}
+            config: dict[str, Any] = content.get("config") or {}
+            place = {key: config[key] for key in PLACE_KEYS if key in config}
+            return f"{HEADER} {found.like}`.\n" + yaml.safe_dump({"config": place})
+    return f"{HEADER}`.\n"
+
+
+def remove(stack: Stack, progress: Progress) -> None:
+    """Destroy what the stack has, then the stack and its files; what is committed of it stays.
+
+    SlipwayError where another update holds it, the cluster does not answer, or an object cannot be deleted: then the
+    stack is there still, and the same call goes on.
+    """
+    # Its secrets are under the key that the state names: the settings may be of another clone.
+    variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
+    stack = stack.with_variables(variables)
+    prepare_stack(stack, progress.note)
+    state = stack.present()
+    if state and (found := list(resources(state))):
+        stack.require_cluster()
+        if any(each.raw.get("protect") for each in found):
+            stack.stacks.run(stack.name, "state", "unprotect", "--all", "--yes", "--stack", stack.name)
+        _destroy(stack, progress)
+    stack.stacks.remove(stack.name)
+    remove_files(stack)
+
+
+def remove_files(stack: Stack) -> None:
+    """Those of this machine, and the settings where they are not committed."""
+    for folder in data_home().glob("*/"):
+        own = stack.own_file(folder.name)
+        for file in folder.glob(f"{own.stem}.*"):
+            file.unlink()
+    remove_settings(stack.project, stack.name)
+
+
+def remove_settings(project: Project, name: str) -> bool:
+    """Whether there were generated settings; those that the repository declares stay."""
+    file = project.folder / f"Pulumi.{name}.yaml"
+    if not is_generated(file) or is_declared(project, name):
+        return False
+    file.unlink()
+    include_in_git(project.folder, name)
+    return True
+
+
+def _destroy(stack: Stack, progress: Progress) -> None:
+    events: list[Event] = []
+    with suppress(OperationError), progress.step(f"Destroy {stack}") as whole, open_log("down", stack.name) as log:
+        display = UpdateDisplay(progress, whole)
+        is_recorded = False
+
+        def on_line(line: str, at_seconds: float) -> None:
+            nonlocal is_recorded
+            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
+            log.write_line(line, at_seconds)
+            if event := parse(line, at_seconds):
+                events.append(event)
+                display.show(event)
+
+        arguments = ["destroy", "--stack", stack.name, "--yes", "--skip-preview", "--json"]
+        ended = stack.engine.stream(arguments, on_line, progress.note)
+        display.close(interrupted=ended.interrupted)
+        log.write(ended.errors)
+        if ended.exit_code or ended.interrupted:
+            raise OperationError  # for the progress: its line says that it failed
+        return
+    progress.note(f"All that the engine said: {log.name}")
+    again = f"`slipway down -s {stack}` goes on where it stopped."
+    if ended.interrupted:
+        raise SlipwayError(f"{stack} was not taken down: interrupted.", next_step=again, code=ExitCode.INTERRUPTED)
+    known = failure(stack.name, events, ended.errors)
+    raise SlipwayError(
+        f"{stack} was not taken down: {known.what}",
+        why="\n".join(messages(events)) or known.why,
+        next_step=f"{known.next_step}\n{again}".strip(),
+    )

@@ -1,0 +1,111 @@
+"""The settings of a temporary environment, made of those of another one. Pure: values in, values and text out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from services.catalog import Service
+from services.spec import ServiceSpec
+from services.yaml_source import SERVICES_KEY
+from slipway.environments.temporary import HEADER
+from slipway.errors import ConfigurationError
+
+NAMESPACE_KEY, PULL_SECRETS_KEY = "slipway:namespace", "slipway:imagePullSecrets"
+# What is true of one environment alone: where it is, what it rolls back to, which objects of others it takes over.
+OWN_KEYS = (NAMESPACE_KEY, "slipway:rollbackTo", "slipway:adopt")
+LABEL_MAX_LENGTH = 63
+
+
+@dataclass(frozen=True)
+class DerivedSettings:
+    """What goes under `config`, and lines for a person: what is not as in the other environment, and what is shared."""
+
+    config: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+    def text(self, name: str, like: str, others: Mapping[str, Any]) -> str:
+        """The file's; `others` are keys beside `config`."""
+        head = f"{HEADER} {like}`, and never committed: `slipway down -s {name}` removes it.\n"
+        return head + yaml.safe_dump({"config": self.config, **others}, sort_keys=False, allow_unicode=True)
+
+
+def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name: str, like: str) -> DerivedSettings:
+    """The settings of environment `name`, like those of `like`, which `config` and `services` are of.
+
+    A cluster gives a node port and the host and path of an Ingress to one Service: node ports are left to the cluster,
+    and the first label of a host gets the environment's name in front. Raises ConfigurationError where the two would be
+    in one namespace, and for a host that grows too long.
+    """
+    namespace = config.get(NAMESPACE_KEY)
+    if isinstance(namespace, Mapping) and namespace.get("managed") is False:
+        raise ConfigurationError(
+            f"{name} cannot be made like {like}: somebody else manages the namespace of {like}, "
+            f"{namespace.get('name')}, and both would be in it.",
+            why=f"A temporary environment makes a namespace of its own, slipway-{name}, and deletes it.",
+            next_step=f"Write Pulumi.{name}.yaml with a `{NAMESPACE_KEY}` that was made for it, or name another "
+            "environment with --like.",
+        )
+    derived = {key: copy.deepcopy(value) for key, value in config.items() if key not in OWN_KEYS}
+    overrides = derived.setdefault(SERVICES_KEY, {})
+    notes: list[str] = []
+    for service in services:
+        changed = dict(_changes(service.spec, name))
+        for section, values in changed.items():
+            own = overrides.setdefault(service.name, {})
+            own[section] = {**(own.get(section) or {}), **values}
+        notes += _service_notes(service.spec, changed)
+    if not overrides:
+        del derived[SERVICES_KEY]
+    if secrets := sorted(key for key, value in derived.items() if is_secret(value)):
+        notes.append(
+            f"secrets copied from {like}: {', '.join(secrets)}; what they lead to, such as a database, is shared"
+        )
+    pull_secrets = {str(each) for each in config.get(PULL_SECRETS_KEY) or ()}
+    pull_secrets |= {each for service in services for each in service.spec.image_pull_secrets}
+    if pull_secrets:
+        notes.append(
+            f"images are pulled with {', '.join(sorted(pull_secrets))}, to be made in namespace slipway-{name}"
+        )
+    return DerivedSettings(derived, tuple(notes))
+
+
+def is_secret(value: Any) -> bool:
+    """Whether a value under `config` is encrypted, or has something within that is."""
+    if isinstance(value, Mapping):
+        return set(value) == {"secure"} or any(is_secret(each) for each in value.values())
+    return isinstance(value, list) and any(is_secret(each) for each in value)
+
+
+def _changes(spec: ServiceSpec, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sections of `service.yaml` with what is laid over them."""
+    if spec.service.node_port:
+        yield "service", {"nodePort": None}
+    if spec.ingress:
+        yield "ingress", {"host": _host(spec.name, spec.ingress.host, name)}
+
+
+def _host(service: str, host: str, name: str) -> str:
+    """`shop.example` becomes `pr-123-shop.example`: as deep, so that a wildcard in DNS and its certificate fit."""
+    wildcard, rest = ("*.", host[2:]) if host.startswith("*.") else ("", host)
+    label, dot, domain = f"{name}-{rest}".partition(".")
+    if len(label) > LABEL_MAX_LENGTH:
+        raise ConfigurationError(
+            f"{name} cannot be made: the Ingress of {service} would have the host {label}{dot}{domain}.",
+            why=f"Its first part has {len(label)} characters; allowed are {LABEL_MAX_LENGTH}.",
+            next_step="Choose a shorter name with -s.",
+        )
+    return f"{wildcard}{label}{dot}{domain}"
+
+
+def _service_notes(spec: ServiceSpec, changed: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    if "service" in changed:
+        yield f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken"
+    if "ingress" in changed:
+        yield f"{spec.name}: its host is {changed['ingress']['host']}, which DNS has to lead here"
+        if spec.ingress and spec.ingress.tls_secret_name:
+            yield f"{spec.name}: its TLS secret {spec.ingress.tls_secret_name} is to be made in the new namespace"
