@@ -225,7 +225,7 @@ def placement(spec: ServiceSpec, labels: Mapping[str, str]) -> Object:
     """Where pods may run and how they find names; by default they are spread over nodes, softly, so that a one-node
     cluster and a drained node can still run every replica.
     """
-    own = {"labelSelector": {"matchLabels": dict(labels)}}
+    own: Object = {"labelSelector": {"matchLabels": dict(labels)}}
     spread = [own | shape(each) for each in spec.topology_spread_constraints] or [
         {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway", **own}
     ]

@@ -38,8 +38,7 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot, resources
-from slipway.state.migrations import migrations
+from slipway.state.checkpoint import Snapshot
 from slipway.state.namespaces import has_namespace
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
@@ -155,8 +154,7 @@ class Environment(pulumi.ComponentResource):
     @cached_property
     def migrations(self) -> RecordedMigrations:
         """Those of the state before this update, which is read when this is first asked for."""
-        recorded = migrations(resources(_present_state()))
-        return RecordedMigrations(partial(Cluster.connect, self.settings.context), recorded)
+        return RecordedMigrations.of(partial(Cluster.connect, self.settings.context), _present_state())
 
     @cached_property
     def docker_build(self) -> BuildProvider:

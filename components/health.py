@@ -49,7 +49,7 @@ def _question(probe: Probe, port: int, port_name: str) -> core.v1.ProbeArgsDict:
         return {"exec_": {"command": probe.exec}}
     if probe.grpc:  # the one handler that takes no name of a port
         service: dict[str, str] = {"service": probe.grpc.service} if probe.grpc.service else {}
-        return {"grpc": {"port": probe.port or port, **service}}  # type: ignore[typeddict-item]
+        return {"grpc": {"port": probe.port or port, **service}}
     if probe.http_get:
         return {"http_get": {"path": probe.http_get.path, "port": probe.port or port_name}}
     return {"tcp_socket": {"port": probe.port or port_name}}

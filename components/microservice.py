@@ -148,8 +148,8 @@ class Workload(pulumi.ComponentResource):
             config_map = core.v1.ConfigMap(
                 name,
                 metadata=self._metadata(name),
-                **({"data": data} if data else {}),
-                **({"binary_data": binary_data} if binary_data else {}),
+                data=data or None,
+                binary_data=binary_data or None,
                 immutable=True,
                 opts=self._child(),
             )

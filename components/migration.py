@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,9 +22,10 @@ from services.workloads import Migration
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.diagnosis.jobs import has_failed
 from slipway.cluster.diagnosis.objects import Object, object_at, text_at, uid_of
-from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState
+from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState, Snapshot, resources
 from slipway.state.directives import APPLIED_IS_ENOUGH
-from slipway.state.migrations import DESTRUCTIVE_ANNOTATION, RUN_ANNOTATION, run_of
+from slipway.state.images import images_of
+from slipway.state.migrations import DESTRUCTIVE_ANNOTATION, RUN_ANNOTATION, migration_of, migrations, run_of
 from slipway.values import opened
 
 # The program waits for the end of a migration; one that fails is not tried again in the same update.
@@ -32,29 +34,40 @@ TRIES = 0
 
 @dataclass
 class RecordedMigrations:
-    """The migrations in the stack's present state, by the service, and a client for the cluster that they ran in, which
-    connects when it is first asked.
+    """The migrations in the stack's present state and the images that are rolled out, by the service, with a client
+    for the cluster, which connects when it is first asked.
     """
 
     connect: Callable[[], Cluster]
     by_service: Mapping[str, ResourceState] = field(default_factory=dict)
+    rolled_out: Mapping[str, Collection[str]] = field(default_factory=dict)
 
-    def job(self, service: str, namespace: str, run: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Name, run and spec of the Job that is to be declared; `run` says which image and command it is of.
+    @classmethod
+    def of(cls, connect: Callable[[], Cluster], present: Snapshot) -> RecordedMigrations:
+        rolled_out: dict[str, set[str]] = defaultdict(set)
+        for each in resources(present):
+            if each.service and not migration_of(each):
+                rolled_out[each.service].update(images_of(each))
+        return cls(connect, migrations(resources(present)), rolled_out)
+
+    def job(self, service: str, namespace: str, image: str, run: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Name and spec of the Job that is to be declared; `run` says which image and command it is of.
 
         The same image and command run once: a Job of theirs that has not failed stays as it is recorded, whatever else
-        of the service changes. After a failure it is another Job, under another name.
+        of the service changes, also where somebody has deleted it since the image was rolled out. After a failure it
+        is another Job, under another name.
         """
         recorded = self.by_service.get(service)
+        known = opened(recorded.inputs) if recorded is not None else {}
+        known_name = text_at(known, "metadata", "name")
+        if recorded is not None and run_of(recorded) == run:
+            live = self._live(namespace, known_name)
+            if not has_failed(live) and (live or image in self.rolled_out.get(service, ())):
+                return {"name": known_name, "spec": known["spec"]}
         digest = _hash([run, wanted])
         name = f"{service}-{digest[:8]}"
-        if recorded is not None and run_of(recorded) == run:
-            known = opened(recorded.inputs)
-            known_name = str(object_at(known, "metadata").get("name"))
-            if not has_failed(self._live(namespace, known_name)):
-                return {"name": known_name, "spec": known["spec"]}
-        while has_failed(failed := self._live(namespace, name)):
-            name = f"{service}-{_hash([digest, uid_of(failed)])[:8]}"
+        while has_failed(live := self._live(namespace, name)) or (name == known_name and not live):
+            name = f"{service}-{_hash([digest, name, uid_of(live)])[:8]}"
         return {"name": name, "spec": dict(wanted)}
 
     def _live(self, namespace: str, name: str) -> Object:
@@ -99,7 +112,8 @@ def migration_job(
         run = _hash([text_at(known, "image"), migration.command, migration.args])
         if isinstance(get_monitor(), MockMonitor):  # there is no cluster to ask
             return {"name": f"{name}-{_hash([run, object_at(known, 'spec')])[:8]}", "spec": known["spec"], "run": run}
-        found = await in_thread(recorded.job, name, text_at(known, "namespace"), run, object_at(known, "spec"))
+        namespace, image = text_at(known, "namespace"), text_at(known, "image")
+        found = await in_thread(recorded.job, name, namespace, image, run, object_at(known, "spec"))
         return {**found, "run": run}
 
     chosen: Output[dict[str, Any]] = Output.all(
@@ -111,7 +125,7 @@ def migration_job(
     labels = {**metadata["labels"], MIGRATION_LABEL: name}
     return batch.v1.Job(
         name,
-        metadata={**metadata, "name": chosen["name"], "labels": labels, "annotations": annotations},  # type: ignore[typeddict-item]
+        metadata={**metadata, "name": chosen["name"], "labels": labels, "annotations": annotations},
         spec=chosen["spec"],
         opts=ResourceOptions(parent=parent, depends_on=depends_on),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import pulumi
@@ -31,7 +31,7 @@ from services.workloads import Kind
 from slipway.cluster.checks import ready_pods
 
 AnyImage: TypeAlias = ServiceImage | PromotedImage | PrebuiltImage
-KINDS: Mapping[Kind, type[Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
+KINDS: Mapping[Kind, Callable[..., Workload]] = {"Service": Microservice, "Worker": Worker, "CronJob": CronJob}
 
 
 def release(environment: Environment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
@@ -17,7 +17,7 @@ from pydantic import (
     StrictStr,
     model_validator,
 )
-from pydantic.json_schema import JsonDict
+from pydantic.config import JsonDict
 
 from services.model import AbsolutePath, Model, Port, Seconds, absolute_path
 
@@ -199,7 +199,9 @@ class Health(Handlers):
         """
         if kind == "CronJob":
             return {}
-        usual = {"startup": "/healthz", "live": "/healthz", "ready": "/readyz"} if kind == "Service" else {}
+        usual: dict[str, Any] = (
+            {"startup": "/healthz", "live": "/healthz", "ready": "/readyz"} if kind == "Service" else {}
+        )
         if self.given:
             handlers = self.model_dump(by_alias=True, exclude_none=True, include=set(Handlers.model_fields))
             usual = dict.fromkeys(("startup", "live", "ready"), handlers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from slipway.environments import comment, removal
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.words import counted
-from slipway.state.checkpoint import objects
+from slipway.state.checkpoint import ResourceState, objects
+
+CLAIM_TYPE = "kubernetes:core/v1:PersistentVolumeClaim"
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ def down(*, name: str, options: DownOptions) -> int:
                 typer.echo(f"{name} had no stack; removed its settings.")
             else:
                 found = objects(stack.present() or {})
-                if not options.yes and not _is_wanted(f"Delete {name} with {counted(len(found), 'object')}?"):
+                if not options.yes and not _is_wanted(_question(name, found)):
                     raise SlipwayError(f"{name} was not taken down: you said no.")
                 removal.remove(stack, Progress())
                 typer.echo(f"{name} is gone: {counted(len(found), 'object')}, its stack and its history.")
@@ -58,6 +61,12 @@ def down(*, name: str, options: DownOptions) -> int:
     if options.markdown:
         options.markdown.write_text(comment.taken_down(project.name, name), encoding="utf-8")
     return ExitCode.DONE
+
+
+def _question(name: str, found: Mapping[str, ResourceState]) -> str:
+    claims = sum(each.type == CLAIM_TYPE for each in found.values())
+    data = f", and what is stored in {counted(claims, 'volume claim')}" if claims else ""
+    return f"Delete {name} with {counted(len(found), 'object')}{data}?"
 
 
 def _is_wanted(question: str) -> bool:

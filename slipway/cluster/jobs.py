@@ -36,16 +36,19 @@ class AwaitedJob:
     name: str
     status: str = ""
     """What is known of a Job that has not ended, in words."""
+    _seen: bool = False
     _first_seen: dict[tuple[str, str], float] = field(default_factory=dict)
     _answered_seconds: float = field(default_factory=time.monotonic)
 
     def done(self) -> bool:
-        """Whether it has done its work, or was declared so as to do none.
+        """Whether it has done its work, or was declared so as to do none. One that is not there from the beginning did
+        it in an earlier update.
 
         Raises RolloutError, one screen, as soon as it has failed, or fails for a reason that does not go away.
         """
         try:
             job = self._cluster.read(f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}")
+            self._seen = True
             if is_done(job) or object_at(job, "spec").get("suspend") is True:
                 return True
             evidence = self._cluster.job_evidence(job)
@@ -54,9 +57,11 @@ class AwaitedJob:
             if hopeless:
                 diagnosis = diagnose_job(self._cluster.with_logs(evidence, diagnosis.finding))
         except NotFoundError as error:
+            if not self._seen:
+                return True
             raise RolloutError(
-                f"{DIAGNOSIS}Job {self.namespace}/{self.name} is gone: somebody has deleted it. "
-                "An update with `--refresh` makes it anew."
+                f"{DIAGNOSIS}Job {self.namespace}/{self.name} is gone: somebody has deleted it before it ended. "
+                "The next update runs it again."
             ) from error
         except ForbiddenError as error:
             raise RolloutError(f"Jobs cannot be waited for: {error}") from error

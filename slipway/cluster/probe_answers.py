@@ -38,13 +38,13 @@ def probe_answer(cluster: Cluster, evidence: Evidence, finding: Finding) -> Obje
     if not asked or asked.get("host") or asked.get("scheme") == "HTTPS":
         return None
     port: Any = asked.get("port")
-    named = [each.get("containerPort") for each in objects_at(container, "ports") if each.get("name") == port]
+    named = [int(each["containerPort"]) for each in objects_at(container, "ports") if each.get("name") == port]
     answered = 0
     with suppress(ClusterError, OSError):
         answered, _ = PortForwards(cluster.client).request(
             text_at(pod, "metadata", "namespace"),
             finding.pod,
-            int(named[0] if named else port),
+            named[0] if named else int(port),
             method="GET",
             path=text_at(asked, "path") or "/",
             headers={"Host": "localhost", "User-Agent": "slipway", "Connection": "close"},

@@ -159,3 +159,18 @@ def test_ports_files_volumes_and_containers_through_a_release_and_back(project: 
     assert project.deployments()["user-service"]["spec"]["strategy"]["type"] == "RollingUpdate"
     claims = project.get(f"/api/v1/namespaces/{volume}/persistentvolumeclaims")["items"]
     assert [each["status"]["phase"] for each in claims] == ["Bound"], "a claim that holds data stays"
+
+
+def test_a_service_that_answers_404_is_not_said_to_refuse_connections(project: Any) -> None:
+    """The kubelet reports 25 answers of a pod, which are used up before this one listens."""
+    file = "services/user_service/service.yaml"
+    project.replace(file, "health: {startup: /healthz,", "health: {startupTimeoutSeconds: 100, startup: /nothing,")
+    with (project.folder / file).open("a") as written:
+        written.write(
+            "\ncommand: [sh, -c, sleep 40; exec python -m gunicorn]\nrollout: {progressDeadlineSeconds: 70}\n"
+        )
+    assert project.run("pulumi", "stack", "init", "e2e").code == 0
+    failed = project.slipway("up", "-s", "e2e", "--yes")
+    assert failed.code != 0, failed.output
+    flat = " ".join(failed.output.split())
+    assert "does not pass its startup probe: GET /nothing on port http answers 404" in flat, failed.output

@@ -13,12 +13,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
 
 DOCKERFILE = """ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE} AS test
-COPY . ./
+COPY *.py ./
 RUN python3 -m py_compile *.py
 FROM ${BASE_IMAGE} AS runtime
 ENV PYTHONUNBUFFERED=1
 WORKDIR /srv
-COPY . ./
+COPY *.py ./
 USER 10001:10001
 CMD ["python3", "main.py"]
 """

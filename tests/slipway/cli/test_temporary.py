@@ -99,6 +99,19 @@ def test_why_it_was_not_updated_is_in_the_comment_and_it_can_be_taken_down(scrat
     assert (done.returncode, left(scratch)) == (0, []), done.stderr
 
 
+def test_what_is_protected_goes_with_it(scratch: Any) -> None:
+    """As claims are, and the namespace that has some."""
+    protected = "pulumi.ComponentResource('a:b:C', 'c', None, pulumi.ResourceOptions(protect=True))"
+    scratch.program(f"import pulumi\n{protected}\n")
+    done = scratch(*UP)
+    assert done.returncode == 0, done.stderr
+    code, screen = scratch.on_terminal(b"? [y/N]: ", lambda: b"n\n", "down", "-s", "pr-1")
+    assert (code, "pr-1 was not taken down: you said no." in screen) == (1, True), screen
+    assert settings(scratch).is_file()
+    done = scratch("down", "-s", "pr-1", "--yes")
+    assert (done.returncode, left(scratch)) == (0, []), done.stderr
+
+
 def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> None:
     for name in ("pr-1", "pr-10"):
         done = project("up", "-s", name, "--like", "dev", "--expires", "3d", "--yes")

@@ -96,6 +96,17 @@ def test_a_job_that_is_done_or_declared_not_to_run_is_waited_for_no_longer() -> 
     assert awaited(suspended).done()
 
 
+def test_a_job_that_is_gone_did_its_work_before_unless_it_was_seen_at_work() -> None:
+    found = content("no-image")
+    cluster = RecordedCluster(found)
+    job = AwaitedJob(lambda: cast(Cluster, cluster), "jobs-capture", "no-image")
+    assert not job.done()
+    found["job"]["metadata"]["name"] = "other"
+    assert AwaitedJob(lambda: cast(Cluster, cluster), "jobs-capture", "no-image").done()
+    with pytest.raises(RolloutError, match="somebody has deleted it before it ended"):
+        job.done()
+
+
 def test_a_job_that_deleted_its_pods_at_its_deadline_says_so() -> None:
     found = content("hanging")
     (failed,) = [each for each in found["job"]["status"]["conditions"] if each["type"] == "Failed"]

@@ -95,10 +95,20 @@ MOVES: dict[str, Callable[[Stack], object]] = {
     "Dockerfile": lambda stack: edit(stack, "services/user_service/Dockerfile", "FROM ", "# changed\nFROM "),
     "a new file": lambda stack: (stack.project.folder / "services/user_service/new.txt").touch(),
     "a mode": lambda stack: (stack.project.folder / "services/user_service/new.txt").chmod(0o755),
-    "a mounted file": lambda stack: edit(stack, SERVICE, "env: ", "files: {/etc/user/new.txt: new.txt}\nenv: "),
-    "its content": lambda stack: (stack.project.folder / "services/user_service/new.txt").write_text("changed"),
     "setting": lambda stack: edit(stack, "Pulumi.dev.yaml", '"judged"', '"judged-too"'),
 }
+
+
+def test_the_content_of_a_file_that_a_service_mounts_counts(stack: Stack) -> None:
+    file = stack.project.folder / "services/user_service/motd.txt"
+    file.write_text("one\n")
+    edit(stack, SERVICE, "env: ", "files: {/etc/motd: motd.txt}\nenv: ")
+    assert passed_policies(stack) is None, "an object that is new is previewed"
+    deploy(stack, judge_program(stack).judged)
+    first, _ = verdict(stack)
+    file.write_text("two\n")
+    second, _ = verdict(stack)
+    assert first != second
 
 
 def test_everything_that_could_change_a_verdict_has_the_policies_asked_again(stack: Stack) -> None:
