@@ -9,7 +9,7 @@ from pulumi_kubernetes import batch, core, networking
 
 from components import network
 from components.job import job_spec
-from components.microservice import MicroserviceArgs, Workload
+from components.workload import Workload, WorkloadArgs
 from services.workloads import CronJobSpec
 
 
@@ -19,7 +19,7 @@ class CronJob(Workload):
     It is rolled out once it is applied: its next Job runs the new image. `slipway verify` says how the last one ended.
     """
 
-    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:CronJob", name, args, opts)
         if args.spec.cron_job is None:  # which the catalog refuses
             raise ValueError(f"{args.spec.name} is a CronJob without a schedule")

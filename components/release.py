@@ -12,7 +12,7 @@ from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
 from components.limits import declare_limits
-from components.microservice import Microservice, MicroserviceArgs, Workload
+from components.microservice import Microservice
 from components.network import NAME_LABEL
 from components.outputs import after
 from components.service_image import (
@@ -27,6 +27,7 @@ from components.service_image import (
 from components.service_resources import Service
 from components.settings import configuration_error
 from components.worker import Worker
+from components.workload import Workload, WorkloadArgs
 from services.workloads import Kind
 from slipway.cluster.checks import ready_pods
 
@@ -97,7 +98,7 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
         spec = service.spec
         deployed[service.name] = KINDS[spec.kind](
             service.name,
-            MicroserviceArgs(
+            WorkloadArgs(
                 spec=spec,
                 image=images[service.name].reference,
                 namespace=namespace,

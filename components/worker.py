@@ -6,7 +6,7 @@ from pulumi import Output, ResourceOptions
 from pulumi_kubernetes import core
 
 from components import network
-from components.microservice import MicroserviceArgs, Workload
+from components.workload import Workload, WorkloadArgs
 
 WORKER = {network.COMPONENT_LABEL: "worker"}
 
@@ -16,7 +16,7 @@ class Worker(Workload):
     the spec asks for them a Secret and a HorizontalPodAutoscaler.
     """
 
-    def __init__(self, name: str, args: MicroserviceArgs, opts: ResourceOptions | None = None) -> None:
+    def __init__(self, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:Worker", name, args, opts)
         deployment = self._deployment(self._network_policy(), self._config_map(), self._secret())
         self.depended_on = [deployment]

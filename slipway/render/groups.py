@@ -71,7 +71,7 @@ class ChangeGroup:
 
 
 def is_hashed(field: FieldChange) -> bool:
-    """Whether it is a name that only says that a content is another: see `components.microservice`."""
+    """Whether it is a name that only says that a content is another: see `components.workload`."""
     return all(value and HASH.search(value) for value in (field.old, field.new))
 
 

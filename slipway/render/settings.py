@@ -31,9 +31,9 @@ _JOB = r"spec\.jobTemplate\.spec\."
 _JOB_CONTAINER = rf"{_JOB}template\.spec\.containers\[0\]\."
 _POD, _CONTAINER = r"spec\.template\.spec\.", r"spec\.template\.spec\.containers\[0\]\."
 _PLACEMENT = "nodeSelector|tolerations|affinity|priorityClassName|hostAliases|dnsPolicy|dnsConfig"
-# How components/microservice.py calls the ConfigMap and the Secret of the files that containers mount.
+# How components/workload.py calls the ConfigMap and the Secret of the files that containers mount.
 FILES_SUFFIX = ".files"
-# How components/microservice.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
+# How components/workload.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
 # no reader needs: names that are hashes, and what is always there because of another key.
 WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
     type_: [(re.compile(path), word) for path, word in words.items()]

@@ -1,4 +1,4 @@
-"""Objects that are named by their content (`components.microservice`): another content is another object. Pure."""
+"""Objects that are named by their content (`components.workload`): another content is another object. Pure."""
 
 from __future__ import annotations
 

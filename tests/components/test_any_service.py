@@ -10,8 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
+from components.workload import WorkloadArgs
 from services.quantities import CORES_LIMIT, MEMORY_MINIMUM
 from services.spec import NAME_PATTERN, ServiceSpec
 
@@ -79,7 +80,7 @@ def test_every_accepted_service_becomes_well_formed_objects(declare: Any, docume
 
     def program() -> None:
         rollouts = AwaitedRollouts(None)
-        args = MicroserviceArgs(spec, "r/i@sha256:1", "n", rollouts, secrets=secrets, callers=["other"])
+        args = WorkloadArgs(spec, "r/i@sha256:1", "n", rollouts, secrets=secrets, callers=["other"])
         Microservice(spec.name, args)
 
     recorded = declare(program)

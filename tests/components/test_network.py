@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from components import network
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
+from components.workload import WorkloadArgs
 from services.spec import ServiceSpec
 from slipway.state.content_names import stem
 
@@ -57,7 +58,7 @@ def declared(declare: Any, callers: list[str]) -> str:
     """The name of web's NetworkPolicy, in Pulumi and in Kubernetes."""
 
     def program() -> None:
-        Microservice("web", MicroserviceArgs(spec(), "r/i@sha256:1", "n", AwaitedRollouts(None), callers=callers))
+        Microservice("web", WorkloadArgs(spec(), "r/i@sha256:1", "n", AwaitedRollouts(None), callers=callers))
 
     recorded = declare(program)
     (policy,) = [each for each in recorded.resources if each.typ == POLICY]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from components.microservice import MicroserviceArgs
 from components.release import KINDS
 from components.rollouts import AwaitedRollouts
+from components.workload import WorkloadArgs
 from services.spec import ServiceSpec
 from tests.components.conftest import Declare, Recorder
 
@@ -20,7 +20,7 @@ IMAGE = "registry.example/api@sha256:1"
 
 def declared(declare: Declare, document: dict[str, Any], image: str = IMAGE) -> Recorder:
     spec = ServiceSpec.model_validate({"name": "api", **document})
-    args = MicroserviceArgs(spec, image, "shop", AwaitedRollouts(None), secrets=dict.fromkeys(spec.secrets, "x"))
+    args = WorkloadArgs(spec, image, "shop", AwaitedRollouts(None), secrets=dict.fromkeys(spec.secrets, "x"))
     return declare(lambda: KINDS[spec.kind]("api", args))
 
 

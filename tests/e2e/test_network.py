@@ -171,7 +171,7 @@ def test_a_changed_port_and_a_removed_call_shut_no_old_pod_off(released: Any) ->
 @pytest.mark.thorough
 def test_a_stack_whose_policies_have_the_names_of_their_services_goes_on_and_back(project: Any) -> None:
     """As every release before this one made them."""
-    components, hashed = "components/microservice.py", "name = self._hashed(json.dumps(rules, sort_keys=True).encode())"
+    components, hashed = "components/workload.py", "name = self._hashed(json.dumps(rules, sort_keys=True).encode())"
     project.replace(components, hashed, "name = self._name")
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output

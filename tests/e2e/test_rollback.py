@@ -135,7 +135,7 @@ def changed(ship: Any, good: dict[str, Any]) -> dict[str, Any]:
     made = ship.slipway("new", "parcel-service")
     assert made.code == 0, made.output
     ship.replace(DOCKERFILE, LABEL, f"Changed. {LABEL}")
-    ship.replace("components/microservice.py", ACCOUNT, RENAMED_ACCOUNT)
+    ship.replace("components/workload.py", ACCOUNT, RENAMED_ACCOUNT)
     configure_changed(ship)
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output

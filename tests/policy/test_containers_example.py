@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
+from components.workload import WorkloadArgs
 from policy.declaration import Resource
 from policy.declared import Program, collect
 from policy.judge import Judge
@@ -53,7 +54,7 @@ def example(root: Path) -> Service:
 def declared(service: Service, stack: str) -> dict[str, list[Resource]]:
     def declare() -> None:
         register_kubernetes_defaults(None, [])
-        args = MicroserviceArgs(
+        args = WorkloadArgs(
             service.spec,
             image=IMAGE,
             namespace="slipway-dev",

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
+from components.workload import WorkloadArgs
 from policy.declaration import Resource
 from policy.declared import Program, collect, resources_of
 from policy.judge import Judge, Report
@@ -139,7 +140,7 @@ def test_no_service_that_the_catalogue_accepts_is_refused_in_dev(document: dict[
 
     def declare() -> None:
         register_kubernetes_defaults(None, [])
-        args = MicroserviceArgs(
+        args = WorkloadArgs(
             spec,
             image=f"{REGISTRY}/i@{DIGEST}",
             namespace="slipway-dev",

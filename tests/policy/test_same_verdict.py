@@ -165,7 +165,7 @@ def broken_in_many_ways(checkout: Checkout) -> None:
     checkout.replace("components/pod.py", '"image": image,', '"image": "elsewhere.example/thing:latest",')
     checkout.replace("components/pod.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False')
     checkout.replace("components/network.py", '"policy_types": ["Ingress", "Egress"]', '"policy_types": ["Ingress"]')
-    checkout.replace("components/microservice.py", '"max_unavailable": 1,', '"max_unavailable": 0,')
+    checkout.replace("components/workload.py", '"max_unavailable": 1,', '"max_unavailable": 0,')
     checkout.replace("components/service_image.py", 'f"{name}{TEST_SUFFIX}"', 'f"{name}-checked"')
     (checkout.folder / "policy" / "waivers.yaml").write_text(WAIVER)
 

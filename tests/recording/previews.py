@@ -53,7 +53,8 @@ PolicyPack("slipway", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 HUGE = """
 import hashlib
 import pulumi, pulumi_kubernetes as kubernetes
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
+from components.workload import WorkloadArgs
 from components.rollouts import AwaitedRollouts
 from services.spec import ServiceSpec
 
@@ -86,7 +87,7 @@ for number in range(0 if round_ == 1 else 20, 300 if round_ == 1 else 330):
     spec = ServiceSpec.model_validate({"name": name, "env": {"LOG_LEVEL": "debug" if noisy else "info"},
         "resources": {"memory": "512Mi" if round_ == 2 and number % 10 == 0 else f"{128 * round_}Mi"}})
     digest = hashlib.sha256(f"{name} {round_}".encode()).hexdigest()
-    Microservice(name, MicroserviceArgs(spec=spec, image=f"registry.example/shop/{name}@sha256:{digest}",
+    Microservice(name, WorkloadArgs(spec=spec, image=f"registry.example/shop/{name}@sha256:{digest}",
         namespace=namespace, rollouts=rollouts), pulumi.ResourceOptions(providers=[provider]))
 """
 
@@ -94,7 +95,8 @@ FIFTY = """
 import os
 from pathlib import Path
 import pulumi, pulumi_docker_build as docker_build, pulumi_kubernetes as kubernetes
-from components.microservice import Microservice, MicroserviceArgs
+from components.microservice import Microservice
+from components.workload import WorkloadArgs
 from components.rollouts import AwaitedRollouts
 from components.service_image import ServiceImage, ServiceImageArgs
 from services.spec import ServiceSpec
@@ -125,7 +127,7 @@ for number in range(50):
     env = {"DATABASE_URL": "sqlite:////tmp/data.db", "USER_SERVICE_URL": "http://user-service"} if built else {}
     spec = ServiceSpec.model_validate({"name": name, "replicas": 2 if built else 1, "env": env,
         "resources": {"memory": f"{memory}Mi"}})
-    Microservice(name, MicroserviceArgs(spec=spec, image=image, namespace=namespace, rollouts=AwaitedRollouts(None)),
+    Microservice(name, WorkloadArgs(spec=spec, image=image, namespace=namespace, rollouts=AwaitedRollouts(None)),
         pulumi.ResourceOptions(providers=[provider]))
 """
 

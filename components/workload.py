@@ -1,0 +1,326 @@
+"""What every kind of service has in an environment: its Kubernetes objects, under fixed names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import pulumi
+from pulumi import Input, Output, ResourceOptions
+from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
+
+from components import network
+from components.containers import PodFiles, file_data, service_ports, shape
+from components.health import checks_annotation
+from components.migration import RecordedMigrations, migration_job
+from components.outputs import after
+from components.pod import PORT_NAME, pod_template
+from components.rollouts import AwaitedRollouts
+from services.catalog import config_data
+from services.files import MountedFile
+from services.spec import Autoscaling, Ingress, ServiceSpec
+from services.workloads import MIGRATION_SUFFIX, Migration
+from slipway.cluster.checks import CHECKS_ANNOTATION
+from slipway.cluster.client import Cluster
+
+# Of a pod without a probe: one that crashes right after its start is none that works.
+UNASKED_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class WorkloadArgs:
+    """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
+
+    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
+    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's; `files` are what its
+    containers mount; `migrations` knows which migrations have run.
+    """
+
+    spec: ServiceSpec
+    image: Input[str]
+    namespace: Input[str]
+    rollouts: AwaitedRollouts
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    callees: Sequence[Workload] = ()
+    callers: Sequence[str] = ()
+    metrics_from: str | None = None
+    image_pull_secrets: Sequence[str] = ()
+    files: Sequence[MountedFile] = ()
+    migrations: RecordedMigrations | None = None
+
+
+class Workload(pulumi.ComponentResource):
+    """The objects that every kind of service has, with methods for those that some kinds have.
+
+    `rolled_out` resolves once its pods are ready, or where it keeps none, once it is applied; `url` is where it
+    answers, None where it has no port. `depended_on` is what services that call it come after.
+    """
+
+    url: Output[str] | None = None
+    rolled_out: Output[bool]
+    depended_on: Sequence[pulumi.Resource] = ()
+
+    def __init__(self, type_: str, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
+        super().__init__(type_, name, None, opts)
+        self._name, self._args, self._spec = name, args, args.spec
+        self._selector = {network.NAME_LABEL: self._spec.name}
+        self._service_account = self._account()
+
+    def _metadata(
+        self, name: str | None = None, annotations: Mapping[str, str] | None = None
+    ) -> meta.v1.ObjectMetaArgsDict:
+        metadata: dict[str, Any] = {
+            "name": name or self._spec.name,
+            "namespace": self._args.namespace,
+            "labels": {
+                **self._spec.labels,
+                **self._selector,
+                "app.kubernetes.io/part-of": pulumi.get_project(),
+                "app.kubernetes.io/managed-by": "pulumi",
+            },
+        }
+        if annotations:
+            metadata["annotations"] = annotations
+        return metadata
+
+    def _child(self) -> ResourceOptions:
+        return ResourceOptions(parent=self)
+
+    def _account(self) -> core.v1.ServiceAccount:
+        annotations = self._spec.service_account.annotations
+        return core.v1.ServiceAccount(
+            self._name,
+            metadata=self._metadata(annotations=annotations),
+            automount_service_account_token=False,
+            opts=self._child(),
+        )
+
+    def _network_policy(self) -> networking.v1.NetworkPolicy:
+        """Named by its rules. NetworkPolicies add up, so for the time of a rollout the pods before it keep what the
+        policy before opens: a call that is removed ends with the pods that make it.
+        """
+        rules = network.policy(self._spec, self._args.callers, self._args.metrics_from)
+        name = self._hashed(json.dumps(rules, sort_keys=True).encode())
+        return networking.v1.NetworkPolicy(name, metadata=self._metadata(name), spec=rules, opts=self._by_content())
+
+    def _hashed(self, content: bytes) -> str:
+        return f"{self._spec.name}-{hashlib.sha256(content).hexdigest()[:8]}"
+
+    def _by_content(self) -> ResourceOptions:
+        """For what is named by its content, in Pulumi too, so that another content is another resource.
+
+        The one before it stays a resource of its own until the update has succeeded. Were it replaced, a failed update
+        would leave it to be deleted, and whoever then goes back to it would be told that it exists already. The alias
+        is for stacks in which Pulumi knows it by the service's name alone.
+        """
+        return ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)])
+
+    def _config_map(self) -> core.v1.ConfigMap:
+        """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
+        data = config_data(self._spec)
+        name = self._hashed(_as_bytes(data))
+        return core.v1.ConfigMap(
+            name, metadata=self._metadata(name), data=data, immutable=True, opts=self._by_content()
+        )
+
+    @cached_property
+    def _files(self) -> PodFiles:
+        """The files of its containers, in a ConfigMap and a Secret named by their content, as those of variables are.
+
+        A service's name has no dot, so none of them is called as an object of another service.
+        """
+        files = self._args.files
+        config_map, secret = None, None
+        data, binary_data = file_data(files)
+        if data or binary_data:
+            modes = {file.key: file.mode for file in files}
+            digest = hashlib.sha256(
+                repr([sorted(data.items()), sorted(binary_data.items()), modes]).encode()
+            ).hexdigest()
+            name = f"{self._spec.name}.files-{digest[:8]}"
+            config_map = core.v1.ConfigMap(
+                name,
+                metadata=self._metadata(name),
+                data=data or None,
+                binary_data=binary_data or None,
+                immutable=True,
+                opts=self._child(),
+            )
+        if values := {file.key: self._args.secrets[file.secret] for file in files if file.secret}:
+            secret = self._secret_of(f"{self._spec.name}.files", values, self._child())
+        return PodFiles(
+            files, config_map.metadata.name if config_map else None, secret.metadata.name if secret else None
+        )
+
+    @cached_property
+    def _claims(self) -> Mapping[str, Input[str]]:
+        """The names of its PersistentVolumeClaims by the name of the volume; its own are declared, and protected."""
+        names: dict[str, Input[str]] = {}
+        for volume in self._spec.volumes:
+            claim, name = volume.persistent_volume_claim, self._spec.claim_name(volume)
+            if not claim:
+                continue
+            names[volume.name] = name
+            if not claim.claim_name:
+                made = core.v1.PersistentVolumeClaim(
+                    name,
+                    metadata=self._metadata(name),
+                    spec={"accessModes": claim.access_modes, **shape(claim)},
+                    opts=ResourceOptions(parent=self, protect=True),
+                )
+                names[volume.name] = made.metadata.name
+        return names
+
+    def _secret(self) -> core.v1.Secret | None:
+        values = {name: self._args.secrets[name] for name in self._spec.secrets}
+        return self._secret_of(self._spec.name, values, self._by_content()) if values else None
+
+    def _secret_of(self, stem: str, values: Mapping[str, str], opts: ResourceOptions) -> core.v1.Secret:
+        """As the ConfigMap, its name made by a slow hash: names are no secrets, values stay so."""
+        salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{stem}".encode()
+        digest = hashlib.scrypt(_as_bytes(values), salt=salt, n=2**12, r=8, p=1, dklen=4)
+        name = f"{stem}-{digest.hex()}"
+        return core.v1.Secret(
+            name, metadata=self._metadata(name), string_data=Output.secret(values), immutable=True, opts=opts
+        )
+
+    def _service(self) -> core.v1.Service:
+        exposure = self._spec.service
+        port: dict[str, Any] = {
+            "name": PORT_NAME,
+            "port": network.SERVICE_PORT,
+            "target_port": PORT_NAME,
+            "protocol": "TCP",
+        }
+        if exposure.node_port:
+            port["node_port"] = exposure.node_port
+        return core.v1.Service(
+            self._name,
+            metadata=self._metadata(annotations=exposure.annotations),
+            spec={"type": exposure.type, "selector": self._selector, "ports": [port, *service_ports(self._spec)]},
+            opts=self._child(),
+        )
+
+    def _deployment(
+        self, network_policy: networking.v1.NetworkPolicy, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> apps.v1.Deployment:
+        spec, rollout = self._spec, self._spec.rollout
+        template = self._pod_template(self._image(config_map, secret), config_map, secret)
+        wanted: dict[str, Any] = {
+            "selector": {"match_labels": self._selector},
+            # Where a volume can be mounted once, the next pod would wait for the one before it for ever.
+            "strategy": {"type": "Recreate"}
+            if spec.is_exclusive
+            else {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
+            "progress_deadline_seconds": rollout.progress_deadline_seconds,
+            "revision_history_limit": 3,
+            "template": template,
+        }
+        # Of what is nothing, no null is recorded: a refresh would find none.
+        if not spec.autoscaling:
+            wanted["replicas"] = spec.replicas
+        if min_ready_seconds := self._min_ready_seconds():
+            wanted["min_ready_seconds"] = min_ready_seconds
+        return apps.v1.Deployment(
+            self._name,
+            metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
+            spec=wanted,
+            opts=ResourceOptions(
+                parent=self,
+                depends_on=[network_policy, *(each for callee in self._args.callees for each in callee.depended_on)],
+            ),
+        )
+
+    def _min_ready_seconds(self) -> int:
+        """As service.yaml says; a pod that nobody asks whether it is ready must run for a while before it counts."""
+        rollout = self._spec.rollout
+        is_asked = {"ready", "startup"} & set(self._spec.health.probes(self._spec.kind))
+        return (
+            rollout.min_ready_seconds
+            if is_asked or rollout.model_fields_set & {"min_ready_seconds"}
+            else UNASKED_SECONDS
+        )
+
+    def _image(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> Output[str]:
+        """The image, once everything is there that has to be before pods run it."""
+        before = [callee.rolled_out for callee in self._args.callees]
+        if self._spec.migration:
+            before.append(self._migrated(self._spec.migration, config_map, secret))
+        return after(Output.from_input(self._args.image), before)
+
+    def _migrated(
+        self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> Output[bool]:
+        """Resolves once the migration has done its work, while the pods of the release before still run."""
+        labels = {network.NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", network.COMPONENT_LABEL: "migration"}
+        rules = network.migration_policy(self._spec, labels)
+        digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:8]
+        policy_name = f"{self._spec.name}{MIGRATION_SUFFIX}-{digest}"
+        network_policy = networking.v1.NetworkPolicy(
+            policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
+        )
+        job = migration_job(
+            self._spec.name,
+            migration,
+            self._pod_template(Output.from_input(self._args.image), config_map, secret),
+            self._metadata(),
+            self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
+            pod_labels=labels,
+            parent=self,
+            depends_on=[network_policy, self._service_account],
+        )
+        return self._args.rollouts.ended(job)
+
+    def _pod_template(
+        self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> core.v1.PodTemplateSpecArgsDict:
+        return pod_template(
+            self._spec,
+            self._selector,
+            image,
+            config_map.metadata.name,
+            secret.metadata.name if secret else None,
+            image_pull_secrets=self._args.image_pull_secrets,
+            files=self._files,
+            claims=self._claims,
+        )
+
+    def _disruption_budget(self) -> None:
+        policy.v1.PodDisruptionBudget(
+            self._name,
+            metadata=self._metadata(),
+            # Satisfiable with any number of replicas; `minAvailable: 1` would block the drain of a lone pod.
+            spec={"max_unavailable": 1, "selector": {"match_labels": self._selector}},
+            opts=self._child(),
+        )
+
+    def _autoscaler(self, wanted: Autoscaling) -> None:
+        target: autoscaling.v2.MetricTargetArgsDict = {
+            "type": "Utilization",
+            "average_utilization": wanted.cpu_percent,
+        }
+        autoscaling.v2.HorizontalPodAutoscaler(
+            self._name,
+            metadata=self._metadata(),
+            spec={
+                "scale_target_ref": {"api_version": "apps/v1", "kind": "Deployment", "name": self._spec.name},
+                "min_replicas": wanted.min_replicas,
+                "max_replicas": wanted.max_replicas,
+                "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
+            },
+            opts=self._child(),
+        )
+
+    def _ingress(self, wanted: Ingress) -> None:
+        rules = network.ingress(self._spec, wanted)
+        networking.v1.Ingress(
+            self._name, metadata=self._metadata(annotations=wanted.annotations), spec=rules, opts=self._child()
+        )
+
+
+def _as_bytes(data: Mapping[str, str]) -> bytes:
+    return repr(sorted(data.items())).encode()
