@@ -331,13 +331,20 @@ def comment(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
-    port: Annotated[int, typer.Option("--port", help="The port its container listens on.")] = 8080,
+    template: Annotated[
+        str, typer.Option("--template", help="What it is: python (which answers HTTP), worker or cron.")
+    ] = "python",
+    port: Annotated[
+        int | None, typer.Option("--port", help="The port its container listens on; 8080 without it.")
+    ] = None,
 ) -> None:
     """Make a working service under services/."""
     from slipway.cli.new import new as command
+    from slipway.cli.new import template_of
     from slipway.project import require
 
-    raise typer.Exit(command(name, require(Path.cwd()).folder, port=port))
+    folder = require(Path.cwd()).folder
+    raise typer.Exit(command(name, folder, template=template_of(template), port=port))
 
 
 @app.command()

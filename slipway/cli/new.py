@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,30 +17,77 @@ import yaml
 from services.spec import service_name
 from slipway.errors import ConfigurationError, SlipwayError
 
-TEMPLATE = Path(__file__).resolve().parent.parent / "templates" / "service"
-# The template is a working service of this name; the new one's name takes its place.
+TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
+# Each template is a working service of this name; the new one's name takes its place.
 TEMPLATE_NAME, TEMPLATE_PACKAGE, TEMPLATE_PORT = "sample-service", "sample_service", 8080
 # The package of services/kit, which the template takes in as a build context.
 KIT = "kit"
 # Below 1024 the kernel asks for a capability that the pods do not have.
 PORTS = range(1024, 65536)
+
+
+class Template(StrEnum):
+    """What a new service may be: the folders of `slipway/templates/`."""
+
+    PYTHON = "python"
+    WORKER = "worker"
+    CRON = "cron"
+
+
+# What each makes, the file that its author goes on in, and what service.yaml says of it.
+MADE = {
+    Template.PYTHON: (
+        "the service {name}, with a Dockerfile and tests, answering GET /hello",
+        "routes.py",
+        "its replicas, resources, secrets, calls and checks",
+    ),
+    Template.WORKER: (
+        "the worker {name}, with a Dockerfile and tests",
+        "main.py",
+        "its replicas, resources, secrets, health and egress",
+    ),
+    Template.CRON: (
+        "the cron job {name}, with a Dockerfile and tests",
+        "main.py",
+        "its schedule, resources, secrets and egress",
+    ),
+}
 _LEFT_BY_TOOLS = re.compile(r"__pycache__|\..+_cache")
 
 
-def new(name: str, root: Path, *, port: int = TEMPLATE_PORT) -> int:
-    """Make `root/services/<name>`, complete or not at all; ConfigurationError where the name or port cannot be."""
+def template_of(text: str) -> Template:
+    """The template of that name; ConfigurationError where there is none."""
+    try:
+        return Template(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"There is no template {text!r}.", why=f"There are: {', '.join(Template)}.", next_step="Name one of them."
+        ) from error
+
+
+def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: int | None = None) -> int:
+    """Make `root/services/<name>`, complete or not at all; ConfigurationError where the name or port cannot be.
+
+    Without a `port` it is 8080; only `Template.PYTHON` has one.
+    """
     services = root / "services"
     package = _package(name)
     folder = services / package
-    if port not in PORTS:
+    if port is not None and template is not Template.PYTHON:
+        raise ConfigurationError(
+            f"A service of template {template} has no port.",
+            why="Nothing connects to it.",
+            next_step=f"Leave --port out, or choose --template {Template.PYTHON}.",
+        )
+    if port is not None and port not in PORTS:
         raise ConfigurationError(
             f"{port} cannot be the port of a service.",
             why=f"Allowed are {PORTS.start} to {PORTS.stop - 1}; lower ones need rights that pods do not have.",
             next_step=f"Leave --port out to use {TEMPLATE_PORT}; every pod has an address of its own.",
         )
     _refuse_taken(name, folder, services)
-    _write(folder, name, package, port)
-    _print_next_steps(name, folder.relative_to(root))
+    _write(folder, name, package, TEMPLATES / template, port or TEMPLATE_PORT)
+    _print_next_steps(name, folder.relative_to(root), template)
     return 0
 
 
@@ -69,9 +117,8 @@ def _suggest(name: str) -> str:
 
 def _reserved() -> set[str]:
     """Names of Python packages that a service needs, and of the folder its tests are in."""
-    pins = "".join(
-        (TEMPLATE / file).read_text(encoding="utf-8") for file in ("requirements.txt", "requirements-test.txt")
-    )
+    files = TEMPLATES.glob("*/requirements*.txt")
+    pins = "".join(file.read_text(encoding="utf-8") for file in files)
     needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
     return needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
 
@@ -107,14 +154,18 @@ def _names(services: Path) -> Iterator[tuple[Path, object]]:
             yield file, content.get("name")
 
 
-def _write(folder: Path, name: str, package: str, port: int) -> None:
+def _write(folder: Path, name: str, package: str, template: Path, port: int) -> None:
     # Beside services/, not in it: what an interrupt leaves behind must not be taken for a service.
     root = folder.parent.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".slipway-new-", dir=root) as temporary:
             made = Path(temporary) / package
-            for source in _template_files():
-                _write_file(made, source, name, package, port)
+            for source in sorted(template.rglob("*")):
+                relative = source.relative_to(template)
+                if source.is_file() and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in relative.parts):
+                    text = source.read_text(encoding="utf-8").replace(TEMPLATE_NAME, name)
+                    text = text.replace(TEMPLATE_PACKAGE, package).replace(str(TEMPLATE_PORT), str(port))
+                    _write_file(made / str(relative).replace(TEMPLATE_PACKAGE, package), text)
             made.rename(folder)
     except OSError as error:
         raise SlipwayError(
@@ -124,28 +175,19 @@ def _write(folder: Path, name: str, package: str, port: int) -> None:
         ) from error
 
 
-def _template_files() -> Iterator[Path]:
-    for path in sorted(TEMPLATE.rglob("*")):
-        relative = path.relative_to(TEMPLATE)
-        if path.is_file() and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in relative.parts):
-            yield relative
+def _write_file(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
 
 
-def _write_file(made: Path, source: Path, name: str, package: str, port: int) -> None:
-    text = (TEMPLATE / source).read_text(encoding="utf-8")
-    text = text.replace(TEMPLATE_NAME, name).replace(TEMPLATE_PACKAGE, package).replace(str(TEMPLATE_PORT), str(port))
-    target = made / str(source).replace(TEMPLATE_PACKAGE, package)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(text, encoding="utf-8")
-
-
-def _print_next_steps(name: str, folder: Path) -> None:
-    typer.echo(f"Made {folder}: the service {name}, with a Dockerfile and tests, answering GET /hello.")
+def _print_next_steps(name: str, folder: Path, template: Template) -> None:
+    made, code, settings = MADE[template]
+    typer.echo(f"Made {folder}: {made.format(name=name)}.")
     steps = {
         f".venv/bin/python -m pytest {folder}": "its unit tests; the image build runs them too",
         "slipway up -s dev": "build, test, deploy and check it",
-        f"{folder}/{folder.name}/routes.py": "where it goes on from here",
-        f"{folder}/service.yaml": "its replicas, resources, secrets, calls and checks",
+        f"{folder}/{folder.name}/{code}": "where it goes on from here",
+        f"{folder}/service.yaml": settings,
     }
     width = max(map(len, steps))
     for step, meaning in steps.items():

@@ -13,7 +13,7 @@ from services.catalog import allowed_keys, json_schema
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 DOCS = CHECKOUT / "docs"
-SPECS = [*sorted(CHECKOUT.glob("services/*/service.yaml")), CHECKOUT / "slipway/templates/service/service.yaml"]
+SPECS = [*sorted(CHECKOUT.glob("services/*/service.yaml")), *sorted(CHECKOUT.glob("slipway/templates/*/service.yaml"))]
 
 
 # Each takes an HTTP path, or what `health` itself takes.

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.paths import CHECKOUT
 
-TEMPLATE = CHECKOUT / "slipway/templates/service"
+TEMPLATE = CHECKOUT / "slipway/templates/python"
 OUR_SERVICES = [CHECKOUT / "services/user_service", CHECKOUT / "services/order_service"]
 
 

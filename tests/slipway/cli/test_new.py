@@ -12,7 +12,7 @@ import pytest
 
 from services import catalog
 from slipway.cli import new as command
-from slipway.cli.new import TEMPLATE, new
+from slipway.cli.new import TEMPLATES, Template, new, template_of
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.paths import CHECKOUT
 
@@ -34,9 +34,10 @@ def _files(folder: Path) -> set[str]:
 
 
 @pytest.mark.slow
-def test_a_new_service_passes_its_own_tests(root: Path) -> None:
+@pytest.mark.parametrize("template", Template)
+def test_a_new_service_passes_its_own_tests(root: Path, template: Template) -> None:
     _with_kit(root)
-    assert new("greeter", root) == 0
+    assert new("greeter", root, template=template) == 0
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     ended = subprocess.run(
@@ -55,21 +56,39 @@ def test_the_catalogue_takes_it_as_it_is(root: Path) -> None:
     assert [(check.get, check.has) for check in service.spec.checks] == [("/hello", "greeting")]
 
 
+@pytest.mark.parametrize(("template", "kind"), [(Template.WORKER, "Worker"), (Template.CRON, "CronJob")])
+def test_the_catalogue_takes_what_has_no_port(root: Path, template: Template, kind: str) -> None:
+    new("order-desk", root, template=template)
+    (service,) = catalog.load(root / "services")
+    assert (service.name, service.spec.kind) == ("order-desk", kind)
+
+
+def test_a_template_that_is_none_and_a_port_of_none_are_refused(root: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"There is no template 'go'") as caught:
+        template_of("go")
+    assert "python, worker, cron" in str(caught.value)
+    with pytest.raises(ConfigurationError, match="template worker has no port"):
+        new("order-desk", root, template=template_of("worker"), port=9000)
+    assert _files(root) == {"services"}
+
+
+@pytest.mark.parametrize("template", Template)
 @pytest.mark.parametrize("name", ["x", "order-desk", LONGEST])
-def test_nothing_of_the_template_is_left_and_the_code_stays_clean(root: Path, name: str) -> None:
-    new(name, root, port=9000)
+def test_nothing_of_the_template_is_left_and_the_code_stays_clean(root: Path, name: str, template: Template) -> None:
+    port = 9000 if template is Template.PYTHON else None
+    new(name, root, template=template, port=port)
     folder = root / "services" / name.replace("-", "_")
     text = "".join(f"{path}\n{path.read_text()}" for path in folder.rglob("*") if path.is_file())
     assert "sample" not in text
     assert "8080" not in "".join(path.read_text() for path in folder.glob("*") if path.is_file())
-    assert "EXPOSE 9000\n" in (folder / "Dockerfile").read_text()
+    assert ("EXPOSE 9000\n" in (folder / "Dockerfile").read_text()) == (port is not None)
     shutil.copy(CHECKOUT / "pyproject.toml", root)
     for arguments in (["check"], ["format", "--check"]):
         subprocess.run([sys.executable, "-m", "ruff", *arguments, "services"], cwd=root, check=True)
 
 
 def test_what_tools_left_in_the_template_is_not_taken_along(root: Path) -> None:
-    left = TEMPLATE / "tests" / "__pycache__" / "left.pyc"
+    left = TEMPLATES / "python" / "tests" / "__pycache__" / "left.pyc"
     left.parent.mkdir(exist_ok=True)
     left.write_bytes(b"\xff")
     try:
@@ -165,11 +184,11 @@ def test_half_a_service_is_never_left(root: Path, monkeypatch: pytest.MonkeyPatc
     written = command._write_file
     calls: list[Path] = []
 
-    def fail_at_the_fifth(made: Path, source: Path, *rest: object) -> None:
-        calls.append(source)
+    def fail_at_the_fifth(file: Path, text: str) -> None:
+        calls.append(file)
         if len(calls) == 5:
             raise failure
-        written(made, source, *rest)  # type: ignore[arg-type]
+        written(file, text)
 
     monkeypatch.setattr(command, "_write_file", fail_at_the_fifth)
     with pytest.raises((SlipwayError, KeyboardInterrupt)):

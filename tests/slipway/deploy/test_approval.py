@@ -102,7 +102,7 @@ def test_sources_of_services_count_and_what_tools_leave_does_not(tmp_path: Path)
         "Pulumi.yaml",
     }
     left = {
-        "slipway/templates/service/app.py",
+        "slipway/templates/python/app.py",
         "README.md",
         "services/a/__pycache__/x.pyc",
         "services/a/.mypy_cache/x",

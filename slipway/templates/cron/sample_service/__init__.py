@@ -1,0 +1,1 @@
+"""sample-service: does its work once a night."""

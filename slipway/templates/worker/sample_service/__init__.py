@@ -1,0 +1,1 @@
+"""sample-service: takes up work again and again."""
