@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from services.fields import LABEL_MAX_LENGTH, SubdomainName
+from services.fields import LabelName, SubdomainName
 from services.quantities import parse_quantity
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.backend.promotion import Promotion
@@ -37,8 +37,6 @@ NO_REGISTRY = (
     'or take the lab\'s with `eval "$(slipway env)"`'
 )
 
-# https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
-LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 # Whatever the project is called in Pulumi.yaml: keys without a namespace are of the project.
 KEYS_NAMESPACE = "slipway"
 # https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
@@ -86,15 +84,6 @@ def _image(text: str) -> str:
     return text
 
 
-def _namespace_name(text: str) -> str:
-    if LABEL_PATTERN.fullmatch(text) is None or len(text) > LABEL_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} is not a DNS label: lower-case letters, digits and '-', none at an end, "
-            f"at most {LABEL_MAX_LENGTH} characters"
-        )
-    return text
-
-
 def default_namespace(stack: str) -> str:
     """`slipway-<stack>`, with each character that a namespace cannot have made a '-' or a small letter."""
     return "slipway-" + re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
@@ -105,7 +94,7 @@ class NamespaceSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[StrictStr, AfterValidator(_namespace_name)]
+    name: LabelName
     managed: StrictBool = True
 
 
@@ -173,7 +162,7 @@ class StackSettings(BaseModel):
     build_cache: Literal["registry"] | None = None
     images: dict[str, Promotion] = {}
     checks_timeout_seconds: Annotated[StrictInt, Field(ge=1, le=600)] = 30
-    metrics_from: Annotated[StrictStr, AfterValidator(_namespace_name)] | None = None
+    metrics_from: LabelName | None = None
     services: dict[str, dict[str, Any]] = {}
     defaults: dict[str, Any] = {}
     image_pull_secrets: list[SubdomainName] = []

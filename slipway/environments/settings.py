@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from services.catalog import Service
+from services.fields import LABEL_MAX_LENGTH
 from services.spec import ServiceSpec
 from services.yaml_source import SERVICES_KEY
 from slipway.environments.temporary import HEADER
@@ -18,7 +19,6 @@ from slipway.errors import ConfigurationError
 NAMESPACE_KEY, PULL_SECRETS_KEY = "slipway:namespace", "slipway:imagePullSecrets"
 # What is true of one environment alone: where it is, what it rolls back to, which objects of others it takes over.
 OWN_KEYS = (NAMESPACE_KEY, "slipway:rollbackTo", "slipway:adopt")
-LABEL_MAX_LENGTH = 63
 
 
 @dataclass(frozen=True)
