@@ -13,7 +13,7 @@ import pytest
 
 from slipway.engine.stages import IMAGE_TYPE
 
-pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 TOKEN, OTHER_TOKEN = "hidden-token-4711", "hidden-token-4712"
 DOCKERFILE = f"""\

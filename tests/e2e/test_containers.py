@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 LOGO = b"\x89PNG\r\n\x00\xff"
 # In place of `scratch: {/data: 64Mi}`: the users are in a volume that outlives the pods.
@@ -161,6 +161,7 @@ def test_ports_files_volumes_and_containers_through_a_release_and_back(project: 
     assert [each["status"]["phase"] for each in claims] == ["Bound"], "a claim that holds data stays"
 
 
+@pytest.mark.thorough
 def test_a_service_that_answers_404_is_not_said_to_refuse_connections(project: Any) -> None:
     """The kubelet reports 25 answers of a pod, which are used up before this one listens."""
     file = "services/user_service/service.yaml"

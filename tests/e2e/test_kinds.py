@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 DOCKERFILE = """ARG BASE_IMAGE=python:3.12-slim
 FROM ${BASE_IMAGE} AS test
@@ -132,6 +132,7 @@ def test_a_mixed_estate_goes_up_is_broken_rolled_back_and_verified(estate: Any) 
     }
 
 
+@pytest.mark.thorough
 def test_a_destructive_migration_is_gone_back_over_only_when_that_is_said(estate: Any) -> None:
     assert estate.slipway("up", "-s", "e2e", "--yes").code == 0
     estate.replace(

@@ -15,7 +15,7 @@ from slipway.registry import image_digest
 from tests.e2e.test_no_interruption import SOURCE, Load
 from tests.second_registry import second_registry
 
-pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 SECOND = "e2e-live"
 FILE = f"Pulumi.{SECOND}.yaml"
@@ -164,6 +164,7 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
     assert both.file.read_text() == good
 
 
+@pytest.mark.thorough
 def test_a_digest_goes_to_another_registry_and_runs_there(project: Any, tmp_path: Path) -> None:
     with second_registry(tmp_path / "registry") as address:
         both = Environments(
@@ -182,6 +183,7 @@ def test_a_digest_goes_to_another_registry_and_runs_there(project: Any, tmp_path
         assert "nothing to promote" in both.promote()
 
 
+@pytest.mark.thorough
 def test_a_stack_that_built_goes_back_to_its_build_after_it_was_promoted_to(project: Any, tmp_path: Path) -> None:
     both = Environments(project, tmp_path, "")
     done = both.first.slipway("up", "-s", SECOND, "--yes")  # which has a builder

@@ -25,9 +25,12 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 GOOD, CHANGED, UNKNOWN = 1, 2, 99
 # A label: another image, and the same service.
 DOCKERFILE, LABEL = "services/user_service/Dockerfile", "The people who may"
-ACCOUNT = "self._name, metadata=self._metadata(), automount_service_account_token=False, opts=self._child()"
-RENAMED_ACCOUNT = """f"{self._name}-account",
-            metadata=self._metadata(),
+ACCOUNT = """            self._name,
+            metadata=self._metadata(annotations=annotations),
+            automount_service_account_token=False,
+            opts=self._child(),"""
+RENAMED_ACCOUNT = """            f"{self._name}-account",
+            metadata=self._metadata(annotations=annotations),
             automount_service_account_token=False,
             opts=ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)]),"""
 NO_SUCH_WORDS = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.test_no_interruption import SOURCE
 
-pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 NODE_PORT = 31877
 
