@@ -105,7 +105,8 @@ def _mounted_files(folder: Path, settings: Path) -> Iterator[tuple[str, str]]:
     config = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("config") or {}
     overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get(DEFAULTS_KEY) or {})
     try:
-        services = load(folder / SERVICES, overrides)
+        # A program may have none.
+        services = load(folder / SERVICES, overrides) if (folder / SERVICES).is_dir() else ()
     except CatalogError as error:  # which the program says too
         yield "services", str(error)
         return
