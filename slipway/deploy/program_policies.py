@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from policy import pack_token, program_check
-from services.catalog import CatalogError, Overrides, load
+from services.catalog import SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
@@ -30,6 +30,8 @@ ORGANIZATION = "organization"
 """What the engine calls it for every self-managed backend."""
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
+# Also a Dockerfile of another name, whose content the catalogue looks at.
+MOUNTS_FILES = re.compile(rb"\b(?:files|dockerfile)\b")
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,17 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounted_files(folder: Path, settings: Path) -> Iterator[tuple[str, str]]:
-    """The content of what services mount, which stands in ConfigMaps that the policies read."""
+    """The content of what services mount, which stands in ConfigMaps that the policies read.
+
+    The catalogue takes a hundredth of a second a service: it is read only where one of the files speaks of some.
+    """
+    specs = list(folder.glob(f"{SERVICES}/*/{SPEC_FILE}"))
+    if not specs or not any(MOUNTS_FILES.search(file.read_bytes()) for file in (settings, *specs) if file.is_file()):
+        return
     config = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("config") or {}
     overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get(DEFAULTS_KEY) or {})
     try:
-        # A program may have none.
-        services = load(folder / SERVICES, overrides) if (folder / SERVICES).is_dir() else ()
+        services = load(folder / SERVICES, overrides)
     except CatalogError as error:  # which the program says too
         yield "services", str(error)
         return
