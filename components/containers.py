@@ -22,6 +22,11 @@ SECRET_MODE = 0o440
 Object = dict[str, Any]
 
 
+def non_empty(fields: Mapping[str, Any]) -> Object:
+    """Those with a value: of what is nothing, no null is recorded, as a refresh would find none."""
+    return {key: value for key, value in fields.items() if value}
+
+
 @dataclass(frozen=True)
 class PodFiles:
     """The files of a service's containers, and the ConfigMap and Secret that hold them."""
@@ -121,8 +126,7 @@ def _container(
         "image": container.image or image,
         "resources": resources(container),
         "security_context": security_context(),
-        # Of what is nothing, no null is recorded: a refresh would find none.
-        **{key: value for key, value in optional.items() if value},
+        **non_empty(optional),
     }
 
 
@@ -238,4 +242,4 @@ def placement(spec: ServiceSpec, labels: Mapping[str, str]) -> Object:
         "dns_policy": spec.dns_policy,
         "dns_config": shape(spec.dns_config) if spec.dns_config else None,
     }
-    return {"topology_spread_constraints": spread, **{key: value for key, value in optional.items() if value}}
+    return {"topology_spread_constraints": spread, **non_empty(optional)}

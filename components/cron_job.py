@@ -7,8 +7,8 @@ from typing import Any
 from pulumi import ResourceOptions
 from pulumi_kubernetes import batch, core, networking
 
-from components import network
 from components.job import job_spec
+from components.labels import COMPONENT_LABEL
 from components.workload import Workload, WorkloadArgs
 from services.workloads import CronJobSpec
 
@@ -37,7 +37,7 @@ class CronJob(Workload):
         template = self._pod_template(self._image(config_map, secret), config_map, secret)
         spec = job_spec(
             template,
-            {**self._spec.labels, **self._selector, network.COMPONENT_LABEL: "cron-job"},
+            {**self._spec.labels, **self._selector, COMPONENT_LABEL: "cron-job"},
             active_deadline_seconds=schedule.active_deadline_seconds,
             backoff_limit=schedule.backoff_limit,
         )
@@ -52,10 +52,9 @@ class CronJob(Workload):
         }
         if schedule.starting_deadline_seconds is not None:
             wanted["starting_deadline_seconds"] = schedule.starting_deadline_seconds
-        depended_on = [network_policy, *(each for callee in self._args.callees for each in callee.depended_on)]
         return batch.v1.CronJob(
             self._name,
             metadata=self._metadata(),
             spec=wanted,
-            opts=ResourceOptions(parent=self, depends_on=depended_on),
+            opts=self._after_callees(network_policy),
         )

@@ -16,6 +16,7 @@ from pulumi.runtime.settings import get_monitor
 
 from components.blocking import in_thread
 from components.inputs import changed
+from components.labels import object_labels
 from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
@@ -81,8 +82,7 @@ def _with_defaults_of_child(
     if not annotations or not args.custom:
         return None
     metadata = dict(_annotated(args.props.get("metadata"), annotations))
-    of_program = {"app.kubernetes.io/part-of": pulumi.get_project(), "app.kubernetes.io/managed-by": "pulumi"}
-    labels = {"app.kubernetes.io/name": str(metadata.get("name", args.name)), **of_program}
+    labels = object_labels(str(metadata.get("name", args.name)))
     metadata["labels"] = changed(metadata.get("labels"), lambda given: {**labels, **given})
     props = {**args.props, "metadata": metadata}
     return pulumi.ResourceTransformResult(props, _options(args.type_, args.opts, hooks))

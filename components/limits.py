@@ -8,6 +8,7 @@ import pulumi
 from pulumi_kubernetes import core, meta
 
 from components.environment import Environment
+from components.labels import object_labels
 from components.settings import LimitRangeItem
 
 NAME = "environment"
@@ -21,11 +22,7 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
     metadata: meta.v1.ObjectMetaArgsDict = {
         "name": NAME,
         "namespace": environment.namespace,
-        "labels": {
-            "app.kubernetes.io/name": NAME,
-            "app.kubernetes.io/part-of": pulumi.get_project(),
-            "app.kubernetes.io/managed-by": "pulumi",
-        },
+        "labels": object_labels(NAME),
     }
     declared: list[pulumi.CustomResource] = []
     if settings.resource_quota:

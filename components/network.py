@@ -9,14 +9,11 @@ import pulumi
 from pulumi_kubernetes import core, networking
 
 from components.containers import further_ports
-from components.pod import PORT_NAME
+from components.labels import NAME_LABEL
 from components.rollouts import AwaitedRollouts
-from services.spec import Ingress, ServiceSpec
+from services.spec import PORT_NAME, Ingress, ServiceSpec
 
-SERVICE_PORT = 80
 DNS_PORT = 53
-NAME_LABEL = "app.kubernetes.io/name"
-COMPONENT_LABEL = "app.kubernetes.io/component"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 EVERYWHERE = ("0.0.0.0/0", "::/0")

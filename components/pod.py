@@ -10,12 +10,11 @@ from pulumi_kubernetes import core
 
 from components import containers
 from components.health import probes
-from services.spec import ServiceSpec
+from services.spec import PORT_NAME, ServiceSpec
 
 # Above the ranges that hosts give to people and daemons, so that an escape meets no file of anybody's.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 USER_ID = 10001
-PORT_NAME = "http"
 # As long as kube-proxy and ingress controllers may still send new requests to a pod that is going.
 DRAIN_SECONDS = 5
 NO_FILES = containers.PodFiles()
@@ -84,7 +83,7 @@ def _container(
     return {
         "name": spec.name,
         "image": image,
-        **{key: value for key, value in optional.items() if value},
+        **containers.non_empty(optional),
         "env_from": sources,
         "resources": containers.resources(spec),
         "security_context": containers.security_context(),

@@ -11,9 +11,9 @@ from pulumi import Output, ResourceOptions
 from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
+from components.labels import object_labels
 from components.limits import declare_limits
 from components.microservice import Microservice
-from components.network import NAME_LABEL
 from components.outputs import after
 from components.service_image import (
     DOCKERFILE,
@@ -130,11 +130,7 @@ def declare_resources(
                 component=components[service.name],
                 provider=environment.kubernetes,
                 namespace=environment.after_builds(environment.namespace),
-                labels={
-                    NAME_LABEL: service.name,
-                    "app.kubernetes.io/part-of": pulumi.get_project(),
-                    "app.kubernetes.io/managed-by": "pulumi",
-                },
+                labels=object_labels(service.name),
                 image=images[service.name].reference,
                 spec=service.spec,
                 folder=service.folder,

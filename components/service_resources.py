@@ -14,8 +14,9 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes import core, networking
 
-from components import network
+from components import containers, network
 from components.inputs import changed, key_of, plain
+from components.labels import NAME_LABEL
 from components.pod import USER_ID
 from components.recorded_only import declare_nothing
 from components.settings import configuration_error
@@ -138,9 +139,9 @@ class ServiceResources:
         metadata = changed(props.get("metadata"), lambda known: _metadata(known, service, name, namespaced=namespaced))
         props["metadata"] = metadata
         labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
-        of_another = labels.get(network.NAME_LABEL) if isinstance(labels, Mapping) else None
+        of_another = labels.get(NAME_LABEL) if isinstance(labels, Mapping) else None
         if of_another in self.names - {service.name}:
-            raise ResourcesError(f"its label {network.NAME_LABEL} is that of another service, {of_another}")
+            raise ResourcesError(f"its label {NAME_LABEL} is that of another service, {of_another}")
         kind = type_.rsplit(":", 1)[-1]
         if type_.split(":")[1].partition("/")[0] in BUILT_IN_GROUPS and kind in POD_TEMPLATES:
             own_name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -215,7 +216,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
     needs: list[str] = []
 
     def pod(known: dict[str, Any]) -> dict[str, Any]:
-        labels = {**service.labels, network.NAME_LABEL: own}
+        labels = {**service.labels, NAME_LABEL: own}
         known["metadata"] = changed(known.get("metadata"), lambda metadata: _pod_metadata(metadata, labels, names))
         known["spec"] = changed(known.get("spec"), lambda spec: _pod_spec(spec, service, own, kind, needs))
         return known
@@ -236,15 +237,15 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
         target[key] = changed(target.get(key), pod)
     if needs:
         core.v1.ServiceAccount(own, metadata={"name": own}, automount_service_account_token=False)
-        rules = {**network.policy(service.spec, ()), "pod_selector": {"match_labels": {network.NAME_LABEL: own}}}
+        rules = {**network.policy(service.spec, ()), "pod_selector": {"match_labels": {NAME_LABEL: own}}}
         networking.v1.NetworkPolicy(own, metadata={"name": own}, spec=rules)
 
 
 def _pod_metadata(given: dict[str, Any], labels: Mapping[str, str], names: Collection[str]) -> dict[str, Any]:
     own = plain(given.get("labels"))
-    if isinstance(own, Mapping) and own.get(network.NAME_LABEL) in names:
+    if isinstance(own, Mapping) and own.get(NAME_LABEL) in names:
         raise ResourcesError(
-            f"its pods have the label {network.NAME_LABEL}={own[network.NAME_LABEL]}, and would be sent the requests "
+            f"its pods have the label {NAME_LABEL}={own[NAME_LABEL]}, and would be sent the requests "
             "of that service; give them another, or none: then it is the name of the object"
         )
     return {**given, "labels": changed(given.get("labels"), lambda known: {**labels, **known})}
@@ -277,12 +278,10 @@ def _pod_spec(given: dict[str, Any], service: Service, own: str, kind: str, need
 
 
 def _container(given: dict[str, Any], service: Service, own: str) -> dict[str, Any]:
-    resources = service.spec.resources
-    bounded = {"memory": resources.memory, "ephemeral-storage": resources.ephemeral_storage}
     defaults: dict[str, Any] = {
         "name": own,
         "image": service.image,
-        "resources": {"requests": {"cpu": resources.cpu, **bounded}, "limits": bounded},
+        "resources": containers.resources(service.spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

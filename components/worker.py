@@ -5,10 +5,10 @@ from __future__ import annotations
 from pulumi import Output, ResourceOptions
 from pulumi_kubernetes import core
 
-from components import network
+from components.labels import COMPONENT_LABEL
 from components.workload import Workload, WorkloadArgs
 
-WORKER = {network.COMPONENT_LABEL: "worker"}
+WORKER = {COMPONENT_LABEL: "worker"}
 
 
 class Worker(Workload):

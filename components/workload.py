@@ -16,13 +16,14 @@ from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 from components import network
 from components.containers import PodFiles, file_data, service_ports, shape
 from components.health import checks_annotation
+from components.labels import COMPONENT_LABEL, NAME_LABEL, object_labels
 from components.migration import RecordedMigrations, migration_job
 from components.outputs import after
-from components.pod import PORT_NAME, pod_template
+from components.pod import pod_template
 from components.rollouts import AwaitedRollouts
 from services.catalog import config_data
 from services.files import MountedFile
-from services.spec import Autoscaling, Ingress, ServiceSpec
+from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec
 from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster
@@ -67,7 +68,7 @@ class Workload(pulumi.ComponentResource):
     def __init__(self, type_: str, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__(type_, name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
-        self._selector = {network.NAME_LABEL: self._spec.name}
+        self._selector = {NAME_LABEL: self._spec.name}
         self._service_account = self._account()
 
     def _metadata(
@@ -78,9 +79,7 @@ class Workload(pulumi.ComponentResource):
             "namespace": self._args.namespace,
             "labels": {
                 **self._spec.labels,
-                **self._selector,
-                "app.kubernetes.io/part-of": pulumi.get_project(),
-                "app.kubernetes.io/managed-by": "pulumi",
+                **object_labels(self._spec.name),
             },
         }
         if annotations:
@@ -107,8 +106,9 @@ class Workload(pulumi.ComponentResource):
         name = self._hashed(json.dumps(rules, sort_keys=True).encode())
         return networking.v1.NetworkPolicy(name, metadata=self._metadata(name), spec=rules, opts=self._by_content())
 
-    def _hashed(self, content: bytes) -> str:
-        return f"{self._spec.name}-{hashlib.sha256(content).hexdigest()[:8]}"
+    def _hashed(self, content: bytes, suffix: str = "") -> str:
+        """A name of the service's, with `suffix`, that is another one for other content."""
+        return f"{self._spec.name}{suffix}-{hashlib.sha256(content).hexdigest()[:8]}"
 
     def _by_content(self) -> ResourceOptions:
         """For what is named by its content, in Pulumi too, so that another content is another resource.
@@ -138,10 +138,8 @@ class Workload(pulumi.ComponentResource):
         data, binary_data = file_data(files)
         if data or binary_data:
             modes = {file.key: file.mode for file in files}
-            digest = hashlib.sha256(
-                repr([sorted(data.items()), sorted(binary_data.items()), modes]).encode()
-            ).hexdigest()
-            name = f"{self._spec.name}.files-{digest[:8]}"
+            content = repr([sorted(data.items()), sorted(binary_data.items()), modes]).encode()
+            name = self._hashed(content, ".files")
             config_map = core.v1.ConfigMap(
                 name,
                 metadata=self._metadata(name),
@@ -192,7 +190,7 @@ class Workload(pulumi.ComponentResource):
         exposure = self._spec.service
         port: dict[str, Any] = {
             "name": PORT_NAME,
-            "port": network.SERVICE_PORT,
+            "port": SERVICE_PORT,
             "target_port": PORT_NAME,
             "protocol": "TCP",
         }
@@ -229,11 +227,13 @@ class Workload(pulumi.ComponentResource):
             self._name,
             metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
             spec=wanted,
-            opts=ResourceOptions(
-                parent=self,
-                depends_on=[network_policy, *(each for callee in self._args.callees for each in callee.depended_on)],
-            ),
+            opts=self._after_callees(network_policy),
         )
+
+    def _after_callees(self, network_policy: networking.v1.NetworkPolicy) -> ResourceOptions:
+        """For what makes pods: their network is there before them, and what they call."""
+        callees = (each for callee in self._args.callees for each in callee.depended_on)
+        return ResourceOptions(parent=self, depends_on=[network_policy, *callees])
 
     def _min_ready_seconds(self) -> int:
         """As service.yaml says; a pod that nobody asks whether it is ready must run for a while before it counts."""
@@ -256,10 +256,9 @@ class Workload(pulumi.ComponentResource):
         self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> Output[bool]:
         """Resolves once the migration has done its work, while the pods of the release before still run."""
-        labels = {network.NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", network.COMPONENT_LABEL: "migration"}
+        labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
         rules = network.migration_policy(self._spec, labels)
-        digest = hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()[:8]
-        policy_name = f"{self._spec.name}{MIGRATION_SUFFIX}-{digest}"
+        policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
         network_policy = networking.v1.NetworkPolicy(
             policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
         )

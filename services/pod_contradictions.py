@@ -8,11 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from services.containers import ContainerPort, Sidecar
 from services.fields import ANNOTATIONS_MAX_BYTES
-from services.spec import TMP, ServiceSpec
+from services.spec import PORT_NAME, SERVICE_PORT, TMP, ServiceSpec
 from services.yaml_source import KeyPath
 
-HTTP_PORT_NAME = "http"
-SERVICE_PORT = 80
 OWN_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by")
 OWN_ANNOTATIONS = ("kubectl.kubernetes.io/default-container", "kubectl.kubernetes.io/last-applied-configuration")
 OWN_DOMAINS = ("pulumi.com/", "slipway.dev/", "deployment.kubernetes.io/")
@@ -35,11 +33,11 @@ def _ports(spec: ServiceSpec) -> Problems:
     listed: list[tuple[KeyPath, ContainerPort]] = [(("ports", index), port) for index, port in enumerate(spec.ports)]
     for number, sidecar in enumerate(spec.sidecars):
         listed += [(("sidecars", number, "ports", index), port) for index, port in enumerate(sidecar.ports)]
-    names: set[str] = {HTTP_PORT_NAME}
+    names: set[str] = {PORT_NAME}
     in_pod, in_service = {(spec.port, "TCP")}, {(SERVICE_PORT, "TCP")}
     for path, port in listed:
         if port.name in names:
-            yield path, f"a port `{port.name}` is there already; `{HTTP_PORT_NAME}` is the service's own `port`"
+            yield path, f"a port `{port.name}` is there already; `{PORT_NAME}` is the service's own `port`"
         if (port.container_port, port.protocol) in in_pod:
             yield path, f"containerPort {port.container_port} is taken by another port of the pod; choose another"
         if (port.service_port, port.protocol) in in_service:
@@ -47,7 +45,7 @@ def _ports(spec: ServiceSpec) -> Problems:
         names.add(port.name)
         in_pod.add((port.container_port, port.protocol))
         in_service.add((port.service_port, port.protocol))
-    of_http = {HTTP_PORT_NAME, *(port.name for _, port in listed if port.protocol == "TCP")}
+    of_http = {PORT_NAME, *(port.name for _, port in listed if port.protocol == "TCP")}
     for index, check in enumerate(spec.checks):
         if check.port and check.port not in of_http:
             known = ", ".join(sorted(of_http))

@@ -62,6 +62,8 @@ DEFAULT_ACCOUNT = "default"
 VARIABLE_MAX_BYTES = 128 * 1024
 # Of all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
 OBJECT_MAX_BYTES = 1024 * 1024
+# What the service's own port is called, and its number in the Service.
+PORT_NAME, SERVICE_PORT = "http", 80
 # The writable folders that every container has; the rest of its file system is read-only.
 TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
 HEADER_NAME_PATTERN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")

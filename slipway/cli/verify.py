@@ -58,9 +58,10 @@ def verified(deployed: Deployed) -> list[ServiceVerdict]:
     service. SlipwayError where the cluster does not answer.
     """
     objects = deployed.objects()
-    recorded, migrations = recorded_deployments(objects), recorded_migrations(objects)
-    cron_jobs = recorded_cron_jobs(of_workloads(objects))
-    looked_after = {each.urn for each in of_workloads(objects)}
+    workloads = of_workloads(objects)
+    recorded, migrations = recorded_deployments(objects), recorded_migrations(workloads)
+    cron_jobs = recorded_cron_jobs(workloads)
+    looked_after = {each.urn for each in workloads}
     others = [each for each in objects if each.urn not in looked_after]
     if not recorded and not cron_jobs:
         raise SlipwayError(

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from pydantic import TypeAdapter, ValidationError
 
-from services.spec import Check, json_path_keys
+from services.spec import PORT_NAME, Check, json_path_keys
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.cluster.port_forward import PortForwards
@@ -22,7 +22,6 @@ from slipway.masking import masked_text, without_control
 from slipway.values import same
 
 CHECKS_ANNOTATION = "slipway.dev/checks"
-PORT_NAME = "http"
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetesioservice-name
 SERVICE_LABEL = "kubernetes.io/service-name"
 PAUSE_SECONDS = 0.5

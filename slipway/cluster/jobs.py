@@ -16,7 +16,7 @@ from slipway.cluster.diagnosis.jobs import has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import Object, condition, object_at, objects_at, text_at
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError
-from slipway.cluster.verification import ServiceVerdict, images_of, wrong_images
+from slipway.cluster.verification import ServiceVerdict, images_by_container, wrong_images
 from slipway.engine.events import Urn
 from slipway.engine.messages import DIAGNOSIS
 from slipway.state.checkpoint import ResourceState
@@ -131,7 +131,7 @@ def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJo
         if each.type == CRON_JOB_TYPE:
             about, spec = metadata(each), object_at(each.inputs, "spec")
             name, namespace = str(about.get("name", each.name)), str(about.get("namespace", "default"))
-            images = images_of(object_at(spec, "jobTemplate", "spec", *POD))
+            images = images_by_container(object_at(spec, "jobTemplate", "spec", *POD))
             schedule = f"{text_at(spec, 'schedule')} {text_at(spec, 'timeZone')}".strip()
             found.append(RecordedCronJob(name, namespace, each.service or name, schedule, images))
     return sorted(found, key=lambda each: (each.namespace, each.name))
@@ -184,7 +184,7 @@ def _verdict(
         problems.append("its CronJob is gone from the cluster")
     else:
         spec = object_at(live, "spec")
-        problems += wrong_images(recorded.images, images_of(object_at(spec, "jobTemplate", "spec", *POD)))
+        problems += wrong_images(recorded.images, images_by_container(object_at(spec, "jobTemplate", "spec", *POD)))
         about += ", suspended" if spec.get("suspend") is True else ""
         last = last_ended((job for job in jobs if _has_template_of(job, live)), live)
         if not last:

@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import metadata
+from slipway.cluster.diagnosis.jobs import FAILED, has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import (
     Object,
     condition,
-    is_owned_by,
     name_of,
     number_at,
     object_at,
     objects_at,
     text_at,
-    time_at,
 )
 from slipway.cluster.drift import kind_of
 from slipway.cluster.drift import name_of as recorded_name
@@ -82,25 +81,23 @@ def _job(item: Object, _jobs: Sequence[Object]) -> str:
         return f"it failed: {failed}"
     if object_at(item, "spec").get("suspend"):
         return ""
-    if condition(item, "Complete").get("status") != "True":
+    if not is_done(item):
         return f"it is not complete: {number_at(item, 'status', 'active')} pods active"
     return ""
 
 
 def _failure(job: Object) -> str:
-    failed = condition(job, "Failed")
-    if failed.get("status") != "True":
+    if not has_failed(job):
         return ""
+    failed = condition(job, FAILED)
     return ", ".join(filter(None, (text_at(failed, "reason"), text_at(failed, "message")))) or "no reason given"
 
 
 def _cron_job(item: Object, jobs: Sequence[Object]) -> str:
     """Only its last Job counts: one before it that failed has been made good."""
-    own = [job for job in jobs if is_owned_by(job, item)]
-    ended = [job for job in own if any(condition(job, kind).get("status") == "True" for kind in ("Complete", "Failed"))]
-    last = max(ended, key=lambda job: str(time_at(job, "metadata", "creationTimestamp") or ""), default=None)
-    failed = _failure(last) if last else ""
-    return f"its last Job {name_of(last)} failed: {failed}" if last and failed else ""
+    last = last_ended(jobs, item)
+    failed = _failure(last)
+    return f"its last Job {name_of(last)} failed: {failed}" if failed else ""
 
 
 def _pod(item: Object, _jobs: Sequence[Object]) -> str:

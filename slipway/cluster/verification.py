@@ -64,7 +64,7 @@ def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
         problem = f"the checks recorded on it cannot be read: {error}"
     replicas = object_at(resource.inputs, "spec").get("replicas")
     wanted = int(replicas) if isinstance(replicas, int | float) else None
-    images = images_of(object_at(resource.inputs, "spec", "template", "spec"))
+    images = images_by_container(object_at(resource.inputs, "spec", "template", "spec"))
     return RecordedDeployment(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
 
 
@@ -108,7 +108,9 @@ def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterato
 
 def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str]:
     """The Deployment's own images, and the digests that its pods really run."""
-    yield from wrong_images(recorded.images, images_of(object_at(found.deployment, "spec", "template", "spec")))
+    yield from wrong_images(
+        recorded.images, images_by_container(object_at(found.deployment, "spec", "template", "spec"))
+    )
     for pod in found.current_pods():
         for status in (
             *objects_at(pod, "status", "initContainerStatuses"),
@@ -128,7 +130,7 @@ def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterat
             yield f"container {container} is {is_}, the state says {should_be}"
 
 
-def images_of(pod: Object) -> dict[str, str]:
+def images_by_container(pod: Object) -> dict[str, str]:
     """Image by container, init containers and sidecars among them."""
     containers = (*objects_at(pod, "initContainers"), *objects_at(pod, "containers"))
     return {text_at(each, "name"): text_at(each, "image") for each in containers}
