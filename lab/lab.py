@@ -102,6 +102,20 @@ class Lab:
         """Every process of the lab as it is now; empty when no lab was ever made here."""
         return look_at(self.daemons(), self.processes) if self.settings.records.exists() else []
 
+    def make_databases(self, environment: str) -> None:
+        """Those of an environment, where they are missing; ConfigurationError for what cannot be one."""
+        postgres.require_environment(environment)
+        preflight.require_root()
+        with self._only_one_at_a_time():
+            postgres.ensure_databases(self.settings, [environment])
+
+    def drop_databases(self, environment: str) -> None:
+        """Delete those of an environment with all that is in them; ConfigurationError for what cannot be one."""
+        postgres.require_environment(environment)
+        preflight.require_root()
+        with self._only_one_at_a_time():
+            postgres.drop_databases(self.settings, environment)
+
     def variables(self) -> dict[str, str]:
         return environment.variables(self.settings)
 
@@ -205,7 +219,7 @@ class Lab:
                 base_image.make(self.settings, step)
 
     def _prepare_databases(self) -> None:
-        postgres.ensure_databases(self.settings)
+        postgres.ensure_databases(self.settings, postgres.environments(self.settings))
 
     def _write_environment(self) -> None:
         environment.write(self.settings)
