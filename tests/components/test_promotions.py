@@ -16,8 +16,8 @@ from components.settings import StackSettings
 from slipway.backend.promotion import Promotion
 from slipway.backend.update_info import entry
 from slipway.registry import RegistryError
+from tests.example import SERVICES
 
-SERVICES = ["order-service", "user-service"]
 DIGEST = "sha256:" + "2" * 64
 IMAGES = {
     name: {"digest": DIGEST, "from": "dev", "update": 12, "commit": "0123456789", "time": "2030-01-01T00:00:00Z"}
@@ -37,10 +37,10 @@ def program() -> None:
 def test_a_promoted_environment_declares_no_build_and_no_builder(declare: Any) -> None:
     recorded = declare(program, stack="prod", preview=True, config=config())
     assert recorded.names("docker-build:index:Image") == recorded.names("pulumi:providers:docker-build") == []
-    assert recorded.names("slipway:index:ServiceImage") == SERVICES
+    assert recorded.names("slipway:index:ServiceImage") == [*SERVICES]
     inputs = recorded.inputs("slipway:index:ServiceImage", "user-service")
     assert Promotion.from_properties(inputs) == Promotion.model_validate(IMAGES["user-service"])
-    for name in SERVICES:
+    for name in ("order-service", "order-worker", "user-service"):
         (container,) = recorded.inputs("kubernetes:apps/v1:Deployment", name)["spec"]["template"]["spec"]["containers"]
         assert container["image"] == f"registry.example/team/{name}@{DIGEST}"
     assert recorded.calls == [], "no base image is looked up"
@@ -56,9 +56,9 @@ def test_a_service_without_a_digest_is_refused_with_the_command_that_writes_it(d
         declare(program, stack="prod", preview=True, config=config({}))
     assert str(caught.value) == (
         "Configuration error: prod builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
-        "user-service, order-service; run `slipway promote --from dev --to prod`, which writes it"
+        "order-cleanup, order-worker, user-service, order-service; run `slipway promote --from dev --to prod`, which writes it"
     )
-    misspelt = {"user-servise": IMAGES["user-service"], "order-service": IMAGES["order-service"]}
+    misspelt = {name.replace("user-service", "user-servise"): image for name, image in IMAGES.items()}
     with pytest.raises(pulumi.RunError, match=r"no digest of user-service \(user-servise in it is no service\)"):
         declare(program, stack="prod", preview=True, config=config(misspelt))
 

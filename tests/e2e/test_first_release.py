@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,61 @@ def test_one_command_brings_both_services_up_and_one_takes_them_away(project: An
     assert project.deployments() == {}
     namespaces = project.get("/api/v1/namespaces")["items"]
     assert project.namespace not in {item["metadata"]["name"] for item in namespaces}
+
+
+def eventually(found: Any, wanted: Any, timeout_seconds: float = 60) -> None:
+    """Returns once `found()` is what is wanted."""
+    deadline = time.monotonic() + timeout_seconds
+    while (met := found()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert met == wanted
+
+
+def test_an_order_is_placed_confirmed_by_the_worker_and_deleted_by_the_cron_job(whole_example: Any) -> None:
+    """All of services/ on PostgreSQL: the migration, the worker, the cron job, and a rollback over the migration."""
+    project = whole_example
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    users, orders = project.url("user-service"), project.url("order-service")
+    user = httpx.post(f"{users}/users", json={"name": "Ada", "email": "ada@example.com"}).json()
+    placed = httpx.post(f"{orders}/orders", json={"user_id": user["id"], "item": "keel", "quantity": 1})
+    assert (placed.status_code, placed.json()["status"]) == (201, "open"), placed.text
+
+    def listed() -> list[str]:
+        return [each["status"] for each in httpx.get(f"{orders}/orders").json()["orders"]]
+
+    eventually(listed, ["confirmed"])
+    jobs = f"/apis/batch/v1/namespaces/{project.namespace}/jobs"
+    (migration,) = project.get(jobs)["items"]
+    assert migration["status"]["conditions"][-1]["type"] == "Complete"
+
+    # A version that adds a column, with a worker that is restarted beside it: what was placed stays.
+    version = project.folder / "services/order_service/order_service/migrations/versions/r3_note.py"
+    version.write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '3'\ndown_revision = '2'\n\n\n"
+        "def upgrade():\n    op.add_column('orders', sa.Column('note', sa.Text()))\n"
+    )
+    second = project.slipway("up", "-s", "e2e", "--yes")
+    assert second.code == 0, second.output
+    assert listed() == ["confirmed"]
+    back = project.slipway("rollback", "-s", "e2e", "--yes")
+    assert back.code == 0, back.output
+    assert "Data stay as the migrations since" in back.output
+    httpx.post(f"{orders}/orders", json={"user_id": user["id"], "item": "oar", "quantity": 2}).raise_for_status()
+    eventually(listed, ["confirmed", "confirmed"])
+
+    # The same pod as at night, with orders that are old at once.
+    kubectl = ("kubectl", "-n", project.namespace)
+    made = project.run(
+        *kubectl, "create", "job", "--from=cronjob/order-cleanup", "by-hand", "--dry-run=client", "-ojson"
+    )
+    job = json.loads(made.output)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [*container.get("env", []), {"name": "KEEP_DAYS", "value": "0.00001"}]
+    file = project.folder / "by-hand.json"
+    file.write_text(json.dumps(job))
+    assert project.run(*kubectl, "create", "-f", str(file)).code == 0
+    eventually(listed, [])
 
 
 def test_an_update_builds_and_changes_just_what_has_changed(released: Any) -> None:

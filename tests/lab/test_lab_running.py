@@ -26,6 +26,7 @@ from lab.settings import NODE_NAME, LabSettings
 from lab.shell import run
 from slipway.cli import lab as command
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
+from tests.lab_databases import lab_database
 
 pytestmark = pytest.mark.lab
 
@@ -202,8 +203,8 @@ def _resolve(name: str, server: str) -> str:
 
 @pytest.mark.parametrize("service", ["user_service", "order_service"])
 def test_postgres_takes_the_password_on_the_address_that_pods_reach(service: str) -> None:
-    url = Path(environment()[f"{service.upper()}_DATABASE_URL_FILE"]).read_text().strip()
-    assert url.endswith(f"@10.97.0.1:5433/{service}")
+    url = lab_database(service)
+    assert url.endswith(f"@10.97.0.1:5433/{service}_dev")
     with psycopg.connect(url, connect_timeout=5) as connection:
         connection.execute("CREATE TEMPORARY TABLE probe (id int)")
     wrong = psycopg.conninfo.make_conninfo(url, password="wrong")
