@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from policy.declaration import Options, Resource
+from policy.judge import Judge
 from policy.kinds import POD_TEMPLATES
 from policy.model import Level, State
 from policy.removed_apis import removal

@@ -151,13 +151,3 @@ def test_it_ends_in_order_with_its_pod(client: FlaskClient, start: Callable[...,
     ]
     assert lines[0]["orders"] == 1
     assert statuses(client) == ["confirmed"]
-
-
-@pytest.mark.parametrize("value", ["", "soon", "0", "-1", "nan", "inf"])
-def test_a_wrong_interval_ends_it_with_one_clear_line(start: Callable[..., Any], value: str) -> None:
-    process = start(INTERVAL_SECONDS=value)
-    output, _ = process.communicate(timeout=TIMEOUT_SECONDS)
-    assert process.returncode == 2, output
-    message = json.loads(output)["message"]
-    assert message.startswith("cannot start: INTERVAL_SECONDS is ")
-    assert repr(value) in message or value == ""
