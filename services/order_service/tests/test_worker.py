@@ -18,6 +18,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from kit.database import Database
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 ROPE = {"user_id": 1, "item": "rope", "quantity": 3}
 TIMEOUT_SECONDS = 60
@@ -95,7 +96,8 @@ def test_without_a_database_it_is_not_started_and_goes_on(
 def test_a_database_that_goes_away_later_leaves_it_alive(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heartbeat, answers = tmp_path / "alive", iter([0, worker.UNAVAILABLE[0]("SELECT", {}, Exception("gone"))])
+    heartbeat = tmp_path / "alive"
+    answers: Iterator[int | Exception] = iter([0, OperationalError("SELECT", {}, Exception("gone"))])
 
     def confirm(_: Database) -> int:
         heartbeat.unlink(missing_ok=True)
