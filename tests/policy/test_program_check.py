@@ -81,8 +81,9 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
         "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe [mandatory]"
     )
     assert [(each.rule, each.resource, each.state) for each in verdict.findings] == [
-        ("liveness-probe", f"Deployment/{name}", "violation")
-        for name in ("user-service", "order-worker", "order-service")
+        ("liveness-probe", "Deployment/user-service", "violation"),
+        ("worker-liveness", "Deployment/order-worker", "violation"),
+        ("liveness-probe", "Deployment/order-service", "violation"),
     ]
 
 
