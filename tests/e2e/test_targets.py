@@ -1,4 +1,4 @@
-"""An update declares the services alone that have changed, and comes out as one that declares all; so does a rollback."""
+"""An update declares the services alone that have changed, and comes out as a whole update does; so does a rollback."""
 
 from __future__ import annotations
 
