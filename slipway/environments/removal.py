@@ -100,8 +100,8 @@ def remove(stack: Stack, progress: Progress) -> None:
     """Destroy what the stack has, then the stack, its files, and where it is temporary its databases on the lab; what
     is committed of it stays.
 
-    SlipwayError where another update holds it, the cluster does not answer, or an object cannot be deleted: then the
-    stack is there still, and the same call goes on.
+    SlipwayError where another update holds it, the cluster does not answer, or an object or a database cannot be
+    deleted: then the stack is there still, and the same call goes on.
     """
     # Its secrets are under the key that the state names: the settings may be of another clone.
     variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
@@ -113,9 +113,9 @@ def remove(stack: Stack, progress: Progress) -> None:
         if any(each.raw.get("protect") for each in found):
             stack.stacks.run(stack.name, "state", "unprotect", "--all", "--yes", "--stack", stack.name)
         _destroy(stack, progress)
-    stack.stacks.remove(stack.name)
     if not is_declared(stack.project, stack.name):
         drop_databases(stack, progress.note)
+    stack.stacks.remove(stack.name)
     remove_files(stack)
 
 
