@@ -393,6 +393,17 @@ def lab_status(json_output: JsonOption = False) -> None:
     raise typer.Exit(lab.status(json_output))
 
 
+@lab_app.command("databases")
+def lab_databases(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environments)],
+    drop: Annotated[bool, _flag("--drop", help="Delete them, with all that is in them.")] = False,
+) -> None:
+    """Make an environment's databases on the lab's PostgreSQL, as its first update does."""
+    from slipway.cli import lab
+
+    raise typer.Exit(lab.databases(environment, drop=drop))
+
+
 @lab_app.command("toolchain")
 def lab_toolchain() -> None:
     """Install the pinned engine, its plugins and kubectl: what is needed beside a cluster and registry of your own."""
