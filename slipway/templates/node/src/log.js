@@ -1,0 +1,11 @@
+/** Logs as one JSON object a line on stdout. */
+
+const LEVELS = ["debug", "info", "warn", "error"];
+const lowest = Math.max(LEVELS.indexOf(process.env.LOG_LEVEL), 0);
+
+export function log(level, message, fields = {}) {
+  if (LEVELS.indexOf(level) >= lowest) {
+    const line = { time: new Date().toISOString(), level, service: "sample-service", message, ...fields };
+    process.stdout.write(`${JSON.stringify(line)}\n`);
+  }
+}
