@@ -81,7 +81,7 @@ MADE = {
         package=True,
     ),
 }
-_LEFT_BY_TOOLS = re.compile(r"__pycache__|\..+_cache")
+_LEFT_BY_TOOLS = re.compile(r"__pycache__|node_modules|target|\..+_cache")
 
 
 def template_of(text: str) -> Template:
