@@ -6,7 +6,7 @@ folder=$(cd "$(dirname "$0")/.." && pwd)
 scratch=$(mktemp -d)
 server=
 trap 'kill $server 2>/dev/null || true; rm -rf "$scratch"' EXIT
-sed -e "s|listen 8080;|listen unix:$scratch/socket;|" -e "s|/srv/site|$folder/site|" -e "s|/tmp/|$scratch/|" \
+sed -e "s|/tmp/|$scratch/|" -e "s|listen 8080;|listen unix:$scratch/socket;|" -e "s|/srv/site|$folder/site|" \
     "$folder/nginx.conf" >"$scratch/nginx.conf"
 
 # ask PATH STATUS TEXT: the status of GET PATH, and a text that its body has
