@@ -1,7 +1,8 @@
 /** Logs as one JSON object a line on stdout. */
 
 const LEVELS = ["debug", "info", "warn", "error"];
-const lowest = Math.max(LEVELS.indexOf(process.env.LOG_LEVEL), 0);
+// One that is none of them lets everything through.
+const lowest = LEVELS.indexOf(process.env.LOG_LEVEL || "info");
 
 export function log(level, message, fields = {}) {
   if (LEVELS.indexOf(level) >= lowest) {
