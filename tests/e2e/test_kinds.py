@@ -226,26 +226,19 @@ def test_a_mixed_estate_goes_up_is_broken_rolled_back_and_verified(estate: Any, 
     assert mailbox_size(estate) == 1
     drift = estate.slipway("drift", "-s", "e2e")
     assert drift.code == 0, drift.output
-
-    # The same image again, with another setting: what ran once runs no more.
-    estate.replace("services/web/migrate.py", "adding column vat", "adding column total")
-    estate.replace("services/web/main.py", "version 2", "version 1")
-    estate.replace("services/web/service.yaml", "LOG_LEVEL: info", "LOG_LEVEL: debug")
-    forward = estate.slipway("up", "-s", "e2e", "--yes")
-    assert forward.code == 0, forward.output
-    assert migrations(estate) == {migration: "Suspended"}
     assert "its log ends with: no disk" in last_job_is_named(estate)
     stack = json.loads(estate.slipway("verify", "-s", "e2e", "--json").output)
     services = {each["service"]: each["ok"] for each in stack["services"]}
     assert services.pop("nightly") is False
     assert services == dict.fromkeys(["clock", "go-greeter", "mailer", "node-greeter", "web"], True)
-    # The first release, the second, the rollback, another setting: all of them on the one volume.
-    assert (tmp_path / "volume/starts").read_text().count("started") == 4
+    # The first release, the second, the rollback: all of them on the one volume.
+    assert (tmp_path / "volume/starts").read_text().count("started") == 3
 
 
 @pytest.mark.thorough
 def test_a_destructive_migration_is_gone_back_over_only_when_that_is_said(estate: Any) -> None:
     assert estate.slipway("up", "-s", "e2e", "--yes").code == 0
+    ((migration, _),) = migrations(estate).items()
     estate.replace(
         "services/web/service.yaml", "activeDeadlineSeconds: 20}", "activeDeadlineSeconds: 20, destructive: true}"
     )
@@ -257,3 +250,11 @@ def test_a_destructive_migration_is_gone_back_over_only_when_that_is_said(estate
     assert "declared destructive" in refused.output
     done = estate.slipway("rollback", "-s", "e2e", "--yes", "--include-stateful")
     assert done.code == 0, done.output
+
+    # The same image again, with another setting: what ran once runs no more.
+    estate.replace("services/web/service.yaml", ", destructive: true}", "}")
+    estate.replace("services/web/migrate.py", "dropping column total", "adding column total")
+    estate.replace("services/web/service.yaml", "LOG_LEVEL: info", "LOG_LEVEL: debug")
+    forward = estate.slipway("up", "-s", "e2e", "--yes")
+    assert forward.code == 0, forward.output
+    assert migrations(estate) == {migration: "Suspended"}
