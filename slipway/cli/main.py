@@ -332,7 +332,11 @@ def comment(
 def new(
     name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
     template: Annotated[
-        str, typer.Option("--template", help="What it is: python (which answers HTTP), worker or cron.")
+        str,
+        typer.Option(
+            "--template",
+            help="What it is: python, go, node, java or static, which answer HTTP, or worker or cron, in Python.",
+        ),
     ] = "python",
     port: Annotated[
         int | None, typer.Option("--port", help="The port its container listens on; 8080 without it.")
