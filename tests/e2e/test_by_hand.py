@@ -11,12 +11,14 @@ pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
 UP = ("up", "-s", "e2e", "--yes")
 # What is done to user-service, and what is then said of it.
 BY_HAND = {
-    "rollout undo": "configMapRef.name",  # first: it goes back to the revision before the last one
+    "rollout undo": "configMapRef.name: user-service-",  # first: it goes back to the revision before the last one
     "rollout pause": "spec.paused",
-    "scale --replicas=3": "spec.replicas: 1 → 3",
+    "scale --replicas=3": "replicas: 1 → 3",
     "rollout restart": "kubectl.kubernetes.io/restartedAt",
-    "set env ADDED=by-hand": '[{"name": "ADDED", "value": "by-hand"}]',
+    "set env ADDED=by-hand": "env.ADDED: - → by-hand",
+    "set resources --limits=memory=256Mi": "resources.memory: 128Mi → 256Mi",
     "annotate note=by-hand": "metadata.annotations.note",
+    "label team=by-hand": "metadata.labels.team",
 }
 
 

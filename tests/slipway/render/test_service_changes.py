@@ -95,6 +95,25 @@ def test_a_value_is_shown_by_its_variable_and_hashed_names_are_not() -> None:
     assert counts(summary_of(config_map, pods)) == "1 service changes"
 
 
+@pytest.mark.parametrize("old_and_new", [("release-20261128", "release-20261129"), ("api-0badf00d", "api-c0ffee00")])
+def test_a_value_that_looks_like_a_hashed_name_is_shown(old_and_new: tuple[str, str]) -> None:
+    old, new = ({"metadata": {"name": "api-0badf00d"}, "data": {"VERSION": value}} for value in old_and_new)
+    assert settings_of(change(CONFIG_MAP, old, new, name="api-c0ffee00")) == {"env.VERSION": old_and_new}
+
+
+def test_a_secret_of_somebody_else_whose_name_ends_in_a_date_is_shown() -> None:
+    sources = [{"configMapRef": {"name": "api-0badf00d"}}, {"secretRef": {"name": "database-20261128"}}]
+    found = settings_of(change(DEPLOYMENT, deployment(), deployment(envFrom=sources)))
+    assert {new for _, new in found.values()} >= {"database-20261128"}
+
+
+def test_a_service_whose_name_ends_in_a_date_has_words_too() -> None:
+    name = "shop-20261128"
+    assert settings_of(change(DEPLOYMENT, deployment(), deployment("192Mi"), name=name, service=name)) == {
+        "resources.memory": ("128Mi", "192Mi")
+    }
+
+
 def test_only_the_number_of_pods_restarts_none() -> None:
     found = only(change(DEPLOYMENT, deployment(), deployment(replicas=3)))
     assert [(each.name, each.old, each.new) for each in found.settings] == [("replicas", "2", "3")]
