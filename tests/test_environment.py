@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.main import GIT_REPOSITORY
+from slipway.cli.variables import GIT_REPOSITORY, correct_variables
 from slipway.deploy.commits import previewed_commit
+from slipway.paths import cache_home, data_home
 
 ROOT = Path(__file__).parents[1]
+UNKNOWN_USER = 59871
 # Stands for the Python of a virtual environment: takes down its variables whenever pip is to install something.
 PYTHON = """\
 #!/usr/bin/env bash
@@ -115,3 +118,67 @@ def test_the_repository_of_a_hook_is_not_taken_for_the_projects(
 def test_every_variable_of_git_that_says_which_repository_is_known() -> None:
     listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], check=True, capture_output=True, text=True)
     assert {name for name in listed.stdout.split() if not name.startswith("GIT_CONFIG")} <= set(GIT_REPOSITORY)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("COLUMNS", "0"), ("COLUMNS", "wide"), ("LINES", "0"), ("TERMINAL_WIDTH", "wide")]
+)
+def test_a_terminal_without_a_size_is_as_none(tmp_path: Path, name: str, value: str) -> None:
+    """As an expect script or a build server's terminal has it; a screen of no width shows nothing, errors neither."""
+    for arguments, stream in ((("--help",), "stdout"), (("history", "-s", "dev"), "stderr")):
+        usual = run(tmp_path, *arguments)
+        assert getattr(run(tmp_path, *arguments, **{name: value}), stream) == getattr(usual, stream) != b""
+
+
+def test_a_home_that_is_not_set_is_that_of_the_user(tmp_path: Path) -> None:
+    """What a service of systemd starts with."""
+    own = {"HOME": "", "SLIPWAY_HOME": "", "XDG_DATA_HOME": ""}
+    done = run(tmp_path, "env", **own)
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    file = f"{home}/.local/share/slipway/toolchain.json"
+    assert (done.returncode == 0) if Path(file).exists() else (file in done.stderr.decode())
+    code = "import os\nfrom slipway.cli import main\nmain.app = lambda: print(os.environ['HOME'])\nmain.main()"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout.decode() == f"{home}\n", "what is started finds it too"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_whom_the_password_file_does_not_have_gets_one_sentence(tmp_path: Path) -> None:
+    keep = "+dac_override,+dac_read_search"  # whose interpreter may lie where only this user reads
+    command = ["setpriv", "--reuid", str(UNKNOWN_USER), f"--inh-caps={keep}", f"--ambient-caps={keep}"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "slipway.cli.main", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: HOME is not set, and user {UNKNOWN_USER} has no home folder.\n"
+        "  next: Set HOME to a folder that this user may write.\n",
+    )
+
+
+def test_a_temporary_folder_that_is_not_there_is_replaced(tmp_path: Path) -> None:
+    """Python itself passes over it; the engine and docker, which inherit it, fail."""
+    for folder, kept in ((tmp_path / "gone", False), (tmp_path, True)):
+        environment = {"HOME": str(tmp_path), "TMPDIR": str(folder)}
+        correct_variables(environment)
+        assert (environment["TMPDIR"] == str(folder)) == kept
+        assert Path(environment["TMPDIR"]).is_dir()
+
+
+def test_a_relative_folder_of_the_desktop_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """https://specifications.freedesktop.org/basedir-spec/latest/#variables"""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("SLIPWAY_HOME", "SLIPWAY_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "relative")
+    assert (data_home(), cache_home()) == (tmp_path / ".local/share/slipway", tmp_path / ".cache/slipway")
+    monkeypatch.setenv("SLIPWAY_HOME", "own")
+    assert data_home() == Path.cwd() / "own"

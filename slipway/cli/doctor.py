@@ -144,6 +144,12 @@ def _answers(address: str) -> bool:
         return False
 
 
+def _short(where: str) -> str:
+    """A path below the home folder with `~`."""
+    path, home = Path(where), Path.home()
+    return f"~/{path.relative_to(home)}" if home != Path("/") and path.is_relative_to(home) else where
+
+
 def _print_table(statuses: Sequence[PartStatus]) -> None:
     rows = [
         (
@@ -152,7 +158,7 @@ def _print_table(statuses: Sequence[PartStatus]) -> None:
             status.wanted,
             status.version or "-",
             status.source,
-            status.where.replace(str(Path.home()), "~", 1),
+            _short(status.where),
             status.to_do,
         )
         for status in statuses

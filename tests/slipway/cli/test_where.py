@@ -89,6 +89,17 @@ def test_what_runs_where_and_what_is_ahead(shop: Shop) -> None:
     }
 
 
+def test_the_table_fits_80_columns(shop: Shop) -> None:
+    service = "order-confirmation-service-of-the-shop"
+    commit = shop.repository.commit("Begin", "services/a/a.py")
+    shop.add(images={service: "a"}, commit=commit)
+    shop.add("prod", images={service: shop.environments.promotion("a", 1, commit=commit)})
+    done = shop.slipway("where", COLUMNS="80")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "    promoted from: #1 of dev" in done.stdout
+    assert max(map(len, shop.slipway("where").stdout.splitlines())) > 80
+
+
 def test_the_same_digest_is_ahead_of_nothing(shop: Shop) -> None:
     shop.add(images={"a": "a"})
     shop.add("prod", images={"a": shop.environments.promotion("a", 1)})
