@@ -146,6 +146,21 @@ def test_environments_that_both_build(shop: Shop) -> None:
     assert (lead["environment"], lead["behind"], len(lead["commits"])) == ("dev", "prod", 1)
 
 
+def test_what_git_is_configured_to_show_is_no_commit(shop: Shop) -> None:
+    """Signatures, and a subject in another encoding than that of the terminal."""
+    first = shop.repository.commit("Begin", "services/a/a.py")
+    second = shop.repository.commit("Grüße", "services/a/a.py")
+    shop.repository.git("config", "log.showSignature", "true")
+    shop.repository.git("config", "i18n.logOutputEncoding", "latin-1")
+    shop.add(images={"a": "a"}, commit=second)
+    shop.add("prod", images={"a": shop.environments.promotion("b", 1, commit=first)})
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = shop.slipway.in_a_process("where", "--json", **ascii_alone)
+    assert done.returncode == 0, done.stderr
+    (lead,) = json.loads(done.stdout)["ahead"]
+    assert [(each["commit"], each["subject"][:2]) for each in lead["commits"]] == [(second, "Gr")]
+
+
 def test_commits_that_are_not_in_this_clone(shop: Shop) -> None:
     shop.repository.commit("Begin", "services/a/a.py")
     shop.add(images={"a": "a"}, commit="a" * 40)
