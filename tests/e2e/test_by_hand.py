@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e, pytest.mark.thorough]
@@ -33,6 +34,11 @@ def test_each_is_found_and_taken_back(released: Any) -> None:
         again = released.slipway(*UP)
         assert again.code == 6, f"{command}: {again.output}"
         assert told in again.output
+        if command == "rollout undo":  # as docs/rollback.md has it
+            assert (
+                "CreateContainerConfigError" in released.run("kubectl", "-n", released.namespace, "get", "pods").output
+            )
+            assert httpx.get(f"{released.url('user-service')}/users").status_code == 200
         back = released.slipway(*UP, "--refresh")
         assert back.code == 0, f"{command}: {back.output}"
         assert released.slipway("drift", "-s", "e2e").output == "e2e: no drift.\n", command

@@ -7,7 +7,9 @@ import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -228,6 +230,25 @@ def test_a_cluster_that_does_not_answer(
     assert str(as_json(capsys)["your cluster"]["to_do"]).startswith(
         "the kubeconfig has no current-context; name one with"
     )
+
+
+def test_a_cluster_behind_a_proxy_is_asked_through_it(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which refuses whoever is not logged in; where it is not there, it is named with its variable."""
+    survey_is(monkeypatch, GOOD)
+    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example.test")
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(machine / "mine", "http://api.invalid")))
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as proxy:
+        Thread(target=proxy.handle_request, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        assert as_json(capsys)["your cluster"]["version"] == "answers"
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    status = as_json(capsys)["your cluster"]
+    assert status["ok"] is False
+    assert "http://127.0.0.1:1, which HTTP_PROXY in the environment names" in str(status["to_do"])
 
 
 def test_the_cluster_of_a_context_that_an_environment_names(

@@ -13,7 +13,9 @@ from services.spec import ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.deploy.summary import PreviewResult, PreviewSummary
 from slipway.engine.events import Urn
-from slipway.masking import masked
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.masking import UNKNOWN, masked
+from slipway.render.groups import image_changes
 from slipway.render.json_summary import shape
 from slipway.render.markdown import render
 from slipway.render.service_changes import Fate, ServiceChanges, pods_text, service_changes
@@ -93,6 +95,23 @@ def test_a_value_is_shown_by_its_variable_and_hashed_names_are_not() -> None:
         assert "c0ffee00" not in text
         assert "0badf00d" not in text
     assert counts(summary_of(config_map, pods)) == "1 service changes"
+
+
+def test_a_build_of_which_only_modes_of_files_have_changed_says_so() -> None:
+    """The content is the same, and so is the tag; the engine says no more than that a hash is another."""
+    inputs = {"context": {"location": "services/api"}, "tags": ["registry.example/api:1"], "push": True}
+    only_modes = StepDetails(IMAGE_TYPE, inputs, inputs, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
+    anew = {**inputs, "tags": ["registry.example/api:2"]}
+    more = StepDetails(IMAGE_TYPE, inputs, anew, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
+    pods = change(DEPLOYMENT, deployment(), deployment(image=UNKNOWN))
+    for step, built in (
+        (only_modes, "built again from services/api: of its files only modes have changed, as another umask does"),
+        (more, "built from services/api"),
+    ):
+        build = change(IMAGE_TYPE, inputs, step.new_inputs, fields=field_changes(step))
+        summary = summary_of(build, pods, images=image_changes([build, pods]))
+        (found,) = service_changes(summary)
+        assert [(each.name, each.new) for each in found.settings] == [("image", built)]
 
 
 @pytest.mark.parametrize("old_and_new", [("release-20261128", "release-20261129"), ("api-0badf00d", "api-c0ffee00")])
