@@ -172,6 +172,20 @@ def test_a_temporary_folder_that_is_not_there_is_replaced(tmp_path: Path) -> Non
         assert Path(environment["TMPDIR"]).is_dir()
 
 
+def test_nothing_that_is_started_waits_for_somebody_to_type(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\nfrom slipway.cli import main\n"
+        "start = [sys.executable, '-c', 'import sys; sys.exit(0)']\n"
+        "main.app = lambda: sys.exit(7 + subprocess.run(start).returncode)\nmain.main()"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONINSPECT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    assert b"SystemExit: 7" in done.stderr, "of this Python itself"
+    assert b"SystemExit: 0" not in done.stderr
+
+
 def test_a_relative_folder_of_the_desktop_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """https://specifications.freedesktop.org/basedir-spec/latest/#variables"""
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -26,7 +26,8 @@ def correct_variables(environment: MutableMapping[str, str]) -> None:
     Raises ConfigurationError where there is no folder for what Slipway, the engine and docker keep for this user.
     """
     # A hook of git says by these which repository it runs for; ours is the one that the project is in.
-    for name in GIT_REPOSITORY:
+    # PYTHONINSPECT would have the program and the policy pack wait for somebody to type once they are done.
+    for name in (*GIT_REPOSITORY, "PYTHONINSPECT"):
         environment.pop(name, None)
     for name in WIDTHS:
         value = environment.get(name, "")
