@@ -38,8 +38,9 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot
+from slipway.state.checkpoint import Snapshot, outputs
 from slipway.state.namespaces import has_namespace
+from slipway.state.targets import TargetsError, targets_of
 
 ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
@@ -53,6 +54,8 @@ class EnvironmentArgs:
     settings: StackSettings
     services: tuple[Service, ...]
     rollback: RollbackRequest | None = None
+    targets: tuple[str, ...] = ()
+    """The services that alone are declared, with those that they call; none means all of them."""
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     """Values in the open, by the name of the service and of the secret."""
 
@@ -81,7 +84,22 @@ class EnvironmentArgs:
         wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
         if wanted and (problems := passed_on(wanted, assigned_ports(_present_state()))):
             raise configuration_error(problems)
-        return cls(settings, services, secrets=read_secrets(services, builds=settings.build))
+        try:
+            targets = targets_of(os.environ)
+        except TargetsError as error:
+            raise configuration_error([str(error)]) from error
+        return cls(settings, services, targets=targets, secrets=read_secrets(services, builds=settings.build))
+
+    @property
+    def declared(self) -> Sequence[Service]:
+        """The services that this run declares, those that are called before those that call them."""
+        if not self.targets:
+            return self.services
+        wanted = set(self.targets)
+        for service in reversed(self.services):
+            if service.name in wanted:
+                wanted.update(service.spec.calls)
+        return [service for service in self.services if service.name in wanted]
 
     def asks_checks(self) -> bool:
         """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""
@@ -109,6 +127,7 @@ class Environment(pulumi.ComponentResource):
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)
         self.services = args.services
+        self.declared = args.declared
         self.rollback = args.rollback
         self.secrets = args.secrets
         self.kubernetes = kubernetes.Provider(
@@ -155,6 +174,13 @@ class Environment(pulumi.ComponentResource):
     def migrations(self) -> RecordedMigrations:
         """Those of the state before this update, which is read when this is first asked for."""
         return RecordedMigrations.of(partial(Cluster.connect, self.settings.context), _present_state())
+
+    def undeclared_outputs(self) -> Mapping[str, Any]:
+        """What the stack's output `services` has of those that this run does not declare, by name: they stay."""
+        declared = {service.name for service in self.declared}
+        others = {service.name for service in self.services} - declared
+        recorded = outputs(_present_state()).get("services") or {} if others else {}
+        return {name: each for name, each in recorded.items() if name in others}
 
     @cached_property
     def docker_build(self) -> BuildProvider:

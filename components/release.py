@@ -41,9 +41,12 @@ def release(environment: Environment) -> dict[str, Any]:
     environment.images = [image.reference for image in images.values()]
     workloads = deploy(environment, images)
     declare_resources(environment, images, workloads)
-    services: dict[str, dict[str, Output[str]]] = {
-        name: {**({"url": each.url} if each.url else {}), "image": images[name].reference}
-        for name, each in workloads.items()
+    services: dict[str, Any] = {
+        **environment.undeclared_outputs(),
+        **{
+            name: {**({"url": each.url} if each.url else {}), "image": images[name].reference}
+            for name, each in workloads.items()
+        },
     }
     return {"checks": verify(environment, workloads), "services": services}
 
@@ -55,7 +58,7 @@ def build(environment: Environment) -> dict[str, AnyImage]:
     RunError where the files of one cannot be built.
     """
     settings = environment.settings
-    built = [service for service in environment.services if settings.build and not service.spec.image]
+    built = [service for service in environment.declared if settings.build and not service.spec.image]
     problems = [
         problem
         for service in built
@@ -66,7 +69,7 @@ def build(environment: Environment) -> dict[str, AnyImage]:
         raise configuration_error(dict.fromkeys(problems))
     base_image = environment.base_image() if built else ""
     images: dict[str, AnyImage] = {}
-    for service in environment.services:
+    for service in environment.declared:
         name, spec, repository = service.name, service.spec, environment.repository(service)
         if spec.image:
             images[name] = PrebuiltImage(name, spec.image)
@@ -94,7 +97,7 @@ def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str
     limits = declare_limits(environment)
     namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
     deployed: dict[str, Workload] = {}
-    for service in environment.services:
+    for service in environment.declared:
         spec = service.spec
         deployed[service.name] = KINDS[spec.kind](
             service.name,
@@ -136,7 +139,7 @@ def declare_resources(
                 folder=service.folder,
             ),
         )
-        for service in environment.services
+        for service in environment.declared
     )
 
 

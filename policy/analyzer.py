@@ -103,10 +103,15 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return answer
 
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
-        """Everything at once, after the last operation."""
+        """Everything at once, after the last operation; what an update leaves as it is, is there to be looked at by the
+        rules, and judged when it is declared.
+        """
         resources = [self._declared(each) for each in request.resources]
-        results = self._within_deadline(lambda: self._judge.evaluate_stack(resources), context)
+        unseen = {each.urn for each in resources if each.urn not in self._seen}
+        results = self._within_deadline(lambda: self._judge.evaluate_stack(resources, unseen), context)
         answer = self._answer(results, stack_wide=True)
+        if unseen:  # a waiver may be for one of them
+            return answer
         alone = (result for each in resources for result in self._results.get(each.urn, ()))
         # At the end of an update everything is done: what no preview could decide must not have it all taken back.
         level = Level.ADVISORY if self._updating else Level.MANDATORY

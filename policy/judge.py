@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -58,10 +58,11 @@ class Judge:
         """What the rules for single resources say; no result from rules that do not apply to it."""
         return self._ask(resource, DeclaredStack([resource]), stack_wide=False)
 
-    def evaluate_stack(self, resources: Iterable[Resource]) -> list[Result]:
-        """What the stack-wide rules say."""
+    def evaluate_stack(self, resources: Iterable[Resource], others: Collection[str] = ()) -> list[Result]:
+        """What the stack-wide rules say of the resources but those whose URNs are among `others`."""
         stack = DeclaredStack(resources, self.settings.registries)
-        return [result for each in stack.resources for result in self._ask(each, stack, stack_wide=True)]
+        judged = (each for each in stack.resources if each.urn not in others)
+        return [result for each in judged for result in self._ask(each, stack, stack_wide=True)]
 
     def evaluate(self, resources: Iterable[Resource]) -> Report:
         """All rules, over all resources of a stack."""

@@ -20,12 +20,14 @@ from slipway.cli.diff import to_stderr
 from slipway.cli.verify import verified
 from slipway.cluster.additions import remove_additions
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
+from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
 from slipway.deploy.program_policies import PassedPolicies, passed_policies
 from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
+from slipway.deploy.targets import changed_services
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
 from slipway.environments import comment
@@ -38,6 +40,7 @@ from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import Snapshot, objects, outputs, resources
+from slipway.state.targets import exclude_arguments, target_variables
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,8 @@ def _up(name: str, options: UpOptions) -> int:
     reached.result()
     if options.approved:
         approval.require_approved(stack, options.approved, approved)
-    before = None if options.refresh else last_update.same_as_last_update(stack, approved)
+    last = None if options.refresh else last_update.last_update(stack, approved)
+    before = last if last and last.is_same(approved) else None
     if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
     passed = None
@@ -129,8 +133,11 @@ def _up(name: str, options: UpOptions) -> int:
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    passed_gate = passed.variables if passed else gate_passed(stack.project, stack.name)
-    update = run_update(stack, arguments, progress, environment=passed_gate, pack=pack)
+    variables = passed.variables if passed else gate_passed(stack.project, stack.name)
+    if passed and last and not options.force and (targets := _targets(stack, last, approved, progress)):
+        arguments += exclude_arguments(stack.present() or {}, targets)
+        variables = {**variables, **target_variables(targets, variables)}
+    update = run_update(stack, arguments, progress, environment=variables, pack=pack)
     try:
         require_success(stack.name, update, progress)
     except SlipwayError as error:
@@ -232,6 +239,17 @@ def has_same_bases(state: Snapshot) -> bool:
     bases = {str(each["BASE_IMAGE"]) for each in arguments if "BASE_IMAGE" in each}
     tags = (base.rpartition("@") for base in bases)
     return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
+
+
+def _targets(stack: Stack, last: LastUpdate, approved: Approval, progress: Progress) -> Sequence[str]:
+    """The services that alone the update has to declare; none where it has to declare all."""
+    targets = changed_services(stack, last, approved)
+    if not targets or not has_same_bases(stack.present() or {}):
+        return ()
+    progress.note(
+        f"Only {', '.join(targets)} changed: all else stays as update #{last.number} left it. --force updates all."
+    )
+    return targets
 
 
 def _remove_additions(stack: Stack, progress: Progress) -> None:

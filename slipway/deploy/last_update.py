@@ -1,4 +1,5 @@
-"""Remembers what the last update passed the gate with, so that the very same need not be previewed again.
+"""Remembers what the last update passed the gate with: the very same need not be previewed again, and where one service
+alone has moved since, no other need be declared.
 
 A preview is a second run of the program: on an environment where nothing has moved it would double the time of
 `slipway up --yes`, and say what the last update said. Everything that a preview rests on must be the same for that; the
@@ -13,12 +14,15 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
+from slipway.deploy.service_sources import shared_parts
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
 
@@ -27,24 +31,46 @@ NOISE = {"_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES"}
 FILE_SUFFIX = "_FILE"
 
 
-@dataclass(frozen=True)
-class LastUpdate:
-    """What passed: a hash over all that its preview rested on but the state, one of the state that it left, and the
-    number of the update.
-    """
+class LastUpdate(BaseModel):
+    """An update that passed, by hashes: of all that its preview rested on, and of the state that it left."""
 
-    inputs: str
-    state: str
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     number: int
+    state: str
+    files: Mapping[str, str]
+    """By path in the project's folder."""
+    settings: Mapping[str, str]
+    """By key."""
+    surroundings: str
+    """Of variables, what they name, plugins and the day."""
+    shared: Mapping[str, str]
+    """Of what each service.yaml says to other services too, by its path."""
+
+    def changed_files(self, now: Approval) -> set[str]:
+        return _changed(self.files, now.files)
+
+    def changed_settings(self, now: Approval) -> set[str]:
+        return _changed(self.settings, now.settings)
+
+    def is_same(self, now: Approval) -> bool:
+        """Whether nothing that is approved now differs from what passed; the commit alone changes nothing."""
+        return not self.changed_files(now) and not self.changed_settings(now)
 
 
-def same_as_last_update(stack: Stack, now: Approval) -> LastUpdate | None:
-    """The last update that passed, if all is still as it left it; `None` for anything that is not certain."""
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    return {name for name in {*then, *now} if then.get(name) != now.get(name)}
+
+
+def last_update(stack: Stack, now: Approval) -> LastUpdate | None:
+    """The last update that passed, if state and surroundings are still as it left them; `None` for anything that is
+    not certain.
+    """
     try:
-        passed = LastUpdate(**json.loads(stack.own_file("passed").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none yet, or not ours: a preview tells
+        passed = LastUpdate.model_validate_json(stack.own_file("passed").read_bytes())
+    except (OSError, ValidationError):  # none yet, or not ours: a preview tells
         return None
-    if passed.state == now.state and passed.inputs == inputs_hash(stack, now.files, now.settings):
+    if passed.state == now.state and passed.surroundings == surroundings_hash(stack):
         return passed
     return None
 
@@ -55,10 +81,18 @@ def record_last_update(stack: Stack, approved: Approval) -> None:
         after = approval.take(stack)
         updates = approval.updates_since(stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
-            passed = LastUpdate(inputs_hash(stack, approved.files, approved.settings), after.state, updates[0].number)
+            passed = LastUpdate(
+                number=updates[0].number,
+                state=after.state,
+                files=approved.files,
+                settings=approved.settings,
+                surroundings=surroundings_hash(stack),
+                # Read now: where a file has moved since it was approved, its hash tells.
+                shared=shared_parts(stack.project.folder),
+            )
             file = stack.own_file("passed")
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(asdict(passed)), encoding="utf-8")
+            file.write_text(passed.model_dump_json(), encoding="utf-8")
 
 
 def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, str]) -> str:
@@ -67,15 +101,23 @@ def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, s
 
     The commit is not in it: it alone changes nothing.
     """
+    return _hash({"files": dict(files), "settings": dict(settings), "surroundings": surroundings_hash(stack)})
+
+
+def surroundings_hash(stack: Stack) -> str:
+    """A hash over what a preview rests on besides files and settings: variables, what they name, what is installed."""
     environment = stack.engine.environment
-    parts = {
-        "files": dict(files),
-        "settings": dict(settings),
-        "variables": {name: value for name, value in environment.items() if name not in NOISE},
-        "contents": dict(_contents(environment)),
-        "installed": sorted(_installed(stack.project.folder, environment)),
-        "day": datetime.now(UTC).date().isoformat(),  # waivers end
-    }
+    return _hash(
+        {
+            "variables": {name: value for name, value in environment.items() if name not in NOISE},
+            "contents": dict(_contents(environment)),
+            "installed": sorted(_installed(stack.project.folder, environment)),
+            "day": datetime.now(UTC).date().isoformat(),  # waivers end
+        }
+    )
+
+
+def _hash(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,0 +1,50 @@
+"""An update of some services alone: the program declares them and what they call, and the engine leaves all others."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Collection, Mapping, Sequence
+
+from policy import pack_token
+from slipway.engine.events import STACK_TYPE
+from slipway.state.checkpoint import Snapshot, resources
+
+VARIABLE = "SLIPWAY_TARGET_SERVICES"
+"""The services that the program is to declare, with a proof that the engine was told so too."""
+
+
+class TargetsError(ValueError):
+    """The variable was not set by an update of this stack as it is now."""
+
+
+def exclude_arguments(state: Snapshot, services: Collection[str]) -> list[str]:
+    """Of `pulumi up`: to leave all that `state` has besides `services` as it is.
+
+    The engine's `--target` would not do: it deletes what depends on a target and is not declared.
+    """
+    others = (each.urn for each in resources(state) if each.service not in services and each.type != STACK_TYPE)
+    return [argument for urn in others for argument in ("--exclude", urn)]
+
+
+def target_variables(services: Sequence[str], gate: Mapping[str, str]) -> dict[str, str]:
+    """The variable for the program; `gate` is what tells it that it has passed the policies."""
+    return {VARIABLE: ",".join([_proof(gate, services), *services])}
+
+
+def targets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The services that alone are to be declared; none means all of them.
+
+    Raises TargetsError for a value that was set by hand or is left over: an engine that does not know of it would
+    delete all that is not declared.
+    """
+    proof, *services = environ.get(VARIABLE, "").split(",")
+    if not proof and not services:
+        return ()
+    if not hmac.compare_digest(proof, _proof(environ, services)):
+        raise TargetsError(f"{VARIABLE} is for `slipway` alone, which sets it for one update; unset it")
+    return tuple(services)
+
+
+def _proof(gate: Mapping[str, str], services: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join([gate.get(pack_token.VARIABLE, ""), *services]).encode()).hexdigest()
