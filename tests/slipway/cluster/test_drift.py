@@ -247,6 +247,7 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
     others = [
         {**about, "name": "not-ours", "labels": {}},
         {**about, "name": "x", "labels": {**labels, "app.kubernetes.io/part-of": "y"}},
+        {**about, "name": "made-again", "ownerReferences": [{"kind": "CronJob", "name": "a", "controller": True}]},
     ]
     maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": each} for each in (about, *others)]
     told = lines(found(*maps))
