@@ -91,13 +91,16 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
         },
     }.items()
 }  # fmt: skip
-# Fields whose values `_listed` puts into words from the whole object.
-LISTED: Mapping[str, re.Pattern[str]] = {
-    DEPLOYMENT: re.compile(
-        rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]|{_POD}volumes\b.*|{_POD}imagePullSecrets\b.*'
-        rf"|{_CONTAINER}(?:volumeMounts|env)\b.*|{_POD}terminationGracePeriodSeconds"
-    ),
-    NETWORK_POLICY: re.compile(r"spec\b.*"),
+# Fields whose values `_listed` puts into words from the whole object, by the start of these words.
+LISTED: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
+    DEPLOYMENT: [
+        (re.compile(rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]'), "checks"),
+        (re.compile(rf"{_POD}volumes\b.*|{_CONTAINER}volumeMounts\b.*"), "scratch"),
+        (re.compile(rf"{_POD}imagePullSecrets\b.*"), "imagePullSecrets"),
+        (re.compile(rf"{_CONTAINER}env\b.*"), "env."),
+        (re.compile(rf"{_POD}terminationGracePeriodSeconds"), "rollout.terminationGracePeriodSeconds"),
+    ],
+    NETWORK_POLICY: [(re.compile(r"spec\b.*"), "")],
 }
 CALLED_BY = "called by"
 KEYS = [each.alias or name for name, each in ServiceSpec.model_fields.items()]
@@ -146,10 +149,10 @@ def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = 
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     }
-    pattern, found_in_lists = LISTED.get(type_), bool(found)
+    in_lists = [pattern for pattern, start in LISTED.get(type_, ()) if any(name.startswith(start) for name in found)]
     for field in change.fields:
         hidden = is_name_of_content(change, field) and not with_names_of_contents
-        if hidden or (found_in_lists and pattern and pattern.fullmatch(field.path)):
+        if hidden or any(pattern.fullmatch(field.path) for pattern in in_lists):
             continue
         word = _word(type_, field.path)
         for setting in [Setting(word, field.old, field.new)] if word else _in_words_of_kubernetes(change, field):

@@ -151,6 +151,15 @@ def test_checks_are_requests_and_no_json() -> None:
     assert not only(found).restarts
 
 
+def test_what_stands_in_no_words_is_shown_beside_what_does() -> None:
+    """Checks are told as requests; that is no reason to leave out what changes of a volume."""
+    old, new = (deployment(volumeMounts=[{"name": "data", "mountPath": "/data", "readOnly": each}]) for each in (1, 0))
+    new["metadata"]["annotations"][CHECKS_ANNOTATION] = json.dumps([{"get": "/orders", "status": 200}])
+    found = settings_of(change(DEPLOYMENT, old, new))
+    assert found["checks"] == (None, "GET /orders 200")
+    assert [name for name in found if name.endswith("volumeMounts[0].readOnly")]
+
+
 def test_a_changed_header_of_a_check_is_shown_without_json() -> None:
     """It has no words in `checks`; a token in it stays hidden."""
     old, new = deployment(), deployment()
