@@ -82,6 +82,29 @@ def test_forced_colours_draw_no_line_anew_in_a_file(tmp_path: Path, variables: d
     assert b"\x1b[?25l" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "variables", "told"),
+    [
+        (b"caf\xe9", {}, "/caf\ufffd, a name that is no UTF-8, which Pulumi takes of no folder."),
+        (
+            "café".encode(),
+            {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+            "There is no environment `dev`",
+        ),
+    ],
+)
+def test_a_clone_in_a_folder_whose_name_has_other_characters(
+    tmp_path: Path, name: bytes, variables: dict[str, str], told: str
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-m", "slipway.cli.main", "history", "-s", "dev"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert (done.returncode, told in done.stderr.decode()) == (2, True), done.stderr
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Any:
     """One with a commit, and the variables by which a hook of git would have git look into another one."""
