@@ -17,6 +17,7 @@ from slipway.paths import cache_home, data_home
 
 ROOT = Path(__file__).parents[1]
 UNKNOWN_USER = 59871
+ASCII_ALONE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 # Stands for the Python of a virtual environment: takes down its variables whenever pip is to install something.
 PYTHON = """\
 #!/usr/bin/env bash
@@ -65,8 +66,7 @@ def test_another_package_of_the_same_name_on_pythonpath_is_named(tmp_path: Path)
 
 
 def test_a_locale_without_the_characters_that_are_printed(tmp_path: Path) -> None:
-    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    done = run(tmp_path, "--help", **ascii_alone)
+    done = run(tmp_path, "--help", **ASCII_ALONE)
     assert done.returncode == 0
     assert done.stdout.isascii()
 
