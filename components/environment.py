@@ -38,7 +38,8 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot, outputs
+from slipway.state.checkpoint import Snapshot, outputs, resources
+from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.namespaces import has_namespace
 from slipway.state.targets import TargetsError, targets_of
 
@@ -127,7 +128,7 @@ class Environment(pulumi.ComponentResource):
         self.settings = args.settings
         self.rollouts = AwaitedRollouts(args.settings.context)
         self.services = args.services
-        self.declared = args.declared
+        self.targets, self.declared = args.targets, args.declared
         self.rollback = args.rollback
         self.secrets = args.secrets
         self.kubernetes = kubernetes.Provider(
@@ -175,12 +176,22 @@ class Environment(pulumi.ComponentResource):
         """Those of the state before this update, which is read when this is first asked for."""
         return RecordedMigrations.of(partial(Cluster.connect, self.settings.context), _present_state())
 
+    @cached_property
+    def _undeclared(self) -> Snapshot:
+        """The state before this update, where some services are not declared in it; empty where all are."""
+        return _present_state() if self.targets else {}
+
     def undeclared_outputs(self) -> Mapping[str, Any]:
         """What the stack's output `services` has of those that this run does not declare, by name: they stay."""
         declared = {service.name for service in self.declared}
-        others = {service.name for service in self.services} - declared
-        recorded = outputs(_present_state()).get("services") or {} if others else {}
-        return {name: each for name, each in recorded.items() if name in others}
+        recorded = outputs(self._undeclared).get("services") or {}
+        return {name: each for name, each in recorded.items() if name not in declared}
+
+    def undeclared_rollouts(self) -> pulumi.Output[bool]:
+        """Resolves once every Deployment is rolled out that this run does not declare."""
+        declared = {service.name for service in self.declared}
+        deployments = [each for each in resources(self._undeclared) if each.type == DEPLOYMENT_TYPE]
+        return self.rollouts.complete_recorded([each for each in deployments if each.service not in declared])
 
     @cached_property
     def docker_build(self) -> BuildProvider:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pulumi
@@ -45,15 +45,17 @@ class RecordedProvider(pulumi.ProviderResource):
 
 
 class RecordedState:
-    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN, and
-    `rolled_out` an output for each Deployment.
+    """The resources `declared` of `plan`, under the URNs they were recorded under; `resources` has them by that URN,
+    and `rolled_out` an output for each Deployment.
     """
 
-    def __init__(self, environment: Environment, plan: RollbackPlan) -> None:
+    def __init__(
+        self, environment: Environment, plan: RollbackPlan, declared: Sequence[ResourceState] | None = None
+    ) -> None:
         self.resources: dict[str, pulumi.Resource] = {}
         self._environment, self._plan = environment, plan
         self.rolled_out: dict[str, pulumi.Output[bool]] = {}
-        for each in plan.resources:
+        for each in plan.resources if declared is None else declared:
             if made := self._declared(each):
                 self.resources[each.urn] = made
                 if each.type == DEPLOYMENT_TYPE:

@@ -148,7 +148,11 @@ def verify(environment: Environment, workloads: Mapping[str, Workload]) -> Outpu
     settings = environment.settings
     checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(
-        [*(workload.rolled_out for workload in workloads.values()), environment.own_rollouts()],
+        [
+            *(workload.rolled_out for workload in workloads.values()),
+            environment.undeclared_rollouts(),
+            environment.own_rollouts(),
+        ],
         checks,
         ready_pods(settings.context, settings.namespace.name),
         settings.checks_timeout_seconds,

@@ -34,6 +34,7 @@ from slipway.rollback.plan import (
     plan_rollback,
     services_migrated_since,
 )
+from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
 from slipway.state.checkpoint import ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.images import images_of
@@ -78,8 +79,18 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
         pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
-    recorded = RecordedState(environment, plan)
+    recorded = RecordedState(environment, plan, _to_declare(plan, present, request))
     return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
+
+
+def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> tuple[ResourceState, ...]:
+    """All that is planned, or without what the engine was told to leave; RunError where that was something else."""
+    if not request.unchanged:
+        return plan.resources
+    unchanged = unchanged_resources(plan, present)
+    if digest(unchanged) != request.unchanged:
+        raise pulumi.RunError(f"{ROLLBACK_ERROR} the state has moved since this was begun. Ask for it again.")
+    return declared_resources(plan, unchanged)
 
 
 def _states(request: RollbackRequest) -> tuple[Snapshot, Snapshot]:
@@ -139,12 +150,16 @@ def _verified(
     """
     deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]
+    undeclared = [each for each in rolled_out if each.urn not in recorded.rolled_out]
     checked = [each for each in rolled_out if CHECKS_ANNOTATION in (_metadata(each).get("annotations") or {})]
     settings = environment.settings
     namespaces = [str(_metadata(each)["namespace"]) for each in checked]
     namespace = (*namespaces, settings.namespace.name)[0]
     return verified(
-        [recorded.rolled_out[each.urn] for each in rolled_out],
+        [
+            *(recorded.rolled_out[each.urn] for each in rolled_out if each.urn in recorded.rolled_out),
+            environment.rollouts.complete_recorded(undeclared),
+        ],
         {_metadata(each)["name"]: _checks(each) for each in checked},
         ready_pods(settings.context, namespace),
         settings.checks_timeout_seconds,

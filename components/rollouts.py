@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -25,6 +25,7 @@ from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
 from slipway.cluster.jobs import AwaitedJob
 from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
+from slipway.state.checkpoint import ResourceState
 
 POLL_SECONDS = 0.5
 # Where reading takes long, most of the time is left to others.
@@ -53,6 +54,19 @@ class AwaitedRollouts:
         """
         metadata: pulumi.Output[Mapping[str, Any]] = deployment.metadata  # type: ignore[attr-defined]
         return metadata.apply(lambda known: self._wait(deployment, known))
+
+    def complete_recorded(self, deployments: Sequence[ResourceState]) -> pulumi.Output[bool]:
+        """The same of recorded Deployments that this run does not declare, for all of them at once."""
+
+        async def wait(_: object) -> bool:
+            waits = (
+                self._wait(pulumi.resource.DependencyResource(each.urn), each.outputs["metadata"])
+                for each in deployments
+            )
+            await asyncio.gather(*waits)
+            return True
+
+        return pulumi.Output.from_input(None).apply(wait)
 
     async def _wait(self, deployment: pulumi.Resource, metadata: Mapping[str, Any]) -> bool:
         if not _is_update():

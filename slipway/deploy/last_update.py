@@ -78,12 +78,12 @@ def last_update(stack: Stack, now: Approval) -> LastUpdate | None:
 def record_last_update(stack: Stack, approved: Approval) -> None:
     """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
     with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed
-        after = approval.take(stack)
+        state = approval.state_hash(stack)
         updates = approval.updates_since(stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
             passed = LastUpdate(
                 number=updates[0].number,
-                state=after.state,
+                state=state,
                 files=approved.files,
                 settings=approved.settings,
                 surroundings=surroundings_hash(stack),

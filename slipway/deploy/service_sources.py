@@ -15,10 +15,9 @@ from typing import Any
 import yaml
 
 from services.catalog import SPEC_FILE
-from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
+from services.yaml_source import DEFAULTS_KEY, SAFE_LOADER, SERVICES_KEY
 
 SERVICES = "services"
-SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 OWN_KEYS = {
     *("image", "build", "contexts", "command", "args", "replicas", "resources", "env", "envFrom", "secrets", "files"),
     *("imagePullSecrets", "initContainers", "sidecars", "egress", "scratch", "health", "checks", "autoscaling"),

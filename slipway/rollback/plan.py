@@ -63,6 +63,8 @@ class RollbackRequest:
     include_stateful: bool = False
     unmanaged_namespace: str = ""
     """A namespace that is somebody else's by now: it is neither made nor changed."""
+    unchanged: str = ""
+    """A hash over the resources that the engine was told to leave as they are; empty where it was told of none."""
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))

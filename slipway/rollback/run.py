@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from typing import Any
 
 from policy.judge import Judge, RuleError
@@ -27,6 +27,7 @@ from slipway.progress import Progress
 from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback, services_migrated_since
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import default_target
+from slipway.rollback.unchanged import digest, unchanged_resources
 from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
@@ -102,22 +103,37 @@ class Rollback:
         )
 
     def arguments(self) -> list[str]:
-        """More arguments of `pulumi`: no image is touched, and with some services alone, nothing of the others.
+        """More arguments of `pulumi`: no image is touched, nor what is as it was already; with some services alone,
+        nothing of the others.
 
-        Those are named that may be touched, not all others: of what an excluded resource depends on, the engine deletes
-        nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
+        Of these, where somebody has changed the cluster, those are named that may be touched, not all others: of what
+        an excluded resource depends on, the engine deletes nothing, and an old ConfigMap would stay. What is not named
+        has its outputs set all the same.
         """
+        images = ["--exclude", f"**{IMAGE_TYPE}::*"]
+        if self.unchanged:
+            return [*images, *(argument for urn in sorted(self.unchanged) for argument in ("--exclude", urn))]
         if not self.request.services:
-            return ["--exclude", f"**{IMAGE_TYPE}::*"]
+            return images
         there = {each.urn for each in resources(self.present)}
         both = {**objects(self.present), **self.plan.objects()}
         touched = [urn for urn, each in both.items() if each.service in self.request.services]
         touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
         return [argument for urn in dict.fromkeys(touched) for argument in ("--target", urn)]
 
+    @cached_property
+    def unchanged(self) -> set[str]:
+        """What the present state has as the recorded one; none where the engine has to look at the cluster."""
+        return set() if self._has_moved else unchanged_resources(self.plan, self.present)
+
+    @property
+    def _has_moved(self) -> bool:
+        return bool(self.moved or self.moved.unread)
+
     def variables(self) -> dict[str, str]:
         """What tells the program to replay; read right before it starts, as the policies were asked here."""
-        return {VARIABLE: self.request.to_text(), **gate_passed(self.stack.project, self.stack.name)}
+        request = replace(self.request, unchanged=digest(self.unchanged) if self.unchanged else "")
+        return {VARIABLE: request.to_text(), **gate_passed(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:
         """Replay the recorded state; raises the error that says why where that fails.
@@ -128,7 +144,7 @@ class Rollback:
         begun = UnfinishedRollback(self.source, self.target.number, self.request.services)
         with mark_in_progress(self.stack, begun) as go_on_remembering:
             pending_replacements.revert(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
-            refresh = ["--refresh"] if self.moved or self.moved.unread else []
+            refresh = ["--refresh"] if self._has_moved else []
             update = run_update(
                 self.stack,
                 [*self.arguments(), *refresh, "--message", self.message],

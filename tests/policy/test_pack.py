@@ -203,6 +203,21 @@ def test_an_unused_waiver_fails_the_whole_stack(pack: Pack) -> None:
     assert found.message == f"{problem}the stack that needs it (`stack: prod`)"
 
 
+def test_what_an_update_leaves_as_it_is_is_not_judged_again(pack_folder: Path) -> None:
+    """The engine lists it with its outputs, for the rules that look at everything."""
+    resources = Edit("Service/api", ("spec", "selector"), {"app": "nobody"}).done(good())
+    listed = [
+        analyzer_pb2.AnalyzerResource(type=each.type, name=each.name, urn=each.urn) for each in resources.values()
+    ]
+    with started(pack_folder) as pack:
+        assert any(each.policyName == "service-selects-pods" for each in pack.diagnostics(resources))
+    with started(pack_folder) as pack:
+        pack.stub.Analyze(request(resources["Deployment/api"]))
+        answer = pack.stub.AnalyzeStack(analyzer_pb2.AnalyzeStackRequest(resources=listed))
+    assert {each.urn for each in answer.diagnostics} <= {resources["Deployment/api"].urn}
+    assert not [each for each in answer.diagnostics if each.policyName in ("service-selects-pods", "waivers")]
+
+
 @pytest.mark.slow
 def test_a_waiver_that_only_the_update_finds_unused_takes_nothing_back(pack_folder: Path) -> None:
     """As one of `image-by-digest` for an image that is built: waived in the preview, which cannot know, then kept."""

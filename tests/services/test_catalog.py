@@ -138,6 +138,7 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ("name: a\ncalls: [b]\n", "services/a/service.yaml:2: calls `b`, which is no service; There are: a"),
         ("name: a\nname: b\n", "services/a/service.yaml:2: `name` is given twice, first on line 1"),
         ("name: [\n", "services/a/service.yaml:2: not valid YAML"),
+        ("name: a\nenv: {SINCE: 2026-13-45}\n", "services/a/service.yaml:1: not valid YAML: month must be in 1..12"),
         ("just text\n", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
         ("", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
         (

@@ -80,13 +80,29 @@ def test_a_failure_never_advises_to_go_forward() -> None:
     assert "slipway up" not in rollback(RollbackRequest(12)).as_its_own(gone).next_step
 
 
-def arguments(then: Any, now: Any, *services: str) -> list[str]:
+BY_HAND = ClusterDifference(half_recorded=("Deployment user-service",))
+IMAGES = ["--exclude", "**docker-build:index:Image::*"]
+
+
+def arguments(then: Any, now: Any, *services: str, moved: ClusterDifference = BY_HAND) -> list[str]:
     request = RollbackRequest(12, services)
-    return Rollback(DEV, 14, TARGET, request, plan_rollback(then, now, request), now).arguments()
+    return Rollback(DEV, 14, TARGET, request, plan_rollback(then, now, request), now, moved=moved).arguments()
 
 
 def test_all_images_stay_out_of_it(first: Any, second: Any) -> None:
-    assert arguments(first, second) == ["--exclude", "**docker-build:index:Image::*"]
+    assert arguments(first, second) == IMAGES
+
+
+def test_what_is_as_it_was_is_left_unless_somebody_has_changed_the_cluster(first: Any, second: Any) -> None:
+    found = arguments(first, second, moved=ClusterDifference())
+    assert found[:2] == IMAGES
+    excluded = set(found[3::2])
+    assert urn("core/v1:Service", "user-service") in excluded
+    assert not any("apps/v1:Deployment" in each for each in excluded), "both have another image"
+    of_one = set(arguments(first, second, "order-service", moved=ClusterDifference())[3::2])
+    assert urn("apps/v1:Deployment", "user-service") in of_one
+    assert urn("apps/v1:Deployment", "order-service") not in of_one
+    assert arguments(first, second, moved=ClusterDifference(unread="no answer")) == IMAGES
 
 
 def test_a_service_s_own_objects_alone_may_be_touched(first: Any, second: Any) -> None:

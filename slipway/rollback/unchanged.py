@@ -1,0 +1,73 @@
+"""What a rollback need not declare: recorded resources that the present state has just so. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from slipway.engine.events import STACK_TYPE
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.rollback.plan import RollbackPlan
+from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot, is_settled, resources
+
+# What the engine writes of a resource beside what was declared; of a component, its outputs are declared.
+NOT_DECLARED = {"id", "outputs", "created", "modified", "sourcePosition", "stackTrace"}
+ENVIRONMENT_TYPE = "slipway:index:Environment"
+
+
+def unchanged_resources(plan: RollbackPlan, present: Snapshot) -> set[str]:
+    """The URNs of the resources of `plan` that the present state has just so; both decrypted.
+
+    The engine may leave these as they are, and the program need not declare them. None where an update has been cut
+    short: what is in the cluster then, the state does not say.
+    """
+    if not is_settled(present):
+        return set()
+    now = {each.urn: each for each in resources(present)}
+    planned = {each.urn for each in plan.resources}
+    # The engine deletes nothing that a resource depends on which it leaves.
+    looked_at = {urn for urn, each in now.items() if urn not in planned and each.type != IMAGE_TYPE}
+    for urn, each in now.items():  # dependencies first
+        if looked_at.intersection(each.needs):
+            looked_at.add(urn)
+    same = (each.urn for each in plan.resources if each.urn in now and _is_same(each, now[each.urn]))
+    return {urn for urn in same if urn not in looked_at}
+
+
+def _is_same(then: ResourceState, now: ResourceState) -> bool:
+    """Whether declaring it would change nothing. Whatever is only read is read again, and providers come first."""
+    if then.type in (STACK_TYPE, ENVIRONMENT_TYPE, IMAGE_TYPE) or then.type.startswith(PROVIDER_PREFIX):
+        return False
+    return not then.raw.get("external") and _declared(then) == _declared(now)
+
+
+def _declared(resource: ResourceState) -> dict[str, Any]:
+    raw = dict(resource.raw)
+    outputs = raw.get("outputs") if not resource.custom else None
+    kept = {key: each for key, each in raw.items() if key not in NOT_DECLARED and each}
+    by_property: Mapping[str, Any] = raw.get("propertyDependencies") or {}
+    return {
+        **kept,
+        "outputs": outputs or {},
+        "dependencies": sorted(resource.dependencies),
+        "propertyDependencies": {key: sorted(urns) for key, urns in by_property.items() if urns},
+    }
+
+
+def declared_resources(plan: RollbackPlan, unchanged: Collection[str]) -> tuple[ResourceState, ...]:
+    """The resources of `plan` without the unchanged ones that nothing else needs, in its order."""
+    known = {each.urn: each for each in plan.resources}
+    wanted: set[str] = set()
+    waiting = [urn for urn in known if urn not in unchanged]
+    while waiting:
+        urn = waiting.pop()
+        if urn in known and urn not in wanted:
+            wanted.add(urn)
+            waiting += known[urn].needs
+    return tuple(each for each in plan.resources if each.urn in wanted)
+
+
+def digest(unchanged: Collection[str]) -> str:
+    """A hash by which the program knows that it leaves out what the engine was told to leave."""
+    return hashlib.sha256("\n".join(sorted(unchanged)).encode()).hexdigest()
