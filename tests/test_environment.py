@@ -65,6 +65,21 @@ def test_another_package_of_the_same_name_on_pythonpath_is_named(tmp_path: Path)
     assert run(tmp_path, "--version", PYTHONPATH=f"{tmp_path}/harmless").returncode == 0
 
 
+@pytest.mark.parametrize("package", ["services", "policy"])
+def test_another_project_s_package_of_one_of_our_names_is_named(tmp_path: Path, package: str) -> None:
+    other = tmp_path / "shop" / package
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    paths = {"PYTHONPATH": f"{other.parent}:{ROOT}", "PYTHONSAFEPATH": "1"}
+    done = run(tmp_path, "--version", **paths)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"error: PYTHONPATH has another `{package}` in front of the one that Slipway was installed with.\n"
+        f"  It is {other}/__init__.py.\n  next: Unset PYTHONPATH, or take {other.parent} out of it.\n"
+    )
+    assert run(tmp_path, "--version", PYTHONPATH=f"{ROOT}:{other.parent}", PYTHONSAFEPATH="1").returncode == 0
+
+
 def test_a_locale_without_the_characters_that_are_printed(tmp_path: Path) -> None:
     done = run(tmp_path, "--help", **ASCII_ALONE)
     assert done.returncode == 0
