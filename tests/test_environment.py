@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.variables import GIT_REPOSITORY, correct_variables
+from slipway.cli.variables import GIT_REPOSITORY
 from slipway.deploy.commits import previewed_commit
 from slipway.paths import cache_home, data_home
 
@@ -198,15 +198,6 @@ def test_a_user_whom_the_password_file_does_not_have_gets_one_sentence(tmp_path:
         f"error: HOME is not set, and user {UNKNOWN_USER} has no home folder.\n"
         "  next: Set HOME to a folder that this user may write.\n",
     )
-
-
-def test_a_temporary_folder_that_is_not_there_is_replaced(tmp_path: Path) -> None:
-    """Python itself passes over it; the engine and docker, which inherit it, fail."""
-    for folder, kept in ((tmp_path / "gone", False), (tmp_path, True)):
-        environment = {"HOME": str(tmp_path), "TMPDIR": str(folder)}
-        correct_variables(environment)
-        assert (environment["TMPDIR"] == str(folder)) == kept
-        assert Path(environment["TMPDIR"]).is_dir()
 
 
 def test_nothing_that_is_started_waits_for_somebody_to_type(tmp_path: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import MutableMapping
-from contextlib import suppress
 from pathlib import Path
 
 from slipway.errors import ConfigurationError
@@ -42,8 +40,3 @@ def correct_variables(environment: MutableMapping[str, str]) -> None:
                 f"HOME is not set, and user {os.geteuid()} has no home folder.",
                 next_step="Set HOME to a folder that this user may write.",
             ) from error
-    # Python looks for another folder where TMPDIR is none; the engine and docker fail.
-    folder = environment.get("TMPDIR")
-    if folder and not os.access(folder, os.W_OK | os.X_OK):
-        with suppress(FileNotFoundError):  # no other can be written either: whoever needs one says so
-            environment["TMPDIR"] = tempfile.gettempdir()
