@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -26,6 +27,11 @@ BY_HAND = {
 def test_each_is_found_and_taken_back(released: Any) -> None:
     released.replace("services/user_service/service.yaml", "env: {LOG_LEVEL: info}", "env: {LOG_LEVEL: debug}")
     assert released.slipway(*UP).code == 0
+    # As long as a pod of the release before is ending, the kubelet has kept its immutable ConfigMap.
+    deadline = time.monotonic() + 90
+    while len(pods := released.get(f"/api/v1/namespaces/{released.namespace}/pods")["items"]) > 2:
+        assert time.monotonic() < deadline, pods
+        time.sleep(1)
     for command, told in BY_HAND.items():
         verb, *rest = command.split()
         words = [verb, rest.pop(0)] if verb in ("rollout", "set") else [verb]
