@@ -41,9 +41,8 @@ def test_each_is_found_and_taken_back(released: Any) -> None:
         assert again.code == 6, f"{command}: {again.output}"
         assert told in again.output
         if command == "rollout undo":  # as docs/rollback.md has it
-            assert (
-                "CreateContainerConfigError" in released.run("kubectl", "-n", released.namespace, "get", "pods").output
-            )
+            shown = released.run("kubectl", "-n", released.namespace, "get", "pods")
+            assert "CreateContainerConfigError" in shown.output
             assert httpx.get(f"{released.url('user-service')}/users").status_code == 200
         back = released.slipway(*UP, "--refresh")
         assert back.code == 0, f"{command}: {back.output}"
