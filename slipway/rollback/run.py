@@ -103,23 +103,22 @@ class Rollback:
         )
 
     def arguments(self) -> list[str]:
-        """More arguments of `pulumi`: no image is touched, nor what is as it was already; with some services alone,
+        """More arguments of `pulumi`: no image is touched, nor what is as it was already, and with some services alone,
         nothing of the others.
 
-        Of these, where somebody has changed the cluster, those are named that may be touched, not all others: of what
-        an excluded resource depends on, the engine deletes nothing, and an old ConfigMap would stay. What is not named
-        has its outputs set all the same.
+        Of these, those are named that may be touched, not all others: of what an excluded resource depends on, the
+        engine deletes nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
         """
-        images = ["--exclude", f"**{IMAGE_TYPE}::*"]
-        if self.unchanged:
-            return [*images, *(argument for urn in sorted(self.unchanged) for argument in ("--exclude", urn))]
         if not self.request.services:
-            return images
+            left = [f"**{IMAGE_TYPE}::*", *sorted(self.unchanged)]
+            return [argument for urn in left for argument in ("--exclude", urn)]
         there = {each.urn for each in resources(self.present)}
         both = {**objects(self.present), **self.plan.objects()}
         touched = [urn for urn, each in both.items() if each.service in self.request.services]
         touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
-        return [argument for urn in dict.fromkeys(touched) for argument in ("--target", urn)]
+        # What is a target and is not declared, the engine deletes.
+        named = (urn for urn in dict.fromkeys(touched) if urn not in self.unchanged)
+        return [argument for urn in named for argument in ("--target", urn)]
 
     @cached_property
     def unchanged(self) -> set[str]:

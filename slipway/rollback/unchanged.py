@@ -17,7 +17,8 @@ ENVIRONMENT_TYPE = "slipway:index:Environment"
 
 
 def unchanged_resources(plan: RollbackPlan, present: Snapshot) -> set[str]:
-    """The URNs of the resources of `plan` that the present state has just so; both decrypted.
+    """The URNs of the resources of `plan` that the present state has just so, and that depend on nothing which it has
+    otherwise, however far away; both decrypted.
 
     The engine may leave these as they are, and the program need not declare them. None where an update has been cut
     short: what is in the cluster then, the state does not say.
@@ -25,21 +26,24 @@ def unchanged_resources(plan: RollbackPlan, present: Snapshot) -> set[str]:
     if not is_settled(present):
         return set()
     now = {each.urn: each for each in resources(present)}
-    planned = {each.urn for each in plan.resources}
-    # The engine deletes nothing that a resource depends on which it leaves.
-    looked_at = {urn for urn, each in now.items() if urn not in planned and each.type != IMAGE_TYPE}
+    same = {each.urn for each in plan.resources if each.urn in now and _is_same(each, now[each.urn])}
+    # With a target the engine deletes whatever depends on it and is not declared, and where something is excluded,
+    # nothing that this depends on. An image is neither changed nor deleted.
+    moves = {urn for urn, each in now.items() if urn not in same and not _is_always_declared(each)}
     for urn, each in now.items():  # dependencies first
-        if looked_at.intersection(each.needs):
-            looked_at.add(urn)
-    same = (each.urn for each in plan.resources if each.urn in now and _is_same(each, now[each.urn]))
-    return {urn for urn in same if urn not in looked_at}
+        if moves.intersection(each.needs):
+            moves.add(urn)
+    return same - moves
+
+
+def _is_always_declared(resource: ResourceState) -> bool:
+    types = (STACK_TYPE, ENVIRONMENT_TYPE, IMAGE_TYPE)
+    return resource.type in types or resource.type.startswith(PROVIDER_PREFIX)
 
 
 def _is_same(then: ResourceState, now: ResourceState) -> bool:
-    """Whether declaring it would change nothing. Whatever is only read is read again, and providers come first."""
-    if then.type in (STACK_TYPE, ENVIRONMENT_TYPE, IMAGE_TYPE) or then.type.startswith(PROVIDER_PREFIX):
-        return False
-    return not then.raw.get("external") and _declared(then) == _declared(now)
+    """Whether declaring it would change nothing. Whatever is only read is read again."""
+    return not (_is_always_declared(then) or then.raw.get("external")) and _declared(then) == _declared(now)
 
 
 def _declared(resource: ResourceState) -> dict[str, Any]:

@@ -99,9 +99,10 @@ def test_what_is_as_it_was_is_left_unless_somebody_has_changed_the_cluster(first
     excluded = set(found[3::2])
     assert urn("core/v1:Service", "user-service") in excluded
     assert not any("apps/v1:Deployment" in each for each in excluded), "both have another image"
-    of_one = set(arguments(first, second, "order-service", moved=ClusterDifference())[3::2])
-    assert urn("apps/v1:Deployment", "user-service") in of_one
-    assert urn("apps/v1:Deployment", "order-service") not in of_one
+    of_one = arguments(first, second, "order-service", moved=ClusterDifference())
+    assert set(of_one[::2]) == {"--target"}
+    assert urn("apps/v1:Deployment", "order-service") in of_one
+    assert urn("core/v1:Service", "order-service") not in of_one, "as a target that is not declared it would be deleted"
     assert arguments(first, second, moved=ClusterDifference(unread="no answer")) == IMAGES
 
 
