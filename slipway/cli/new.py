@@ -199,6 +199,9 @@ def _write(folder: Path, name: str, package: str, template: Path, port: int) -> 
                     text = source.read_text(encoding="utf-8").replace(TEMPLATE_NAME, name)
                     text = text.replace(TEMPLATE_PACKAGE, package).replace(str(TEMPLATE_PORT), str(port))
                     _write_file(made / str(relative).replace(TEMPLATE_PACKAGE, package), text)
+            for path in (made, *made.rglob("*")):
+                readable = path.stat().st_mode & 0o500  # by its owner; a pod runs as another user, whatever the umask
+                path.chmod(path.stat().st_mode | readable >> 3 | readable >> 6)
             made.rename(folder)
     except OSError as error:
         raise SlipwayError(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from components.service_image import context_problems
 from services import catalog
 from services.dockerfile import Dockerfile
 from slipway.cli import new as command
@@ -206,6 +207,17 @@ def test_a_name_taken_by_another_folder_is_refused(root: Path) -> None:
     (root / "services/broken/service.yaml").write_text("{")
     with pytest.raises(ConfigurationError, match=r"moved/service.yaml is named 'greeter' already"):
         new("greeter", root)
+
+
+def test_a_pod_can_read_it_whatever_the_umask(root: Path) -> None:
+    """Else its image would be refused: a pod runs as another user."""
+    before = os.umask(0o077)
+    try:
+        new("greeter", root)
+    finally:
+        os.umask(before)
+    folder = root / "services/greeter"
+    assert list(context_problems([folder], folder / "Dockerfile")) == []
 
 
 def test_outside_of_a_project_it_says_where_to_run(tmp_path: Path) -> None:
