@@ -29,3 +29,13 @@ def held_back(value: Output[T], wait: Callable[[], Awaitable[Any]]) -> Output[T]
 
     started = asyncio.ensure_future
     return Output(value.resources(), started(waited()), started(value.is_known()), started(value.is_secret()))
+
+
+def unknown() -> Output[Any]:
+    """What only the update will know, as an output of a preview."""
+
+    async def value(of: Any) -> Any:
+        return of
+
+    started = asyncio.ensure_future
+    return Output(set(), started(value(None)), started(value(False)))

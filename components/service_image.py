@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
+from components.outputs import unknown
 from services.builds import BASE_IMAGE_ARGUMENT, Build
 from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
 from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
@@ -68,7 +70,7 @@ class ServiceImage(pulumi.ComponentResource):
         # A tag of its own for each content: clean-ups of untagged images never take a rollback's target.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
         image = self._image(name, args, args.build.target, tags=[tag], labels=untested or None, depends_on=tests)
-        self.reference = image.digest.apply(lambda digest: f"{args.repository}@{digest}")
+        self.reference = image.digest.apply(partial(_by_digest, args.repository))
         self.register_outputs({"reference": self.reference})
 
     def _image(
@@ -118,6 +120,14 @@ class ServiceImage(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
             **more,
         )
+
+
+def _by_digest(repository: str, digest: str) -> str | pulumi.Output[str]:
+    """The reference of a build's result.
+
+    Where nothing but modes of files have changed, no input has: a preview then gets an empty digest for a known one.
+    """
+    return f"{repository}@{digest}" if digest or not pulumi.runtime.is_dry_run() else unknown()
 
 
 class PromotedImage(pulumi.ComponentResource):

@@ -125,6 +125,10 @@ def _service_folders(root: Path) -> Iterator[Path]:
 
 def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
     shown = folder.relative_to(root.parent)
+    if any("\udc80" <= character <= "\udcff" for character in folder.name):
+        readable = os.fsencode(shown).decode(errors="replace")
+        why = "its name is no UTF-8, which neither Pulumi nor a builder takes"
+        raise CatalogError([f"{readable}: {why}; rename the folder"])
     if folder.is_symlink():
         where = f"only what is in {root.name}/ is built and approved; move the folder here"
         raise CatalogError([f"{shown}: it is a link to {folder.readlink()}, and {where}"])

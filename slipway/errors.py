@@ -78,7 +78,8 @@ def _write_log(error: Exception) -> str:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch(mode=0o600)  # the error may quote what it met
-        file.write_text("".join(traceback.format_exception(error)))
+        text = "".join(traceback.format_exception(error))
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as problem:
         return f"Its traceback could not be written to {file}: {problem}"
     return f"Its traceback is in {file}"

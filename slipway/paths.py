@@ -12,16 +12,20 @@ STACK_PLACEHOLDER = "{stack}"
 
 def cache_home() -> Path:
     """Folder for what can be made again (toolchain, build caches): `SLIPWAY_CACHE`, else the XDG cache folder."""
-    if chosen := os.environ.get("SLIPWAY_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway"
+    return _chosen("SLIPWAY_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
 def data_home() -> Path:
     """Folder for what must not be lost (the lab's file backend, its keys): `SLIPWAY_HOME`, else the XDG data folder."""
-    if chosen := os.environ.get("SLIPWAY_HOME"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "slipway"
+    return _chosen("SLIPWAY_HOME", "XDG_DATA_HOME", ".local/share")
+
+
+def _chosen(own: str, of_desktop: str, in_home: str) -> Path:
+    """A relative path of the XDG variables counts as none: https://specifications.freedesktop.org/basedir-spec/"""
+    if chosen := os.environ.get(own):
+        return Path(chosen).absolute()
+    folder = Path(os.environ.get(of_desktop, ""))
+    return (folder if folder.is_absolute() else Path.home() / in_home) / "slipway"
 
 
 def lab_environment_file() -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,4 +134,12 @@ def require(start: Path) -> Project:
             f"There is no Pulumi.yaml in {start} or any folder above it.",
             next_step="Run this in a clone of the project.",
         )
+    try:
+        os.fsencode(project.folder).decode()
+    except UnicodeDecodeError as error:
+        shown = os.fsencode(project.folder).decode(errors="replace")
+        raise ConfigurationError(
+            f"The project is in {shown}, a name that is no UTF-8, which Pulumi takes of no folder.",
+            next_step="Move the clone, or rename the folder.",
+        ) from error
     return project

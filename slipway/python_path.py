@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 PACKAGES = (
     *("typer", "click", "rich", "yaml", "pydantic", "pydantic_core", "kubernetes", "urllib3", "grpc", "google"),
     *("pulumi", "pulumi_kubernetes", "pulumi_docker", "pulumi_docker_build", "docker"),
 )
+# Of those beside `slipway` the ones that it imports: names that any other project may have as well.
+OWN_PACKAGES = ("services", "policy", "lab")
 USAGE = 2
 
 
 def require_own_packages() -> None:
-    """Return where no entry of PYTHONPATH has one of `PACKAGES`; else say which on standard error, and exit with 2.
+    """Return where no entry of PYTHONPATH has one of `PACKAGES`, or one of `OWN_PACKAGES` in front of ours; else say
+    which on standard error, and exit with 2.
 
     To be called before any of them is imported: what came instead may end in any error.
     """
@@ -25,9 +30,18 @@ def require_own_packages() -> None:
         for package in PACKAGES:
             found = PathFinder.find_spec(package, [entry])
             if found and found.origin and not Path(found.origin).resolve().is_relative_to(Path(sys.prefix).resolve()):
-                sys.stderr.write(
-                    f"error: PYTHONPATH has another `{package}` in front of the one that Slipway was installed with.\n"
-                    f"  It is {found.origin}.\n"
-                    f"  next: Unset PYTHONPATH, or take {entry} out of it.\n"
-                )
-                sys.exit(USAGE)
+                _refuse(package, found.origin, entry)
+    checkout = Path(__file__).resolve().parents[1]
+    for package in OWN_PACKAGES:
+        found = find_spec(package)
+        if found and found.origin and Path(found.origin).resolve() != checkout / package / "__init__.py":
+            _refuse(package, found.origin, str(Path(found.origin).parents[1]))
+
+
+def _refuse(package: str, origin: str, entry: str) -> NoReturn:
+    sys.stderr.write(
+        f"error: PYTHONPATH has another `{package}` in front of the one that Slipway was installed with.\n"
+        f"  It is {origin}.\n"
+        f"  next: Unset PYTHONPATH, or take {entry} out of it.\n"
+    )
+    sys.exit(USAGE)

@@ -78,8 +78,8 @@ class Stack:
 
     def own_file(self, kind: str) -> Path:
         """A file on this machine about the stack, as it is in this clone and this backend."""
-        where = f"{self.project.folder} {self.backend_url()}"
-        name = f"{self.project.name}-{self.name}-{hashlib.sha256(where.encode()).hexdigest()[:16]}.json"
+        where = f"{self.project.folder} {self.backend_url()}".encode(errors="surrogateescape")
+        name = f"{self.project.name}-{self.name}-{hashlib.sha256(where).hexdigest()[:16]}.json"
         return data_home() / kind / name
 
     def deployed(self) -> Deployed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.main import GIT_REPOSITORY
+from slipway.cli.variables import GIT_REPOSITORY
 from slipway.deploy.commits import previewed_commit
+from slipway.paths import cache_home, data_home
 
 ROOT = Path(__file__).parents[1]
+UNKNOWN_USER = 59871
+ASCII_ALONE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 # Stands for the Python of a virtual environment: takes down its variables whenever pip is to install something.
 PYTHON = """\
 #!/usr/bin/env bash
@@ -61,9 +65,23 @@ def test_another_package_of_the_same_name_on_pythonpath_is_named(tmp_path: Path)
     assert run(tmp_path, "--version", PYTHONPATH=f"{tmp_path}/harmless").returncode == 0
 
 
+@pytest.mark.parametrize("package", ["services", "policy"])
+def test_another_project_s_package_of_one_of_our_names_is_named(tmp_path: Path, package: str) -> None:
+    other = tmp_path / "shop" / package
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    paths = {"PYTHONPATH": f"{other.parent}:{ROOT}", "PYTHONSAFEPATH": "1"}
+    done = run(tmp_path, "--version", **paths)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"error: PYTHONPATH has another `{package}` in front of the one that Slipway was installed with.\n"
+        f"  It is {other}/__init__.py.\n  next: Unset PYTHONPATH, or take {other.parent} out of it.\n"
+    )
+    assert run(tmp_path, "--version", PYTHONPATH=f"{ROOT}:{other.parent}", PYTHONSAFEPATH="1").returncode == 0
+
+
 def test_a_locale_without_the_characters_that_are_printed(tmp_path: Path) -> None:
-    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    done = run(tmp_path, "--help", **ascii_alone)
+    done = run(tmp_path, "--help", **ASCII_ALONE)
     assert done.returncode == 0
     assert done.stdout.isascii()
 
@@ -77,6 +95,29 @@ def test_forced_colours_draw_no_line_anew_in_a_file(tmp_path: Path, variables: d
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
     assert done.stderr.startswith(b"Update dev ...\nUpdate dev: ")
     assert b"\x1b[?25l" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "variables", "told"),
+    [
+        (b"caf\xe9", {}, "/caf\ufffd, a name that is no UTF-8, which Pulumi takes of no folder."),
+        (
+            "café".encode(),
+            {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+            "There is no environment `dev`",
+        ),
+    ],
+)
+def test_a_clone_in_a_folder_whose_name_has_other_characters(
+    tmp_path: Path, name: bytes, variables: dict[str, str], told: str
+) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    folder.mkdir()
+    (folder / "Pulumi.yaml").write_text("name: shop\nruntime: python\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), **variables}
+    command = [sys.executable, "-m", "slipway.cli.main", "history", "-s", "dev"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    assert (done.returncode, told in done.stderr.decode()) == (2, True), done.stderr
 
 
 @pytest.fixture
@@ -115,3 +156,71 @@ def test_the_repository_of_a_hook_is_not_taken_for_the_projects(
 def test_every_variable_of_git_that_says_which_repository_is_known() -> None:
     listed = subprocess.run(["git", "rev-parse", "--local-env-vars"], check=True, capture_output=True, text=True)
     assert {name for name in listed.stdout.split() if not name.startswith("GIT_CONFIG")} <= set(GIT_REPOSITORY)
+
+
+def test_a_terminal_without_a_size_is_as_none(tmp_path: Path) -> None:
+    """As an expect script or a build server's terminal has it; a screen of no width shows nothing, errors neither."""
+    for arguments, stream in ((["--help"], "stdout"), (["history", "-s", "dev"], "stderr")):
+        usual = getattr(run(tmp_path, *arguments), stream)
+        assert usual
+        for variables in ({"COLUMNS": "0", "LINES": "0"}, {"COLUMNS": "wide", "TERMINAL_WIDTH": "wide"}):
+            assert getattr(run(tmp_path, *arguments, **variables), stream) == usual
+
+
+def test_a_home_that_is_not_set_is_that_of_the_user(tmp_path: Path) -> None:
+    """What a service of systemd starts with."""
+    own = {"HOME": "", "SLIPWAY_HOME": "", "XDG_DATA_HOME": ""}
+    done = run(tmp_path, "env", **own)
+    home = pwd.getpwuid(os.geteuid()).pw_dir
+    file = f"{home}/.local/share/slipway/toolchain.json"
+    assert (done.returncode == 0) if Path(file).exists() else (file in done.stderr.decode())
+    code = "import os\nfrom slipway.cli import main\nmain.app = lambda: print(os.environ['HOME'])\nmain.main()"
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert done.stdout.decode() == f"{home}\n", "what is started finds it too"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_a_user_whom_the_password_file_does_not_have_gets_one_sentence(tmp_path: Path) -> None:
+    keep = "+dac_override,+dac_read_search"  # whose interpreter may lie where only this user reads
+    command = ["setpriv", "--reuid", str(UNKNOWN_USER), f"--inh-caps={keep}", f"--ambient-caps={keep}"]
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [*command, sys.executable, "-m", "slipway.cli.main", "--version"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"error: HOME is not set, and user {UNKNOWN_USER} has no home folder.\n"
+        "  next: Set HOME to a folder that this user may write.\n",
+    )
+
+
+def test_nothing_that_is_started_waits_for_somebody_to_type(tmp_path: Path) -> None:
+    code = (
+        "import subprocess, sys\nfrom slipway.cli import main\n"
+        "start = [sys.executable, '-c', 'import sys; sys.exit(0)']\n"
+        "main.app = lambda: sys.exit(7 + subprocess.run(start).returncode)\nmain.main()"
+    )
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "PYTHONINSPECT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    assert b"SystemExit: 7" in done.stderr, "of this Python itself"
+    assert b"SystemExit: 0" not in done.stderr
+
+
+def test_a_relative_folder_of_the_desktop_counts_as_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """https://specifications.freedesktop.org/basedir-spec/latest/#variables"""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("SLIPWAY_HOME", "SLIPWAY_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, "relative")
+    assert (data_home(), cache_home()) == (tmp_path / ".local/share/slipway", tmp_path / ".cache/slipway")
+    monkeypatch.setenv("SLIPWAY_HOME", "own")
+    assert data_home() == Path.cwd() / "own"

@@ -241,7 +241,8 @@ def _exported_credentials(profile: str, variables: Mapping[str, str]) -> dict[st
             command,
             env=dict(variables) or dict(os.environ),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=True,
             timeout=CREDENTIALS_TIMEOUT_SECONDS,
         )

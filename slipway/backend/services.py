@@ -87,7 +87,7 @@ class RecordedServices:
 
     def __init__(self, history: History) -> None:
         self._history = history
-        name = hashlib.sha256(history.source.place.encode()).hexdigest()[:32]
+        name = hashlib.sha256(history.source.place.encode(errors="surrogateescape")).hexdigest()[:32]
         self._file = cache_home() / "history" / f"{name}.json"
         self._known = self._read()
         self._fresh = False

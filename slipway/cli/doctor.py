@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
+from slipway.cluster.client import no_answer
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.environment_variables import owns_cluster
 from slipway.errors import ConfigurationError, ExitCode
@@ -24,6 +25,7 @@ from slipway.paths import cache_home, lab_environment_file
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.project import find as find_project
+from slipway.proxies import proxy_of
 from slipway.render.tables import print_table
 
 WANTED_PYTHON = (3, 11)
@@ -109,14 +111,18 @@ def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
         found = read_kubeconfig(kubeconfig)
         settings = [project.config(name) for name in project.environments()] if project else []
         named = [context for each in settings if (context := each.get("slipway:context")) in found.contexts]
-        address = found.server(found.context(found.current_context or next(iter(named), None)))
+        used = found.context(found.current_context or next(iter(named), None))
+        address = found.server(used)
         to_do = "" if address else "set KUBECONFIG to a kubeconfig whose current-context names a cluster"
     except KubeconfigError as error:
         address, to_do = "", str(error)
     if to_do:
         return PartStatus("your cluster", "", "", kubeconfig, "", ok=False, to_do=to_do)
-    ok = _answers(address)
-    to_do = "" if ok else f"see why nothing listens at {address}"
+    if proxy_of(address, os.environ) or found.proxy(used):
+        to_do = no_answer(used, kubeconfig)
+    elif not _answers(address):
+        to_do = f"see why nothing listens at {address}"
+    ok = not to_do
     return PartStatus("your cluster", "answers", "answers" if ok else "no answer", address, "", ok, to_do)
 
 
@@ -144,6 +150,12 @@ def _answers(address: str) -> bool:
         return False
 
 
+def _short(where: str) -> str:
+    """A path below the home folder with `~`."""
+    path, home = Path(where), Path.home()
+    return f"~/{path.relative_to(home)}" if home != Path("/") and path.is_relative_to(home) else where
+
+
 def _print_table(statuses: Sequence[PartStatus]) -> None:
     rows = [
         (
@@ -152,7 +164,7 @@ def _print_table(statuses: Sequence[PartStatus]) -> None:
             status.wanted,
             status.version or "-",
             status.source,
-            status.where.replace(str(Path.home()), "~", 1),
+            _short(status.where),
             status.to_do,
         )
         for status in statuses

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,17 +18,41 @@ from slipway.python_path import require_own_packages
 require_own_packages()  # before the first package that another may stand in for
 
 import typer  # noqa: E402
+from typer.core import TyperCommand, TyperGroup  # noqa: E402
+from typer.models import CommandFunctionType  # noqa: E402
 
 from slipway.errors import ExitCode, SlipwayError  # noqa: E402
 
-# `git rev-parse --local-env-vars` without those that configure git.
-GIT_REPOSITORY = (
-    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_IMPLICIT_WORK_TREE"),
-    *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE"),
-    *("GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_INTERNAL_SUPER_PREFIX"),
-)
 
-app = typer.Typer(
+def _flags_without_values(parameters: list[Any]) -> list[Any]:
+    """The same parameters; those that typer adds (`--help`, `--install-completion`) show no `<bool>` in the help."""
+    for each in parameters:
+        if getattr(each, "is_flag", False) and each.metavar is None:
+            each.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _flags_without_values(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _flags_without_values(super().get_params(ctx))
+
+
+class _Commands(typer.Typer):
+    """Whose groups and commands are of these classes."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(cls=_Group, **options)
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[CommandFunctionType], CommandFunctionType]:
+        return super().command(name, cls=_Command, **options)
+
+
+app = _Commands(
     name="slipway",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,7 +65,7 @@ def _flag(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, metavar="", **more)
 
 
-lab_app = typer.Typer(
+lab_app = _Commands(
     help="The lab: a one-node Kubernetes, a registry and BuildKit on this machine.", no_args_is_help=True
 )
 app.add_typer(lab_app, name="lab")
@@ -332,7 +356,11 @@ def comment(
 def new(
     name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
     template: Annotated[
-        str, typer.Option("--template", help="What it is: python (which answers HTTP), worker or cron.")
+        str,
+        typer.Option(
+            "--template",
+            help="What it is: python, go, node, java or static, which answer HTTP, or worker or cron, in Python.",
+        ),
     ] = "python",
     port: Annotated[
         int | None, typer.Option("--port", help="The port its container listens on; 8080 without it.")
@@ -415,10 +443,14 @@ def lab_toolchain() -> None:
 def main() -> None:
     """Run the command line and exit with the code that `slipway.errors.ExitCode` documents."""
     from slipway.cli.output import lasting_output
+    from slipway.cli.variables import correct_variables
 
-    # A hook of git says by these which repository it runs for; ours is the one that the project is in.
-    for name in GIT_REPOSITORY:
-        os.environ.pop(name, None)
+    try:
+        correct_variables(os.environ)
+    except SlipwayError as error:
+        from slipway.errors import report
+
+        sys.exit(report(error))
     with lasting_output(sys.argv[1:]) as output, _interruptible() as interrupted:
         try:
             app()

@@ -100,7 +100,7 @@ class Output:
         outcome = f"It went on to its end, with exit code {code}." if changes else "The output is incomplete."
         kept = f" The rest of its output is in {self.lost.file}." if self.lost.file.exists() else ""
         message = f"The output of `slipway {self.command}` could not be written ({why}). {outcome}{kept}"
-        self.lost.write(f"\n{message}\n".encode())
+        self.lost.write(f"\n{message}\n".encode(errors="surrogateescape"))
         if "standard error" not in errors:
             sys.stderr.write(f"{message}\n")
             sys.stderr.flush()
@@ -157,4 +157,4 @@ def _unread() -> Path | None:
         project = find(Path.cwd())
     except OSError:  # the folder is gone
         return None
-    return data_home() / "unread" / hashlib.sha256(str(project.folder).encode()).hexdigest()[:16] if project else None
+    return data_home() / "unread" / hashlib.sha256(os.fsencode(project.folder)).hexdigest()[:16] if project else None

@@ -19,6 +19,7 @@ from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
 from slipway.cli.verify import verified
 from slipway.cluster.additions import remove_additions
+from slipway.cluster.drift import Drift
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift
@@ -154,7 +155,8 @@ def _up(name: str, options: UpOptions) -> int:
         from slipway.rollback.run import checks_met  # noqa: PLC0415
 
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
-    return ExitCode.DONE
+    # The engine compares what the program declares with the state, and takes no look at the cluster.
+    return _drift_code(stack, progress) if update.changed_nothing and not options.refresh else ExitCode.DONE
 
 
 def _require_consent_possible(*, agreed: bool) -> None:
@@ -217,8 +219,7 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
         if not same_bases.result():
             return None
         if drift.changes:  # before the checks, which may fail for that reason
-            typer.echo("\n".join(drift_lines(stack.name, drift.changes, drift.changed_by)))
-            return ExitCode.DRIFT
+            return _show_drift(stack, drift)
         # A Job of a cron job that failed is no part of an update, which cannot make it run again.
         if any(each.problems for each in verdicts.result() if not each.about):
             return None
@@ -231,6 +232,24 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
         f"{counted(checks, 'check')} met. --force runs the engine all the same."
     )
     return ExitCode.DONE
+
+
+def _drift_code(stack: Stack, progress: Progress) -> ExitCode:
+    """The exit code of an update that found nothing to change: no success where the cluster is not as recorded."""
+    state = stack.present()
+    if not state or not objects(state):
+        return ExitCode.DONE
+    try:
+        drift = find_drift(stack, stack.beside_cluster(state), to_stderr)
+    except SlipwayError as error:
+        progress.note(f"Whether the cluster is as it was recorded is not known: {error.what} {error.why}".rstrip())
+        return ExitCode.DONE
+    return _show_drift(stack, drift) if drift.changes else ExitCode.DONE
+
+
+def _show_drift(stack: Stack, drift: Drift) -> ExitCode:
+    typer.echo("\n".join(drift_lines(stack.name, drift.changes, drift.changed_by)))
+    return ExitCode.DRIFT
 
 
 def has_same_bases(state: Snapshot) -> bool:

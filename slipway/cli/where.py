@@ -51,7 +51,7 @@ def where(*, service: str | None, json_output: bool) -> int:
         typer.echo(json.dumps(shape(images, leads, unknown), indent=2, ensure_ascii=False))
         return ExitCode.DONE
     if images:
-        print_table(HEADINGS, [cells(each) for each in images], right=("update",))
+        print_table(HEADINGS, [cells(each) for each in images], right=("update",), below=("promoted from", "commit"))
     for line in [*lines(images, leads), *(f"{each.environment}: {each.reason}" for each in unknown)]:
         typer.echo(line)
     return ExitCode.DONE

@@ -92,6 +92,23 @@ def unreachable(client: ApiClient, error: Exception) -> ClusterError:
     )
 
 
+def no_answer(context: str, kubeconfig: str) -> str:
+    """Why the API server of a context does not answer, through its proxy where it has one; empty where it does: a
+    refusal is an answer too.
+    """
+    from urllib3.exceptions import HTTPError
+
+    try:
+        asking = client(context, kubeconfig)
+    except ClusterError as error:
+        return str(error)
+    try:
+        asking.rest_client.pool_manager.request("GET", f"{asking.configuration.host}/version", timeout=TIMEOUT_SECONDS)
+    except (HTTPError, OSError) as error:
+        return str(unreachable(asking, error))
+    return ""
+
+
 @dataclass(frozen=True)
 class Cluster:
     """The API server behind one kubeconfig context; every method raises ClusterError when it gives no answer."""

@@ -385,6 +385,8 @@ def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, proje
         labels = object_at(item, "metadata", "labels")
         if text_at(item, "metadata", "deletionTimestamp"):
             continue  # on its way out
+        if any(each.get("controller") for each in objects_at(item, "metadata", "ownerReferences")):
+            continue  # its controller makes it from a template, and would make it again
         if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
             version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
             urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"

@@ -42,8 +42,15 @@ class Kubeconfig:
 
     def server(self, context: str) -> str:
         """The API server's address in a context; empty where it names none."""
+        return self._of_cluster(context, "server")
+
+    def proxy(self, context: str) -> str:
+        """The proxy that a context's cluster is reached through, whatever the environment says; empty for none."""
+        return self._of_cluster(context, "proxy-url")
+
+    def _of_cluster(self, context: str, key: str) -> str:
         cluster = self.clusters.get(str(self.contexts.get(context, {}).get("cluster")), {})
-        return str(cluster.get("server", ""))
+        return str(cluster.get(key, ""))
 
 
 def read_kubeconfig(variable: str | None) -> Kubeconfig:

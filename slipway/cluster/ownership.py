@@ -50,8 +50,9 @@ class Creations:
     @classmethod
     def of(cls, folder: Path, project: str, stack: str) -> Creations:
         """Those of a stack in its backend; a stack of the same name elsewhere has its own."""
-        where = hashlib.sha256(f"{folder} {os.environ.get('PULUMI_BACKEND_URL', '')}".encode()).hexdigest()[:16]
-        return cls(data_home() / "creations" / f"{project}-{stack}-{where}.jsonl")
+        where = f"{folder} {os.environ.get('PULUMI_BACKEND_URL', '')}".encode(errors="surrogateescape")
+        digest = hashlib.sha256(where).hexdigest()[:16]
+        return cls(data_home() / "creations" / f"{project}-{stack}-{digest}.jsonl")
 
     def begin(self, path: str, at: datetime) -> None:
         with suppress(OSError):  # a full disk must not keep anybody from updating

@@ -12,9 +12,10 @@ from slipway.render.markdown_text import some_of
 
 PRODUCTION = "prod"
 NAMED = 8
-UNTRACKED = "??"
+UNTRACKED, IGNORED = "??", "!!"
 # Where a file that git does not know yet is part of the program, or of an image.
 FOLDERS = ("services/", "components/", "policy/")
+SPEC_FILE = "service.yaml"
 OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=true", "status.branch=false")
 
 
@@ -54,12 +55,14 @@ def message(files: list[str]) -> str:
 
 
 def uncommitted(folder: Path) -> list[str]:
-    """Paths of what differs from the commit, and of new files that matter; none where there is no git repository.
+    """Paths of what differs from the commit, and of new files that matter and services that git ignores; none where
+    there is no git repository.
 
     Raises ConfigurationError where there is one and git does not read it, such as one of another user.
     """
     options = [part for option in OPTIONS for part in ("-c", option)]
-    command = ["git", *options, "status", "--short", "--no-renames", "--untracked-files=all", "--", "."]
+    shown = ["--short", "--no-renames", "--untracked-files=all", "--ignored=matching"]
+    command = ["git", *options, "status", *shown, "--", "."]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     try:
         done = subprocess.run(
@@ -82,9 +85,14 @@ def uncommitted(folder: Path) -> list[str]:
     lines = done.stdout.splitlines() if done.returncode == 0 else []
     # git puts a name with blanks between quotes.
     names = ((line[:2], line[3:].strip('"')) for line in lines)
-    return [name for how, name in names if how != UNTRACKED or _matters(name)]
+    return [name for how, name in names if how not in (UNTRACKED, IGNORED) or _matters(folder, how, name)]
 
 
-def _matters(path: str) -> bool:
+def _matters(folder: Path, how: str, path: str) -> bool:
+    """Of what git ignores, a service alone: what tools leave is ignored on purpose, and a `services/build/` is not."""
+    if how == IGNORED:
+        within = Path(path).parts
+        of_service = len(within) == 2 or within[2:] == (SPEC_FILE,)
+        return path.startswith("services/") and of_service and (folder / within[0] / within[1] / SPEC_FILE).exists()
     in_project = "/" not in path and (path.endswith(".py") or (path.startswith("Pulumi") and path.endswith(".yaml")))
     return in_project or path.startswith(FOLDERS)

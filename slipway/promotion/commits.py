@@ -27,14 +27,24 @@ def commits_between(folder: Path, old: str, new: str, paths: Sequence[Path]) -> 
     """Newest first, of `paths` alone where there are any; `None` where git does not know one of the commits here."""
     if old == new:
         return []
-    arguments = ["log", "--left-right", f"--format=%m{SEPARATOR}%H{SEPARATOR}%s", f"{old}...{new}", "--"]
+    # What the user's configuration of git adds to each commit is none of ours.
+    arguments = [
+        "log",
+        "--no-show-signature",
+        "--encoding=UTF-8",
+        "--left-right",
+        f"--format=%m{SEPARATOR}%H{SEPARATOR}%s",
+        f"{old}...{new}",
+        "--",
+    ]
     try:
         done = subprocess.run(
             ["git", *arguments, *map(str, paths)],
             cwd=folder,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except OSError:  # no git on this machine

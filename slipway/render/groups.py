@@ -11,7 +11,6 @@ from slipway.deploy.summary import ImageChange
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
 from slipway.masking import UNKNOWN
 from slipway.state.changes import ResourceChange
-from slipway.state.content_names import HASH
 from slipway.state.fields import FieldChange
 
 IMAGE_FIELD = "image"
@@ -68,11 +67,6 @@ class ChangeGroup:
     @property
     def first(self) -> ResourceChange:
         return self.changes[0]
-
-
-def is_hashed(field: FieldChange) -> bool:
-    """Whether it is a name that only says that a content is another: see `components.workload`."""
-    return all(value and HASH.search(value) for value in (field.old, field.new))
 
 
 def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:

@@ -146,7 +146,8 @@ def drift(summary: PreviewSummary) -> list[Section]:
         service = f"**{code(change.service)}** " if change.service else ""
         name = f"{service}{code(change.resource.kind)}" if own else f"{service}{_label(change)}"
         name += f"<br>by {by}" if by and change.operation is Operation.UPDATE else ""
-        settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
+        updated = change.operation is Operation.UPDATE
+        settings = resource_settings(change, with_names_of_contents=True) if updated else ()
         rows = [
             row(name if index == 0 else "", _setting_name(within(setting.name, change)), *_setting_values(setting))
             for index, setting in enumerate(settings)
@@ -209,7 +210,7 @@ def _table_entry(group: ChangeGroup) -> Item:
     note = f"<br>replaced, 🔁 is why: {how_replaced(first)}" if replaced else ""
     name = _names(group) + note + (f"<br>{DATA_LOSS}" if first.loses_data else "")
     fields = [replace(field, replaces=replaced and field.replaces) for field in group.fields]
-    fields = [field for field in fields if not is_name_of_content(field)]
+    fields = [field for field in fields if not is_name_of_content(first, field)]
     rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(fields)]
     paths = [code(short_path(field.path)) for field in fields]
     brief = row(name, some_of(paths, NAMED_RESOURCES) or "*takes the new values*", "", "")

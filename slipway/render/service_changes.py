@@ -18,6 +18,8 @@ from slipway.render.words import commits_text, image_texts
 from slipway.state.changes import Operation, ResourceChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
+# What the provider makes of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/
+CONTEXT_HASH = "contextHash"
 # What is shown of a new service; all of it is in its service.yaml.
 KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
 
@@ -112,6 +114,9 @@ def _image_settings(service: str, changes: Sequence[ResourceChange], summary: Pr
     build = builds.get(service)
     commit = commits_text(summary.commits).rpartition("→")[2].strip()
     built = f"built from {_sources(build)}{f' at {commit}' if commit else ''}" if build else ""
+    if build and build.operation is Operation.UPDATE and {field.path for field in build.fields} == {CONTEXT_HASH}:
+        # The tag says that the content is the same; the provider counts all of a mode, of which git keeps one bit.
+        built = f"built again from {_sources(build)}: of its files only modes have changed, as another umask does"
     if image := next((each for each in summary.images if each.service == service), None):
         old, new = image_texts(image)
         yield Setting("image", old or None, built if built and image.new == UNKNOWN else new)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.spec import ServiceSpec
+from services.workloads import MIGRATION_SUFFIX
 from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
 from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
 from slipway.masking import SECRET, UNKNOWN, as_text
-from slipway.render.groups import is_hashed
 from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import MIGRATION_LABEL
 from slipway.state.content_names import HASH
@@ -91,13 +91,16 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
         },
     }.items()
 }  # fmt: skip
-# Fields whose values `_listed` puts into words from the whole object.
-LISTED: Mapping[str, re.Pattern[str]] = {
-    DEPLOYMENT: re.compile(
-        rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]|{_POD}volumes\b.*|{_POD}imagePullSecrets\b.*'
-        rf"|{_CONTAINER}(?:volumeMounts|env)\b.*|{_POD}terminationGracePeriodSeconds"
-    ),
-    NETWORK_POLICY: re.compile(r"spec\b.*"),
+# Fields whose values `_listed` puts into words from the whole object, by the start of these words.
+LISTED: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
+    DEPLOYMENT: [
+        (re.compile(rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]'), "checks"),
+        (re.compile(rf"{_POD}volumes\b.*|{_CONTAINER}volumeMounts\b.*"), "scratch"),
+        (re.compile(rf"{_POD}imagePullSecrets\b.*"), "imagePullSecrets"),
+        (re.compile(rf"{_CONTAINER}env\b.*"), "env."),
+        (re.compile(rf"{_POD}terminationGracePeriodSeconds"), "rollout.terminationGracePeriodSeconds"),
+    ],
+    NETWORK_POLICY: [(re.compile(r"spec\b.*"), "")],
 }
 CALLED_BY = "called by"
 KEYS = [each.alias or name for name, each in ServiceSpec.model_fields.items()]
@@ -107,6 +110,8 @@ DNS_PORT = 53
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
 # A value that is a list or an object is shown leaf by leaf where it has no more of them.
 MOST_LEAVES = 6
+NAME_FIELD = re.compile(r"\b(?:name|secretName)$")
+NAME_IN_JSON = re.compile(r'"name": ?"([^"]*)"')
 CHANGED = "(changed)"
 WORDS_OF_OBJECTS = ("created", "deleted")
 """What becomes of an object that service.yaml has no word for."""
@@ -127,8 +132,10 @@ class Setting:
         return (ORDER.index(first) if first in ORDER else len(ORDER)), self.name
 
 
-def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
-    """What changes of one object, without names that are hashes of a content; nothing of images in a Deployment."""
+def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = False) -> tuple[Setting, ...]:
+    """What changes of one object; names that are hashes of a content only where that is requested: in a preview the
+    content itself is shown as well, in a drift there is nothing else to see.
+    """
     if MIGRATION_LABEL in object_at(change.after or change.before, "metadata", "labels"):
         return tuple(_of_migration(change))
     if change.operation is Operation.CREATE:
@@ -142,9 +149,10 @@ def resource_settings(change: ResourceChange) -> tuple[Setting, ...]:
         for name in dict.fromkeys([*before, *after])
         if before.get(name) != after.get(name)
     }
-    pattern, found_in_lists = LISTED.get(type_), bool(found)
+    in_lists = [pattern for pattern, start in LISTED.get(type_, ()) if any(name.startswith(start) for name in found)]
     for field in change.fields:
-        if is_name_of_content(field) or (found_in_lists and pattern and pattern.fullmatch(field.path)):
+        hidden = is_name_of_content(change, field) and not with_names_of_contents
+        if hidden or any(pattern.fullmatch(field.path) for pattern in in_lists):
             continue
         word = _word(type_, field.path)
         for setting in [Setting(word, field.old, field.new)] if word else _in_words_of_kubernetes(change, field):
@@ -189,8 +197,12 @@ def _word(type_: str, path: str) -> str:
 
 def _is_no_services_own(change: ResourceChange) -> bool:
     """Whether it is another object than those that every service has under its own name."""
-    own = (change.service, f"{change.service}{FILES_SUFFIX}")
-    return not change.service or HASH.sub("", change.resource.name) not in own
+    name = change.resource.name
+    return not change.service or not {name, HASH.sub("", name)} & set(_own_names(change))
+
+
+def _own_names(change: ResourceChange) -> tuple[str, str]:
+    return change.service, f"{change.service}{FILES_SUFFIX}"
 
 
 def _type(change: ResourceChange) -> str:
@@ -249,12 +261,20 @@ def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]
         yield path_text(path), as_text(value)
 
 
-def is_name_of_content(field: FieldChange) -> bool:
-    """Whether it is a name that only says that a content is another, or takes in a Secret or ConfigMap of that name."""
-    if is_hashed(field):
-        return True
+def is_name_of_content(change: ResourceChange, field: FieldChange) -> bool:
+    """Whether it is a name that only says that a content is another, or takes in a Secret or ConfigMap of that name.
+
+    Any other value may end as such a name does: `release-20261128`.
+    """
+    stems = {*_own_names(change), f"{change.service}{MIGRATION_SUFFIX}", HASH.sub("", change.resource.name)}
     values = [value for value in (field.old, field.new) if value]
-    return bool(values) and "envFrom" in field.path and all(HASH.search(value.rstrip('"}] ')) for value in values)
+    if values and "envFrom" in field.path:
+        names = [name for value in values for name in NAME_IN_JSON.findall(value) or [value]]
+    elif len(values) > 1 and NAME_FIELD.search(field.path):
+        names = values
+    else:
+        return False
+    return all(HASH.search(name) and HASH.sub("", name) in stems for name in names)
 
 
 def _listed(type_: str, inputs: Mapping[str, Any]) -> dict[str, str]:

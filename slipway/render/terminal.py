@@ -54,7 +54,8 @@ def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mappi
             by = ", ".join(changed_by.get(change.resource.urn, ()))
             note = DRIFT_NOTES.get(change.operation, f"changed by {by}" if by else "")
             found.append(f"  {DRIFT_SIGNS[change.operation]} {change.resource}{f', {note}' if note else ''}")
-            settings = resource_settings(change) if change.operation is Operation.UPDATE else ()
+            updated = change.operation is Operation.UPDATE
+            settings = resource_settings(change, with_names_of_contents=True) if updated else ()
             found += [f"      {setting_text(replace(each, name=within(each.name, change)))}" for each in settings]
     numbers = {operation: sum(change.operation is operation for change in changes) for operation in DRIFT_WORDS}
     counts = ", ".join(f"{number} {DRIFT_WORDS[operation]}" for operation, number in numbers.items() if number)

@@ -119,3 +119,14 @@ def test_images_are_built_from_elsewhere_without_tests_or_not_at_all(project: An
     for token in (TOKEN, OTHER_TOKEN):
         assert token not in everything
         assert [file for file in kept if token in file.read_text(errors="replace")] == []
+
+
+@pytest.mark.thorough
+def test_a_preview_says_why_a_clone_under_another_umask_is_built_again(released: Any) -> None:
+    for file in Path(released.folder, "services", "user_service").rglob("*"):
+        file.chmod(file.stat().st_mode ^ 0o020)
+    previewed = released.slipway("preview", "-s", "e2e")
+    assert previewed.code == 0, previewed.output
+    why = "built again from services/user_service and services/kit: of its files only modes have changed"
+    assert why in previewed.output
+    assert "Pods restart: user-service (1 pod)" in previewed.output

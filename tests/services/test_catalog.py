@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from textwrap import dedent
 
@@ -415,6 +416,14 @@ def test_a_service_whose_folder_is_a_link(root: Path, tmp_path: Path) -> None:
     assert problems(root) == [
         "services/a: it is a link to ../elsewhere/a, and only what is in services/ is built and approved; move the "
         "folder here"
+    ]
+
+
+def test_a_service_whose_folder_has_a_name_that_is_no_utf_8(root: Path) -> None:
+    write(root, "a", "name: a\n")
+    (root / "a").rename(Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")))
+    assert problems(root) == [
+        "services/caf\ufffd: its name is no UTF-8, which neither Pulumi nor a builder takes; rename the folder"
     ]
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from lab.toolchain import PartStatus
 from slipway.cli import doctor as module
 from slipway.cli.doctor import doctor
+from slipway.paths import CHECKOUT
 
 GOOD = PartStatus("Tool", "1.2.3", "1.2.3", "/opt/tool", "PATH", ok=True)
 MISSING = PartStatus("Tool", "1.2.3", "", "", "", ok=False, to_do="`make up` installs it")
@@ -99,6 +104,33 @@ def test_a_machine_that_is_too_small(
     status = as_json(capsys)[part]
     assert status["ok"] is False
     assert status["to_do"]
+
+
+def test_the_readme_and_the_lab_want_as_much_as_the_doctor() -> None:
+    """Not those of the fixture, which wants nothing."""
+    wanted = dict(re.findall(r"^(\w+_GIB) = (\d+)$", Path(module.__file__).read_text(), re.MULTILINE))
+    readme = (CHECKOUT / "README.md").read_text()
+    assert (
+        f"4 GiB of memory ({wanted['MEMORY_GIB']} of them free), {wanted['DISK_FOR_BUILDS_GIB']} GiB of disk while the "
+        f"toolchain is built ({wanted['DISK_GIB']} after that)"
+    ) in readme
+    assert f"about {wanted['DISK_GIB']} GiB of disk" in (CHECKOUT / "lab/README.md").read_text()
+    assert f"the lab needs about {wanted['DISK_GIB']}" in (CHECKOUT / "lab/preflight.py").read_text()
+
+
+def test_a_path_below_the_home_folder_is_short(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for home, where, shown in (
+        ("/home/ada", "/home/ada/bin/tool", "~/bin/tool"),
+        ("/home/ada", "/home/adam/bin/tool", "/home/adam/bin/tool"),
+        ("/", "/opt/tool", "/opt/tool"),
+    ):
+        monkeypatch.setenv("HOME", home)
+        survey_is(monkeypatch, replace(GOOD, where=where))
+        doctor(json_output=False)
+        (line,) = (line for line in capsys.readouterr().out.splitlines() if "Tool" in line)
+        assert line.split()[-1] == shown
 
 
 def test_more_disk_is_wanted_while_something_is_to_be_built(
@@ -198,6 +230,25 @@ def test_a_cluster_that_does_not_answer(
     assert str(as_json(capsys)["your cluster"]["to_do"]).startswith(
         "the kubeconfig has no current-context; name one with"
     )
+
+
+def test_a_cluster_behind_a_proxy_is_asked_through_it(
+    machine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Which refuses whoever is not logged in; where it is not there, it is named with its variable."""
+    survey_is(monkeypatch, GOOD)
+    for name in ("no_proxy", "NO_PROXY", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example.test")
+    monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(machine / "mine", "http://api.invalid")))
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as proxy:
+        Thread(target=proxy.handle_request, daemon=True).start()
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.server_port}")
+        assert as_json(capsys)["your cluster"]["version"] == "answers"
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    status = as_json(capsys)["your cluster"]
+    assert status["ok"] is False
+    assert "http://127.0.0.1:1, which HTTP_PROXY in the environment names" in str(status["to_do"])
 
 
 def test_the_cluster_of_a_context_that_an_environment_names(

@@ -45,6 +45,13 @@ def test_help_lists_every_command(slipway: Any) -> None:
     assert sorted(names) == COMMANDS
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS, "lab up", "lab down", "lab status", "lab toolchain"])
+def test_a_flag_is_shown_without_a_value(slipway: Any, command: str) -> None:
+    result = slipway(*command.split(), "--help")
+    assert "--help" in result.stdout
+    assert "bool" not in result.stdout.lower()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [["up"], ["up", "-s"], ["nonsense"], ["up", "-s", "dev", "--nonsense"], ["lab", "sideways"], ["env", "more"]],

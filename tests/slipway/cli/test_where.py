@@ -89,6 +89,17 @@ def test_what_runs_where_and_what_is_ahead(shop: Shop) -> None:
     }
 
 
+def test_the_table_fits_80_columns(shop: Shop) -> None:
+    service = "order-confirmation-service-of-the-shop"
+    commit = shop.repository.commit("Begin", "services/a/a.py")
+    shop.add(images={service: "a"}, commit=commit)
+    shop.add("prod", images={service: shop.environments.promotion("a", 1, commit=commit)})
+    done = shop.slipway("where", COLUMNS="80")
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "    promoted from: #1 of dev" in done.stdout
+    assert max(map(len, shop.slipway("where").stdout.splitlines())) > 80
+
+
 def test_the_same_digest_is_ahead_of_nothing(shop: Shop) -> None:
     shop.add(images={"a": "a"})
     shop.add("prod", images={"a": shop.environments.promotion("a", 1)})
@@ -133,6 +144,21 @@ def test_environments_that_both_build(shop: Shop) -> None:
     shop.add(images={"a": "b"}, commit=second)
     (lead,) = shop.found()["ahead"]
     assert (lead["environment"], lead["behind"], len(lead["commits"])) == ("dev", "prod", 1)
+
+
+def test_what_git_is_configured_to_show_is_no_commit(shop: Shop) -> None:
+    """Signatures, and a subject in another encoding than that of the terminal."""
+    first = shop.repository.commit("Begin", "services/a/a.py")
+    second = shop.repository.commit("Grüße", "services/a/a.py")
+    shop.repository.git("config", "log.showSignature", "true")
+    shop.repository.git("config", "i18n.logOutputEncoding", "latin-1")
+    shop.add(images={"a": "a"}, commit=second)
+    shop.add("prod", images={"a": shop.environments.promotion("b", 1, commit=first)})
+    ascii_alone = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = shop.slipway.in_a_process("where", "--json", **ascii_alone)
+    assert done.returncode == 0, done.stderr
+    (lead,) = json.loads(done.stdout)["ahead"]
+    assert [(each["commit"], each["subject"][:2]) for each in lead["commits"]] == [(second, "Gr")]
 
 
 def test_commits_that_are_not_in_this_clone(shop: Shop) -> None:

@@ -15,6 +15,8 @@ from slipway.cli.drift import shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.collections import ApiResource, Key
 from slipway.cluster.drift import Drift, drift, found_inputs, kind_of, managers, name_of, to_read
+from slipway.deploy.summary import PreviewResult, PreviewSummary
+from slipway.render.markdown import render
 from slipway.render.terminal import drift_lines
 from slipway.state.checkpoint import ResourceState
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
@@ -245,6 +247,7 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
     others = [
         {**about, "name": "not-ours", "labels": {}},
         {**about, "name": "x", "labels": {**labels, "app.kubernetes.io/part-of": "y"}},
+        {**about, "name": "made-again", "ownerReferences": [{"kind": "CronJob", "name": "a", "controller": True}]},
     ]
     maps = [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": each} for each in (about, *others)]
     told = lines(found(*maps))
@@ -270,6 +273,18 @@ def test_what_kubectl_set_env_adds_is_told_in_the_words_of_service_yaml() -> Non
     )
     containers(item)[0]["env"] = [{"name": "A", "value": "b"}]
     assert lines(found(item))[1:3] == ["  ~ Deployment a, changed by kubectl-set", "      env.A: - → b"]
+
+
+def test_the_config_map_that_a_rollout_undo_went_back_to_is_named() -> None:
+    """Though a preview leaves out names that only say that a content is another."""
+    declared, item = copy.deepcopy(DEPLOYMENT), live()
+    for digits, pods in (("c0ffee00", declared), ("0badf00d", item)):
+        containers(pods)[0] |= {"envFrom": [{"configMapRef": {"name": f"a-{digits}"}}]}
+    differs = found(item, declared=declared)
+    path = "…containers[0].envFrom[0].configMapRef.name"
+    assert f"      {path}: a-c0ffee00 → a-0badf00d" in lines(differs)
+    summary = PreviewSummary("slipway", "dev", PreviewResult.SUCCEEDED, drift=differs.changes, rules=1)
+    assert f"{path}` | `a-c0ffee00` | `a-0badf00d`" in render(summary)
 
 
 def test_kinds_and_names_of_recorded_resources() -> None:

@@ -60,6 +60,24 @@ def test_a_preview_calls_no_commit_clean_that_lacks_a_service(folder: Path) -> N
     assert previewed_commit(folder).endswith("-dirty")
 
 
+@pytest.mark.parametrize("pattern", ["build/", "service.yaml", "services/build", "*.yaml\n*.py"])
+def test_a_service_that_git_ignores_is_in_no_commit(folder: Path, pattern: str) -> None:
+    (folder / ".gitignore").write_text(f"{pattern}\n__pycache__/\n")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", "second")
+    for name in ("services/a/__pycache__/app.pyc", "services/__pycache__/app.pyc", "build/notes.txt", "notes.yaml"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    assert not previewed_commit(folder).endswith("-dirty")
+    (folder / "services/build").mkdir()
+    (folder / "services/build/service.yaml").touch()
+    assert [name.rstrip("/") for name in uncommitted(folder)] in (
+        ["services/build"],
+        ["services/build/service.yaml"],
+    )
+    assert previewed_commit(folder).endswith("-dirty")
+
+
 def test_a_name_with_blanks_counts_too(folder: Path) -> None:
     for name in ("services/a/a new file.py", "a new program.py", "a note.txt"):
         (folder / name).touch()

@@ -13,7 +13,9 @@ from services.spec import ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.deploy.summary import PreviewResult, PreviewSummary
 from slipway.engine.events import Urn
-from slipway.masking import masked
+from slipway.engine.stages import IMAGE_TYPE
+from slipway.masking import UNKNOWN, masked
+from slipway.render.groups import image_changes
 from slipway.render.json_summary import shape
 from slipway.render.markdown import render
 from slipway.render.service_changes import Fate, ServiceChanges, pods_text, service_changes
@@ -95,6 +97,42 @@ def test_a_value_is_shown_by_its_variable_and_hashed_names_are_not() -> None:
     assert counts(summary_of(config_map, pods)) == "1 service changes"
 
 
+def test_a_build_of_which_only_modes_of_files_have_changed_says_so() -> None:
+    """The content is the same, and so is the tag; the engine says no more than that a hash is another."""
+    inputs = {"context": {"location": "services/api"}, "tags": ["registry.example/api:1"], "push": True}
+    only_modes = StepDetails(IMAGE_TYPE, inputs, inputs, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
+    anew = {**inputs, "tags": ["registry.example/api:2"]}
+    more = StepDetails(IMAGE_TYPE, inputs, anew, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
+    pods = change(DEPLOYMENT, deployment(), deployment(image=UNKNOWN))
+    for step, built in (
+        (only_modes, "built again from services/api: of its files only modes have changed, as another umask does"),
+        (more, "built from services/api"),
+    ):
+        build = change(IMAGE_TYPE, inputs, step.new_inputs, fields=field_changes(step))
+        summary = summary_of(build, pods, images=image_changes([build, pods]))
+        (found,) = service_changes(summary)
+        assert [(each.name, each.new) for each in found.settings] == [("image", built)]
+
+
+@pytest.mark.parametrize("old_and_new", [("release-20261128", "release-20261129"), ("api-0badf00d", "api-c0ffee00")])
+def test_a_value_that_looks_like_a_hashed_name_is_shown(old_and_new: tuple[str, str]) -> None:
+    old, new = ({"metadata": {"name": "api-0badf00d"}, "data": {"VERSION": value}} for value in old_and_new)
+    assert settings_of(change(CONFIG_MAP, old, new, name="api-c0ffee00")) == {"env.VERSION": old_and_new}
+
+
+def test_a_secret_of_somebody_else_whose_name_ends_in_a_date_is_shown() -> None:
+    sources = [{"configMapRef": {"name": "api-0badf00d"}}, {"secretRef": {"name": "database-20261128"}}]
+    found = settings_of(change(DEPLOYMENT, deployment(), deployment(envFrom=sources)))
+    assert {new for _, new in found.values()} >= {"database-20261128"}
+
+
+def test_a_service_whose_name_ends_in_a_date_has_words_too() -> None:
+    name = "shop-20261128"
+    assert settings_of(change(DEPLOYMENT, deployment(), deployment("192Mi"), name=name, service=name)) == {
+        "resources.memory": ("128Mi", "192Mi")
+    }
+
+
 def test_only_the_number_of_pods_restarts_none() -> None:
     found = only(change(DEPLOYMENT, deployment(), deployment(replicas=3)))
     assert [(each.name, each.old, each.new) for each in found.settings] == [("replicas", "2", "3")]
@@ -111,6 +149,15 @@ def test_checks_are_requests_and_no_json() -> None:
     found = change(DEPLOYMENT, old, new)
     assert settings_of(found) == {"checks": ("GET /orders 200 has orders", "GET /orders 200 has orders, HEAD / 302")}
     assert not only(found).restarts
+
+
+def test_what_stands_in_no_words_is_shown_beside_what_does() -> None:
+    """Checks are told as requests; that is no reason to leave out what changes of a volume."""
+    old, new = (deployment(volumeMounts=[{"name": "data", "mountPath": "/data", "readOnly": each}]) for each in (1, 0))
+    new["metadata"]["annotations"][CHECKS_ANNOTATION] = json.dumps([{"get": "/orders", "status": 200}])
+    found = settings_of(change(DEPLOYMENT, old, new))
+    assert found["checks"] == (None, "GET /orders 200")
+    assert [name for name in found if name.endswith("volumeMounts[0].readOnly")]
 
 
 def test_a_changed_header_of_a_check_is_shown_without_json() -> None:
