@@ -111,7 +111,7 @@ def test_a_digest_that_a_preview_lacks_is_unknown(declare: Any, monkeypatch: pyt
     """
     monkeypatch.setattr("tests.components.conftest.DIGEST", "")
     recorder = declare(program, preview=True)
-    for service in SERVICES:
+    for service in WITH_PODS:
         (container,) = recorder.inputs(DEPLOYMENT, service)["spec"]["template"]["spec"]["containers"]
         assert contains_unknowns(container.get("image", UNKNOWN))  # left out where it waits for another service
 

@@ -67,7 +67,8 @@ def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: 
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert "@sha256:" in pod["spec"]["containers"][0]["image"]
         assert not any("kube-api-access" in volume["name"] for volume in pod["spec"]["volumes"])
-    (migration,) = project.get(f"/apis/batch/v1/namespaces/{project.namespace}/jobs")["items"]
+    jobs = f"/apis/batch/v1/namespaces/{project.namespace}/jobs"
+    (migration,) = project.get(f"{jobs}?labelSelector=slipway.dev/migration")["items"]
     assert migration["status"]["conditions"][-1]["type"] == "Complete"
 
     # The pod that runs at night, with orders that are old at once.
