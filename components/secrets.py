@@ -11,6 +11,7 @@ import pulumi
 from components.settings import configuration_error
 from services.catalog import Service
 from services.spec import OBJECT_MAX_BYTES, variable_problem
+from slipway.paths import STACK_PLACEHOLDER
 
 # What a build server sets for a cloud, a registry or itself: with a service called `aws` it is no secret of that one.
 OF_TOOLS = {
@@ -25,8 +26,9 @@ def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[st
     """The values of every service's `secrets`, of those that its `files` take, and where its image is built, of
     `build.secrets`, by their names, by service name.
 
-    The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, and that before the variable
-    `SERVICE_NAME`. Raises RunError that lists every missing or unusable one, and how to set it.
+    The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, in which `{stack}` stands for the
+    stack's name, and that before the variable `SERVICE_NAME`. Raises RunError that lists every missing or unusable one,
+    and how to set it.
     """
     problems: list[str] = []
     values: dict[str, dict[str, str]] = {}
@@ -68,6 +70,7 @@ def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
     if configured is not None:
         value, used, named = configured, "", f"{service}:{key} in the configuration of stack {pulumi.get_stack()}"
     elif file:
+        file = file.replace(STACK_PLACEHOLDER, pulumi.get_stack())
         named = f"the file {file}, which {file_variable} names,"
         try:
             value, used = Path(file).read_bytes().decode(), file_variable

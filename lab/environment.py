@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from slipway.paths import lab_environment_file
+from slipway.paths import STACK_PLACEHOLDER, lab_environment_file
 
 from . import base_image, buildkit, postgres
 from .files import make_folder, write_json, write_text
@@ -21,7 +21,20 @@ def variables(settings: LabSettings) -> dict[str, str]:
         "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
         "SLIPWAY_REGISTRY": settings.registry_address,
         "SLIPWAY_BASE_IMAGE": base_image.reference(settings),
-    } | {f"{name.upper()}_DATABASE_URL_FILE": str(postgres.url_file(settings, name)) for name in DATABASES}
+    } | _database_variables(settings)
+
+
+def _database_variables(settings: LabSettings) -> dict[str, str]:
+    """The addresses of the databases go by file, so that no password is printed into a shell; each environment has
+    files of its own, which `{stack}` stands for.
+    """
+    return {
+        f"{service.upper().replace('-', '_')}_DATABASE_URL_FILE": str(
+            postgres.url_file(settings, STACK_PLACEHOLDER, database)
+        )
+        for database, services in DATABASES.items()
+        for service in services
+    }
 
 
 def make_backend(settings: LabSettings) -> None:
@@ -32,7 +45,5 @@ def make_backend(settings: LabSettings) -> None:
 
 
 def write(settings: LabSettings) -> None:
-    """The addresses of the databases go by file, so that no password is printed into a shell."""
-    for name in DATABASES:
-        write_text(postgres.url_file(settings, name), f"{postgres.server_url(settings)}/{name}\n")
+    """The variables, for `slipway env`."""
     write_json(lab_environment_file(), variables(settings))

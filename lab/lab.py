@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lab import toolchain
+from slipway.errors import ConfigurationError
 from slipway.progress import Progress
 
 from . import (
@@ -101,6 +102,28 @@ class Lab:
     def status(self) -> list[ProcessStatus]:
         """Every process of the lab as it is now; empty when no lab was ever made here."""
         return look_at(self.daemons(), self.processes) if self.settings.records.exists() else []
+
+    def make_databases(self, environment: str) -> None:
+        """Those of an environment, where they are missing; ConfigurationError where there is no lab, and for what
+        cannot be an environment.
+        """
+        postgres.require_environment(environment)
+        with self._only_one_with_databases():
+            postgres.ensure_databases(self.settings, [environment])
+
+    def drop_databases(self, environment: str) -> None:
+        """Delete those of an environment with all that is in them; ConfigurationError as for `make_databases`."""
+        postgres.require_environment(environment)
+        with self._only_one_with_databases():
+            postgres.drop_databases(self.settings, environment)
+
+    @contextmanager
+    def _only_one_with_databases(self) -> Iterator[None]:
+        preflight.require_root()
+        if not postgres.password_file(self.settings).exists():
+            raise ConfigurationError("There is no lab on this machine.", next_step="Make one with `slipway lab up`.")
+        with self._only_one_at_a_time():
+            yield
 
     def variables(self) -> dict[str, str]:
         return environment.variables(self.settings)
@@ -205,7 +228,7 @@ class Lab:
                 base_image.make(self.settings, step)
 
     def _prepare_databases(self) -> None:
-        postgres.ensure_databases(self.settings)
+        postgres.ensure_databases(self.settings, postgres.environments(self.settings))
 
     def _write_environment(self) -> None:
         environment.write(self.settings)

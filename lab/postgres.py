@@ -1,11 +1,14 @@
-"""PostgreSQL for the environments that outlive a pod: a server of the host, with its data in the lab's folder."""
+"""PostgreSQL for the services: a server of the host, with its data in the lab's folder, and its databases."""
 
 from __future__ import annotations
 
+import hashlib
 import pwd
+import re
 import secrets
 import shutil
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from slipway.errors import ConfigurationError
@@ -15,13 +18,16 @@ from .files import make_folder, write_text
 from .ports import Listen
 from .probes import command_probe
 from .processes import Daemon
-from .settings import DATABASES, LabSettings
+from .settings import DATABASES, ENVIRONMENTS, LabSettings
 from .shell import run
 
 SYSTEM_USER = "postgres"
 # "Fast shutdown": end the sessions instead of waiting for them.
 STOP_SIGNAL = signal.SIGINT
 ROLE = "slipway"
+STACK_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+# https://www.postgresql.org/docs/current/sql-syntax-lexical.html#SQL-SYNTAX-IDENTIFIERS
+NAME_MAX_BYTES = 63
 _PROGRAM_FOLDERS = Path("/usr/lib/postgresql")
 
 _CONFIG = """\
@@ -90,15 +96,34 @@ def password_file(settings: LabSettings) -> Path:
     return settings.home / "postgres-password"
 
 
-def server_url(settings: LabSettings) -> str:
-    """Add `/DATABASE` to get the URL of one database."""
-    password = password_file(settings).read_text().strip()
-    return f"postgresql://{ROLE}:{password}@{settings.network.node_address}:{settings.ports.postgres}"
+def url_file(settings: LabSettings, environment: str, database: str) -> Path:
+    """Where the whole URL of one of an environment's databases is kept, password included."""
+    return settings.home / "databases" / environment / database
 
 
-def url_file(settings: LabSettings, database: str) -> Path:
-    """Where the whole URL of one database is kept, password included."""
-    return settings.home / f"database-url-{database}"
+def database_name(environment: str, database: str) -> str:
+    """What the server calls it: `order_service_dev`; prod's are `order_service`, as they were before others had any."""
+    name = database if environment == "prod" else f"{database}_{environment}"
+    if len(name) <= NAME_MAX_BYTES:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name[: NAME_MAX_BYTES - 9]}-{digest}"
+
+
+def environments(settings: LabSettings) -> list[str]:
+    """Those that have databases or are to have them whatever else there is."""
+    made = (folder.name for folder in (settings.home / "databases").glob("*/"))
+    return sorted({*ENVIRONMENTS, *made})
+
+
+def require_environment(name: str) -> None:
+    """ConfigurationError where no environment can be called that."""
+    if not STACK_NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"{name!r} is no name of an environment.",
+            why="Allowed: letters, digits, '_', '.' and '-', the first no '.' or '-'.",
+            next_step="Name the one of a Pulumi.<environment>.yaml.",
+        )
 
 
 def prepare(settings: LabSettings) -> None:
@@ -173,12 +198,39 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
 """
 
 
-def ensure_databases(settings: LabSettings) -> None:
-    """The role with the lab's password, and one database for each service that has state."""
+# Sessions are ended: those of pods that end, too.
+_DROP_DATABASE = """\
+DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+"""
+
+
+def ensure_databases(settings: LabSettings, wanted: Iterable[str]) -> None:
+    """The role with the lab's password, and of each environment its databases, and the files with their URLs."""
     password = password_file(settings).read_text().strip()
+    names = list(wanted)
     script = [f"\\set role {ROLE}\n\\set password {password}\n", _MAKE_ROLE]
-    script += [f"\\set name {name}\n{_MAKE_DATABASE}" for name in DATABASES]
+    for environment in names:
+        script += [f"\\set name {database_name(environment, each)}\n{_MAKE_DATABASE}" for each in DATABASES]
+    _psql(settings, "".join(script))
+    server = f"postgresql://{ROLE}:{password}@{settings.network.node_address}:{settings.ports.postgres}"
+    for environment in names:
+        for each in DATABASES:
+            url = f"{server}/{database_name(environment, each)}"
+            write_text(url_file(settings, environment, each), f"{url}\n")
+
+
+def drop_databases(settings: LabSettings, environment: str) -> None:
+    """Its databases with all that is in them, and the files with their URLs; nothing happens where it has none."""
+    for each in DATABASES:
+        url_file(settings, environment, each).unlink(missing_ok=True)
+    _psql(settings, "".join(f"\\set name {database_name(environment, each)}\n{_DROP_DATABASE}" for each in DATABASES))
+    folder = settings.home / "databases" / environment
+    if folder.exists():
+        folder.rmdir()
+
+
+def _psql(settings: LabSettings, script: str) -> None:
     psql = [str(program_folder(settings) / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres"]
     server = ["-h", str(socket_folder(settings)), "-p", str(settings.ports.postgres)]
     # Through standard input: a command line can be read by every user of the machine.
-    run([*psql, *server], stdin="".join(script), user=SYSTEM_USER)
+    run([*psql, *server], stdin=script, user=SYSTEM_USER)

@@ -10,8 +10,10 @@ from slipway.paths import data_home
 NODE_NAME = "slipway-lab"
 CLUSTER_DOMAIN = "cluster.local"
 IMAGE_FOLDER = "slipway"
-# One database for each service of the prod environment.
-DATABASES = ("order_service", "user_service")
+# Databases, of which each environment has its own, and the services that use them.
+DATABASES = {"order_service": ("order-service", "order-worker", "order-cleanup"), "user_service": ("user-service",)}
+# Those that `lab up` makes databases for; others get theirs with their first update.
+ENVIRONMENTS = ("dev", "prod")
 
 
 @dataclass(frozen=True)

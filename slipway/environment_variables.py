@@ -70,6 +70,11 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*"
     )
 
 
+def lab_variables() -> Mapping[str, str]:
+    """What the lab gives to a shell; empty where there is no lab."""
+    return _strings(lab_environment_file())
+
+
 def _names_registry(project: Path | None, stack: str) -> bool:
     files = project.glob(f"Pulumi.{stack}.yaml") if project else ()
     return any(REGISTRY_SETTING.search(file.read_text(encoding="utf-8")) for file in files)

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+# In a variable `SERVICE_NAME_FILE`: the name of the stack, so that each environment has a file of its own.
+STACK_PLACEHOLDER = "{stack}"
 
 
 def cache_home() -> Path:

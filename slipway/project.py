@@ -70,6 +70,11 @@ class Project:
         items = config.items() if isinstance(config, dict) else ()
         return {str(key): str(value) for key, value in items if isinstance(value, str | int)}
 
+    def config_keys(self, environment: str) -> set[str]:
+        """The keys under `config` in the settings of `environment`, of secrets too."""
+        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
+        return {str(key) for key in config} if isinstance(config, dict) else set()
+
     def unmanaged_namespace(self, environment: str) -> str:
         """The namespace that `environment` uses and somebody else manages; empty where it is the stack's own."""
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")

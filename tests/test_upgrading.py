@@ -15,6 +15,7 @@ import yaml
 from services import catalog
 from slipway.cli.new import new
 from slipway.paths import CHECKOUT
+from tests.example import SERVICES
 
 PAGE = (CHECKOUT / "docs/upgrading.md").read_text(encoding="utf-8")
 # As the page says it.
@@ -155,7 +156,7 @@ def test_a_later_version_is_merged_without_a_conflict(upstream: Repository, team
     assert different == []
     assert set(team.files()) == set(ours) | set(own)
     loaded = catalog.load(team.folder / "services")
-    assert {service.name for service in loaded} == {"order-service", "parcel-service", "user-service"}
+    assert {service.name for service in loaded} == {"parcel-service", *SERVICES}
     assert yaml.safe_load((team.folder / "policy/settings.yaml").read_text())["registries"] == ["registry.example/team"]
 
 

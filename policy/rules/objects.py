@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
@@ -27,6 +28,9 @@ POD_LABELS = ("app.kubernetes.io/name",)
 # Objects that only change or only list others: what they make of them cannot be judged.
 PARTIAL_SUFFIXES = ("Patch", "List")
 RELEASE = "kubernetes:helm.sh/v3:Release"
+# https://www.pulumi.com/docs/iac/concepts/resources/dynamic-providers/, https://www.pulumi.com/registry/packages/command/
+DYNAMIC_TYPE = re.compile(r"pulumi-[a-z]+:dynamic[:/]")
+COMMANDS = ("command:local:", "command:remote:")
 
 
 def _in_a_namespace(resource: Resource) -> list[View]:
@@ -124,6 +128,26 @@ def _partial_or_hidden(resource: Resource) -> list[View]:
 )
 def objects_visible(view: View) -> Iterator[Problem]:
     yield view.problem(f"{view.resource.type} hides what it makes or changes; allowed: whole objects, one by one")
+
+
+def _code_of_its_own(resource: Resource) -> list[View]:
+    return [View.of(resource)] if DYNAMIC_TYPE.match(resource.type) or resource.type.startswith(COMMANDS) else []
+
+
+@rule(
+    "restorable",
+    title="Every resource can be brought back from a record",
+    why="A rollback declares what is recorded. What a command did stays done, and it would run again; a dynamic "
+    "provider is code in the state, which would run as it was.",
+    source="https://www.pulumi.com/docs/iac/concepts/resources/dynamic-providers/",
+    remedy="Do it in a migration, an init container or a Job, whose image is recorded by its digest.",
+    of=_code_of_its_own,
+)
+def restorable(view: View) -> Iterator[Problem]:
+    yield view.problem(
+        f"{view.resource.type} runs code that no rollback takes back; allowed: resources of providers that keep what "
+        "they are declared as"
+    )
 
 
 @rule(

@@ -34,6 +34,19 @@ def down(progress: Progress | None = None, *, purge: bool = False) -> int:
     return ExitCode.DONE
 
 
+def databases(environment: str, *, drop: bool = False) -> int:
+    """Have the databases of an environment on the lab's PostgreSQL, or delete them with all that is in them."""
+    progress = Progress()
+    lab = Lab(load_settings(), progress)
+    if drop:
+        lab.drop_databases(environment)
+        progress.note(f"{environment} has no databases on the lab any more.")
+    else:
+        lab.make_databases(environment)
+        progress.note(f"{environment} has databases of its own on the lab.")
+    return ExitCode.DONE
+
+
 def status(json_output: bool = False) -> int:
     """Show each process of the lab; fails unless every one is healthy."""
     lab = Lab(load_settings(), Progress())

@@ -356,7 +356,11 @@ def comment(
 def new(
     name: Annotated[str, typer.Argument(help="The service's name, a DNS label like `parcel-service`.")],
     template: Annotated[
-        str, typer.Option("--template", help="What it is: python (which answers HTTP), worker or cron.")
+        str,
+        typer.Option(
+            "--template",
+            help="What it is: python, go, node, java or static, which answer HTTP, or worker or cron, in Python.",
+        ),
     ] = "python",
     port: Annotated[
         int | None, typer.Option("--port", help="The port its container listens on; 8080 without it.")
@@ -415,6 +419,17 @@ def lab_status(json_output: JsonOption = False) -> None:
     from slipway.cli import lab
 
     raise typer.Exit(lab.status(json_output))
+
+
+@lab_app.command("databases")
+def lab_databases(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environments)],
+    drop: Annotated[bool, _flag("--drop", help="Delete them, with all that is in them.")] = False,
+) -> None:
+    """Make an environment's databases on the lab's PostgreSQL, as its first update does."""
+    from slipway.cli import lab
+
+    raise typer.Exit(lab.databases(environment, drop=drop))
 
 
 @lab_app.command("toolchain")

@@ -7,6 +7,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,29 +31,57 @@ class Template(StrEnum):
     """What a new service may be: the folders of `slipway/templates/`."""
 
     PYTHON = "python"
+    GO = "go"
+    NODE = "node"
+    JAVA = "java"
+    STATIC = "static"
     WORKER = "worker"
     CRON = "cron"
 
 
-# What each makes, the file that its author goes on in, and what service.yaml says of it.
+@dataclass(frozen=True)
+class Made:
+    """What a template makes, the file that its author goes on in, what service.yaml says of it, and the command of its
+    unit tests. `port` is whether something connects to it, `package` whether it is a Python package.
+    """
+
+    what: str
+    code: str
+    settings: str
+    tests: str = ".venv/bin/python -m pytest {folder}"
+    port: bool = True
+    package: bool = False
+
+
+_ANSWERS = "the service {name}, with a Dockerfile and tests, answering GET /hello"
+_SETTINGS = "its replicas, resources, secrets, calls and checks"
 MADE = {
-    Template.PYTHON: (
-        "the service {name}, with a Dockerfile and tests, answering GET /hello",
-        "routes.py",
-        "its replicas, resources, secrets, calls and checks",
+    Template.PYTHON: Made(_ANSWERS, "{package}/routes.py", _SETTINGS, package=True),
+    Template.GO: Made(_ANSWERS, "main.go", _SETTINGS, "go -C {folder} test ./..."),
+    Template.NODE: Made(_ANSWERS, "src/service.js", _SETTINGS, "npm --prefix {folder} test"),
+    Template.JAVA: Made(_ANSWERS, "src/main/java/app/Service.java", _SETTINGS, "mvn --file {folder} test"),
+    Template.STATIC: Made(
+        "the service {name}, with a Dockerfile and tests, serving the files of site/ with nginx",
+        "site/index.html",
+        _SETTINGS,
+        "sh {folder}/tests/test.sh",
     ),
-    Template.WORKER: (
+    Template.WORKER: Made(
         "the worker {name}, with a Dockerfile and tests",
-        "main.py",
+        "{package}/main.py",
         "its replicas, resources, secrets, health and egress",
+        port=False,
+        package=True,
     ),
-    Template.CRON: (
+    Template.CRON: Made(
         "the cron job {name}, with a Dockerfile and tests",
-        "main.py",
+        "{package}/main.py",
         "its schedule, resources, secrets and egress",
+        port=False,
+        package=True,
     ),
 }
-_LEFT_BY_TOOLS = re.compile(r"__pycache__|\..+_cache")
+_LEFT_BY_TOOLS = re.compile(r"__pycache__|node_modules|target|\..+_cache")
 
 
 def template_of(text: str) -> Template:
@@ -61,23 +90,26 @@ def template_of(text: str) -> Template:
         return Template(text)
     except ValueError as error:
         raise ConfigurationError(
-            f"There is no template {text!r}.", why=f"There are: {', '.join(Template)}.", next_step="Name one of them."
+            f"There is no template {text!r}.",
+            why=f"There are: {', '.join(Template)}.",
+            next_step="Name one of them; a service of any other kind is a folder with a Dockerfile and a service.yaml.",
         ) from error
 
 
 def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: int | None = None) -> int:
     """Make `root/services/<name>`, complete or not at all; ConfigurationError where the name or port cannot be.
 
-    Without a `port` it is 8080; only `Template.PYTHON` has one.
+    Without a `port` it is 8080; a worker and a cron job have none.
     """
     services = root / "services"
-    package = _package(name)
+    package = _package(name, template)
     folder = services / package
-    if port is not None and template is not Template.PYTHON:
+    if port is not None and not MADE[template].port:
+        with_port = ", ".join(each for each in Template if MADE[each].port)
         raise ConfigurationError(
             f"A service of template {template} has no port.",
             why="Nothing connects to it.",
-            next_step=f"Leave --port out, or choose --template {Template.PYTHON}.",
+            next_step=f"Leave --port out, or choose a template that has one: {with_port}.",
         )
     if port is not None and port not in PORTS:
         raise ConfigurationError(
@@ -91,15 +123,16 @@ def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: in
     return 0
 
 
-def _package(name: str) -> str:
-    """The Python package and folder for `name`."""
+def _package(name: str, template: Template) -> str:
+    """The folder for `name`, which of a Python template is the package's name too."""
     try:
         package = service_name(name).replace("-", "_")
     except ValueError as error:
         what, _, allowed = str(error).partition(": ")
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
         raise ConfigurationError(f"{what}.", why=f"Allowed are {allowed}.", next_step=_suggest(likely)) from error
-    if keyword.iskeyword(package) or package in _reserved() or _is_installed(package):
+    taken = keyword.iskeyword(package) or package in _reserved() or _is_installed(package)
+    if MADE[template].package and taken:
         raise ConfigurationError(
             f"A service cannot be named {name!r}.",
             why=f"Its Python package would be `{package}`, and hide the one that has this name already.",
@@ -184,13 +217,13 @@ def _write_file(file: Path, text: str) -> None:
 
 
 def _print_next_steps(name: str, folder: Path, template: Template) -> None:
-    made, code, settings = MADE[template]
-    typer.echo(f"Made {folder}: {made.format(name=name)}.")
+    made = MADE[template]
+    typer.echo(f"Made {folder}: {made.what.format(name=name)}.")
     steps = {
-        f".venv/bin/python -m pytest {folder}": "its unit tests; the image build runs them too",
+        made.tests.format(folder=folder): "its unit tests; the image build runs them too",
         "slipway up -s dev": "build, test, deploy and check it",
-        f"{folder}/{folder.name}/{code}": "where it goes on from here",
-        f"{folder}/service.yaml": settings,
+        f"{folder}/{made.code.format(package=folder.name)}": "where it goes on from here",
+        f"{folder}/service.yaml": made.settings,
     }
     width = max(map(len, steps))
     for step, meaning in steps.items():

@@ -12,6 +12,7 @@ from slipway import project as projects
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.deploy.commits import links
+from slipway.deploy.lab_databases import ensure_databases
 from slipway.deploy.preview import Preview, policy_pack
 from slipway.deploy.summary import PreviewResult
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -66,6 +67,7 @@ def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayE
         policy_pack(preview.project)
         stack = open_stack(preview.stack)
         stack.stacks.ensure(stack.name, preview.progress.note)
+        ensure_databases(stack, preview.progress.note)
         approved = approval.take(stack) if take else None
         preview.run(stack)
     except SlipwayError as error:

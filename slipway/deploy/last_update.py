@@ -24,6 +24,7 @@ from slipway.deploy import approval
 from slipway.deploy.approval import Approval
 from slipway.deploy.service_sources import shared_parts
 from slipway.errors import SlipwayError
+from slipway.paths import STACK_PLACEHOLDER
 from slipway.stack import Stack
 
 # Variables of a shell that say nothing to a program.
@@ -110,7 +111,7 @@ def surroundings_hash(stack: Stack) -> str:
     return _hash(
         {
             "variables": {name: value for name, value in environment.items() if name not in NOISE},
-            "contents": dict(_contents(environment)),
+            "contents": dict(_contents(environment, stack.name)),
             "installed": sorted(_installed(stack.project.folder, environment)),
             "day": datetime.now(UTC).date().isoformat(),  # waivers end
         }
@@ -121,12 +122,12 @@ def _hash(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _contents(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _contents(environment: Mapping[str, str], stack: str) -> Iterator[tuple[str, str]]:
     """The files that variables name: a kubeconfig, secrets."""
     for name, value in environment.items():
         if name == "KUBECONFIG" or name.endswith(FILE_SUFFIX):
             for path in filter(None, value.split(os.pathsep)):
-                file = Path(path)
+                file = Path(path.replace(STACK_PLACEHOLDER, stack))
                 content = file.read_bytes() if file.is_file() else b""
                 yield f"{name} {path}", hashlib.sha256(content).hexdigest()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from slipway.deploy.lab_databases import ensure_databases
 from slipway.deploy.recovery import import_state, recover, refresh, repair, restore_unreadable
 from slipway.stack import Stack
 from slipway.state.namespaces import has_namespace, without_namespace
@@ -19,11 +20,13 @@ def release_namespace(stack: Stack, say: Callable[[str], None]) -> None:
 
 
 def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
-    """Make the stack where it is missing, release the lock of an engine that is gone, and put right what a killed
-    update or a damaged state has left; raises SlipwayError where another update holds the stack.
+    """Make the stack and its databases on the lab where they are missing, release the lock of an engine that is gone,
+    and put right what a killed update or a damaged state has left; raises SlipwayError where another update holds the
+    stack.
     """
     to_read = restore_unreadable(stack, say)
     stack.stacks.ensure(stack.name, say)
+    ensure_databases(stack, say)
     stack.stacks.require_unlocked(stack.name)
     repair(stack, say)
     recover(stack, say)

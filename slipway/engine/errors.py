@@ -98,6 +98,13 @@ KNOWN_FAILURES = (
         "A plugin of the engine is missing.",
         "Run `slipway doctor` to see what is there, `make up` to install it.",
     ),
+    KnownFailure(
+        re.compile(r".*failed to resolve source metadata for .*"),
+        "A base image of a build cannot be pulled.",
+        "Check its name and that the builder reaches its registry. Another one is set by `slipway:baseImage`, or by "
+        "`build.args` of the service where its Dockerfile names one of its own: docs/templates.md.",
+        ExitCode.FAILED,
+    ),
 )
 
 

@@ -11,6 +11,7 @@ import yaml
 
 from slipway import project as projects
 from slipway.deploy.display import OperationError, UpdateDisplay
+from slipway.deploy.lab_databases import drop_databases
 from slipway.deploy.preparation import prepare_stack
 from slipway.engine.errors import failure, messages
 from slipway.engine.event_log import open_log
@@ -96,10 +97,11 @@ def _stand_in(project: Project, other: Stack, name: str) -> str:
 
 
 def remove(stack: Stack, progress: Progress) -> None:
-    """Destroy what the stack has, then the stack and its files; what is committed of it stays.
+    """Destroy what the stack has, then the stack, its files, and where it is temporary its databases on the lab; what
+    is committed of it stays.
 
-    SlipwayError where another update holds it, the cluster does not answer, or an object cannot be deleted: then the
-    stack is there still, and the same call goes on.
+    SlipwayError where another update holds it, the cluster does not answer, or an object or a database cannot be
+    deleted: then the stack is there still, and the same call goes on.
     """
     # Its secrets are under the key that the state names: the settings may be of another clone.
     variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
@@ -111,6 +113,8 @@ def remove(stack: Stack, progress: Progress) -> None:
         if any(each.raw.get("protect") for each in found):
             stack.stacks.run(stack.name, "state", "unprotect", "--all", "--yes", "--stack", stack.name)
         _destroy(stack, progress)
+    if not is_declared(stack.project, stack.name):
+        drop_databases(stack, progress.note)
     stack.stacks.remove(stack.name)
     remove_files(stack)
 

@@ -13,8 +13,10 @@ import pytest
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
+from components.secrets import environment_variable
 from slipway.state.content_names import TYPES
 from tests.committed_settings import committed_settings
+from tests.example import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 DIGEST = "sha256:" + "1" * 64
@@ -82,6 +84,6 @@ def declare() -> Iterator[Declare]:
         patch.chdir(ROOT)
         patch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
         patch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
-        for service in ("USER_SERVICE", "ORDER_SERVICE"):
-            patch.setenv(f"{service}_DATABASE_URL", "postgresql+psycopg://u:p@db/x")
+        for service in SERVICES:
+            patch.setenv(environment_variable(service, "DATABASE_URL"), "postgresql+psycopg://u:p@db/x")
         yield run

@@ -14,23 +14,30 @@ from components import release
 from components.environment import Environment, EnvironmentArgs
 from services.spec import Check
 from slipway.cluster.checks import Answer
+from tests.example import SERVICES
 
 DIGEST = "sha256:" + "0a" * 32
-SERVICES = ["order-service", "user-service"]
+OVER_HTTP = ["order-service", "user-service"]
+WITH_PODS = ["order-service", "order-worker", "user-service"]
 # How the engine is told that a value is to be kept encrypted in the state.
 SECRET_MARK, SECRET_SIGNATURE = rpc._special_sig_key, rpc._special_secret_sig
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
-PER_SERVICE = [
-    "kubernetes:core/v1:ServiceAccount",
-    "kubernetes:networking.k8s.io/v1:NetworkPolicy",
-    "kubernetes:core/v1:ConfigMap",
-    "kubernetes:core/v1:Secret",
-    "kubernetes:core/v1:Service",
-    DEPLOYMENT,
-    "kubernetes:policy/v1:PodDisruptionBudget",
-    "slipway:index:Microservice",
-    "slipway:index:ServiceImage",
-]
+OF_ALL = [*SERVICES]
+DECLARED = {
+    "kubernetes:core/v1:ServiceAccount": OF_ALL,
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy": [*OF_ALL, "order-service-migration"],
+    "kubernetes:core/v1:ConfigMap": OF_ALL,
+    "kubernetes:core/v1:Secret": OF_ALL,
+    "kubernetes:core/v1:Service": OVER_HTTP,
+    DEPLOYMENT: WITH_PODS,
+    "kubernetes:policy/v1:PodDisruptionBudget": WITH_PODS,
+    "kubernetes:batch/v1:CronJob": ["order-cleanup"],
+    "kubernetes:batch/v1:Job": ["order-service"],
+    "slipway:index:Microservice": OVER_HTTP,
+    "slipway:index:Worker": ["order-worker"],
+    "slipway:index:CronJob": ["order-cleanup"],
+    "slipway:index:ServiceImage": OF_ALL,
+}
 
 
 def program() -> None:
@@ -81,12 +88,12 @@ def prod(updates: Any) -> Any:
 @pytest.mark.parametrize("stack", ["dev", "prod"])
 def test_each_environment_declares_every_object_of_every_service(updates: Any, stack: str) -> None:
     recorded, _ = updates[stack]
-    for token in PER_SERVICE:
-        assert recorded.names(token) == SERVICES, token
+    for token, names in DECLARED.items():
+        assert recorded.names(token) == sorted(names), token
     assert recorded.inputs("kubernetes:core/v1:Namespace", stack)["metadata"]["name"] == f"slipway-{stack}"
     built = sorted([*SERVICES, *(f"{name}-test" for name in SERVICES)]) if stack == "dev" else []
     assert recorded.names("docker-build:index:Image") == built, "prod runs what dev has built"
-    for name in SERVICES:
+    for name in WITH_PODS:
         metadata = recorded.inputs(DEPLOYMENT, name)["metadata"]
         assert (metadata["name"], metadata["namespace"]) == (name, f"slipway-{stack}")
 
@@ -150,7 +157,7 @@ def test_images_are_pulled_with_the_secrets_of_environment_and_service(declare: 
     }
     recorded = declare(program, config=config)
     found = {
-        name: recorded.inputs(DEPLOYMENT, name)["spec"]["template"]["spec"]["imagePullSecrets"] for name in SERVICES
+        name: recorded.inputs(DEPLOYMENT, name)["spec"]["template"]["spec"]["imagePullSecrets"] for name in OVER_HTTP
     }
     assert found == {
         "order-service": [{"name": "registry-login"}, {"name": "mirror.example"}],
@@ -167,7 +174,7 @@ def test_calls_give_an_address_open_the_policy_and_order_the_rollout(dev: Any) -
     assert callers[0]["from"] == [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "order-service"}}}]
     assert dev.inputs("kubernetes:networking.k8s.io/v1:NetworkPolicy", "order-service")["spec"]["ingress"] == []
     deployed = [each.name for each in dev.resources if each.typ == DEPLOYMENT]
-    assert deployed == ["user-service", "order-service"]
+    assert deployed.index("user-service") < deployed.index("order-service")
 
 
 def test_checks_run_in_an_update_and_are_recorded_on_the_deployment(updates: Any) -> None:
@@ -232,12 +239,20 @@ def config_map(recorded: Any) -> tuple[str, str]:
     return its.name, its.inputs["metadata"]["name"]
 
 
-def test_secrets_come_from_the_stack_before_the_environment(dev: Any, prod: Any) -> None:
-    in_dev, in_prod = (each.inputs("kubernetes:core/v1:Secret", "user-service") for each in (dev, prod))
-    for secret, value in ((in_dev, "sqlite:////data/users.db"), (in_prod, "postgresql+psycopg://u:p@db/x")):
+def test_secrets_come_from_the_stack_before_the_environment(declare: Any, healthy: Any, dev: Any) -> None:
+    configured = declare(program, config={"user-service:DATABASE_URL": "sqlite:////data/users.db"})
+    of_stack, of_variable = (each.inputs("kubernetes:core/v1:Secret", "user-service") for each in (configured, dev))
+    for secret, value in ((of_stack, "sqlite:////data/users.db"), (of_variable, "postgresql+psycopg://u:p@db/x")):
         assert secret["stringData"] == {SECRET_MARK: SECRET_SIGNATURE, "value": {"DATABASE_URL": value}}
-    assert in_dev["metadata"]["name"] != in_prod["metadata"]["name"]
-    assert in_dev["metadata"]["name"].startswith("user-service-")
+    assert of_stack["metadata"]["name"] != of_variable["metadata"]["name"]
+    assert of_stack["metadata"]["name"].startswith("user-service-")
+
+
+def test_the_worker_and_the_cron_job_are_the_image_of_the_service_with_another_command(dev: Any) -> None:
+    service, worker = (dev.inputs("docker-build:index:Image", name) for name in ("order-service", "order-worker"))
+    assert worker["tags"][0].rpartition(":")[2] == service["tags"][0].rpartition(":")[2], "the same content"
+    (container,) = dev.inputs(DEPLOYMENT, "order-worker")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "order_service.worker"]
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from components.settings import StackSettings
 from slipway.backend.promotion import Promotion
 from slipway.backend.update_info import entry
 from slipway.registry import RegistryError
+from tests import example
 
-SERVICES = ["order-service", "user-service"]
+SERVICES = ["order-service", "user-service"]  # those of the recorded states
 DIGEST = "sha256:" + "2" * 64
-IMAGES = {
-    name: {"digest": DIGEST, "from": "dev", "update": 12, "commit": "0123456789", "time": "2030-01-01T00:00:00Z"}
-    for name in SERVICES
-}
+PROMOTED = {"digest": DIGEST, "from": "dev", "update": 12, "commit": "0123456789", "time": "2030-01-01T00:00:00Z"}
+IMAGES = dict.fromkeys(SERVICES, PROMOTED)
+OF_THE_PROGRAM = dict.fromkeys(example.SERVICES, PROMOTED)
 
 
 def config(images: Any = IMAGES, build: str = "false") -> dict[str, str]:
@@ -35,9 +35,9 @@ def program() -> None:
 
 
 def test_a_promoted_environment_declares_no_build_and_no_builder(declare: Any) -> None:
-    recorded = declare(program, stack="prod", preview=True, config=config())
+    recorded = declare(program, stack="prod", preview=True, config=config(OF_THE_PROGRAM))
     assert recorded.names("docker-build:index:Image") == recorded.names("pulumi:providers:docker-build") == []
-    assert recorded.names("slipway:index:ServiceImage") == SERVICES
+    assert recorded.names("slipway:index:ServiceImage") == sorted(OF_THE_PROGRAM)
     inputs = recorded.inputs("slipway:index:ServiceImage", "user-service")
     assert Promotion.from_properties(inputs) == Promotion.model_validate(IMAGES["user-service"])
     for name in SERVICES:
@@ -56,9 +56,10 @@ def test_a_service_without_a_digest_is_refused_with_the_command_that_writes_it(d
         declare(program, stack="prod", preview=True, config=config({}))
     assert str(caught.value) == (
         "Configuration error: prod builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
-        "user-service, order-service; run `slipway promote --from dev --to prod`, which writes it"
+        "order-cleanup, user-service, order-worker, order-service; run `slipway promote --from dev --to prod`, which "
+        "writes it"
     )
-    misspelt = {"user-servise": IMAGES["user-service"], "order-service": IMAGES["order-service"]}
+    misspelt = {name.replace("user-service", "user-servise"): image for name, image in OF_THE_PROGRAM.items()}
     with pytest.raises(pulumi.RunError, match=r"no digest of user-service \(user-servise in it is no service\)"):
         declare(program, stack="prod", preview=True, config=config(misspelt))
 

@@ -54,6 +54,14 @@ def test_the_same_value_is_the_same_whichever_way_it_comes(
     assert read() == {"order-service": {"TOKEN": value}}
 
 
+def test_each_stack_may_have_a_file_of_its_own(read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{VARIABLE}_FILE", str(tmp_path / "{stack}" / "token"))
+    assert f"the file {tmp_path}/dev/token, which {VARIABLE}_FILE names, cannot be read" in refusal(read)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/token").write_text("of dev\n")
+    assert read() == {"order-service": {"TOKEN": "of dev"}}
+
+
 def folder(file: Path) -> None:
     file.mkdir()
 

@@ -18,6 +18,7 @@ from policy.declared import Program, collect
 from policy.judge import Judge
 from policy.model import State
 from tests.committed_settings import committed_settings
+from tests.example import SERVICES
 
 # What a program that is refused has declared is dropped.
 pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
@@ -61,7 +62,7 @@ def declared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Collect:
     monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
     monkeypatch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    secrets = {f"{name}:DATABASE_URL": "sqlite:////data/x.db" for name in ("user-service", "order-service")}
+    secrets = {f"{name}:DATABASE_URL": "sqlite:////data/x.db" for name in SERVICES}
     program = Program(ROOT, "slipway", "dev", "organization", committed_settings("dev") | secrets, tuple(secrets))
 
     def run(text: str, *, of: str = "user-service") -> list[Resource]:

@@ -8,7 +8,8 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from kubernetes import config
 
+from tests.example import leave_out_postgresql
+from tests.lab_databases import lab_database, own_schema
 from tests.lab_exports import lab_exports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,11 +129,10 @@ def sources() -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, exports: dict[str, str], sources: list[str]) -> Iterator[Project]:
-    """Nothing is deployed yet."""
+    """The two services that answer over HTTP, with SQLite in their pods; nothing is deployed yet."""
     folder, backend = tmp_path / "project", tmp_path / "backend"
-    for name in sources:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+    copy_sources(folder, sources)
+    leave_out_postgresql(folder)
     (folder / ".venv").symlink_to(Path(sys.prefix))
     backend.mkdir()
     made = Project(
@@ -142,6 +144,30 @@ def project(tmp_path: Path, exports: dict[str, str], sources: list[str]) -> Iter
     made.configure()
     yield made
     delete_namespaces(made)
+
+
+def copy_sources(folder: Path, names: Iterable[str]) -> None:
+    """These files of the checkout."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
+
+
+@pytest.fixture
+def whole_example(project: Project, sources: list[str]) -> Iterator[Project]:
+    """All services of the checkout, on the lab's PostgreSQL, in a schema of this scenario; nothing is deployed yet."""
+    copy_sources(project.folder, (name for name in sources if name.startswith("services/")))
+    urls = {name: lab_database(f"{name}_service") for name in ("user", "order")}
+    with ExitStack() as stack:
+        urls = {name: stack.enter_context(own_schema(url)) for name, url in urls.items()}
+        of_services = {"user-service": "user", "order-service": "order", "order-worker": "order"}
+        of_services |= {"order-cleanup": "order"}
+        settings = {f"{service}:DATABASE_URL": urls[name] for service, name in of_services.items()}
+        file = project.folder / f"Pulumi.{STACK}.yaml"
+        lines = [line for line in file.read_text().splitlines() if "DATABASE_URL" not in line]
+        lines += [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
+        file.write_text("\n".join(lines) + "\n")
+        yield project
 
 
 @pytest.fixture

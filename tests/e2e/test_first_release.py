@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +25,89 @@ def images(project: Any) -> dict[str, str]:
     return {name: service["image"] for name, service in project.outputs()["services"].items()}
 
 
-def test_one_command_brings_both_services_up_and_one_takes_them_away(project: Any) -> None:
+def eventually(found: Any, wanted: Any, timeout_seconds: float = 60) -> None:
+    """Returns once `found()` is what is wanted."""
+    deadline = time.monotonic() + timeout_seconds
+    while (met := found()) != wanted and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert met == wanted
+
+
+def order(project: Any, item: str) -> None:
+    """Place one, which is open, for a new user."""
+    user = {"name": "Ada", "email": f"{item}@example.com"}
+    created = httpx.post(f"{project.url('user-service')}/users", json=user)
+    assert created.status_code == 201, created.text
+    order = {"user_id": created.json()["id"], "item": item, "quantity": 1}
+    placed = httpx.post(f"{project.url('order-service')}/orders", json=order)
+    assert (placed.status_code, placed.json()["status"]) == (201, "open"), placed.text
+
+
+def statuses(project: Any) -> list[str]:
+    return [each["status"] for each in httpx.get(f"{project.url('order-service')}/orders").json()["orders"]]
+
+
+def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: Any) -> None:
+    """All of services/: an order is placed, confirmed by the worker, and deleted by the cron job."""
+    project = whole_example
     result = project.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    users, orders = project.url("user-service"), project.url("order-service")
-    assert users in result.output
+    orders = project.url("order-service")
+    assert project.url("user-service") in result.output
     assert orders in result.output
-    created = httpx.post(f"{users}/users", json={"name": "Ada", "email": "ada@example.com"})
-    assert created.status_code == 201, created.text
-    order = {"user_id": created.json()["id"], "item": "keel", "quantity": 1}
-    placed = httpx.post(f"{orders}/orders", json=order)
-    assert placed.status_code == 201, placed.text
-    assert httpx.get(f"{orders}/orders").json()["total"] == 1
-    refused = httpx.post(f"{orders}/orders", json={**order, "user_id": 4242})
+    order(project, "keel")
+    eventually(lambda: statuses(project), ["confirmed"])
+    refused = httpx.post(f"{orders}/orders", json={"user_id": 4242, "item": "keel", "quantity": 1})
     assert 400 <= refused.status_code < 500
     assert "4242" in refused.text
 
     pods = project.get(f"/api/v1/namespaces/{project.namespace}/pods")["items"]
-    assert len(pods) == 2
+    assert [each["metadata"]["ownerReferences"][0]["kind"] for each in pods].count("ReplicaSet") == 3
     for pod in pods:
         assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
         assert "@sha256:" in pod["spec"]["containers"][0]["image"]
         assert not any("kube-api-access" in volume["name"] for volume in pod["spec"]["volumes"])
+    (migration,) = project.get(f"/apis/batch/v1/namespaces/{project.namespace}/jobs")["items"]
+    assert migration["status"]["conditions"][-1]["type"] == "Complete"
+
+    # The pod that runs at night, with orders that are old at once.
+    kubectl = ("kubectl", "-n", project.namespace)
+    create = (*kubectl, "create", "job", "--from=cronjob/order-cleanup", "by-hand")
+    job = json.loads(project.run(*create, "--dry-run=client", "--output=json").output)
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    container["env"] = [*container.get("env", []), {"name": "KEEP_DAYS", "value": "0.00001"}]
+    file = project.folder / "by-hand.json"
+    file.write_text(json.dumps(job))
+    assert project.run(*kubectl, "create", "-f", str(file)).code == 0
+    eventually(lambda: statuses(project), [])
 
     destroyed = project.run("pulumi", "destroy", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive")
     assert destroyed.code == 0, destroyed.output
     assert project.deployments() == {}
     namespaces = project.get("/api/v1/namespaces")["items"]
     assert project.namespace not in {item["metadata"]["name"] for item in namespaces}
+
+
+@pytest.mark.thorough
+def test_orders_stay_over_a_migration_and_over_a_rollback_of_it(whole_example: Any) -> None:
+    project = whole_example
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert first.code == 0, first.output
+    order(project, "keel")
+    eventually(lambda: statuses(project), ["confirmed"])
+    versions = project.folder / "services/order_service/order_service/migrations/versions"
+    (versions / "r3_note.py").write_text(
+        "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '3'\ndown_revision = '2'\n\n\n"
+        "def upgrade():\n    op.add_column('orders', sa.Column('note', sa.Text()))\n"
+    )
+    second = project.slipway("up", "-s", "e2e", "--yes")
+    assert second.code == 0, second.output
+    assert statuses(project) == ["confirmed"]
+    back = project.slipway("rollback", "-s", "e2e", "--yes")
+    assert back.code == 0, back.output
+    assert "Data stay as the migrations since" in back.output
+    order(project, "oar")
+    eventually(lambda: statuses(project), ["confirmed", "confirmed"])
 
 
 def test_an_update_builds_and_changes_just_what_has_changed(released: Any) -> None:

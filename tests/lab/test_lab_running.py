@@ -17,7 +17,7 @@ import httpx
 import psycopg
 import pytest
 
-from lab import proc
+from lab import postgres, proc
 from lab.control_plane import APISERVER_USER_ID, apiserver_folder
 from lab.images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from lab.lab import Lab
@@ -26,6 +26,7 @@ from lab.settings import NODE_NAME, LabSettings
 from lab.shell import run
 from slipway.cli import lab as command
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
+from tests.lab_databases import lab_database
 
 pytestmark = pytest.mark.lab
 
@@ -202,13 +203,31 @@ def _resolve(name: str, server: str) -> str:
 
 @pytest.mark.parametrize("service", ["user_service", "order_service"])
 def test_postgres_takes_the_password_on_the_address_that_pods_reach(service: str) -> None:
-    url = Path(environment()[f"{service.upper()}_DATABASE_URL_FILE"]).read_text().strip()
-    assert url.endswith(f"@10.97.0.1:5433/{service}")
+    url = lab_database(service)
+    assert url.endswith(f"@10.97.0.1:5433/{service}_dev")
     with psycopg.connect(url, connect_timeout=5) as connection:
         connection.execute("CREATE TEMPORARY TABLE probe (id int)")
     wrong = psycopg.conninfo.make_conninfo(url, password="wrong")
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
         psycopg.connect(wrong, connect_timeout=5)
+
+
+def test_an_environment_gets_databases_of_its_own_and_loses_them(running_lab: Lab) -> None:
+    name = f"test-{os.getpid()}"
+    settings = running_lab.settings
+    running_lab.make_databases(name)
+    try:
+        url = postgres.url_file(settings, name, "order_service").read_text().strip()
+        session = psycopg.connect(url, connect_timeout=5, autocommit=True)
+        session.execute("CREATE TABLE kept (id int)")
+        running_lab.make_databases(name)
+        assert session.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+    finally:  # also while somebody is connected
+        running_lab.drop_databases(name)
+    session.close()
+    assert name not in postgres.environments(settings)
+    with pytest.raises(psycopg.OperationalError, match="does not exist"):
+        psycopg.connect(url, connect_timeout=5)
 
 
 def test_an_image_pushed_without_an_engine_is_whole(lab_settings: LabSettings, tmp_path: Path) -> None:

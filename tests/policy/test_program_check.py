@@ -17,6 +17,7 @@ import pytest
 
 from policy import program_check
 from tests.committed_settings import committed_settings
+from tests.example import SERVICES
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow  # each starts a program
@@ -29,9 +30,7 @@ def request_for(
     stack: str, folder: Path = ROOT, timeout_seconds: float = 20.0, **config: str
 ) -> program_check.CheckRequest:
     values = committed_settings(stack)
-    secrets = {
-        f"{service}:DATABASE_URL": f"postgresql://u:{SECRET}@db/x" for service in ("user-service", "order-service")
-    }
+    secrets = {f"{service}:DATABASE_URL": f"postgresql://u:{SECRET}@db/x" for service in SERVICES}
     keys = [*secrets]
     return program_check.CheckRequest(
         str(folder), "slipway", stack, "organization", values | secrets | config, keys, timeout_seconds
@@ -83,6 +82,7 @@ def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     )
     assert [(each.rule, each.resource, each.state) for each in verdict.findings] == [
         ("liveness-probe", "Deployment/user-service", "violation"),
+        ("worker-liveness", "Deployment/order-worker", "violation"),
         ("liveness-probe", "Deployment/order-service", "violation"),
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from policy.declaration import Options, Resource
+from policy.judge import Judge
 from policy.kinds import POD_TEMPLATES
 from policy.model import Level, State
 from policy.removed_apis import removal
@@ -266,6 +267,24 @@ def test_removed_apis(api: str, kind: str, instead: str | None) -> None:
 def test_what_hides_objects_is_refused(token: str) -> None:
     hidden = Resource(token, "x", {"metadata": {"labels": {}}})
     assert of("objects-visible", hidden.ref, {hidden.ref: hidden}) is VIOLATION
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("pulumi-python:dynamic:Resource", "pulumi-nodejs:dynamic:Resource", "pulumi-python:dynamic/seed:Table"),
+        *("command:local:Command", "command:remote:Command", "command:remote:CopyToRemote"),
+    ],
+)
+def test_what_runs_code_of_its_own_is_refused(token: str) -> None:
+    code = Resource(token, "x", {"create": "psql -f seed.sql"})
+    assert of("restorable", code.ref, {code.ref: code}) is VIOLATION
+
+
+@pytest.mark.parametrize("token", ["random:index/randomPassword:RandomPassword", "pulumi:pulumi:StackReference"])
+def test_what_keeps_what_it_is_declared_as_is_allowed(token: str) -> None:
+    judged = Judge.of("dev", {}, {}).evaluate([Resource(token, "x", {})])
+    assert "restorable" not in {each.rule.id for each in judged.results}
 
 
 def test_a_stateful_set_is_protected_and_so_is_its_namespace() -> None:

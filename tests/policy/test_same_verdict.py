@@ -19,6 +19,7 @@ from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
 from slipway.cluster.client import Cluster
+from tests.example import leave_out_postgresql
 from tests.lab_exports import lab_exports
 
 pytestmark = pytest.mark.lab
@@ -90,6 +91,7 @@ def fresh_copy(folder: Path) -> None:
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    leave_out_postgresql(folder)
     (folder / f"Pulumi.{STACK}.yaml").write_text(json.dumps({"config": CONFIG}))
 
 

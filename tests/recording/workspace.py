@@ -22,6 +22,7 @@ from slipway.engine.errors import messages
 from slipway.engine.events import is_debug, parse
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.environment_variables import resolve
+from tests.example import leave_out_postgresql
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 STACK = "dev"  # its rules are the least strict
@@ -77,6 +78,7 @@ class Workspace:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         subprocess.run(["tar", "-x"], cwd=self.folder, input=git("archive", self.commit), check=True)
+        leave_out_postgresql(self.folder)
         (self.folder / ".venv").symlink_to(CHECKOUT / ".venv")
         if self.initial_settings:
             self.settings.write_text(self.initial_settings)
@@ -84,7 +86,7 @@ class Workspace:
     def set_up(self) -> None:
         """Remove what a killed run has left in the cluster, and make the stack."""
         self.remove()
-        self.settings.write_text("config: {}\n")  # dev's committed settings have secrets in the open
+        self.settings.write_text("config: {}\n")  # dev's committed settings are of services that are left out
         self.run("stack", "init", STACK)
         self.config("slipway:namespace", self.namespace)
         self.set_secrets()

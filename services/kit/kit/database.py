@@ -1,4 +1,4 @@
-"""The database of a service: connections, tables made at start, and what happens when it is away."""
+"""The database of a service: connections, tables made at start where no migration makes them, and its absence."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ POOL_TIMEOUT_SECONDS = 2
 CONNECT_TIMEOUT_SECONDS = 2
 STATEMENT_TIMEOUT_MS = 5_000
 RETRY_AFTER_SECONDS = 2
+# what says that no database answers, and nothing of the request
+UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # any number, as long as every replica takes the same one
 _TABLES_LOCK = 7_306_015_412
 
@@ -48,12 +50,14 @@ def parse_url(value: str) -> URL:
 
 
 class Database:
-    """A pool of connections to `url`; the tables of `metadata` are made when it first answers."""
+    """A pool of connections to `url`; the tables of `metadata` are made when it first answers, but for a service that
+    `makes_tables` says has a migration for them.
+    """
 
-    def __init__(self, url: URL, metadata: MetaData, service: str) -> None:
+    def __init__(self, url: URL, metadata: MetaData, service: str, *, makes_tables: bool = True) -> None:
         self._metadata = metadata
         self._engine = _engine(url, service)
-        self._tables_made = False
+        self._tables_made = not makes_tables
         self._tables_lock = threading.Lock()
 
     @contextmanager
@@ -70,11 +74,11 @@ class Database:
                 for table in self._metadata.sorted_tables:
                     session.execute(select(literal(1)).select_from(table).limit(1))
         except SQLAlchemyError as error:
-            return f"database: {_first_line(error)}"
+            return f"database: {first_line(error)}"
         return None
 
     def start(self) -> None:
-        """Makes the tables now; a database that is away is logged, and asked again by the first request or probe."""
+        """Looks for every table now; a database that is away is logged, and looked at again by the first request."""
         if reason := self.why_not_ready():
             _log.warning("started without a database: %s", reason)
 
@@ -94,11 +98,11 @@ def init_database(app: Flask) -> None:
     """Answers 503 with Retry-After where a request found no database."""
 
     def answer(error: Exception) -> ResponseReturnValue:
-        _log.error("database unavailable: %s", _first_line(error))
+        _log.error("database unavailable: %s", first_line(error))
         away = ServiceUnavailable("the database does not answer; try again", retry_after=RETRY_AFTER_SECONDS)
         return app.handle_http_exception(away)
 
-    for kind in (OperationalError, InterfaceError, PoolTimeoutError):
+    for kind in UNAVAILABLE:
         app.register_error_handler(kind, answer)
 
 
@@ -150,6 +154,7 @@ def _make_tables(connection: Connection, metadata: MetaData) -> None:
             connection.execute(CreateIndex(index, if_not_exists=True))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What the database itself says of an error, without the statement."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import math
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -42,6 +43,18 @@ def port(default: int) -> int:
     if not value.isdecimal() or int(value) > 65535:
         raise SettingsError(f"PORT is {value!r}; set it to a number from 0 to 65535")
     return int(value)
+
+
+def positive_number(name: str, example: str) -> float:
+    """Value of the variable `name`, a number above 0; raises SettingsError where it is not set or is none."""
+    value = required(name, example)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise SettingsError(f"{name} is {value!r}; set it to a number above 0, such as {example}")
+    return number
 
 
 def read_or_exit(service: str, read: Callable[[], Settings]) -> Settings:

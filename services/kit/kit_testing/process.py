@@ -70,3 +70,12 @@ def test_the_port_is_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.port(default=8080) == 8080
     monkeypatch.setenv("PORT", "9000")
     assert settings.port(default=8080) == 9000
+
+
+@pytest.mark.parametrize("value", ["", "soon", "0", "-1", "nan", "inf"])
+def test_what_is_no_positive_number_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("INTERVAL_SECONDS", value)
+    with pytest.raises(settings.SettingsError, match=r"INTERVAL_SECONDS is .*; set it to .*5$"):
+        settings.positive_number("INTERVAL_SECONDS", "5")
+    monkeypatch.setenv("INTERVAL_SECONDS", " 0.5 ")
+    assert settings.positive_number("INTERVAL_SECONDS", "5") == 0.5

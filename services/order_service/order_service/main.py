@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 
 from flask import Flask
-from kit.database import Database, init_database
+from kit.database import init_database
 from kit.health import init_health
 from kit.payload import init_payload
 from kit.problems import init_problems
 from kit.telemetry import init_telemetry
 
-from .orders import Base
+from .database import open_database
 from .routes import orders
 from .settings import SERVICE, Settings
 from .user_service import UserService
@@ -22,7 +22,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     settings = settings or Settings.from_environment()
     app = Flask(SERVICE)
     registry = init_telemetry(app)
-    database = Database(settings.database_url, Base.metadata, SERVICE)
+    database = open_database(settings.database_url, SERVICE)
     user_service = UserService(settings.user_service_url, registry)
     app.extensions.update(database=database, user_service=user_service)
     init_problems(app)

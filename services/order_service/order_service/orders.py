@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypedDict
+from datetime import datetime
+from typing import Annotated, Literal, TypedDict
 
 from kit.payload import Id, Page, Payload, Text
 from pydantic import Field
-from sqlalchemy import CheckConstraint, String
+from sqlalchemy import CheckConstraint, DateTime, Index, String, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 MAX_QUANTITY = 1_000_000
+Status = Literal["open", "confirmed"]
 
 
 class Base(DeclarativeBase):
-    """The tables of order-service."""
+    """The tables of order-service. In PostgreSQL they are made by the migrations; a test compares the two."""
 
 
 class OrderBody(TypedDict):
@@ -23,22 +25,39 @@ class OrderBody(TypedDict):
     user_id: int
     item: str
     quantity: int
+    status: Status
 
 
 class Order(Base):
-    """A row of `orders`; `user_id` is the id of a user in user-service, which has a database of its own."""
+    """A row of `orders`; `user_id` is the id of a user in user-service, which has a database of its own.
+
+    Placed through HTTP, confirmed by order-worker, deleted by order-cleanup.
+    """
 
     __tablename__ = "orders"
-    __table_args__ = (CheckConstraint("quantity > 0", name="quantity_is_positive"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        CheckConstraint("quantity > 0", name="quantity_is_positive"),
+        # what order-worker looks for: few of many
+        Index("ix_orders_open", "id", postgresql_where=text("confirmed_at IS NULL")),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(index=True)
     item: Mapped[str] = mapped_column(String(200))
     quantity: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    confirmed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), default=None)
 
     def body(self) -> OrderBody:
         """The order as JSON."""
-        return {"id": self.id, "user_id": self.user_id, "item": self.item, "quantity": self.quantity}
+        return {
+            "id": self.id,
+            "user_id": self.user_id,
+            "item": self.item,
+            "quantity": self.quantity,
+            "status": "open" if self.confirmed_at is None else "confirmed",
+        }
 
 
 class NewOrder(Payload):
@@ -50,6 +69,7 @@ class NewOrder(Payload):
 
 
 class OrderPage(Page):
-    """Which orders to list: all, or those of one user."""
+    """Which orders to list: all, or those of one user or one status."""
 
     user_id: Id | None = None
+    status: Status | None = None

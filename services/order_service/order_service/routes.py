@@ -33,9 +33,13 @@ def _no_such(order_id: int) -> NotFound:
 
 @orders.get("/orders")
 def list_orders() -> Response:
-    """A page of orders in the order they were placed, and how many there are; `user_id` takes one user's."""
+    """A page of orders in the order they were placed, and how many there are; `user_id` takes one user's, `status`
+    those that are open or confirmed.
+    """
     page = read_query(OrderPage)
     chosen = [] if page.user_id is None else [Order.user_id == page.user_id]
+    if page.status is not None:
+        chosen.append(Order.confirmed_at.is_(None) if page.status == "open" else Order.confirmed_at.is_not(None))
     with _database().transaction() as session:
         total = session.scalar(select(func.count()).select_from(Order).where(*chosen))
         found = session.scalars(

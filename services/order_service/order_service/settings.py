@@ -29,11 +29,16 @@ class Settings:
 
 def _read() -> Settings:
     return Settings(
-        database_url=parse_url(settings.required("DATABASE_URL", "postgresql://USER:PASSWORD@HOST:5432/DATABASE")),
+        database_url=database_url(),
         user_service_url=user_service_url(),
         log_level=settings.log_level(),
         port=settings.port(default=8080),
     )
+
+
+def database_url() -> URL:
+    """`DATABASE_URL`, one of the secrets of service.yaml."""
+    return parse_url(settings.required("DATABASE_URL", "postgresql://USER:PASSWORD@HOST:5432/DATABASE"))
 
 
 def user_service_url() -> str:

@@ -24,7 +24,7 @@ def test_there_are_no_orders_at_first(client: FlaskClient) -> None:
 def test_an_order_is_placed_and_found(client: FlaskClient) -> None:
     placed = client.post("/orders", json=ROPE)
     assert placed.status_code == 201
-    assert placed.get_json() == {"id": 1, **ROPE}
+    assert placed.get_json() == {"id": 1, **ROPE, "status": "open"}
     assert placed.headers["Location"] == "/orders/1"
     assert client.get("/orders/1").get_json() == placed.get_json()
     assert client.get("/orders").get_json()["orders"] == [placed.get_json()]
@@ -41,7 +41,14 @@ def test_lists_are_paged_and_taken_by_user(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("limit=0", "limit"), ("offset=x", "offset"), ("user_id=0", "user_id"), ("user=1", "user")]
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("offset=x", "offset"),
+        ("user_id=0", "user_id"),
+        ("status=lost", "status"),
+        ("user=1", "user"),
+    ],
 )
 def test_a_wrong_page_is_refused(client: FlaskClient, query: str, field: str) -> None:
     assert _fields(client.get(f"/orders?{query}")) == {field}

@@ -79,7 +79,7 @@ def test_an_order_under_way_at_sigterm_is_placed(user_service: Any, start_server
     server.terminate()
     user_service.answering.set()
     caller.join()
-    assert answers == [(201, {"id": 1, **json.loads(ROPE)})]
+    assert answers == [(201, {"id": 1, **json.loads(ROPE), "status": "open"})]
     assert server.process.wait(timeout=60) == 0
 
 

@@ -176,7 +176,7 @@ def test_the_version_is_the_packages(slipway: Any) -> None:
     ("words", "completed"),
     [
         ("slipway ro", ["rollback"]),
-        ("slipway lab ", ["up", "down", "status", "toolchain"]),
+        ("slipway lab ", ["up", "down", "status", "databases", "toolchain"]),
         ("slipway up -s p", ["prod"]),
         ("slipway drift --stack ", ["dev", "prod"]),
     ],

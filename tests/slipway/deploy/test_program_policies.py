@@ -15,6 +15,7 @@ import pytest
 from policy import program_check
 from slipway.deploy.program_policies import PassedPolicies, judge_program, passed_policies
 from slipway.stack import Stack
+from tests.example import leave_out_postgresql
 from tests.lab_exports import lab_exports
 from tests.slipway.opened import stack_in
 
@@ -38,6 +39,7 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
     for name in PROGRAM:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
         copy(ROOT / name, folder / name)
+    leave_out_postgresql(folder)
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "Pulumi.dev.yaml").write_text(json.dumps({"config": SETTINGS}))
     variables = {**os.environ, **lab_exports(), "PULUMI_BACKEND_URL": folder.as_uri()}

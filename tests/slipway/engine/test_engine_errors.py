@@ -116,6 +116,13 @@ KNOWN = [
         2,
     ),
     (
+        "error: failed to solve: golang:1.27: failed to resolve source metadata for docker.io/library/golang:1.27: "
+        'failed to do request: Head "https://registry.example/v2/library/golang/manifests/1.27": no such host',
+        "A base image of a build cannot be pulled.",
+        "docs/templates.md",
+        1,
+    ),
+    (
         'error: unable to open state directory "file:///nonexistent": stat /nonexistent: no such file or directory',
         "The backend that keeps the state cannot be opened.",
         "PULUMI_BACKEND_URL",

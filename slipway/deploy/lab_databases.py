@@ -1,0 +1,70 @@
+"""The databases of an environment on the lab's PostgreSQL: made before its first update, deleted with it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from slipway.environment_variables import lab_variables
+from slipway.errors import SlipwayError
+from slipway.paths import CHECKOUT, STACK_PLACEHOLDER
+from slipway.stack import Stack
+
+SERVICE_NAME = re.compile(r"^name:\s*[\"']?([a-z0-9-]+)", re.MULTILINE)
+TIMEOUT_SECONDS = 300
+
+
+def ensure_databases(stack: Stack, say: Callable[[str], None]) -> None:
+    """Have the lab make the databases of `stack`, where a service takes the address of one from the lab and there is
+    none yet. SlipwayError where the lab cannot.
+    """
+    missing = [name for name, file in _url_files(stack).items() if not file.exists()]
+    if missing and _read_from_lab(stack, missing):
+        _lab_databases(stack)
+        say(f"{stack} has databases of its own on the lab.")
+
+
+def drop_databases(stack: Stack, say: Callable[[str], None]) -> None:
+    """Have the lab delete those of `stack`, with all that is in them. SlipwayError where it cannot."""
+    if any(file.exists() for file in _url_files(stack).values()):
+        _lab_databases(stack, "--drop")
+        say(f"Deleted the databases of {stack} on the lab.")
+
+
+def _url_files(stack: Stack) -> dict[str, Path]:
+    """Where the lab keeps the addresses of this stack's databases, by the variable that names the file."""
+    if not stack.environment.uses_lab:
+        return {}
+    given = stack.engine.environment
+    return {
+        name: Path(path.replace(STACK_PLACEHOLDER, stack.name))
+        for name, path in lab_variables().items()
+        if STACK_PLACEHOLDER in path and given.get(name) == path
+    }
+
+
+def _read_from_lab(stack: Stack, variables: Iterable[str]) -> bool:
+    """Whether a service of this clone takes its address from one of them: the stack's settings go before."""
+    configured = {_variable(f"{key}_FILE") for key in stack.project.config_keys(stack.name)}
+    texts = (file.read_text(encoding="utf-8") for file in stack.project.folder.glob("services/*/service.yaml"))
+    prefixes = tuple(_variable(f"{name}_") for text in texts for name in SERVICE_NAME.findall(text))
+    return any(name not in configured and name.startswith(prefixes) for name in variables)
+
+
+def _variable(key: str) -> str:
+    return key.upper().replace("-", "_").replace(":", "_")
+
+
+def _lab_databases(stack: Stack, *options: str) -> None:
+    """Through the command: of this package only the commands `lab`, `toolchain` and `doctor` know the lab."""
+    command = [sys.executable, "-m", "slipway.cli.main", "lab", "databases", stack.name, *options]
+    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    if done.returncode:
+        raise SlipwayError(
+            f"The lab's databases of {stack} could not be {'deleted' if options else 'made'}.",
+            why=done.stderr.strip(),
+            next_step=f"`slipway lab databases {' '.join([stack.name, *options])}` tries again.",
+        )

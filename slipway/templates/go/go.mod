@@ -1,0 +1,3 @@
+module services/sample-service
+
+go 1.26
