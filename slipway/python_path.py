@@ -24,7 +24,8 @@ def require_own_packages() -> None:
 
     To be called before any of them is imported: what came instead may end in any error.
     """
-    for entry in filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)):
+    entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    for entry in entries:
         if Path(entry).resolve() == Path(sys.prefix):
             continue
         for package in PACKAGES:
@@ -34,8 +35,9 @@ def require_own_packages() -> None:
     checkout = Path(__file__).resolve().parents[1]
     for package in OWN_PACKAGES:
         found = find_spec(package)
-        if found and found.origin and Path(found.origin).resolve() != checkout / package / "__init__.py":
-            _refuse(package, found.origin, str(Path(found.origin).parents[1]))
+        origin = Path(found.origin) if found and found.origin else checkout / package / "__init__.py"
+        if origin.resolve().parents[1] != checkout and str(origin.parents[1]) in entries:
+            _refuse(package, str(origin), str(origin.parents[1]))
 
 
 def _refuse(package: str, origin: str, entry: str) -> NoReturn:
