@@ -38,12 +38,11 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
-from slipway.state.checkpoint import Snapshot, outputs, resources
+from slipway.state.checkpoint import ENVIRONMENT_TYPE, Snapshot, outputs, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.namespaces import has_namespace
 from slipway.state.targets import TargetsError, targets_of
 
-ENVIRONMENT_TYPE = "slipway:index:Environment"
 # Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
 QUERIES_PER_SECOND = 500
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pulumi
 
-from components.environment import ENVIRONMENT_TYPE, Environment
+from components.environment import Environment
 from components.outputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.rollback.plan import RollbackPlan
-from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState
+from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, ResourceState
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.values import Secret, mapped
 
@@ -45,17 +45,15 @@ class RecordedProvider(pulumi.ProviderResource):
 
 
 class RecordedState:
-    """The resources `declared` of `plan`, under the URNs they were recorded under; `resources` has them by that URN,
-    and `rolled_out` an output for each Deployment.
+    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN, and
+    `rolled_out` an output for each Deployment.
     """
 
-    def __init__(
-        self, environment: Environment, plan: RollbackPlan, declared: Sequence[ResourceState] | None = None
-    ) -> None:
+    def __init__(self, environment: Environment, plan: RollbackPlan) -> None:
         self.resources: dict[str, pulumi.Resource] = {}
         self._environment, self._plan = environment, plan
         self.rolled_out: dict[str, pulumi.Output[bool]] = {}
-        for each in plan.resources if declared is None else declared:
+        for each in plan.resources:
             if made := self._declared(each):
                 self.resources[each.urn] = made
                 if each.type == DEPLOYMENT_TYPE:

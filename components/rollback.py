@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pulumi
 import pulumi_docker as docker
 
 from components.cluster import cluster_id
-from components.environment import ENVIRONMENT_TYPE, Environment
+from components.environment import Environment
 from components.health import recent_logs, verified
 from components.node_ports import assigned_ports, declared_ports, passed_on
 from components.recorded_only import RecordedOnly, export_recorded
@@ -35,7 +36,7 @@ from slipway.rollback.plan import (
     services_migrated_since,
 )
 from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
-from slipway.state.checkpoint import ResourceState, Snapshot, resources
+from slipway.state.checkpoint import ENVIRONMENT_TYPE, ResourceState, Snapshot, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.images import images_of
 from slipway.values import opened
@@ -79,18 +80,18 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
         pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
-    recorded = RecordedState(environment, plan, _to_declare(plan, present, request))
+    recorded = RecordedState(environment, _to_declare(plan, present, request))
     return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 
 
-def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> tuple[ResourceState, ...]:
+def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
     """All that is planned, or without what the engine was told to leave; RunError where that was something else."""
     if not request.unchanged:
-        return plan.resources
+        return plan
     unchanged = unchanged_resources(plan, present)
     if digest(unchanged) != request.unchanged:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the state has moved since this was begun. Ask for it again.")
-    return declared_resources(plan, unchanged)
+    return replace(plan, resources=declared_resources(plan, unchanged))
 
 
 def _states(request: RollbackRequest) -> tuple[Snapshot, Snapshot]:

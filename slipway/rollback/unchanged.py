@@ -9,11 +9,17 @@ from typing import Any
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.rollback.plan import RollbackPlan
-from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot, is_settled, resources
+from slipway.state.checkpoint import (
+    ENVIRONMENT_TYPE,
+    PROVIDER_PREFIX,
+    ResourceState,
+    Snapshot,
+    is_settled,
+    resources,
+)
 
 # What the engine writes of a resource beside what was declared; of a component, its outputs are declared.
 NOT_DECLARED = {"id", "outputs", "created", "modified", "sourcePosition", "stackTrace"}
-ENVIRONMENT_TYPE = "slipway:index:Environment"
 
 
 def unchanged_resources(plan: RollbackPlan, present: Snapshot) -> set[str]:
@@ -47,7 +53,7 @@ def _is_same(then: ResourceState, now: ResourceState) -> bool:
 
 
 def _declared(resource: ResourceState) -> dict[str, Any]:
-    raw = dict(resource.raw)
+    raw = resource.raw
     outputs = raw.get("outputs") if not resource.custom else None
     kept = {key: each for key, each in raw.items() if key not in NOT_DECLARED and each}
     by_property: Mapping[str, Any] = raw.get("propertyDependencies") or {}

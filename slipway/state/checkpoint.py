@@ -17,6 +17,7 @@ PROVIDER_PREFIX = "pulumi:providers:"
 WORKLOAD_COMPONENTS = ("slipway:index:Microservice", "slipway:index:Worker", "slipway:index:CronJob")
 """The component of each kind of service."""
 SERVICE_IMAGE_TYPE = "slipway:index:ServiceImage"
+ENVIRONMENT_TYPE = "slipway:index:Environment"
 SERVICE_COMPONENTS = (*WORKLOAD_COMPONENTS, SERVICE_IMAGE_TYPE)
 TEST_SUFFIX = "-test"
 MIGRATION_LABEL = "slipway.dev/migration"
