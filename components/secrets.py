@@ -11,6 +11,7 @@ import pulumi
 from components.settings import configuration_error
 from services.catalog import Service
 from services.spec import OBJECT_MAX_BYTES, variable_problem
+from slipway.environment_variables import secret_variable
 from slipway.paths import STACK_PLACEHOLDER
 
 # What a build server sets for a cloud, a registry or itself: with a service called `aws` it is no secret of that one.
@@ -65,7 +66,7 @@ def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
     However it comes, it loses the line break at its end, as it does when Pulumi reads it from its standard input: the
     same value makes the same Secret. Raises ValueError, which never has the value.
     """
-    variable, file_variable = environment_variable(service, key), f"{environment_variable(service, key)}_FILE"
+    variable, file_variable = secret_variable(service, key), f"{secret_variable(service, key)}_FILE"
     configured, file = pulumi.Config(service).get(key), os.environ.get(file_variable)
     if configured is not None:
         value, used, named = configured, "", f"{service}:{key} in the configuration of stack {pulumi.get_stack()}"
@@ -93,13 +94,8 @@ def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
     return value, used
 
 
-def environment_variable(service: str, key: str) -> str:
-    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
-    return f"{service}_{key}".upper().replace("-", "_")
-
-
 def _how_to_set(service: str, key: str) -> str:
-    variable = environment_variable(service, key)
+    variable = secret_variable(service, key)
     if variable in OF_TOOLS:
         return f"set it with `pulumi config set --secret {service}:{key}`: the variable {variable} belongs to others"
     return (

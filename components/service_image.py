@@ -20,6 +20,7 @@ from docker.utils.build import exclude_paths
 
 from components.outputs import unknown
 from services.builds import BASE_IMAGE_ARGUMENT, Build
+from services.file_names import is_utf_8, readable
 from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
 from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 
@@ -211,8 +212,8 @@ def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str
     for context in contexts:
         private = []
         for name in visible_files(context, dockerfile if context == contexts[0] else None):
-            path, shown = context / name, f"{context}/{name}".encode(errors="surrogateescape").decode(errors="replace")
-            if any("\udc80" <= character <= "\udcff" for character in name):
+            path, shown = context / name, readable(context / name)
+            if not is_utf_8(name):
                 yield f"{shown}: its name is no UTF-8, which no builder takes; rename it, or list it in .dockerignore"
             elif path.is_symlink() and not path.exists():
                 yield (

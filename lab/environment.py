@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from slipway.environment_variables import secret_variable
 from slipway.paths import STACK_PLACEHOLDER, lab_environment_file
 
 from . import base_image, buildkit, postgres
@@ -29,7 +30,7 @@ def _database_variables(settings: LabSettings) -> dict[str, str]:
     files of its own, which `{stack}` stands for.
     """
     return {
-        f"{service.upper().replace('-', '_')}_DATABASE_URL_FILE": str(
+        f"{secret_variable(service, 'DATABASE_URL')}_FILE": str(
             postgres.url_file(settings, STACK_PLACEHOLDER, database)
         )
         for database, services in DATABASES.items()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from services.builds import BASE_IMAGE_ARGUMENT, Build
 from services.dockerfile import build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
+from services.file_names import is_utf_8, readable
 from services.files import MountedFile, mounted_files
 from services.pod_contradictions import pod_contradictions
 from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
@@ -125,10 +126,9 @@ def _service_folders(root: Path) -> Iterator[Path]:
 
 def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
     shown = folder.relative_to(root.parent)
-    if any("\udc80" <= character <= "\udcff" for character in folder.name):
-        readable = os.fsencode(shown).decode(errors="replace")
+    if not is_utf_8(folder.name):
         why = "its name is no UTF-8, which neither Pulumi nor a builder takes"
-        raise CatalogError([f"{readable}: {why}; rename the folder"])
+        raise CatalogError([f"{readable(shown)}: {why}; rename the folder"])
     if folder.is_symlink():
         where = f"only what is in {root.name}/ is built and approved; move the folder here"
         raise CatalogError([f"{shown}: it is a link to {folder.readlink()}, and {where}"])

@@ -70,6 +70,11 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*"
     )
 
 
+def secret_variable(service: str, key: str) -> str:
+    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
+    return f"{service}_{key}".upper().replace("-", "_")
+
+
 def lab_variables() -> Mapping[str, str]:
     """What the lab gives to a shell; empty where there is no lab."""
     return _strings(lab_environment_file())

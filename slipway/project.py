@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from services.file_names import readable
 from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
@@ -65,26 +67,23 @@ class Project:
 
     def config(self, environment: str) -> dict[str, str]:
         """The plain values under `config` in the settings of `environment`, as texts; no secrets, no objects."""
-        content = _read_yaml(self.environment_file(environment)) or {}
-        config = content.get("config")
-        items = config.items() if isinstance(config, dict) else ()
+        items = self.settings(environment).items()
         return {str(key): str(value) for key, value in items if isinstance(value, str | int)}
 
-    def config_keys(self, environment: str) -> set[str]:
-        """The keys under `config` in the settings of `environment`, of secrets too."""
+    def settings(self, environment: str) -> Mapping[str, Any]:
+        """All that stands under `config` in the settings of `environment`, as YAML reads it; secrets are encrypted."""
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
-        return {str(key) for key in config} if isinstance(config, dict) else set()
+        return config if isinstance(config, dict) else {}
 
     def unmanaged_namespace(self, environment: str) -> str:
         """The namespace that `environment` uses and somebody else manages; empty where it is the stack's own."""
-        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
-        found = config.get("slipway:namespace") if isinstance(config, dict) else None
+        found = self.settings(environment).get("slipway:namespace")
         return str(found.get("name", "")) if isinstance(found, dict) and found.get("managed") is False else ""
 
     def promoted_images(self, environment: str) -> dict[str, Any]:
         """What `slipway:images` says in the settings of `environment`, by service; empty where it builds its own."""
-        config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
-        if not isinstance(config, dict) or config.get("slipway:build") not in NOT_BUILT:
+        config = self.settings(environment)
+        if config.get("slipway:build") not in NOT_BUILT:
             return {}
         found = config.get("slipway:images")
         return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
@@ -137,9 +136,8 @@ def require(start: Path) -> Project:
     try:
         os.fsencode(project.folder).decode()
     except UnicodeDecodeError as error:
-        shown = os.fsencode(project.folder).decode(errors="replace")
         raise ConfigurationError(
-            f"The project is in {shown}, a name that is no UTF-8, which Pulumi takes of no folder.",
+            f"The project is in {readable(project.folder)}, a name that is no UTF-8, which Pulumi takes of no folder.",
             next_step="Move the clone, or rename the folder.",
         ) from error
     return project

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from slipway.environment_variables import lab_variables
+from slipway.deploy.service_sources import service_sources
+from slipway.environment_variables import lab_variables, secret_variable
 from slipway.errors import SlipwayError
 from slipway.paths import CHECKOUT, STACK_PLACEHOLDER
 from slipway.stack import Stack
 
-SERVICE_NAME = re.compile(r"^name:\s*[\"']?([a-z0-9-]+)", re.MULTILINE)
 TIMEOUT_SECONDS = 300
 
 
@@ -48,14 +47,13 @@ def _url_files(stack: Stack) -> dict[str, Path]:
 
 def _read_from_lab(stack: Stack, variables: Iterable[str]) -> bool:
     """Whether a service of this clone takes its address from one of them: the stack's settings go before."""
-    configured = {_variable(f"{key}_FILE") for key in stack.project.config_keys(stack.name)}
-    texts = (file.read_text(encoding="utf-8") for file in stack.project.folder.glob("services/*/service.yaml"))
-    prefixes = tuple(_variable(f"{name}_") for text in texts for name in SERVICE_NAME.findall(text))
-    return any(name not in configured and name.startswith(prefixes) for name in variables)
-
-
-def _variable(key: str) -> str:
-    return key.upper().replace("-", "_").replace(":", "_")
+    keys = (str(key).partition(":") for key in stack.project.settings(stack.name))
+    configured = {f"{secret_variable(service, key)}_FILE" for service, _, key in keys}
+    try:
+        services = tuple(secret_variable(each.name, "") for each in service_sources(stack.project.folder))
+    except ValueError:  # which the program says, with file and line
+        return False
+    return any(name not in configured and name.startswith(services) for name in variables)
 
 
 def _lab_databases(stack: Stack, *options: str) -> None:

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from policy import pack_token, program_check
 from services.catalog import SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
@@ -63,8 +61,7 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
         return None
     variables = gate_passed(stack.project, stack.name)
-    settings = stack.project.environment_file(stack.name)
-    files = {**pack_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(folder, settings))}
+    files = {**pack_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
     inputs = inputs_hash(stack, files, settings_of(stack))
     file = stack.own_file("policies")
     verdict = _read(file).get(inputs)
@@ -102,15 +99,16 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
 
-def _mounted_files(folder: Path, settings: Path) -> Iterator[tuple[str, str]]:
+def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:
     """The content of what services mount, which stands in ConfigMaps that the policies read.
 
     The catalogue takes a hundredth of a second a service: it is read only where one of the files speaks of some.
     """
+    folder, settings = stack.project.folder, stack.project.environment_file(stack.name)
     specs = list(folder.glob(f"{SERVICES}/*/{SPEC_FILE}"))
     if not specs or not any(MOUNTS_FILES.search(file.read_bytes()) for file in (settings, *specs) if file.is_file()):
         return
-    config = (yaml.safe_load(settings.read_text(encoding="utf-8")) or {}).get("config") or {}
+    config = stack.project.settings(stack.name)
     overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get(DEFAULTS_KEY) or {})
     try:
         services = load(folder / SERVICES, overrides)

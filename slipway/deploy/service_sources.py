@@ -16,8 +16,8 @@ import yaml
 
 from services.catalog import SPEC_FILE
 from services.yaml_source import DEFAULTS_KEY, SAFE_LOADER, SERVICES_KEY
+from slipway.deploy.approval import SERVICES
 
-SERVICES = "services"
 OWN_KEYS = {
     *("image", "build", "contexts", "command", "args", "replicas", "resources", "env", "envFrom", "secrets", "files"),
     *("imagePullSecrets", "initContainers", "sidecars", "egress", "scratch", "health", "checks", "autoscaling"),

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
-
 from services.catalog import RESERVED_NAMESPACES
 from services.yaml_source import SERVICES_KEY
 from slipway.deploy.approval import Approval
@@ -13,10 +11,9 @@ from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.service_sources import OWN_KEYS, ServiceSources, service_sources
 from slipway.engine.events import STACK_TYPE
 from slipway.stack import Stack
-from slipway.state.checkpoint import PROVIDER_PREFIX, Snapshot, is_settled, resources
+from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot, is_settled, resources
 
 RESOURCES_FILE = "services/*/resources.py"
-ENVIRONMENT_TYPE = "slipway:index:Environment"
 
 
 def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
@@ -29,8 +26,7 @@ def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[
     if not state or not is_settled(state) or any(stack.project.folder.glob(RESOURCES_FILE)):
         return ()
     try:
-        settings = yaml.safe_load(stack.project.environment_file(stack.name).read_text(encoding="utf-8")) or {}
-        known = service_sources(stack.project.folder, settings.get("config"))
+        known = service_sources(stack.project.folder, stack.project.settings(stack.name))
     except ValueError:  # which the program says, with file and line
         return ()
     of_files = _of_files(known, last, now)

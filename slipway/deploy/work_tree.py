@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+from services.catalog import SPEC_FILE
 from slipway.errors import ConfigurationError
 from slipway.project import Project
 from slipway.render.markdown_text import some_of
@@ -15,7 +16,6 @@ NAMED = 8
 UNTRACKED, IGNORED = "??", "!!"
 # Where a file that git does not know yet is part of the program, or of an image.
 FOLDERS = ("services/", "components/", "policy/")
-SPEC_FILE = "service.yaml"
 OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=true", "status.branch=false")
 
 

@@ -69,7 +69,7 @@ def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], 
     expires = datetime.now(UTC) + duration if duration else present.expires if present else None
     wanted = Temporary(like, expires)
     if request.like or not is_generated(project.folder / f"Pulumi.{name}.yaml"):
-        derived = derive_settings(_config(source), _services(source), name, like)
+        derived = derive_settings(source.project.settings(source.name), _services(source), name, like)
         _require_openable(source, derived)
         _make(source, name, derived, wanted, created=present is None)
         shown = "\n".join(f"  {note}" for note in derived.notes)
@@ -117,11 +117,6 @@ def _content(source: Stack) -> Mapping[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _config(source: Stack) -> Mapping[str, Any]:
-    found = _content(source).get("config")
-    return found if isinstance(found, dict) else {}
-
-
 def _services(source: Stack) -> Sequence[Service]:
     services, defaults = (_mapping(source, key) for key in (SERVICES_KEY, DEFAULTS_KEY))
     overrides = Overrides(services, defaults)
@@ -135,7 +130,7 @@ def _services(source: Stack) -> Sequence[Service]:
 
 
 def _mapping(source: Stack, key: str) -> dict[str, Any]:
-    found = _config(source).get(key) or {}
+    found = source.project.settings(source.name).get(key) or {}
     if not isinstance(found, dict) or (key == SERVICES_KEY and not all(isinstance(v, dict) for v in found.values())):
         raise ConfigurationError(
             f"Pulumi.{source}.yaml: `{key}` is {found!r}.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -89,8 +88,7 @@ def _stand_in(project: Project, other: Stack, name: str) -> str:
     with suppress(ValueError):
         found = Temporary.of_tags(other.stacks.tags(name))
         if found and found.like in project.environments():
-            content = yaml.safe_load(project.environment_file(found.like).read_text(encoding="utf-8")) or {}
-            config: dict[str, Any] = content.get("config") or {}
+            config = project.settings(found.like)
             place = {key: config[key] for key in PLACE_KEYS if key in config}
             return f"{HEADER} {found.like}`.\n" + yaml.safe_dump({"config": place})
     return f"{HEADER}`.\n"

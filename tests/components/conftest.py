@@ -13,7 +13,7 @@ import pytest
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
-from components.secrets import environment_variable
+from slipway.environment_variables import secret_variable
 from slipway.state.content_names import TYPES
 from tests.committed_settings import committed_settings
 from tests.example import SERVICES
@@ -85,5 +85,5 @@ def declare() -> Iterator[Declare]:
         patch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
         patch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
         for service in SERVICES:
-            patch.setenv(environment_variable(service, "DATABASE_URL"), "postgresql+psycopg://u:p@db/x")
+            patch.setenv(secret_variable(service, "DATABASE_URL"), "postgresql+psycopg://u:p@db/x")
         yield run
