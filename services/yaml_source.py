@@ -73,8 +73,7 @@ def read(file: Path, *, shown_as: Path | None = None, example: str = "name: my-s
         loader = SAFE_LOADER(text)
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise YamlError(f"{shown}:{line}: not valid YAML: {error.problem}") from error
+        raise _marked(shown, error) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise YamlError(f"{shown}:1: not valid YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
@@ -85,11 +84,16 @@ def read(file: Path, *, shown_as: Path | None = None, example: str = "name: my-s
     try:  # after that: a merge key is taken apart by it
         source.data.update(loader.construct_document(node))
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise YamlError(f"{shown}:{line}: not valid YAML: {error.problem}") from error
+        raise _marked(shown, error) from error
     except ValueError as error:  # of a date that is in no calendar
         raise YamlError(f"{shown}:{node.start_mark.line + 1}: not valid YAML: {error}") from error
     return source
+
+
+def _marked(shown: Path, error: yaml.MarkedYAMLError) -> YamlError:
+    """The error with the line that the parser names."""
+    line = error.problem_mark.line + 1 if error.problem_mark else 1
+    return YamlError(f"{shown}:{line}: not valid YAML: {error.problem}")
 
 
 def is_read_as_another(text: str) -> bool:

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from slipway.paths import CHECKOUT
+
 PACKAGES = (
     *("typer", "click", "rich", "yaml", "pydantic", "pydantic_core", "kubernetes", "urllib3", "grpc", "google"),
     *("pulumi", "pulumi_kubernetes", "pulumi_docker", "pulumi_docker_build", "docker"),
@@ -32,11 +34,10 @@ def require_own_packages() -> None:
             found = PathFinder.find_spec(package, [entry])
             if found and found.origin and not Path(found.origin).resolve().is_relative_to(Path(sys.prefix).resolve()):
                 _refuse(package, found.origin, entry)
-    checkout = Path(__file__).resolve().parents[1]
-    for package in OWN_PACKAGES:
+    for package in OWN_PACKAGES if entries else ():
         found = find_spec(package)
-        origin = Path(found.origin) if found and found.origin else checkout / package / "__init__.py"
-        if origin.resolve().parents[1] != checkout and str(origin.parents[1]) in entries:
+        origin = Path(found.origin) if found and found.origin else CHECKOUT / package / "__init__.py"
+        if origin.resolve().parents[1] != CHECKOUT and str(origin.parents[1]) in entries:
             _refuse(package, str(origin), str(origin.parents[1]))
 
 
