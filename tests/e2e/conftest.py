@@ -8,7 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +101,13 @@ class Project:
         setting_lines = [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
         file.write_text("\n".join(["config:", *setting_lines, *more.splitlines(), *salt]) + "\n")
 
+    def set_databases(self, urls: Mapping[str, str]) -> None:
+        """Give these services, and no others, the address of a database; no stack has the settings yet."""
+        file = self.folder / f"Pulumi.{STACK}.yaml"
+        lines = [line for line in file.read_text().splitlines() if "DATABASE_URL" not in line]
+        lines += [f"  {service}:DATABASE_URL: {json.dumps(url)}" for service, url in urls.items()]
+        file.write_text("\n".join(lines) + "\n")
+
     def replace(self, file: str, old: str, new: str) -> None:
         path = self.folder / file
         text = path.read_text()
@@ -162,11 +169,7 @@ def whole_example(project: Project, sources: list[str]) -> Iterator[Project]:
         urls = {name: stack.enter_context(own_schema(url)) for name, url in urls.items()}
         of_services = {"user-service": "user", "order-service": "order", "order-worker": "order"}
         of_services |= {"order-cleanup": "order"}
-        settings = {f"{service}:DATABASE_URL": urls[name] for service, name in of_services.items()}
-        file = project.folder / f"Pulumi.{STACK}.yaml"
-        lines = [line for line in file.read_text().splitlines() if "DATABASE_URL" not in line]
-        lines += [f"  {key}: {json.dumps(value)}" for key, value in settings.items()]
-        file.write_text("\n".join(lines) + "\n")
+        project.set_databases({service: urls[name] for service, name in of_services.items()})
         yield project
 
 

@@ -117,8 +117,7 @@ def estate(project: Any, exports: dict[str, str], tmp_path: Path) -> Iterator[An
     (project.folder / "services/clock/service.yaml").write_text(clock)
     settings = {f"{name}-greeter": {"build": {"args": each}} for name, each in arguments.items()}
     project.configure(f"  slipway:services: {json.dumps(settings)}")
-    file = project.folder / "Pulumi.e2e.yaml"
-    file.write_text("".join(line for line in file.read_text().splitlines(True) if "DATABASE_URL" not in line))
+    project.set_databases({})
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",

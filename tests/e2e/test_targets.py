@@ -45,8 +45,7 @@ def four(project: Any) -> Any:
         (folder / "service.yaml").write_text(SERVICE.format(name=name, calls=calls))
         (folder / "Dockerfile").write_text(DOCKERFILE)
         (folder / "main.py").write_text(MAIN)
-    settings = project.folder / "Pulumi.e2e.yaml"
-    settings.write_text("".join(line for line in settings.read_text().splitlines(True) if "DATABASE_URL" not in line))
+    project.set_databases({})
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output
     return project

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from kubernetes import client, config
+
+pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 NAME = "user-service"
 

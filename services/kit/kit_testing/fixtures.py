@@ -24,6 +24,19 @@ from flask.testing import FlaskClient
 TIMEOUT_SECONDS = 60
 
 
+def run_python(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A process of Python in the service's folder, with these arguments, that has come to its end."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+
 def process_environment() -> dict[str, str]:
     """What a process of any service needs: programs, and the folder that the kit is in."""
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).resolve().parents[1])}

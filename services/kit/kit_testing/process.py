@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +10,8 @@ from typing import Any
 
 import pytest
 from kit import settings
+
+from kit_testing.fixtures import run_python
 
 
 @pytest.mark.slow
@@ -43,15 +43,7 @@ def test_a_request_under_way_at_sigterm_is_answered(start_server: Callable[..., 
 
 def test_a_wrong_setting_ends_it_with_one_clear_line(folder: Path, environment: dict[str, str], package: str) -> None:
     code = f"import {package}.settings as s; s.Settings.from_environment()"
-    ended = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=folder,
-        env={**environment, "LOG_LEVEL": "loud"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run_python(folder, {**environment, "LOG_LEVEL": "loud"}, "-c", code)
     assert ended.returncode == 2
     (line,) = (ended.stdout + ended.stderr).splitlines()
     message = json.loads(line)["message"]

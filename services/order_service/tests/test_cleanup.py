@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from flask import Flask
 from kit.database import Database
+from kit_testing.fixtures import run_python
 from sqlalchemy import select
 
 cleanup = importlib.import_module("order_service.cleanup")
@@ -50,15 +49,7 @@ def test_many_are_deleted_a_batch_at_a_time(database: Database, monkeypatch: pyt
 
 
 def test_a_run_says_what_it_has_done_and_ends(database: Database, folder: Path, environment: dict[str, str]) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "order_service.cleanup"],
-        cwd=folder,
-        env={**environment, "KEEP_DAYS": "90"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run_python(folder, {**environment, "KEEP_DAYS": "90"}, "-m", "order_service.cleanup")
     assert ended.returncode == 0, ended.stderr
     (line,) = (json.loads(each) for each in ended.stdout.splitlines())
     assert (line["service"], line["message"], line["orders"]) == ("order-cleanup", "old orders deleted", 2)

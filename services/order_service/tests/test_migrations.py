@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from kit_testing.fixtures import run_python
 
 
 def alembic(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return run_python(folder, environment, "-m", "alembic", *arguments)
 
 
 def test_there_is_one_newest_version(folder: Path) -> None:
