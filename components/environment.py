@@ -40,6 +40,7 @@ from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, Snapshot, outputs, resources
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.migrations import RERUN_VARIABLE
 from slipway.state.namespaces import has_namespace
 from slipway.state.targets import TargetsError, targets_of
 
@@ -173,7 +174,8 @@ class Environment(pulumi.ComponentResource):
     @cached_property
     def migrations(self) -> RecordedMigrations:
         """Those of the state before this update, which is read when this is first asked for."""
-        return RecordedMigrations.of(partial(Cluster.connect, self.settings.context), _present_state())
+        connect = partial(Cluster.connect, self.settings.context)
+        return RecordedMigrations.of(connect, _present_state(), again=os.environ.get(RERUN_VARIABLE) == "1")
 
     @cached_property
     def _undeclared(self) -> Snapshot:

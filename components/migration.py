@@ -25,7 +25,15 @@ from slipway.cluster.diagnosis.objects import Object, object_at, text_at, uid_of
 from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState, Snapshot, resources
 from slipway.state.directives import APPLIED_IS_ENOUGH
 from slipway.state.images import images_of
-from slipway.state.migrations import DESTRUCTIVE_ANNOTATION, RUN_ANNOTATION, migration_of, migrations, run_of
+from slipway.state.migrations import (
+    DESTRUCTIVE_ANNOTATION,
+    ENVIRONMENT_ANNOTATION,
+    RUN_ANNOTATION,
+    environment_of,
+    migration_of,
+    migrations,
+    run_of,
+)
 from slipway.values import opened
 
 # The program waits for the end of a migration; one that fails is not tried again in the same update.
@@ -35,39 +43,44 @@ TRIES = 0
 @dataclass
 class RecordedMigrations:
     """The migrations in the stack's present state and the images that are rolled out, by the service, with a client
-    for the cluster, which connects when it is first asked.
+    for the cluster, which connects when it is first asked. With `again`, each runs, whatever is recorded.
     """
 
     connect: Callable[[], Cluster]
     by_service: Mapping[str, ResourceState] = field(default_factory=dict)
     rolled_out: Mapping[str, Collection[str]] = field(default_factory=dict)
+    again: bool = False
 
     @classmethod
-    def of(cls, connect: Callable[[], Cluster], present: Snapshot) -> RecordedMigrations:
+    def of(cls, connect: Callable[[], Cluster], present: Snapshot, *, again: bool = False) -> RecordedMigrations:
         rolled_out: dict[str, set[str]] = defaultdict(set)
         for each in resources(present):
             if each.service and not migration_of(each):
                 rolled_out[each.service].update(images_of(each))
-        return cls(connect, migrations(resources(present)), rolled_out)
+        return cls(connect, migrations(resources(present)), rolled_out, again)
 
-    def job(self, service: str, namespace: str, image: str, run: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        """Name and spec of the Job that is to be declared; `run` says which image and command it is of.
+    def job(
+        self, service: str, namespace: str, image: str, identity: Mapping[str, str], wanted: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Name and spec of the Job that is to be declared; `identity` is what its annotations say it runs.
 
-        The same image and command run once: a Job of theirs that has not failed stays as it is recorded, whatever else
-        of the service changes, also where somebody has deleted it since the image was rolled out. After a failure it
-        is another Job, under another name.
+        The same image, command and environment variables run once: a Job of theirs that has not failed stays as it is
+        recorded, whatever else of the service changes, also where somebody has deleted it since the image was rolled
+        out. After a failure it is another Job, under another name.
         """
         recorded = self.by_service.get(service)
         known = opened(recorded.inputs) if recorded is not None else {}
         known_name = text_at(known, "metadata", "name")
-        if recorded is not None and run_of(recorded) == run:
+        if recorded is not None and not self.again and _identity(recorded) == identity:
             live = self._live(namespace, known_name)
             if not has_failed(live) and (live or image in self.rolled_out.get(service, ())):
                 return {"name": known_name, "spec": known["spec"]}
-        digest = _hash([run, wanted])
+        digest = _hash([identity[RUN_ANNOTATION], wanted])
         name = f"{service}-{digest[:8]}"
-        while has_failed(live := self._live(namespace, name)) or (name == known_name and not live):
+        live = self._live(namespace, name)
+        while name == known_name or has_failed(live) or (live and self.again):
             name = f"{service}-{_hash([digest, name, uid_of(live)])[:8]}"
+            live = self._live(namespace, name)
         return {"name": name, "spec": dict(wanted)}
 
     def _live(self, namespace: str, name: str) -> Object:
@@ -109,17 +122,26 @@ def migration_job(
         container["args"] = migration.args
 
     async def choose(known: Mapping[str, Any]) -> dict[str, Any]:
-        run = _hash([text_at(known, "image"), migration.command, migration.args])
+        namespace, image, wanted = text_at(known, "namespace"), text_at(known, "image"), object_at(known, "spec")
+        given = object_at(known, "container")
+        identity = {
+            RUN_ANNOTATION: _hash([image, migration.command, migration.args]),
+            # Secrets and settings by the names of the objects that hold them, which are hashes of their content.
+            ENVIRONMENT_ANNOTATION: _hash([given.get("env"), given.get("env_from")]),
+        }
         if isinstance(get_monitor(), MockMonitor):  # there is no cluster to ask
-            return {"name": f"{name}-{_hash([run, object_at(known, 'spec')])[:8]}", "spec": known["spec"], "run": run}
-        namespace, image = text_at(known, "namespace"), text_at(known, "image")
-        found = await in_thread(recorded.job, name, namespace, image, run, object_at(known, "spec"))
-        return {**found, "run": run}
+            found = {"name": f"{name}-{_hash([identity, wanted])[:8]}", "spec": wanted}
+        else:
+            found = await in_thread(recorded.job, name, namespace, image, identity, wanted)
+        return {**found, **identity}
 
     chosen: Output[dict[str, Any]] = Output.all(
-        image=container["image"], namespace=metadata["namespace"], spec=spec
+        image=container["image"], namespace=metadata["namespace"], spec=spec, container=container
     ).apply(choose)
-    annotations: dict[str, Any] = {**APPLIED_IS_ENOUGH, RUN_ANNOTATION: chosen["run"]}
+    annotations: dict[str, Any] = {
+        **APPLIED_IS_ENOUGH,
+        **{each: chosen[each] for each in (RUN_ANNOTATION, ENVIRONMENT_ANNOTATION)},
+    }
     if migration.destructive:
         annotations[DESTRUCTIVE_ANNOTATION] = "true"
     labels = {**metadata["labels"], MIGRATION_LABEL: name}
@@ -129,6 +151,10 @@ def migration_job(
         spec=chosen["spec"],
         opts=ResourceOptions(parent=parent, depends_on=depends_on),
     )
+
+
+def _identity(recorded: ResourceState) -> dict[str, str]:
+    return {RUN_ANNOTATION: run_of(recorded), ENVIRONMENT_ANNOTATION: environment_of(recorded)}
 
 
 def _hash(content: object) -> str:

@@ -134,7 +134,10 @@ def up(
         bool, _flag("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
     ] = False,
     force: Annotated[
-        bool, _flag("--force", help="Run the engine even where nothing has changed since the last update.")
+        bool,
+        _flag(
+            "--force", help="Run the engine even where nothing has changed since the last update, and migrations again."
+        ),
     ] = False,
     like: Annotated[
         str,

@@ -41,6 +41,7 @@ from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import Snapshot, objects, outputs, resources
+from slipway.state.migrations import RERUN_VARIABLE
 from slipway.state.targets import exclude_arguments, target_variables
 
 
@@ -68,6 +69,11 @@ class UpOptions:
     temporary: TemporaryRequest | None = None
     markdown: Path | None = None
     """Where to write what a pull request's comment says of a temporary environment."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """More environment variables for the program."""
+        return {RERUN_VARIABLE: "1"} if self.force else {}
 
 
 def up(*, name: str, options: UpOptions) -> int:
@@ -134,7 +140,7 @@ def _up(name: str, options: UpOptions) -> int:
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    variables = passed.variables if passed else gate_passed(stack.project, stack.name)
+    variables = {**(passed.variables if passed else gate_passed(stack.project, stack.name)), **options.variables}
     if passed and last and not options.force and (targets := _targets(stack, last, approved, progress)):
         arguments += exclude_arguments(stack.present() or {}, targets)
         variables = {**variables, **target_variables(targets, variables)}
@@ -299,7 +305,14 @@ def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     """Preview, and have somebody agree; raises where that is not so."""
-    preview = Preview(stack.project, stack.name, drift=options.refresh, refresh=options.refresh, progress=progress)
+    preview = Preview(
+        stack.project,
+        stack.name,
+        drift=options.refresh,
+        refresh=options.refresh,
+        variables=options.variables,
+        progress=progress,
+    )
     summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))

@@ -17,6 +17,8 @@ from slipway.rollback.plan import DataAtStakeError
 from slipway.rollback.run import NothingToRollBackError, Rollback, RollbackOptions, checks_met
 from slipway.rollback.target import last_good
 from slipway.stack import Stack
+from slipway.state.checkpoint import resources
+from slipway.state.migrations import migrations
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class FailedUpdate:
         try:
             prepared = Rollback.prepare(self.stack, target.number, RollbackOptions(automatic=True))
         except NothingToRollBackError:
-            return _with_note(self.error, f"It left {self.stack} as update #{target.number} had: nothing to roll back.")
+            left = f"It left {self.stack} as update #{target.number} had: nothing to roll back."
+            return _with_note(self.error, left + self._migrated_before())
         except SlipwayError as second:
             return self._not_undone(second, target)
         report(self.error)
@@ -60,6 +63,14 @@ class FailedUpdate:
         if self.update.killed:
             prepare_stack(self.stack, progress.note)
         return last_good(self.stack.history())
+
+    def _migrated_before(self) -> str:
+        """A sentence on migrations that the update did not run: nobody but their database knows what it has."""
+        services = ", ".join(sorted(migrations(resources(self.stack.present() or {}))))
+        return services and (
+            f"\nThe migration of {services} ran in an earlier update. Where the database is an empty one since, "
+            f"`slipway up -s {self.stack} --force` runs it again."
+        )
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")

@@ -8,8 +8,12 @@ from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState
 
 JOB_TYPE = "kubernetes:batch/v1:Job"
 RUN_ANNOTATION = "slipway.dev/migration-run"
-"""On that Job: a hash of the image and the command, which run together once."""
+"""On that Job: a hash of the image and the command, which run together once on one database."""
+ENVIRONMENT_ANNOTATION = "slipway.dev/migration-environment"
+"""A hash of the environment variables that it is given: which database it is depends on them."""
 DESTRUCTIVE_ANNOTATION = "slipway.dev/migration-destructive"
+RERUN_VARIABLE = "SLIPWAY_RERUN_MIGRATIONS"
+"""`1` has the program run every migration again, whatever is recorded of it."""
 
 
 def migration_of(resource: ResourceState) -> str:
@@ -26,11 +30,16 @@ def migrations(recorded: Iterable[ResourceState]) -> dict[str, ResourceState]:
 
 def run_of(migration: ResourceState) -> str:
     """What ran: equal for the same command in the same image."""
-    return str(_map(_metadata(migration).get("annotations")).get(RUN_ANNOTATION, ""))
+    return _annotation(migration, RUN_ANNOTATION)
+
+
+def environment_of(migration: ResourceState) -> str:
+    """What it was given: equal for the same environment variables."""
+    return _annotation(migration, ENVIRONMENT_ANNOTATION)
 
 
 def is_destructive(migration: ResourceState) -> bool:
-    return _map(_metadata(migration).get("annotations")).get(DESTRUCTIVE_ANNOTATION) == "true"
+    return _annotation(migration, DESTRUCTIVE_ANNOTATION) == "true"
 
 
 def is_suspended(migration: ResourceState) -> bool:
@@ -43,6 +52,10 @@ def with_suspension(migration: ResourceState, *, suspended: bool) -> ResourceSta
     spec = {key: value for key, value in _map(migration.inputs.get("spec")).items() if key != "suspend"}
     spec = {**spec, "suspend": True} if suspended else spec
     return ResourceState({**migration.raw, "inputs": {**migration.inputs, "spec": spec}})
+
+
+def _annotation(migration: ResourceState, name: str) -> str:
+    return str(_map(_metadata(migration).get("annotations")).get(name, ""))
 
 
 def _metadata(resource: ResourceState) -> Mapping[str, object]:

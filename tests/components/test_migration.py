@@ -10,7 +10,8 @@ import pytest
 from components.migration import RecordedMigrations
 from slipway.cluster.client import Cluster, NotFoundError
 
-IMAGE, RUN = "registry.example/web@sha256:1", "a"
+IMAGE = "registry.example/web@sha256:1"
+RAN = {"slipway.dev/migration-run": "a", "slipway.dev/migration-environment": "b"}
 COMPONENT = "urn:pulumi:dev::slipway::slipway:index:Microservice::web"
 FAILED = {"metadata": {"uid": "u"}, "status": {"conditions": [{"type": "Failed", "status": "True"}]}}
 COMPLETE = {"metadata": {"uid": "u"}, "status": {"conditions": [{"type": "Complete", "status": "True"}]}}
@@ -29,7 +30,7 @@ class Jobs:
         return self.known[name]
 
 
-def state(*, rolled_out: bool = True, run: str = RUN) -> dict[str, Any]:
+def state(*, rolled_out: bool = True, ran: dict[str, str] = RAN) -> dict[str, Any]:
     def resource(kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
         urn = f"{COMPONENT[: -len('::web')]}$kubernetes:{kind}::web"
         inputs = {"metadata": metadata, "spec": spec}
@@ -39,7 +40,7 @@ def state(*, rolled_out: bool = True, run: str = RUN) -> dict[str, Any]:
     about = {
         "name": "web-recorded",
         "labels": {"slipway.dev/migration": "web"},
-        "annotations": {"slipway.dev/migration-run": run},
+        "annotations": ran,
     }
     return {
         "resources": [
@@ -49,10 +50,10 @@ def state(*, rolled_out: bool = True, run: str = RUN) -> dict[str, Any]:
     }
 
 
-def chosen(present: dict[str, Any], jobs: dict[str, Any], wanted: Any = None) -> dict[str, Any]:
+def chosen(present: dict[str, Any], jobs: dict[str, Any], *, again: bool = False) -> dict[str, Any]:
     cluster = Jobs(jobs)
-    recorded = RecordedMigrations.of(lambda: cast(Cluster, cluster), present)
-    return recorded.job("web", "shop", IMAGE, RUN, wanted or {"wanted": True})
+    recorded = RecordedMigrations.of(lambda: cast(Cluster, cluster), present, again=again)
+    return recorded.job("web", "shop", IMAGE, RAN, {"wanted": True})
 
 
 @pytest.mark.parametrize("jobs", [{"web-recorded": COMPLETE}, {"web-recorded": {"metadata": {}}}, {}])
@@ -60,10 +61,25 @@ def test_what_ran_or_runs_stays_as_it_is_recorded(jobs: dict[str, Any]) -> None:
     assert chosen(state(), jobs) == {"name": "web-recorded", "spec": {"recorded": True}}
 
 
-def test_another_image_is_another_job() -> None:
-    job = chosen(state(run="b"), {"web-recorded": COMPLETE})
+@pytest.mark.parametrize("moved", [*RAN, ""], ids=["image or command", "environment", "neither is recorded"])
+def test_another_image_or_database_is_another_job(moved: str) -> None:
+    ran = {**RAN, moved: "before"} if moved else {}
+    job = chosen(state(ran=ran), {"web-recorded": COMPLETE})
     assert job["name"] != "web-recorded"
     assert job["spec"] == {"wanted": True}
+    same_name = state(ran=ran)
+    same_name["resources"][0]["inputs"]["metadata"]["name"] = job["name"]
+    assert chosen(same_name, {job["name"]: COMPLETE})["name"] != job["name"]
+
+
+def test_every_migration_runs_again_where_that_is_asked_for() -> None:
+    first = chosen(state(), {"web-recorded": COMPLETE}, again=True)
+    assert first["name"] != "web-recorded"
+    recorded = state()
+    recorded["resources"][0]["inputs"]["metadata"]["name"] = first["name"]
+    second = chosen(recorded, {first["name"]: COMPLETE}, again=True)
+    assert second["name"] not in (first["name"], "web-recorded")
+    assert chosen({}, {first["name"]: COMPLETE}, again=True)["name"] == second["name"]
 
 
 def test_a_job_that_failed_runs_again_under_another_name() -> None:

@@ -190,7 +190,17 @@ def test_one_that_found_the_stack_locked_leaves_what_the_other_made_of_it(ended:
     assert ended(LOCKED, "a release by somebody else") == []
 
 
-def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+MIGRATED = {
+    "urn": "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:batch/v1:Job::web",
+    "type": "kubernetes:batch/v1:Job",
+    "inputs": {"metadata": {"labels": {"slipway.dev/migration": "web"}}},
+}
+
+
+@pytest.mark.parametrize("migrated", [False, True])
+def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, migrated: bool
+) -> None:
     """An earlier one has, which was left for a look, or was killed before it could go back."""
     calls: list[int] = []
 
@@ -200,12 +210,15 @@ def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(monkeypat
 
     monkeypatch.setattr(FailedUpdate, "_target", lambda *_: TARGET)
     monkeypatch.setattr(Rollback, "prepare", prepare)
+    monkeypatch.setattr(Stack, "present", lambda _: {"resources": [MIGRATED] * migrated})
     error = SlipwayError("The update of stack dev failed.", why=f"{checks_failed(1, 2)}\n  user: GET / answered 500")
     diagnostic = Diagnostic(1.0, None, "error", error.why)
     ended = FailedUpdate(DEV, Update((diagnostic,), REFUSED, "log"), error).undone(Progress())
     assert calls == [12]
     assert (ended.what, ended.code) == (error.what, error.code)
-    assert ended.why.endswith("It left dev as update #12 had: nothing to roll back.")
+    left, *more = ended.why.splitlines()[-2:] if migrated else ended.why.splitlines()[-1:]
+    assert left == "It left dev as update #12 had: nothing to roll back."
+    assert ["slipway up -s dev --force" in each and "of web" in each for each in more] == [True] * migrated
 
 
 @pytest.mark.parametrize(
