@@ -1,20 +1,34 @@
-"""Services out of a larger source tree with a build secret, without unit tests, and built elsewhere."""
+"""Services out of a larger source tree with a build secret and an SSH key, without unit tests, and built elsewhere."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import shutil
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
 import pytest
 
+from lab.toolchain import DebianTool, install_debian_tools
 from slipway.engine.stages import IMAGE_TYPE
+from slipway.progress import Progress
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
+# Of this run alone, so that no layer of an earlier one answers for it.
+KEY = f"deploy-key-{secrets.token_hex(4)}"
+# Asks the agent for its keys: message 11, whose answer has their comments.
+ASK_AGENT = (
+    "import os, socket; agent = socket.socket(socket.AF_UNIX); agent.connect(os.environ['SSH_AUTH_SOCK']);"
+    r" agent.sendall(b'\0\0\0\1\x0b'); answer = agent.makefile('rb');"
+    f" assert b'{KEY}' in answer.read(int.from_bytes(answer.read(4), 'big'))"
+)
 TOKEN, OTHER_TOKEN = "hidden-token-4711", "hidden-token-4712"
 DOCKERFILE = f"""\
 ARG BASE_IMAGE
@@ -29,6 +43,7 @@ COPY page.txt ./
 RUN --mount=type=secret,id=pip_token,required \\
     sha256sum /run/secrets/pip_token | grep -q {hashlib.sha256(TOKEN.encode()).hexdigest()} \\
     && echo "version ${{VERSION}}" >version && touch healthz readyz
+RUN --mount=type=ssh,required python3 -c "{ASK_AGENT}"
 USER 10001:10001
 CMD ["python3", "-c", "import http.server as h, signal, sys; signal.signal(15, lambda *_: sys.exit(0)); \\
      h.test(h.SimpleHTTPRequestHandler, port=8080)"]
@@ -43,11 +58,30 @@ build:
   dockerfile: ../shop/search.Dockerfile
   args: {VERSION: 1.40}
   secrets: [pip_token]
+  ssh: [default]
   target: server
   testTarget: unit-tests
 checks:
   - {get: /version, has: version 1.40}
 """
+
+
+@pytest.fixture
+def agent(tmp_path: Path) -> Iterator[str]:
+    """The socket of an SSH agent that has one key, `KEY`."""
+    install_debian_tools(Progress(), [DebianTool("openssh-client", ("ssh-agent", "ssh-add", "ssh-keygen"))])
+    socket, key = tmp_path / "agent", tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", KEY, "-f", str(key)], check=True)
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.is_socket() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        subprocess.run(["ssh-add", "-q", str(key)], env={"SSH_AUTH_SOCK": str(socket)}, check=True)
+        yield str(socket)
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
 
 
 def service(project: Any, folder: str, spec: str, dockerfile: str = "") -> Path:
@@ -73,7 +107,8 @@ def built(project: Any) -> set[str]:
     }
 
 
-def test_images_are_built_from_elsewhere_without_tests_or_not_at_all(project: Any) -> None:
+def test_images_are_built_from_elsewhere_without_tests_or_not_at_all(project: Any, agent: str) -> None:
+    project = project.with_environment(SSH_AUTH_SOCK=agent)
     for name in ("user_service", "order_service", "kit"):
         shutil.rmtree(project.folder / "services" / name)
     shop = project.folder / "services" / "shop"
@@ -97,7 +132,7 @@ def test_images_are_built_from_elsewhere_without_tests_or_not_at_all(project: An
     assert images(project)["search-service"] == image, "another token builds nothing anew"
 
     service(project, "plain", "name: plain\nbuild: {testTarget: null, target: server, args: {VERSION: 2},"
-            " secrets: [pip_token]}\n", UNTESTED)  # fmt: skip
+            " secrets: [pip_token], ssh: [default]}\n", UNTESTED)  # fmt: skip
     (project.folder / "services/plain/page.txt").write_text("two\n")
     service(project, "copy", f"name: copy\nimage: {image}\nchecks:\n  - {{get: /version, has: version 1.40}}\n")
     project.replace("services/search/service.yaml", "VERSION: 1.40", "VERSION: 1.50")

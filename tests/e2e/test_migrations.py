@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -31,12 +32,12 @@ def orders(project: Any) -> int:
 
 def test_a_database_gets_its_tables_whenever_it_comes_to_lack_them(whole_example: Any) -> None:
     project = whole_example
-    first = project.up()
+    first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output
     job = migration(project)
     settings = project.folder / "Pulumi.e2e.yaml"
-    larger = "slipway:services: {order-service: {resources: {memory: 144Mi}}}"
-    settings.write_text(f"{settings.read_text()}  {larger}\n")
+    larger = json.dumps({"order-service": {"resources": {"memory": "144Mi"}}})
+    project.replace(settings.name, "config:", f"config:\n  slipway:services: {larger}")
     assert (again := project.up()).code == 0, again.output
     assert migration(project) == job, "nothing that the migration is given has changed"
 
