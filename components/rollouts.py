@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,7 +27,8 @@ from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 from slipway.state.checkpoint import ResourceState
 
-POLL_SECONDS = 0.5
+# Soon at first: what needs no new pod is rolled out at once.
+FIRST_POLL_SECONDS, POLL_SECONDS, POLL_GROWTH = 0.1, 0.5, 1.5
 # Where reading takes long, most of the time is left to others.
 POLL_FACTOR = 4.0
 ADDRESS_SECONDS = 60.0
@@ -46,6 +47,7 @@ class AwaitedRollouts:
         self._live = Rollouts(self._connect)
         self._waiting: dict[Rollout, tuple[pulumi.Resource, asyncio.Future[None]]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._pauses = _pauses()
 
     def complete(self, deployment: pulumi.Resource) -> pulumi.Output[bool]:
         """Resolves once the Deployment is rolled out; fails the update with one screen that says why it never will be.
@@ -74,6 +76,7 @@ class AwaitedRollouts:
         rollout = Rollout(str(metadata["namespace"]), str(metadata["name"]), int(metadata.get("generation") or 0))
         done = asyncio.get_running_loop().create_future()
         self._waiting[rollout] = (deployment, done)
+        self._pauses = _pauses()
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch())
         await done
@@ -88,12 +91,13 @@ class AwaitedRollouts:
         if not _is_update():
             return True
         awaited, shown = AwaitedJob(self._connect, str(metadata["namespace"]), str(metadata["name"])), ""
+        pauses = _pauses()
         try:
             while not await in_thread(awaited.done):
                 if awaited.status != shown:
                     shown = awaited.status
                     pulumi.log.info(f"{ROLLING_OUT}: migration {shown}", job, ephemeral=True)
-                await asyncio.sleep(POLL_SECONDS)
+                await asyncio.sleep(next(pauses))
         except RolloutError as error:
             failure = pulumi.RunError(str(error))
             self._fail(failure)
@@ -123,7 +127,8 @@ class AwaitedRollouts:
                 if (text := self._live.status.get(rollout, "")) and shown.get(rollout) != text:
                     shown[rollout] = text
                     pulumi.log.info(f"{ROLLING_OUT}: {text}", deployment, ephemeral=True)
-            await asyncio.sleep(max(POLL_SECONDS, POLL_FACTOR * (time.monotonic() - began)))
+            if self._waiting:
+                await asyncio.sleep(max(next(self._pauses), POLL_FACTOR * (time.monotonic() - began)))
 
     def _fail(self, error: Exception) -> None:
         """End the update: one failure is enough, all the others would say the same."""
@@ -161,6 +166,14 @@ class AwaitedRollouts:
             service,
         )
         return PENDING
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds between two readings of the cluster."""
+    seconds = FIRST_POLL_SECONDS
+    while True:
+        yield seconds
+        seconds = min(seconds * POLL_GROWTH, POLL_SECONDS)
 
 
 def _is_update() -> bool:
