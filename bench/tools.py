@@ -40,8 +40,10 @@ class Bench(Workspace):
             (data / name).symlink_to(data_home() / name)
         own = {name: str(folder / name.lower()) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
         # Attributes are written in place: the lab's own backend keeps none either.
-        backend = f"{self.engine.environment['PULUMI_BACKEND_URL']}?metadata=skip"
-        self.engine = self.engine.with_variables(own, {"SLIPWAY_HOME": str(data), "PULUMI_BACKEND_URL": backend})
+        own["PULUMI_BACKEND_URL"] = f"{self.engine.environment['PULUMI_BACKEND_URL']}?metadata=skip"
+        # As `make` has it, whatever shell it is run in: Python is to keep what it has compiled.
+        own["PYTHONDONTWRITEBYTECODE"] = ""
+        self.engine = self.engine.with_variables(own, {"SLIPWAY_HOME": str(data)})
 
     def set_secrets(self) -> None:
         """None: no service asks for any."""
