@@ -23,4 +23,4 @@ Seconds = Annotated[StrictInt, Field(ge=1, le=3600)]
 class Model(BaseModel):
     """Unknown keys are refused, nothing changes after validation, keys are camelCase as in Kubernetes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, defer_build=True)
