@@ -20,9 +20,10 @@ from services.dockerfile import build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
 from services.file_names import is_utf_8, readable
 from services.files import MountedFile, mounted_files
+from services.kinds import kind_problems
 from services.pod_contradictions import pod_contradictions
 from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
-from services.workloads import MIGRATION_SUFFIX, kind_problems
+from services.workloads import MIGRATION_SUFFIX
 from services.yaml_source import (
     CONTAINER_LISTS,
     DEFAULTS_KEY,
