@@ -144,25 +144,35 @@ def _up(name: str, options: UpOptions) -> int:
     if passed and last and not options.force and (targets := _targets(stack, last, approved, progress)):
         arguments += exclude_arguments(stack.present() or {}, targets)
         variables = {**variables, **target_variables(targets, variables)}
-    update = run_update(stack, arguments, progress, environment=variables, pack=pack)
+    update = _updated(stack, arguments, progress, environment=variables, pack=pack, rollback=options.rollback)
+    if gate.rules:
+        last_update.record_last_update(stack, approved)
+    _show_summary(update, gate)
+    _show_proof(stack, update)
+    # The engine compares what the program declares with the state, and takes no look at the cluster.
+    return _drift_code(stack, progress) if update.changed_nothing and not options.refresh else ExitCode.DONE
+
+
+def _updated(
+    stack: Stack,
+    arguments: Sequence[str],
+    progress: Progress,
+    *,
+    environment: Mapping[str, str],
+    pack: Path,
+    rollback: bool,
+) -> Update:
+    """Update `stack`; where that fails, go back with `rollback`, and raise SlipwayError."""
+    update = run_update(stack, arguments, progress, environment=environment, pack=pack)
     try:
         require_success(stack.name, update, progress)
     except SlipwayError as error:
-        if options.rollback and not update.ended.interrupted:
+        if rollback and not update.ended.interrupted:
             from slipway.rollback.automatic import FailedUpdate  # noqa: PLC0415 -- with it come all policies
 
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
-    if gate.rules:
-        last_update.record_last_update(stack, approved)
-    _show_summary(update, gate)
-    if target := stack.config().get(ROLLBACK_SETTING):
-        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- as above
-        from slipway.rollback.run import checks_met  # noqa: PLC0415
-
-        typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
-    # The engine compares what the program declares with the state, and takes no look at the cluster.
-    return _drift_code(stack, progress) if update.changed_nothing and not options.refresh else ExitCode.DONE
+    return update
 
 
 def _require_consent_possible(*, agreed: bool) -> None:
@@ -339,6 +349,15 @@ def _show_summary(update: Update, gate: Gate) -> None:
     _show_services(update.outputs)
     for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
         typer.echo(line)
+
+
+def _show_proof(stack: Stack, update: Update) -> None:
+    """That the stack is as its setting `slipway:rollbackTo` has it, where it has one."""
+    if target := stack.config().get(ROLLBACK_SETTING):
+        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- with it come all policies
+        from slipway.rollback.run import checks_met  # noqa: PLC0415
+
+        typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")
 
 
 def _show_services(stack_outputs: Mapping[str, Any]) -> None:
