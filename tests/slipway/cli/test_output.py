@@ -216,7 +216,8 @@ def test_under_nohup_a_hangup_interrupts_nothing(engine: Pulumi) -> None:
 def test_a_captured_run_that_is_interrupted_ends_in_order(tmp_path: Path, engine: Pulumi) -> None:
     code = (
         "from slipway.cli.main import _interruptible\nfrom slipway.engine.pulumi_cli import Pulumi\n"
-        "import os, pathlib\n"
+        "import os, pathlib, signal\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # the tests may run under nohup
         "with _interruptible() as came:\n"
         "    try: Pulumi(pathlib.Path.cwd(), os.environ).run('refresh')\n"
         "    except KeyboardInterrupt: print(came)\n"
