@@ -29,7 +29,7 @@ from slipway.state.checkpoint import ResourceState
 
 # Soon at first: what needs no new pod is rolled out at once.
 FIRST_POLL_SECONDS, POLL_SECONDS, POLL_GROWTH = 0.1, 0.5, 1.5
-# Where reading takes long, most of the time is left to others.
+# Where reading takes long, the pauses come to be that many times as long, and the time is left to others.
 POLL_FACTOR = 4.0
 ADDRESS_SECONDS = 60.0
 ADDRESS_POLL_SECONDS = 2.0
@@ -128,7 +128,9 @@ class AwaitedRollouts:
                     shown[rollout] = text
                     pulumi.log.info(f"{ROLLING_OUT}: {text}", deployment, ephemeral=True)
             if self._waiting:
-                await asyncio.sleep(max(next(self._pauses), POLL_FACTOR * (time.monotonic() - began)))
+                pause = next(self._pauses)
+                busy = POLL_FACTOR * pause / POLL_SECONDS
+                await asyncio.sleep(max(pause, busy * (time.monotonic() - began)))
 
     def _fail(self, error: Exception) -> None:
         """End the update: one failure is enough, all the others would say the same."""
