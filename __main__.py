@@ -5,14 +5,14 @@ brings a recorded state of the stack back.
 import pulumi
 
 from components.cancellation import exit_silently_when_cancelled
-from components.debug_messages import drop_debug_messages
+from components.debug_details import drop_debug_details
 from components.environment import Environment, EnvironmentArgs
 from components.policies import enforce_policies
 from components.release import release
 from components.rollback import restore
 
 exit_silently_when_cancelled()
-drop_debug_messages()
+drop_debug_details()
 enforce_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
 outputs = restore(environment, environment.rollback) if environment.rollback else release(environment)
