@@ -16,7 +16,7 @@ README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
 CODE = ("__main__.py", "components", "lab", "policy", "services", "slipway")
 VARIABLE = re.compile(
     r"(SLIPWAY|PULUMI|GITHUB|CI|XDG|AWS|GOOGLE|AZURE|AZURE_STORAGEBLOB|DOCKER|BUILDX)_[A-Z0-9_]*[A-Z0-9]"
-    r"|KUBECONFIG|HTTPS?_PROXY|NO_PROXY"
+    r"|KUBECONFIG|HTTPS?_PROXY|NO_PROXY|GOGC|GOMEMLIMIT"
 )
 # Read under a name that is put together: FORMER_PASSPHRASE and _FILE.
 PUT_TOGETHER = {"SLIPWAY_FORMER_PASSPHRASE_FILE"}

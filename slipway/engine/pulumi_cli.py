@@ -21,6 +21,9 @@ from slipway.proxies import loopback_excluded
 LAST_WORDS_LINES = 200
 KILL_AFTER_SECONDS = 3.0
 WATCH_EVERY_SECONDS = 0.5
+# Of Go's garbage collector, unless somebody sets it themselves. It costs an eighth of the engine's processor time less
+# at 50 services, for twice the memory (600 MB), and keeps to that limit where there is much to keep.
+COLLECTS_LESS = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 LineHandler = Callable[[str, float], None]
 """Called with each line of standard output and the seconds since the start of the run."""
@@ -115,7 +118,12 @@ class Pulumi:
         process = subprocess.Popen(
             command,
             cwd=folder,
-            env={**self.environment, **loopback_excluded(self.environment), "PULUMI_SKIP_UPDATE_CHECK": "true"},
+            env={
+                **COLLECTS_LESS,
+                **self.environment,
+                **loopback_excluded(self.environment),
+                "PULUMI_SKIP_UPDATE_CHECK": "true",
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
