@@ -28,11 +28,11 @@ from slipway.state.images import images_of
 from slipway.state.migrations import (
     DESTRUCTIVE_ANNOTATION,
     ENVIRONMENT_ANNOTATION,
+    IDENTITY,
     RUN_ANNOTATION,
-    environment_of,
+    identity_of,
     migration_of,
     migrations,
-    run_of,
 )
 from slipway.values import opened
 
@@ -62,7 +62,7 @@ class RecordedMigrations:
     def job(
         self, service: str, namespace: str, image: str, identity: Mapping[str, str], wanted: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Name and spec of the Job that is to be declared; `identity` is what its annotations say it runs.
+        """Name and spec of the Job that is to be declared; `identity` is what `identity_of` tells of it.
 
         The same image, command and environment variables run once: a Job of theirs that has not failed stays as it is
         recorded, whatever else of the service changes, also where somebody has deleted it since the image was rolled
@@ -71,7 +71,7 @@ class RecordedMigrations:
         recorded = self.by_service.get(service)
         known = opened(recorded.inputs) if recorded is not None else {}
         known_name = text_at(known, "metadata", "name")
-        if recorded is not None and not self.again and _identity(recorded) == identity:
+        if recorded is not None and not self.again and identity_of(recorded) == identity:
             live = self._live(namespace, known_name)
             if not has_failed(live) and (live or image in self.rolled_out.get(service, ())):
                 return {"name": known_name, "spec": known["spec"]}
@@ -122,12 +122,13 @@ def migration_job(
         container["args"] = migration.args
 
     async def choose(known: Mapping[str, Any]) -> dict[str, Any]:
-        namespace, image, wanted = text_at(known, "namespace"), text_at(known, "image"), object_at(known, "spec")
-        given = object_at(known, "container")
+        namespace, wanted = text_at(known, "namespace"), object_at(known, "spec")
+        declared = wanted["template"]["spec"]["containers"][0]
+        image = text_at(declared, "image")
         identity = {
             RUN_ANNOTATION: _hash([image, migration.command, migration.args]),
             # Secrets and settings by the names of the objects that hold them, which are hashes of their content.
-            ENVIRONMENT_ANNOTATION: _hash([given.get("env"), given.get("env_from")]),
+            ENVIRONMENT_ANNOTATION: _hash([declared.get("env"), declared.get("env_from")]),
         }
         if isinstance(get_monitor(), MockMonitor):  # there is no cluster to ask
             found = {"name": f"{name}-{_hash([identity, wanted])[:8]}", "spec": wanted}
@@ -135,13 +136,8 @@ def migration_job(
             found = await in_thread(recorded.job, name, namespace, image, identity, wanted)
         return {**found, **identity}
 
-    chosen: Output[dict[str, Any]] = Output.all(
-        image=container["image"], namespace=metadata["namespace"], spec=spec, container=container
-    ).apply(choose)
-    annotations: dict[str, Any] = {
-        **APPLIED_IS_ENOUGH,
-        **{each: chosen[each] for each in (RUN_ANNOTATION, ENVIRONMENT_ANNOTATION)},
-    }
+    chosen: Output[dict[str, Any]] = Output.all(namespace=metadata["namespace"], spec=spec).apply(choose)
+    annotations: dict[str, Any] = {**APPLIED_IS_ENOUGH, **{each: chosen[each] for each in IDENTITY}}
     if migration.destructive:
         annotations[DESTRUCTIVE_ANNOTATION] = "true"
     labels = {**metadata["labels"], MIGRATION_LABEL: name}
@@ -151,10 +147,6 @@ def migration_job(
         spec=chosen["spec"],
         opts=ResourceOptions(parent=parent, depends_on=depends_on),
     )
-
-
-def _identity(recorded: ResourceState) -> dict[str, str]:
-    return {RUN_ANNOTATION: run_of(recorded), ENVIRONMENT_ANNOTATION: environment_of(recorded)}
 
 
 def _hash(content: object) -> str:

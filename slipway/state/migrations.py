@@ -11,6 +11,7 @@ RUN_ANNOTATION = "slipway.dev/migration-run"
 """On that Job: a hash of the image and the command, which run together once on one database."""
 ENVIRONMENT_ANNOTATION = "slipway.dev/migration-environment"
 """A hash of the environment variables that it is given: which database it is depends on them."""
+IDENTITY = (RUN_ANNOTATION, ENVIRONMENT_ANNOTATION)
 DESTRUCTIVE_ANNOTATION = "slipway.dev/migration-destructive"
 RERUN_VARIABLE = "SLIPWAY_RERUN_MIGRATIONS"
 """`1` has the program run every migration again, whatever is recorded of it."""
@@ -33,9 +34,9 @@ def run_of(migration: ResourceState) -> str:
     return _annotation(migration, RUN_ANNOTATION)
 
 
-def environment_of(migration: ResourceState) -> str:
-    """What it was given: equal for the same environment variables."""
-    return _annotation(migration, ENVIRONMENT_ANNOTATION)
+def identity_of(migration: ResourceState) -> dict[str, str]:
+    """What ran with what, by annotation: equal for the same command, image and environment variables."""
+    return {name: _annotation(migration, name) for name in IDENTITY}
 
 
 def is_destructive(migration: ResourceState) -> bool:
