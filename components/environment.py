@@ -14,11 +14,13 @@ from typing import Any
 import pulumi
 import pulumi_docker as docker
 import pulumi_kubernetes as kubernetes
+from pulumi.runtime import invoke_async
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_docker_build import Provider as BuildProvider
 
 from components.blocking import in_thread
+from components.cancellation import silent_when_cancelled
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.migration import RecordedMigrations
@@ -250,8 +252,15 @@ class Environment(pulumi.ComponentResource):
         name = self.settings.base_image
         if "@" in name:
             return pulumi.Output.from_input(name)
-        found = docker.get_registry_image_output(name=name, opts=pulumi.InvokeOutputOptions(provider=self.docker))
-        return found.sha256_digest.apply(lambda digest: f"{name}@{digest}")
+
+        async def pinned() -> str:
+            # The form that gives an Output faults it before anything can wait for the engine's interrupt.
+            options = pulumi.InvokeOptions(provider=self.docker)
+            found = invoke_async("docker:index/getRegistryImage:getRegistryImage", {"name": name}, options)
+            image = await silent_when_cancelled(found)
+            return f"{name}@{image['sha256Digest']}"
+
+        return pulumi.Output.from_input(pinned())
 
     def repository(self, service: Service) -> str:
         """Where images of the service are pushed, without a tag."""

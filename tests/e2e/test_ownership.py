@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -50,6 +51,19 @@ def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(project: A
         assert f"slipway:adopt: [Namespace/{foreign_namespace}]" in flat
         assert "Traceback" not in refused.output
     assert core(project).read_namespace(foreign_namespace).metadata.resource_version == before.resource_version
+
+
+def test_an_image_still_looked_up_when_something_else_fails_is_not_told_of(
+    project: Any, foreign_namespace: str
+) -> None:
+    project.configure(namespace=foreign_namespace)
+    assert project.run("pulumi", "stack", "init", "e2e").code == 0
+    with socket.create_server(("127.0.0.1", 0)) as never_answers:
+        host = f"127.0.0.1:{never_answers.getsockname()[1]}"
+        refused = project.with_environment(SLIPWAY_BASE_IMAGE=f"{host}/python:3").up()
+    assert refused.code not in (0, 4), refused.output
+    assert f"Namespace {foreign_namespace} exists already" in refused.output
+    assert "unhandled exception" not in refused.output
 
 
 def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: Any, foreign_namespace: str) -> None:
