@@ -8,7 +8,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import certifi
@@ -44,11 +44,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _read_public_authorities_once() -> None:
     """Every HTTP client reads the bundle of public certificate authorities anew, for 60 ms: share what is read."""
-    create, bundle = ssl.create_default_context, certifi.where()
-    shared = cache(partial(create, cafile=bundle))
+    create, bundles = ssl.create_default_context, (certifi.where(), os.environ.get("SSL_CERT_FILE"))
+    shared = cache(create)
 
     def create_or_share(*arguments: Any, **options: Any) -> ssl.SSLContext:
-        return shared() if not arguments and options == {"cafile": bundle} else create(*arguments, **options)
+        public = not arguments and options.keys() == {"cafile"} and options["cafile"] in bundles
+        return (shared if public else create)(*arguments, **options)
 
     ssl.create_default_context = create_or_share
 
