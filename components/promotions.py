@@ -60,7 +60,7 @@ def promotion_problems(
 
 
 @dataclass(frozen=True)
-class Answer:
+class _ImageStatus:
     """What forbids an image to run, or why that could not be asked; both empty where all is well."""
 
     problem: str = ""
@@ -84,28 +84,30 @@ def _histories() -> Callable[[str], History]:
     return cache(lambda stack: History.open(engine, project, stack))
 
 
-def _origin(histories: Callable[[str], History], service: str, promotion: Promotion, stack: str) -> Answer:
+def _origin(histories: Callable[[str], History], service: str, promotion: Promotion, stack: str) -> _ImageStatus:
     environments = Project(Path.cwd()).environments()
     if promotion.source == stack or promotion.source not in environments:
         allowed = ", ".join(name for name in environments if name != stack)
-        return Answer(f"`slipway:images.{service}.from` is {promotion.source!r}; allowed: {allowed}")
+        return _ImageStatus(f"`slipway:images.{service}.from` is {promotion.source!r}; allowed: {allowed}")
     not_asked = f"Whether {service} is what update {promotion} verified could not be asked:"
     try:
         if was_never_updated(histories(promotion.source)):
-            return Answer(warning=f"{not_asked} this backend has no stack {promotion.source}.")
+            return _ImageStatus(warning=f"{not_asked} this backend has no stack {promotion.source}.")
         build_of(histories, service, promotion)
     except ProvenanceError as error:
-        return Answer(" ".join(str(error).split("\n")))
+        return _ImageStatus(" ".join(str(error).split("\n")))
     except SlipwayError as error:
-        return Answer(warning=f"{not_asked} {error}")
-    return Answer()
+        return _ImageStatus(warning=f"{not_asked} {error}")
+    return _ImageStatus()
 
 
-def _in_registry(reference: str) -> Answer:
+def _in_registry(reference: str) -> _ImageStatus:
     """A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images."""
     try:
         if image_digest(reference) is None:
-            return Answer(f"the registry does not have {reference}, which `slipway:images` names; promote one it has")
+            return _ImageStatus(
+                f"the registry does not have {reference}, which `slipway:images` names; promote one it has"
+            )
     except RegistryError as error:
-        return Answer(warning=f"Whether the registry has {reference} could not be asked: {error}")
-    return Answer()
+        return _ImageStatus(warning=f"Whether the registry has {reference} could not be asked: {error}")
+    return _ImageStatus()

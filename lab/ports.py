@@ -31,7 +31,7 @@ class Listen:
 
 
 @dataclass(frozen=True)
-class _Socket:
+class _BoundSocket:
     address: str
     port: int
     inode: str
@@ -45,7 +45,7 @@ def decode_address(text: str) -> tuple[str, int]:
     return socket.inet_ntop(family, packed), int(port, 16)
 
 
-def _sockets(protocol: str) -> Iterator[_Socket]:
+def _sockets(protocol: str) -> Iterator[_BoundSocket]:
     for table in (protocol, f"{protocol}6"):
         path = PROC / "net" / table
         if not path.exists():
@@ -54,10 +54,10 @@ def _sockets(protocol: str) -> Iterator[_Socket]:
             fields = line.split()
             if protocol == "udp" or fields[3] == _LISTEN:
                 address, port = decode_address(fields[1])
-                yield _Socket(address, port, fields[9])
+                yield _BoundSocket(address, port, fields[9])
 
 
-def _clashes(wanted: Listen, bound: _Socket) -> bool:
+def _clashes(wanted: Listen, bound: _BoundSocket) -> bool:
     same_address = bound.address in (wanted.address, f"::ffff:{wanted.address}")
     return bound.port == wanted.port and (same_address or bound.address in _WILDCARDS or wanted.address in _WILDCARDS)
 

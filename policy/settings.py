@@ -18,7 +18,7 @@ REGISTRY_KEY = "slipway:registry"
 REGISTRY_VARIABLE = "SLIPWAY_REGISTRY"
 
 
-class _Document(BaseModel):
+class _SettingsFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     environments: dict[StrictStr, Tier] = {}
@@ -39,7 +39,7 @@ def load(stack: str, config: Mapping[str, str], environ: Mapping[str, str], file
 
     Raises PolicyFileError with every problem of the file.
     """
-    document = YamlFile.read(file).parse(_Document)
+    document = YamlFile.read(file).parse(_SettingsFile)
     fitting = (tier for pattern, tier in document.environments.items() if fnmatchcase(stack, pattern))
     own = config.get(REGISTRY_KEY) or environ.get(REGISTRY_VARIABLE)
     return PolicySettings(stack, next(fitting, STRICTEST), tuple(filter(None, [own, *document.registries])))

@@ -36,7 +36,7 @@ class _Entry(BaseModel):
         return value
 
 
-class _Document(BaseModel):
+class _WaiversFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     waivers: list[_Entry]
@@ -84,7 +84,7 @@ def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path
     """
     try:
         source = YamlFile.read(file)
-        document = source.parse(_Document)
+        document = source.parse(_WaiversFile)
     except PolicyFileError as error:
         return Waivers(problems=error.problems)
     return _sorted_out(document, source, stack, list(rules), today or datetime.now(UTC).date())
@@ -95,7 +95,7 @@ def _did_you_mean(word: str, known: list[str]) -> str:
     return f"did you mean `{near[0]}`? " if near else ""
 
 
-def _sorted_out(document: _Document, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
+def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
     files = FILE.parent.parent.glob("Pulumi.*.yaml")
     stacks = sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
     entries: list[Waiver] = []

@@ -87,7 +87,7 @@ def image_references(snapshot: Snapshot) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Build:
+class RecordedBuild:
     """The recorded update that built an image: `environment` and `entry` name it, `images` are its resources, of which
     the first runs the unit tests where there are any.
     """
@@ -130,7 +130,7 @@ def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
     return entry
 
 
-def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Build:
+def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> RecordedBuild:
     """The build of a promoted image, through as many environments as it was promoted through.
 
     Raises ProvenanceError where the source's history says otherwise, or says of no unit tests before it; other
@@ -157,7 +157,7 @@ def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Build:
         if not commit.startswith(promotion.commit):
             raise ProvenanceError(*_contradiction(service, promotion, f"that update has it from commit {commit}"))
         if earlier is None:
-            return Build(promotion.source, entry, _tested(service, promotion, state))
+            return RecordedBuild(promotion.source, entry, _tested(service, promotion, state))
         if (earlier.source, earlier.update) in seen:
             raise ProvenanceError(
                 *_contradiction(service, promotion, f"that update has it from {earlier}, in a circle")

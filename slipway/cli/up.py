@@ -27,7 +27,7 @@ from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, gate_passed, policy_pack
 from slipway.deploy.program_policies import PassedPolicies, passed_policies
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.targets import changed_services
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
@@ -210,7 +210,7 @@ def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSum
     return summary
 
 
-def _show_output(problems: Sequence[Problem], console: Console) -> None:
+def _show_output(problems: Sequence[PreviewProblem], console: Console) -> None:
     """What failed builds printed: the error that follows tells the rest."""
     for problem in problems:
         if problem.output:

@@ -16,7 +16,7 @@ from slipway.deploy.display import UpdateDisplay
 from slipway.deploy.drift import find_drift
 from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
 from slipway.engine.event_log import open_log
 from slipway.engine.events import Event, StepEvent
@@ -152,7 +152,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
     return SlipwayError(f"The preview of {stack} failed.", why=error.why, next_step=gone_advice(stack, error.why))
 
 
-def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[Problem, ...]:
+def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[PreviewProblem, ...]:
     """Those that the engine told one by one; an error that says more than they do comes first and replaces its own."""
     if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
         return summary.problems
@@ -160,7 +160,7 @@ def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[Problem, ..
     said = [line.strip() for line in (what, *why.splitlines()[:1]) if line.strip()]
     others = [problem for problem in summary.problems if not any(line in problem.message for line in said)]
     message = "\n".join(filter(None, (what, why)))
-    return (Problem(message, next_step=error.next_step), *others)
+    return (PreviewProblem(message, next_step=error.next_step), *others)
 
 
 def _show_builds(show_event: Callable[[Event], None], event: Event) -> None:

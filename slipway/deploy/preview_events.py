@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation
 from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, StepEvent, SummaryEvent, Urn, is_debug, parse
@@ -104,7 +104,7 @@ class PreviewEvents:
             **more,
         )
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[PreviewProblem, ...]:
         logs = build_logs(self.events)
         found = (_problem(event, logs) for event in self._diagnostics("error"))
         return tuple(dict.fromkeys(found))
@@ -142,7 +142,7 @@ class PreviewEvents:
     def _engine_counts(self) -> Mapping[str, int]:
         return next((event.changes for event in reversed(self.events) if isinstance(event, SummaryEvent)), {})
 
-    def _result(self, problems: tuple[Problem, ...]) -> PreviewResult:
+    def _result(self, problems: tuple[PreviewProblem, ...]) -> PreviewResult:
         if problems:
             return PreviewResult.FAILED
         if any(violation.refuses for violation in self.violations):
@@ -151,19 +151,19 @@ class PreviewEvents:
         return PreviewResult.SUCCEEDED if ended and ended[-1].result == "succeeded" else PreviewResult.FAILED
 
 
-def _problem(event: Diagnostic, logs: Mapping[Urn, BuildLog]) -> Problem:
+def _problem(event: Diagnostic, logs: Mapping[Urn, BuildLog]) -> PreviewProblem:
     """An image build that fails has no failed operation in a preview: an error is all that is said."""
     resource, message = _named(event.resource), masked_text(event.message.strip())
     service = service_of(resource.urn) if resource else ""
     log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
     step = log.failed_step() if log else None
     if step is None:
-        return Problem(message, resource, service)
+        return PreviewProblem(message, resource, service)
     if exit_code := EXIT_CODE.search(message):
         what = "The unit tests" if step.stage == TEST_STAGE else "The build"
         message = f"{what} stopped with exit code {exit_code[1]}."
     output = masked_text("\n".join(step.output)).split("\n") if step.output else ()
-    return Problem(message, resource, service, masked_text(step.instruction or step.title), tuple(output))
+    return PreviewProblem(message, resource, service, masked_text(step.instruction or step.title), tuple(output))
 
 
 def _loaded(line: str) -> Mapping[str, Any]:

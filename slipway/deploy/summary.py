@@ -71,7 +71,7 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Problem:
+class PreviewProblem:
     """Something that failed: `step` and `output` are those of an image build, a unit test's for instance."""
 
     message: str
@@ -108,7 +108,7 @@ class PreviewSummary:
     rules: int = 0
     """How many rules were asked; 0 means that nobody checked anything."""
     violations: tuple[Violation, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[PreviewProblem, ...] = ()
     warnings: tuple[str, ...] = ()
     drift: tuple[ResourceChange, ...] | None = None
     """What differs from the recorded state, as `slipway drift` finds it; `None` if that was not asked."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slipway.deploy.summary import ImageChange, PreviewSummary, Problem, Violation
+from slipway.deploy.summary import ImageChange, PreviewProblem, PreviewSummary, Violation
 from slipway.engine.events import Urn
 from slipway.render.service_changes import ServiceChanges, service_changes
 from slipway.state.changes import ResourceChange
@@ -99,7 +99,7 @@ def _violation(violation: Violation) -> dict[str, Any]:
     }
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
+def _problem(problem: PreviewProblem) -> dict[str, Any]:
     return {
         **_resource(problem.resource),
         "service": problem.service,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation, ViolationState
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.progress import elapsed_text
 from slipway.render.markdown_changes import drift, long_values, not_reversible, objects, services, single_values
@@ -97,7 +97,7 @@ def _sections(summary: PreviewSummary) -> list[Section]:
     ]
 
 
-def _problem(problem: Problem) -> Item:
+def _problem(problem: PreviewProblem) -> Item:
     about = f"**{code(problem.service or str(problem.resource))}**: " if problem.resource else ""
     message = clean(problem.message).strip()
     lines = message.split("\n")
@@ -117,7 +117,7 @@ def _shortened(line: str) -> str:
     return line if len(line) <= MESSAGE_LINE_LENGTH else f"{line[:MESSAGE_LINE_LENGTH]}…"
 
 
-def _output(problem: Problem) -> str:
+def _output(problem: PreviewProblem) -> str:
     text, lines = _tail(problem.output)
     of_all = f"last {lines} of {len(problem.output)} lines" if lines < len(problem.output) else counted(lines, "line")
     return folded(f"What it printed ({of_all})", fence(text))

@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation, ViolationState
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation, ViolationState
 from slipway.masking import SECRET
 from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, by_service
 from slipway.render.markdown_text import clean, shortened, some_of
@@ -157,7 +157,7 @@ class _Report:
         if self._console.is_terminal:
             self._console.print(table)
 
-    def problems(self, problems: Sequence[Problem]) -> None:
+    def problems(self, problems: Sequence[PreviewProblem]) -> None:
         if problems:
             self.title("Failed", "red")
         for problem in problems:

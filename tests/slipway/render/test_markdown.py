@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem, Violation
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation
 from slipway.engine.events import Urn
 from slipway.engine.messages import DECIDED_AT_UPDATE, WAIVED
 from slipway.render.markdown import MARKER, render
@@ -205,7 +205,10 @@ def test_text_of_others_is_only_text(nasty: str) -> None:
         result=PreviewResult.FAILED,
         changes=changes,
         violations=(Violation(nasty, "mandatory", nasty, resource(nasty)), Violation(nasty, "advisory", nasty, None)),
-        problems=(Problem(nasty, resource(nasty), nasty, nasty, tuple(nasty.split("\n")), nasty), Problem(nasty * 9)),
+        problems=(
+            PreviewProblem(nasty, resource(nasty), nasty, nasty, tuple(nasty.split("\n")), nasty),
+            PreviewProblem(nasty * 9),
+        ),
         warnings=(nasty,),
         drift=changes[:2],
         tested=(nasty,),
@@ -289,7 +292,7 @@ def test_it_is_said_what_was_cut() -> None:
 
 def test_a_failure_that_is_one_endless_line_is_told() -> None:
     """Some providers answer with a page of JSON on one line."""
-    failed = PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(Problem(f"boom {'x' * 200_000}"),))
+    failed = PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(PreviewProblem(f"boom {'x' * 200_000}"),))
     text = render(failed)
     assert "boom xxx" in text
     assert "The whole message" in text

@@ -12,7 +12,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from slipway.deploy.summary import PreviewResult, PreviewSummary, Problem
+from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.render.json_summary import shape, to_json
 from slipway.render.terminal import show
 from tests.slipway.render.reading import plain
@@ -37,7 +37,7 @@ def test_a_terminal_gets_a_table_of_the_policies(summarized: Any) -> None:
 
 
 def test_markup_of_others_is_not_obeyed(summarized: Any) -> None:
-    problem = Problem(
+    problem = PreviewProblem(
         "[bold]no[/bold] \x1b[31mred\x1b[0m", output=("[link=https://evil.example]x[/link]",), next_step="[b]"
     )
     text = plain(PreviewSummary("shop", "dev", PreviewResult.FAILED, problems=(problem,)))
