@@ -26,7 +26,6 @@ from services.spec import ServiceSpec
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.state.directives import DEPLOYMENT_TYPE
 
-RESOURCES_FILE = "resources.py"
 FUNCTION = "resources"
 COMPONENT_KINDS = ("Chart", "ConfigFile", "ConfigGroup", "Directory")
 STATEFUL_KINDS = ("PersistentVolumeClaim", "StatefulSet")
@@ -85,7 +84,7 @@ class ServiceResources:
         services = list(services)
         self.names = frozenset(given.name for _, given in services)
         for found, given in services:
-            file = found.folder / RESOURCES_FILE
+            file = found.folder / catalog.RESOURCES_FILE
             if not file.is_file():
                 continue
             self.service = given
@@ -165,7 +164,7 @@ class ServiceResources:
 
 def mentions_stateful_kinds(service: catalog.Service) -> bool:
     """Whether the service's `resources.py` may declare what holds data: the Namespace is declared before it runs."""
-    file = service.folder / RESOURCES_FILE
+    file = service.folder / catalog.RESOURCES_FILE
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     return any(kind in text for kind in STATEFUL_KINDS)
 

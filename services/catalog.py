@@ -38,6 +38,7 @@ from services.yaml_source import (
 )
 
 SPEC_FILE = "service.yaml"
+RESOURCES_FILE = "resources.py"
 # For the annotations of a Deployment beside its checks.
 ANNOTATIONS_RESERVED_BYTES = 4 * 1024
 # Of a stack's configuration, where the secrets of a service are set under its name: Pulumi's, the program's own and

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from policy import pack_token, program_check
-from services.catalog import SPEC_FILE, CatalogError, Overrides, load
+from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
@@ -92,7 +92,8 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     """What the program looks at of the services' files before it has them built: names, modes, links, and the content
     of what says how and of what. A `resources.py` may read any file beside it.
     """
-    with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in folder.glob("services/*/resources.py"))
+    declaring = folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")
+    with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in declaring)
     for name, file in source_files(folder):
         read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
         content = pack_token.content_hash(file) if read and file.is_file() else ""

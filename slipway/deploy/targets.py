@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.catalog import RESERVED_NAMESPACES
+from services.catalog import RESERVED_NAMESPACES, RESOURCES_FILE
 from services.yaml_source import SERVICES_KEY
-from slipway.deploy.approval import Approval
+from slipway.deploy.approval import SERVICES, Approval
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.service_sources import OWN_KEYS, ServiceSources, service_sources
 from slipway.engine.events import STACK_TYPE
 from slipway.stack import Stack
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot, is_settled, resources
-
-RESOURCES_FILE = "services/*/resources.py"
 
 
 def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
@@ -23,7 +21,7 @@ def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[
     surroundings as they are; so what can differ is what files and settings that have moved can change.
     """
     state = stack.present()
-    if not state or not is_settled(state) or any(stack.project.folder.glob(RESOURCES_FILE)):
+    if not state or not is_settled(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
         return ()
     try:
         known = service_sources(stack.project.folder, stack.project.settings(stack.name))
