@@ -35,7 +35,8 @@ START_SECONDS = 15.0
 IMAGE = "image=images[service.name].reference,"
 NO_IMAGE = "image=images[service.name].reference.apply(lambda image: image.split('@')[0] + '@sha256:' + '0' * 64),"
 
-MISSING_KEY = '{"name": "K", "value_from": {"config_map_key_ref": {"name": config_map_name, "key": "gone"}}}'
+CONFIG_MAP = 'sources[0]["config_map_ref"]["name"]'
+MISSING_KEY = f'{{"name": "K", "value_from": {{"config_map_key_ref": {{"name": {CONFIG_MAP}, "key": "gone"}}}}}}'
 
 # what is wrong, how, the settings, what the screen says
 GIVEN_UP: list[Any] = [

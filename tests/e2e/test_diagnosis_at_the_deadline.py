@@ -34,8 +34,8 @@ WAITED_FOR: list[Any] = [
     ),
     pytest.param(
         unchanged,
-        overrides(15, resources={"cpu": "500"}),
-        ["has no node with room for it: each pod asks for cpu 500", "Insufficient cpu"],
+        overrides(15, resources={"cpu": "250"}),
+        ["has no node with room for it: each pod asks for cpu 250", "Insufficient cpu"],
         id="unschedulable-resources",
         marks=pytest.mark.thorough,
     ),

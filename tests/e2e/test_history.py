@@ -145,8 +145,11 @@ def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     assert json_of(released, "verify")["ok"]
     kubectl(released, "delete", "deployment/order-service")
     plain = released.slipway("up", "-s", "e2e", "--yes")
-    assert plain.code == 4, "a plain one finds out by its checks: " + plain.output
-    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in plain.output
+    assert plain.code == 6, "nothing else has changed: " + plain.output
+    assert "Deployment order-service, gone from the cluster" in plain.output
+    forced = released.slipway("up", "-s", "e2e", "--yes", "--force")
+    assert forced.code == 4, "an update finds out by its checks: " + forced.output
+    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in forced.output
     assert json_of(released, "verify")["ok"]
 
 

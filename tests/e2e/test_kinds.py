@@ -250,10 +250,10 @@ def test_a_destructive_migration_is_gone_back_over_only_when_that_is_said(estate
     done = estate.slipway("rollback", "-s", "e2e", "--yes", "--include-stateful")
     assert done.code == 0, done.output
 
-    # The same image again, with another setting: what ran once runs no more.
+    # The same image again, with a setting of its pods alone: what ran once runs no more.
     estate.replace("services/web/service.yaml", ", destructive: true}", "}")
     estate.replace("services/web/migrate.py", "dropping column total", "adding column total")
-    estate.replace("services/web/service.yaml", "LOG_LEVEL: info", "LOG_LEVEL: debug")
+    estate.replace("services/web/service.yaml", "GracePeriodSeconds: 2}", "GracePeriodSeconds: 3}")
     forward = estate.slipway("up", "-s", "e2e", "--yes")
     assert forward.code == 0, forward.output
     assert migrations(estate) == {migration: "Suspended"}
