@@ -18,6 +18,8 @@ from slipway.errors import ConfigurationError
 from slipway.masking import masked_text
 from slipway.project import Project
 
+PULUMI_CLOUD = "https://api.pulumi.com"
+
 
 def backend_url(engine: Pulumi, project: Project) -> str:
     """Where the engine keeps its states; ConfigurationError where that is nowhere to be found."""
@@ -32,8 +34,12 @@ def backend_url(engine: Pulumi, project: Project) -> str:
 
 
 def find_backend_url(engine: Pulumi, project: Project) -> str:
-    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login."""
-    return engine.environment.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine)
+    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login, and
+    Pulumi Cloud for who has a token of it alone.
+    """
+    variables = engine.environment
+    by_token = (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
+    return variables.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine) or by_token
 
 
 def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:

@@ -14,6 +14,7 @@ import pytest
 import zstandard
 
 from slipway.backend import History, RollbackInfo, UpdateKind, parse_rollback, rollback_message
+from slipway.backend.backends import backend_url
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
@@ -207,6 +208,17 @@ def test_a_rollback_is_known_by_the_stacks_setting(records: Any) -> None:
     entries = records.history().entries
     assert [entry.kind for entry in entries] == [UpdateKind.UPDATE, UpdateKind.ROLLBACK, UpdateKind.REFRESH]
     assert entries[1].rollback == RollbackInfo(source=1, target=1)
+
+
+def test_a_token_of_pulumi_cloud_alone_is_enough(tmp_path: Path) -> None:
+    """As on a build server, where nobody logs in: the engine does by itself."""
+    (tmp_path / "Pulumi.yaml").write_text("name: scratch\nruntime: python\n")
+    variables = {"HOME": str(tmp_path), "PULUMI_ACCESS_TOKEN": "pul-0"}
+    for more, url in (
+        ({}, "https://api.pulumi.com"),
+        ({"PULUMI_API": "https://pulumi.example"}, "https://pulumi.example"),
+    ):
+        assert backend_url(Pulumi(tmp_path, {**variables, **more}), Project(tmp_path)) == url
 
 
 def test_where_the_backend_is_looked_for(tmp_path: Path) -> None:
