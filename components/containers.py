@@ -1,4 +1,4 @@
-"""What a service's pods have beside its own container: files, volumes, other containers, and where they may run."""
+"""Parts of a pod: variables, resources, security context, mounts, volumes, other containers, and where it may run."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 
 
-def policy(
+def policy_spec(
     spec: ServiceSpec, callers: Sequence[str], metrics_from: str | None = None
 ) -> networking.v1.NetworkPolicySpecArgsDict:
     """Default deny; opened to the callers and the pods of namespace `metrics_from` in, and out to DNS, the services it

@@ -29,7 +29,7 @@ from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.project import Project
 from slipway.rollback.plan import (
-    VARIABLE,
+    ROLLBACK_VARIABLE,
     RollbackPlan,
     RollbackRequest,
     plan_rollback,
@@ -76,7 +76,7 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
         kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
     migrated = services_migrated_since(plan, [present])
-    if migrated and VARIABLE not in os.environ:  # the command says so before it begins
+    if migrated and ROLLBACK_VARIABLE not in os.environ:  # the command says so before it begins
         pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any

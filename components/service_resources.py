@@ -236,7 +236,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
         target[key] = changed(target.get(key), pod)
     if needs:
         core.v1.ServiceAccount(own, metadata={"name": own}, automount_service_account_token=False)
-        rules = {**network.policy(service.spec, ()), "pod_selector": {"match_labels": {NAME_LABEL: own}}}
+        rules = {**network.policy_spec(service.spec, ()), "pod_selector": {"match_labels": {NAME_LABEL: own}}}
         networking.v1.NetworkPolicy(own, metadata={"name": own}, spec=rules)
 
 

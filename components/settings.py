@@ -30,7 +30,7 @@ from services.quantities import parse_quantity
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.backend.promotion import Promotion
 from slipway.engine.messages import CONFIGURATION_ERROR
-from slipway.rollback.plan import VARIABLE, RollbackRequest
+from slipway.rollback.plan import ROLLBACK_VARIABLE, RollbackRequest
 
 NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
@@ -173,7 +173,7 @@ class StackSettings(BaseModel):
 
     def rollback(self) -> RollbackRequest | None:
         """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
-        if asked := os.environ.get(VARIABLE):
+        if asked := os.environ.get(ROLLBACK_VARIABLE):
             return RollbackRequest.from_text(asked)
         unmanaged = "" if self.namespace.managed else self.namespace.name
         return RollbackRequest(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None

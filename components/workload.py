@@ -102,7 +102,7 @@ class Workload(pulumi.ComponentResource):
         """Named by its rules. NetworkPolicies add up, so for the time of a rollout the pods before it keep what the
         policy before opens: a call that is removed ends with the pods that make it.
         """
-        rules = network.policy(self._spec, self._args.callers, self._args.metrics_from)
+        rules = network.policy_spec(self._spec, self._args.callers, self._args.metrics_from)
         name = self._hashed(json.dumps(rules, sort_keys=True).encode())
         return networking.v1.NetworkPolicy(name, metadata=self._metadata(name), spec=rules, opts=self._by_content())
 

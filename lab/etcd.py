@@ -1,4 +1,4 @@
-"""etcd, the memory of the API server: one member, on loopback, for clients with a certificate only."""
+"""etcd, where the API server keeps its objects: one member, on loopback, for clients with a certificate only."""
 
 from __future__ import annotations
 

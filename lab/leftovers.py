@@ -1,4 +1,4 @@
-"""Clears away what dead daemons leave behind: containers, mounts, sockets, network cables, addresses."""
+"""Clears away what dead daemons leave behind: containers, mounts, sockets, veth pairs, addresses."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from policy.model import EVERYWHERE, Levels, Rule, Subjects
 from policy.stack import DeclaredStack
 from policy.view import View
 
-Check: TypeAlias = Callable[[View], Iterable[Problem]]
-StackCheck: TypeAlias = Callable[[View, DeclaredStack], Iterable[Problem]]
+RuleFunction: TypeAlias = Callable[[View], Iterable[Problem]]
+StackRuleFunction: TypeAlias = Callable[[View, DeclaredStack], Iterable[Problem]]
 
 
 def rule(
@@ -23,11 +23,11 @@ def rule(
     remedy: str,
     of: Subjects,
     levels: Levels = EVERYWHERE,
-) -> Callable[[Check], Rule]:
+) -> Callable[[RuleFunction], Rule]:
     """Make a rule of a function over one subject, such as a container."""
 
-    def make(check: Check) -> Rule:
-        return Rule(id, title, why, source, remedy, levels, of, lambda subject, _: check(subject))
+    def make(function: RuleFunction) -> Rule:
+        return Rule(id, title, why, source, remedy, levels, of, lambda subject, _: function(subject))
 
     return make
 
@@ -41,10 +41,10 @@ def stack_rule(
     remedy: str,
     of: Subjects,
     levels: Levels = EVERYWHERE,
-) -> Callable[[StackCheck], Rule]:
+) -> Callable[[StackRuleFunction], Rule]:
     """Make a rule of a function over one subject and all resources of the stack."""
 
-    def make(check: StackCheck) -> Rule:
-        return Rule(id, title, why, source, remedy, levels, of, check, stack_wide=True)
+    def make(function: StackRuleFunction) -> Rule:
+        return Rule(id, title, why, source, remedy, levels, of, function, stack_wide=True)
 
     return make

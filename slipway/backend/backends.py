@@ -10,7 +10,7 @@ import yaml
 
 from slipway.backend.buckets import EXTRAS, BucketStorage, bucket
 from slipway.backend.pulumi_cloud import CloudHistory
-from slipway.backend.self_managed import BackendFiles, backend_folder
+from slipway.backend.self_managed import SelfManagedSource, backend_folder
 from slipway.backend.source import Source
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
@@ -48,10 +48,10 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
     if scheme in ("http", "https"):
         return CloudHistory(url, engine, stack)
     if folder := backend_folder(url, engine.folder):
-        return BackendFiles(Folder(folder), project, stack)
+        return SelfManagedSource(Folder(folder), project, stack)
     if scheme in EXTRAS:
         found = bucket(url, engine.environment)
-        return BackendFiles(BucketStorage.open(found, engine.environment), project, stack)
+        return SelfManagedSource(BucketStorage.open(found, engine.environment), project, stack)
     raise ConfigurationError(
         f"The history of the backend {masked_text(url)} cannot be read.",
         why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",

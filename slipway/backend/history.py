@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from slipway.backend.backends import backend_url, open_source
 from slipway.backend.source import Record, Source, UnreadableError
@@ -105,7 +106,7 @@ class History:
         found = dict(zip((record.number for record in whole), self.source.updates(whole), strict=True))
         return tuple(self._entry(record, found.get(record.number)) for record in records)
 
-    def _entry(self, record: Record, update: Snapshot | UnreadableError | None) -> UpdateInfo:
+    def _entry(self, record: Record, update: Mapping[str, Any] | UnreadableError | None) -> UpdateInfo:
         if update is None or isinstance(update, UnreadableError):
             return unreadable(record.number, record.finished, record.problem or str(update))
         try:

@@ -38,7 +38,7 @@ class CloudHistory:
     def records(self) -> list[Record]:
         return [Record(number, _time(update["endTime"])) for number, update in sorted(self._updates.items())]
 
-    def updates(self, records: Sequence[Record]) -> list[Snapshot | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> list[Mapping[str, Any] | UnreadableError]:
         return [_as_recorded(self._updates[record.number]) for record in records]
 
     def checkpoint(self, record: Record) -> Snapshot:
@@ -89,7 +89,7 @@ def _is_finished(update: Mapping[str, Any]) -> bool:
     return bool(update.get("endTime")) and update.get("result") not in UNFINISHED and update.get("kind") != PREVIEW
 
 
-def _as_recorded(update: Mapping[str, Any]) -> Snapshot:
+def _as_recorded(update: Mapping[str, Any]) -> Mapping[str, Any]:
     """The same in the shape that the engine writes into files: times in seconds."""
     times = {name: _time(update[name]).timestamp() for name in ("startTime", "endTime")}
     return {**update, **times}

@@ -171,7 +171,7 @@ URN_MARKS = 3
 
 
 @dataclass(frozen=True)
-class BackendFiles:
+class SelfManagedSource:
     """One stack of the self-managed backend in `storage`."""
 
     storage: Storage = field(repr=False)
@@ -195,13 +195,13 @@ class BackendFiles:
             for number, stamp in enumerate(sorted(found), start=1)
         ]
 
-    def updates(self, records: Sequence[Record]) -> list[Snapshot | UnreadableError]:
+    def updates(self, records: Sequence[Record]) -> list[Mapping[str, Any] | UnreadableError]:
         """All are read at once: from a bucket, one after the other would take minutes."""
         contents = self.storage.read([record.update for record in records])
         return [self._parsed(record.update, contents[record.update]) for record in records]
 
     def checkpoint(self, record: Record) -> Snapshot:
-        return self._deployment(record.checkpoint)
+        return self._snapshot(record.checkpoint)
 
     def present(self) -> Snapshot | None:
         """The newest of the stack's files: the engine leaves the old one when its compression is changed."""
@@ -210,7 +210,7 @@ class BackendFiles:
         files = [file for file in self._list(folder) if file.name in names]
         if not files:
             return None
-        return self._deployment(f"{folder}/{max(files, key=lambda file: file.modified).name}")
+        return self._snapshot(f"{folder}/{max(files, key=lambda file: file.modified).name}")
 
     def is_held(self) -> bool:
         whole = f"organization/{self.project}/{self.stack}" if self._has_projects() else self.stack
@@ -248,7 +248,7 @@ class BackendFiles:
         except OSError as error:
             raise self._unreachable(error) from error
 
-    def _parsed(self, path: str, content: bytes | OSError) -> Snapshot | UnreadableError:
+    def _parsed(self, path: str, content: bytes | OSError) -> Mapping[str, Any] | UnreadableError:
         """The JSON object in the file, or what is wrong with it."""
         place = self.storage.place(path)
         if isinstance(content, OSError):
@@ -259,7 +259,7 @@ class BackendFiles:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
-    def _deployment(self, path: str) -> Snapshot:
+    def _snapshot(self, path: str) -> Snapshot:
         """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
         content = self._parsed(path, self.storage.read([path])[path])
         if isinstance(content, UnreadableError):

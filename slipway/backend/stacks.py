@@ -1,4 +1,4 @@
-"""Makes the stacks of the environments."""
+"""Creates, lists, tags, unlocks and removes the stacks of the environments."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
-from slipway.cli.verify import verified
+from slipway.cli.verify import verdicts_of
 from slipway.cluster.additions import remove_additions
 from slipway.cluster.drift import Drift
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
@@ -25,7 +25,7 @@ from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
-from slipway.deploy.preview import Preview, gate_passed, policy_pack
+from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
 from slipway.deploy.program_policies import PassedPolicies, passed_policies
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.targets import changed_services
@@ -140,7 +140,7 @@ def _up(name: str, options: UpOptions) -> int:
     arguments = ["--refresh"] if options.refresh else []
     if options.allow_dirty and uncommitted:
         arguments += ["--message", work_tree.message(uncommitted)]
-    variables = {**(passed.variables if passed else gate_passed(stack.project, stack.name)), **options.variables}
+    variables = {**(passed.variables if passed else skip_program_gate(stack.project, stack.name)), **options.variables}
     if passed and last and not options.force and (targets := _targets(stack, last, approved, progress)):
         arguments += exclude_arguments(stack.present() or {}, targets)
         variables = {**variables, **target_variables(targets, variables)}
@@ -230,7 +230,7 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
     try:
         deployed = stack.deployed()
         with ThreadPoolExecutor() as pool:
-            same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verified, deployed)
+            same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verdicts_of, deployed)
             drift = find_drift(stack, deployed, to_stderr)
         if not same_bases.result():
             return None

@@ -34,7 +34,7 @@ CHECKS_TIMEOUT_SECONDS = 10.0
 def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; 0 where all of them work, else 1."""
     stack = open_stack(name, cluster=False)
-    verdicts = verified(stack.deployed())
+    verdicts = verdicts_of(stack.deployed())
     failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
     if json_output:
         typer.echo(json.dumps(shape(stack.name, verdicts), indent=2, ensure_ascii=False))
@@ -52,7 +52,7 @@ def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
     return f"{services} and {counted(objects, 'object')}" if objects else services
 
 
-def verified(deployed: Deployed) -> list[ServiceVerdict]:
+def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
     """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts
     and what of their services' other objects is not ready; after them a verdict for each unready object that is of no
     service. SlipwayError where the cluster does not answer.

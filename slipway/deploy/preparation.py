@@ -10,8 +10,8 @@ from slipway.stack import Stack
 from slipway.state.namespaces import has_namespace, without_namespace
 
 
-def release_namespace(stack: Stack, say: Callable[[str], None]) -> None:
-    """Nothing in the cluster is touched."""
+def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None:
+    """Take a Namespace that somebody else manages by now out of the state; the cluster keeps it as it is."""
     name = stack.unmanaged_namespace()
     present = stack.present() if name else None
     if present and has_namespace(present, name):
@@ -31,4 +31,4 @@ def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
     repair(stack, say)
     recover(stack, say)
     refresh(stack, to_read)
-    release_namespace(stack, say)
+    forget_unmanaged_namespace(stack, say)

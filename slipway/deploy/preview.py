@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from policy import pack_token
+from policy import program_token
 from slipway.cluster.drift import Drift
 from slipway.deploy.commits import commits
 from slipway.deploy.display import UpdateDisplay
@@ -63,7 +63,7 @@ class Preview:
 
     def _run(self, stack: Stack, pack: Path, display: UpdateDisplay) -> None:
         # The pack judges the same program, so its own gate need not.
-        engine = stack.engine.with_variables(STREAMING, gate_passed(self.project, self.stack), self.variables)
+        engine = stack.engine.with_variables(STREAMING, skip_program_gate(self.project, self.stack), self.variables)
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.refresh:
             arguments.append("--refresh")
@@ -113,9 +113,9 @@ class Preview:
         return {"drift": ()} if self.drift and self._opened else {}
 
 
-def gate_passed(project: Project, stack: str) -> dict[str, str]:
+def skip_program_gate(project: Project, stack: str) -> dict[str, str]:
     """The variable that spares the program its own gate, for just the files as they are now."""
-    return {pack_token.VARIABLE: pack_token.token(project.folder, project.name, stack)}
+    return {program_token.VARIABLE: program_token.token(project.folder, project.name, stack)}
 
 
 def policy_pack(project: Project) -> Path:

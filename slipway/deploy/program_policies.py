@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy import pack_token, program_check
+from policy import program_check, program_token
 from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
-from slipway.deploy.preview import gate_passed
+from slipway.deploy.preview import skip_program_gate
 from slipway.engine.events import Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
@@ -60,8 +60,8 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
         return None
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
         return None
-    variables = gate_passed(stack.project, stack.name)
-    files = {**pack_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
+    variables = skip_program_gate(stack.project, stack.name)
+    files = {**program_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
     inputs = inputs_hash(stack, files, settings_of(stack))
     file = stack.own_file("policies")
     verdict = _read(file).get(inputs)
@@ -96,7 +96,7 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in declaring)
     for name, file in source_files(folder):
         read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
-        content = pack_token.content_hash(file) if read and file.is_file() else ""
+        content = program_token.content_hash(file) if read and file.is_file() else ""
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
 

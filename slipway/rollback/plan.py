@@ -32,7 +32,7 @@ from slipway.state.order import in_order
 from slipway.state.renames import renames
 from slipway.values import Path, mapped, opened
 
-VARIABLE = "SLIPWAY_ROLLBACK"
+ROLLBACK_VARIABLE = "SLIPWAY_ROLLBACK"
 """Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
 
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)

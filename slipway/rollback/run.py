@@ -18,13 +18,19 @@ from policy.yaml_lines import PolicyFileError
 from slipway.backend import History, UpdateInfo, rollback_message
 from slipway.backend.promotion import ProvenanceError, UnknownUpdateError, build_of, promotions_of
 from slipway.deploy import pending_replacements
-from slipway.deploy.preview import gate_passed
+from slipway.deploy.preview import skip_program_gate
 from slipway.deploy.recovery import import_state
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.rollback.plan import VARIABLE, RollbackPlan, RollbackRequest, plan_rollback, services_migrated_since
+from slipway.rollback.plan import (
+    ROLLBACK_VARIABLE,
+    RollbackPlan,
+    RollbackRequest,
+    plan_rollback,
+    services_migrated_since,
+)
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import default_target
 from slipway.rollback.unchanged import digest, unchanged_resources
@@ -132,7 +138,7 @@ class Rollback:
     def variables(self) -> dict[str, str]:
         """What tells the program to replay; read right before it starts, as the policies were asked here."""
         request = replace(self.request, unchanged=digest(self.unchanged) if self.unchanged else "")
-        return {VARIABLE: request.to_text(), **gate_passed(self.stack.project, self.stack.name)}
+        return {ROLLBACK_VARIABLE: request.to_text(), **skip_program_gate(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:
         """Replay the recorded state; raises the error that says why where that fails.

@@ -22,18 +22,18 @@ def spec(**fields: Any) -> ServiceSpec:
 
 
 def test_the_port_has_its_name_so_that_another_number_shuts_no_old_pod_off() -> None:
-    policies = [network.policy(spec(port=port), ["caller"]) for port in (8080, 9090)]
+    policies = [network.policy_spec(spec(port=port), ["caller"]) for port in (8080, 9090)]
     assert policies[0] == policies[1]
     assert policies[0]["ingress"] == [
         {"from_": [{"pod_selector": {"match_labels": {"app.kubernetes.io/name": "caller"}}}], "ports": [HTTP]}
     ]
-    public = network.policy(spec(ingress={"host": "shop.example"}), [])
+    public = network.policy_spec(spec(ingress={"host": "shop.example"}), [])
     assert public["ingress"] == [{"ports": [HTTP]}]
 
 
 def test_metrics_are_open_to_a_namespace_that_is_named_and_to_no_other() -> None:
-    assert network.policy(spec(), [])["ingress"] == []
-    (rule,) = network.policy(spec(), ["caller"], "monitoring")["ingress"]
+    assert network.policy_spec(spec(), [])["ingress"] == []
+    (rule,) = network.policy_spec(spec(), ["caller"], "monitoring")["ingress"]
     assert rule["from_"][1:] == [
         {"namespace_selector": {"match_labels": {"kubernetes.io/metadata.name": "monitoring"}}}
     ]
@@ -41,7 +41,9 @@ def test_metrics_are_open_to_a_namespace_that_is_named_and_to_no_other() -> None
 
 
 def test_egress_without_a_range_is_open_in_both_address_families() -> None:
-    everywhere, one = network.policy(spec(egress=[{"port": 5432}, {"cidr": "fd00::/8", "port": 53}]), [])["egress"][1:]
+    everywhere, one = network.policy_spec(spec(egress=[{"port": 5432}, {"cidr": "fd00::/8", "port": 53}]), [])[
+        "egress"
+    ][1:]
     assert [each["ip_block"]["cidr"] for each in everywhere["to"]] == ["0.0.0.0/0", "::/0"]
     assert [each["ip_block"]["cidr"] for each in one["to"]] == ["fd00::/8"]
 

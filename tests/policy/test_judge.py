@@ -117,7 +117,7 @@ def test_todays_waivers_keep_nobody_from_going_back(
 
 
 def test_a_replay_is_known_by_the_same_words_everywhere() -> None:
-    assert REPLAY_VARIABLE == replay.VARIABLE
+    assert REPLAY_VARIABLE == replay.ROLLBACK_VARIABLE
     assert ROLLBACK_SETTING == REPLAY_KEY
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from slipway.cluster.diagnosis.headlines import Case
 from slipway.cluster.diagnosis.model import Cause
 from slipway.cluster.diagnosis.objects import objects_at
-from slipway.cluster.diagnosis.words import Case
 
 
 @dataclass(frozen=True)

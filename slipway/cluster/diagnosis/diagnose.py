@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from slipway.cluster.diagnosis import advice, answers, logs, pods, words
+from slipway.cluster.diagnosis import advice, answers, headlines, logs, pods
 from slipway.cluster.diagnosis.model import Cause, Diagnosis, Evidence, Finding
 from slipway.cluster.diagnosis.objects import Object, event_count, event_time, name_of, number_at, text_at
 from slipway.cluster.diagnosis.patience import patience_seconds
@@ -30,12 +30,12 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
     found = [known] if known else [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
     pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})
-    case = words.Case(evidence.service, main, pod, evidence.kubectl, evidence.subject)
+    case = headlines.Case(evidence.service, main, pod, evidence.kubectl, evidence.subject)
     return Diagnosis(
         service=case.service,
         namespace=text_at(evidence.deployment, "metadata", "namespace"),
         finding=replace(main, reason=masked_text(main.reason)),
-        headline=words.headline(case),
+        headline=headlines.headline(case),
         pods=tuple(finding.pod for finding in same if finding.pod),
         pods_wanted=number_at(evidence.deployment, "spec", "replicas", default=1),
         image=case.image,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
+from slipway.cluster.diagnosis.headlines import exit_words
 from slipway.cluster.diagnosis.model import Diagnosis, LogTail
-from slipway.cluster.diagnosis.words import exit_words
 
 WIDTH = 100
 """In front of a screen among the engine's messages, by which the command line knows it."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.network import policy
+from components.network import policy_spec
 from services.spec import ServiceSpec
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.deploy.summary import PreviewResult, PreviewSummary
@@ -191,7 +191,7 @@ def test_network_policies_are_calls_and_egress(
 ) -> None:
     """Of the rules that the program itself writes."""
     before, after = (
-        {"spec": _camel(policy(ServiceSpec.model_validate({"name": "api", **each}), ["orders"], "monitoring"))}
+        {"spec": _camel(policy_spec(ServiceSpec.model_validate({"name": "api", **each}), ["orders"], "monitoring"))}
         for each in (old, new)
     )
     assert (

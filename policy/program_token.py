@@ -1,4 +1,4 @@
-"""How `slipway up` tells the program that the gate was passed, so that the rules are asked once and not twice."""
+"""How `slipway up` tells the program that the policies were asked already, so that it asks them not once more."""
 
 from __future__ import annotations
 
