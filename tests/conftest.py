@@ -56,7 +56,7 @@ def _read_public_authorities_once() -> None:
 
 @pytest.hookimpl(trylast=True)  # what `-m` leaves out is not waited for
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """First what needs the lab for itself, then what takes long."""
+    """First what needs the lab for itself, then what takes long: of scenarios those of small files, a long one each."""
     if not os.environ.get("SLIPWAY_TEST_ALL"):
         for item in items:
             if "thorough" in item.keywords:
@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     tests = Counter(map(_file, items))
 
     def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
-        file = _file(item)
-        return file != ALONE, "e2e" not in item.keywords, not _is_on_the_lab(item), -tests[file]
+        file, is_scenario = _file(item), "e2e" in item.keywords
+        return file != ALONE, not is_scenario, not _is_on_the_lab(item), tests[file] if is_scenario else -tests[file]
 
     items.sort(key=turn)
 
