@@ -34,7 +34,7 @@ def _exit(_number: int, _frame: FrameType | None) -> None:
 
 
 async def silent_when_cancelled(invoked: Awaitable[Value]) -> Value:
-    """What an invoke gives; a `RunError` of its failure, without a traceback, only where the engine did not cause it.
+    """What an invoke gives. Where it fails, nothing is said if the engine broke it off, else a RunError says why.
 
     When a resource fails, the engine closes its connections to the providers first and interrupts the program then: an
     invoke that is under way would end the program with a traceback beside what failed.
