@@ -18,7 +18,7 @@ FROM scratch AS test
 COPY version.txt /
 
 FROM scratch AS runtime
-COPY version.txt /
+COPY --from=test version.txt /
 USER 10001:10001
 """
 SERVICE = """\

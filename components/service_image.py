@@ -20,8 +20,9 @@ from docker.utils.build import exclude_paths
 
 from components.outputs import unknown
 from services.builds import BASE_IMAGE_ARGUMENT, Build
+from services.dockerfile import Dockerfile
 from services.file_names import is_utf_8, readable
-from slipway.backend.promotion import BUILT_ELSEWHERE, UNIT_TESTS_LABEL, Promotion
+from slipway.backend.promotion import BUILT_ELSEWHERE, IN_STAGE, UNIT_TESTS_LABEL, UNTESTED, Promotion
 from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 
 TAG_LENGTH = 16
@@ -52,9 +53,11 @@ class ServiceImageArgs:
 
 
 class ServiceImage(pulumi.ComponentResource):
-    """Two builds of one Dockerfile: the stage of the unit tests must succeed before the other is built and pushed.
+    """An image that is pushed when its unit tests have passed: in the same build where the Dockerfile takes files from
+    their stage, else in one before it.
 
-    `reference` is the pushed image by digest, `repository@sha256:…`. An image without unit tests says so in a label.
+    `reference` is the pushed image by digest, `repository@sha256:…`. A label says in which stage of its build the tests
+    were run, or that there are none.
     """
 
     reference: pulumi.Output[str]
@@ -63,14 +66,19 @@ class ServiceImage(pulumi.ComponentResource):
         super().__init__(SERVICE_IMAGE_TYPE, name, None, opts)
         content = pulumi.Output.from_input(args.base_image).apply(lambda reference: content_tag(args, reference))
         # The provider reads named contexts through the .dockerignore of the main one, and may miss that they changed.
-        labels = {CONTENT_LABEL: content} if args.named_contexts else {}
-        tests, untested = [], {UNIT_TESTS_LABEL: "none"}
-        if stage := args.build.test_target:
-            test = self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=labels or None)
-            tests, untested = [test], {}
+        of_test = {CONTENT_LABEL: content} if args.named_contexts else None
+        tests, labels, stage = [], None, args.build.test_target
+        if not stage:
+            labels = {UNIT_TESTS_LABEL: UNTESTED}
+        elif _has_tests_in_one_build(args, stage):
+            labels = {UNIT_TESTS_LABEL: f"{IN_STAGE}{stage}"}
+        else:
+            tests = [self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=of_test)]
         # A tag of its own for each content: clean-ups of untagged images never take a rollback's target.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
-        image = self._image(name, args, args.build.target, tags=[tag], labels=untested or None, depends_on=tests)
+        image = self._image(
+            name, args, args.build.target, exports=_exports(args), tags=[tag], labels=labels, depends_on=tests
+        )
         self.reference = image.digest.apply(partial(_by_digest, args.repository))
         self.register_outputs({"reference": self.reference})
 
@@ -114,13 +122,28 @@ class ServiceImage(pulumi.ComponentResource):
             exports=exports,
             labels=labels,
             tags=list(tags) or None,
-            push=bool(tags),
-            # A preview runs the unit tests too; the provider pushes nothing then.
+            push=bool(tags and not exports),
+            # A preview runs the unit tests too; the provider pushes no image then.
             build_on_preview=True,
             # The provider's delete removes what was pushed, and with it a rollback's target.
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
             **more,
         )
+
+
+def _exports(args: ServiceImageArgs) -> list[docker_build.ExportArgsDict] | None:
+    """How an image is pushed; `None` for by `push`: then the provider builds nothing of it in a preview, which would
+    push the cache.
+
+    https://github.com/pulumi/pulumi-docker-build/blob/v0.0.22/provider/internal/image.go (buildable)
+    """
+    return None if args.cache else [{"raw": "type=registry"}]  # as `push` has it: `registry` has other media types
+
+
+def _has_tests_in_one_build(args: ServiceImageArgs, stage: str) -> bool:
+    """Whether the image's own build, in a preview too, cannot succeed before `stage` has been built."""
+    file = Dockerfile.read(args.dockerfile or args.context / DOCKERFILE)
+    return _exports(args) is not None and file.takes_in(args.build.target, stage, args.named_contexts)
 
 
 def _by_digest(repository: str, digest: str) -> str | pulumi.Output[str]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from services.builds import Build
 from services.yaml_source import KeyPath
 
 # https://docs.docker.com/reference/dockerfile/#format: instructions are not case-sensitive, `\` goes on.
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*\S+(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)
+_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)
 _ARG = re.compile(r"^\s*ARG\s+(?P<names>.+)$", re.IGNORECASE)
+_FLAGS = re.compile(r"^\s*(?P<instruction>COPY|RUN)\s+(?P<flags>(?:--\S+\s+)+)", re.IGNORECASE)
 _SECRET_MOUNT = re.compile(r"--mount=(?P<options>\S*\btype=secret\b\S*)")
+# https://docs.docker.com/reference/dockerfile/#here-documents
+_HERE_DOCUMENT = re.compile(r"(?<!\S)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>[^\s<\"']+)(?P=quote)")
+# https://docs.docker.com/reference/dockerfile/#escape: with another sign, lines go on that here seem to end.
+_ESCAPE = re.compile(r"^\s*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
 # Without an `id` a secret has the name of the file that it is mounted as.
 # https://docs.docker.com/reference/dockerfile/#run---mounttypesecret
 _TARGETS = ("target", "dst", "destination")
@@ -21,19 +26,29 @@ _TARGETS = ("target", "dst", "destination")
 
 @dataclass(frozen=True)
 class Dockerfile:
-    """`stages` and `arguments` by name, `secrets` by their ids; each with the first line, from 1, that names it."""
+    """`stages` and `arguments` by name, `secrets` by their ids; each with the first line, from 1, that names it.
+
+    `sources` has the stages that each stage, in lower case, begins with or takes files from.
+    """
 
     stages: dict[str, int]
     arguments: dict[str, int]
     secrets: dict[str, int]
+    sources: dict[str, set[str]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, file: Path) -> Dockerfile:
         """Raises OSError where it cannot be read."""
-        found = cls({}, {}, {})
-        for number, line in _instructions(file.read_text(encoding="utf-8", errors="replace")):
+        text = file.read_text(encoding="utf-8", errors="replace")
+        found, stage, repeated = cls({}, {}, {}), "", set[str]()
+        for number, line in _instructions(text):
             if match := _FROM.match(line):
-                found.stages.setdefault((match["stage"] or "").lower(), number)
+                stage = (match["stage"] or "").lower()
+                repeated |= {stage} & set(found.stages)
+                found.stages.setdefault(stage, number)
+                found.sources[stage] = found._earlier({match["base"]})
+            elif match := _FLAGS.match(line):
+                found.sources.setdefault(stage, set()).update(found._earlier(_taken_from(match)) - {stage})
             elif match := _ARG.match(line):
                 for declared in match["names"].split():
                     found.arguments.setdefault(declared.partition("=")[0], number)
@@ -41,20 +56,56 @@ class Dockerfile:
                 options = dict(option.partition("=")[::2] for option in mount["options"].split(","))
                 target = next((options[key] for key in _TARGETS if key in options), "")
                 found.secrets.setdefault(options.get("id") or PurePosixPath(target).name, number)
-        return found
+        # Two stages of one name, or none: which of them is meant cannot be told.
+        known = {} if _ESCAPE.search(text) else found.sources
+        return replace(found, sources={name: of - repeated for name, of in known.items() if name not in repeated})
+
+    def _earlier(self, names: Collection[str]) -> set[str]:
+        """Those of `names` that are stages so far; what no earlier stage is called is an image."""
+        return {name.lower() for name in names} & set(self.sources)
+
+    def takes_in(self, target: str, stage: str, replaced: Collection[str] = ()) -> bool:
+        """Whether no build of stage `target` can succeed before one of `stage` has; `replaced` are stages whose place a
+        named context takes.
+
+        Where that cannot be told, it is denied: of bases that a build argument names, for instance.
+        """
+        seen, waiting = set(replaced), [target.lower()]
+        while waiting:
+            if (each := waiting.pop()) not in seen:
+                seen.add(each)
+                waiting += self.sources.get(each, ())
+        return stage.lower() in seen - set(replaced)
+
+
+def _taken_from(instruction: re.Match[str]) -> set[str]:
+    """The stages and images that a COPY or RUN with flags takes files from."""
+    flags = [flag.partition("=")[::2] for flag in instruction["flags"].split()]
+    if instruction["instruction"].upper() == "COPY":
+        return {value for name, value in flags if name == "--from"}
+    mounts = [dict(each.partition("=")[::2] for each in value.split(",")) for name, value in flags if name == "--mount"]
+    # Of the other types, that of a tmpfs is left unread.
+    return {mount["from"] for mount in mounts if "from" in mount and mount.get("type", "bind") in ("bind", "cache")}
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """Whole instructions on one line each, with the number of their first; comments are left out."""
-    begun, first = "", 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.lstrip().startswith("#"):
+    """Whole instructions on one line each, with the number of their first; comments and here-documents are left out."""
+    lines = text.splitlines()
+    begun, first, skipped = "", 0, 0
+    for number, line in enumerate(lines, 1):
+        if number <= skipped or line.lstrip().startswith("#"):
             continue
         first = first if begun else number
         begun += line.removesuffix("\\")
-        if not line.endswith("\\"):
-            yield first, begun
-            begun = ""
+        if line.endswith("\\") and number < len(lines):
+            continue
+        for document in _HERE_DOCUMENT.finditer(begun):
+            begins = max(number, skipped)
+            inside = (each.lstrip("\t") if document["tabs"] else each for each in lines[begins:])
+            # Without its end it is none: a word in quotes, for instance.
+            skipped = next((at for at, each in enumerate(inside, begins + 1) if each == document["end"]), skipped)
+        yield first, begun
+        begun = ""
     if begun:
         yield first, begun
 

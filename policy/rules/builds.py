@@ -13,9 +13,10 @@ from policy.stack import DeclaredStack
 from policy.view import View
 
 TEST_SUFFIX = "-test"
-# On an image without unit tests, with the value `none`. `components.service_image` writes it.
+# On an image without unit tests with the value `none`, on one that is built from their stage with `stage NAME`.
+# `components.service_image` writes it.
 UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
-NO_TESTS = "none"
+NO_TESTS, IN_STAGE = "none", "stage "
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -24,8 +25,9 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
     title="A build that runs the unit tests precedes every pushed image",
     why="An image whose unit tests did not run, or ran on other files, is deployed on hope.",
     source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
-    remedy="Declare an Image `NAME-test` of the same context and Dockerfile with the stage that runs the tests, and "
-    "let the pushed one depend on it, as `ServiceImage` does.",
+    remedy="Take files of the image from the stage that runs the tests (`COPY --from=test`), or declare an Image "
+    "`NAME-test` of the same context and Dockerfile with that stage, and let the pushed one depend on it, as "
+    "`ServiceImage` does.",
     of=any_of(builds, other_builds),
 )
 def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
@@ -33,7 +35,11 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     if pushed.type != IMAGE:
         yield from _past_the_tests(build)
         return
-    if not is_pushed(build) or _says_untested(build):
+    said = build.at("labels", UNIT_TESTS_LABEL).text() or ""
+    if not is_pushed(build) or said == NO_TESTS:
+        return
+    if said.startswith(IN_STAGE):
+        yield from _tests(said.removeprefix(IN_STAGE), build)
         return
     wanted = f"{pushed.name}{TEST_SUFFIX}"
     test = stack.by_type_and_name.get((IMAGE, wanted))
@@ -42,7 +48,7 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
             f"the image is pushed and there is no Image `{wanted}`; allowed: one whose stage runs the unit tests"
         )
     else:
-        yield from _tests(View.of(test), build)
+        yield from _test_image(View.of(test), build)
         if not _precedes(test, pushed):
             yield build.problem(f"the image does not depend on Image `{wanted}`; allowed: `depends_on` it")
 
@@ -52,13 +58,8 @@ def _past_the_tests(build: View) -> Iterator[Problem]:
         yield build.problem(f"{build.resource.type} is pushed past the unit tests; allowed: {IMAGE}")
 
 
-def _tests(test: View, pushed: View) -> Iterator[Problem]:
-    target, shipped = test.at("target"), pushed.at("target")
-    if not target.text() or target.text() == shipped.text():
-        yield pushed.problem(
-            f"Image `{test.resource.name}` builds target {target.shown()}, the image itself {shipped.shown()}; "
-            "allowed: a stage of its own"
-        )
+def _test_image(test: View, pushed: View) -> Iterator[Problem]:
+    yield from _tests(test.at("target").text() or "", pushed)
     for keys in (("context", "location"), ("dockerfile", "location")):
         tested, built = test.at(*keys), pushed.at(*keys)
         if tested.read() != built.read():
@@ -68,14 +69,21 @@ def _tests(test: View, pushed: View) -> Iterator[Problem]:
     named = pushed.at("context", "named")
     if test.at("context", "named").known() != named.known():
         yield named.problem("the image has other named contexts than its test; allowed: the same")
+
+
+def _tests(stage: str, pushed: View) -> Iterator[Problem]:
+    """What is wrong with `stage` as the one of the unit tests; empty where none is named."""
+    target = pushed.at("target")
+    if not stage or stage == target.text():
+        yield pushed.problem(
+            f"what runs the unit tests builds target {f'`{stage}`' if stage else 'none'}, the image itself "
+            f"{target.shown()}; allowed: a stage of its own"
+        )
+    named = pushed.at("context", "named")
     # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
-    for stage in filter(None, (target.text(), shipped.text())):
-        if stage in named.entries():
-            yield named.problem(f"the named context `{stage}` takes the place of that stage; allowed: another name")
-
-
-def _says_untested(build: View) -> bool:
-    return build.at("labels", UNIT_TESTS_LABEL).text() == NO_TESTS
+    for each in filter(None, (stage, target.text())):
+        if each in named.entries():
+            yield named.problem(f"the named context `{each}` takes the place of that stage; allowed: another name")
 
 
 @rule(
@@ -88,7 +96,7 @@ def _says_untested(build: View) -> bool:
     levels=ADVISED,
 )
 def unit_tests_exist(build: View) -> Iterator[Problem]:
-    if is_pushed(build) and _says_untested(build):
+    if is_pushed(build) and build.at("labels", UNIT_TESTS_LABEL).text() == NO_TESTS:
         yield build.problem(
             "the image says that it has no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
         )

@@ -20,7 +20,10 @@ PROMOTED_FROM = "promotedFrom"
 BUILT_ELSEWHERE = "builtElsewhere"
 """An input of the ServiceImage of a service whose service.yaml names its `image`."""
 UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
-"""On an image without unit tests, with the value `none`: `build: {testTarget: null}` declares that."""
+"""On an image whose build runs the unit tests too, with the value `stage NAME`; on one without any, with `none`, as
+`build: {testTarget: null}` declares. On none that another Image was built before, for its tests.
+"""
+UNTESTED, IN_STAGE = "none", "stage "
 HistoryOf = Callable[[str], History]
 
 
@@ -167,11 +170,11 @@ def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Record
 
 def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mapping[str, Any], ...]:
     """The builds, unit tests first; ProvenanceError where these are missing, do not come before the image, and the
-    image does not say that it has none.
+    image neither runs them itself nor says that it has none.
     """
     images = {each.name: each for each in resources(state) if each.type == IMAGE_TYPE}
     test, image = images.get(f"{service}{TEST_SUFFIX}"), images.get(service)
-    if image and not test and (image.inputs.get("labels") or {}).get(UNIT_TESTS_LABEL) == "none":
+    if image and not test and (says_untested(image.inputs) or runs_tests(image.inputs)):
         return (image.raw,)
     if (
         not test
@@ -185,6 +188,20 @@ def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mappin
             f"`slipway up -s {promotion.source}` builds and tests it; promote that.",
         )
     return test.raw, image.raw
+
+
+def runs_tests(inputs: Mapping[str, Any]) -> bool:
+    """Whether an Image with these inputs is built from the stage of its unit tests."""
+    return _unit_tests(inputs).startswith(IN_STAGE)
+
+
+def says_untested(inputs: Mapping[str, Any]) -> bool:
+    """Whether an Image with these inputs says that it has no unit tests."""
+    return _unit_tests(inputs) == UNTESTED
+
+
+def _unit_tests(inputs: Mapping[str, Any]) -> str:
+    return str((inputs.get("labels") or {}).get(UNIT_TESTS_LABEL, ""))
 
 
 def _contradiction(service: str, promotion: Promotion, found: str) -> tuple[str, str, str]:

@@ -12,10 +12,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.backend.promotion import runs_tests
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation
 from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
-from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Finished, StepEvent, SummaryEvent, Urn, is_debug, parse
+from slipway.engine.events import (
+    STACK_TYPE,
+    Diagnostic,
+    Event,
+    Finished,
+    Started,
+    StepEvent,
+    SummaryEvent,
+    Urn,
+    is_debug,
+    parse,
+)
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked, masked_text, without_keys
 from slipway.render.groups import image_changes
@@ -117,8 +129,10 @@ class PreviewEvents:
         """The services whose test stage was built to its end."""
         built = {event.resource for event in self.events if isinstance(event, Finished) and event.operation in BUILDING}
         built -= {event.resource for event in self._diagnostics("warning") if event.message.startswith(NOT_BUILT)}
-        tests = [resource for resource in built if resource.type == IMAGE_TYPE and resource.name.endswith(TEST_SUFFIX)]
-        return tuple(sorted(resource.name.removesuffix(TEST_SUFFIX) for resource in tests))
+        begun = [event for event in self.events if isinstance(event, Started) and event.resource.type == IMAGE_TYPE]
+        with_tests = {event.resource for event in begun if runs_tests(event.inputs)}
+        with_tests |= {event.resource for event in begun if event.resource.name.endswith(TEST_SUFFIX)}
+        return tuple(sorted(resource.name.removesuffix(TEST_SUFFIX) for resource in built & with_tests))
 
     def _diagnostics(self, severity: str) -> list[Diagnostic]:
         return [

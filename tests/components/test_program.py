@@ -91,7 +91,7 @@ def test_each_environment_declares_every_object_of_every_service(updates: Any, s
     for token, names in DECLARED.items():
         assert recorded.names(token) == sorted(names), token
     assert recorded.inputs("kubernetes:core/v1:Namespace", stack)["metadata"]["name"] == f"slipway-{stack}"
-    built = sorted([*SERVICES, *(f"{name}-test" for name in SERVICES)]) if stack == "dev" else []
+    built = sorted(SERVICES) if stack == "dev" else []
     assert recorded.names("docker-build:index:Image") == built, "prod runs what dev has built"
     for name in WITH_PODS:
         metadata = recorded.inputs(DEPLOYMENT, name)["metadata"]
@@ -116,16 +116,14 @@ def test_a_digest_that_a_preview_lacks_is_unknown(declare: Any, monkeypatch: pyt
         assert contains_unknowns(container.get("image", UNKNOWN))  # left out where it waits for another service
 
 
-def test_images_are_deployed_by_digest_and_tested_first(dev: Any) -> None:
-    test = dev.inputs("docker-build:index:Image", "user-service-test")
+def test_images_are_built_with_their_unit_tests_and_deployed_by_digest(dev: Any) -> None:
     image = dev.inputs("docker-build:index:Image", "user-service")
-    assert (test["target"], test["push"], test["exports"]) == ("test", False, [{"cacheonly": {}}])
-    assert (image["target"], image["push"]) == ("runtime", True)
-    context = {"location": "services/user_service", "named": {"kit": {"location": "services/kit"}}}
-    assert (test["context"], image["context"]) == (context, context)
-    # so that the provider builds the tests again where only a named context has changed
-    assert test["labels"] == {"slipway.dev/content": image["tags"][0].rpartition(":")[2]}
-    assert "labels" not in image
+    assert (image["target"], image["exports"]) == ("runtime", [{"raw": "type=registry"}])
+    assert image["context"] == {
+        "location": "services/user_service",
+        "named": {"kit": {"location": "services/kit"}},
+    }
+    assert image["labels"] == {"slipway.dev/unit-tests": "stage test"}
     assert image["tags"][0].startswith("registry.example/team/user-service:")
     assert image["buildArgs"] == {"BASE_IMAGE": "python:3.12-slim@sha256:" + "1" * 64}
     container = dev.inputs(DEPLOYMENT, "user-service")["spec"]["template"]["spec"]["containers"][0]

@@ -172,6 +172,16 @@ def test_an_image_whose_unit_tests_are_not_in_its_build_is_refused(look_up: Any,
     assert "comes from no build whose unit tests passed" in problem
 
 
+@pytest.mark.parametrize("label", ["stage test", "none"])
+def test_an_image_may_have_its_unit_tests_in_its_own_build_or_say_that_it_has_none(
+    look_up: Any, first: dict[str, Any], label: str
+) -> None:
+    first["resources"] = [each for each in first["resources"] if not each["urn"].endswith("::user-service-test")]
+    (image,) = [each for each in first["resources"] if each["urn"].endswith("docker-build:index:Image::user-service")]
+    image["inputs"]["labels"] = {"slipway.dev/unit-tests": label}
+    assert look_up(first, built(first)) == ([], [])
+
+
 def test_what_runs_already_is_not_looked_up_again(look_up: Any) -> None:
     component = {"type": "slipway:index:ServiceImage", "custom": False}
     properties = {name: Promotion.model_validate(each).properties() for name, each in IMAGES.items()}

@@ -6,11 +6,19 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pulumi_docker_build as docker_build
 import pytest
 
-from components.service_image import ServiceImageArgs, content_tag, context_problems, ssh_problem, visible_files
+from components.service_image import (
+    ServiceImage,
+    ServiceImageArgs,
+    content_tag,
+    context_problems,
+    ssh_problem,
+    visible_files,
+)
 from services.builds import Build
 
 BASE = "python:3.12-slim@sha256:1"
@@ -225,3 +233,49 @@ def test_ssh_keys_need_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent")
     assert "names /nonexistent, which is no socket" in ssh_problem(Build(ssh=["default"]))
+
+
+IMAGE = "docker-build:index:Image"
+APART = "FROM scratch AS test\nFROM scratch AS runtime\n"
+
+
+def declared(declare: Any, args: ServiceImageArgs, dockerfile: str, **more: Any) -> Any:
+    (args.context / "Dockerfile").write_text(dockerfile)
+    return declare(lambda: ServiceImage("shop", replace(args, **more)))
+
+
+def test_the_unit_tests_are_built_before_an_image_that_takes_nothing_of_them(
+    declare: Any, args: ServiceImageArgs, tmp_path: Path
+) -> None:
+    recorder = declared(declare, args, APART, named_contexts={"kit": tmp_path / "app"})
+    test, image = recorder.inputs(IMAGE, "shop-test"), recorder.inputs(IMAGE, "shop")
+    assert (test["target"], test["push"], test["exports"]) == ("test", False, [{"cacheonly": {}}])
+    assert (image["target"], image["push"], image["exports"]) == ("runtime", False, [{"raw": "type=registry"}])
+    assert test["context"] == image["context"]
+    # so that the provider builds the tests again where only a named context has changed
+    assert test["labels"] == {"slipway.dev/content": image["tags"][0].rpartition(":")[2]}
+    assert "labels" not in image
+
+
+def test_one_build_has_the_unit_tests_of_an_image_that_is_made_of_what_they_tested(
+    declare: Any, args: ServiceImageArgs
+) -> None:
+    recorder = declared(declare, args, f"{APART}COPY --from=test /a /b\n")
+    assert recorder.names(IMAGE) == ["shop"]
+    assert recorder.inputs(IMAGE, "shop")["labels"] == {"slipway.dev/unit-tests": "stage test"}
+
+
+def test_a_preview_of_an_image_with_a_cache_in_the_registry_builds_the_unit_tests_alone(
+    declare: Any, args: ServiceImageArgs
+) -> None:
+    """It would push the cache: the provider builds nothing in a preview of an image with `push`."""
+    recorder = declared(declare, args, f"{APART}COPY --from=test /a /b\n", cache=True)
+    assert recorder.inputs(IMAGE, "shop-test")["exports"] == [{"cacheonly": {}}]
+    image = recorder.inputs(IMAGE, "shop")
+    assert (image["push"], "exports" in image, "labels" in image) == (True, False, False)
+
+
+def test_an_image_without_unit_tests_says_so(declare: Any, args: ServiceImageArgs) -> None:
+    recorder = declared(declare, args, APART, build=Build.model_validate({"testTarget": None}))
+    assert recorder.names(IMAGE) == ["shop"]
+    assert recorder.inputs(IMAGE, "shop")["labels"] == {"slipway.dev/unit-tests": "none"}

@@ -149,7 +149,7 @@ def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_
     broken = released.slipway("up", "-s", "e2e", "--yes")
     assert broken.code == 1, broken.output
     for name in ("user-service", "order-service"):
-        assert f"Image {name}-test: a step of the build ended with exit code 1" in broken.output
+        assert f"Image {name}: a step of the build ended with exit code 1" in broken.output
     assert images(released) == before
     released.replace(KIT, 'status="raedy"', 'status="ready"')
     released.replace(KIT, '"""', '"""Changed. ')

@@ -220,6 +220,26 @@ def test_an_image_may_say_that_it_has_no_unit_tests(said: Any, expected: State) 
     assert of("unit-tests-exist", "Image/api", resources) is (VIOLATION if expected is PASS else PASS)
 
 
+@pytest.mark.parametrize(
+    ("said", "named", "expected"),
+    [
+        ("stage test", "kit", PASS),
+        ("stage runtime", "kit", VIOLATION),
+        ("stage ", "kit", VIOLATION),
+        ("test", "kit", VIOLATION),
+        ("stage test", "test", VIOLATION),
+        ("stage test", "runtime", VIOLATION),
+    ],
+)
+def test_an_image_may_say_in_which_stage_its_unit_tests_are(said: str, named: str, expected: State) -> None:
+    resources = {ref: each for ref, each in good().items() if ref != "Image/api-test"}
+    context = {"location": "services/api", "named": {named: {"location": "services/kit"}}}
+    more = {"labels": {"slipway.dev/unit-tests": said}, "context": context}
+    resources["Image/api"] = replace(resources["Image/api"], inputs={**resources["Image/api"].inputs, **more})
+    assert of("unit-tests-first", "Image/api", resources) is expected
+    assert of("unit-tests-exist", "Image/api", resources) is PASS
+
+
 @pytest.mark.parametrize(("name", "expected"), [("kit", PASS), ("test", VIOLATION), ("runtime", VIOLATION)])
 def test_no_named_context_takes_the_place_of_the_tests(name: str, expected: State) -> None:
     context = {"location": "services/api", "named": {name: {"location": "services/kit"}}}

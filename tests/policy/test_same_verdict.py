@@ -171,7 +171,7 @@ def broken_in_many_ways(checkout: Checkout) -> None:
     )
     checkout.replace("components/network.py", '"policy_types": ["Ingress", "Egress"]', '"policy_types": ["Ingress"]')
     checkout.replace("components/workload.py", '"max_unavailable": 1,', '"max_unavailable": 0,')
-    checkout.replace("components/service_image.py", 'f"{name}{TEST_SUFFIX}"', 'f"{name}-checked"')
+    checkout.replace("components/service_image.py", 'f"{IN_STAGE}{stage}"', '"somewhere"')
     (checkout.folder / "policy" / "waivers.yaml").write_text(WAIVER)
 
 

@@ -34,6 +34,24 @@ def test_a_first_update_creates_everything(summarized: Any) -> None:
     assert summary.tested == ("order-service", "user-service")
 
 
+@pytest.mark.parametrize(
+    ("label", "built", "tested"),
+    [("stage test", True, True), ("stage test", False, False), ("none", True, False)],
+)
+def test_the_unit_tests_may_be_in_the_build_of_the_image(
+    lines: Callable[[str], list[tuple[float, str]]], *, label: str, built: bool, tested: bool
+) -> None:
+    read, skipped = PreviewEvents(), "Skipping preview build because some inputs are unknown"
+    for at_seconds, line in lines("first"):
+        event = json.loads(line)
+        image = event.get("resourcePreEvent", {}).get("metadata", {})
+        if image.get("urn", "").endswith("Image::user-service"):
+            image["new"]["inputs"]["labels"] = {"slipway.dev/unit-tests": label}
+        if "Image::user-service-test" not in line and not (built and skipped in line):
+            read.take(json.dumps(event), at_seconds)
+    assert ("user-service" in read.summary("slipway", "dev").tested) is tested
+
+
 def test_nothing_changed(summarized: Any) -> None:
     summary = summarized("unchanged")
     assert (summary.result, summary.changes, summary.images) == (PreviewResult.SUCCEEDED, (), ())
