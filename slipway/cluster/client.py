@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -23,7 +25,7 @@ from slipway.proxies import proxy_of
 AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
 
 if TYPE_CHECKING:
-    from kubernetes.client import ApiClient
+    from kubernetes.client import ApiClient, Configuration
 
 # Imports of the client wait until they are needed: a fifth of a second that most commands can do without.
 # ruff: noqa: PLC0415
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 4.0
 FIELD_MANAGER = "pulumi-slipway"
 LOG_LENGTH = 64 * 1024
+# The Kubernetes client's temporary files are shared by all threads.
+_TEMPORARY_FILES = Lock()
 # Served from the API server's memory; a state of a moment ago is as good.
 _ANY_VERSION = {"resourceVersion": "0"}
 
@@ -55,6 +59,7 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
     """
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
+    from kubernetes.config.kube_config import _cleanup_temp_files
     from urllib3.util import make_headers, parse_url
 
     # Without `proxy=""` it would take one for loopback too; without retries, since who asks knows when to ask again.
@@ -64,7 +69,13 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
         # Of several current contexts the client would take the last, kubectl and the provider the first.
         if found.files:
             context = found.context(context)
-        config.load_kube_config(kubeconfig, context, client_configuration=settings)  # type: ignore[no-untyped-call]
+        with _TEMPORARY_FILES:
+            try:
+                config.load_kube_config(kubeconfig, context, client_configuration=settings)  # type: ignore[no-untyped-call]
+                tls = settings.proxy_ssl_context = _tls(settings)
+            finally:
+                # They hold the private key, and the client removes them only when the process ends by itself.
+                _cleanup_temp_files()  # type: ignore[no-untyped-call]
     except KubeconfigError as error:
         raise ClusterError(str(error)) from error
     except (config.ConfigException, OSError) as error:
@@ -73,7 +84,24 @@ def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
         settings.proxy = proxy.url
     if settings.proxy and (login := parse_url(settings.proxy).auth):
         settings.proxy_headers = make_headers(proxy_basic_auth=unquote(login))
-    return ApiClient(settings)
+    made = ApiClient(settings)
+    in_files = dict.fromkeys(("ca_certs", "ca_cert_data", "cert_file", "key_file"))
+    made.rest_client.pool_manager.connection_pool_kw.update(in_files, ssl_context=tls)
+    return made
+
+
+def _tls(settings: Configuration) -> ssl.SSLContext:
+    """The authorities and the client certificate of a kubeconfig, read once for all connections."""
+    from urllib3.util.ssl_ import create_urllib3_context
+
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if settings.verify_ssl else ssl.CERT_NONE)
+    if settings.ssl_ca_cert or settings.ca_cert_data:
+        context.load_verify_locations(settings.ssl_ca_cert, cadata=settings.ca_cert_data)
+    elif settings.verify_ssl:
+        context.load_default_certs()
+    if settings.cert_file:
+        context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
 
 
 def unreachable(client: ApiClient, error: Exception) -> ClusterError:

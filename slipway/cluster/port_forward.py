@@ -7,11 +7,9 @@ pods stands in its way.
 from __future__ import annotations
 
 import io
-import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -115,30 +113,12 @@ class PortForwards:
         pool = self.client.rest_client.pool_manager.connection_from_url(server.url)
         connection: Any = pool._new_conn()
         connection.timeout = max(deadline - monotonic(), 0.001)
-        if server.scheme == "https":
-            connection.ssl_context, connection.ca_certs, connection.ca_cert_data = self._tls, None, None
-            connection.cert_file, connection.key_file = None, None
         if pool.proxy:
             scheme = "https" if pool.proxy.scheme == "https" else "http"
             port = server.port or (443 if server.scheme == "https" else 80)
             connection.set_tunnel(str(server.host), port, headers=pool.proxy_headers, scheme=scheme)
         connection.connect()
         return connection.sock
-
-    @cached_property
-    def _tls(self) -> ssl.SSLContext:
-        """The client's authorities and certificate, read once: for a single connection that takes most of its time."""
-        from urllib3.util.ssl_ import create_urllib3_context
-
-        settings = self.client.configuration
-        context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED if settings.verify_ssl else ssl.CERT_NONE)
-        if settings.ssl_ca_cert or settings.ca_cert_data:
-            context.load_verify_locations(settings.ssl_ca_cert, cadata=settings.ca_cert_data)
-        elif settings.verify_ssl:
-            context.load_default_certs()
-        if settings.cert_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-        return context
 
 
 def _refusal(error: Any, path: str) -> ClusterError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import socket
 import ssl
 import threading
@@ -16,13 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 from websocket import ABNF
 from websocket._abnf import frame_buffer
 from websocket._socket import recv
 
 from lab.pki import CertificateSpec, ensure_pki
+from slipway.cluster.client import client
 
+CREDENTIALS = ("ca.crt", "client.crt", "client.key")
 REFUSED = "error forwarding port: dial tcp4 127.0.0.1:{port}: connect: connection refused"
 
 
@@ -38,13 +41,24 @@ class ApiServer:
     port: int = 0
 
     def client(self, token: str = "") -> ApiClient:
-        scheme = "https" if self.tls else "http"
-        settings = Configuration(host=f"{scheme}://127.0.0.1:{self.port}", proxy="", retries=False)
-        settings.ssl_ca_cert = str(self.folder / "ca.crt")
-        settings.cert_file, settings.key_file = str(self.folder / "client.crt"), str(self.folder / "client.key")
-        if token:
-            settings.api_key["authorization"], settings.api_key_prefix["authorization"] = token, "Bearer"
-        return ApiClient(settings)
+        return client(None, self.kubeconfig(token))
+
+    def kubeconfig(self, token: str = "") -> str:
+        """The path of one that contains the certificates and the key, as those of most clusters do."""
+        data = {name: base64.b64encode((self.folder / name).read_bytes()).decode() for name in CREDENTIALS}
+        server = {"server": f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"}
+        user = {"client-certificate-data": data["client.crt"], "client-key-data": data["client.key"]}
+        written = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "api",
+            "clusters": [{"name": "api", "cluster": server | {"certificate-authority-data": data["ca.crt"]}}],
+            "users": [{"name": "api", "user": user | ({"token": token} if token else {})}],
+            "contexts": [{"name": "api", "context": {"cluster": "api", "user": "api"}}],
+        }
+        file = self.folder / "kubeconfig"
+        file.write_text(json.dumps(written))
+        return str(file)
 
     def serve(self, connection: Any) -> None:
         head = b""

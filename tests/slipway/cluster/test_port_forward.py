@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cluster.client import ClusterError, ForbiddenError, NotFoundError
+from slipway.cluster.client import ClusterError, ForbiddenError, NotFoundError, client
 from slipway.cluster.port_forward import BODY_LIMIT_BYTES, PortForwards
 from tests.slipway.cluster.api_server import ApiServer, api_server
 
@@ -168,6 +170,22 @@ def test_nobody_but_the_api_server_is_believed(authorities: Path, tmp_path: Path
         with pytest.raises(ClusterError, match="CERTIFICATE_VERIFY_FAILED"):
             ask(impostor, pod)
     assert impostor.requests == []
+
+
+def test_no_file_keeps_the_credentials_of_a_kubeconfig(
+    authorities: Path, tmp_path: Path, pod: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is killed leaves its temporary files, and these would hold the private key."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with api_server(authorities) as server, ThreadPoolExecutor(8) as threads:
+        kubeconfig = server.kubeconfig()
+        clients = list(threads.map(lambda _: client(None, kubeconfig), range(40)))
+        assert list(tmp_path.iterdir()) == []
+        for each in (clients[0], clients[-1]):
+            answered = PortForwards(each).request(
+                "shop", "web-1", pod, method="GET", path="/", headers={"Host": "web"}, body=None, timeout_seconds=30
+            )
+            assert answered == (200, b"hello")
 
 
 def test_many_are_checked_at_once(authorities: Path, pod: int) -> None:
