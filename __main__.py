@@ -1,5 +1,5 @@
-"""Builds every service of `services/`, deploys them all to the stack's environment, and checks that they work; or
-brings a recorded state of the stack back.
+"""Builds every service of `services/`, deploys all of them to the stack's environment, and checks that they work; or
+rolls the stack back to a recorded state.
 """
 
 import pulumi

@@ -1,4 +1,4 @@
-"""Calls that block, off the event loop."""
+"""Runs blocking calls off the event loop."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _THREADS = ThreadPoolExecutor(16, "slipway")
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """As `asyncio.to_thread`, in threads of our own.
+    """Like `asyncio.to_thread`, in threads of our own.
 
-    In those of the event loop the SDK waits for the engine to register resources; with many resources it takes all of
-    them, while the engine waits for what a hook or a rollout has to say.
+    The SDK waits in the event loop's threads until the engine has registered resources. With many resources it uses all
+    of them, while the engine waits for the result of a hook or a rollout.
     """
     return await asyncio.get_running_loop().run_in_executor(_THREADS, lambda: function(*args, **kwargs))

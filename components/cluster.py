@@ -1,4 +1,4 @@
-"""Speaks to the cluster outside the provider: is its kubeconfig usable, and which cluster is it."""
+"""Asks the cluster without the provider: whether its kubeconfig is usable, and which cluster it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 
 
 def kubeconfig_problem(context: str | None) -> str:
-    """Why no cluster can be reached with KUBECONFIG and `context`; empty when nothing is wrong with them."""
+    """Why no cluster can be reached with KUBECONFIG and `context`; empty if both are usable."""
     variable = os.environ.get("KUBECONFIG", "")
     try:
         kubeconfig = read_kubeconfig(variable)
@@ -27,17 +27,17 @@ def kubeconfig_problem(context: str | None) -> str:
 
 
 def checks_problem(context: str | None, namespace: str) -> str:
-    """Why checks could not be asked at the end of an update, known before it begins; empty when nothing is wrong."""
+    """Why checks could not run at the end of an update, found before it begins; empty if nothing is wrong."""
     try:
         return missing_rights(Cluster.connect(context), namespace)
-    except ForbiddenError:  # who may not ask what they may do finds out by doing it
+    except ForbiddenError:  # without the right to review its rights, an account finds out when it uses them
         return ""
     except ClusterError as error:
         return str(error)
 
 
 def cluster_id(context: str | None) -> str:
-    """The uid of namespace kube-system, which no two clusters share; empty where it may not be read."""
+    """The uid of namespace kube-system, which no two clusters share; empty if it cannot be read."""
     try:
         return text_at(Cluster.connect(context).read("/api/v1/namespaces/kube-system"), "metadata", "uid")
     except ClusterError:

@@ -16,14 +16,14 @@ from services.model import Model
 from services.spec import TMP, ServiceSpec
 
 FILES, SECRET_FILES = "files", "files-of-secrets"
-# For the group of the pod, which is the group of nothing else on the node.
+# Readable for the group of the pod, which nothing else on the node has.
 SECRET_MODE = 0o440
 
 Object = dict[str, Any]
 
 
 def non_empty(fields: Mapping[str, Any]) -> Object:
-    """Those with a value: of what is nothing, no null is recorded, as a refresh would find none."""
+    """The fields that have a value; an empty one is left out, because a refresh would not find its null."""
     return {key: value for key, value in fields.items() if value}
 
 
@@ -51,12 +51,12 @@ def file_data(files: Iterable[MountedFile]) -> tuple[dict[str, str], dict[str, s
 
 
 def shape(model: Model) -> Object:
-    """A part of service.yaml that Kubernetes has under the same names, as it is written there."""
+    """A part of service.yaml as it is written there, for fields that have the same names in Kubernetes."""
     return model.model_dump(by_alias=True, exclude_unset=True)
 
 
 def env(container: ServiceSpec | InitContainer) -> list[Object]:
-    """The container's variables whose values are somewhere else, and those of a container that has no ConfigMap."""
+    """The container's `env`: variables with `valueFrom`, and literal values if the ConfigMap does not have them."""
     own = isinstance(container, ServiceSpec)
     return [
         {"name": name, "value": value} if isinstance(value, str) else {"name": name, **shape(value)}
@@ -66,7 +66,7 @@ def env(container: ServiceSpec | InitContainer) -> list[Object]:
 
 
 def resources(container: ServiceSpec | InitContainer) -> core.v1.ResourceRequirementsArgsDict:
-    """Requests, and the limits of what cannot be shared."""
+    """Requests, and limits for resources that cannot be shared."""
     wanted = container.resources
     bounded = {"memory": wanted.memory, "ephemeral-storage": wanted.ephemeral_storage}
     return {"requests": {"cpu": wanted.cpu, **bounded}, "limits": bounded}
@@ -84,9 +84,9 @@ def security_context() -> core.v1.SecurityContextArgsDict:
 def init_containers(
     spec: ServiceSpec, image: pulumi.Input[str], sources: Sequence[Object], files: Sequence[MountedFile]
 ) -> list[Object]:
-    """Sidecars first, so that an init container can use what they serve.
+    """Init containers, sidecars first, so that an init container can use them.
 
-    `sources` are where the service's own variables come from: a container of the same image gets them too.
+    `sources` are the `envFrom` of the service's own container: a container of the same image gets them too.
     """
     others = [(at, each) for at, each in spec.containers if isinstance(each, InitContainer)]
     others.sort(key=lambda other: not isinstance(other[1], Sidecar))
@@ -131,7 +131,7 @@ def _container(
 
 
 def ports(container: ServiceSpec | Sidecar) -> list[Object]:
-    """The container's ports beside the service's own."""
+    """The container's ports other than the service's own."""
     return [
         {"name": port.name, "container_port": port.container_port, "protocol": port.protocol}
         for port in container.ports
@@ -139,7 +139,7 @@ def ports(container: ServiceSpec | Sidecar) -> list[Object]:
 
 
 def service_ports(spec: ServiceSpec) -> list[Object]:
-    """The ports of the Service that lead to those."""
+    """The ports of the Service that target `further_ports`."""
     return [
         {"name": port.name, "port": port.service_port, "target_port": port.name, "protocol": port.protocol}
         for port in further_ports(spec)
@@ -147,7 +147,7 @@ def service_ports(spec: ServiceSpec) -> list[Object]:
 
 
 def further_ports(spec: ServiceSpec) -> list[Any]:
-    """All ports of the pods but the service's own."""
+    """All ports of the pods except the service's own."""
     return [*spec.ports, *(port for sidecar in spec.sidecars for port in sidecar.ports)]
 
 
@@ -161,7 +161,7 @@ def scratch_mounts(container: ServiceSpec | InitContainer, prefix: str) -> list[
 
 
 def file_mounts(container: str, files: Iterable[MountedFile]) -> list[Object]:
-    """Each file by itself, beside what the image has in the same folder."""
+    """One mount per file, so that other files in its folder stay visible."""
     return [
         {
             "name": SECRET_FILES if file.secret else FILES,
@@ -216,7 +216,7 @@ def _source(volume: Volume, claims: Mapping[str, pulumi.Input[str]]) -> Object:
 def _file_volumes(files: PodFiles) -> Iterator[Object]:
     mapped = [file for file in files.files if not file.secret]
     if mapped:
-        # Modes of items count for executables; without any, the volume's own is enough.
+        # Only executables need `items` with a mode; for other files `defaultMode` is enough.
         items = [{"key": file.key, "path": file.key, "mode": file.mode} for file in mapped if file.mode != READABLE]
         others = [{"key": file.key, "path": file.key} for file in mapped if file.mode == READABLE]
         source: Object = {"name": files.config_map_name, "default_mode": READABLE}
@@ -226,8 +226,8 @@ def _file_volumes(files: PodFiles) -> Iterator[Object]:
 
 
 def placement(spec: ServiceSpec, labels: Mapping[str, str]) -> Object:
-    """Where pods may run and how they find names; by default they are spread over nodes, softly, so that a one-node
-    cluster and a drained node can still run every replica.
+    """Where pods may run and how they resolve names. By default they are spread over nodes as far as possible: every
+    replica can still run in a one-node cluster, or while a node is drained.
     """
     own: Object = {"labelSelector": {"matchLabels": dict(labels)}}
     spread = [own | shape(each) for each in spec.topology_spread_constraints] or [

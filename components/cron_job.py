@@ -1,4 +1,4 @@
-"""Runs a service at the times of a schedule, each time to its end."""
+"""Runs a service at the times of a schedule, each time to completion."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from services.workloads import CronJobSpec
 
 
 class CronJob(Workload):
-    """A CronJob with its ServiceAccount, ConfigMap and NetworkPolicy, and where the spec asks for one a Secret.
+    """A CronJob with its ServiceAccount, ConfigMap and NetworkPolicy, and if the spec asks for one, a Secret.
 
     It is rolled out once it is applied: its next Job runs the new image. `slipway verify` says how the last one ended.
     """
 
     def __init__(self, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
         super().__init__("slipway:index:CronJob", name, args, opts)
-        if args.spec.cron_job is None:  # which the catalog refuses
+        if args.spec.cron_job is None:  # the catalog refuses this
             raise ValueError(f"{args.spec.name} is a CronJob without a schedule")
         applied = self._cron_job(args.spec.cron_job, self._network_policy(), self._config_map(), self._secret())
         self.rolled_out = applied.metadata.apply(lambda _: True)

@@ -1,4 +1,4 @@
-"""What the SDK sends for people who debug the program: messages with every property, and where each call came from."""
+"""The SDK's details for debugging the program: messages with every property, and where each call came from."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pulumi.runtime.proto import source_pb2
 
 from slipway.errors import is_debugging
 
-# Of the classes Resource, CustomResource or ComponentResource, and the kind of resource itself.
+# Of the classes Resource, CustomResource or ComponentResource, and of the resource's own class.
 CONSTRUCTORS = 3
 
 
 def drop_debug_details() -> None:
-    """Send none of it to the engine, unless `SLIPWAY_DEBUG` is set: `pulumi up --debug` shows the messages then.
+    """Send none of them to the engine, unless `SLIPWAY_DEBUG` is set: then `pulumi up --debug` shows the messages.
 
-    Each message is a call that the program waits for, and the engine passes all of them on to whoever reads its events.
+    Each message is a call that the program waits for, and the engine passes all of them on to readers of its events.
     The stack traces of all resources are a third of the state, which the engine writes before and after each step, and
-    name folders of this machine. Of each, the frame stays that is recorded as the source position.
+    they name folders of this machine. Only the frame that is recorded as the source position stays.
     """
     if not is_debugging():
         pulumi.log.debug = _drop
@@ -33,7 +33,7 @@ def _drop(*_message: object, **_more: object) -> None:
 
 
 def _declaring_frame() -> source_pb2.StackTrace:
-    """The frame that calls the constructor of a resource, alone; the SDK's own function has all below it too."""
+    """Only the frame that calls the constructor of a resource; the SDK's own function has all below it too."""
     frame: FrameType | None = sys._getframe(1)
     seen = 0
     while frame is not None and seen < CONSTRUCTORS:

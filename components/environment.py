@@ -1,4 +1,4 @@
-"""What an environment is: its cluster connection, its namespace, its registry, its secrets."""
+"""An environment: its cluster connection, its namespace, its registry, its secrets."""
 
 from __future__ import annotations
 
@@ -46,25 +46,25 @@ from slipway.state.migrations import RERUN_VARIABLE
 from slipway.state.namespaces import has_namespace
 from slipway.state.targets import TargetsError, targets_of
 
-# Client-side throttling, not the API server, is what dominates large stacks at the default of 50.
+# At the default of 50, client-side throttling dominates large stacks, not the API server.
 QUERIES_PER_SECOND = 500
 
 
 @dataclass(frozen=True)
 class EnvironmentArgs:
-    """Everything one stack says about its environment; where it says `rollback`, a recorded state has the services."""
+    """All settings of one stack's environment; with `rollback`, the services are those of a recorded state."""
 
     settings: StackSettings
     services: tuple[Service, ...]
     rollback: RollbackRequest | None = None
     targets: tuple[str, ...] = ()
-    """The services that alone are declared, with those that they call; none means all of them."""
+    """Only these services and the services they call are declared; empty means all services."""
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
-    """Values in the open, by the name of the service and of the secret."""
+    """Values in plain text, by service name and secret name."""
 
     @classmethod
     def from_config(cls) -> EnvironmentArgs:
-        """Read the stack's configuration and the catalogue; raises RunError that lists every problem."""
+        """Read the stack's configuration and the catalogue; raises RunError, which lists every problem."""
         settings, source = StackSettings.from_config(pulumi.get_stack())
         if problem := kubeconfig_problem(settings.context):
             raise configuration_error([problem])
@@ -95,7 +95,7 @@ class EnvironmentArgs:
 
     @property
     def declared(self) -> Sequence[Service]:
-        """The services that this run declares, those that are called before those that call them."""
+        """The services that this run declares, each service after the services that it calls."""
         if not self.targets:
             return self.services
         wanted = set(self.targets)
@@ -105,7 +105,7 @@ class EnvironmentArgs:
         return [service for service in self.services if service.name in wanted]
 
     def asks_checks(self) -> bool:
-        """Whether this run ends with checks: of a recorded state nobody knows yet that it has none."""
+        """Whether this run ends with checks; true for a rollback, whose recorded checks are not known yet."""
         if pulumi.runtime.is_dry_run() or isinstance(get_monitor(), MockMonitor):
             return False
         return self.rollback is not None or any(service.spec.active_checks for service in self.services)
@@ -136,8 +136,8 @@ class Environment(pulumi.ComponentResource):
         self.kubernetes = kubernetes.Provider(
             name,
             context=args.settings.context,
-            # Else the SDK sends KUBECONFIG: the state names a path of this machine, of several files none is read, and
-            # the provider leaves a copy with its credentials in the folder for temporary files.
+            # Otherwise the SDK sends KUBECONFIG: the state has a path of this machine, a list of several files is not
+            # read, and the provider leaves a copy with its credentials in the folder for temporary files.
             kubeconfig="",
             kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
             opts=pulumi.ResourceOptions(parent=self),
@@ -146,7 +146,7 @@ class Environment(pulumi.ComponentResource):
         self.register_outputs({"cluster": self._cluster()})
 
     def after_builds(self, value: Any) -> pulumi.Output[Any]:
-        """`value`, held back until all images are built and tested that are declared by the end of the program."""
+        """`value`, held back until all images that the program declares until its end are built and tested."""
         return held_back(pulumi.Output.from_input(value), lambda: self._built)
 
     @cached_property
@@ -157,7 +157,7 @@ class Environment(pulumi.ComponentResource):
         await asyncio.gather(*(image.future() for image in self.images))
 
     def own_rollouts(self) -> pulumi.Output[bool]:
-        """Resolves once every Deployment is rolled out that no component of ours waits for."""
+        """Resolves once all Deployments that no component of ours waits for are rolled out."""
 
         async def rolled_out() -> None:
             waiting = [self.rollouts.complete(each) for each in self.resources.deployments]
@@ -166,7 +166,7 @@ class Environment(pulumi.ComponentResource):
         return held_back(pulumi.Output.from_input(True), rolled_out)
 
     def _cluster(self) -> pulumi.Output[str | None]:
-        """Recorded, so that a rollback knows when it is on another cluster; a preview has no need to ask."""
+        """The cluster's id, recorded so that a rollback knows if it is on another cluster; `None` in a preview."""
 
         async def ask(_: object) -> str | None:
             return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
@@ -175,38 +175,38 @@ class Environment(pulumi.ComponentResource):
 
     @cached_property
     def migrations(self) -> RecordedMigrations:
-        """Those of the state before this update, which is read when this is first asked for."""
+        """The migrations in the state before this update, which is read on first use."""
         connect = partial(Cluster.connect, self.settings.context)
         return RecordedMigrations.of(connect, _present_state(), again=os.environ.get(RERUN_VARIABLE) == "1")
 
     @cached_property
     def _undeclared(self) -> Snapshot:
-        """The state before this update, where some services are not declared in it; empty where all are."""
+        """The state before this update if this run does not declare all services; empty if it does."""
         return _present_state() if self.targets else {}
 
     def undeclared_outputs(self) -> Mapping[str, Any]:
-        """What the stack's output `services` has of those that this run does not declare, by name: they stay."""
+        """The entries of the stack's output `services` that this run does not declare, by name: they stay."""
         declared = {service.name for service in self.declared}
         recorded = outputs(self._undeclared).get("services") or {}
         return {name: each for name, each in recorded.items() if name not in declared}
 
     def undeclared_rollouts(self) -> pulumi.Output[bool]:
-        """Resolves once every Deployment is rolled out that this run does not declare."""
+        """Resolves once all Deployments that this run does not declare are rolled out."""
         declared = {service.name for service in self.declared}
         deployments = [each for each in resources(self._undeclared) if each.type == DEPLOYMENT_TYPE]
         return self.rollouts.complete_recorded([each for each in deployments if each.service not in declared])
 
     @cached_property
     def docker_build(self) -> BuildProvider:
-        """Declared when it is first asked for: an environment that builds nothing has none.
+        """Declared on first use: an environment that builds nothing has none.
 
-        Explicit, so that a rollback, which declares no image, can declare the provider of those that stay in the state.
+        Explicit, so that a rollback, which declares no image, can declare the provider of the images in the state.
         """
         return BuildProvider(self._name, opts=pulumi.ResourceOptions(parent=self))
 
     @cached_property
     def namespace(self) -> pulumi.Output[str]:
-        """The name of the Namespace, which is declared when it is first asked for, unless somebody else manages it."""
+        """The name of the Namespace, which is declared on first use unless its setting `managed` is false."""
         if not self.settings.namespace.managed:
             _require_forgotten(self.settings.namespace.name)
             return pulumi.Output.from_input(self.settings.namespace.name)
@@ -220,7 +220,7 @@ class Environment(pulumi.ComponentResource):
                     "pod-security.kubernetes.io/enforce": "restricted",
                 },
             },
-            # Deleting a namespace deletes every claim in it, whatever protects the claims themselves.
+            # Deleting a namespace deletes every claim in it, even if the claims are protected.
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=self.kubernetes,
@@ -234,7 +234,7 @@ class Environment(pulumi.ComponentResource):
         return any(claim and not claim.claim_name for claim in (each.persistent_volume_claim for each in volumes))
 
     def _image_registries(self, name: str) -> docker.Provider:
-        """Asks registries and no Docker engine; one on loopback speaks plain HTTP, as it does for Docker itself."""
+        """Asks registries, no Docker engine; a registry on loopback uses plain HTTP, as it does for Docker itself."""
         hosts = (address.partition("/")[0] for address in (self.settings.base_image, self.settings.registry))
         plain = [host for host in dict.fromkeys(hosts) if speaks_plain_http(host)]
         return docker.Provider(
@@ -248,13 +248,13 @@ class Environment(pulumi.ComponentResource):
         )
 
     def base_image(self) -> pulumi.Output[str]:
-        """The base image of every build, pinned by digest; fails when the registry does not have its tag."""
+        """The base image of every build, pinned by digest; fails if the registry does not have its tag."""
         name = self.settings.base_image
         if "@" in name:
             return pulumi.Output.from_input(name)
 
         async def pinned() -> str:
-            # The form that gives an Output faults it before anything can wait for the engine's interrupt.
+            # The form that returns an Output fails it before anything can wait for the engine's interrupt.
             options = pulumi.InvokeOptions(provider=self.docker)
             found = invoke_async("docker:index/getRegistryImage:getRegistryImage", {"name": name}, options)
             image = await silent_when_cancelled(found)
@@ -263,12 +263,12 @@ class Environment(pulumi.ComponentResource):
         return pulumi.Output.from_input(pinned())
 
     def repository(self, service: Service) -> str:
-        """Where images of the service are pushed, without a tag."""
+        """The repository for images of the service, without a tag."""
         return self.settings.repository(service.name)
 
 
 def _require_forgotten(namespace: str) -> None:
-    """The engine deletes what is in the state and declared no more, and with a namespace everything in it."""
+    """Fails if the state has the namespace: the engine would delete it, undeclared, with everything in it."""
     if has_namespace(_present_state(), namespace):
         raise configuration_error(
             [
@@ -279,7 +279,7 @@ def _require_forgotten(namespace: str) -> None:
 
 
 def _present_state() -> Snapshot:
-    """The stack's state before this update; empty where there is none, and where nothing is updated."""
+    """The stack's state before this update; empty if there is none, and under mocks."""
     if isinstance(get_monitor(), MockMonitor):
         return {}
     folder = Path.cwd()

@@ -1,4 +1,4 @@
-"""Whether a service works: its probes, and the checks that every update asks once all rollouts are done."""
+"""Whether a service works: its probes, and the checks that every update runs once all rollouts are done."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ LOG_LINES_SHOWN = 8
 
 # https://kubernetes.io/docs/tasks/configure-pod-container/configure-liveness-readiness-startup-probes/
 def probes(spec: ServiceSpec, port_name: str) -> dict[str, core.v1.ProbeArgsDict]:
-    """The probes of the service's container, by the name of their argument; `port_name` is that of its own port."""
+    """The probes of the service's container, by argument name; `port_name` is the name of its own port."""
     timings: dict[str, core.v1.ProbeArgsDict] = {
         # Asked every second, so that a rollout ends as soon as it can.
         "startup": {"period_seconds": 1, "failure_threshold": spec.health.startup_timeout_seconds},
-        # The most patient one: a restart under load makes the load of the others worse.
+        # The most patient one: a restart under load increases the load of the other pods.
         "live": {"period_seconds": 10, "failure_threshold": 6},
         # Takes a pod out of the Service after 15 seconds of failing, and back in at its first success.
         "ready": {"period_seconds": 5, "failure_threshold": 3},
@@ -47,7 +47,7 @@ def probes(spec: ServiceSpec, port_name: str) -> dict[str, core.v1.ProbeArgsDict
 def _question(probe: Probe, port: int, port_name: str) -> core.v1.ProbeArgsDict:
     if probe.exec is not None:
         return {"exec_": {"command": probe.exec}}
-    if probe.grpc:  # the one handler that takes no name of a port
+    if probe.grpc:  # the only handler that accepts no port name
         service: dict[str, str] = {"service": probe.grpc.service} if probe.grpc.service else {}
         return {"grpc": {"port": probe.port or port, **service}}
     if probe.http_get:
@@ -56,12 +56,12 @@ def _question(probe: Probe, port: int, port_name: str) -> core.v1.ProbeArgsDict:
 
 
 def checks_annotation(checks: Sequence[Check]) -> str:
-    """The checks as they are recorded on the Deployment, so that a replayed state is verified by its own checks."""
+    """The checks as recorded on the Deployment, so that a rollback verifies a state by its own checks."""
     return json.dumps([check.recorded() for check in checks], separators=(",", ":"))
 
 
 def _with_logs(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
-    """Each failure, `service: what`, and after the last of a service its log; one screen, so of few services alone."""
+    """Each failure, `service: what`, and after the last of a service its log; only of few services, to fit a screen."""
     services = [failure.partition(":")[0] for failure in failures]
     shown = list(dict.fromkeys(services))[:SERVICES_WITH_LOG]
     for index, (service, failure) in enumerate(zip(services, failures, strict=True)):
@@ -80,11 +80,11 @@ def verified(
     next_step: str,
     recent_logs: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> pulumi.Output[int]:
-    """Resolves to the number of checks once all `deployments` are rolled out and all `checks` are met.
+    """Resolves to the number of checks once all `deployments` are rolled out and all `checks` pass.
 
-    Asked at the end of every update, whether or not it changed anything: an after-hook of a resource that failed is
-    not asked again by the next update. Raises RunError, which fails the update; a preview asks nothing. `recent_logs`
-    gives the last log lines of a service whose checks fail.
+    The checks run at the end of every update, whether or not it changed anything: an after-hook of a failed resource
+    does not run again in the next update. Raises RunError, which fails the update; a preview runs none. `recent_logs`
+    returns the last log lines of a service whose checks fail.
     """
     total = sum(len(wanted) for wanted in checks.values())
 
@@ -105,7 +105,7 @@ def verified(
 
 
 def recent_logs(context: str | None, namespace: str) -> Callable[[str], Sequence[str]]:
-    """A function that gives the last lines that a service printed, and where that fails, why; it never raises."""
+    """A function that returns the last log lines of a service, or why they cannot be read; it never raises."""
 
     def read(service: str) -> Sequence[str]:
         try:

@@ -11,9 +11,9 @@ from pulumi import _types
 
 
 def plain(value: Any) -> Any:
-    """An object of one of the SDK's classes as a mapping with the same keys, in Python's spelling; all else as it is.
+    """An object of an SDK class as a mapping with the same keys, in Python's spelling; any other value unchanged.
 
-    Without its fields that are None, which are not set.
+    Fields that are None are left out: they are not set.
     """
     if not _types.is_input_type(type(value)):
         return value
@@ -22,7 +22,7 @@ def plain(value: Any) -> Any:
 
 
 def changed(value: Any, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:
-    """What `change` makes of the mapping that `value` is, or will be; of none, an empty one."""
+    """The mapping `value`, which may be an output, changed by `change`; `None` counts as an empty mapping."""
     if isinstance(value, pulumi.Output) or isawaitable(value):
         return pulumi.Output.from_input(value).apply(lambda known: changed(known, change))
     mapping = plain(value)
@@ -32,6 +32,6 @@ def changed(value: Any, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -
 
 
 def key_of(mapping: Mapping[str, Any], camel: str) -> str:
-    """The key by which `mapping` has the field `camel`, in Python's spelling or Kubernetes' own."""
+    """The key of field `camel` in `mapping`: Python's spelling if `mapping` has it, else Kubernetes' own."""
     snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel)
     return snake if snake in mapping else camel

@@ -1,4 +1,4 @@
-"""The pods of a Job: those of the service, run once and to their end."""
+"""The pods of a Job: those of the service, run once to completion."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 def job_spec(
     template: Mapping[str, Any], labels: Mapping[str, str], *, active_deadline_seconds: int, backoff_limit: int
 ) -> dict[str, Any]:
-    """The `spec` of a Job whose pods are those of the Deployment's `template`, under other labels.
+    """The `spec` of a Job whose pods have the Deployment's `template`, with other labels.
 
-    A Job that runs into its own deadline deletes its pods, and with them the log that says why. So the pods have the
-    deadline too, and the Job a minute more, for pods that never start.
+    A Job that exceeds its own deadline deletes its pods, and with them the log that says why. So the pods have the
+    deadline too, and the Job has a minute more, for pods that never start.
     """
     pod = template["spec"]
     main, *sidecars = pod["containers"]
-    # A container that ends is sent no requests: nothing asks whether it may have some, and nothing drains it.
+    # A container that runs to completion gets no requests: it needs no ports, probes or draining.
     asked = ("ports", "lifecycle", "startup_probe", "liveness_probe", "readiness_probe")
     return {
         "active_deadline_seconds": active_deadline_seconds + 60,

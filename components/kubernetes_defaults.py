@@ -1,4 +1,4 @@
-"""What every Kubernetes object of a program has, whichever component declares it: a stack transformation."""
+"""A stack transformation with the defaults of every Kubernetes object, whichever component declares it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from slipway.engine.stages import OWNERSHIP_HOOK
 from slipway.project import Project
 from slipway.state.directives import NAMESPACE_TYPE, directives
 
-# Of components.recorded_state, which declares what the provider declared when it was recorded.
+# Of components.recorded_state, which also declares the recorded objects that the provider declared.
 RECORDED = "RecordedComponent"
 # Components whose objects the provider itself declares.
 REMOTE_TYPES = {
@@ -36,15 +36,15 @@ REMOTE_TYPES = {
     "kubernetes:yaml/v2:ConfigGroup",
     "kubernetes:kustomize/v2:Directory",
 }
-# A finalizer that nobody serves must not hold an update for the provider's ten minutes.
+# A finalizer without a controller must not hold an update for the provider's ten minutes.
 DELETE_TIMEOUT = "120s"
-# Everything in it goes first.
+# Everything in it is deleted first.
 NAMESPACE_DELETE_TIMEOUT = "600s"
 
 
 def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) -> None:
-    """Give every Kubernetes object of this program its directives, a time-out for its deletion, and a hook that refuses
-    to create what somebody else has made. To be called before the first resource is declared.
+    """Give every Kubernetes object of this program its directives, a delete timeout, and a hook that refuses to create
+    an object that exists and is not this stack's. Call it before the first resource is declared.
     """
     hooks = None if isinstance(get_monitor(), MockMonitor) else _ownership_hook(context, adopt)
     register_transformation(partial(_with_defaults, hooks))
@@ -77,7 +77,7 @@ def _options(type_: str, opts: pulumi.ResourceOptions, hooks: ResourceHookBindin
 def _with_defaults_of_child(
     hooks: ResourceHookBinding, args: pulumi.ResourceTransformArgs
 ) -> pulumi.ResourceTransformResult | None:
-    """The same of what the provider declares, which no transformation of the program sees; and the labels it lacks."""
+    """The same for objects that the provider declares, which transformations do not see; adds missing labels too."""
     annotations = directives(args.type_)
     if not annotations or not args.custom:
         return None
@@ -97,7 +97,7 @@ def _annotated(metadata: Any, more: Mapping[str, str]) -> Any:
 
 
 def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHookBinding:
-    """Nothing is read or connected to before the engine creates something."""
+    """The hook reads nothing and opens no connection before the engine creates a resource."""
     folder, stack = Path.cwd(), pulumi.get_stack()
     project = Project(folder)
 
@@ -113,7 +113,7 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
         metadata, kind = inputs.get("metadata"), ApiResource(str(inputs.get("apiVersion")), str(inputs.get("kind")))
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
         if not isinstance(metadata, Mapping) or not isinstance(name, str):
-            return  # the provider names it, which no other object has
+            return  # the provider generates a name that no other object has
         namespace = metadata.get("namespace")
         note = await in_thread(
             ownership.require,

@@ -1,4 +1,4 @@
-"""The labels by which people, policies and other objects know an object."""
+"""The labels by which people, policies and other objects identify an object."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COMPONENT_LABEL = "app.kubernetes.io/component"
 
 
 def object_labels(name: str) -> dict[str, str]:
-    """What every object of this project has; `name` is what it belongs to, such as a service."""
+    """The labels of every object of this project; `name` is its owner, such as a service."""
     return {
         NAME_LABEL: name,
         "app.kubernetes.io/part-of": pulumi.get_project(),

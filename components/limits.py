@@ -1,4 +1,4 @@
-"""What an environment may use: a ResourceQuota and a LimitRange in its namespace, where its settings say so."""
+"""The limits of an environment: a ResourceQuota and a LimitRange in its namespace, if its settings have them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from components.labels import object_labels
 from components.settings import LimitRangeItem
 
 NAME = "environment"
-"""Of both objects in the cluster."""
+"""The name of both objects in the cluster."""
 
 
 def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
-    """What is there once both are: a pod that comes earlier would have no defaults, and count for nothing."""
+    """Outputs that resolve once both exist: a pod created earlier would have no defaults, and would not be counted."""
     settings, stack = environment.settings, pulumi.get_stack()
     options = pulumi.ResourceOptions(parent=environment, provider=environment.kubernetes)
     metadata: meta.v1.ObjectMetaArgsDict = {
@@ -47,7 +47,7 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
 
 
 def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
-    """With what it says alone: an empty mapping would be drift, as the API server keeps none."""
+    """Only the fields that are set: an empty mapping would be drift, because the API server drops it."""
     amounts = {
         "default": item.default,
         "default_request": item.default_request,

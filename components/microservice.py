@@ -9,8 +9,8 @@ from components.workload import Workload, WorkloadArgs
 
 
 class Microservice(Workload):
-    """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where the
-    spec asks for them a Secret, a HorizontalPodAutoscaler and an Ingress.
+    """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and if the
+    spec asks for them, a Secret, a HorizontalPodAutoscaler and an Ingress.
     """
 
     url: Output[str]

@@ -1,4 +1,4 @@
-"""Runs a service's migration: a Job in the service's image that ends before anything of the service is rolled out."""
+"""Runs a service's migration: a Job with the service's image that ends before the service is rolled out."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ TRIES = 0
 
 @dataclass
 class RecordedMigrations:
-    """The migrations in the stack's present state and the images that are rolled out, by the service, with a client
-    for the cluster, which connects when it is first asked. With `again`, each runs, whatever is recorded.
+    """The migrations in the stack's present state and the images that are rolled out, by service. `connect` makes the
+    client for the cluster, on first use. With `again`, each migration runs, whatever is recorded.
     """
 
     connect: Callable[[], Cluster]
@@ -62,11 +62,11 @@ class RecordedMigrations:
     def job(
         self, service: str, namespace: str, image: str, identity: Mapping[str, str], wanted: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Name and spec of the Job that is to be declared; `identity` is what `identity_of` tells of it.
+        """Name and spec of the Job to declare; `identity` is what `identity_of` returns for it.
 
-        The same image, command and environment variables run once: a Job of theirs that has not failed stays as it is
-        recorded, whatever else of the service changes, also where somebody has deleted it since the image was rolled
-        out. After a failure it is another Job, under another name.
+        The same image, command and environment variables run once. Their Job stays as recorded unless it has failed,
+        even if other parts of the service change, or if the Job was deleted after the image was rolled out. After a
+        failure it is another Job, under another name.
         """
         recorded = self.by_service.get(service)
         known = opened(recorded.inputs) if recorded is not None else {}
@@ -84,7 +84,7 @@ class RecordedMigrations:
         return {"name": name, "spec": dict(wanted)}
 
     def _live(self, namespace: str, name: str) -> Object:
-        """The Job in the cluster; empty where it has none of that name."""
+        """The Job in the cluster; empty if there is none of that name."""
         try:
             return self._cluster.read(f"/apis/batch/v1/namespaces/{namespace}/jobs/{name}")
         except NotFoundError:
@@ -108,9 +108,9 @@ def migration_job(
     parent: pulumi.Resource,
     depends_on: Sequence[pulumi.Resource],
 ) -> batch.v1.Job:
-    """The Job of service `name`, whose pods are those of the Deployment's `template` with the migration's command.
+    """The Job of service `name`: its pods have the Deployment's `template` with the migration's command.
 
-    Its name is known once the image is: another image is another Job, and the one before leaves with the update.
+    Its name is known once the image is: another image is another Job, and the update deletes the previous one.
     """
     spec = job_spec(
         template, pod_labels, active_deadline_seconds=migration.active_deadline_seconds, backoff_limit=TRIES
@@ -127,7 +127,7 @@ def migration_job(
         image = text_at(declared, "image")
         identity = {
             RUN_ANNOTATION: _hash([image, migration.command, migration.args]),
-            # Secrets and settings by the names of the objects that hold them, which are hashes of their content.
+            # Secrets and settings count by the names of their objects, which contain a hash of the content.
             ENVIRONMENT_ANNOTATION: _hash([declared.get("env"), declared.get("env_from")]),
         }
         if isinstance(get_monitor(), MockMonitor):  # there is no cluster to ask

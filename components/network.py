@@ -1,4 +1,4 @@
-"""Who may talk to a service, and where it answers."""
+"""The NetworkPolicy of a service, its Ingress and its URL."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EVERYWHERE = ("0.0.0.0/0", "::/0")
 def policy_spec(
     spec: ServiceSpec, callers: Sequence[str], metrics_from: str | None = None
 ) -> networking.v1.NetworkPolicySpecArgsDict:
-    """Default deny; opened to the callers and the pods of namespace `metrics_from` in, and out to DNS, the services it
-    calls and its `egress`.
+    """Default deny; ingress is allowed from the callers and the pods of namespace `metrics_from`, egress to DNS, the
+    services it calls and its `egress`.
 
-    A service that is reached from outside the cluster is opened to everybody, on its port alone through an Ingress,
-    on all ports of a Service of another type than ClusterIP. The port has its name
-    and not its number, which may be another one in the pods of the release before.
+    A service that is reachable from outside the cluster is open to everybody: with an Ingress on its own port only,
+    with a Service of another type than ClusterIP on all ports. The port has its name and not its number, which may be
+    another one in the pods of the previous release.
     https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
     public = spec.has_port and (spec.ingress is not None or spec.service.type != "ClusterIP")
@@ -42,7 +42,7 @@ def policy_spec(
     if public and spec.service.type != "ClusterIP":
         into = [{"ports": [port, *further]}]
     elif public:
-        # An Ingress leads to the service's own port alone.
+        # An Ingress leads to the service's own port only.
         into = [{"ports": [port]}, *([{"from_": sources, "ports": further}] if sources and further else [])]
     elif sources:
         into = [{"from_": sources, "ports": [port, *further]}]
@@ -55,7 +55,7 @@ def policy_spec(
 
 
 def migration_policy(spec: ServiceSpec, pod_labels: Mapping[str, str]) -> networking.v1.NetworkPolicySpecArgsDict:
-    """Of the pods of the service's migration: nothing in, and out what the service's `egress` says and DNS."""
+    """For the pods of the service's migration: no ingress; egress to DNS and to the service's `egress`."""
     return {
         "pod_selector": {"match_labels": pod_labels},
         "policy_types": ["Ingress", "Egress"],
@@ -100,7 +100,7 @@ def ingress(spec: ServiceSpec, wanted: Ingress) -> networking.v1.IngressSpecArgs
 
 
 def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) -> pulumi.Output[str]:
-    """Where a person reaches it: through its Ingress, its load balancer, or at its address within the cluster."""
+    """The service's URL: of its Ingress, of its load balancer, or of its address within the cluster."""
     if spec.ingress:
         scheme = "https" if spec.ingress.tls_secret_name else "http"
         return pulumi.Output.from_input(f"{scheme}://{spec.ingress.host}{spec.ingress.path.rstrip('/')}")
@@ -110,5 +110,5 @@ def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) 
 
 
 def address_url(host: str) -> str:
-    """An address of IPv6 stands in brackets: https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2"""
+    """An IPv6 address is put in brackets: https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2"""
     return f"http://[{host}]" if ":" in host else f"http://{host}"

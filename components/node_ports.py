@@ -1,4 +1,4 @@
-"""Node ports that pass from one Service to another, which no single update can do: the cluster gives each to one."""
+"""Node ports that move from one Service to another. One update cannot do that: only one Service can have a port."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ SERVICE_TYPE = "kubernetes:core/v1:Service"
 
 
 def wanted_ports(specs: Iterable[ServiceSpec], namespace: str) -> dict[int, str]:
-    """The Service, as `namespace/name`, that declares each node port."""
+    """The Service that declares each node port, as `namespace/name`."""
     return {spec.service.node_port: f"{namespace}/{spec.name}" for spec in specs if spec.service.node_port}
 
 
 def declared_ports(recorded: Iterable[ResourceState]) -> dict[int, str]:
-    """As `wanted_ports`, of resources that are to be declared as they are recorded."""
+    """Like `wanted_ports`, for resources that will be declared as recorded."""
     return dict(port for each in recorded for port in _ports(each, each.inputs))
 
 
 def assigned_ports(state: Snapshot) -> dict[int, str]:
-    """As `wanted_ports`, of what the cluster gave to a stack's Services, those that none of them asked for too."""
+    """Like `wanted_ports`, for the ports that the cluster assigned to a stack's Services, asked for or not."""
     return dict(port for each in resources(state) for port in _ports(each, {**each.inputs, **each.outputs}))
 
 
 def passed_on(wanted: Mapping[int, str], assigned: Mapping[int, str]) -> list[str]:
-    """What is wrong with each node port that another Service has than the one that is to have it, and the way out."""
+    """A problem for each wanted node port that belongs to another Service, and how to solve it."""
     problems = []
     for port, name in sorted(wanted.items()):
         holder = assigned.get(port, name)

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
-    """`value`, held back until all `others` are there.
+    """`value`, held back until all `others` are resolved.
 
     Unlike `depends_on` it leaves no dependency in the state: with n services that would be n² of them.
     """
@@ -21,7 +21,7 @@ def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
 
 
 def held_back(value: Output[T], wait: Callable[[], Awaitable[Any]]) -> Output[T]:
-    """`value`, held back until what `wait` gives has ended; in the state it leaves nothing either."""
+    """`value`, held back until the result of `wait` is done; it leaves no dependency in the state either."""
 
     async def waited() -> T:
         await wait()
@@ -32,7 +32,7 @@ def held_back(value: Output[T], wait: Callable[[], Awaitable[Any]]) -> Output[T]
 
 
 def unknown() -> Output[Any]:
-    """What only the update will know, as an output of a preview."""
+    """An unknown output in a preview, for a value that only the update knows."""
 
     async def value(of: Any) -> Any:
         return of

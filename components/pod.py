@@ -12,10 +12,10 @@ from components import containers
 from components.health import probes
 from services.spec import PORT_NAME, ServiceSpec
 
-# Above the ranges that hosts give to people and daemons, so that an escape meets no file of anybody's.
+# Above the ranges that hosts give to people and daemons, so that an escaped process owns no files.
 # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 USER_ID = 10001
-# As long as kube-proxy and ingress controllers may still send new requests to a pod that is going.
+# As long as kube-proxy and ingress controllers may still send new requests to a terminating pod.
 DRAIN_SECONDS = 5
 NO_FILES = containers.PodFiles()
 
@@ -31,13 +31,13 @@ def pod_template(
     files: containers.PodFiles = NO_FILES,
     claims: Mapping[str, pulumi.Input[str]] | None = None,
 ) -> core.v1.PodTemplateSpecArgsDict:
-    """The Deployment's `template`; environment variables come from one ConfigMap and, where given, one Secret.
+    """The Deployment's `template`; environment variables come from one ConfigMap and, if given, one Secret.
 
-    `image_pull_secrets` are those of the environment, which the service's own are added to; `claims` are the names of
-    PersistentVolumeClaims by the name of the volume.
+    `image_pull_secrets` are those of the environment; the service's own are added. `claims` are the names of
+    PersistentVolumeClaims by volume name.
     """
     pull_secrets = list(dict.fromkeys([*image_pull_secrets, *spec.image_pull_secrets]))
-    # The last source that has a variable counts.
+    # If several sources have a variable, the last counts.
     sources = [*map(containers.shape, spec.env_from), {"config_map_ref": {"name": config_map_name}}]
     if secret_name is not None:
         sources.append({"secret_ref": {"name": secret_name}})
@@ -46,7 +46,7 @@ def pod_template(
         "service_account_name": spec.name,
         "automount_service_account_token": False,
         "enable_service_links": False,
-        # Of what is nothing, no null is recorded: a refresh would find none.
+        # Empty fields are left out: a refresh would not find their null.
         **({"image_pull_secrets": [{"name": name} for name in pull_secrets]} if pull_secrets else {}),
         "termination_grace_period_seconds": spec.rollout.termination_grace_period_seconds + DRAIN_SECONDS,
         "security_context": {
@@ -94,7 +94,7 @@ def _container(
 
 
 def _ports(spec: ServiceSpec) -> list[dict[str, Any]]:
-    """The service's own port, its `ports`, and those that its probes ask beside them."""
+    """The service's own port, its `ports`, and any other ports that its probes use."""
     own = [{"name": PORT_NAME, "container_port": spec.port, "protocol": "TCP"}] if spec.has_port else []
     declared = own + containers.ports(spec)
     probed = {probe.port for probe in spec.health.probes(spec.kind).values() if probe.port}

@@ -1,4 +1,4 @@
-"""Holds the program back until it is judged: what breaks the policies is refused before anything is registered."""
+"""Holds the program back until it is judged: violations of the policies are refused before anything is registered."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ NEXT_STEP = "Run `slipway up`, which asks the policies with the engine's help."
 
 
 def enforce_policies() -> None:
-    """Return when the policies allow what this program declares; raises RunError, which lists what they forbid.
+    """Return when the policies allow what this program declares; raises RunError, which lists the violations.
 
-    A preview says the same and goes on. Nothing is asked twice: not behind `slipway preview` and `slipway up`, which
-    ask with the whole engine, nor while the program is being looked at. What an update declares beyond what was looked
-    at is refused when it comes.
+    A preview reports the same and goes on. The policies are not checked twice: not behind `slipway preview` and
+    `slipway up`, which check them with the whole engine, nor while the program itself is being checked. A resource that
+    an update declares and the check did not see is refused when it is declared.
     """
     folder, project, stack = Path.cwd(), pulumi.get_project(), pulumi.get_stack()
     if program_check.is_declaring() or program_token.is_passed(os.environ, folder, project, stack):
@@ -50,7 +50,7 @@ def enforce_policies() -> None:
 
 
 def _problem(verdict: program_check.Verdict) -> str:
-    """Why an update must not go on; empty when it may."""
+    """Why an update must not go on; empty if it may."""
     if verdict.not_inspectable:
         return f"{POLICY_ERROR} the program's own gate cannot see {verdict.not_inspectable}.\n{NEXT_STEP}"
     if verdict.error or verdict.refusal:
@@ -59,9 +59,9 @@ def _problem(verdict: program_check.Verdict) -> str:
 
 
 def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTransformation:
-    """A program may declare more in an update than where it was looked at: in an `apply`, or where it asks which it is.
+    """Refuses resources that the rules have not seen, except those that are only read, which the check does not list.
 
-    What the rules have not seen is not registered. Nothing is told of what is only read.
+    A program may declare more in an update than in the check: in an `apply`, or if it asks whether it is a preview.
     """
 
     def refuse(args: pulumi.ResourceTransformationArgs) -> None:

@@ -1,4 +1,4 @@
-"""Whether an environment that builds nothing can run what its settings promote: asked before anything is registered."""
+"""Checks, before anything is registered, whether an environment that builds nothing can run its promoted images."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ REQUESTS_AT_ONCE = 16
 def promotion_problems(
     settings: StackSettings, services: Sequence[str], present_state: Callable[[], Snapshot]
 ) -> list[str]:
-    """What is wrong with `slipway:build` and `slipway:images`, for these services; empty where nothing is.
+    """Problems of `slipway:build` and `slipway:images` for these services; empty if there are none.
 
     A digest that does not run here yet is looked up: in the history of the environment that it was promoted from, and
-    in the registry. What cannot be asked from here is warned of.
+    in the registry. If one of them cannot be asked, there is a warning.
     """
     stack = pulumi.get_stack()
     if settings.build:
@@ -54,14 +54,14 @@ def promotion_problems(
         images = pool.map(lambda name: _in_registry(f"{settings.repository(name)}@{new[name].digest}"), new)
         answers = [*origins, *images]
     for each in answers:
-        if each.warning:  # not from a thread: the SDK hands messages on in its event loop
+        if each.warning:  # not from a thread: the SDK sends messages in its event loop
             pulumi.log.warn(each.warning)
     return [each.problem for each in answers if each.problem]
 
 
 @dataclass(frozen=True)
 class _ImageStatus:
-    """What forbids an image to run, or why that could not be asked; both empty where all is well."""
+    """Why an image must not run, or why that could not be checked; both empty if the image may run."""
 
     problem: str = ""
     warning: str = ""
@@ -102,7 +102,7 @@ def _origin(histories: Callable[[str], History], service: str, promotion: Promot
 
 
 def _in_registry(reference: str) -> _ImageStatus:
-    """A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images."""
+    """A problem if the registry lacks the image; a warning if it does not answer, or only the nodes have its login."""
     try:
         if image_digest(reference) is None:
             return _ImageStatus(

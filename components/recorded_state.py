@@ -1,4 +1,4 @@
-"""Declares recorded resources again: what they are comes from the past, their providers from the present."""
+"""Declares recorded resources again: their inputs come from the record, their providers from the present."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Resource
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.values import Secret, mapped
 
-# Of the engine's own making: `default_4_25_0`, or `default` where the SDK asks for no version, as for what is dynamic.
+# The engine makes these: `default_4_25_0`, or `default` if the SDK asks for no version, as for dynamic providers.
 DEFAULT_PROVIDER = "default_"
 UNVERSIONED_PROVIDER = "default"
 
@@ -45,8 +45,8 @@ class RecordedProvider(pulumi.ProviderResource):
 
 
 class RecordedState:
-    """Every resource of `plan`, declared under the URN it was recorded under; `resources` has them by that URN, and
-    `rolled_out` an output for each Deployment.
+    """Every resource of `plan`, declared under its recorded URN; `resources` has them by that URN, and `rolled_out` has
+    an output for each Deployment.
     """
 
     def __init__(self, environment: Environment, plan: RollbackPlan) -> None:
@@ -75,18 +75,18 @@ class RecordedState:
         if recorded.name == UNVERSIONED_PROVIDER or recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
         present = [self._environment.kubernetes, self._environment.docker]
-        if recorded.type == f"{PROVIDER_PREFIX}docker-build":  # which an environment that builds nothing does not have
+        if recorded.type == f"{PROVIDER_PREFIX}docker-build":  # an environment that builds nothing has none
             present.append(self._environment.docker_build)
         same = (each for each in present if _is_declared_as(each, recorded))
         return next(same, None) or RecordedProvider(recorded, opts)
 
     def _inputs(self, recorded: ResourceState) -> dict[str, Any]:
-        """Each depends on what it depended on; nothing else of the order of things is in the values themselves."""
+        """The inputs, each with its recorded dependencies: the values alone do not tell the order."""
         dependencies = recorded.raw.get("propertyDependencies") or {}
         inputs = values(recorded.inputs)
         found = {key: self._after(dependencies.get(key) or (), each) for key, each in inputs.items()}
         callees = [self.rolled_out[urn] for urn in recorded.dependencies if urn in self.rolled_out]
-        if callees and recorded.type == DEPLOYMENT_TYPE:  # whose pods start when those of its callees are ready
+        if callees and recorded.type == DEPLOYMENT_TYPE:  # its pods start when those of its callees are ready
             found["spec"] = after(pulumi.Output.from_input(found["spec"]), callees)
         return found
 
@@ -124,7 +124,7 @@ def _is_declared_as(provider: pulumi.ProviderResource, recorded: ResourceState) 
 
 
 def _default_version(recorded: ResourceState) -> str | None:
-    """The plugin's version where a default provider was used: `default_0_0_22` is 0.0.22."""
+    """The plugin's version if a default provider was used: `default_0_0_22` is 0.0.22."""
     name = recorded.provider.rsplit("::", 1)[-1]
     return name.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if name.startswith(DEFAULT_PROVIDER) else None
 
@@ -136,5 +136,5 @@ def _timeouts(recorded: Mapping[str, float]) -> pulumi.CustomTimeouts | None:
 
 
 def values(value: Any) -> Any:
-    """Decrypted properties as a program gives them: what was secret is a secret again."""
+    """Decrypted properties as inputs of a program: a value that was secret is secret again."""
     return mapped(value, lambda each, _: pulumi.Output.secret(each.value) if isinstance(each, Secret) else each)

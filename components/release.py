@@ -36,7 +36,7 @@ KINDS: Mapping[Kind, Callable[..., Workload]] = {"Service": Microservice, "Worke
 
 
 def release(environment: Environment) -> dict[str, Any]:
-    """The stack's outputs: the number of checks met, what each service runs, and where it answers if it has a port."""
+    """The stack's outputs: the number of checks that passed, each service's image, and its URL if it has a port."""
     images = build(environment)
     environment.images = [image.reference for image in images.values()]
     workloads = deploy(environment, images)
@@ -52,10 +52,10 @@ def release(environment: Environment) -> dict[str, Any]:
 
 
 def build(environment: Environment) -> dict[str, AnyImage]:
-    """An image for each service, by service name: built, or where `slipway:build` is false, promoted; or the one that
-    its service.yaml names.
+    """An image for each service, by service name: built, promoted if `slipway:build` is false, or the one that its
+    service.yaml names.
 
-    RunError where the files of one cannot be built.
+    Raises RunError if the files of a service cannot be built.
     """
     settings = environment.settings
     built = [service for service in environment.declared if settings.build and not service.spec.image]
@@ -93,7 +93,7 @@ def build(environment: Environment) -> dict[str, AnyImage]:
 
 
 def deploy(environment: Environment, images: Mapping[str, AnyImage]) -> dict[str, Workload]:
-    """Every service in the environment, by service name; nothing is deployed before everything is built."""
+    """Deploys all services and returns them by service name; nothing is deployed before all images are built."""
     limits = declare_limits(environment)
     namespace = after(environment.namespace, [*(image.reference for image in images.values()), *limits])
     deployed: dict[str, Workload] = {}
@@ -124,7 +124,7 @@ def declare_resources(
     images: Mapping[str, AnyImage],
     components: Mapping[str, pulumi.ComponentResource],
 ) -> None:
-    """What services declare of their own in their `resources.py`; RunError where one of them is wrong."""
+    """Declares the resources of the services' own `resources.py`; raises RunError if one of them is wrong."""
     environment.resources.declare(
         (
             service,
@@ -144,7 +144,7 @@ def declare_resources(
 
 
 def verify(environment: Environment, workloads: Mapping[str, Workload]) -> Output[int]:
-    """Asks every service's checks once all of them are rolled out; a failing check fails the update."""
+    """Runs every service's checks once all services are rolled out; a failing check fails the update."""
     settings = environment.settings
     checks = {service.name: service.spec.active_checks for service in environment.services}
     return verified(

@@ -41,17 +41,17 @@ from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.state.images import images_of
 from slipway.values import opened
 
-# As the docker provider says it ("got bad response from registry: 404 Not Found"), registries, and the lab's own.
+# Messages of the docker provider ("got bad response from registry: 404 Not Found"), of registries, and of the lab's.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)
-"""By which the command line knows a refusal."""
+"""Matches errors for an image that is missing."""
 
 
 def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, Any]:
     """Declare the recorded state that `request` names, and return the stack's outputs as they were.
 
-    Raises RunError, before anything is registered, where that state cannot be had or is of another cluster, and where
-    the registry lacks one of its images. `checks` among the outputs waits until that state's own checks are met.
-    What the program declares and exports besides is dropped: the record alone is declared.
+    Raises RunError, before anything is registered, if that state cannot be read or is of another cluster, or if the
+    registry lacks one of its images. The output `checks` waits until that state's own checks pass.
+    Other declarations and exports of the program are dropped: only the record is declared.
     """
     recorded_only = environment.recorded_only or RecordedOnly()
     with recorded_only.declaring():
@@ -79,13 +79,13 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
     if migrated and ROLLBACK_VARIABLE not in os.environ:  # the command says so before it begins
         pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
-        _ = environment.docker_build  # of the images that stay in the state, whether or not the target built any
+        _ = environment.docker_build  # for the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, _to_declare(plan, present, request))
     return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 
 
 def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
-    """All that is planned, or without what the engine was told to leave; RunError where that was something else."""
+    """The plan, without the resources that the engine was told to leave; raises RunError if these have changed."""
     if not request.unchanged:
         return plan
     unchanged = unchanged_resources(plan, present)
@@ -112,7 +112,7 @@ def _states(request: RollbackRequest) -> tuple[Snapshot, Snapshot]:
 
 
 def _require_same_cluster(environment: Environment, target: Snapshot) -> None:
-    """Names and numbers of another cluster's objects mean nothing here."""
+    """Fails on another cluster: the names and numbers of its objects mean nothing here."""
     of_environment = (each.outputs for each in resources(target) if each.type == ENVIRONMENT_TYPE)
     recorded = next(of_environment, {}).get("cluster")
     if recorded and (here := cluster_id(environment.settings.context)) and here != recorded:
@@ -123,9 +123,9 @@ def _require_same_cluster(environment: Environment, target: Snapshot) -> None:
 
 
 def _require_images(environment: Environment, plan: RollbackPlan, present: Snapshot) -> None:
-    """Ask the registry for each image that does not run already: one that is gone would be found out pod by pod.
+    """Ask the registry for each image that does not run already: otherwise a missing one would fail pod by pod.
 
-    A registry that does not answer us, or wants a login that only the nodes have, says nothing of its images.
+    If a registry does not answer us, or needs a login that only the nodes have, there is only a warning.
     """
     running = {image for each in resources(present) for image in images_of(each)}
     missing = []
@@ -145,9 +145,9 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
 def _verified(
     environment: Environment, plan: RollbackPlan, request: RollbackRequest, recorded: RecordedState
 ) -> pulumi.Output[int]:
-    """The checks that were recorded with the Deployments, asked once these are rolled out again.
+    """Runs the checks that were recorded with the Deployments, once these are rolled out again.
 
-    Where some services alone go back, only theirs: another one that does not work is no fault of this rollback.
+    If only some services are rolled back, only their checks run: this rollback did not break the others.
     """
     deployments = [each for each in plan.resources if each.type == DEPLOYMENT_TYPE]
     rolled_out = [each for each in deployments if not request.services or each.service in request.services]

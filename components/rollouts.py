@@ -1,8 +1,8 @@
 """Waits for rollouts: in the program, at every update, whether or not it changes anything.
 
-The provider applies a Deployment and does not wait (`pulumi.com/waitFor`). So the state has what the cluster was
-told, whatever becomes of the rollout: where the provider's own wait is cancelled, it records nothing of the update, and
-the next one takes the broken Deployment for the one before it.
+The provider applies a Deployment and does not wait (`pulumi.com/waitFor`). So the state has the applied Deployment,
+even if its rollout fails. If the provider's own wait is cancelled, it records nothing of the update, and the next one
+takes the broken Deployment for the previous one.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 from slipway.state.checkpoint import ResourceState
 
-# Soon at first: what needs no new pod is rolled out at once.
+# Short at first: a rollout without new pods is complete at once.
 FIRST_POLL_SECONDS, POLL_SECONDS, POLL_GROWTH = 0.1, 0.5, 1.5
-# Where reading takes long, the pauses come to be that many times as long, and the time is left to others.
+# If a reading takes long, the pauses grow to this many times its duration, to leave time to others.
 POLL_FACTOR = 4.0
 ADDRESS_SECONDS = 60.0
 ADDRESS_POLL_SECONDS = 2.0
@@ -37,9 +37,9 @@ PENDING = "pending"
 
 
 class AwaitedRollouts:
-    """The rollouts of one program; all that wait share each reading of the cluster.
+    """The rollouts of one program; all of them share each reading of the cluster.
 
-    In a preview, and where the program is declared under mocks, nothing is rolled out and nothing waited for.
+    In a preview, and if the program runs under mocks, nothing is rolled out and nothing waits.
     """
 
     def __init__(self, context: str | None) -> None:
@@ -50,7 +50,7 @@ class AwaitedRollouts:
         self._pauses = _pauses()
 
     def complete(self, deployment: pulumi.Resource) -> pulumi.Output[bool]:
-        """Resolves once the Deployment is rolled out; fails the update with one screen that says why it never will be.
+        """Resolves once the Deployment is rolled out; otherwise fails the update with one screen that says why.
 
         `deployment` is any resource with an output `metadata`.
         """
@@ -58,7 +58,7 @@ class AwaitedRollouts:
         return metadata.apply(lambda known: self._wait(deployment, known))
 
     def complete_recorded(self, deployments: Sequence[ResourceState]) -> pulumi.Output[bool]:
-        """The same of recorded Deployments that this run does not declare, for all of them at once."""
+        """The same for recorded Deployments that this run does not declare, for all of them at once."""
 
         async def wait(_: object) -> bool:
             waits = (
@@ -83,7 +83,7 @@ class AwaitedRollouts:
         return True
 
     def ended(self, job: pulumi.Resource) -> pulumi.Output[bool]:
-        """Resolves once the Job has done its work; fails the update with one screen that says why it has not."""
+        """Resolves once the Job has completed; otherwise fails the update with one screen that says why."""
         metadata: pulumi.Output[Mapping[str, Any]] = job.metadata  # type: ignore[attr-defined]
         return metadata.apply(lambda known: self._wait_for_end(job, known))
 
@@ -115,7 +115,7 @@ class AwaitedRollouts:
             except RolloutError as error:
                 self._fail(pulumi.RunError(str(error)))
                 return
-            except Exception as error:  # noqa: BLE001 -- whoever waits must learn of it, or the update never ends
+            except Exception as error:  # noqa: BLE001 -- everything that waits must fail, or the update never ends
                 self._fail(error)
                 return
             for rollout in complete:
@@ -133,15 +133,15 @@ class AwaitedRollouts:
                 await asyncio.sleep(max(pause, busy * (time.monotonic() - began)))
 
     def _fail(self, error: Exception) -> None:
-        """End the update: one failure is enough, all the others would say the same."""
+        """End the update: one failure is enough, the others would say the same."""
         waiting = [done for _, done in self._waiting.values()]
         self._waiting.clear()
         for done in waiting:
             done.set_exception(error)
 
     def address(self, service: core.v1.Service) -> pulumi.Output[str]:
-        """The host name or IP address of a load balancer; `pending` with a warning where it has none a minute after it
-        was made: a cluster without a load balancer controller never gives it one.
+        """The host name or IP address of a load balancer; `pending` with a warning if it has none a minute after it
+        was created: without a load balancer controller it never gets one.
         """
         return service.metadata.apply(lambda known: self._address(service, str(known.namespace), str(known.name)))
 

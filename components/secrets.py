@@ -14,7 +14,7 @@ from services.spec import OBJECT_MAX_BYTES, variable_problem
 from slipway.environment_variables import secret_variable
 from slipway.paths import STACK_PLACEHOLDER
 
-# What a build server sets for a cloud, a registry or itself: with a service called `aws` it is no secret of that one.
+# A build server sets these for a cloud, a registry or itself: they are no secrets of a service called `aws`.
 OF_TOOLS = {
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_KEY"),
     *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_CREDENTIALS"),
@@ -24,12 +24,12 @@ OF_TOOLS = {
 
 
 def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[str, dict[str, str]]:
-    """The values of every service's `secrets`, of those that its `files` take, and where its image is built, of
-    `build.secrets`, by their names, by service name.
+    """The values of all secrets, by service name and secret name: those of `secrets`, those in `files`, and with
+    `builds` those of `build.secrets`.
 
-    The stack's configuration goes before a file that `SERVICE_NAME_FILE` names, in which `{stack}` stands for the
-    stack's name, and that before the variable `SERVICE_NAME`. Raises RunError that lists every missing or unusable one,
-    and how to set it.
+    The stack's configuration takes precedence over the file that `SERVICE_NAME_FILE` names, and that file over the
+    variable `SERVICE_NAME`. In the file's path `{stack}` stands for the stack's name. Raises RunError, which lists
+    every missing or unusable secret and how to set it.
     """
     problems: list[str] = []
     values: dict[str, dict[str, str]] = {}
@@ -61,10 +61,10 @@ def read_secrets(services: Iterable[Service], *, builds: bool = True) -> dict[st
 
 
 def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
-    """A secret's value and the environment variable that it is from, empty for one of the stack's configuration.
+    """A secret's value and the environment variable it comes from; empty if it comes from the stack's configuration.
 
-    However it comes, it loses the line break at its end, as it does when Pulumi reads it from its standard input: the
-    same value makes the same Secret. Raises ValueError, which never has the value.
+    A line break at its end is removed, as Pulumi does when it reads a value from standard input: the same value makes
+    the same Secret. Raises ValueError, which never contains the value.
     """
     variable, file_variable = secret_variable(service, key), f"{secret_variable(service, key)}_FILE"
     configured, file = pulumi.Config(service).get(key), os.environ.get(file_variable)

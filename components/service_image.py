@@ -1,5 +1,5 @@
-"""A service's image: built here, its unit tests first, and pushed; promoted from another environment by digest; or
-built elsewhere altogether.
+"""A service's image: built here after its unit tests and pushed, promoted by digest from another environment, or built
+elsewhere.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ SETS_MODES = re.compile(r"--ch(?:mod|own)=|\bch(?:mod|own)\b")
 @dataclass(frozen=True)
 class ServiceImageArgs:
     """`context` is a folder relative to the program, `named_contexts` those of `COPY --from=NAME`, `dockerfile` a file
-    where it is not the context's own.
+    if it is not the context's own.
 
-    `repository` is where the image is pushed, and with `cache` what its build may use the next time, for a build server
-    that begins with nothing. `secrets` are values by their id, in the open; `build` is what service.yaml says.
+    The image is pushed to `repository`, with `cache` the build cache too, for a build server that starts without one.
+    `secrets` are values by id, in plain text; `build` is the `build` of service.yaml.
     """
 
     context: Path
@@ -53,11 +53,11 @@ class ServiceImageArgs:
 
 
 class ServiceImage(pulumi.ComponentResource):
-    """An image that is pushed when its unit tests have passed: in the same build where the Dockerfile takes files from
-    their stage, else in one before it.
+    """An image that is pushed when its unit tests have passed: in the same build if the Dockerfile takes files from
+    their stage, else in a build before it.
 
-    `reference` is the pushed image by digest, `repository@sha256:…`. A label says in which stage of its build the tests
-    were run, or that there are none.
+    `reference` is the pushed image by digest, `repository@sha256:…`. A label says which stage of its build ran the
+    tests, or that there are none.
     """
 
     reference: pulumi.Output[str]
@@ -74,7 +74,7 @@ class ServiceImage(pulumi.ComponentResource):
             labels = {UNIT_TESTS_LABEL: f"{IN_STAGE}{stage}"}
         else:
             tests = [self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=of_test)]
-        # A tag of its own for each content: clean-ups of untagged images never take a rollback's target.
+        # Each content has its own tag: clean-ups of untagged images never delete the image of a rollback.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
         image = self._image(
             name, args, args.build.target, exports=_exports(args), tags=[tag], labels=labels, depends_on=tests
@@ -102,7 +102,7 @@ class ServiceImage(pulumi.ComponentResource):
         if args.dockerfile:
             more["dockerfile"] = {"location": args.dockerfile.as_posix()}
         if args.secrets:
-            # Another token makes no other image, and must not rebuild it.
+            # Another token does not change the image, and must not rebuild it.
             more["secrets"] = pulumi.Output.secret(dict(args.secrets))
             more["ignore_secrets_in_diff_calculation"] = sorted(args.secrets)
         if args.build.ssh:
@@ -110,7 +110,7 @@ class ServiceImage(pulumi.ComponentResource):
         if args.cache:
             stored = f"{args.repository}:{CACHE_TAG}"
             more["cache_from"] = [{"registry": {"ref": stored}}]
-            if tags:  # every stage of it, the tests' too, which are built before
+            if tags:  # every stage, also of the tests, which are built before
                 to_registry = {"ref": stored, "mode": docker_build.CacheMode.MAX, "ignore_error": True}
                 more["cache_to"] = [{"registry": to_registry}]
         return docker_build.Image(
@@ -125,19 +125,19 @@ class ServiceImage(pulumi.ComponentResource):
             push=bool(tags and not exports),
             # A preview runs the unit tests too; the provider pushes no image then.
             build_on_preview=True,
-            # The provider's delete removes what was pushed, and with it a rollback's target.
+            # The provider's delete removes the pushed image, which a rollback may need.
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
             **more,
         )
 
 
 def _exports(args: ServiceImageArgs) -> list[docker_build.ExportArgsDict] | None:
-    """How an image is pushed; `None` for by `push`: then the provider builds nothing of it in a preview, which would
-    push the cache.
+    """The exports that push an image; `None` to use `push`: then the provider builds nothing of it in a preview, which
+    would push the cache.
 
     https://github.com/pulumi/pulumi-docker-build/blob/v0.0.22/provider/internal/image.go (buildable)
     """
-    return None if args.cache else [{"raw": "type=registry"}]  # as `push` has it: `registry` has other media types
+    return None if args.cache else [{"raw": "type=registry"}]  # the same as `push`: `registry` has other media types
 
 
 def _has_tests_in_one_build(args: ServiceImageArgs, stage: str) -> bool:
@@ -147,17 +147,17 @@ def _has_tests_in_one_build(args: ServiceImageArgs, stage: str) -> bool:
 
 
 def _by_digest(repository: str, digest: str) -> str | pulumi.Output[str]:
-    """The reference of a build's result.
+    """The reference of the built image.
 
-    Where nothing but modes of files have changed, no input has: a preview then gets an empty digest for a known one.
+    If only file modes have changed, no input has: a preview then gets an empty digest as a known value.
     """
     return f"{repository}@{digest}" if digest or not pulumi.runtime.is_dry_run() else unknown()
 
 
 class PromotedImage(pulumi.ComponentResource):
-    """An image that another environment built: nothing of it is built here, and the state says where it comes from.
+    """An image that another environment built: it is not built here, and the state says where it comes from.
 
-    It is a ServiceImage to the engine, so that an environment which stops building keeps its resources' names.
+    To the engine it is a ServiceImage, so that an environment that stops building keeps its resources' names.
     """
 
     reference: pulumi.Output[str]
@@ -171,7 +171,7 @@ class PromotedImage(pulumi.ComponentResource):
 
 
 class PrebuiltImage(pulumi.ComponentResource):
-    """An image that service.yaml names by its digest: nothing of it is built in any environment."""
+    """An image that service.yaml names by its digest: no environment builds it."""
 
     reference: pulumi.Output[str]
 
@@ -183,7 +183,7 @@ class PrebuiltImage(pulumi.ComponentResource):
 
 def content_tag(args: ServiceImageArgs, base_image: str) -> str:
     """Tag that changes exactly when the image could: hex digits of a hash over contexts, Dockerfile, base image,
-    platforms, and what service.yaml says of the build. Of secrets only their names count.
+    platforms and `build` of service.yaml. Of secrets only their names count.
     """
     digest = hashlib.sha256()
     parts = [base_image, *args.platforms, *_context_records(args.context, args.dockerfile)]
@@ -201,7 +201,7 @@ def content_tag(args: ServiceImageArgs, base_image: str) -> str:
 
 
 def _context_records(context: Path, dockerfile: Path | None = None) -> Iterator[str]:
-    """One line a file that the build can see: path, whether executable, hash of the content."""
+    """One line per file that the build can see: path, whether executable, hash of the content."""
     for relative in visible_files(context, dockerfile):
         path = context / relative
         if path.is_symlink():
@@ -212,8 +212,8 @@ def _context_records(context: Path, dockerfile: Path | None = None) -> Iterator[
 
 
 def visible_files(context: Path, dockerfile: Path | None = None) -> list[str]:
-    """Files, links and folders that a build of `context` can see, relative to it, in order; `dockerfile` where it is
-    not the context's own.
+    """Files, links and folders that a build of `context` can see, relative to it, in order; `dockerfile` is given if it
+    is not the context's own.
 
     https://docs.docker.com/build/concepts/context/#filename-and-location
     """
@@ -227,9 +227,9 @@ def visible_files(context: Path, dockerfile: Path | None = None) -> list[str]:
 
 
 def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str]:
-    """What of these contexts neither the provider nor a builder can read, or a container's user could not, a line each.
+    """Lines about files of these contexts that the provider and a builder, or a container's user, cannot read.
 
-    The first context is the main one, whose Dockerfile it is. Modes count only where that leaves them as they are.
+    The first context is the main one, with the `dockerfile`. Modes count only if the Dockerfile does not set them.
     """
     sets_modes = SETS_MODES.search(dockerfile.read_text(encoding="utf-8", errors="replace")) is not None
     for context in contexts:
@@ -257,7 +257,7 @@ def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str
 
 
 def ssh_problem(build: Build) -> str:
-    """Why the builds of a service cannot have the keys that they ask for; empty where they can, or ask for none."""
+    """Why the builds of a service cannot use the SSH keys that they ask for; empty if they can, or ask for none."""
     socket = os.environ.get("SSH_AUTH_SOCK", "")
     if not build.ssh or Path(socket or "-").is_socket():
         return ""

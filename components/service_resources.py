@@ -1,4 +1,4 @@
-"""`services/<folder>/resources.py`: objects of a service's own, in ordinary Pulumi, with what they share filled in."""
+"""`services/<folder>/resources.py`: a service's own objects, in ordinary Pulumi, with common defaults filled in."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ CRD_TYPE = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
 
 @dataclass(frozen=True)
 class Service:
-    """What `resources(service)` of a `resources.py` is given of its service.
+    """The service that `resources(service)` of a `resources.py` is called with.
 
-    `component` is the parent, `provider` the Kubernetes provider, and `labels` are the labels of an object that says
-    nothing else. `image` is the service's own by digest, `namespace` the environment's; both are there once everything
-    is built and tested, so that what uses them waits for that.
+    `component` is the parent, `provider` the Kubernetes provider, and `labels` are the default labels of an object.
+    `image` is the service's own by digest, `namespace` the environment's. Both resolve once everything is built and
+    tested, so that resources that use them wait for that.
     """
 
     name: str
@@ -53,33 +53,33 @@ class Service:
 
 
 class ResourcesError(Exception):
-    """What a `resources.py` must not declare; the frame that declares it tells its line."""
+    """A `resources.py` declares something that it must not; its line is in the traceback."""
 
 
 @dataclass
 class ServiceResources:
-    """The `resources.py` of all services, and what has been declared by whom: by type, namespace where it is no
+    """The `resources.py` of all services, and the owner of each declared object: by type, namespace unless it is an
     output, and name in the cluster.
     """
 
     after_builds: Callable[[Any], pulumi.Output[Any]]
     """Holds a value back until every image is built and tested."""
     service: Service | None = None
-    """Whose `resources.py` runs."""
+    """The service whose `resources.py` runs."""
     names: frozenset[str] = frozenset()
-    """All services."""
+    """The names of all services."""
     deployments: list[pulumi.Resource] = field(default_factory=list)
-    """Those that no component of ours waits for."""
+    """The ones that no component of ours waits for."""
     _owners: dict[tuple[str, str, str], str] = field(default_factory=dict)
     _cluster_wide: set[str] = field(default_factory=set)
-    """Types of custom resources that live in no namespace, as a CustomResourceDefinition says."""
+    """Types of cluster-scoped custom resources, as their CustomResourceDefinition says."""
 
     def __post_init__(self) -> None:
         _latest[:] = [self]
 
     def declare(self, services: Iterable[tuple[catalog.Service, Service]]) -> None:
-        """Call `resources(service)` of each service that has one. RunError, before anything is built or touched, where
-        one cannot be loaded, raises, or declares what is another's.
+        """Call `resources(service)` of each service that has one. Raises RunError, before anything is built or changed,
+        if one cannot be loaded, raises, or declares an object that belongs to another.
         """
         services = list(services)
         self.names = frozenset(given.name for _, given in services)
@@ -97,14 +97,14 @@ class ServiceResources:
                 self.service = None
 
     def fill_in(self, args: pulumi.ResourceTransformationArgs) -> pulumi.ResourceTransformationResult | None:
-        """A stack transformation: what every object has, for those that a `resources.py` declares."""
+        """A stack transformation: the common defaults for the objects that a `resources.py` declares."""
         if not args.type_.startswith(KUBERNETES_PREFIX) or args.opts.urn or args.opts.id or self is not _latest[-1]:
             return None
         service, parent, props = self.service, args.opts.parent, dict(args.props)
         is_object = "metadata" in props or {"kind", "api_version"} <= set(props)
         if service:
             if parent is None:
-                # In place: the SDK refuses a transformation that gives other options with another parent.
+                # In place: the SDK refuses a transformation that returns other options with another parent.
                 args.opts.parent = service.component
             if is_object:
                 props = self._object(service, args.type_, args.name, props)
@@ -163,18 +163,18 @@ class ServiceResources:
 
 
 def mentions_stateful_kinds(service: catalog.Service) -> bool:
-    """Whether the service's `resources.py` may declare what holds data: the Namespace is declared before it runs."""
+    """Whether the service's `resources.py` may declare a stateful kind: the Namespace is declared before it runs."""
     file = service.folder / catalog.RESOURCES_FILE
     text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
     return any(kind in text for kind in STATEFUL_KINDS)
 
 
 _latest: list[ServiceResources] = []
-"""Of the newest environment: a process that declares several, as tests do, has the transformations of all of them."""
+"""Of the newest environment: a process that declares several, like tests, has the transformations of all of them."""
 
 
 def _function(file: Path) -> Callable[[Service], None]:
-    """`resources` of the file, whose own folder is no place to import from: each service has its own packages."""
+    """`resources` of the file, which cannot import from its own folder: each service has its own packages."""
     spec = importlib.util.spec_from_file_location(f"slipway_resources_{file.parent.name}", file)
     if spec is None or spec.loader is None:
         raise ResourcesError("it cannot be loaded as Python")
@@ -202,14 +202,14 @@ def _problem(error: BaseException, file: Path) -> str:
 
 
 def _metadata(given: dict[str, Any], service: Service, name: str, *, namespaced: bool) -> dict[str, Any]:
-    """Name, namespace and labels where none are given; `namespace: None` is for what lives in none."""
+    """The metadata with a default name, namespace and labels; `namespace: None` means no namespace."""
     metadata = {"name": name, **({"namespace": service.namespace} if namespaced else {}), **given}
     metadata["labels"] = changed(given.get("labels"), lambda labels: {**service.labels, **labels})
     return {key: each for key, each in metadata.items() if each is not None}
 
 
 def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind: str, props: dict[str, Any]) -> None:
-    """Fill in what the policies want of pods, and declare the ServiceAccount and NetworkPolicy that they lack."""
+    """Fill in what the policies require of pods, and declare the ServiceAccount and NetworkPolicy that they lack."""
     # Pods with the name of a service get its requests.
     own = name if name not in names else f"{name}-{kind.lower()}"
     needs: list[str] = []
@@ -229,7 +229,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
             key = key_of(target, field_name)
             inner = plain(target.get(key)) or {}
             if not isinstance(inner, Mapping):
-                return  # an output: what it holds is its program's own
+                return  # an output: its content is the program's own
             target[key] = dict(inner)
             target = target[key]
         key = key_of(target, last)
@@ -292,7 +292,7 @@ def _container(given: dict[str, Any], service: Service, own: str) -> dict[str, A
 
 
 def _default(given: dict[str, Any], defaults: Mapping[str, Any]) -> None:
-    """Set what is not given; of a mapping that is given, the keys that it lacks."""
+    """Set missing fields, and the missing keys of a given `securityContext`."""
     for name, wanted in defaults.items():
         key = key_of(given, name)
         known = plain(given.get(key))

@@ -37,21 +37,21 @@ NO_REGISTRY = (
     'or take the lab\'s with `eval "$(slipway env)"`'
 )
 
-# Whatever the project is called in Pulumi.yaml: keys without a namespace are of the project.
+# Whatever the project is called in Pulumi.yaml: keys without a namespace belong to the project.
 KEYS_NAMESPACE = "slipway"
 # https://pkg.go.dev/github.com/distribution/reference: host and path of a repository, tag and digest of an image.
 _HOST = r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*|\[[0-9a-f:]+\])(:\d{1,5})?"
 _PATH = r"[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*"
 REPOSITORY_PATTERN = re.compile(rf"{_HOST}(/{_PATH})?|{_PATH}", re.ASCII)
 IMAGE_PATTERN = re.compile(rf"({_HOST}/)?{_PATH}(:\w[-.\w]{{0,127}})?(@sha256:[0-9a-f]{{64}})?", re.ASCII)
-# Of 255 that a repository may have; the rest is for the names of services.
+# A repository may have 255; the rest is for the names of services.
 REPOSITORY_MAX_LENGTH = 200
-# Environment variables that say what a stack's configuration does not.
+# Environment variables for settings that a stack's configuration does not have.
 VARIABLES = {"registry": "SLIPWAY_REGISTRY", "baseImage": "SLIPWAY_BASE_IMAGE"}
 
 
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:
-    """One RunError for all problems; the command line knows it by its first words and exits with 2."""
+    """One RunError for all problems; the command line recognizes its first words and exits with 2."""
     listed = list(problems)
     return pulumi.RunError(
         CONFIGURATION_ERROR + (" " + listed[0] if len(listed) == 1 else "\n  " + "\n  ".join(listed))
@@ -85,12 +85,12 @@ def _image(text: str) -> str:
 
 
 def default_namespace(stack: str) -> str:
-    """`slipway-<stack>`, with each character that a namespace cannot have made a '-' or a small letter."""
+    """`slipway-<stack>` in lower case, with '-' in place of characters that a namespace cannot have."""
     return "slipway-" + re.sub(r"[^a-z0-9]+", "-", stack.lower()).strip("-")
 
 
 class NamespaceSettings(BaseModel):
-    """The namespace that everything is deployed to. With `managed: false` somebody else makes and deletes it."""
+    """The namespace that everything is deployed to. With `managed: false` this stack neither creates nor deletes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -110,11 +110,11 @@ def _quantity(text: str) -> str:
 
 
 Quantities = dict[StrictStr, Annotated[StrictStr, BeforeValidator(_number_as_text), AfterValidator(_quantity)]]
-"""By resource, in Kubernetes' own names: `{cpu: 500m, memory: 1Gi}`."""
+"""By resource, under Kubernetes' own names: `{cpu: 500m, memory: 1Gi}`."""
 
 
 class ResourceQuotaSettings(BaseModel):
-    """What all pods and objects of the namespace may use together: the `hard` of a ResourceQuota.
+    """The limits for all pods and objects of the namespace together: the `hard` of a ResourceQuota.
 
     https://kubernetes.io/docs/concepts/policy/resource-quotas/
     """
@@ -125,7 +125,7 @@ class ResourceQuotaSettings(BaseModel):
 
 
 class LimitRangeItem(BaseModel):
-    """What each container, pod or claim gets that says nothing, and may ask for.
+    """The defaults and the allowed range of each container, pod or claim.
 
     https://kubernetes.io/docs/concepts/policy/limit-range/
     """
@@ -149,7 +149,7 @@ class LimitRangeSettings(BaseModel):
 
 
 class StackSettings(BaseModel):
-    """What a stack says about its environment; units are in the names."""
+    """A stack's settings for its environment; units are in the names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
@@ -172,19 +172,19 @@ class StackSettings(BaseModel):
     rollback_to: Annotated[StrictInt, Field(ge=1)] | None = None
 
     def rollback(self) -> RollbackRequest | None:
-        """What to roll back to: what `slipway rollback` asks for, else what the stack's configuration says."""
+        """The rollback that `slipway rollback` asks for, else that of the stack's configuration; `None` if neither."""
         if asked := os.environ.get(ROLLBACK_VARIABLE):
             return RollbackRequest.from_text(asked)
         unmanaged = "" if self.namespace.managed else self.namespace.name
         return RollbackRequest(self.rollback_to, unmanaged_namespace=unmanaged) if self.rollback_to else None
 
     def repository(self, service: str) -> str:
-        """Where images of the service are, without a tag or digest."""
+        """The repository of the service's images, without a tag or digest."""
         return f"{self.registry}/{service}"
 
     @classmethod
     def from_config(cls, stack: str) -> tuple[StackSettings, YamlSource | None]:
-        """Settings of the stack and, where there is one, its file; raises RunError that lists every problem."""
+        """The stack's settings, and its file or `None`; raises RunError, which lists every problem."""
         source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
         problems = [*_unknown_keys(source), *(misread_settings(source) if source else ()), *_secrets(source)]
         if problems:
@@ -204,7 +204,7 @@ def keys() -> list[str]:
 
 
 def _from_environment() -> dict[str, Any]:
-    """What a lab or a build server says; the stack's own configuration goes before it."""
+    """Settings of a lab or a build server; the stack's own configuration takes precedence."""
     return {key: value for key, variable in VARIABLES.items() if (value := os.environ.get(variable))}
 
 
@@ -230,7 +230,7 @@ def _parsed(config: pulumi.Config, key: str, text: str) -> Any:
 
 
 def _stack_file(file: Path) -> YamlSource | None:
-    """Only for lines in messages: the values come from Pulumi, which may have read them elsewhere."""
+    """The file, only for lines in messages: the values come from Pulumi, which may have read them elsewhere."""
     try:
         return read(file) if file.exists() else None
     except YamlError:
@@ -238,7 +238,7 @@ def _stack_file(file: Path) -> YamlSource | None:
 
 
 def _unknown_keys(source: YamlSource | None) -> list[str]:
-    """What is wrong with the keys of the file, and with those that Pulumi has from elsewhere, such as Pulumi.yaml."""
+    """Problems of the keys in the file, and of those that Pulumi has from elsewhere, such as Pulumi.yaml."""
     config = source.data.get("config") if source else None
     problems = []
     for full in dict.fromkeys([*(config if isinstance(config, dict) else ()), *CONFIG.get()]):
@@ -256,9 +256,9 @@ def _unknown_keys(source: YamlSource | None) -> list[str]:
 
 
 def _secrets(source: YamlSource | None) -> Iterator[str]:
-    """A complaint about each key that holds a secret: what they say is kept in the clear, in ConfigMaps and the state.
+    """A problem for each key that holds a secret: the values are in plain text in ConfigMaps and in the state.
 
-    Asked before the values are looked at, so that no message shows one.
+    Checked before the values are read, so that no message shows a secret.
     """
     for key in keys():
         full = f"{KEYS_NAMESPACE}:{key}"

@@ -1,4 +1,4 @@
-"""Runs a worker: pods that take their work from elsewhere, so that nothing connects to them."""
+"""Runs a worker: pods that fetch their work from elsewhere, so that nothing connects to them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ WORKER = {COMPONENT_LABEL: "worker"}
 
 
 class Worker(Workload):
-    """A Deployment without a port, with its ServiceAccount, ConfigMap, NetworkPolicy and PodDisruptionBudget, and where
-    the spec asks for them a Secret and a HorizontalPodAutoscaler.
+    """A Deployment without a port, with its ServiceAccount, ConfigMap, NetworkPolicy and PodDisruptionBudget, and if
+    the spec asks for them, a Secret and a HorizontalPodAutoscaler.
     """
 
     def __init__(self, name: str, args: WorkloadArgs, opts: ResourceOptions | None = None) -> None:
@@ -29,7 +29,7 @@ class Worker(Workload):
     def _pod_template(
         self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> core.v1.PodTemplateSpecArgsDict:
-        """Labelled as what it is, by which the policies know that nothing is wrong where it has no probe."""
+        """Adds the label of a worker, for which the policies do not require every probe."""
         template = super()._pod_template(image, config_map, secret)
         return {
             **template,

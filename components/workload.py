@@ -1,4 +1,4 @@
-"""What every kind of service has in an environment: its Kubernetes objects, under fixed names."""
+"""The Kubernetes objects of every kind of service in an environment, under fixed names."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster
 
-# Of a pod without a probe: one that crashes right after its start is none that works.
+# For a pod without a probe: one that crashes right after its start must not count as ready.
 UNASKED_SECONDS = 10
 
 
@@ -36,9 +36,9 @@ UNASKED_SECONDS = 10
 class WorkloadArgs:
     """`callees` are rolled out before this one; `callers` are the services that may open connections to it.
 
-    `secrets` are the values themselves, in the open; `rollouts` waits for the Deployment; pods of namespace
-    `metrics_from` may connect to it too; `image_pull_secrets` are the names of the environment's; `files` are what its
-    containers mount; `migrations` knows which migrations have run.
+    `secrets` are the values in plain text. `rollouts` waits for the Deployment. Pods of namespace `metrics_from` may
+    connect to it too. `image_pull_secrets` are the names of the environment's. `files` are the files that its
+    containers mount. `migrations` knows which migrations have run.
     """
 
     spec: ServiceSpec
@@ -57,8 +57,8 @@ class WorkloadArgs:
 class Workload(pulumi.ComponentResource):
     """The objects that every kind of service has, with methods for those that some kinds have.
 
-    `rolled_out` resolves once its pods are ready, or where it keeps none, once it is applied; `url` is where it
-    answers, None where it has no port. `depended_on` is what services that call it come after.
+    `rolled_out` resolves once its pods are ready, or once it is applied if it keeps none. `url` is its address, `None`
+    if it has no port. Services that call it depend on `depended_on`.
     """
 
     url: Output[str] | None = None
@@ -99,28 +99,28 @@ class Workload(pulumi.ComponentResource):
         )
 
     def _network_policy(self) -> networking.v1.NetworkPolicy:
-        """Named by its rules. NetworkPolicies add up, so for the time of a rollout the pods before it keep what the
-        policy before opens: a call that is removed ends with the pods that make it.
+        """Named by its rules. NetworkPolicies add up, so during a rollout the old pods keep what the old policy allows:
+        a call that is removed ends with the pods that make it.
         """
         rules = network.policy_spec(self._spec, self._args.callers, self._args.metrics_from)
         name = self._hashed(json.dumps(rules, sort_keys=True).encode())
         return networking.v1.NetworkPolicy(name, metadata=self._metadata(name), spec=rules, opts=self._by_content())
 
     def _hashed(self, content: bytes, suffix: str = "") -> str:
-        """A name of the service's, with `suffix`, that is another one for other content."""
+        """A name of the service's, with `suffix` and a hash: other content has another name."""
         return f"{self._spec.name}{suffix}-{hashlib.sha256(content).hexdigest()[:8]}"
 
     def _by_content(self) -> ResourceOptions:
-        """For what is named by its content, in Pulumi too, so that another content is another resource.
+        """Options of an object named by its content, in Pulumi too, so that other content is another resource.
 
-        The one before it stays a resource of its own until the update has succeeded. Were it replaced, a failed update
-        would leave it to be deleted, and whoever then goes back to it would be told that it exists already. The alias
-        is for stacks in which Pulumi knows it by the service's name alone.
+        The previous one stays a resource of its own until the update has succeeded. If it were replaced, a failed
+        update would leave it to be deleted, and an update that goes back to it would fail because it exists already.
+        The alias is for stacks in which Pulumi knows it by the service's name alone.
         """
         return ResourceOptions(parent=self, aliases=[pulumi.Alias(name=self._name)])
 
     def _config_map(self) -> core.v1.ConfigMap:
-        """Immutable and named by its content: a pod never sees values that its own rollout did not bring."""
+        """Immutable and named by its content: a pod only ever sees the values of its own rollout."""
         data = config_data(self._spec)
         name = self._hashed(_as_bytes(data))
         return core.v1.ConfigMap(
@@ -129,9 +129,9 @@ class Workload(pulumi.ComponentResource):
 
     @cached_property
     def _files(self) -> PodFiles:
-        """The files of its containers, in a ConfigMap and a Secret named by their content, as those of variables are.
+        """The files of its containers, in a ConfigMap and a Secret named by their content, like those of variables.
 
-        A service's name has no dot, so none of them is called as an object of another service.
+        A service's name has no dot, so none of them has the name of another service's object.
         """
         files = self._args.files
         config_map, secret = None, None
@@ -156,7 +156,7 @@ class Workload(pulumi.ComponentResource):
 
     @cached_property
     def _claims(self) -> Mapping[str, Input[str]]:
-        """The names of its PersistentVolumeClaims by the name of the volume; its own are declared, and protected."""
+        """The names of its PersistentVolumeClaims by volume name; its own are declared, and protected."""
         names: dict[str, Input[str]] = {}
         for volume in self._spec.volumes:
             claim, name = volume.persistent_volume_claim, self._spec.claim_name(volume)
@@ -178,7 +178,7 @@ class Workload(pulumi.ComponentResource):
         return self._secret_of(self._spec.name, values, self._by_content()) if values else None
 
     def _secret_of(self, stem: str, values: Mapping[str, str], opts: ResourceOptions) -> core.v1.Secret:
-        """As the ConfigMap, its name made by a slow hash: names are no secrets, values stay so."""
+        """Like the ConfigMap, but with a slow hash: the name is readable, the values stay secret."""
         salt = f"{pulumi.get_project()}/{pulumi.get_stack()}/{stem}".encode()
         digest = hashlib.scrypt(_as_bytes(values), salt=salt, n=2**12, r=8, p=1, dklen=4)
         name = f"{stem}-{digest.hex()}"
@@ -210,7 +210,7 @@ class Workload(pulumi.ComponentResource):
         template = self._pod_template(self._image(config_map, secret), config_map, secret)
         wanted: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
-            # Where a volume can be mounted once, the next pod would wait for the one before it for ever.
+            # If a volume can be mounted only once, the next pod would wait for the previous one for ever.
             "strategy": {"type": "Recreate"}
             if spec.is_exclusive
             else {"type": "RollingUpdate", "rolling_update": {"max_unavailable": 0, "max_surge": 1}},
@@ -218,7 +218,7 @@ class Workload(pulumi.ComponentResource):
             "revision_history_limit": 3,
             "template": template,
         }
-        # Of what is nothing, no null is recorded: a refresh would find none.
+        # Empty fields are left out: a refresh would not find their null.
         if not spec.autoscaling:
             wanted["replicas"] = spec.replicas
         if min_ready_seconds := self._min_ready_seconds():
@@ -231,12 +231,12 @@ class Workload(pulumi.ComponentResource):
         )
 
     def _after_callees(self, network_policy: networking.v1.NetworkPolicy) -> ResourceOptions:
-        """For what makes pods: their network is there before them, and what they call."""
+        """For a resource that makes pods: their NetworkPolicy and callees come first."""
         callees = (each for callee in self._args.callees for each in callee.depended_on)
         return ResourceOptions(parent=self, depends_on=[network_policy, *callees])
 
     def _min_ready_seconds(self) -> int:
-        """As service.yaml says; a pod that nobody asks whether it is ready must run for a while before it counts."""
+        """As service.yaml says; a pod without a readiness or startup probe must run for a while before it counts."""
         rollout = self._spec.rollout
         is_asked = {"ready", "startup"} & set(self._spec.health.probes(self._spec.kind))
         return (
@@ -246,7 +246,7 @@ class Workload(pulumi.ComponentResource):
         )
 
     def _image(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> Output[str]:
-        """The image, once everything is there that has to be before pods run it."""
+        """The image, once its callees are rolled out and its migration is done."""
         before = [callee.rolled_out for callee in self._args.callees]
         if self._spec.migration:
             before.append(self._migrated(self._spec.migration, config_map, secret))
@@ -255,7 +255,7 @@ class Workload(pulumi.ComponentResource):
     def _migrated(
         self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> Output[bool]:
-        """Resolves once the migration has done its work, while the pods of the release before still run."""
+        """Resolves once the migration has completed, while the pods of the previous release still run."""
         labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
         rules = network.migration_policy(self._spec, labels)
         policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
@@ -292,7 +292,7 @@ class Workload(pulumi.ComponentResource):
         policy.v1.PodDisruptionBudget(
             self._name,
             metadata=self._metadata(),
-            # Satisfiable with any number of replicas; `minAvailable: 1` would block the drain of a lone pod.
+            # Satisfiable with any number of replicas; `minAvailable: 1` would block the drain of a single pod.
             spec={"max_unavailable": 1, "selector": {"match_labels": self._selector}},
             opts=self._child(),
         )

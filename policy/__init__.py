@@ -1,1 +1,1 @@
-"""What every update must obey: the rules, and the three places that ask them."""
+"""The rules that every update must follow, and the three places that check them."""

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-# The engine starts a pack by its folder, whose modules would then stand beside the standard library's.
+# The engine starts a pack by its folder: its modules would then be top-level, like the standard library's.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policy.analyzer import serve

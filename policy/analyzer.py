@@ -1,8 +1,8 @@
-"""Answers the engine as a policy pack: what it is about to register is judged by the rules, one protocol away.
+"""A policy pack for the engine: the rules judge each resource that the engine is about to register.
 
-It speaks the engine's protocol itself and not through `pulumi_policy.PolicyPack`, which decodes every resource once for
-each policy: with 70 rules that is seconds for a stack of 50 services. It also can tell "decided at update" and
-"waived" apart from a violation, and hands stack-wide rules the declared inputs; the engine has only outputs for them.
+It implements the engine's protocol itself and does not use `pulumi_policy.PolicyPack`, which decodes every resource
+once for each policy: with 70 rules that takes seconds for a stack of 50 services. It can also tell "decided at update"
+and "waived" apart from a violation, and gives stack-wide rules the declared inputs; the engine has only outputs.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1)]
 
 
 class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
-    """One update's pack. What `Analyze` was shown is kept for the rules that look at everything."""
+    """The pack of one update. The resources that `Analyze` receives are kept for stack-wide rules."""
 
     def __init__(self, judge: Judge, deadline: Deadline | None = None, *, updating: bool = False) -> None:
         self._judge = judge
@@ -58,7 +58,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return analyzer_pb2.AnalyzerHandshakeResponse()
 
     def ConfigureStack(self, request: Any, _context: Any) -> analyzer_pb2.AnalyzerStackConfigureResponse:  # noqa: N802
-        """Said first of all, where the language host says it at all and not only through the environment."""
+        """The first call, if the language host makes it and does not only set environment variables."""
         self._judge = Judge.of(request.stack, dict(request.config), os.environ)
         self._updating = not request.dry_run
         return analyzer_pb2.AnalyzerStackConfigureResponse()
@@ -67,7 +67,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return plugin_pb2.PluginInfo(version=VERSION)
 
     def GetAnalyzerInfo(self, _request: Empty, _context: Any) -> analyzer_pb2.AnalyzerInfo:  # noqa: N802
-        """All rules; their levels are this project's to set, so there is nothing for the engine to configure."""
+        """All rules; this project sets their levels, so there is nothing for the engine to configure."""
         waivers = analyzer_pb2.PolicyInfo(
             name=WAIVERS,
             displayName="Waivers are in order",
@@ -91,7 +91,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         )
 
     def Analyze(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
-        """A resource by itself, before it is operated on."""
+        """Judges one resource, before the engine operates on it."""
         resource = _resource(request)
         results = self._within_deadline(lambda: self._judge.evaluate_resource(resource), context)
         with self._lock:
@@ -103,8 +103,8 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return answer
 
     def AnalyzeStack(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
-        """Everything at once, after the last operation; what an update leaves as it is, is there to be looked at by the
-        rules, and judged when it is declared.
+        """Judges all resources together, after the last operation. Rules can also see resources that the update leaves
+        as they are; these are judged when they are declared.
         """
         resources = [self._declared(each) for each in request.resources]
         unseen = {each.urn for each in resources if each.urn not in self._seen}
@@ -113,14 +113,14 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         if unseen:  # a waiver may be for one of them
             return answer
         alone = (result for each in resources for result in self._results.get(each.urn, ()))
-        # At the end of an update everything is done: what no preview could decide must not have it all taken back.
+        # At the end of an update everything is done: a finding that no preview could make must not roll it all back.
         level = Level.ADVISORY if self._updating else Level.MANDATORY
         unused = self._judge.unused_waivers([*alone, *results])
         answer.diagnostics.extend(_waiver_problem(problem, level) for problem in unused)
         return answer
 
     def _declared(self, listed: Any) -> Resource:
-        """The resource as it was shown before, with the dependencies that are told only now."""
+        """The resource as `Analyze` received it, with the dependencies that the engine sends only now."""
         known = self._seen.get(listed.urn) or _resource(listed)
         options = known.options
         return Resource(
@@ -138,7 +138,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         )
 
     def Remediate(self, _request: Any, _context: Any) -> analyzer_pb2.RemediateResponse:  # noqa: N802
-        """Nothing is changed behind anybody's back."""
+        """Never changes a resource."""
         return analyzer_pb2.RemediateResponse()
 
     def Configure(self, _request: Any, _context: Any) -> Empty:  # noqa: N802
@@ -148,7 +148,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         return Empty()
 
     def _within_deadline(self, ask: Callable[[], T], context: grpc.ServicerContext) -> T:
-        """What the rules say; an error that names the rule where one fails or never comes to an end."""
+        """The results of the rules; an error that names the rule if one fails or does not end."""
         try:
             return self._deadline.run(ask, lambda: self._judge.current)
         except RuleError as error:

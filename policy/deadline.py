@@ -1,4 +1,4 @@
-"""Puts an end to rules that never come to one."""
+"""Stops rules that would never end."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ LAST_RESORT_SECONDS = 5.0
 
 
 class DeadlineError(TimeoutError):
-    """Something was not done in time; says what."""
+    """A call was not done in time; says which."""
 
 
 class Deadline:
-    """Time for each of any number of calls, in seconds; where a call blocks the whole process, it is ended."""
+    """The time for each of any number of calls, in seconds; if a call blocks the process, the process is ended."""
 
     def __init__(self, timeout_seconds: float = DEADLINE_SECONDS) -> None:
         self._timeout_seconds = timeout_seconds
@@ -27,7 +27,7 @@ class Deadline:
         self._running = 0
 
     def run(self, work: Callable[[], T], doing: Callable[[], str]) -> T:
-        """The result of `work`. Raises DeadlineError, which names what `doing` says, when it takes too long."""
+        """The result of `work`. If it takes too long, raises DeadlineError, which names the result of `doing`."""
         result: Future[T] = Future()
         with self._lock:
             self._running += 1

@@ -1,4 +1,4 @@
-"""Resources as a program declares them, and what may be wrong with one."""
+"""Resources as a program declares them, and their problems."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CONTENT_HASH = re.compile(r"-[0-9a-f]{8}$")
 
 
 class _Unknown:
-    """The one value of this class stands for whatever is not known before the update."""
+    """The one instance of this class stands for a value that is not known before the update."""
 
     def __repr__(self) -> str:
         return "UNKNOWN"
@@ -22,8 +22,8 @@ UNKNOWN = _Unknown()
 
 @dataclass(frozen=True)
 class Options:
-    """Resource options that rules ask about. Timeouts are in seconds, `None` where the program sets none;
-    `dependencies` are URNs, `None` where nobody says; `default_namespace` is that of the resource's provider.
+    """Resource options that rules check. Timeouts are in seconds, `None` if the program sets none. `dependencies` are
+    URNs, `None` if they are not known. `default_namespace` is that of the resource's provider.
     """
 
     protect: bool = False
@@ -37,7 +37,7 @@ class Options:
 class Resource:
     """A resource as it is declared: Pulumi's type token and name, and the inputs as plain data.
 
-    Inputs hold `UNKNOWN` for what only the update decides, and a secret's value where it is known.
+    Inputs hold `UNKNOWN` for values that only the update decides, and a secret's value if it is known.
     """
 
     type: str
@@ -48,13 +48,13 @@ class Resource:
 
     @property
     def kind(self) -> str:
-        """The last word of the type token, which is what people call it: `Deployment`."""
+        """The last word of the type token, such as `Deployment`."""
         return self.type.rsplit(":", 1)[-1]
 
     @property
     def ref(self) -> str:
-        """How people, messages and waivers name it: `Deployment/user-service`; without the hash in a name that is made
-        of its content, as that is another with each content.
+        """Its name for people, messages and waivers: `Deployment/user-service`. It leaves out the hash of a name by
+        content, because that changes with the content.
         """
         named_by_content = self.inputs.get("immutable") is True
         return f"{self.kind}/{CONTENT_HASH.sub('', self.name) if named_by_content else self.name}"
@@ -62,7 +62,7 @@ class Resource:
 
 @dataclass(frozen=True)
 class Problem:
-    """Where a resource breaks a rule, and how: what was met, what is allowed. Never the value of a secret."""
+    """Where and how a resource breaks a rule: what was found, what is allowed. Never the value of a secret."""
 
     path: str
     message: str

@@ -23,7 +23,7 @@ from policy.kinds import IMAGE
 from policy.program_check import declaring
 from policy.wire import plain, seconds
 
-# What a build and a registry answer: any digest will do, since rules ask for its form alone.
+# The answers of a build and a registry: any digest will do, because rules only check its form.
 DIGEST = "sha256:" + "0" * 64
 OUTPUTS: dict[str, dict[str, Any]] = {IMAGE: {"digest": DIGEST, "contextHash": "0" * 64}}
 ANSWERS: dict[str, dict[str, Any]] = {
@@ -33,12 +33,12 @@ STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 class NotInspectableError(RuntimeError):
-    """The program does something whose outcome only the engine knows, so that nothing can be said about it here."""
+    """The program does something whose outcome only the engine knows, so that it cannot be checked here."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """Which program, and with which configuration, secret values included."""
+    """A program and its configuration, secret values included."""
 
     folder: Path
     project: str
@@ -51,8 +51,8 @@ class Program:
 def resources_of(program: Program) -> list[Resource]:
     """Everything that `__main__.py` in the program's folder registers, in order.
 
-    Raises what the program raises, and NotInspectableError. Leaves the SDK's settings,
-    which are the whole process's, changed.
+    Raises what the program raises, and NotInspectableError. Changes the SDK's settings,
+    which are global to the process.
     """
 
     def main() -> None:
@@ -86,14 +86,14 @@ def collect(program: Program, main: Callable[[], None]) -> list[Resource]:
         with declaring():
             _sync_await(run_pulumi_func(main))
     except Exception:
-        monitor.refuse_if_blind()  # the reason behind whatever the program made of it
+        monitor.refuse_if_blind()  # the cause of the error that the program raised
         raise
     monitor.refuse_if_blind()
     return monitor.resources_seen
 
 
 class _Unused(Mocks):
-    """The monitor answers by itself."""
+    """Not called: the monitor answers itself."""
 
     def call(self, args: Any) -> NoReturn:
         raise NotImplementedError(args)
@@ -103,7 +103,7 @@ class _Unused(Mocks):
 
 
 class _Logger(logging.Logger):
-    """Where the program's messages go: an error does not end a program, and only the engine makes it a failure."""
+    """Receives the program's messages: a logged error does not end a program, only the engine makes it a failure."""
 
     def __init__(self, monitor: _Monitor) -> None:
         super().__init__("program")
@@ -114,7 +114,7 @@ class _Logger(logging.Logger):
 
 
 class _Monitor(MockMonitor):
-    """Stands where the engine would: keeps what is registered, and answers with the inputs."""
+    """Replaces the engine: keeps the registered resources, and answers with their inputs."""
 
     def __init__(self, program: Program) -> None:
         super().__init__(_Unused())
@@ -124,12 +124,12 @@ class _Monitor(MockMonitor):
         self._unseen: list[str] = []  # a list: copies of this monitor, as a rollback makes one, share it
 
     def refuse_if_blind(self) -> None:
-        """Raises NotInspectableError if anything was met that cannot be seen from here."""
+        """Raises NotInspectableError if the program did something that cannot be seen from here."""
         if self._unseen:
             raise NotInspectableError(self._unseen[0])
 
     def make_urn(self, parent: str, type_: str, name: str) -> str:
-        """As the engine makes it; the SDK's own way loses stack and project in threads."""
+        """The URN as the engine makes it; the SDK's own way loses stack and project in threads."""
         within = f"{parent.split('::')[2]}$" if parent and not parent.split("::")[2].endswith(STACK_TYPE) else ""
         return f"urn:pulumi:{self._program.stack}::{self._program.project}::{within}{type_}::{name}"
 
@@ -169,7 +169,7 @@ class _Monitor(MockMonitor):
         answer = struct_pb2.Struct()
         answer.CopyFrom(request.args)
         answer.update(ANSWERS.get(request.tok, {}))
-        response: dict[str, Any] = {"return": answer}  # a word that Python keeps for itself
+        response: dict[str, Any] = {"return": answer}  # a reserved word of Python
         return resource_pb2.ResourceInvokeResponse(**response)
 
     def Call(self, request: Any) -> NoReturn:  # noqa: N802
@@ -182,13 +182,13 @@ class _Monitor(MockMonitor):
         self._refuse("invoke transforms of the whole stack")
 
     def RegisterResourceHook(self, _request: Any) -> None:  # noqa: N802
-        """Hooks run around operations, of which there are none."""
+        """Hooks run around operations, and there are none."""
 
     def RegisterErrorHook(self, _request: Any) -> None:  # noqa: N802
         """As above."""
 
     def cannot_see(self, what: str) -> None:
-        """Have `refuse_if_blind` raise, with the first of what was met."""
+        """Make `refuse_if_blind` raise, with the first `what`."""
         self._unseen.append(what)
 
     def _refuse(self, what: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""How a rule is written down: a function over one part of a resource, and what people are told about it."""
+"""How a rule is defined: a function over one part of a resource, and the texts for people."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rule(
     of: Subjects,
     levels: Levels = EVERYWHERE,
 ) -> Callable[[RuleFunction], Rule]:
-    """Make a rule of a function over one subject, such as a container."""
+    """Make a rule from a function over one subject, such as a container."""
 
     def make(function: RuleFunction) -> Rule:
         return Rule(id, title, why, source, remedy, levels, of, lambda subject, _: function(subject))
@@ -42,7 +42,7 @@ def stack_rule(
     of: Subjects,
     levels: Levels = EVERYWHERE,
 ) -> Callable[[StackRuleFunction], Rule]:
-    """Make a rule of a function over one subject and all resources of the stack."""
+    """Make a rule from a function over one subject and all resources of the stack."""
 
     def make(function: StackRuleFunction) -> Rule:
         return Rule(id, title, why, source, remedy, levels, of, function, stack_wide=True)

@@ -1,4 +1,4 @@
-"""Asks rules of resources and says what became of each: violation, decided at update, waived or pass."""
+"""Checks rules on resources and reports the result of each: violation, decided at update, waived or pass."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from policy.view import Undecided, View
 from policy.waivers import Waivers
 
 UNDECIDED = "not known before the update"
-# What tells the program to bring a recorded state back: slipway/rollback/plan.py, and a key of the stack's settings.
+# These tell the program to roll back to a recorded state: slipway/rollback/plan.py, and a key of the stack's settings.
 REPLAY_VARIABLE, REPLAY_KEY = "SLIPWAY_ROLLBACK", "slipway:rollbackTo"
 
 
 class RuleError(RuntimeError):
-    """A rule failed itself. Says where, and nothing of the values it looked at."""
+    """A rule itself failed. Says where, without the values it looked at."""
 
     def __init__(self, rule: Rule, resource: Resource, error: Exception) -> None:
         frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -33,21 +33,21 @@ class RuleError(RuntimeError):
 
 @dataclass
 class Judge:
-    """The rules that are asked in one stack. `current` is what is being asked, for whoever watches the clock."""
+    """The rules that are checked in one stack. `current` is the check in progress, for the deadline's message."""
 
     settings: PolicySettings
     waivers: Waivers = field(default_factory=Waivers)
     rules: tuple[Rule, ...] = ALL
     current: str = ""
     replays: bool = False
-    """Whether it is a recorded state that is judged."""
+    """Whether a recorded state is judged."""
 
     @classmethod
     def of(cls, stack: str, config: Mapping[str, str], environ: Mapping[str, str]) -> Judge:
-        """The judge of a stack by the files of this folder; raises PolicyFileError for unusable settings."""
+        """The judge of a stack from the files of this folder; raises PolicyFileError for unusable settings."""
         waivers = waivers_file.load(stack, (rule.id for rule in ALL))
         replays = bool(environ.get(REPLAY_VARIABLE)) or REPLAY_KEY in config
-        if replays:  # today's waivers are of today's program: that they are in order is not asked on the way back
+        if replays:  # today's waivers belong to today's program: a rollback does not report their problems
             waivers = replace(waivers, problems=())
         return cls(settings_file.load(stack, config, environ), waivers, replays=replays)
 
@@ -55,11 +55,11 @@ class Judge:
         return rule.levels.of(self.settings.tier)
 
     def evaluate_resource(self, resource: Resource) -> list[Result]:
-        """What the rules for single resources say; no result from rules that do not apply to it."""
+        """The results of the rules for single resources; rules that do not apply to it give none."""
         return self._ask(resource, DeclaredStack([resource]), stack_wide=False)
 
     def evaluate_stack(self, resources: Iterable[Resource], others: Collection[str] = ()) -> list[Result]:
-        """What the stack-wide rules say of the resources but those whose URNs are among `others`."""
+        """The results of the stack-wide rules for all resources except those with URNs in `others`."""
         stack = DeclaredStack(resources, self.settings.registries)
         judged = (each for each in stack.resources if each.urn not in others)
         return [result for each in judged for result in self._ask(each, stack, stack_wide=True)]
@@ -73,14 +73,14 @@ class Judge:
         return self.report(results)
 
     def report(self, results: Iterable[Result]) -> Report:
-        """The results of a whole stack, with what is wrong with the waivers."""
+        """The results of a whole stack, with the problems of the waivers."""
         results = tuple(results)
         return Report(self.settings, results, (*self.waivers.problems, *self.unused_waivers(results)))
 
     def unused_waivers(self, results: Iterable[Result]) -> list[str]:
-        """A complaint about each waiver that nothing in the results of a whole stack needed.
+        """A problem for each waiver that no result of a whole stack needed.
 
-        One of a rule that is off here may be needed elsewhere: a rule that is not asked does not tell.
+        A waiver of a rule that is off here is left out: it may be needed elsewhere.
         """
         if self.replays:
             return []
@@ -110,7 +110,7 @@ class Judge:
         unknown: list[Problem] = []
         for subject in subjects:
             try:
-                # One by one: what was found before the unknown counts.
+                # One by one: problems found before an unknown value count.
                 for problem in rule.check(subject, stack):
                     problems.append(problem)
             except Undecided as reason:
@@ -124,7 +124,7 @@ class Judge:
 
 @dataclass(frozen=True)
 class Report:
-    """What the rules say of a whole stack; `waiver_problems` are lines with file and line."""
+    """The results of the rules on a whole stack; `waiver_problems` are texts with file and line."""
 
     settings: PolicySettings
     results: tuple[Result, ...]
@@ -139,5 +139,5 @@ class Report:
 
     @property
     def refuses(self) -> bool:
-        """Whether the update must not happen."""
+        """Whether the update is refused."""
         return bool(self.refusals or self.waiver_problems)

@@ -1,4 +1,4 @@
-"""What Kubernetes' own kinds look like: where a pod template and its containers are, what lives in a namespace."""
+"""The structure of Kubernetes' own kinds: where a pod template and its containers are, which kinds are namespaced."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
 IMAGE = "docker-build:index:Image"
 SERVICE_IMAGE = "slipway:index:ServiceImage"
-# Both build and push past BuildKit's stages: https://www.pulumi.com/registry/packages/docker/api-docs/
+# Both build and push without BuildKit's stages: https://www.pulumi.com/registry/packages/docker/api-docs/
 OTHER_IMAGES = ("docker:index/image:Image", "docker:index/registryImage:RegistryImage")
 
 
 def group_version(resource: Resource) -> tuple[str, str] | None:
-    """API group and version in the type token `kubernetes:apps/v1:Deployment`; `None` for what is no such object."""
+    """API group and version in the type token `kubernetes:apps/v1:Deployment`; `None` for any other type."""
     parts = resource.type.split(":")
     if len(parts) != 3 or parts[0] != "kubernetes":
         return None
@@ -74,7 +74,7 @@ def promoted_images(resource: Resource) -> list[View]:
 
 
 def is_pushed(build: View) -> bool:
-    """Whether an image build leaves something in a registry, by `push` or by one of its `exports`.
+    """Whether an image build pushes to a registry, by `push` or by one of its `exports`.
 
     https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#export
     """
@@ -91,7 +91,7 @@ def _pushes(way: View) -> bool:
 
 
 def pods(resource: Resource) -> list[View]:
-    """The pod or pod template (metadata and spec) in whatever carries one."""
+    """The pod or pod template (metadata and spec) of a kind that has one."""
     keys = POD_TEMPLATES.get(resource.kind)
     return [View.of(resource).at(*keys)] if keys is not None and is_built_in(resource) else []
 
@@ -102,7 +102,7 @@ def pod_specs(resource: Resource) -> list[View]:
 
 
 def serving_pod_specs(resource: Resource) -> list[View]:
-    """The pod's `spec`, where pods run until they are told to stop."""
+    """The pod's `spec`, if the pods run until they are told to stop."""
     if resource.kind in SERVING_KINDS:
         return pod_specs(resource)
     return _kept_running(pod_specs(resource), default="Always") if resource.kind == "Pod" else []
@@ -133,7 +133,7 @@ def serving_containers(resource: Resource) -> list[View]:
 
 
 def _kept_running(started: Iterable[View], *, default: str) -> list[View]:
-    """Those that are always started again; where that is not known, the unknown itself."""
+    """The ones that are always restarted; if that is not known, the unknown value itself."""
     found: list[View] = []
     for each in started:
         policy = each.at("restartPolicy")
@@ -145,7 +145,7 @@ def _kept_running(started: Iterable[View], *, default: str) -> list[View]:
 
 
 def main_containers(resource: Resource) -> list[View]:
-    """Containers that are told to stop first: a sidecar is, when they have ended.
+    """Containers that are told to stop first: a sidecar is told when they have ended.
 
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#sidecar-containers-and-pod-lifecycle
     """
@@ -153,7 +153,7 @@ def main_containers(resource: Resource) -> list[View]:
 
 
 def is_recreated(workload: View) -> bool:
-    """Whether it is a Deployment that ends each pod before it starts the next, for a claim that one pod may have."""
+    """Whether a Deployment stops each pod before it starts the next, for a claim that only one pod may have."""
     volumes = workload.at("spec", "template", "spec", "volumes")
     recreated = workload.at("spec", "strategy", "type").read() == "Recreate"
     return recreated and any_known(volumes.items(), lambda each: each.at("persistentVolumeClaim").present)
@@ -165,7 +165,7 @@ def any_of(*subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resourc
 
 
 def of_linux(subjects: Callable[[Resource], Iterable[View]]) -> Callable[[Resource], list[View]]:
-    """The subjects, but none of a pod that is declared to run on Windows, where the API server refuses such fields.
+    """The subjects, except of a pod that is declared to run on Windows, where the API server refuses such fields.
 
     https://kubernetes.io/docs/concepts/security/pod-security-standards/#windows-pod-spec
     """

@@ -1,4 +1,4 @@
-"""Who selects whom: label selectors, and namespaces as Kubernetes and the provider default them."""
+"""Label selectors and their matches, and namespaces as Kubernetes and the provider default them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def has_labels(wanted: View, labels: View) -> bool:
 
 
 def matches(selector: View, labels: View) -> bool:
-    """Whether a LabelSelector selects something with these labels; an empty one selects everything.
+    """Whether a LabelSelector selects an object with these labels; an empty one selects everything.
 
     https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#label-selectors
     """
@@ -49,7 +49,7 @@ def _holds(expression: View, labels: View) -> bool:
 
 
 def namespace(resource: Resource) -> View:
-    """The namespace it ends up in: its own, its provider's, or `default`."""
+    """The namespace it is created in: its own, its provider's, or `default`."""
     own = View.of(resource).at("metadata", "namespace")
     if own.value is not None:
         return own
@@ -67,5 +67,5 @@ def object_name(resource: Resource) -> View:
 
 
 def is_object(resource: Resource, name: View, beside: Resource) -> bool:
-    """Whether `resource` is what `beside` calls by `name` in its own namespace."""
+    """Whether `resource` is the object that `beside` refers to by `name` in its own namespace."""
     return all_known((partial(_equal, object_name(resource), name), partial(same_namespace, resource, beside)))

@@ -1,4 +1,4 @@
-"""What a rule is, and what it found."""
+"""Rules and their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy.view import View
 
 
 class Level(StrEnum):
-    """What a violation does: it refuses the update, it is said, or the rule is not asked at all."""
+    """What a violation does: it refuses the update, it is reported, or the rule is not checked."""
 
     MANDATORY = "mandatory"
     ADVISORY = "advisory"
@@ -25,7 +25,7 @@ Tier = Literal["dev", "prod"]
 
 @dataclass(frozen=True)
 class Levels:
-    """A rule's level in each tier; which stack belongs to which is said in `policy/settings.yaml`."""
+    """A rule's level in each tier; `policy/settings.yaml` says which stack belongs to which tier."""
 
     dev: Level
     prod: Level
@@ -45,9 +45,9 @@ Subjects = Callable[[Resource], Iterable[View]]
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that is asked of resources.
+    """One requirement on resources.
 
-    `subjects` are the parts of a resource it speaks about (each container, the pod, …), none where it does not apply;
+    `subjects` are the parts of a resource that it checks (each container, the pod, …), none if it does not apply;
     `check` yields the problems of one of them. A `stack_wide` rule needs to see all resources at once.
     """
 
@@ -63,7 +63,7 @@ class Rule:
 
 
 class State(StrEnum):
-    """What became of a rule on a resource."""
+    """The outcome of a rule on a resource."""
 
     VIOLATION = "violation"
     UNDECIDED = "decided at update"
@@ -73,7 +73,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Result:
-    """One rule asked of one resource. `problems` of an undecided one say which values are not known yet."""
+    """One rule checked on one resource. `problems` of an undecided one say which values are not known yet."""
 
     rule: Rule
     level: Level
@@ -84,5 +84,5 @@ class Result:
 
     @property
     def refuses(self) -> bool:
-        """Whether the update must not happen."""
+        """Whether it refuses the update."""
         return self.state is State.VIOLATION and self.level is Level.MANDATORY

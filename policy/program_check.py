@@ -1,6 +1,6 @@
-"""The program's own gate: has what a program declares judged in a process of its own, before anything is registered.
+"""The program's own gate: judges what a program declares, in a separate process, before anything is registered.
 
-Uses nothing but the standard library, so that a program that went through `slipway up` pays nothing for it.
+Uses only the standard library, so that it costs nothing in a program that `slipway up` has checked.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 60.0
-# From the rules' deadline to that of the whole process, which has the program to load and run first.
+# From the rules' deadline to that of the whole process, which must load and run the program first.
 MARGIN_SECONDS = 30.0
-# Where the language host leaves the configuration, secret values included: not for a process that gets it on stdin.
+# The language host puts the configuration here, secret values included: the gate's process gets it on stdin instead.
 CONFIG_VARIABLES = ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS")
 LAST_WORDS_LINES = 8
 
@@ -30,7 +30,7 @@ _declaring = threading.Event()
 
 @contextmanager
 def declaring() -> Iterator[None]:
-    """While this lasts, the process only looks at what its program declares."""
+    """Within this block, the process only looks at what its program declares."""
     _declaring.set()
     try:
         yield
@@ -44,7 +44,7 @@ def is_declaring() -> bool:
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """Whose program to look at, in which folder, and with which configuration."""
+    """The program to check, its folder, and its configuration."""
 
     folder: str
     project: str
@@ -57,7 +57,7 @@ class CheckRequest:
 
 @dataclass(frozen=True)
 class RuleFinding:
-    """A rule that was not simply kept."""
+    """A rule that did not simply pass."""
 
     rule: str
     level: str
@@ -67,12 +67,12 @@ class RuleFinding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says. All but one text are empty; `notes` may stand beside any of them.
+    """The verdict of the gate. A text that does not apply is empty; `notes` may be set with any of the others.
 
-    `refusal` lists what breaks the rules; `undecided` what mandatory rules ask and only the engine knows;
-    `program_error` is what the program itself refuses with; `not_inspectable` is what only the engine can see; `error`
-    is why there is no verdict. `judged` are type and name of all that the rules were asked about, `rules` is how many
-    there are.
+    `refusal` lists the violations, `undecided` the mandatory rules that only the engine can decide. `program_error` is
+    the error of the program itself, `not_inspectable` is something that only the engine can see. `error` is why there
+    is no verdict. `judged` are type and name of all resources that the rules were checked on, `rules` is the number of
+    rules.
     """
 
     refusal: str = ""
@@ -89,9 +89,9 @@ class Verdict:
 def judge(
     request: CheckRequest, margin_seconds: float = MARGIN_SECONDS, environ: Mapping[str, str] | None = None
 ) -> Verdict:
-    """The verdict on the program, which sees `environ`; this process's own variables where that is `None`.
+    """The verdict on the program, which sees `environ`, or this process's own variables if that is `None`.
 
-    Never raises for what it finds, and never passes what it could not judge.
+    Never raises because of a finding, and never passes a program that it could not judge.
     """
     timeout_seconds = request.timeout_seconds + margin_seconds
     with _started(os.environ if environ is None else environ) as process:
@@ -110,7 +110,7 @@ def judge(
 
 @contextmanager
 def _started(environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The gate's process. It holds the other end of a pipe that closes with this process, however that ends."""
+    """The gate's process. It holds the other end of a pipe that closes when this process ends, in any way."""
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """The gate's own process: reads a program's configuration from stdin, judges what it declares, writes the verdict.
 
-The configuration holds secret values: they come through the pipe alone, and nothing of them goes back.
+The configuration holds secret values: they only come through the pipe, and none of them goes back.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ TRACEBACK_LINES = 12
 def main() -> None:
     """Answer one request; `argv[1]` is a pipe that closes when the parent ends."""
     threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
-    # Standard output for us alone: what the program prints goes to standard error, which nobody reads.
+    # Standard output is only for the verdict: the program's own output goes to standard error.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     request = json.load(sys.stdin)
     json.dump(asdict(_verdict(request)), answer)
     answer.flush()
-    # The SDK's threads and an unfinished rule are nobody's business any more.
+    # Do not wait for the SDK's threads or for an unfinished rule.
     os._exit(0)
 
 
@@ -43,7 +43,7 @@ def _end_with_parent(lifeline: int) -> None:
 
 
 def _verdict(request: dict[str, Any]) -> Verdict:
-    # Slow to load: the SDK is wanted by this process alone.
+    # Slow to load: only this process needs the SDK.
     import pulumi  # noqa: PLC0415
 
     from policy.declared import NotInspectableError, Program, resources_of  # noqa: PLC0415
@@ -59,7 +59,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
         active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        return replace(_of(report), rules=len(active) + 1, judged=judged)  # and whether waivers are in order
+        return replace(_of(report), rules=len(active) + 1, judged=judged)  # and the check of the waivers
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:

@@ -1,4 +1,4 @@
-"""How `slipway up` tells the program that the policies were asked already, so that it asks them not once more."""
+"""How `slipway up` tells the program that the policies are checked already, so that it does not check them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 VARIABLE = "SLIPWAY_GATE_PASSED"
-# What decides the verdict. The services' other sources do not: they end up in images, not in objects.
+# The files that decide the verdict. The services' other sources do not: they end up in images, not in objects.
 PROGRAM_FILES = (
     *("*.py", "Pulumi*.yaml", "services/*.py", "services/*/service.yaml", "services/*/resources.py"),
     *("components/**/*.py", "policy/**/*.py", "policy/*.yaml", "slipway/**/*.py"),
@@ -21,7 +21,7 @@ def token(folder: Path, project: str, stack: str) -> str:
     """The value of `SLIPWAY_GATE_PASSED` that lets `stack` through.
 
     A hash over project, stack, commit and every file of the project's `folder` that decides what is declared and how
-    it is judged: a value left over in a shell stops counting as soon as any of them changes.
+    it is judged: an old value in a shell is invalid as soon as any of them changes.
     """
     digest = hashlib.sha256()
     files = (f"{name} {content}" for name, content in file_hashes(folder).items())
@@ -31,13 +31,13 @@ def token(folder: Path, project: str, stack: str) -> str:
 
 
 def is_passed(environ: Mapping[str, str], folder: Path, project: str, stack: str) -> bool:
-    """Whether the environment says that just this program, of this stack, passed the gate."""
+    """Whether the environment says that exactly this program, of this stack, passed the gate."""
     given = environ.get(VARIABLE, "")
     return bool(given) and hmac.compare_digest(given, token(folder, project, stack))
 
 
 def head(folder: Path) -> str:
-    """The commit of the work tree; empty where there is no git repository: the files alone decide then."""
+    """The commit of the work tree; empty if there is no git repository: then only the files decide."""
     command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -12,7 +12,7 @@ PERCENT = re.compile(r"(\d+)%")
 
 
 def amount(quantity: View) -> float | None:
-    """The quantity as a plain number; `None` when it is missing or no quantity."""
+    """The quantity as a plain number; `None` if it is missing or no quantity."""
     value = quantity.read()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -23,7 +23,7 @@ def amount(quantity: View) -> float | None:
 
 
 def share(value: View, of: float, *, round_up: bool) -> float | None:
-    """A number, or a percentage `of` something as Kubernetes rounds it; `None` when it is missing or neither."""
+    """A number, or a percentage `of` something as Kubernetes rounds it; `None` if it is missing or neither."""
     number = value.number()
     if number is not None:
         return number

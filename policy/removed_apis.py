@@ -9,7 +9,7 @@ CLUSTER_VERSION = "1.34"
 
 @dataclass(frozen=True)
 class Removal:
-    """The version that no longer serves it, and what does."""
+    """The version that removed an API, and the one to use instead."""
 
     version: str
     instead: str
@@ -67,5 +67,5 @@ _REMOVALS = {
 
 
 def removal(group: str, version: str, kind: str) -> Removal | None:
-    """When the kind was removed from that API; `None` when it is still served."""
+    """The version that removed the kind from that API; `None` if it is still served."""
     return _REMOVALS.get((f"{group}/{version}", kind))

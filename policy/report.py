@@ -1,4 +1,4 @@
-"""Puts what the rules say into words: short lines for the engine's list, and the whole text of a refusal."""
+"""Writes the results of the rules as text: short lines for the engine's list, and the whole text of a refusal."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WHERE_TO_LOOK = "Every rule: docs/policy.md. To break one for a while, for a rea
 
 
 def message(result: Result) -> str:
-    """What the engine shows under the rule's name; the first words tell the states apart."""
+    """The text that the engine shows under the rule's name; its first words tell the states apart."""
     problems = "\n".join(map(str, result.problems))
     if result.state is State.UNDECIDED:
         return DECIDED_AT_UPDATE + problems
@@ -23,7 +23,7 @@ def message(result: Result) -> str:
 
 
 def refusal(report: Report) -> str:
-    """Why the update must not happen; empty when it may."""
+    """Why the update is refused; empty if it is not."""
     if not report.refuses:
         return ""
     rules = len({result.rule.id for result in report.refusals})
@@ -35,7 +35,7 @@ def refusal(report: Report) -> str:
 
 
 def undecided(report: Report) -> str:
-    """Which mandatory rules nobody can decide before the update; empty when there are none."""
+    """The mandatory rules that cannot be decided before the update; empty if there are none."""
     mandatory = [each for each in report.of(State.UNDECIDED) if each.level is Level.MANDATORY]
     return (
         "\n".join(["what mandatory rules ask is not known before the update.", *_listed(mandatory)])
@@ -45,7 +45,7 @@ def undecided(report: Report) -> str:
 
 
 def notes(report: Report) -> str:
-    """What a person should know though it refuses nothing; empty when there is nothing."""
+    """Results that people should know but that refuse nothing; empty if there are none."""
     parts = (
         _part("Policy advice:", (each for each in report.of(State.VIOLATION) if each.level is Level.ADVISORY)),
         _part("Policies that only the update can decide:", report.of(State.UNDECIDED)),
@@ -60,7 +60,7 @@ def _part(title: str, results: Iterable[Result]) -> str:
 
 
 def _listed(results: Iterable[Result]) -> list[str]:
-    """Rule by rule, since one mistake in a component shows in every service."""
+    """Rule by rule, because one mistake in a component shows in every service."""
     by_rule: dict[str, list[Result]] = {}
     for result in results:
         by_rule.setdefault(result.rule.id, []).append(result)

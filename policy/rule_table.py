@@ -1,4 +1,4 @@
-"""Writes the rules into docs/policy.md, so that what people read is what is asked: `python -m policy.rule_table`."""
+"""Writes the rules into docs/policy.md, so that the page matches the code: `python -m policy.rule_table`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BEGIN = "<!-- The rest of this file is written by `python -m policy.rule_table`.
 
 
 def tables() -> str:
-    """A table for each family: id, levels, what is asked, why, and where that comes from."""
+    """A table for each family: id, levels, the requirement, its reason and its source."""
     lines = [BEGIN, "", "## The rules", "", f"{len(ALL)} rules in {len(FAMILIES)} families."]
     for family, rules in FAMILIES.items():
         lines += ["", f"### {family}", "", "| rule | dev | prod | asks | why |", "| --- | --- | --- | --- | --- |"]
@@ -21,7 +21,7 @@ def tables() -> str:
 
 
 def updated(text: str) -> str:
-    """The document with its generated part made anew."""
+    """The document with its part generated again."""
     return text.partition(BEGIN)[0] + tables()
 
 

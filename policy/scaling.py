@@ -1,4 +1,4 @@
-"""Who scales whom, and how many pods a workload has at least."""
+"""Which autoscaler scales a workload, and its fewest pods."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
 
 
 def fewest_replicas(workload: View, stack: DeclaredStack) -> View:
-    """What the workload is scaled down to at most: its autoscaler's minReplicas where it has one, or its replicas."""
+    """The fewest pods that the workload has: its autoscaler's minReplicas if it has one, or its replicas."""
     scalers = stack.where("HorizontalPodAutoscaler", object_name(workload.resource), "spec", "scaleTargetRef", "name")
     found = known_matches(scalers, lambda scaler: _scales(scaler, workload.resource))
     return View.of(found[0]).at("spec", "minReplicas") if found else workload.at("spec", "replicas")

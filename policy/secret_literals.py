@@ -1,4 +1,4 @@
-"""Tells what looks like a secret from what does not. Says what it looks like, never what it is."""
+"""Finds values that look like a secret. Says what a value looks like, never the value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from policy.pairs import pairs
 
 # Shapes that vendors gave their tokens so that they can be found.
 # https://docs.github.com/en/code-security/secret-scanning/introduction/supported-secret-scanning-patterns
-# What begins anew within itself is of bounded length: texts of 200 kB take no time that anybody would notice.
+# A pattern that can start again within itself is of bounded length: a text of 200 kB takes no noticeable time.
 SHAPES = {
     "an AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "a private key": re.compile(r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----"),
@@ -28,7 +28,7 @@ NAME_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Words may be written as one: `PGPASSWORD`.
 PASSWORD_ENDINGS = ("password", "passwd", "passphrase", "pwd")
 SECRET_WORDS = frozenset({"secret", "token", "key", "apikey", "credential", "credentials", "auth"})
-# `TOKEN_URL`, `SECRET_NAME`, `PASSWORD_MAX_AGE_DAYS`, `PUBLIC_KEY`: about a secret, and none.
+# `TOKEN_URL`, `SECRET_NAME`, `PASSWORD_MAX_AGE_DAYS`, `PUBLIC_KEY`: about a secret, but not one.
 PLACES = frozenset(
     {"file", "path", "dir", "folder", "url", "uri", "href", "link", "page", "route", "endpoint", "redirect", "callback"}
     | {"origin", "host", "hostname", "address", "port", "domain", "service", "backend", "realm", "tenant", "source"}
@@ -53,9 +53,9 @@ LABELS = frozenset(
 )
 HARMLESS_LAST_WORDS = PLACES | MEASURES | KINDS | LABELS
 HARMLESS_WORDS = frozenset({"public", "pub"})
-# Such a key finds something and opens nothing: `PARTITION_KEY`.
+# Such a key looks something up and gives no access: `PARTITION_KEY`.
 KEYS_TO_LOOK_UP = frozenset({"partition", "sort", "shard", "row", "routing", "cache", "object", "foreign"})
-# The last word of a file's name, as a ConfigMap has it: `reset-password.html`.
+# The last word of a file's name, as in a key of a ConfigMap: `reset-password.html`.
 DOCUMENTS = frozenset(
     {"html", "htm", "txt", "md", "json", "yaml", "yml", "xml", "toml", "ini", "cfg", "conf", "config"}
 )
@@ -64,7 +64,7 @@ PLACEHOLDER = re.compile(
     r"|required|optional|string",
     re.IGNORECASE,
 )
-# Without a user in front of the host: that one may be a token.
+# Without a user before the host: the user may be a token.
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@]*(?:[/?#]\S*)?|(?:arn|urn):\S+", re.IGNORECASE)
 HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,24}(?::\d{1,5})?")
 ALGORITHM = re.compile(r"(?<![a-z0-9])(?:sha|aes)[-_]?\d{1,3}(?![a-z0-9])", re.IGNORECASE)
@@ -77,7 +77,7 @@ MOST_DIGITS_OF_A_COUNT = 3
 
 
 def finding(name: str, value: str | None) -> str:
-    """What the value under this name looks like, such as `a JSON Web Token`; empty when it looks harmless."""
+    """What the value under this name looks like, such as `a JSON Web Token`; empty if it looks harmless."""
     if not value:
         return ""
     for what, shape in SHAPES.items():
@@ -119,19 +119,19 @@ def _is_password(words: list[str], value: str) -> bool:
 
 
 def _by_last_word(name: str, value: str) -> str:
-    """`CLIENT_SECRET` is one, whatever its value looks like; the name of a Secret belongs into `CLIENT_SECRET_NAME`."""
+    """`CLIENT_SECRET` is a secret, whatever its value looks like; the name of a Secret goes in `CLIENT_SECRET_NAME`."""
     words = NAME_WORD.findall(name)
     is_secret = bool(words) and words[-1].lower() == "secret" and not PLACEHOLDER.fullmatch(value)
     return "a secret under a telling name" if is_secret else ""
 
 
 def _is_entry(key: str, value: str) -> bool:
-    """`{key: new-checkout-v2, value: on}`: among others, a bare `key` tells nothing."""
+    """`{key: new-checkout-v2, value: on}`: `key` alone, in a larger text, says nothing."""
     return key.lower() == "key" and not value.isalnum()
 
 
 def _is_random(value: str) -> bool:
-    """Long, of letters and digits mixed without blanks, and with hardly a pattern: keys, not words."""
+    """Whether it is long, mixes letters and digits without blanks, and has hardly a pattern: a key, no words."""
     mixed = DIGIT.search(value) and LETTER.search(value)
     if len(value) < RANDOM_LEAST_LENGTH or not mixed or BLANK.search(value):
         return False

@@ -1,4 +1,4 @@
-"""What a stack is held to, read from `settings.yaml`: its tier, and the registries its images may come from."""
+"""The policy settings of a stack, read from `settings.yaml`: its tier, and the registries of its images."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class _SettingsFile(BaseModel):
 
 @dataclass(frozen=True)
 class PolicySettings:
-    """One stack's share of the file."""
+    """One stack's part of the file."""
 
     stack: str
     tier: Tier

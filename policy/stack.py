@@ -13,13 +13,13 @@ from policy.kinds import is_built_in, pods
 from policy.labels import is_object, matches, same_namespace
 from policy.view import View, all_known, any_known, known_matches
 
-# A key and a value; `None` stands for anything, known or not, that no single label tells apart.
+# A key and a value; `None` stands for all objects, known or not, that no single label tells apart.
 Label = tuple[str, str] | None
 
 
 @dataclass(frozen=True)
 class Pod:
-    """A pod or pod template and the resource that makes pods of it."""
+    """A pod or pod template and the resource that makes pods from it."""
 
     resource: Resource
     template: View
@@ -34,9 +34,9 @@ class Pod:
 
 
 class DeclaredStack:
-    """The resources, and where images may come from: registries, each with or without a path.
+    """The resources, and the registries that images may come from, each with or without a path.
 
-    Look-ups go by one label first, so that a stack of thousands takes time linear in its size.
+    Look-ups use one label first, so that a stack of thousands takes time linear in its size.
     """
 
     def __init__(self, resources: Iterable[Resource], registries: Iterable[str] = ()) -> None:
@@ -62,7 +62,7 @@ class DeclaredStack:
         return {(resource.type, resource.name): resource for resource in self.resources}
 
     def where(self, kind: str, value: View, *keys: str) -> list[Resource]:
-        """Objects of the kind that may have the same value below `keys`; a first choice, to be looked at closely."""
+        """Objects of the kind that may have the same value below `keys`: candidates that the caller must check."""
         if (kind, keys) not in self._by_value:
             index: dict[Any, list[Resource]] = defaultdict(list)
             for each in self.of_kind(kind):
@@ -75,9 +75,9 @@ class DeclaredStack:
         return [*(index.get(wanted, ()) if isinstance(wanted, str) else ()), *index.get(None, ())]
 
     def named(self, kind: str, name: View, beside: Resource) -> list[Resource]:
-        """Objects of the kind that `beside` means by this name in its own namespace.
+        """Objects of the kind that `beside` refers to by this name in its own namespace.
 
-        Raises Undecided where none is known to be it and one may yet.
+        Raises Undecided if none is known to be it and one may be.
         """
         return known_matches(self.where(kind, name, "metadata", "name"), lambda each: is_object(each, name, beside))
 
@@ -107,14 +107,14 @@ class DeclaredStack:
         return found
 
     def pods_having(self, labels_wanted: View) -> Iterator[Pod]:
-        """Pods that may have these labels; a first choice, to be looked at more closely."""
+        """Pods that may have these labels: candidates that the caller must check."""
         labels = _labels(labels_wanted.value)
         if not labels:
             return iter(self.pods)
         return iter([*self._pods_by_label.get(labels[0], []), *self._pods_by_label.get(None, [])])
 
     def selecting(self, pod: Pod, kind: str, *keys: str) -> Iterator[Resource]:
-        """Objects of the kind, their label selector below `keys`, that may take the pod; ask `selects` about each."""
+        """Objects of the kind, their label selector below `keys`, that may select the pod; check each by `selects`."""
         if (kind, keys) not in self._selecting:
             self._selecting[kind, keys] = _by_first_label(self.of_kind(kind), keys)
         index = self._selecting[kind, keys]
@@ -124,17 +124,17 @@ class DeclaredStack:
         return (each for label in [*labels, None] for each in index.get(label, ()))
 
     def selects(self, by: Resource, selector: View, pod: Pod) -> bool:
-        """Whether the label selector of `by` takes this pod, which must be in the same namespace."""
+        """Whether the label selector of `by` selects this pod, which must be in the same namespace."""
         return all_known((lambda: same_namespace(by, pod.resource), lambda: matches(selector, pod.labels)))
 
     def selects_any(self, by: Resource, selector: View) -> bool:
-        """Whether the label selector of `by` takes any pod of the stack."""
+        """Whether the label selector of `by` selects any pod of the stack."""
         pods = self.pods_having(selector.at("matchLabels"))
         return any_known(pods, lambda pod: self.selects(by, selector, pod))
 
 
 def _labels(value: Any) -> list[Label] | None:
-    """The labels as pairs; `None` where one of them is not known."""
+    """The labels as pairs; `None` if one of them is not known."""
     if not isinstance(value, Mapping):
         return [] if value is None else None
     known: list[Label] = [(str(key), each) for key, each in value.items() if isinstance(each, str)]

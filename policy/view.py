@@ -1,4 +1,4 @@
-"""A way through a resource's inputs that knows its path, and that never takes an unknown value for an answer."""
+"""Reads a resource's inputs, each with its path, and never takes an unknown value for a known one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Undecided(Exception):  # noqa: N818 (no error: the update decides)
 
 @dataclass(frozen=True)
 class View:
-    """A value within a resource. What is missing is `None`, below it everything is missing too.
+    """A value within a resource. A missing value is `None`, and everything below it is missing too.
 
     Walking never fails; reading an unknown value raises Undecided.
     """
@@ -53,13 +53,13 @@ class View:
         return self.read() is not None
 
     def read(self) -> Any:
-        """The value itself, `None` when it is missing; parts of it may still be unknown."""
+        """The value itself, `None` if it is missing; parts of it may still be unknown."""
         if self.value is UNKNOWN:
             raise Undecided(self.path)
         return self.value
 
     def known(self) -> Any:
-        """The value, with nothing in it left unknown."""
+        """The value; raises Undecided if a part is unknown."""
         unknown = next((path for path, each in walk(self.value) if each is UNKNOWN), None)
         if unknown is not None:
             raise Undecided("".join((self.path, *map(_path_part, unknown))).removeprefix("."))
@@ -76,19 +76,19 @@ class View:
         return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
     def items(self) -> list[View]:
-        """The elements of a list; none when it is missing."""
+        """The elements of a list; none if it is missing."""
         value = self.read()
         if not isinstance(value, Sequence) or isinstance(value, str):
             return []
         return [View(each, f"{self.path}[{index}]", self.resource) for index, each in enumerate(value)]
 
     def entries(self) -> dict[str, View]:
-        """The values of a mapping by key; none when it is missing."""
+        """The values of a mapping by key; none if it is missing."""
         value = self.read()
         return {str(key): self.at(str(key)) for key in value} if isinstance(value, Mapping) else {}
 
     def subjects(self) -> list[View]:
-        """The elements, or, where the list is not known, the unknown itself, so that rules come upon it."""
+        """The elements, or if the list is not known, the unknown value itself, so that rules find it."""
         return [self] if self.unknown else self.items()
 
     def shown(self) -> str:
@@ -113,7 +113,7 @@ def _path_part(key: str | int) -> str:
 
 
 def known_matches(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:
-    """The ones that fit. Raises Undecided where none is known to fit and one may yet."""
+    """The candidates that fit. Raises Undecided if none is known to fit and one may."""
     found: list[T] = []
     undecided: Undecided | None = None
     for candidate in candidates:
@@ -128,7 +128,7 @@ def known_matches(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]
 
 
 def any_known(candidates: Iterable[T], fits: Callable[[T], bool]) -> bool:
-    """Whether one of them fits. Raises Undecided where none is known to fit and one may yet."""
+    """Whether one of them fits. Raises Undecided if none is known to fit and one may."""
     return bool(known_matches(candidates, fits))
 
 
@@ -145,7 +145,7 @@ def problems_of(parts: Iterable[T], check: Callable[[T], Iterable[Problem]]) -> 
 
 
 def all_known(conditions: Iterable[Callable[[], bool]]) -> bool:
-    """Whether all hold. Raises Undecided where none is known to fail and one may yet."""
+    """Whether all hold. Raises Undecided if none is known to fail and one may."""
     undecided: Undecided | None = None
     for holds in conditions:
         try:

@@ -58,7 +58,7 @@ class Waiver:
 
 @dataclass(frozen=True)
 class Waivers:
-    """The waivers that hold, by rule and resource, and what is wrong with the file, each with file and line."""
+    """The waivers that hold, by rule and resource, and the problems of the file, each with file and line."""
 
     entries: tuple[Waiver, ...] = ()
     problems: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class Waivers:
         return next((each for each in self.entries if (each.rule, each.resource) == (rule, resource)), None)
 
     def unused(self, used: Iterable[Waiver]) -> list[str]:
-        """A complaint about each waiver that waived nothing."""
+        """A problem for each waiver that waived nothing."""
         needed = set(used)
         return [
             f"{each.where}: {each.resource} does not break {each.rule} here; "
@@ -78,9 +78,9 @@ class Waivers:
 
 
 def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path = FILE) -> Waivers:
-    """The waivers of `stack`; `rules` are all ids there are. Never raises: a broken file waives nothing.
+    """The waivers of `stack`; `rules` are all rule ids. Never raises: a broken file waives nothing.
 
-    Which stacks there are is told by the `Pulumi.<stack>.yaml` of this project.
+    The stacks are known from the `Pulumi.<stack>.yaml` files of this project.
     """
     try:
         source = YamlFile.read(file)

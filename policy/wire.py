@@ -15,7 +15,7 @@ UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 
 
 
 def plain(value: Any) -> Any:
-    """The value without Pulumi's marks: secrets opened, what is not known (or still encrypted) as UNKNOWN."""
+    """The value without Pulumi's marks: secrets opened, unknown (or still encrypted) values as UNKNOWN."""
     return mapped(value, _plain)
 
 
@@ -34,7 +34,7 @@ def _plain(value: Any, _path: Path) -> Any:
 
 
 def seconds(timeout: str | float | None) -> float | None:
-    """A timeout such as `2m30s`, or seconds already; `None` where none is set."""
+    """A timeout such as `2m30s`, or seconds already; `None` if none is set."""
     if isinstance(timeout, str):
         return sum(float(number) * UNIT_SECONDS[unit] for number, unit in DURATION_PART.findall(timeout)) or None
     return timeout or None

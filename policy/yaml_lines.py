@@ -1,4 +1,4 @@
-"""Reads the YAML files of this folder so that every complaint names file and line."""
+"""Reads the YAML files of this folder so that every problem names file and line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class PolicyFileError(ValueError):
-    """Everything that is wrong with a file of this folder, one problem a line, each with file and line."""
+    """All problems of a file of this folder, one per line, each with file and line."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
@@ -40,7 +40,7 @@ class YamlFile:
             raise PolicyFileError([f"{shown}:1: cannot be read: {error}"]) from error
 
     def where(self, path: KeyPath) -> str:
-        """File and line of the value at `path`, or of the nearest thing around it."""
+        """File and line of the value at `path`, or of the nearest value around it."""
         return f"{self.source.file}:{self.source.line(path)}"
 
     def parse(self, model: type[M]) -> M:

@@ -1,4 +1,4 @@
-"""What a service's image is built from and with: `build` and `contexts` of service.yaml."""
+"""How a service's image is built: `build` and `contexts` of service.yaml."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pydantic import AfterValidator, StrictStr
 from services.fields import EnvName, EnvValue
 from services.model import Model
 
-# What the program itself hands to each build.
+# The program itself passes it to each build.
 BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
-# What a Dockerfile may write behind `--from=`. A context called as one of its stages would take that stage's place.
+# Names that a Dockerfile may have after `--from=`. A context with the name of a stage would replace that stage.
 STAGE_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 TEST_STAGE, RUNTIME_STAGE = "test", "runtime"
 
@@ -57,10 +57,10 @@ Platform = Literal[
 
 
 class Build(Model):
-    """What the image is built from and with, under the names that Docker and Compose have for it.
+    """How the image is built, under the names that Docker and Compose have for it.
 
-    `context` and `dockerfile` are paths from service.yaml; `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
-    of `--mount=type=ssh`; `test_target` is None for a service without unit tests.
+    `context` and `dockerfile` are paths from service.yaml. `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
+    of `--mount=type=ssh`. `test_target` is None for a service without unit tests.
     """
 
     context: RelativePath = "."

@@ -39,16 +39,16 @@ from services.yaml_source import (
 
 SPEC_FILE = "service.yaml"
 RESOURCES_FILE = "resources.py"
-# For the annotations of a Deployment beside its checks.
+# For the annotations of a Deployment besides its checks.
 ANNOTATIONS_RESERVED_BYTES = 4 * 1024
-# Of a stack's configuration, where the secrets of a service are set under its name: Pulumi's, the program's own and
+# Of a stack's configuration, in which the secrets of a service are set under its name: Pulumi's, the program's own and
 # those of its providers.
 RESERVED_NAMESPACES = {"pulumi", "slipway", "kubernetes", "docker", "docker-build"}
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
 class CatalogError(ValueError):
-    """Everything that is wrong with the services, one problem a line, each with its file and line."""
+    """All problems of the services, one per line, each with its file and line."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = tuple(problems)
@@ -57,8 +57,8 @@ class CatalogError(ValueError):
 
 @dataclass(frozen=True)
 class Service:
-    """A validated service, its folder, and what its image is built from: context, Dockerfile and named contexts, all
-    relative to the repository; and the files that its containers get.
+    """A validated service, its folder, the sources of its image (context, Dockerfile and named contexts), all relative
+    to the repository, and the files that its containers get.
     """
 
     spec: ServiceSpec
@@ -81,7 +81,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What one environment says differently: values by service name, and the file they were read from."""
+    """Values that one environment overrides, by service name, and the file they were read from."""
 
     services: Mapping[str, Mapping[str, Any]]
     defaults: Mapping[str, Any]
@@ -100,7 +100,7 @@ class Overrides:
 
 
 def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tuple[Service, ...]:
-    """Every service under `root`, those that are called before those that call them.
+    """Every service under `root`, each one after the services that it calls.
 
     Raises CatalogError with all problems at once.
     """
@@ -170,7 +170,7 @@ def _below(folder: Path, location: str) -> Path:
 
 
 def _build_problems(service: Service, root: Path) -> Iterator[tuple[KeyPath, str]]:
-    """What is wrong with what the image is built from; only what is below services/ is approved."""
+    """Problems of the sources of the image; only files below services/ are approved."""
     build, main = service.spec.build, service.context
     folders = {("contexts", name): (name, service.spec.contexts[name], at) for name, at in service.contexts.items()}
     for path, (shown, location, folder) in {("build", "context"): ("context", build.context, main), **folders}.items():
@@ -212,7 +212,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
-    """What the file says, numbers and dates in TEXT_MAPPINGS as they are written, and what is wrong with other numbers.
+    """The data of the file, numbers and dates in TEXT_MAPPINGS as they are written, and problems of other numbers.
 
     YAML reads `01234` as 668 and `12:30` as 750.
     """
@@ -251,7 +251,7 @@ def _value_at(data: Any, path: KeyPath) -> Any:
 
 
 def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
-    """What each value allows alone and the whole does not."""
+    """Values that are allowed alone but not together."""
     given = ({"PORT"} if spec.has_port else set()) | {url_variable(callee) for callee in spec.calls}
     for name in sorted((given & set(spec.env)) | (given & set(spec.secrets))):
         yield ("env", name), f"{name} is set by Slipway itself; choose another name"
@@ -303,7 +303,7 @@ def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
-    """What no process, ConfigMap or annotation can hold."""
+    """Values too large for a process, ConfigMap or annotation."""
     for name, value in spec.literal_env.items():
         if problem := variable_problem(name, value):
             yield ("env", name), f"`env.{name}` {problem}"
@@ -323,21 +323,21 @@ def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
 
 
 def config_data(spec: ServiceSpec) -> dict[str, str]:
-    """What the service's ConfigMap holds: its port, its `env`, and the address of each service that it calls."""
+    """The data of the service's ConfigMap: its port, its `env`, and the address of each service that it calls."""
     urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
     port = {"PORT": str(spec.port)} if spec.has_port else {}
     return {**port, **spec.literal_env, **urls}
 
 
 def url_variable(callee: str) -> str:
-    """Environment variable that carries a called service's address: `user-service` gives `USER_SERVICE_URL`."""
+    """Environment variable with a called service's address: `user-service` gives `USER_SERVICE_URL`."""
     return callee.upper().replace("-", "_") + "_URL"
 
 
 def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, name: str) -> list[str]:
     problems = []
     for detail in error.errors():
-        # Brackets are pydantic's: `[key]` for the key itself, the tag of what a value was taken for.
+        # Brackets are pydantic's: `[key]` for the key itself, or the tag of the type that a value was taken for.
         path: KeyPath = tuple(part for part in detail["loc"] if not str(part).startswith("["))
         where = _where(path, source, overrides, name)
         problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
@@ -345,7 +345,7 @@ def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, n
 
 
 def _where(path: KeyPath, source: YamlSource, overrides: Overrides, name: str) -> str:
-    """File and line of what counts for a service at `path`, or the key of the environment that says it."""
+    """File and line of the value that counts for a service at `path`, or the environment's key that has it."""
     if overrides.source is not None and overrides.source.has(("config", overrides.key, name, *path)):
         return overrides.where((name, *path))
     if not source.has(path) and _present(overrides.defaults, path):
@@ -379,13 +379,13 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def allowed_keys(path: KeyPath) -> list[str]:
-    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file; none where they are free."""
+    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file; none if they are free."""
     model = model_at(path)
     return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
 
 
 def model_at(path: KeyPath) -> type[BaseModel] | None:
-    """The type of the mapping at `path`; None where its keys are free, and where there is no mapping."""
+    """The type of the mapping at `path`; `None` if its keys are free, and if there is no mapping."""
     annotation: Any = ServiceSpec
     for part in path:
         if isinstance(part, int):
@@ -426,12 +426,12 @@ def _unknown_overrides(
 
 
 def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
-    """Names, node ports and Ingress addresses that two services want at once."""
+    """Names, node ports, Ingress addresses and claims that two services both have."""
     wanted: dict[tuple[str, str], Path] = {}
     for service, source in found:
         spec = service.spec
         claims: list[tuple[KeyPath, str, str]] = [(("name",), "the name", spec.name)]
-        if spec.migration:  # what its pods are called
+        if spec.migration:  # the name of its pods
             claims.append((("migration",), "the name", f"{spec.name}{MIGRATION_SUFFIX}"))
         if spec.service.node_port:
             claims.append((("service", "nodePort"), "the node port", str(spec.service.node_port)))

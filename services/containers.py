@@ -1,6 +1,4 @@
-"""What the containers of a service's pods may have beside its own image: ports, variables, files, volumes, and other
-containers.
-"""
+"""The parts of a service's pods besides its own image: ports, variables, files, volumes, and other containers."""
 
 from __future__ import annotations
 
@@ -72,7 +70,7 @@ def _volume_name(text: str) -> str:
 
 
 def one_of(model: Model, *names: str) -> str:
-    """The one field of these that is given; raises ValueError where none or several are."""
+    """The one of these fields that is given; raises ValueError if none or several are."""
     given = [name for name in names if getattr(model, name) is not None]
     keys = [f"`{type(model).model_fields[name].alias or name}`" for name in names]
     if len(given) != 1:
@@ -100,12 +98,12 @@ Words = list[StrictStr]
 
 
 class ContainerPort(Model):
-    """A port of a container beside the service's own. The Service has it under `port`, and under the same number
-    without.
+    """A port of a container besides the service's own. The Service has it under `port`, or under the same number if
+    `port` is not given.
     """
 
     name: PortName
-    # Below 1024 the kernel asks for a capability that restricted pods do not have.
+    # Below 1024 the kernel requires a capability that restricted pods do not have.
     container_port: Annotated[StrictInt, Field(ge=1024, le=65535)]
     port: Port | None = None
     protocol: Literal["TCP", "UDP"] = "TCP"
@@ -116,7 +114,7 @@ class ContainerPort(Model):
 
 
 class KeyReference(Model):
-    """A value of a Secret or ConfigMap that somebody else makes in the namespace."""
+    """A value of a Secret or ConfigMap in the namespace, which is created elsewhere."""
 
     name: SubdomainName
     key: ObjectKey
@@ -134,7 +132,7 @@ class FieldReference(Model):
 
 
 class ValueSource(Model):
-    """Where a variable's value is taken from when the container starts."""
+    """Where a variable's value comes from when the container starts."""
 
     secret_key_ref: KeyReference | None = None
     config_map_key_ref: KeyReference | None = None
@@ -147,7 +145,7 @@ class ValueSource(Model):
 
 
 class EnvSource(Model):
-    """A variable whose value is somewhere else: `{valueFrom: {secretKeyRef: {name: …, key: …}}}`."""
+    """A variable whose value comes from elsewhere: `{valueFrom: {secretKeyRef: {name: …, key: …}}}`."""
 
     value_from: ValueSource
 
@@ -156,21 +154,21 @@ def _kind_of_entry(value: Any) -> str:
     return "[reference]" if isinstance(value, Mapping | Model) else "[text]"
 
 
-# The tags stand in the location of an error, where brackets tell them from keys of the file.
+# The tags appear in the location of an error; their brackets tell them from keys of the file.
 EnvEntry = Annotated[
     Annotated[EnvSource, Tag("[reference]")] | Annotated[EnvValue, Tag("[text]")], Discriminator(_kind_of_entry)
 ]
 
 
 class ObjectReference(Model):
-    """A Secret or ConfigMap that somebody else makes in the namespace."""
+    """A Secret or ConfigMap in the namespace, which is created elsewhere."""
 
     name: SubdomainName
     optional: StrictBool = False
 
 
 class EnvFrom(Model):
-    """Every key of a Secret or ConfigMap as a variable, `prefix` before its name."""
+    """Every key of a Secret or ConfigMap as a variable, with `prefix` before its name."""
 
     secret_ref: ObjectReference | None = None
     config_map_ref: ObjectReference | None = None
@@ -222,7 +220,7 @@ class ClaimResources(Model):
 
 
 class Claim(Model):
-    """A PersistentVolumeClaim: one that somebody else makes (`claimName`), or the spec of the service's own."""
+    """A PersistentVolumeClaim: one that is created elsewhere (`claimName`), or the spec of the service's own."""
 
     claim_name: SubdomainName | None = None
     access_modes: Annotated[
@@ -250,7 +248,7 @@ class Claim(Model):
 
 
 class EmptyDir(Model):
-    """Gone with the pod, as `scratch` is; with a name, so that several containers can mount it."""
+    """Deleted with the pod, like `scratch`; it has a name, so that several containers can mount it."""
 
     size_limit: Storage = "64Mi"
 
@@ -263,7 +261,7 @@ class KeyPathItem(Model):
 
 
 class SecretVolume(Model):
-    """A Secret that somebody else makes, a file a key; what changes in it arrives in running pods."""
+    """A Secret that is created elsewhere, one file per key; its changes arrive in running pods."""
 
     secret_name: SubdomainName
     items: list[KeyPathItem] = []
@@ -271,7 +269,7 @@ class SecretVolume(Model):
 
 
 class ConfigMapVolume(Model):
-    """A ConfigMap that somebody else makes, a file a key; what changes in it arrives in running pods."""
+    """A ConfigMap that is created elsewhere, one file per key; its changes arrive in running pods."""
 
     name: SubdomainName
     items: list[KeyPathItem] = []
@@ -297,7 +295,7 @@ class Volume(Model):
 
 
 class VolumeMount(Model):
-    """Where another container than the service's own mounts one of `volumes`."""
+    """Where a container other than the service's own mounts one of `volumes`."""
 
     name: VolumeName
     mount_path: WritablePath
@@ -314,7 +312,7 @@ class HttpGetAction(Model):
 
 
 class TcpSocketAction(Model):
-    """A port that must take connections."""
+    """A port that must accept connections."""
 
     port: PortReference
 
@@ -352,8 +350,8 @@ class SidecarProbe(Model):
 
 
 class InitContainer(Model):
-    """A container that runs to its end before the service starts. Without an `image` it is the service's own, with the
-    service's variables and secrets.
+    """A container that runs to completion before the service starts. Without an `image` it has the service's own, with
+    the service's variables and secrets.
     """
 
     name: LabelName
@@ -369,7 +367,7 @@ class InitContainer(Model):
 
 
 class Sidecar(InitContainer):
-    """A container that starts before the service and runs as long as it: an init container that is always restarted.
+    """A container that starts before the service and runs as long as it does: an always restarted init container.
 
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """

@@ -1,4 +1,4 @@
-"""What a Dockerfile says of its stages, build arguments and build secrets: read before anything is built."""
+"""The stages, build arguments and build secrets of a Dockerfile, read before anything is built."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from services.builds import Build
 from services.yaml_source import KeyPath
 
-# https://docs.docker.com/reference/dockerfile/#format: instructions are not case-sensitive, `\` goes on.
+# https://docs.docker.com/reference/dockerfile/#format: instructions are not case-sensitive, `\` continues a line.
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)
 _ARG = re.compile(r"^\s*ARG\s+(?P<names>.+)$", re.IGNORECASE)
 _FLAGS = re.compile(r"^\s*(?P<instruction>COPY|RUN)\s+(?P<flags>(?:--\S+\s+)+)", re.IGNORECASE)
 _SECRET_MOUNT = re.compile(r"--mount=(?P<options>\S*\btype=secret\b\S*)")
 # https://docs.docker.com/reference/dockerfile/#here-documents
 _HERE_DOCUMENT = re.compile(r"(?<!\S)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>[^\s<\"']+)(?P=quote)")
-# https://docs.docker.com/reference/dockerfile/#escape: with another sign, lines go on that here seem to end.
+# https://docs.docker.com/reference/dockerfile/#escape: with another character, lines continue that here seem to end.
 _ESCAPE = re.compile(r"^\s*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
 # Without an `id` a secret has the name of the file that it is mounted as.
 # https://docs.docker.com/reference/dockerfile/#run---mounttypesecret
@@ -28,7 +28,7 @@ _TARGETS = ("target", "dst", "destination")
 class Dockerfile:
     """`stages` and `arguments` by name, `secrets` by their ids; each with the first line, from 1, that names it.
 
-    `sources` has the stages that each stage, in lower case, begins with or takes files from.
+    `sources` has, for each stage in lower case, the stages that it begins with or takes files from.
     """
 
     stages: dict[str, int]
@@ -38,7 +38,7 @@ class Dockerfile:
 
     @classmethod
     def read(cls, file: Path) -> Dockerfile:
-        """Raises OSError where it cannot be read."""
+        """Raises OSError if it cannot be read."""
         text = file.read_text(encoding="utf-8", errors="replace")
         found, stage, repeated = cls({}, {}, {}), "", set[str]()
         for number, line in _instructions(text):
@@ -56,19 +56,19 @@ class Dockerfile:
                 options = dict(option.partition("=")[::2] for option in mount["options"].split(","))
                 target = next((options[key] for key in _TARGETS if key in options), "")
                 found.secrets.setdefault(options.get("id") or PurePosixPath(target).name, number)
-        # Two stages of one name, or none: which of them is meant cannot be told.
+        # Two stages with one name, or without a name, cannot be told apart.
         known = {} if _ESCAPE.search(text) else found.sources
         return replace(found, sources={name: of - repeated for name, of in known.items() if name not in repeated})
 
     def _earlier(self, names: Collection[str]) -> set[str]:
-        """Those of `names` that are stages so far; what no earlier stage is called is an image."""
+        """The `names` that are stages so far; a name that no earlier stage has is an image."""
         return {name.lower() for name in names} & set(self.sources)
 
     def takes_in(self, target: str, stage: str, replaced: Collection[str] = ()) -> bool:
-        """Whether no build of stage `target` can succeed before one of `stage` has; `replaced` are stages whose place a
-        named context takes.
+        """Whether a build of stage `target` can only succeed after one of `stage`; `replaced` are stages that a named
+        context replaces.
 
-        Where that cannot be told, it is denied: of bases that a build argument names, for instance.
+        False if that is not known: if a build argument names the base, for instance.
         """
         seen, waiting = set(replaced), [target.lower()]
         while waiting:
@@ -84,12 +84,12 @@ def _taken_from(instruction: re.Match[str]) -> set[str]:
     if instruction["instruction"].upper() == "COPY":
         return {value for name, value in flags if name == "--from"}
     mounts = [dict(each.partition("=")[::2] for each in value.split(",")) for name, value in flags if name == "--mount"]
-    # Of the other types, that of a tmpfs is left unread.
+    # Of the other types, `from` of a tmpfs is ignored.
     return {mount["from"] for mount in mounts if "from" in mount and mount.get("type", "bind") in ("bind", "cache")}
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
-    """Whole instructions on one line each, with the number of their first; comments and here-documents are left out."""
+    """Instructions, each as one line with the number of its first; comments and here-documents are left out."""
     lines = text.splitlines()
     begun, first, skipped = "", 0, 0
     for number, line in enumerate(lines, 1):
@@ -102,7 +102,7 @@ def _instructions(text: str) -> Iterator[tuple[int, str]]:
         for document in _HERE_DOCUMENT.finditer(begun):
             begins = max(number, skipped)
             inside = (each.lstrip("\t") if document["tabs"] else each for each in lines[begins:])
-            # Without its end it is none: a word in quotes, for instance.
+            # Without its end it is no here-document: a word in quotes, for instance.
             skipped = next((at for at, each in enumerate(inside, begins + 1) if each == document["end"]), skipped)
         yield first, begun
         begun = ""
@@ -111,8 +111,8 @@ def _instructions(text: str) -> Iterator[tuple[int, str]]:
 
 
 def build_problems(build: Build, file: Path, shown: Path) -> Iterator[tuple[KeyPath, str]]:
-    """Where the Dockerfile and `build` of service.yaml contradict each other: a key of service.yaml, or none, and what
-    is wrong.
+    """Contradictions between the Dockerfile and `build` of service.yaml: a key of service.yaml, or none, and the
+    problem.
     """
     found = Dockerfile.read(file)
     stages = sorted(filter(None, found.stages))

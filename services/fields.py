@@ -1,4 +1,4 @@
-"""Types that the fields of a service.yaml are made of, each with what it may be."""
+"""Types of the fields of a service.yaml, each with its allowed values."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from services.quantities import Cores, Memory, Storage
 SUBDOMAIN_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 SUBDOMAIN_MAX_LENGTH = 253
 LABEL_MAX_LENGTH = 63
-# Of all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
+# For all annotations of an object: TotalAnnotationSizeLimitB of k8s.io/apimachinery/pkg/api/validation.
 ANNOTATIONS_MAX_BYTES = 256 * 1024
-# Of a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
+# For a key in a ConfigMap or Secret: DNS1123SubdomainMaxLength of k8s.io/apimachinery/pkg/util/validation.
 KEY_MAX_LENGTH = 253
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 QUALIFIED_PATTERN = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
@@ -71,7 +71,7 @@ def _label(text: str) -> str:
 
 
 def port_name(text: str) -> str:
-    """The text itself when it can name a port; raises ValueError: what was met, what is allowed."""
+    """The text itself if it can name a port; raises ValueError with what was found and is allowed."""
     is_label = LABEL_PATTERN.fullmatch(text) and "--" not in text and any(map(str.isalpha, text))
     if not is_label or len(text) > PORT_NAME_MAX_LENGTH:
         raise ValueError(
@@ -119,7 +119,7 @@ Annotations = dict[QualifiedName, Annotated[str, BeforeValidator(_quoted)]]
 
 
 class Resources(Model):
-    """Requests of one pod; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
+    """Requests of one container; memory and ephemeral storage are limits too, cpu is not (no throttling)."""
 
     cpu: Cores = "50m"
     memory: Memory = "128Mi"

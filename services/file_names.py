@@ -1,4 +1,4 @@
-"""Names of files that are no UTF-8, which neither Pulumi nor a builder takes."""
+"""Names of files that are not UTF-8, which neither Pulumi nor a builder accepts."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def is_utf_8(name: str) -> bool:
-    """Whether the bytes of a file's name are, which Python keeps as surrogates where they are not (PEP 383)."""
+    """Whether the bytes of a file's name are UTF-8; Python keeps other bytes as surrogates (PEP 383)."""
     return not any("\udc80" <= character <= "\udcff" for character in name)
 
 
 def readable(path: Path) -> str:
-    """The path with a mark for each byte that is no UTF-8, so that it can be printed."""
+    """The path with a mark for each byte that is not UTF-8, so that it can be printed."""
     return os.fsencode(path).decode(errors="replace")

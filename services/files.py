@@ -1,4 +1,4 @@
-"""The files that a service's containers get: read from the repository, or known to be secrets."""
+"""The files that a service's containers get: read from the repository, or marked as secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ READABLE, EXECUTABLE = 0o444, 0o555
 class MountedFile:
     """A file of one container: its `content`, or the name of the service's `secret` that is its content.
 
-    `key` is what it is called in the ConfigMap or Secret that all containers of the service share.
+    `key` is its key in the ConfigMap or Secret that all containers of the service share.
     """
 
     container: str
@@ -36,8 +36,8 @@ class MountedFile:
 def mounted_files(
     spec: ServiceSpec, folder: Path, root: Path
 ) -> tuple[tuple[MountedFile, ...], list[tuple[KeyPath, str]]]:
-    """The files of all containers of the service in `folder`, a folder below `root`, and what is wrong with them, by
-    the path in service.yaml.
+    """The files of all containers of the service in `folder`, a folder below `root`, and their problems, by the path in
+    service.yaml.
     """
     found: list[MountedFile] = []
     problems: list[tuple[KeyPath, str]] = []
@@ -69,9 +69,9 @@ def mounted_files(
 
 
 def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, bytes, int]]:
-    """Name below the mount path (none for a single file), content and mode of what `file` says.
+    """Name below the mount path (none for a single file), content and mode of each file of `file`.
 
-    Raises OSError, and ValueError for what is no file below `root`.
+    Raises OSError, and ValueError if it is no file below `root`.
     """
     if file.source is None:
         return [("", (file.content or "").encode(), READABLE)]
@@ -97,7 +97,7 @@ def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, byt
 
 
 def _links(files: list[Path], root: Path) -> Iterator[Path]:
-    """What git and an approval do not see the content of."""
+    """Files whose content git and an approval do not see."""
     for file in files:
         inside = [file, *(parent for parent in file.parents if parent.is_relative_to(root.absolute()))]
         yield from (each for each in inside[:-1] if each.is_symlink())

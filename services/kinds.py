@@ -1,4 +1,4 @@
-"""What a service says that its kind of workload has no use for, or lacks."""
+"""Keys that a service's kind of workload does not use, or that it lacks."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ _UNUSED: Mapping[Kind, Mapping[str, str]] = {
 
 
 def kind_problems(kind: Kind, given: Collection[str], spec: ServiceSpec) -> Iterator[tuple[tuple[str, ...], str]]:
-    """What a service says that its kind has no use for, or lacks, each with its key and what to do; `given` are the
-    keys that are written for it.
+    """Keys of a service that its kind does not use, or that it lacks, each with what to do; `given` are the keys that
+    are written for it.
     """
     if kind == "CronJob" and spec.cron_job is None:
         yield ("kind",), "a CronJob needs `cronJob` with a schedule, as in `cronJob: {schedule: '30 2 * * *'}`"

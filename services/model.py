@@ -1,4 +1,4 @@
-"""What the models of `service.yaml` have in common: the base class and the types of their values."""
+"""Common parts of the models of `service.yaml`: the base class and the types of their values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic.alias_generators import to_camel
 
 
 def absolute_path(text: str) -> str:
-    """The text itself; ValueError where it is no path that a request or a mount can name."""
+    """The text itself; raises ValueError if it is no path that a request or a mount can use."""
     if not text.startswith("/") or any(character.isspace() for character in text):
         raise ValueError(f"{text!r} must start with '/' and have no blanks")
     return text

@@ -1,5 +1,5 @@
-"""What the parts of a service's pods allow alone and the whole pod does not: names, ports and paths given twice, mounts
-of nothing, claims that two pods would want at once.
+"""Contradictions between valid parts of a service's pods: names, ports and paths given twice, mounts of missing
+volumes, claims that two pods would need at once.
 """
 
 from __future__ import annotations

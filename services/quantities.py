@@ -1,9 +1,9 @@
-"""Kubernetes quantities, and what each of them may be: cores of CPU, bytes of memory or of storage.
+"""Kubernetes quantities and their allowed values: cores of CPU, bytes of memory or of storage.
 
 https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/#resource-units-in-kubernetes
 
-The `parse_quantity` of the kubernetes package is not used: to import it is to import all of the package, half a second
-on the way of every program run. It also takes `NaN`, `1_0` and `5K` for quantities.
+The `parse_quantity` of the kubernetes package is not used: importing it imports all of the package, which takes half
+a second of every program run. It also accepts `NaN`, `1_0` and `5K` as quantities.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pydantic import AfterValidator, BeforeValidator
 ANY_QUANTITY_PATTERN = re.compile(
     r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,3})?)(n|u|m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?", re.ASCII
 )
-# Of these, what a service.yaml may say.
+# Of these, the ones a service.yaml may have.
 QUANTITY_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?", re.ASCII)
 SCALE = {"": Decimal(1), "m": Decimal("1e-3"), "u": Decimal("1e-6"), "n": Decimal("1e-9")}
 SCALE |= {letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", start=1)}
 SCALE |= {f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)}
-# `100mb`, `1g` and `64 MiB` are no quantities, and what is meant by them is plain.
+# `100mb`, `1g` and `64 MiB` are no quantities, but their meaning is clear.
 NEARLY_BYTES_PATTERN = re.compile(r"(\d+\.?\d*|\.\d+)\s*([kmgtpe])(i?b?|)", re.ASCII | re.IGNORECASE)
 
 # More than any node has: `cpu: 500` is meant to be half a core.
@@ -37,7 +37,7 @@ STORAGE_MINIMUM = 4 * 1024
 def quantity_value(quantity: str) -> float:
     """A Kubernetes quantity as a plain number: `"50m"` is 0.05, `"128Mi"` is 134217728.0.
 
-    Raises ValueError when the text is no quantity.
+    Raises ValueError if the text is no quantity.
     """
     return float(parse_quantity(quantity))
 
@@ -56,7 +56,7 @@ def _number_as_text(value: object) -> object:
 
 
 def cores(text: str) -> str:
-    """The text itself when it is an amount of CPU; raises ValueError: what was met, what is allowed."""
+    """The text itself if it is an amount of CPU; raises ValueError with what was found and is allowed."""
     allowed = "allowed are cores like 0.5 or 2, and thousandths of one like 250m"
     match = QUANTITY_PATTERN.fullmatch(text)
     if match is None:
@@ -73,12 +73,12 @@ def cores(text: str) -> str:
 
 
 def memory(text: str) -> str:
-    """The text itself when a container can start in that much memory; raises ValueError as `cores` does."""
+    """The text itself if a container can start with that much memory; raises ValueError as `cores` does."""
     return _bytes(text, MEMORY_MINIMUM, "4Mi")
 
 
 def storage(text: str) -> str:
-    """The text itself when files fit into that much storage; raises ValueError as `cores` does."""
+    """The text itself if files fit into that much storage; raises ValueError as `cores` does."""
     return _bytes(text, STORAGE_MINIMUM, "4Ki")
 
 

@@ -1,4 +1,4 @@
-"""Where pods run and how they look names up: parts of a pod's spec under Kubernetes' own names and in its shapes.
+"""Where pods run and how they resolve names: parts of a pod's spec, with the names and shapes of Kubernetes.
 
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodSpec
 """
@@ -30,7 +30,7 @@ DnsPolicy = Literal["ClusterFirst", "Default", "None"]
 
 
 class KubernetesShape(Model):
-    """A part of a pod's spec that is handed to Kubernetes as it is written."""
+    """A part of a pod's spec that is passed to Kubernetes as it is written."""
 
 
 class Toleration(KubernetesShape):
@@ -54,7 +54,7 @@ class Toleration(KubernetesShape):
 
 
 class LabelRequirement(KubernetesShape):
-    """What a label of a pod or namespace must be."""
+    """A requirement on a label of a pod or namespace."""
 
     key: QualifiedName
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist"]
@@ -67,7 +67,7 @@ class LabelRequirement(KubernetesShape):
 
 
 class NodeRequirement(KubernetesShape):
-    """What a label, or in `matchFields` the name, of a node must be."""
+    """A requirement on a node's label, or in `matchFields` on its name."""
 
     key: QualifiedName
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]
@@ -89,21 +89,21 @@ def _require_values(operator: str, values: list[str]) -> None:
 
 
 class LabelSelector(KubernetesShape):
-    """Which pods or namespaces are meant; all requirements must hold."""
+    """Selects pods or namespaces; all requirements must hold."""
 
     match_labels: Labels = {}
     match_expressions: list[LabelRequirement] = []
 
 
 class NodeSelectorTerm(KubernetesShape):
-    """Which nodes are meant; all requirements must hold."""
+    """Selects nodes; all requirements must hold."""
 
     match_expressions: list[NodeRequirement] = []
     match_fields: list[NodeRequirement] = []
 
 
 class NodeSelector(KubernetesShape):
-    """Nodes that fit one of the terms."""
+    """Nodes that match one of the terms."""
 
     node_selector_terms: Annotated[list[NodeSelectorTerm], Field(min_length=1)]
 
@@ -123,7 +123,7 @@ class NodeAffinity(KubernetesShape):
 
 
 class PodAffinityTerm(KubernetesShape):
-    """Other pods, and the label of nodes that says what is near them."""
+    """Other pods, and the node label that defines what is near them."""
 
     topology_key: QualifiedName
     label_selector: LabelSelector | None = None
@@ -141,7 +141,7 @@ class WeightedPodAffinityTerm(KubernetesShape):
 
 
 class PodAffinity(KubernetesShape):
-    """Which other pods they must or should run near to, or in `podAntiAffinity` away from."""
+    """The other pods that pods must or should run near, or in `podAntiAffinity` away from."""
 
     required_during_scheduling_ignored_during_execution: list[PodAffinityTerm] = []
     preferred_during_scheduling_ignored_during_execution: list[WeightedPodAffinityTerm] = []
@@ -158,7 +158,7 @@ class Affinity(KubernetesShape):
 class TopologySpreadConstraint(KubernetesShape):
     """https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/
 
-    Without a `labelSelector` the service's own pods are meant.
+    Without a `labelSelector` it selects the service's own pods.
     """
 
     max_skew: Annotated[StrictInt, Field(ge=1)]

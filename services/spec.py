@@ -1,4 +1,4 @@
-"""What `service.yaml` may say: the typed, validated description of one service."""
+"""The model of `service.yaml`: the typed, validated description of one service."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ from services.yaml_source import KeyPath
 # `<name>-<8 hex>` names the ConfigMap and `<name>-<10>-<5>` the pods.
 NAME_PATTERN = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 NAME_MAX_LENGTH = 46
-# What the build of a service's unit tests is called, behind the name of the service: both are resources of the stack.
+# The build of a service's unit tests has this after the service's name: both are resources of the stack.
 TEST_SUFFIX = "-test"
-# A service's ServiceAccount is called as the service is, and this one is there already.
+# A service's ServiceAccount has the service's name, and this one exists already.
 # https://kubernetes.io/docs/concepts/security/service-accounts/#default-service-accounts
 DEFAULT_ACCOUNT = "default"
-# Of `NAME=value` with its final NUL: MAX_ARG_STRLEN of Linux, above which no process can be started.
+# For `NAME=value` with its final NUL: MAX_ARG_STRLEN of Linux, above which no process can be started.
 # https://man7.org/linux/man-pages/man2/execve.2.html
 VARIABLE_MAX_BYTES = 128 * 1024
-# Of all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
+# For all values in a ConfigMap or Secret. https://kubernetes.io/docs/concepts/configuration/configmap/#motivation
 OBJECT_MAX_BYTES = 1024 * 1024
-# What the service's own port is called, and its number in the Service.
+# The name of the service's own port, and its number in the Service.
 PORT_NAME, SERVICE_PORT = "http", 80
 # The writable folders that every container has; the rest of its file system is read-only.
 TMP = {"/tmp": "64Mi"}  # noqa: S108 (a mount path in the pod)
@@ -74,7 +74,7 @@ METHODS = ("get", "head", "post")
 
 
 def variable_problem(name: str, value: str) -> str:
-    """Why no process can have the value in an environment variable, without the value; empty where it can."""
+    """Why no process can have the value in an environment variable, without the value; empty if it can."""
     if "\0" in value:
         return "has a NUL character, which no environment variable can hold"
     size = len(f"{name}={value}\0".encode())
@@ -87,7 +87,7 @@ def variable_problem(name: str, value: str) -> str:
 
 
 def service_name(text: str) -> str:
-    """The text itself when it can name a service and its objects; raises ValueError: what was met, what is allowed."""
+    """The text if it can name a service and its objects; raises ValueError with what was found and is allowed."""
     if NAME_PATTERN.fullmatch(text) is None or len(text) > NAME_MAX_LENGTH:
         raise ValueError(
             f"{text!r} is not a DNS label: lower-case letters, digits and '-', a letter first, "
@@ -113,7 +113,7 @@ def _address_range(text: str) -> str:
 
 
 def json_path_keys(path: str) -> list[str | int]:
-    """The keys and indexes that a path leads along: `$.users[0].name` gives `["users", 0, "name"]`.
+    """The keys and indexes in a path: `$.users[0].name` gives `["users", 0, "name"]`.
 
     Raises ValueError for anything but a path to one value. https://www.rfc-editor.org/rfc/rfc9535#name-singular-queries
     """
@@ -165,7 +165,7 @@ HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_
 
 
 class Check(Model):
-    """A request that every ready pod behind the Service is asked after every rollout, and the answer that it must give.
+    """A request to every ready pod behind the Service, after every rollout, and the answer that the pod must give.
 
     The first answer counts: no redirect is followed.
     """
@@ -192,7 +192,7 @@ class Check(Model):
         return str(getattr(self, self.method.lower()))
 
     def recorded(self) -> dict[str, Any]:
-        """What the check says, in the keys of service.yaml."""
+        """The check as a mapping with the keys of service.yaml."""
         fields = self.model_dump(by_alias=True, include={*self.model_fields_set, "status"})
         return {key: value for key, value in fields.items() if value is not None}
 
@@ -228,7 +228,7 @@ class Autoscaling(Model):
 
 
 class Ingress(Model):
-    """Reached from outside under `https://host/path`, or http where no TLS secret is named."""
+    """Reached from outside under `https://host/path`, or http if no TLS secret is named."""
 
     host: Host
     path: AbsolutePath = "/"
@@ -246,7 +246,7 @@ class Exposure(Model):
 
 
 class RolloutSpec(Model):
-    """How careful an update is."""
+    """The timing of a rollout."""
 
     min_ready_seconds: Annotated[StrictInt, Field(ge=0, le=600)] = 0
     progress_deadline_seconds: Annotated[StrictInt, Field(ge=10, le=540)] = 120
@@ -258,7 +258,7 @@ class ServiceSpec(Model):
 
     name: Name
     kind: Kind = "Service"
-    # Below 1024 the kernel asks for a capability that restricted pods do not have.
+    # Below 1024 the kernel requires a capability that restricted pods do not have.
     port: Annotated[StrictInt, Field(ge=1024, le=65535)] = 8080
     image: ImageByDigest | None = None
     build: Build = Build()
@@ -301,17 +301,17 @@ class ServiceSpec(Model):
 
     @property
     def active_checks(self) -> list[Check]:
-        """The checks that some pod can answer: none of a service that is scaled to zero, or that has no port."""
+        """The checks that a pod can answer: none if the service is scaled to zero or has no port."""
         return self.checks if self.has_port and (self.autoscaling or self.replicas) else []
 
     @property
     def has_port(self) -> bool:
-        """Whether something can connect to it."""
+        """Whether the service has a port of its own."""
         return self.kind == "Service"
 
     @property
     def literal_env(self) -> dict[str, str]:
-        """The variables of `env` whose values are given."""
+        """The variables of `env` with a literal value."""
         return {name: value for name, value in self.env.items() if isinstance(value, str)}
 
     @property
@@ -325,17 +325,17 @@ class ServiceSpec(Model):
 
     @property
     def secret_names(self) -> list[str]:
-        """All that is read from the stack's configuration: the variables of `secrets`, and what `files` take."""
+        """All secrets of its pods: the variables of `secrets`, and the secrets in `files`."""
         in_files = [file.secret for _, each in self.containers for file in each.files.values() if file.secret]
         return list(dict.fromkeys([*self.secrets, *in_files]))
 
     def claim_name(self, volume: Volume) -> str:
-        """What the PersistentVolumeClaim of a volume is called, the service's own or another; empty for none."""
+        """The name of a volume's PersistentVolumeClaim, the service's own or another; empty if it has none."""
         claim = volume.persistent_volume_claim
         return (claim.claim_name or f"{self.name}-{volume.name}") if claim else ""
 
     @property
     def is_exclusive(self) -> bool:
-        """Whether two of its pods cannot run at once: they would want one volume that only one node may mount."""
+        """Whether two of its pods cannot run at once: they would need one volume that only one node may mount."""
         claims = [volume.persistent_volume_claim for volume in self.volumes if volume.persistent_volume_claim]
         return not all(claim.is_shared for claim in claims)

@@ -1,4 +1,4 @@
-"""What `service.yaml` may say of the kind of a workload: its health, its schedule, the migration before its rollout."""
+"""The parts of `service.yaml` for the kind of a workload: health, schedule, and the migration before its rollout."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from services.model import AbsolutePath, Model, Port, Seconds, absolute_path
 
 Kind = Literal["Service", "Worker", "CronJob"]
 HANDLERS = ("httpGet", "grpc", "tcpSocket", "tcp", "exec")
-# Behind the name of a service: the label `app.kubernetes.io/name` of its migration's pods, which no Service selects.
+# After the name of a service: the label `app.kubernetes.io/name` of its migration's pods, which no Service selects.
 MIGRATION_SUFFIX = "-migration"
 LONGEST_SECONDS = 7 * 24 * 3600
-# What the CronJob controller's parser takes: https://pkg.go.dev/github.com/robfig/cron/v3#hdr-CRON_Expression_Format
+# Accepted by the CronJob controller's parser: https://pkg.go.dev/github.com/robfig/cron/v3#hdr-CRON_Expression_Format
 _MACROS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
 _EVERY = re.compile(r"@every \d+(\.\d+)?(h|m|s)(\d+(\.\d+)?(m|s))*")
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -65,7 +65,7 @@ def _schedule(text: str) -> str:
 
 
 def _field_problem(part: str, least: int, most: int, names: list[str]) -> str:
-    """Why `part` is no value, range or step of a field; empty where it is."""
+    """Why `part` is no value, range or step of a field; empty if it is one."""
     values, slash, step = part.partition("/")
     allowed = f"allowed are {least} to {most}{', ' + ' '.join(names) if names else ''}, `*`, ranges (1-5), steps (*/10)"
     if slash and not (step.isdecimal() and int(step) > 0):
@@ -85,27 +85,27 @@ def _field_problem(part: str, least: int, most: int, names: list[str]) -> str:
 
 
 class HttpGet(Model):
-    """A request that has to be answered with a status below 400, as Kubernetes' `httpGet` probe."""
+    """A request that must be answered with a status below 400, like Kubernetes' `httpGet` probe."""
 
     path: AbsolutePath = "/"
     port: Port | None = None
 
 
 class Grpc(Model):
-    """A call of `grpc.health.v1.Health/Check` that has to be answered SERVING, as Kubernetes' `grpc` probe."""
+    """A call of `grpc.health.v1.Health/Check` that must be answered SERVING, like Kubernetes' `grpc` probe."""
 
     service: StrictStr | None = None
     port: Port | None = None
 
 
 class TcpSocket(Model):
-    """A connection that has to be accepted, as Kubernetes' `tcpSocket` probe."""
+    """A connection that must be accepted, like Kubernetes' `tcpSocket` probe."""
 
     port: Port | None = None
 
 
 def _command(value: object) -> object:
-    """`[cat, /tmp/ready]`, and `{command: [cat, /tmp/ready]}`, as Kubernetes writes it."""
+    """`[cat, /tmp/ready]`, or `{command: [cat, /tmp/ready]}` as in Kubernetes."""
     return value["command"] if isinstance(value, dict) and set(value) == {"command"} else value
 
 
@@ -113,7 +113,7 @@ Command = Annotated[list[StrictStr], BeforeValidator(_command), Field(min_length
 
 
 class Handlers(Model):
-    """How the kubelet can ask: one of these. `tcp` is `tcpSocket` in short."""
+    """How the kubelet can ask: one of these. `tcp` is short for `tcpSocket`."""
 
     http_get: HttpGet | None = None
     grpc: Grpc | None = None
@@ -129,9 +129,9 @@ class Handlers(Model):
 
 
 class Probe(Handlers):
-    """One question of the kubelet; a text is the path of an HTTP request.
+    """One probe of the kubelet; a text is the path of an HTTP request.
 
-    Without a port it is asked on the service's own.
+    Without a port it uses the service's own.
     """
 
     @model_validator(mode="before")
@@ -148,13 +148,13 @@ class Probe(Handlers):
 
     @property
     def port(self) -> int | None:
-        """The port that is asked, where it is another than the service's own."""
+        """The probe's port; `None` if it is the service's own, or for `exec`."""
         handler = self.http_get or self.grpc or self.tcp_socket or self.tcp
         return handler.port if handler else None
 
     @property
     def needs_port(self) -> bool:
-        """Whether it asks the service's own port."""
+        """Whether it uses the service's own port."""
         return self.exec is None and self.port is None
 
 
@@ -168,9 +168,9 @@ def _with_texts(schema: JsonDict) -> None:
 
 
 class Health(Handlers):
-    """What the kubelet asks: has it started, is it alive, may it get requests.
+    """The probes of the kubelet: has it started, is it alive, may it get requests.
 
-    Each is an HTTP path as text or one of the handlers; a handler in their place stands for those that are not given.
+    Each is an HTTP path as text or one of the handlers; a handler in their place is used for those that are not given.
     """
 
     model_config = ConfigDict(json_schema_extra=_with_texts)
@@ -189,9 +189,9 @@ class Health(Handlers):
         return self
 
     def probes(self, kind: Kind) -> dict[str, Probe]:
-        """The questions by name, `startup`, `live` and `ready`: those given, else those of an HTTP service.
+        """The probes by name, `startup`, `live` and `ready`: those given, else those of an HTTP service.
 
-        A worker has those it is given and no more, a cron job none.
+        A worker has only those given, a cron job none.
         """
         if kind == "CronJob":
             return {}
@@ -207,7 +207,7 @@ class Health(Handlers):
 
 
 class CronJobSpec(Model):
-    """When the cron job runs, and what becomes of its Jobs, in Kubernetes' own names.
+    """When the cron job runs, and the settings of its Jobs, under Kubernetes' own names.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/
     """
@@ -226,7 +226,7 @@ class CronJobSpec(Model):
 class Migration(Model):
     """A command in the service's image that runs as a Job before its rollout, once per image and environment.
 
-    `destructive` says that the release before cannot work with what it leaves.
+    `destructive` says that the previous release cannot work with the result.
     """
 
     command: Command

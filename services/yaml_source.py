@@ -1,4 +1,4 @@
-"""YAML files read so that every value knows the line it stands on."""
+"""YAML files, with the line of every value."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ NUMBER_PATTERN = re.compile(
     r"|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)|\d{4}-\d\d?-\d\d?([Tt \t].*)?",
     re.ASCII,
 )
-# Of YAML 1.1 alone: `12:30` is 750.
+# Only in YAML 1.1: `12:30` is 750.
 SEXAGESIMAL_PATTERN = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?", re.ASCII)
 DECIMAL_PATTERN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
-# Longer ones are rounded on their way through JSON.
+# Longer numbers are rounded on their way through JSON.
 DIGITS_KEPT = 15
 SERVICES_KEY, DEFAULTS_KEY = "slipway:services", "slipway:defaults"
-# What processes and builds get is text, and arrives as it is written.
+# Processes and builds get these values as text, exactly as written.
 TEXT_MAPPINGS: tuple[tuple[str, ...], ...] = (("env",), ("build", "args"))
-# Whose items have an `env` of their own, beside the service's.
+# Their items have an `env` of their own, besides the service's.
 CONTAINER_LISTS = ("initContainers", "sidecars")
 OTHER_SPELLINGS = {"True", "TRUE", "False", "FALSE", "Null", "NULL", "~"}
 
-# In C where there is one: at 50 services the other takes a third of a second more.
+# In C if there is one: at 50 services the other takes a third of a second more.
 SAFE_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 KeyPath = tuple[str | int, ...]
@@ -42,7 +42,7 @@ class YamlError(ValueError):
 class YamlSource:
     """A parsed mapping and the 1-based line of each of its keys, by key path: `("health", "live") -> 12`.
 
-    `unquoted` are the scalars that stand in the file without quotes, letter for letter.
+    `unquoted` are the scalars without quotes in the file, letter for letter.
     """
 
     file: Path
@@ -51,13 +51,13 @@ class YamlSource:
     unquoted: dict[KeyPath, str] = field(default_factory=dict)
 
     def line(self, path: KeyPath) -> int:
-        """Line of the value at `path`, or of the nearest thing around it."""
+        """Line of the value at `path`, or of the nearest value around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
     def has(self, path: KeyPath) -> bool:
-        """Whether the file itself says something at this path."""
+        """Whether the file itself has something at this path."""
         return path in self.lines
 
 
@@ -81,11 +81,11 @@ def read(file: Path, *, shown_as: Path | None = None, example: str = "name: my-s
         raise YamlError(f"{shown}:1: a mapping of keys to values is wanted here{hint}")
     source = YamlSource(shown, {}, {})
     _collect(node, (), source)
-    try:  # after that: a merge key is taken apart by it
+    try:  # after that, because it takes merge keys apart
         source.data.update(loader.construct_document(node))
     except yaml.MarkedYAMLError as error:
         raise _marked(shown, error) from error
-    except ValueError as error:  # of a date that is in no calendar
+    except ValueError as error:  # a date that is in no calendar
         raise YamlError(f"{shown}:{node.start_mark.line + 1}: not valid YAML: {error}") from error
     return source
 
@@ -97,7 +97,7 @@ def _marked(shown: Path, error: yaml.MarkedYAMLError) -> YamlError:
 
 
 def is_read_as_another(text: str) -> bool:
-    """Whether Pulumi, which reads numbers and dates and writes them in its own way, makes another text of this one.
+    """Whether Pulumi, which reads numbers and dates and writes them in its own way, changes this text.
 
     `01234` becomes `668`, `1.10` becomes `1.1`, a date gets a time.
     """
@@ -114,7 +114,7 @@ def is_odd_number(text: str) -> bool:
 
 
 def is_text(path: KeyPath) -> bool:
-    """Whether a path in a service's description leads to what is text whatever it looks like: a build argument, or a
+    """Whether the value at a path in a service's description is text, whatever it looks like: a build argument, or a
     variable of one of the containers.
     """
     if any(path[: len(mapping)] == mapping for mapping in TEXT_MAPPINGS):
@@ -123,9 +123,9 @@ def is_text(path: KeyPath) -> bool:
 
 
 def misread_settings(source: YamlSource) -> list[str]:
-    """Each value of a `Pulumi.<environment>.yaml` that Pulumi hands to the program as something else than is written.
+    """A problem for each value of a `Pulumi.<environment>.yaml` that Pulumi passes to the program in another form.
 
-    Pulumi rewrites the file in the same way whenever it saves it, so this is asked before Pulumi is.
+    Pulumi rewrites the file in the same way whenever it saves it, so this is checked before Pulumi runs.
     """
     problems = []
     for path, text in source.unquoted.items():

@@ -1,4 +1,4 @@
-"""Availability: drained nodes and load take no service away."""
+"""Availability: drained nodes and load interrupt no service."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def disruption_budget(workload: View, stack: DeclaredStack) -> Iterator[Problem]
 
 
 def _takes(budget: Resource, pod: Pod, stack: DeclaredStack) -> bool:
-    """A selector that is missing takes nothing."""
+    """A selector that is missing selects nothing."""
     selector = View.of(budget).at("spec", "selector")
     return all_known((lambda: selector.present, lambda: stack.selects(budget, selector, pod)))
 
@@ -85,7 +85,7 @@ def disruption_budget_satisfiable(budget: View, stack: DeclaredStack) -> Iterato
 
 
 def _lets_one_go(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[Problem]:
-    """Where neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
+    """If neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
     most, least = budget.at("spec", "maxUnavailable"), budget.at("spec", "minAvailable")
     if not most.present and not least.present:
         yield most.problem("neither maxUnavailable nor minAvailable is set: no pod may ever be evicted; allowed: one")
@@ -168,7 +168,7 @@ def _kept_apart(template: View) -> bool:
 
 
 def _takes_own(labels: View, selector: View) -> bool:
-    """Whether a label selector, which takes nothing where it is missing, takes pods with these labels."""
+    """Whether a label selector selects pods with these labels; a missing one selects nothing."""
     return selector.present and matches(selector, labels)
 
 

@@ -1,4 +1,4 @@
-"""Builds: nothing is pushed that was not tested, and nothing runs unbuilt whose build is not known."""
+"""Builds: every pushed image was tested, and the build of every promoted image is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from policy.stack import DeclaredStack
 from policy.view import View
 
 TEST_SUFFIX = "-test"
-# On an image without unit tests with the value `none`, on one that is built from their stage with `stage NAME`.
+# The value is `none` on an image without unit tests, `stage NAME` on an image that is built from their stage.
 # `components.service_image` writes it.
 UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
 NO_TESTS, IN_STAGE = "none", "stage "
@@ -72,7 +72,7 @@ def _test_image(test: View, pushed: View) -> Iterator[Problem]:
 
 
 def _tests(stage: str, pushed: View) -> Iterator[Problem]:
-    """What is wrong with `stage` as the one of the unit tests; empty where none is named."""
+    """The problems of `stage` as the stage of the unit tests; `stage` is empty if none is named."""
     target = pushed.at("target")
     if not stage or stage == target.text():
         yield pushed.problem(
@@ -103,7 +103,7 @@ def unit_tests_exist(build: View) -> Iterator[Problem]:
 
 
 def _precedes(test: Resource, pushed: Resource) -> bool:
-    """Where dependencies are not known, the engine's order is not ours to judge."""
+    """Whether `test` is built first; true if the dependencies are not known."""
     dependencies = pushed.options.dependencies
     return dependencies is None or not test.urn or test.urn in dependencies
 

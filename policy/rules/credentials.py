@@ -1,4 +1,4 @@
-"""Credentials: what looks like a secret is not written where everybody reads it."""
+"""Credentials: no secrets in environment variables, ConfigMaps or build arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hardening beyond the standard: what a broken-into container finds around it."""
+"""Hardening beyond the standard: limits for a container that is broken into."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from policy.view import View, all_known, known_matches, problems_of
 
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
-# On the Job of a migration: the service it is of.
+# On the Job of a migration: the name of its service.
 MIGRATION_LABEL = "slipway.dev/migration"
 RUNTIME_SOCKETS = ("docker.sock", "containerd.sock", "crio.sock", "cri-dockerd.sock", "podman.sock", "buildkitd.sock")
-# What the API server is called within the cluster: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+# Names of the API server within the cluster: https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 API_SERVER = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?kubernetes\.default(?:[.:/?#].*)?", re.IGNORECASE)
 ACCOUNTS_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/"
 CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/security-context/"
@@ -75,7 +75,7 @@ def no_token(spec: View) -> Iterator[Problem]:
 
 
 def _mounted_tokens(volume: View) -> Iterator[Problem]:
-    """A token for another audience, such as a vault, is none of the API server's."""
+    """A token for another audience, such as a vault, is no token of the API server."""
     for source in volume.at("projected", "sources").items():
         token = source.at("serviceAccountToken")
         audience = token.at("audience")
@@ -103,7 +103,7 @@ def own_service_account(pod: View, stack: DeclaredStack) -> Iterator[Problem]:
     if not stack.named("ServiceAccount", account, pod.resource):
         yield account.problem(f"the stack has no ServiceAccount {account.shown()}; allowed: one in the same namespace")
     if _is_migration_of(name, pod.resource):
-        return  # it does in the service's name what the service itself may
+        return  # a migration may use the account of its service
     others = [
         other
         for other in stack.pods_as(name)

@@ -19,7 +19,7 @@ containers_and_volumes = any_of(containers, image_volumes)
 
 
 def _image(subject: View) -> View:
-    """A container names its image, a volume holds it."""
+    """The image of a container or an image volume."""
     image = subject.at("image")
     return image.at("reference") if isinstance(image.value, Mapping) else image
 
@@ -115,6 +115,6 @@ def image_tag_fixed(build: View) -> Iterator[Problem]:
 
 
 def _exported_names(build: View) -> list[View]:
-    """What is pushed under these names where there are no `tags`."""
+    """The names in `exports`, which are pushed if there are no `tags`."""
     ways = [each.at(kind, "names") for each in build.at("exports").items() for kind in ("registry", "image")]
     return [name for names in ways for name in names.items()]

@@ -1,4 +1,4 @@
-"""Jobs and CronJobs: they end in time, are not started twice by a mistake, and leave few of themselves behind."""
+"""Jobs and CronJobs: they end in time, are retried only a few times, and few finished ones are kept."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ JOB_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/job/"
 CRON_JOB_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/"
 MOST_JOBS_KEPT = 10
 MOST_RETRIES = 6
-# What the API server sets where nothing is said: k8s.io/kubernetes, pkg/apis/batch/v1/defaults.go.
+# The defaults of the API server: k8s.io/kubernetes, pkg/apis/batch/v1/defaults.go.
 DEFAULT_SUCCESSFUL_JOBS, DEFAULT_FAILED_JOBS, DEFAULT_BACKOFF_LIMIT = 3, 1, 6
 
 
 def _job_specs(resource: Resource) -> list[View]:
-    """The `spec` of a Job, and that of the Jobs which a CronJob makes."""
+    """The `spec` of a Job, and that of the Jobs that a CronJob creates."""
     keys = {"Job": ("spec",), "CronJob": ("spec", "jobTemplate", "spec")}.get(resource.kind)
     return [View.of(resource).at(*keys)] if keys and is_built_in(resource) else []
 

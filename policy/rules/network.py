@@ -1,4 +1,4 @@
-"""Network: what points at something finds it, and nothing is open that nobody asked for."""
+"""Network: every reference finds its object, and only what is declared to be open is open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from policy.view import View, all_known, any_known, known_matches, problems_of
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
 POLICY_PAGE = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
-# Only names the pods, and may do so without a port.
+# Such a Service only names the pods, and needs no port.
 HEADLESS = "None"
 EXPOSED_TYPES = ("NodePort", "LoadBalancer")
 
@@ -111,7 +111,7 @@ def ingress_backend(ingress: View, stack: DeclaredStack) -> Iterator[Problem]:
 
 
 def _backends(ingress: View) -> list[View]:
-    """All backends but those that are no Service."""
+    """All backends that are a Service."""
     paths = [path for rule in ingress.at("spec", "rules").items() for path in rule.at("http", "paths").items()]
     found = [ingress.at("spec", "defaultBackend"), *(path.at("backend") for path in paths)]
     return [backend for backend in found if backend.present and not backend.at("resource").present]
@@ -215,12 +215,12 @@ def exposure_declared(service: View, stack: DeclaredStack) -> Iterator[Problem]:
 
 
 def _target(port: View) -> View:
-    """Where a Service's port leads: a name or a number of the pod's."""
+    """The target of a Service's port: a name or number of the pod's."""
     return port.at("targetPort") if port.at("targetPort").present else port.at("port")
 
 
 def _opens(policy: Resource, *, port: View, pod: Pod, stack: DeclaredStack) -> bool:
-    """Whether the policy has a rule for everybody that lets them through to where the Service's port leads."""
+    """Whether the policy has a rule that lets everybody through to the target of the Service's port."""
     rules = View.of(policy).at("spec", "ingress")
     return all_known(
         (
@@ -263,7 +263,7 @@ def _spans(opened: View, names_and_numbers: set[str]) -> bool:
 
 
 def _names_and_numbers(target: View, pod: Pod) -> set[str]:
-    """All that the pod calls the port: a NetworkPolicy may name it otherwise than the Service does."""
+    """All names and numbers of the port in the pod: a NetworkPolicy and the Service may use different ones."""
     wanted = str(target.read())
     ports = [port for container in _containers(pod) for port in container.at("ports").items()]
     called = [{str(port.at(key).read()) for key in ("name", "containerPort")} for port in ports]

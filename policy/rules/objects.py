@@ -1,4 +1,4 @@
-"""Objects: where they live, what they are called, and that the rules can see them."""
+"""Objects: their namespaces, APIs and labels, and that the rules can see them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SYSTEM_PREFIX = "kube-"
 OBJECT_LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/part-of", "app.kubernetes.io/managed-by")
 CLUSTER_LABELS = ("app.kubernetes.io/managed-by",)
 POD_LABELS = ("app.kubernetes.io/name",)
-# Objects that only change or only list others: what they make of them cannot be judged.
+# Objects that only change or only list others: the resulting objects cannot be judged.
 PARTIAL_SUFFIXES = ("Patch", "List")
 RELEASE = "kubernetes:helm.sh/v3:Release"
 # https://www.pulumi.com/docs/iac/concepts/resources/dynamic-providers/, https://www.pulumi.com/registry/packages/command/
@@ -34,7 +34,7 @@ COMMANDS = ("command:local:", "command:remote:")
 
 
 def _in_a_namespace(resource: Resource) -> list[View]:
-    """Objects that live in one. Whether another's kind does, nothing tells but that it names one."""
+    """Namespaced objects. A kind that is not Kubernetes' own counts as one if it names a namespace."""
     view = View.of(resource)
     known = is_built_in(resource) and resource.kind in NAMESPACED_KINDS
     named = group_version(resource) is not None and bool(view.at("metadata", "namespace").value)

@@ -309,7 +309,7 @@ def non_root(spec: View) -> Iterator[Problem]:
             yield own.problem(f"{container_name(container)} has runAsNonRoot {flag.shown()}; allowed: `true`")
 
     yield from problems_of(_containers(spec), check)
-    # The API server refuses this even where every container says otherwise.
+    # The API server refuses this even if every container says otherwise.
     if of_pod.present and of_pod.read() is not True:
         yield of_pod.problem(f"the pod has runAsNonRoot {of_pod.shown()}; allowed: `true`")
 

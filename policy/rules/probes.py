@@ -26,24 +26,24 @@ DEFAULT_DEADLINE_SECONDS = 600
 
 
 def _served_containers(resource: Resource) -> list[View]:
-    """Containers that requests are sent to, so not those of a worker."""
+    """Containers that get requests, so not those of a worker."""
     return [] if any(label.value == WORKER for label in _kinds(resource)) else serving_containers(resource)
 
 
 def _worker_containers(resource: Resource) -> list[View]:
-    """Those of a worker; where it is not known whether it is one, the unknown itself."""
+    """Containers of a worker; if it is not known whether it is one, the unknown value itself."""
     unknown = [label for label in _kinds(resource) if label.unknown]
     is_worker = any(label.value == WORKER for label in _kinds(resource))
     return unknown or (serving_containers(resource) if is_worker else [])
 
 
 def _kinds(resource: Resource) -> list[View]:
-    """The label by which the pods of a service of `kind: Worker` are known, which no Service leads to."""
+    """The label that identifies the pods of a service of `kind: Worker`, which no Service leads to."""
     return [pod.at("metadata", "labels", COMPONENT_LABEL) for pod in pods(resource)]
 
 
 def _presence(probe: str, id: str, title: str, why: str) -> Rule:
-    """One rule for each of the three probes: they fail for different reasons and are waived apart."""
+    """One rule for each of the three probes: they fail for different reasons and are waived separately."""
 
     @rule(
         id,
@@ -121,7 +121,7 @@ def liveness_differs(container: View) -> Iterator[Problem]:
 
 
 def _ask_the_same(container: View, one: View, other: View) -> bool:
-    """Whether two handlers of one kind do, however they write it."""
+    """Whether two handlers of one kind ask the same, however written."""
     port = one.at("port"), other.at("port")
     return all_known(
         (
@@ -133,7 +133,7 @@ def _ask_the_same(container: View, one: View, other: View) -> bool:
 
 
 def _without_defaults(handler: View) -> dict[str, Any]:
-    """All but the port. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe"""
+    """All fields but the port. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe"""
     given = {key: value.known() for key, value in handler.entries().items() if key != "port"}
     return {key: value for key, value in given.items() if value not in (None, "", [], HANDLER_DEFAULTS.get(key))}
 
@@ -203,7 +203,7 @@ def probe_timings(container: View) -> Iterator[Problem]:
                 yield probe.at(key).problem(f"`{name}` has {key} {probe.at(key).shown()}; allowed: 1 or more")
         timeout = _seconds(probe, "timeoutSeconds", DEFAULT_TIMEOUT_SECONDS)
         period = _seconds(probe, "periodSeconds", DEFAULT_PERIOD_SECONDS)
-        # A startup probe may be asked every second for speed's sake: the kubelet asks again only after an answer.
+        # A startup probe may ask every second, for speed: the kubelet asks again only after an answer.
         if name != "startupProbe" and timeout > period:
             yield probe.at("timeoutSeconds").problem(
                 f"`{name}` waits {timeout:g} s for an answer and asks every {period:g} s; allowed: at most the period"

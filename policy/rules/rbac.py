@@ -1,4 +1,4 @@
-"""RBAC: nobody is given more than can be named."""
+"""RBAC: only named rights, for named accounts."""
 
 from __future__ import annotations
 

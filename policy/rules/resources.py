@@ -1,4 +1,4 @@
-"""Resources: what every container asks for, and what it may not exceed."""
+"""Resources: the requests and limits of every container."""
 
 from __future__ import annotations
 

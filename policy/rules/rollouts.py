@@ -1,4 +1,4 @@
-"""Rollouts: an update takes no service away, and ends in time."""
+"""Rollouts: an update interrupts no service, and ends in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from policy.quantities import share
 from policy.view import View
 
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
-# What the engine's Kubernetes provider waits for a rollout where nothing else is said.
+# How long the engine's Kubernetes provider waits for a rollout by default.
 # https://www.pulumi.com/registry/packages/kubernetes/api-docs/apps/v1/deployment/
 DEFAULT_ENGINE_TIMEOUT_SECONDS = 600
 DEFAULT_DEADLINE_SECONDS = 600
@@ -67,7 +67,7 @@ def progress_deadline(deployment: View) -> Iterator[Problem]:
 
 
 def _is_awaited(deployment: View) -> bool:
-    """Whether the provider waits for the rollout: `Microservice` has the program do it, which has no time-out."""
+    """Whether the provider waits for the rollout: with `Microservice` the program does, which has no timeout."""
     annotations = deployment.at("metadata", "annotations")
     return not annotations.at("pulumi.com/waitFor").text() and annotations.at("pulumi.com/skipAwait").text() != "true"
 

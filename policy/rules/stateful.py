@@ -1,4 +1,4 @@
-"""Stateful kinds: data outlive mistakes in a program."""
+"""Stateful kinds: data survive mistakes in a program."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The database of a service: connections, tables made at start where no migration makes them, and its absence."""
+"""The database of a service: connections, tables created at start if no migration creates them, and outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ POOL_TIMEOUT_SECONDS = 2
 CONNECT_TIMEOUT_SECONDS = 2
 STATEMENT_TIMEOUT_MS = 5_000
 RETRY_AFTER_SECONDS = 2
-# what says that no database answers, and nothing of the request
+# errors that say that no database answers, and nothing about the request
 UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeoutError)
 # any number, as long as every replica takes the same one
 _TABLES_LOCK = 7_306_015_412
@@ -50,8 +50,8 @@ def parse_url(value: str) -> URL:
 
 
 class Database:
-    """A pool of connections to `url`; the tables of `metadata` are made when it first answers, but for a service that
-    `makes_tables` says has a migration for them.
+    """A pool of connections to `url`. The tables of `metadata` are created when it first answers; with `makes_tables`
+    false, a migration creates them.
     """
 
     def __init__(self, url: URL, metadata: MetaData, service: str, *, makes_tables: bool = True) -> None:
@@ -62,13 +62,13 @@ class Database:
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
-        """A session that is committed at the end of the block, rolled back where it raises."""
+        """A session that is committed at the end of the block, and rolled back if it raises."""
         self._make_tables()
         with Session(self._engine, expire_on_commit=False) as session, session.begin():
             yield session
 
     def why_not_ready(self) -> str | None:
-        """None once every table can be read, else the database's own words in one line."""
+        """`None` if every table can be read, else the database's own error in one line."""
         try:
             with self.transaction() as session:
                 for table in self._metadata.sorted_tables:
@@ -78,7 +78,7 @@ class Database:
         return None
 
     def start(self) -> None:
-        """Looks for every table now; a database that is away is logged, and looked at again by the first request."""
+        """Reads every table now; a database that does not answer is logged, and the first request tries it again."""
         if reason := self.why_not_ready():
             _log.warning("started without a database: %s", reason)
 
@@ -95,7 +95,7 @@ class Database:
 
 
 def init_database(app: Flask) -> None:
-    """Answers 503 with Retry-After where a request found no database."""
+    """Answers 503 with Retry-After if a request found no database."""
 
     def answer(error: Exception) -> ResponseReturnValue:
         _log.error("database unavailable: %s", first_line(error))
@@ -132,7 +132,7 @@ def _connect_arguments(url: URL, service: str) -> dict[str, Any]:
         # poolers that hand one server connection to many clients do not keep prepared statements
         "prepare_threshold": None,
     }
-    # what the URL says wins (connect_args would override it)
+    # values in the URL win (connect_args would override them)
     return {name: value for name, value in arguments.items() if name not in url.query}
 
 
@@ -146,7 +146,7 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
 
 def _make_tables(connection: Connection, metadata: MetaData) -> None:
     if connection.dialect.name == "postgresql":
-        # CREATE TABLE IF NOT EXISTS alone fails where two replicas run it at once (unique violation in pg_type)
+        # CREATE TABLE IF NOT EXISTS alone fails if two replicas run it at once (unique violation in pg_type)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
     for table in metadata.sorted_tables:
         connection.execute(CreateTable(table, if_not_exists=True))
@@ -155,6 +155,6 @@ def _make_tables(connection: Connection, metadata: MetaData) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What the database itself says of an error, without the statement."""
+    """The first line of the database's own error, without the statement."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).strip() or type(cause).__name__).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Logs as one JSON object a line on stdout, each with the id of the request it belongs to."""
+"""Logs as one JSON object per line on stdout, each with the id of the request it belongs to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flask import g, has_request_context
 
 
 def request_id() -> str | None:
-    """Id of the request being served, None outside of one."""
+    """Id of the request being served, `None` outside of one."""
     return g.get("request_id") if has_request_context() else None
 
 

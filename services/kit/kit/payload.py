@@ -1,4 +1,4 @@
-"""Reads what a caller sent, as a body of JSON or a query, into a pydantic model, or refuses it field by field."""
+"""Reads the JSON body or query of a request into a pydantic model, or refuses it field by field."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Query(BaseModel):
 
 
 class Page(Query):
-    """Which part of a list to answer with."""
+    """The part of a list to answer with."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     offset: Annotated[int, Field(ge=0, le=MAX_ID)] = 0
@@ -50,7 +50,7 @@ Id = Annotated[int, Field(ge=1, le=MAX_ID)]
 
 def init_payload(app: Flask) -> None:
     """Limits how much of a body is read."""
-    # One byte more than allowed: Werkzeug cuts a chunked body off at the limit without a word, `read_body` notices.
+    # One byte more than allowed: Werkzeug silently cuts a chunked body off at the limit, `read_body` notices.
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES + 1
 
 

@@ -1,4 +1,4 @@
-"""Every refusal and failure as a JSON body in the shape of RFC 9457 (application/problem+json)."""
+"""Every refusal and failure as a JSON body in the format of RFC 9457 (application/problem+json)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class FieldError(TypedDict):
 
 
 class InvalidInput(UnprocessableEntity):
-    """What the caller sent is well-formed and wrong: 422 with one entry per wrong field."""
+    """The caller's input is well-formed but wrong: 422 with one entry per wrong field."""
 
     def __init__(self, errors: list[FieldError]) -> None:
         names = ", ".join(sorted({error["field"] for error in errors}))

@@ -1,4 +1,4 @@
-"""Reads settings from the environment, and ends the process with one clear line where they are wrong."""
+"""Reads settings from the environment, and ends the process with one clear line if they are wrong."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SettingsError(Exception):
 
 
 def required(name: str, example: str) -> str:
-    """Value of the variable `name`; raises SettingsError where it is not set or empty."""
+    """Value of the variable `name`; raises SettingsError if it is not set or empty."""
     value = os.environ.get(name, "").strip()
     if not value:
         raise SettingsError(f"{name} is not set; set it to something like {example}")
@@ -30,7 +30,7 @@ def required(name: str, example: str) -> str:
 
 
 def log_level() -> str:
-    """`LOG_LEVEL`, one of LOG_LEVELS; info where it is not set."""
+    """`LOG_LEVEL`, one of LOG_LEVELS; info if it is not set."""
     level = os.environ.get("LOG_LEVEL", "").strip().lower() or "info"
     if level not in LOG_LEVELS:
         raise SettingsError(f"LOG_LEVEL is {level!r}; set it to one of {', '.join(LOG_LEVELS)}")
@@ -46,7 +46,7 @@ def port(default: int) -> int:
 
 
 def positive_number(name: str, example: str) -> float:
-    """Value of the variable `name`, a number above 0; raises SettingsError where it is not set or is none."""
+    """Value of the variable `name`, a number above 0; raises SettingsError if it is not set or no such number."""
     value = required(name, example)
     try:
         number = float(value)
@@ -58,7 +58,7 @@ def positive_number(name: str, example: str) -> float:
 
 
 def read_or_exit(service: str, read: Callable[[], Settings]) -> Settings:
-    """What `read` returns; a SettingsError becomes one log line and exit status 2, never a traceback."""
+    """The result of `read`; a SettingsError becomes one log line and exit status 2, never a traceback."""
     try:
         return read()
     except SettingsError as error:

@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram
 from prometheus_client.exposition import choose_encoder
 
 REQUEST_ID_HEADER = "X-Request-ID"
-# what callers send ends up in logs and headers: anything else than this is replaced by an id of our own
+# ids of callers end up in logs and headers: anything other than this is replaced by an id of our own
 _ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-# asked every few seconds by the platform; logged only at level debug while they succeed
+# requested every few seconds by the platform; logged only at level debug while they succeed
 _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
 _log = logging.getLogger("request")
@@ -39,7 +39,7 @@ class _HttpMetrics:
 
 
 def init_telemetry(app: Flask) -> CollectorRegistry:
-    """Sets the three up for `app`; returns the registry for metrics of the service's own."""
+    """Sets all of this up for `app`; returns the registry for the service's own metrics."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)

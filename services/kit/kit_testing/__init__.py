@@ -1,1 +1,1 @@
-"""Tests of the kit, which every service that has it runs as its own: in the build of its image, and outside of it."""
+"""Tests of the kit. Every service that has it runs them as its own, in the build of its image and outside of it."""

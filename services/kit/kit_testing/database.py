@@ -1,4 +1,4 @@
-"""The database: which URLs, tables made once, and what happens while it is away."""
+"""The database: allowed URLs, tables created once, and outages."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ TIMEOUT_SECONDS = 60
 
 
 def run_python(folder: Path, environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A process of Python in the service's folder, with these arguments, that has come to its end."""
+    """A finished process of Python in the service's folder, with these arguments."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
@@ -38,7 +38,7 @@ def run_python(folder: Path, environment: dict[str, str], *arguments: str) -> su
 
 
 def process_environment() -> dict[str, str]:
-    """What a process of any service needs: programs, and the folder that the kit is in."""
+    """The environment that a process of any service needs: programs, and the kit's folder."""
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 
 
@@ -60,12 +60,12 @@ class Server:
         urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=TIMEOUT_SECONDS).close()
 
     def lines(self) -> list[dict[str, Any]]:
-        """What it has logged; raises ValueError where a line is no JSON."""
+        """Its log lines; raises ValueError if a line is no JSON."""
         return [json.loads(line) for line in self.log_file.read_text().splitlines()]
 
     @contextmanager
     def connected(self) -> Iterator[socket.socket]:
-        """A connection that a worker has taken for sure: it has answered a first request on it."""
+        """A connection that a worker has surely accepted: it has answered a first request on it."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_SECONDS)
         connection.request("GET", "/healthz")
         assert connection.getresponse().read()
@@ -73,7 +73,7 @@ class Server:
         connection.close()
 
     def terminate(self) -> None:
-        """Sends SIGTERM and returns when it has been noticed."""
+        """Sends SIGTERM and returns when the server has noticed it."""
         self.process.terminate()
         self._wait_for("Handling signal: term")
 
@@ -111,7 +111,7 @@ def client(app: Flask) -> FlaskClient:
 
 @pytest.fixture
 def start_server(folder: Path, environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Starts the service with the environment and what is given on top; stops it after the test."""
+    """Starts the service with the environment and the given variables; stops it after the test."""
     started: list[Server] = []
 
     def start(**variables: str) -> Server:

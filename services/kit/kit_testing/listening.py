@@ -1,4 +1,4 @@
-"""A server that listens where `bind_addresses` says answers on IPv4, and on IPv6 where there is any."""
+"""A server that listens on `bind_addresses` answers on IPv4, and on IPv6 if there is any."""
 
 from __future__ import annotations
 

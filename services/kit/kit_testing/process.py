@@ -1,4 +1,4 @@
-"""The service as a process: start, logs, and its end with a request under way."""
+"""The service as a process: start, logs, and its end during a request."""
 
 from __future__ import annotations
 
