@@ -1,1 +1,1 @@
-"""The command line of Slipway, and what it shares with the program."""
+"""The command line of Slipway, and the modules that it shares with the program."""

@@ -1,4 +1,4 @@
-"""Resolves the environment variables a shell or a child process needs: the user's own win over the lab's."""
+"""Resolves the environment variables a shell or a child process needs: the user's own override the lab's."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTIL
 
 @dataclass(frozen=True)
 class ShellEnvironment:
-    """What is to be exported on top of the user's own variables, and how much of the lab is behind it."""
+    """The variables to export in addition to the user's own, and whether they lead to the lab."""
 
     exports: Mapping[str, str]
     uses_lab: bool
     lab_backend_url: str | None = None
-    """The lab's file backend when stacks are kept there; `None` when the user named a backend of their own."""
+    """The lab's file backend if stacks are kept there; `None` if the user set another backend or uses no lab."""
 
     def complete(self, user: Mapping[str, str]) -> dict[str, str]:
-        """The whole environment of a child process."""
+        """All environment variables of a child process."""
         return {**user, **self.exports}
 
 
 def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> ShellEnvironment:
-    """The exports for `user`'s environment; `project` is the folder whose `Pulumi.<stack>.yaml` may name a registry
-    (any of them when the stack is not known).
+    """The variables to export for the environment `user`; `project` is the folder whose `Pulumi.<stack>.yaml` may name
+    a registry (any of these files if the stack is not known).
 
-    Raises ConfigurationError when no toolchain was installed, or when KUBECONFIG names a cluster without a registry
-    that it can pull from: images would go to the lab's registry and objects to somebody's cluster.
+    Raises ConfigurationError if the toolchain is not installed, or if KUBECONFIG names another cluster than the lab's
+    and no registry is set for it: images would go to the lab's registry and objects to the other cluster.
     """
     toolchain = _read(toolchain_environment_file())
     if toolchain is None:
@@ -45,7 +45,7 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
             next_step="Run `make up`, or `slipway lab up` for the lab alone.",
         )
     exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
-    exports["SLIPWAY_CHECKOUT"] = str(CHECKOUT)  # whose fallback plugins run: those of this `slipway`
+    exports["SLIPWAY_CHECKOUT"] = str(CHECKOUT)  # the checkout whose fallback plugins run
     exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath), toolchain.get("PATH_BEHIND", []))
     lab = _strings(lab_environment_file())
     if owns_cluster(user, project, stack):
@@ -56,7 +56,7 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
 
 
 def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*") -> bool:
-    """Whether the user brings a cluster and a registry, so that no lab is in play."""
+    """Whether the user has set a cluster and a registry, so that the lab is not used."""
     lab = _strings(lab_environment_file())
     kubeconfig, registry = user.get("KUBECONFIG"), user.get("SLIPWAY_REGISTRY")
     if not kubeconfig or kubeconfig == lab.get("KUBECONFIG"):
@@ -71,12 +71,12 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*"
 
 
 def secret_variable(service: str, key: str) -> str:
-    """Name under which a build server hands over a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
+    """The variable in which a build server passes a secret: `ORDER_SERVICE_DATABASE_URL`, or the same with `_FILE`."""
     return f"{service}_{key}".upper().replace("-", "_")
 
 
 def lab_variables() -> Mapping[str, str]:
-    """What the lab gives to a shell; empty where there is no lab."""
+    """The variables that the lab sets in a shell; empty if there is no lab."""
     return _strings(lab_environment_file())
 
 
@@ -96,7 +96,7 @@ def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, s
 
 
 def _path(front: list[str], user_path: str, behind: list[str]) -> str:
-    """The toolchain's folders around the user's; this installation's own last, so that `slipway` is found too."""
+    """PATH: the user's folders between the toolchain's. This installation's own is last, so that `slipway` is found."""
     inherited = [entry for entry in user_path.split(os.pathsep) if entry]
     own = str(Path(sys.executable).parent)
     return os.pathsep.join(dict.fromkeys([*front, *inherited, *behind, own]))

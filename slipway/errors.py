@@ -11,7 +11,7 @@ from slipway.paths import data_home
 
 
 class ExitCode(IntEnum):
-    """What a command's exit status means; part of the public contract."""
+    """The exit codes of all commands; part of the public contract."""
 
     DONE = 0
     FAILED = 1
@@ -24,9 +24,9 @@ class ExitCode(IntEnum):
 
 
 class SlipwayError(Exception):
-    """A failure a person can act on.
+    """A failure that the user can act on.
 
-    `what` says in one line what failed and the value met; `why` adds the cause or the values allowed;
+    `what` says in one line what failed, with the value found; `why` adds the cause or the values allowed;
     `next_step` says what to do. The handler in `slipway.cli.main` prints the three and exits with `code`.
     """
 
@@ -49,7 +49,7 @@ class ConfigurationError(SlipwayError):
 
 
 def report(error: SlipwayError) -> int:
-    """Say what went wrong on standard error; the exit code of the command."""
+    """Print the error on standard error and return the exit code of the command."""
     if is_debugging():
         traceback.print_exception(error)
     _print(error.what, error.why, error.next_step)
@@ -57,7 +57,7 @@ def report(error: SlipwayError) -> int:
 
 
 def report_unexpected(error: Exception) -> int:
-    """A defect of ours: one line for the user, the traceback in a log file (on the screen with SLIPWAY_DEBUG=1)."""
+    """Report a Slipway defect: one line for the user, the traceback in a log file (SLIPWAY_DEBUG=1 prints it too)."""
     if is_debugging():
         traceback.print_exception(error)
     _print(
@@ -77,7 +77,7 @@ def _write_log(error: Exception) -> str:
     file = data_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)  # the error may quote what it met
+        file.touch(mode=0o600)  # the error may quote the values it found
         text = "".join(traceback.format_exception(error))
         file.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""GitHub's REST API as far as comments and pull requests need it: pages, rate limits, retries, clear refusals."""
+"""A client for GitHub's REST API, for comments and pull requests: pages, rate limits, retries, clear errors."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from slipway.errors import ConfigurationError, SlipwayError
 API_URL = "https://api.github.com"
 API_VERSION = "2022-11-28"
 TIMEOUT_SECONDS = 30.0
-# Longer than a secondary limit lasts, shorter than anybody waits for a job.
+# Longer than a secondary rate limit lasts, shorter than users wait for a job.
 PATIENCE_SECONDS = 300.0
-# What the documentation asks for where a secondary limit names no time.
+# The wait that the documentation requires if a secondary rate limit names no time.
 # https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 UNNAMED_WAIT_SECONDS = 60.0
 RETRIES = 4
@@ -35,7 +35,7 @@ NEXT_STEPS = {
 
 
 class RefusedError(ConfigurationError):
-    """GitHub said no, and will again; `status` is the HTTP status."""
+    """GitHub refused the request, and a retry does not help; `status` is the HTTP status."""
 
     def __init__(self, what: str, status: int) -> None:
         super().__init__(what, next_step=NEXT_STEPS.get(status, "Check --repo, --pr and the token."))
@@ -48,10 +48,10 @@ class TransientError(Exception):
 
 @dataclass
 class GitHub:
-    """A connection; `url` is GITHUB_API_URL, `say` tells a person why nothing happens for a while.
+    """A connection to GitHub; `url` is GITHUB_API_URL, `say` tells the user why the command waits.
 
-    Reads and edits are repeated when they fail for a while. A creation is not: it may have been carried out although
-    its answer got lost; it raises TransientError, and the caller looks before trying again.
+    Reads and edits are retried after a transient error. A creation is not, because GitHub may have carried it out
+    although the answer was lost: it raises TransientError, and the caller checks before it tries again.
     """
 
     token: str = field(repr=False)
@@ -91,15 +91,15 @@ class GitHub:
         return self._with_retries("PATCH", path, body).json()
 
     def post(self, path: str, body: dict[str, str]) -> Any:
-        """Create something; TransientError when it is not known whether that was done."""
+        """Create an object; raises TransientError if it is not known whether GitHub created it."""
         return self._request("POST", path, body).json()
 
     def put(self, path: str, body: dict[str, str]) -> Any:
-        """Create or replace the one thing that `path` names."""
+        """Create or replace the object at `path`."""
         return self._with_retries("PUT", path, body).json()
 
     def pages(self, path: str) -> Iterator[dict[str, Any]]:
-        """Every item of a list, page after page, as the Link headers lead."""
+        """Every item of a list, from all pages that the Link headers name."""
         address: str | None = f"{path}?per_page={PAGE_SIZE}"
         seen: set[str] = set()
         while address and address not in seen:
@@ -109,7 +109,7 @@ class GitHub:
             address = self._next_page(response)
 
     def pause(self, attempt: int, why: str) -> None:
-        """Wait longer from attempt to attempt (1, 2, 4, … seconds), or give up."""
+        """Wait longer after each failed attempt (1, 2, 4, … seconds), or give up."""
         if attempt > RETRIES:
             raise SlipwayError(
                 f"GitHub at {self.url} failed {attempt} times: {why}",
@@ -127,7 +127,7 @@ class GitHub:
                 self.pause(attempt, str(error))
 
     def _request(self, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
-        """One request, repeated only where GitHub said that it was not carried out: over a rate limit."""
+        """Send one request; repeat it only if GitHub did not carry it out because of a rate limit."""
         while True:
             try:
                 response = self._client.request(method, path.lstrip("/"), json=body)
@@ -145,12 +145,12 @@ class GitHub:
             self._wait(wait_seconds, f"rate limit: {_answer(response)}")
 
     def _rate_limited(self, response: httpx.Response) -> float | None:
-        """Seconds until the next request is taken; `None` if the refusal is for another reason."""
+        """Seconds until GitHub accepts the next request; `None` if it refused for another reason."""
         if response.status_code not in (403, 429):
             return None
         headers = response.headers
         if (after := headers.get("retry-after", "")).isdigit():
-            return max(1.0, float(after))  # "0", said for ever, must come to an end too
+            return max(1.0, float(after))  # a repeated "0" must reach the time limit too
         if headers.get("x-ratelimit-remaining") == "0" and headers.get("x-ratelimit-reset", "").isdigit():
             return max(0.0, math.ceil(float(headers["x-ratelimit-reset"]) - self.clock())) + 1.0
         limited = response.status_code == 429 or "rate limit" in _message(response).lower()
@@ -168,7 +168,7 @@ class GitHub:
         self.sleep(seconds)
 
     def _next_page(self, response: httpx.Response) -> str | None:
-        """The address that the Link header gives; the token goes to no other server."""
+        """The URL in the Link header, `None` if there is none; the token is not sent to another server."""
         following = response.links.get("next", {}).get("url")
         if following is None:
             return None
@@ -179,7 +179,7 @@ class GitHub:
 
 
 def token_of(environ: Mapping[str, str]) -> str:
-    """GITHUB_TOKEN; ConfigurationError where it is not set, or cannot be one."""
+    """The value of GITHUB_TOKEN; raises ConfigurationError if it is not set or cannot be a token."""
     token = environ.get("GITHUB_TOKEN", "").strip()
     if not token:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Replaces every secret in a resource's properties before anything else sees them, and puts values into words. Pure."""
+"""Masks every secret in a resource's properties before other code reads them, and formats values as text. Pure."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 from slipway.values import Path, Secret, Special, Unknown, mapped
 
-SECRET = "(secret)"  # noqa: S105 -- what stands in its place
+SECRET = "(secret)"  # noqa: S105 -- shown in its place
 UNKNOWN = "(decided at update)"
 
-# A comment on a pull request has more readers than a state: what only looks like a secret is masked too.
+# More people read a comment on a pull request than a state: values that only look like secrets are masked too.
 KEYWORDS = r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private|account|access)_?-?key"
 SECRET_KEY = re.compile(rf"(?i){KEYWORDS}")
-# Most texts have none of it, and are read no further.
+# Most texts match none of these; no other pattern is tried on them.
 HINT = re.compile(rf"(?i){KEYWORDS}|authorization|bearer")
 NAMES_A_SECRET = re.compile(r"(?i)(name|names|ref|refs|seconds|path|enabled|key|file)$")
-# Of bounded length in front, so that a long line of anything takes no time that anybody would notice.
+# The part before the password has a bounded length, so that a long line does not make the search slow.
 PASSWORD_IN_URL = re.compile(
     r"(?P<before>\b[a-z][a-z0-9+.-]{0,30}://[^\s:/@]{0,200}:)[^\s/]{1,1000}(?=@)", re.IGNORECASE
 )
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
-# `password=...`, `"api_key": "..."`, `--token ...`, `Authorization: Bearer ...`, wherever they stand in a log; not
+# `password=...`, `"api_key": "..."`, `--token ...`, `Authorization: Bearer ...`, anywhere in a log; not
 # `TestToken::test`.
 SECRET_ASSIGNMENT = re.compile(
     rf"(?i)(?P<before>(?<![\w/.-])[\w.-]{{0,200}}(?:{KEYWORDS})\w{{0,100}}"
     r"[\\\"']*[^\S\n]*(?::?=+|:(?!:))[^\S\n]*[\\\"']*"
-    # In Pulumi's own `config set --secret NAME VALUE` the name is none.
+    # In Pulumi's own `config set --secret NAME VALUE` the name is not a secret.
     r"|\bconfig set --secret[^\S\n]+[\w.:/-]{1,200}[^\S\n]+"
     r"|(?<![\w-])(?<!config set )--[\w-]{0,40}(?:passw(?:or)?d|secret|token|api-?key)[^\S\n]+"
     r"|\bauthorization[\\\"']*\s*[=:]\s*[\\\"']*(?:\w+\s+)?|\bbearer\s+)"
@@ -38,11 +38,11 @@ SECRET_KIND = "kubernetes:core/v1:Secret"  # noqa: S105
 SECRET_KIND_FIELDS = ("data", "stringData")
 
 SECRET_VALUE = object()
-"""Stands for a secret among the properties; no text is equal to it."""
+"""Replaces a secret among the properties; not equal to any text."""
 
 
 def masked(value: Any, type_: str) -> Any:
-    """`value` with every secret replaced, those of a Kubernetes Secret wherever they stand."""
+    """`value` with every secret replaced; of a Kubernetes Secret, all of `data` and `stringData`."""
     hidden = SECRET_KIND_FIELDS if type_ == SECRET_KIND else ()
     clean = mapped(value, lambda each, path: _masked(each, path, value))
     for name in hidden:
@@ -52,7 +52,7 @@ def masked(value: Any, type_: str) -> Any:
 
 
 def _masked(value: Any, path: Path, root: Any) -> Any:
-    """A text under the name of a secret is one, and so is the `value` beside a `name` that is a secret's."""
+    """A text is a secret if its key names one, or if it is the `value` next to a `name` that does."""
     if isinstance(value, Secret):
         return SECRET_VALUE
     if isinstance(value, Special):
@@ -69,18 +69,18 @@ def _masked(value: Any, path: Path, root: Any) -> Any:
 
 
 def without_keys(text: str) -> str:
-    """Text with passwords in addresses and private keys replaced: what is a secret whatever stands around it."""
+    """The text with passwords in URLs and private keys replaced: these are secrets in any context."""
     return PRIVATE_KEY.sub(SECRET, PASSWORD_IN_URL.sub(rf"\g<before>{SECRET}", text))
 
 
 def masked_text(text: str) -> str:
-    """Free text, such as a log, with all that looks like a secret replaced."""
+    """Free text, such as a log, with everything that looks like a secret replaced."""
     text = without_keys(text)
     return SECRET_ASSIGNMENT.sub(rf"\g<before>{SECRET}", text) if HINT.search(text) else text
 
 
 def without_control(text: str) -> str:
-    """Text that does nothing to a terminal but end its lines."""
+    """The text without control characters and terminal escapes; tabs and line ends stay."""
     return CONTROL.sub("", text)
 
 
@@ -90,7 +90,7 @@ def _is_secret_key(key: str) -> bool:
 
 
 def as_text(value: Any) -> str:
-    """A masked value as a person would write it: texts as they are, anything else as JSON."""
+    """A masked value for people to read: texts as they are, all other values as JSON."""
     shown = mapped(
         value, lambda each, _: SECRET if each is SECRET_VALUE else UNKNOWN if isinstance(each, Unknown) else each
     )

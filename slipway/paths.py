@@ -1,4 +1,4 @@
-"""Where Slipway keeps things: the checkout, the toolchain cache and the lab's state."""
+"""The folders that Slipway uses: the checkout, the toolchain cache and the lab's state."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# In a variable `SERVICE_NAME_FILE`: the name of the stack, so that each environment has a file of its own.
+# In a variable `SERVICE_NAME_FILE`, replaced by the stack's name, so that each environment has its own file.
 STACK_PLACEHOLDER = "{stack}"
 
 
 def cache_home() -> Path:
-    """Folder for what can be made again (toolchain, build caches): `SLIPWAY_CACHE`, else the XDG cache folder."""
+    """Folder for what can be recreated (toolchain, build caches): `SLIPWAY_CACHE`, else the XDG cache folder."""
     return _chosen("SLIPWAY_CACHE", "XDG_CACHE_HOME", ".cache")
 
 
@@ -21,7 +21,7 @@ def data_home() -> Path:
 
 
 def _chosen(own: str, of_desktop: str, in_home: str) -> Path:
-    """A relative path of the XDG variables counts as none: https://specifications.freedesktop.org/basedir-spec/"""
+    """A relative path in an XDG variable is ignored: https://specifications.freedesktop.org/basedir-spec/"""
     if chosen := os.environ.get(own):
         return Path(chosen).absolute()
     folder = Path(os.environ.get(of_desktop, ""))
@@ -29,10 +29,10 @@ def _chosen(own: str, of_desktop: str, in_home: str) -> Path:
 
 
 def lab_environment_file() -> Path:
-    """JSON object of the environment variables a running lab gives a shell; absent while no lab was made."""
+    """JSON object of the environment variables that a running lab sets in a shell; missing until a lab was created."""
     return data_home() / "lab" / "environment.json"
 
 
 def toolchain_environment_file() -> Path:
-    """JSON object of the environment variables that put the toolchain on PATH; absent until it was installed."""
+    """JSON object of the environment variables that put the toolchain on PATH; missing until it is installed."""
     return data_home() / "toolchain.json"

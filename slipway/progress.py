@@ -1,4 +1,4 @@
-"""Shows what is being done: a live line with the elapsed time on a terminal, plain lines elsewhere."""
+"""Shows the running steps: a live line with the elapsed time on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def elapsed_text(seconds: float) -> str:
 
 @dataclass
 class Step:
-    """One piece of work under way; `update` says what it is doing just now (the last line of a log, a byte count).
+    """One step in progress; `update` sets what it is doing now (the last line of a log, a byte count).
 
-    `result` is said in the end, behind the time that it took.
+    `result` is printed at the end, after the elapsed time.
     """
 
     title: str
@@ -43,7 +43,7 @@ class Step:
         self.detail = " ".join(text.split())
 
     def skip(self, reason: str) -> None:
-        """Let the step end as skipped, which is no failure, even where its block raises."""
+        """Let the step end as skipped, not as failed, even if its block raises."""
         self.skipped = reason
 
     def elapsed_seconds(self) -> float:
@@ -54,7 +54,7 @@ class Progress:
     """Reports steps on `console` (standard error by default). Steps may be nested and may run in several threads."""
 
     def __init__(self, console: Console | None = None, *, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> None:
-        # FORCE_COLOR makes a terminal of a file to `rich`: it may have colours then, and no line that is drawn anew.
+        # With FORCE_COLOR, `rich` treats a file as a terminal: the file may get colours, but no line that is redrawn.
         at_terminal = None if sys.stderr.isatty() else False
         self.console = console or Console(stderr=True, highlight=False, force_interactive=at_terminal)
         self._heartbeat_seconds = heartbeat_seconds
@@ -64,12 +64,12 @@ class Progress:
         self._spinner = Spinner("dots", style="cyan")
 
     def note(self, text: str) -> None:
-        """Say something once, above the running steps."""
+        """Print a text once, above the running steps."""
         self.console.print(Text(text), soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Step]:
-        """Show `title` as under way until the block ends: marked done, or failed when it raises."""
+        """Show `title` as running until the block ends, then as done, or as failed if the block raises."""
         step = Step(title)
         with self._lock:
             self._begin(step)
@@ -96,7 +96,7 @@ class Progress:
             self._live.start()
 
     def _lines(self) -> Table:
-        """The running steps, drawn at each refresh: the elapsed time moves without anyone calling `update`."""
+        """The running steps, drawn at each refresh: the elapsed time changes without a call of `update`."""
         table = Table.grid()
         table.add_column(width=2)
         table.add_column(no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""The Pulumi project in front of the user: where it is, its name, and the environments it declares."""
+"""The current Pulumi project: its folder, its name, and the environments that it declares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.file_names import readable
 from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 
-# Of `slipway:build`: Pulumi makes a text of it whenever it saves the file, as when a stack is made.
+# Values of `slipway:build`: Pulumi turns it into a text when it saves the file, as when a stack is created.
 NOT_BUILT = (False, "false")
 
 
@@ -31,7 +31,7 @@ class Project:
 
     @property
     def name(self) -> str:
-        """The project's name as the engine reads it, or ConfigurationError."""
+        """The project's name as the engine reads it; raises ConfigurationError if there is none."""
         content = _read_yaml(self.file)
         name = content.get("name") if isinstance(content, dict) else None
         if not isinstance(name, str):
@@ -43,7 +43,7 @@ class Project:
         return sorted(name for name in names if name)
 
     def environment_file(self, environment: str) -> Path:
-        """The settings of `environment`; ConfigurationError when there is no such file, or when it is no mapping."""
+        """The settings file of `environment`; raises ConfigurationError if it does not exist or is not a mapping."""
         self.require_environment(environment)
         file = self._settings(environment)
         content = _read_yaml(file)
@@ -71,17 +71,17 @@ class Project:
         return {str(key): str(value) for key, value in items if isinstance(value, str | int)}
 
     def settings(self, environment: str) -> Mapping[str, Any]:
-        """All that stands under `config` in the settings of `environment`, as YAML reads it; secrets are encrypted."""
+        """Everything under `config` in the settings of `environment`, as YAML reads it; secrets are encrypted."""
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
         return config if isinstance(config, dict) else {}
 
     def unmanaged_namespace(self, environment: str) -> str:
-        """The namespace that `environment` uses and somebody else manages; empty where it is the stack's own."""
+        """The namespace that `environment` uses but does not manage; empty if the stack manages its own."""
         found = self.settings(environment).get("slipway:namespace")
         return str(found.get("name", "")) if isinstance(found, dict) and found.get("managed") is False else ""
 
     def promoted_images(self, environment: str) -> dict[str, Any]:
-        """What `slipway:images` says in the settings of `environment`, by service; empty where it builds its own."""
+        """`slipway:images` in the settings of `environment`, by service; empty if it builds its own images."""
         config = self.settings(environment)
         if config.get("slipway:build") not in NOT_BUILT:
             return {}
@@ -89,7 +89,7 @@ class Project:
         return {str(name): value for name, value in found.items()} if isinstance(found, dict) else {}
 
     def require_environment(self, environment: str) -> None:
-        """Raise ConfigurationError, which names the nearest, where there is no environment of that name."""
+        """Raise ConfigurationError, which suggests the nearest name, if the environment does not exist."""
         if environment not in self.environments():
             raise ConfigurationError(
                 f"There is no environment `{environment}`: {self._settings(environment)} does not exist.",
@@ -118,7 +118,7 @@ def _read_yaml(file: Path) -> Any:
 
 
 def find(start: Path) -> Project | None:
-    """The nearest project at or above `start`, as the engine would find it."""
+    """The nearest project at or above `start`, found as the engine does; `None` if there is none."""
     for folder in (start, *start.parents):
         if (folder / "Pulumi.yaml").is_file():
             return Project(folder)
@@ -126,7 +126,7 @@ def find(start: Path) -> Project | None:
 
 
 def require(start: Path) -> Project:
-    """The project at or above `start`, or ConfigurationError."""
+    """The project at or above `start`; raises ConfigurationError if there is none."""
     project = find(start)
     if project is None:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""Which proxy the environment names for an address; loopback never goes through one."""
+"""The proxy that the environment variables name for a URL; loopback never uses one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-# Go takes a proxy for loopback never, Python and curl unless they are told.
+# Go never uses a proxy for loopback; Python and curl do unless they are told not to.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NO_PROXY = ("no_proxy", "NO_PROXY")
 
@@ -28,7 +28,7 @@ def is_loopback(host: str) -> bool:
 
 
 def proxy_of(url: str, environment: Mapping[str, str]) -> Proxy | None:
-    """The proxy for `url`, `NO_PROXY` left to whoever connects; None where there is none, and for loopback."""
+    """The proxy for `url`, `None` if there is none and for loopback; the client that connects applies `NO_PROXY`."""
     parts = urlsplit(url)
     if is_loopback(parts.hostname or ""):
         return None
@@ -38,7 +38,7 @@ def proxy_of(url: str, environment: Mapping[str, str]) -> Proxy | None:
 
 
 def loopback_excluded(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables `NO_PROXY` and `no_proxy` with loopback among their hosts; none where no proxy is named."""
+    """The variables `NO_PROXY` and `no_proxy` with loopback among their hosts; empty if no proxy is set."""
     if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
         return {}
     hosts = [host.strip() for name in NO_PROXY for host in environment.get(name, "").split(",") if host.strip()]

@@ -1,4 +1,4 @@
-"""Whether PYTHONPATH puts other packages in front of those that Slipway was installed with. Standard library alone."""
+"""Checks that PYTHONPATH puts no package before one that Slipway was installed with. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ PACKAGES = (
     *("typer", "click", "rich", "yaml", "pydantic", "pydantic_core", "kubernetes", "urllib3", "grpc", "google"),
     *("pulumi", "pulumi_kubernetes", "pulumi_docker", "pulumi_docker_build", "docker"),
 )
-# Of those beside `slipway` the ones that it imports: names that any other project may have as well.
+# Packages beside `slipway` that it imports: other projects may use the same names.
 OWN_PACKAGES = ("services", "policy", "lab")
 USAGE = 2
 
 
 def require_own_packages() -> None:
-    """Return where no entry of PYTHONPATH has one of `PACKAGES`, or one of `OWN_PACKAGES` in front of ours; else say
-    which on standard error, and exit with 2.
+    """If an entry of PYTHONPATH has one of `PACKAGES`, or one of `OWN_PACKAGES` before ours, print it on standard error
+    and exit with 2.
 
-    To be called before any of them is imported: what came instead may end in any error.
+    Call it before any of them is imported: the wrong package may cause any error.
     """
     entries = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
     for entry in entries:

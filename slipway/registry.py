@@ -1,4 +1,4 @@
-"""What a container registry has under the name of an image, asked as Docker asks it, with Docker's credentials."""
+"""Asks a container registry for the digest of an image, as Docker does and with Docker's credentials."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ UNAUTHORIZED, NOT_FOUND = 401, 404
 
 
 class RegistryError(SlipwayError):
-    """A registry that does not answer, or refuses to."""
+    """The registry does not answer, or refuses the request."""
 
 
 @dataclass(frozen=True)
 class ImageName:
-    """`host` is that of the registry, `repository` the path below it, `reference` a tag or a digest."""
+    """`host` is the registry's host, `repository` the path below it, `reference` a tag or a digest."""
 
     host: str
     repository: str
@@ -36,7 +36,7 @@ class ImageName:
 
     @classmethod
     def parse(cls, name: str) -> ImageName:
-        """As Docker reads it: without a host it is of Docker Hub, without a tag it is `latest`.
+        """Parse `name` as Docker does: without a host it is on Docker Hub, without a tag it is `latest`.
 
         https://github.com/distribution/reference/blob/v0.6.0/normalize.go
         """
@@ -59,13 +59,13 @@ def speaks_plain_http(host: str) -> bool:
 
 
 def image_digest(name: str) -> str | None:
-    """The digest (`sha256:…`) that the registry has under `name`, `None` where it has none; RegistryError."""
-    import httpx  # noqa: PLC0415 -- a tenth of a second that only this needs
+    """The digest (`sha256:…`) that the registry has for `name`; `None` if it has none. Raises RegistryError."""
+    import httpx  # noqa: PLC0415 -- takes a tenth of a second, and only this needs it
 
     image = ImageName.parse(name)
     try:
-        # Loopback never goes through a proxy of the environment. It needs no certificate authorities, which take 60 ms
-        # to read; so a redirect to elsewhere, whose certificate nobody would verify, is not followed.
+        # Loopback never uses a proxy of the environment. It needs no certificate authorities, which take 60 ms to read.
+        # So a redirect to another host is not followed: its certificate would not be verified.
         away = not speaks_plain_http(image.host)
         with httpx.Client(timeout=TIMEOUT_SECONDS, follow_redirects=away, trust_env=away, verify=away) as client:
             answer = _head(client, image)
@@ -83,7 +83,7 @@ def image_digest(name: str) -> str | None:
 
 
 def _head(client: httpx.Client, image: ImageName) -> httpx.Response:
-    """Without credentials first: most base images are public, and a credential helper takes its time."""
+    """Try without credentials first: most base images are public, and a credential helper is slow."""
     headers = {"Accept": ", ".join(MANIFESTS)}
     answer = client.head(image.url, headers=headers)
     if answer.status_code != UNAUTHORIZED:
@@ -105,7 +105,7 @@ def _head(client: httpx.Client, image: ImageName) -> httpx.Response:
 
 
 def _credentials(host: str) -> tuple[str, str] | None:
-    """Of Docker's configuration, its credential helpers included."""
+    """From Docker's configuration, including its credential helpers; `None` if there are none."""
     from docker import auth  # noqa: PLC0415 -- see above
 
     found = auth.load_config().resolve_authconfig(None if host == DOCKER_HUB else host) or {}

@@ -31,7 +31,7 @@ CONNECT_TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Stack:
-    """What a command on a stack works with; its name is that of the environment."""
+    """Everything that a command on a stack needs; `name` is the name of the environment."""
 
     name: str
     project: Project
@@ -46,15 +46,15 @@ class Stack:
         return backend_url(self.engine, self.project)
 
     def history(self) -> History:
-        """Read anew at each call; ConfigurationError where there is no backend that can be read."""
+        """The history, read again at each call; raises ConfigurationError if no backend can be read."""
         return History.open(self.engine, self.project, self.name)
 
     def present(self) -> Snapshot | None:
-        """The stack's state now; `None` for a stack that does not exist."""
+        """The stack's present state; `None` if the stack does not exist."""
         return self.history().present()
 
     def decrypted(self, state: Snapshot) -> Snapshot:
-        """A state of this stack with its secrets opened; ConfigurationError where no passphrase or key opens them."""
+        """`state` with its secrets decrypted; raises ConfigurationError if no passphrase or key decrypts them."""
         return decrypted(self.engine, self.project.name, self.name, state)
 
     def config(self) -> dict[str, str]:
@@ -62,11 +62,11 @@ class Stack:
         return self.project.config(self.name)
 
     def unmanaged_namespace(self) -> str:
-        """The namespace that the stack uses and somebody else manages; empty where it is the stack's own."""
+        """The namespace that the stack uses but does not manage; empty if it manages its own."""
         return self.project.unmanaged_namespace(self.name)
 
     def has_new_digests(self) -> bool:
-        """Whether the settings promote an image that the state does not have just so: the program looks it up first."""
+        """Whether a promoted image in the settings is not the same in the state: the program looks it up first."""
         images = self.project.promoted_images(self.name)
         running = promotions(self.present() or {}) if images else {}
         return {name: each.model_dump(by_alias=True) for name, each in running.items() if name in images} != images
@@ -77,13 +77,13 @@ class Stack:
         return replace(self, engine=engine, stacks=replace(self.stacks, engine=engine))
 
     def own_file(self, kind: str) -> Path:
-        """A file on this machine about the stack, as it is in this clone and this backend."""
+        """The path of a file on this machine for this stack, this clone and this backend."""
         where = f"{self.project.folder} {self.backend_url()}".encode(errors="surrogateescape")
         name = f"{self.project.name}-{self.name}-{hashlib.sha256(where).hexdigest()[:16]}.json"
         return data_home() / kind / name
 
     def deployed(self) -> Deployed:
-        """SlipwayError where the stack has no state, or the cluster cannot be reached."""
+        """The state and its cluster; raises SlipwayError if the state is empty or the cluster cannot be reached."""
         state = self.present()
         if state is None or not objects(state):
             raise SlipwayError(
@@ -92,15 +92,15 @@ class Stack:
         return self.beside_cluster(state)
 
     def beside_cluster(self, state: Snapshot) -> Deployed:
-        """`state` beside the cluster that its provider names; SlipwayError where that cannot be reached."""
+        """`state` with the cluster that its provider names; raises SlipwayError if that cannot be reached."""
         with cluster_errors():
             cluster = Cluster.connect(context_of(state), self.engine.environment.get("KUBECONFIG"))
         return Deployed(self.name, state, cluster)
 
     def require_cluster(self) -> None:
-        """SlipwayError where the cluster that the stack's settings name does not answer.
+        """Raise SlipwayError if the cluster that the stack's settings name does not answer.
 
-        What is wrong with the settings or the kubeconfig itself, the program says, with all else that is wrong.
+        The program reports errors in the settings and the kubeconfig themselves, together with all other errors.
         """
         context = self.config().get("slipway:context")
         try:
@@ -112,9 +112,9 @@ class Stack:
 
 
 def open_stack(name: str, *, cluster: bool = True) -> Stack:
-    """Resolve all that a command on a stack needs, or raise ConfigurationError before anything is touched.
+    """Resolve everything that a command on a stack needs; raises ConfigurationError before anything is changed.
 
-    Without `cluster` only the backend is needed: what is read from it can be read while the lab is down.
+    Without `cluster` only the backend is needed: it can be read while the lab is down.
     """
     project = projects.require(Path.cwd())
     project.environment_file(name)
@@ -129,13 +129,13 @@ def open_stack(name: str, *, cluster: bool = True) -> Stack:
 
 
 def brings_own_cluster() -> bool:
-    """Whether the user has set a cluster and a registry, for any environment of the project in front of them."""
+    """Whether the user has set a cluster and a registry, for any environment of the current project."""
     project = projects.find(Path.cwd())
     return owns_cluster(os.environ, project.folder if project else None)
 
 
 def make_lab_stacks(say: Callable[[str], None]) -> None:
-    """Have the stacks of the project in front of the user, if there is one, in the lab's backend."""
+    """Create the stacks of the current project, if there is one, in the lab's backend."""
     project = projects.find(Path.cwd())
     user = {name: value for name, value in os.environ.items() if name != "KUBECONFIG"}  # the lab's cluster is meant
     environment = resolve(user, project.folder if project else None)
@@ -146,7 +146,7 @@ def make_lab_stacks(say: Callable[[str], None]) -> None:
 
 
 def _require_cluster(environment: ShellEnvironment) -> None:
-    """A lab that is down is told at once, not by a provider's time-out."""
+    """Raise ConfigurationError at once if the lab is down or there is no cluster, before a provider's time-out."""
     if environment.uses_lab:
         registry = environment.complete(os.environ)["SLIPWAY_REGISTRY"]
         host, _, port = registry.split("/")[0].partition(":")

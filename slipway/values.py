@@ -1,8 +1,8 @@
-"""Pulumi's special values among the properties of resources, decoded, encoded and compared here alone. Pure.
+"""Decodes, encodes and compares Pulumi's special values in resource properties; no other module does. Pure.
 
 Properties are JSON: on the wire, in a state, in the engine's events. A secret, an asset, a reference to a resource or
-an output stands there as an object with Pulumi's signature, and a value that only the update decides as one of a few
-texts. `mapped` and `walk` decode what they meet, so that nobody else reads these marks.
+an output is an object with Pulumi's signature. A value that is unknown until the update is one of a few texts. `mapped`
+and `walk` decode these values, so that no other code reads the marks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ASSET_SIGNATURE = "c44067f5952c0a294b673a41bacd8c17"
 ARCHIVE_SIGNATURE = "0def7320c3a5731c473e5ecbe6d01bc7"
 # https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/resource/plugin/rpc.go
 UNKNOWN_MARK = "04da6b54-80e4-46f7-96ec-b56ff0331ba9"
-"""Of a text, and of anything in the engine's events."""
+"""Marks an unknown text, and any unknown value in the engine's events."""
 UNKNOWN_MARKS = frozenset(
     {
         UNKNOWN_MARK,
@@ -34,23 +34,23 @@ UNKNOWN_MARKS = frozenset(
         "dd056dcd-154b-4c76-9bd3-c8f88648b5ff",  # object
     }
 )
-# The text of a secret in a state is JSON; on the wire the secret itself stands under `value`.
+# In a state, the text of a secret is JSON; on the wire, `value` holds the secret itself.
 CIPHERTEXT, PLAINTEXT, VALUE = "ciphertext", "plaintext", "value"
 
 Path = tuple[str | int, ...]
-"""Keys and indices: a key may have dots of its own, as those of annotations do."""
+"""Keys and indices: a key may contain dots, as annotation keys do."""
 
 
 @dataclass(frozen=True)
 class Unknown:
-    """A value that only the update decides; `mark` says of which type it is."""
+    """A value that is unknown until the update; `mark` says which type it has."""
 
     mark: str = UNKNOWN_MARK
 
 
 @dataclass(frozen=True)
 class Special:
-    """A value that stands as an object with a signature; `fields` are the rest of that object, not decoded."""
+    """A value encoded as an object with a signature; `fields` are the rest of that object, not decoded."""
 
     signature: str
     fields: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Special:
 
 @dataclass(frozen=True)
 class Secret(Special):
-    """A secret, encrypted or open."""
+    """A secret, encrypted or in plaintext."""
 
     @property
     def is_encrypted(self) -> bool:
@@ -66,18 +66,18 @@ class Secret(Special):
 
     @property
     def value(self) -> Any:
-        """What is secret, as JSON; KeyError where it is encrypted."""
+        """The secret's value, as JSON; raises KeyError if it is encrypted."""
         return self.fields[VALUE] if VALUE in self.fields else json.loads(self.fields[PLAINTEXT])
 
 
 @dataclass(frozen=True)
 class ResourceReference(Special):
-    """A resource as a value: `urn`, and `id` where it has one and that is known."""
+    """A resource as a value: `urn`, and `id` if it has one that is known."""
 
 
 @dataclass(frozen=True)
 class OutputValue(Special):
-    """An output: `value` where it is known, `secret`, `dependencies`."""
+    """An output: `value` if it is known, `secret`, `dependencies`."""
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,12 @@ TYPES: Mapping[str, type[Special]] = {
 
 
 def secret(value: Any) -> Secret:
-    """An open secret, as a state has it."""
+    """A secret in plaintext, as a state has it."""
     return Secret(SECRET_SIGNATURE, {PLAINTEXT: json.dumps(value)})
 
 
 def decode(value: Any) -> Any:
-    """A special value as one of the types above; any other is returned as it is, with what is within it."""
+    """A special value as one of the types above; any other value is returned unchanged, with all values in it."""
     if isinstance(value, str):
         return Unknown(value) if value in UNKNOWN_MARKS else value
     if isinstance(value, dict) and SIGNATURE in value:
@@ -118,10 +118,10 @@ def encode(value: Any) -> Any:
 
 
 def mapped(value: Any, change: Callable[[Any, Path], Any], path: Path = ()) -> Any:
-    """The same objects and lists, with what `change` makes of each scalar and of each special value in them.
+    """The same objects and lists, with each scalar and each special value in them replaced by the result of `change`.
 
-    `change` is given the decoded value and its path, and may return it as it is. What is within a special value is
-    its own to look at.
+    `change` gets the decoded value and its path, and may return it unchanged. Values inside a special value are not
+    visited.
     """
     if isinstance(value, dict):
         if SIGNATURE not in value:
@@ -134,7 +134,7 @@ def mapped(value: Any, change: Callable[[Any, Path], Any], path: Path = ()) -> A
 
 
 def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Each scalar and each special value, decoded, with its path; an empty object or list is a value, too."""
+    """Each scalar and each special value, decoded, with its path; an empty object or list is a value too."""
     if isinstance(value, dict) and value and SIGNATURE not in value:
         for key, each in value.items():
             yield from walk(each, (*path, key))
@@ -146,12 +146,12 @@ def walk(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
 
 
 def opened(value: Any) -> Any:
-    """Properties of a decrypted state as plain values; KeyError where a secret is encrypted."""
+    """Properties of a decrypted state as plain values; raises KeyError if a secret is encrypted."""
     return mapped(value, lambda each, _: each.value if isinstance(each, Secret) else each)
 
 
 def has_encrypted(value: Any) -> bool:
-    """Whether any secret in it is encrypted. Not by `walk`: of a whole state, its paths take three times as long."""
+    """Whether any secret in `value` is encrypted. Not with `walk`: its paths take three times as long for a state."""
     waiting = [value]
     while waiting:
         each = waiting.pop()
@@ -166,15 +166,15 @@ def has_encrypted(value: Any) -> bool:
 
 
 MISSING = object()
-"""Stands in a difference where there is no value; equal to none."""
+"""Marks a missing value in a difference; not equal to any value."""
 
 Pairs = Iterable[tuple[str | int, Any, Any]]
-"""The items of two lists that are compared with each other, and how the path names them."""
+"""The items of two lists to compare with each other, and their names in the path."""
 
 
 @dataclass(frozen=True)
 class ValueDifference:
-    """A value that is another in two trees, or that one of them does not have."""
+    """A value that differs between two trees, or that one of them does not have."""
 
     path: Path
     old: Any
@@ -182,18 +182,18 @@ class ValueDifference:
 
 
 def by_index(old: list[Any], new: list[Any]) -> Pairs:
-    """Item against item; what is longer has items of its own at its end."""
+    """Pair the items by index; the extra items of the longer list have no counterpart."""
     pairs = zip_longest(old, new, fillvalue=MISSING)
     return ((index, before, after) for index, (before, after) in enumerate(pairs))
 
 
 def by_index_if_as_long(old: list[Any], new: list[Any]) -> Pairs | None:
-    """Item against item; lists of different lengths as a whole."""
+    """Pair the items by index; `None` for different lengths: compare these lists as a whole."""
     return by_index(old, new) if len(old) == len(new) else None
 
 
 def by_name(old: list[Any], new: list[Any]) -> Pairs:
-    """By their `name` where every item has one: one that is put in front changes none of the others."""
+    """Pair by `name` if every item has one, so that an item inserted in front changes no other; else by index."""
     before, after = _names(old), _names(new)
     if not before or not after or list(before) == list(after):
         return by_index(old, new)
@@ -202,7 +202,7 @@ def by_name(old: list[Any], new: list[Any]) -> Pairs:
 
 
 def _names(items: list[Any]) -> dict[str, Any]:
-    """The items by name; none where one has no name, or another's."""
+    """The items by name; empty if an item has no name, or the name of another."""
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
     unique = None not in names and len(set(names)) == len(names)
     return {str(name): item for name, item in zip(names, items, strict=True)} if unique else {}
@@ -216,10 +216,10 @@ def differences(
     lists: Callable[[list[Any], list[Any]], Pairs | None] = by_index,
     notes: bool = True,
 ) -> Iterator[ValueDifference]:
-    """Where `new` is not `old`, in the order of `old`; a secret is compared as a whole.
+    """The differences between `old` and `new`, in the order of `old`; a secret is compared as a whole.
 
-    Equality is that of JSON: true is not 1, as it is to Python. `lists` says which items are compared with each other.
-    Without `notes`, keys that begin with `__` are left out: the providers' own.
+    Equality is that of JSON: true is not 1, unlike in Python. `lists` says which items are compared with each other.
+    Without `notes`, keys that begin with `__` are left out: they are the providers' own.
     """
     if isinstance(old, dict) and isinstance(new, dict) and not (is_secret(old) or is_secret(new)):
         for key in dict.fromkeys([*old, *new]):
@@ -234,7 +234,7 @@ def differences(
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a value that is not decoded stands for a secret."""
+    """Whether a value that is not decoded is a secret."""
     return isinstance(value, Mapping) and value.get(SIGNATURE) == SECRET_SIGNATURE
 
 

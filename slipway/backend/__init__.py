@@ -1,4 +1,4 @@
-"""Where Pulumi keeps stacks, self-managed or Pulumi Cloud: states, history and locks."""
+"""Pulumi's backends, self-managed or Pulumi Cloud: states, history and locks."""
 
 from slipway.backend.history import History
 from slipway.backend.update_info import RollbackInfo, UpdateInfo, UpdateKind, parse_rollback, rollback_message

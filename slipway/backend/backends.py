@@ -1,4 +1,4 @@
-"""Which backend the engine uses, and how its URL is opened: a folder, a bucket, or Pulumi Cloud."""
+"""Finds the backend that the engine uses, and opens its URL: a folder, a bucket, or Pulumi Cloud."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PULUMI_CLOUD = "https://api.pulumi.com"
 
 
 def backend_url(engine: Pulumi, project: Project) -> str:
-    """Where the engine keeps its states; ConfigurationError where that is nowhere to be found."""
+    """The URL of the engine's backend; raises ConfigurationError if none is set."""
     url = find_backend_url(engine, project)
     if not url:
         raise ConfigurationError(
@@ -34,8 +34,8 @@ def backend_url(engine: Pulumi, project: Project) -> str:
 
 
 def find_backend_url(engine: Pulumi, project: Project) -> str:
-    """Looked for where the engine looks, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login, and
-    Pulumi Cloud for who has a token of it alone.
+    """The URL from the engine's sources, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login, and
+    Pulumi Cloud if only a token for it is set. Empty if there is none.
     """
     variables = engine.environment
     by_token = (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
@@ -43,7 +43,7 @@ def find_backend_url(engine: Pulumi, project: Project) -> str:
 
 
 def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
-    """The history of `stack` in the backend at `url`; ConfigurationError for a kind of backend that cannot be read."""
+    """The history of `stack` in the backend at `url`; raises ConfigurationError for an unsupported kind of backend."""
     scheme = urlsplit(url).scheme
     if scheme in ("http", "https"):
         return CloudHistory(url, engine, stack)
@@ -66,7 +66,7 @@ def _project_backend(project: Project) -> str:
 
 
 def _logged_in(engine: Pulumi) -> str:
-    """The backend of `pulumi login`, as its credentials file tells."""
+    """The backend of `pulumi login`, from its credentials file; empty if there is none."""
     variables = engine.environment
     home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
     file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"

@@ -1,4 +1,4 @@
-"""Storage in a bucket: S3 and what speaks like it, Google Cloud Storage, Azure Blob Storage, through obstore."""
+"""Storage in a bucket: S3 and compatible servers, Google Cloud Storage, Azure Blob Storage, through obstore."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ UNDERSTOOD = {
 
 @dataclass(frozen=True)
 class Bucket:
-    """Where a backend is: `options` and `client` are those of `obstore.store.S3Store` and the like."""
+    """The location of a backend; `options` and `client` are those of `obstore.store.S3Store` and similar stores."""
 
     scheme: str
     name: str
@@ -50,13 +50,13 @@ class Bucket:
     options: Mapping[str, str | bool] = field(repr=False)
     client: Mapping[str, bool] = field(default_factory=dict)
     profile: str = ""
-    """Of AWS's shared configuration; empty for none in particular."""
+    """A profile of AWS's shared configuration; empty if none is chosen."""
 
 
 def bucket(url: str, variables: Mapping[str, str]) -> Bucket:
     """The bucket at `url`, with the credentials that the engine would find in `variables`.
 
-    Raises ConfigurationError for a parameter that is not understood, or a value that is no truth value.
+    Raises ConfigurationError for a parameter that is not supported, or a value that is not a boolean.
     """
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -87,7 +87,7 @@ def _s3(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[st
         "secret_access_key": variables.get("AWS_SECRET_ACCESS_KEY"),
         "session_token": variables.get("AWS_SESSION_TOKEN"),
     }
-    # A server of one's own seldom has a name for each bucket; an address never has.
+    # A self-hosted server seldom has a host name for each bucket; an IP address never has.
     hosted = not path_style and not endpoint
     options: dict[str, str | bool] = {name: value for name, value in given.items() if value}
     if _is_true(query, "anonymous"):
@@ -96,7 +96,7 @@ def _s3(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict[st
 
 
 def _gcs(query: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str | bool]:
-    """In pulumi's order: the JSON in GOOGLE_CREDENTIALS, a token, then Google's own default credentials."""
+    """Credentials in Pulumi's order: the JSON in GOOGLE_CREDENTIALS, a token, then Google's own default credentials."""
     if _is_true(query, "anonymous") or query.get("access_id") == "-":
         return {"skip_signature": True}
     if key := variables.get("GOOGLE_CREDENTIALS"):
@@ -151,7 +151,7 @@ class BucketStorage:
 
     @classmethod
     def open(cls, bucket: Bucket, variables: Mapping[str, str]) -> BucketStorage:
-        """Nothing is asked of the bucket yet. ConfigurationError where the optional packages are not installed."""
+        """Sends no request to the bucket yet. Raises ConfigurationError if the optional packages are not installed."""
         try:
             from obstore import store  # noqa: PLC0415 -- an extra
         except ImportError as error:
@@ -198,7 +198,7 @@ class BucketStorage:
             return bytes(self._store.get(self._key(path)).bytes())
         except FileNotFoundError as error:
             return error
-        except Exception as error:  # noqa: BLE001 -- whatever the network says of one file, it is one file's problem
+        except Exception as error:  # noqa: BLE001 -- a network error concerns only this file
             return OSError(_message(error))
 
     def _key(self, path: str) -> str:
@@ -209,14 +209,14 @@ class BucketStorage:
 
 
 def _message(error: Exception) -> str:
-    """In one line, without the library's view of its own insides."""
+    """The message in one line, without the library's debug details."""
     return " ".join(str(error).partition("Debug source:")[0].split())[:MESSAGE_LENGTH]
 
 
 def shared_credentials(profile: str, variables: Mapping[str, str]) -> dict[str, str]:
-    """The keys of a profile: from AWS's shared credentials file, else from its command line, which knows SSO and roles.
+    """The keys of a profile: from AWS's shared credentials file, else from `aws`, which supports SSO and roles.
 
-    Empty where there is no profile: then the machine's own identity is used, as obstore finds it.
+    Empty if there is no profile: obstore then uses the machine's own identity.
     """
     home = Path(variables.get("HOME") or Path.home())
     file = Path(variables.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials")

@@ -1,4 +1,4 @@
-"""Opens the secrets of a recorded state, by the engine itself in a backend that lives as long as the call."""
+"""Decrypts the secrets of a recorded state, with the engine itself and a temporary backend."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASS
 
 
 def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Snapshot:
-    """The state with its secrets opened (`plaintext` instead of `ciphertext`), by the engine itself.
+    """The state with its secrets decrypted (`plaintext` instead of `ciphertext`) by the engine itself.
 
-    The state carries its secrets provider; it is put, as it is, into a backend that lives as long as this call. Opened
-    secrets are never written to a file. Raises ConfigurationError where neither the passphrase or key of today nor a
-    former passphrase opens it.
+    The state contains its secrets provider; it is put, still encrypted, into a temporary backend for this call.
+    Decrypted secrets are never written to a file. Raises ConfigurationError if neither the present passphrase or key
+    nor a former passphrase decrypts it.
     """
     if not has_encrypted(snapshot):
         return snapshot
@@ -47,7 +47,7 @@ def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Com
         stacks = folder / ".pulumi" / "stacks" / project
         stacks.mkdir(parents=True)
         (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
-        # An operation that was under way has nothing to do with the secrets, and an export warns of it.
+        # Pending operations do not concern the secrets, and an export warns of them.
         latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
         checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
         (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
@@ -62,7 +62,7 @@ def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Com
 
 
 def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The environment with the passphrase of before `pulumi stack change-secrets-provider`, where that is given."""
+    """The environment with the passphrase before `pulumi stack change-secrets-provider`; `None` if none is set."""
     for suffix in ("", "_FILE"):
         if former := environment.get(f"{FORMER_PASSPHRASE}{suffix}"):
             rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}

@@ -1,4 +1,4 @@
-"""Opens the history of a stack, whatever backend keeps it, and reads no more of it than is asked for."""
+"""Opens the history of a stack in any backend, and reads only the requested parts of it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class History:
 
     @classmethod
     def open(cls, engine: Pulumi, project: Project, stack: str) -> History:
-        """Find the backend as the engine finds it; ConfigurationError when there is none that can be read."""
+        """Find the backend as the engine does; raises ConfigurationError if none can be read."""
         return cls(project.name, stack, open_source(backend_url(engine, project), engine, project.name, stack))
 
     @cached_property
@@ -39,12 +39,12 @@ class History:
         return self._read(self._records[-count:])
 
     def entry(self, number: int) -> UpdateInfo:
-        """The update of that number; ConfigurationError for one that there is not."""
+        """The update with that number; raises ConfigurationError if there is none."""
         return self._read([self._record(number)])[0]
 
     def checkpoint(self, number: int) -> Snapshot:
-        """The state that the update of that number left, under the stack's name of today; SlipwayError where it cannot
-        be read.
+        """The state that the update with that number left, under the stack's present name; raises SlipwayError if it
+        cannot be read.
         """
         record = self._record(number)
         try:
@@ -62,16 +62,16 @@ class History:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """Of all updates, the oldest first; nothing is read but their list."""
+        """The numbers of all updates, oldest first; only the list of updates is read."""
         return tuple(record.number for record in self._records)
 
     def identity(self, number: int) -> str:
-        """A text that changes with the record of that update; nothing is read for it."""
+        """A text that changes with the record of that update; the record itself is not read."""
         record = self._record(number)
         return f"{record.number} {record.finished.isoformat()} {record.checkpoint} {record.size}"
 
     def present(self) -> Snapshot | None:
-        """The state of the stack now, `None` for a stack that does not exist."""
+        """The present state of the stack; `None` if the stack does not exist."""
         try:
             return self.source.present()
         except UnreadableError as error:

@@ -1,8 +1,8 @@
-"""Keeps the salts of the lab's stacks out of what is committed, though they stand in `Pulumi.<env>.yaml`.
+"""Keeps the salts of the lab's stacks out of commits, although they are in `Pulumi.<env>.yaml`.
 
-With a passphrase the engine wants an `encryptionsalt` in `Pulumi.<stack>.yaml` and expects it to be committed. Right
-for a backend that a team shares; wrong for a lab, whose passphrase and stacks exist on one machine only: committed, its
-salt locks everybody else out. So git is told, in this clone only, to overlook exactly those lines.
+With a passphrase the engine needs an `encryptionsalt` in `Pulumi.<stack>.yaml` and expects it to be committed. This is
+right for a backend that a team shares. It is wrong for a lab, whose passphrase and stacks exist on one machine only: a
+committed salt locks all others out. So git is set up, in this clone only, to ignore exactly these lines.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SALT_LINE = re.compile(r"^encryptionsalt: (?P<salt>\S+)\n?", re.MULTILINE)
 SCRIPT = "slipway-lab-salts.sed"
 FILTER = "slipway-lab-salts"
 RULE = f"Pulumi.*.yaml filter={FILTER}"
-# Of base64 and the colon between its parts, nothing means anything to sed but the end of the address.
+# In base64 and the colons between its parts, only `/` is special to sed, so the address ends with `|`.
 COMMAND = re.compile(r"^\\\|\^encryptionsalt: (?P<salt>\S+)\$\|d$", re.MULTILINE)
 
 
@@ -28,7 +28,7 @@ class LabSalts:
     folder: Path
 
     def put(self, salt: str, file: Path) -> None:
-        """Have `salt` in the settings `file`, instead of one of another lab, without git seeing a change."""
+        """Write `salt` to the settings `file`, in place of another lab's salt, without a change for git."""
         self._overlook(salt)
         settings = file.read_text(encoding="utf-8")
         salted = with_salt(self.without(settings, but=salt), salt)
@@ -42,7 +42,7 @@ class LabSalts:
         return set(COMMAND.findall(script.read_text(encoding="utf-8"))) if script and script.exists() else set()
 
     def without(self, settings: str, but: str = "") -> str:
-        """The text of a `Pulumi.<env>.yaml` without a salt of a lab; one of any other backend stays."""
+        """The text of a `Pulumi.<env>.yaml` without a lab's salt; the salt of any other backend stays."""
         known = self.known() - {but}
         return SALT_LINE.sub(lambda line: "" if line["salt"] in known else line[0], settings)
 
@@ -56,7 +56,7 @@ class LabSalts:
         self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
 
     def _refresh(self, file: Path) -> None:
-        """Let the index know the file's new size: git takes another size for a change without looking further."""
+        """Update the file's size in the index: git takes a different size for a change without reading the file."""
         if self._git("diff-files", "--name-only", "--", file.name).stdout:
             staged, seen = self._git("rev-parse", f":./{file.name}"), self._git("hash-object", file.name)
             if seen.stdout == staged.stdout:
@@ -78,7 +78,7 @@ class LabSalts:
 
 
 def with_salt(settings: str, salt: str) -> str:
-    """The settings with `salt`, unless they have one of their own."""
+    """The settings with `salt` added, unless they already have one."""
     return settings if SALT_LINE.search(settings) else f"{settings.rstrip()}\nencryptionsalt: {salt}\n".lstrip()
 
 

@@ -1,7 +1,8 @@
-"""Whether the engine that holds a lock still runs, as far as that can be known from here.
+"""Finds out whether the engine that holds a lock still runs, as far as this machine can know.
 
-The engine writes no more into a lock than a pid and the name of a host. Another container may have the same name, and
-in another pid namespace the same pid is another process, or none. What is not known to be gone counts as running.
+To identify its process, the engine writes only a pid and a host name into a lock. Another container may have the same
+host name, and in another pid namespace the same pid is another process, or none. An engine that is not known to be gone
+counts as running.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pathlib import Path
 from slipway.paths import data_home
 
 PROC = Path("/proc")
-# PROC_PID_INIT_INO of Linux: the namespace in which the processes of all others are seen, too.
+# PROC_PID_INIT_INO of Linux: the namespace that sees the processes of all others too.
 INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-# What one kernel alone has mounted, so that no other machine writes there.
+# File systems that only one kernel mounts, so that no other machine writes there.
 LOCAL_FILE_SYSTEMS = {
     "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "tmpfs", "xfs", "zfs",
 }  # fmt: skip
@@ -29,7 +30,7 @@ CLOCK_SLACK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Lock:
-    """Who holds a stack, and the file that says so."""
+    """The holder of a stack, and the lock file."""
 
     pid: int
     username: str
@@ -42,11 +43,11 @@ class Lock:
 
     @property
     def is_dead(self) -> bool:
-        """Whether the engine that took the lock is known to run no more."""
+        """Whether the engine that took the lock is known to have ended."""
         return self.doubt() is None
 
     def doubt(self) -> str | None:
-        """Why the engine may run still, empty where it does; `None` where it is gone."""
+        """Why the engine may still run, empty if it does; `None` if it is gone."""
         if self.hostname != socket.gethostname():
             return f"Whether it runs still only {self.hostname} knows."
         here, holder = _Holder.of(os.getpid()), _recorded(self.file.name)
@@ -59,12 +60,12 @@ class Lock:
         sees_all = here and here.pid_namespace == INITIAL_PID_NAMESPACE and os.access(PROC / "1" / "status", os.R_OK)
         if not holder and not sees_all:
             return "Another container may have written the lock, whose processes are not seen from here."
-        # One that was taken down is of the time before this machine was restarted.
+        # A recorded holder is from the time before this machine was restarted.
         is_there = not holder and any(self._may_be(process) for process in PROC.glob("[0-9]*"))
         return "" if is_there else None
 
     def is_of_child(self) -> bool:
-        """Whether a process that this one started, or that was started by such a one, holds it."""
+        """Whether a child of this process, or a child of such a child, holds the lock."""
         pid = self.pid if self.hostname == socket.gethostname() else 0
         with suppress(OSError):
             while pid > 1 and pid != os.getpid():
@@ -72,7 +73,7 @@ class Lock:
         return pid == os.getpid()
 
     def _may_be(self, process: Path) -> bool:
-        """Whether it has the lock's pid, in whatever namespace, and is the engine or was there before the lock."""
+        """Whether it has the lock's pid, in any namespace, and is the engine or started before the lock was written."""
         try:
             status = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines() if ":" in line)
             if str(self.pid) not in status.get("NSpid", status["Pid"]).split() or status["State"].split()[0] in "ZX":
@@ -82,13 +83,13 @@ class Lock:
         except (FileNotFoundError, ProcessLookupError):  # it ended, or released the lock, just now
             return False
         running_seconds = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-        # A wrapper may give it a name around its own: `.pulumi-wrapped`.
+        # A wrapper may change the engine's name: `.pulumi-wrapped`.
         return "pulumi" in status["Name"] or time.time() - running_seconds < modified + CLOCK_SLACK_SECONDS
 
 
 @dataclass(frozen=True)
 class _Holder:
-    """The one process of that pid: `started_ticks` after the start of this kernel, in this namespace."""
+    """The process with that pid in this namespace that started `started_ticks` after the start of this kernel."""
 
     pid: int
     started_ticks: int
@@ -97,7 +98,7 @@ class _Holder:
 
     @classmethod
     def of(cls, pid: int) -> _Holder | None:
-        """`None` where there is no such process; one that was killed stays on as a zombie until somebody takes note."""
+        """`None` if there is no such process, or if it is a zombie: a killed process that its parent has not reaped."""
         try:
             state, *fields = _stat(PROC / str(pid))
             boot_id = (PROC / "sys/kernel/random/boot_id").read_text().strip()
@@ -108,12 +109,12 @@ class _Holder:
 
 
 def record_holder(locks: Iterable[Lock]) -> bool:
-    """Take down which process holds a lock that was taken by a child of this one, so that later it can be known.
+    """Record which process holds a lock that was taken by a child of this one, so that it is known later.
 
-    What is known of locks that are gone is removed. False where there is no such lock.
+    Records of locks that are gone are removed. False if there is no such lock.
     """
     folder, own = _folder(), [lock for lock in locks if lock.is_of_child()]
-    with suppress(OSError):  # what cannot be known later counts as running
+    with suppress(OSError):  # without a record, it may count as running later
         folder.mkdir(parents=True, exist_ok=True)
         for lock in own:
             if holder := _Holder.of(lock.pid):
@@ -139,12 +140,12 @@ def _folder() -> Path:
 
 
 def _stat(process: Path) -> list[str]:
-    """The fields of a process from its state on; its name, which stands before them, may have blanks and brackets."""
+    """The fields of a process from its state on; the name before them may contain blanks and brackets."""
     return (process / "stat").read_text().rpartition(")")[2].split()
 
 
 def _is_local(file: Path) -> bool:
-    """Whether the file system that has `file` is mounted by this kernel alone."""
+    """Whether only this kernel mounts the file system that has `file`."""
     path = str(file.resolve())
     best, kind = "", ""
     for line in (PROC / "self/mountinfo").read_text().splitlines():

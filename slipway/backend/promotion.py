@@ -1,4 +1,4 @@
-"""Promoted images: what an environment's settings say of one, and the recorded update of another that built it."""
+"""Promoted images: their entries in an environment's settings, and the update of another one that built them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ PROMOTED_FROM = "promotedFrom"
 BUILT_ELSEWHERE = "builtElsewhere"
 """An input of the ServiceImage of a service whose service.yaml names its `image`."""
 UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
-"""On an image whose build runs the unit tests too, with the value `stage NAME`; on one without any, with `none`, as
-`build: {testTarget: null}` declares. On none that another Image was built before, for its tests.
+"""A label with the value `stage NAME` on an image whose build also runs the unit tests, and with `none` on one that has
+no unit tests (`build: {testTarget: null}`). An image whose tests another Image runs first does not have it.
 """
 UNTESTED, IN_STAGE = "none", "stage "
 HistoryOf = Callable[[str], History]
@@ -30,7 +30,7 @@ HistoryOf = Callable[[str], History]
 class Promotion(BaseModel):
     """One service under `slipway:images`: a digest, and the update of another environment that verified it.
 
-    `time` is when that update began, in UTC; `commit` what it was made from. `slipway promote` writes all of it.
+    `time` is when that update began, in UTC; `commit` is its commit. `slipway promote` writes all fields.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
@@ -42,14 +42,14 @@ class Promotion(BaseModel):
     time: Annotated[StrictStr, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
     def properties(self) -> dict[str, Any]:
-        """As the component ServiceImage of a promoted environment has it among its inputs."""
+        """The inputs for it in the component ServiceImage of a promoted environment."""
         origin = {"environment": self.source, "update": self.update, "commit": self.commit, "time": self.time}
         return {"digest": self.digest, PROMOTED_FROM: origin}
 
     @classmethod
     def from_properties(cls, properties: Mapping[str, Any]) -> Promotion | None:
-        """What `properties` wrote, read from a state; `None` for an image that was built where it runs, and for what
-        cannot be read: the policy `promoted-image-tested` says what is wrong with it.
+        """Read from a state what `properties` wrote; `None` for an image that was built where it runs, and for invalid
+        properties: the policy `promoted-image-tested` says what is wrong with them.
         """
         origin = properties.get(PROMOTED_FROM)
         if not isinstance(origin, Mapping):
@@ -75,15 +75,15 @@ def promotions(snapshot: Snapshot) -> dict[str, Promotion]:
 
 
 def promotions_of(recorded: Iterable[ResourceState]) -> dict[str, Promotion]:
-    """Those among some resources, by service."""
+    """The promoted images among these resources, by service."""
     images = (each for each in recorded if each.type == SERVICE_IMAGE_TYPE)
     found = {each.name: Promotion.from_properties(each.inputs) for each in images}
     return {name: each for name, each in found.items() if each}
 
 
 def image_references(snapshot: Snapshot) -> dict[str, str]:
-    """The image of each service of a recorded state, `repository@sha256:…`, built or promoted; none of what is built
-    elsewhere.
+    """The image of each service of a recorded state, `repository@sha256:…`, built or promoted; without images that
+    are built elsewhere.
     """
     images = (each for each in resources(snapshot) if each.type == SERVICE_IMAGE_TYPE)
     return {each.name: str(each.outputs.get("reference", "")) for each in images if BUILT_ELSEWHERE not in each.inputs}
@@ -91,8 +91,8 @@ def image_references(snapshot: Snapshot) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class RecordedBuild:
-    """The recorded update that built an image: `environment` and `entry` name it, `images` are its resources, of which
-    the first runs the unit tests where there are any.
+    """The recorded update that built an image: `environment` and `entry` name it, `images` are its resources. The first
+    of them runs the unit tests, if there are any.
     """
 
     environment: str
@@ -101,23 +101,23 @@ class RecordedBuild:
 
 
 class ProvenanceError(ConfigurationError):
-    """What `slipway:images` says of a digest is not what the history of its source says."""
+    """`slipway:images` and the history of its source contradict each other about a digest."""
 
     def __init__(self, what: str, why: str, next_step: str) -> None:
         super().__init__(what, why=why, next_step=next_step)
 
 
 class UnknownUpdateError(ProvenanceError):
-    """The history of the source has no such update: it has lost it, or is that of a stack that was made anew."""
+    """The history of the source has no such update: it has lost it, or the stack was recreated."""
 
 
 def time_of(entry: UpdateInfo) -> str:
-    """When the update began, as `Promotion.time` has it."""
+    """When the update began, in the format of `Promotion.time`."""
     return entry.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
-    """The update whose program the service has been as since: what a rollback of it went to, else `number` itself.
+    """The update that declared the service as it is after `number`: the target of its rollback, else `number`.
 
     A rollback of other services, a refresh and an import leave the service as the update before them did.
     """
@@ -127,7 +127,7 @@ def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
             older = entry.rollback.target
         else:
             older = next((each for each in reversed(history.numbers) if each < entry.number), 0)
-        if older not in history.numbers or older >= entry.number:  # files were taken out
+        if older not in history.numbers or older >= entry.number:  # history files were removed
             break
         entry = history.entry(older)
     return entry
@@ -136,8 +136,8 @@ def deployed_by(history: History, number: int, service: str) -> UpdateInfo:
 def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> RecordedBuild:
     """The build of a promoted image, through as many environments as it was promoted through.
 
-    Raises ProvenanceError where the source's history says otherwise, or says of no unit tests before it; other
-    SlipwayErrors where the history, or that state, cannot be read.
+    Raises ProvenanceError if the source's history contradicts it, or has no unit tests before it. Raises other
+    SlipwayErrors if the history, or that state, cannot be read.
     """
     seen: set[tuple[str, int]] = set()
     while True:
@@ -169,8 +169,8 @@ def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Record
 
 
 def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mapping[str, Any], ...]:
-    """The builds, unit tests first; ProvenanceError where these are missing, do not come before the image, and the
-    image neither runs them itself nor says that it has none.
+    """The builds, unit tests first. Raises ProvenanceError if the unit tests do not come before the image, or are
+    missing although the image neither runs them itself nor says that it has none.
     """
     images = {each.name: each for each in resources(state) if each.type == IMAGE_TYPE}
     test, image = images.get(f"{service}{TEST_SUFFIX}"), images.get(service)
@@ -205,7 +205,7 @@ def _unit_tests(inputs: Mapping[str, Any]) -> str:
 
 
 def _contradiction(service: str, promotion: Promotion, found: str) -> tuple[str, str, str]:
-    """What, why and next step of a ProvenanceError."""
+    """`what`, `why` and `next_step` of a ProvenanceError."""
     return (
         f"`{IMAGES_KEY}.{service}` says {promotion.digest}, commit {promotion.commit}, {promotion.time}, update "
         f"{promotion}; {found}.",
@@ -215,5 +215,5 @@ def _contradiction(service: str, promotion: Promotion, found: str) -> tuple[str,
 
 
 def was_never_updated(history: History) -> bool:
-    """Whether this backend knows nothing of the stack: it may be kept in another."""
+    """Whether this backend has no history and no state of the stack: another backend may have them."""
     return not history.numbers and history.present() is None

@@ -1,7 +1,7 @@
-"""The history in Pulumi Cloud, asked through the engine's own command line.
+"""Reads the history in Pulumi Cloud through the engine's own command line.
 
-No account is at hand where this project is tested: the tests put the JSON that the engine's source documents
-(pkg/cmd/pulumi/stack/stack_history.go, `updateInfoJSON`: fields are added to it, never changed) in the engine's place.
+This project is tested without an account: in the tests, the JSON that the engine's source documents
+(pkg/cmd/pulumi/stack/stack_history.go, `updateInfoJSON`: fields are added to it, never changed) replaces the engine.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PREVIEW = "preview"
 
 @dataclass(frozen=True)
 class CloudHistory:
-    """One stack in Pulumi Cloud, which numbers updates itself: a version is a number here."""
+    """One stack in Pulumi Cloud, which numbers updates itself: its version is the number here."""
 
     url: str
     engine: Pulumi
@@ -52,7 +52,7 @@ class CloudHistory:
 
     @cached_property
     def _updates(self) -> dict[int, dict[str, Any]]:
-        """All finished updates, by version; previews are no updates."""
+        """All finished updates, by version; previews do not count."""
         found: dict[int, dict[str, Any]] = {}
         page: list[dict[str, Any]] = []
         for number in range(1, 1_000_000):
@@ -70,7 +70,7 @@ class CloudHistory:
             raise failure(self.stack, (), done.errors or done.output)
         try:
             page: list[dict[str, Any]] = json.loads(done.output or "[]")
-        except ValueError:  # in place of an empty page the engine may say in words that there is none
+        except ValueError:  # instead of an empty page the engine may print a sentence
             return []
         return page
 
@@ -90,7 +90,7 @@ def _is_finished(update: Mapping[str, Any]) -> bool:
 
 
 def _as_recorded(update: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same in the shape that the engine writes into files: times in seconds."""
+    """The same update in the form that the engine writes to files: times in seconds."""
     times = {name: _time(update[name]).timestamp() for name in ("startTime", "endTime")}
     return {**update, **times}
 

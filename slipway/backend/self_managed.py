@@ -1,7 +1,7 @@
 """Pulumi's self-managed backend, in a folder or a bucket: files of stacks, locks and history, and their compression.
 
 Layout and names are those of pulumi's pkg/backend/diy: for each update `STACK-<nanoseconds>.history.json` and
-`.checkpoint.json`, either of them with `.gz` or `.zst`; what is beside them (`.attrs`, `.bak`) is somebody else's.
+`.checkpoint.json`, each optionally with `.gz` or `.zst`. Other files beside them (`.attrs`, `.bak`) are not history.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 
 def decompressed(content: bytes) -> bytes:
-    """Go by what the content is, as the engine does, not by the file's name; ValueError for what cannot be opened."""
+    """Decompress by the content, as the engine does, not by the file's name; raises ValueError if that fails."""
     if content.startswith(GZIP_MAGIC):
         try:
             return gzip.decompress(content)
@@ -53,18 +53,18 @@ def decompressed(content: bytes) -> bytes:
 
 FILE = "file://"
 CHECKPOINT_VERSION = 3
-"""Of the file that has a state."""
+"""The version of a file that holds a state."""
 
 
 @dataclass(frozen=True)
 class FileBackend:
-    """`folder` is that of the `file://` URL, `project` the project's name."""
+    """`folder` is the folder of the `file://` URL, `project` the project's name."""
 
     folder: Path
     project: str
 
     def state(self, stack: str) -> dict[str, Any] | None:
-        """The stack's checkpoint file, parsed; asking the engine takes a third of a second."""
+        """The stack's parsed checkpoint file, `None` if missing; asking the engine takes a third of a second."""
         file = self._state_file(stack)
         if file is None:
             return None
@@ -78,7 +78,7 @@ class FileBackend:
         return content
 
     def unreadable(self, stack: str) -> Path | None:
-        """The file that has the stack's state, where it cannot be read: it is empty, or was cut short."""
+        """The file of the stack's state if it cannot be read (empty or truncated), else `None`."""
         file = self._state_file(stack)
         try:
             content = json.loads(decompressed(file.read_bytes())) if file else {}
@@ -87,26 +87,26 @@ class FileBackend:
         return None if isinstance(content, dict) else file
 
     def replace_state(self, stack: str, file: Path, snapshot: Mapping[str, Any]) -> Path:
-        """Put `snapshot` in the place of `file`, which is kept beside it under the name that is returned."""
+        """Replace `file` with `snapshot`; the old file is kept beside it under the returned path."""
         kept = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused")
         checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": snapshot}
         written = file.with_name(f"{stack}.json")
         partial = written.with_name(f"{written.name}.partial")
         partial.write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}), encoding="utf-8")
         file.rename(kept)
-        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # a hash of what was there
+        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # a hash of the old content
         partial.rename(written)
         return kept
 
     def _state_file(self, stack: str) -> Path | None:
         files = [self._part("stacks") / f"{stack}.json{compression}" for compression in COMPRESSIONS]
-        # The engine leaves the old one when its compression is changed.
+        # The engine leaves the old file when its compression is changed.
         return max((file for file in files if file.exists()), key=lambda file: file.stat().st_mtime, default=None)
 
     def locks(self, stack: str) -> list[Lock]:
         found = []
         for file in (self._part("locks", "organization") / stack).glob("*.json"):
-            # Released just now, or not yet written to its end.
+            # The lock may have just been released, or not be fully written yet.
             with suppress(FileNotFoundError, ValueError, KeyError):
                 content = json.loads(file.read_text(encoding="utf-8"))
                 username, hostname, timestamp = (str(content[key]) for key in ("username", "hostname", "timestamp"))
@@ -114,11 +114,11 @@ class FileBackend:
         return found
 
     def repair(self, stack: str) -> list[Path]:
-        """Remove what an engine that was killed left half written; the files that were removed.
+        """Remove half-written files of a killed engine; returns the removed `.attrs` files.
 
-        States are written to a temporary file and renamed, but the attributes beside them are not, and the engine
-        reads no state whose attributes are empty ("failed to load checkpoint: EOF"). They say nothing that is needed.
-        To be called while nobody holds the stack.
+        States are written to a temporary file and renamed, but the attributes beside them are not. The engine does
+        not read a state whose attributes are empty ("failed to load checkpoint: EOF"). The attributes are not needed.
+        Call this only while the stack is not locked.
         """
         states = self._part("stacks")
         torn = [file for file in states.glob(f"{stack}.json*.attrs") if not _is_json(file)]
@@ -128,7 +128,7 @@ class FileBackend:
         return torn
 
     def remove_copies(self, stack: str) -> None:
-        """Remove what the engine keeps of a stack that it removed: its last states, with secrets as ciphertext, and
+        """Remove the files that the engine keeps of a removed stack: its last states, with secrets as ciphertext, and
         empty folders.
         """
         for file in self._part("stacks").glob(f"{stack}.json*"):  # `.bak`, `.attrs`
@@ -149,13 +149,13 @@ def _is_json(file: Path) -> bool:
 
 
 def file_backend(url: str, start: Path, project: str) -> FileBackend | None:
-    """The backend at `url` if it is a `file://` one; a relative path starts at `start`, as the engine has it."""
+    """The backend at `url`, `None` if it is not `file://`; a relative path starts at `start`, as for the engine."""
     folder = backend_folder(url, start)
     return FileBackend(folder, project) if folder else None
 
 
 def backend_folder(url: str, start: Path) -> Path | None:
-    """The folder of a `file://` URL, which may have a query; `None` for any other."""
+    """The folder of a `file://` URL, which may have a query; `None` for any other URL."""
     if not url.startswith(FILE):
         return None
     path = unquote(url.removeprefix(FILE).partition("?")[0])
@@ -183,7 +183,7 @@ class SelfManagedSource:
         return f"{self.storage.place('')} {self.project}/{self.stack}"
 
     def records(self) -> list[Record]:
-        """One for each stamp among the names, whatever of its two files is there."""
+        """One record for each time stamp in the file names, even if one of its two files is missing."""
         folder = self._folder("history", self.stack)
         found: dict[int, dict[str, StoredFile]] = {}
         for file in sorted(self._list(folder), key=lambda each: each.name):
@@ -196,7 +196,7 @@ class SelfManagedSource:
         ]
 
     def updates(self, records: Sequence[Record]) -> list[Mapping[str, Any] | UnreadableError]:
-        """All are read at once: from a bucket, one after the other would take minutes."""
+        """Read all files in one call: from a bucket, one after the other would take minutes."""
         contents = self.storage.read([record.update for record in records])
         return [self._parsed(record.update, contents[record.update]) for record in records]
 
@@ -204,7 +204,7 @@ class SelfManagedSource:
         return self._snapshot(record.checkpoint)
 
     def present(self) -> Snapshot | None:
-        """The newest of the stack's files: the engine leaves the old one when its compression is changed."""
+        """The state in the newest of the stack's files: the engine leaves the old file when its compression changes."""
         folder = self._folder("stacks")
         names = {f"{self.stack}.json{compression}" for compression in COMPRESSIONS}
         files = [file for file in self._list(folder) if file.name in names]
@@ -221,7 +221,7 @@ class SelfManagedSource:
         return "/".join([".pulumi", first, *([self.project] if self._has_projects() else []), *rest])
 
     def _has_projects(self) -> bool:
-        """Whether stacks are kept by project; those of before version 1 are not."""
+        """Whether stacks are kept by project; before version 1 they are not."""
         content = self.storage.read([META])[META]
         if isinstance(content, FileNotFoundError):
             return False
@@ -234,7 +234,7 @@ class SelfManagedSource:
         return isinstance(meta, dict) and meta.get("version") == PROJECT_LAYOUT
 
     def _stamp(self, name: str) -> tuple[int, str] | None:
-        """When the update ended and which of its files this is; `None` for a file that is neither."""
+        """When the update ended, and which of its two files this is; `None` for any other file."""
         for part in (UPDATE, CHECKPOINT):
             stem, found, compression = name.rpartition(part)
             stack, _, stamp = stem.rpartition("-")
@@ -249,7 +249,7 @@ class SelfManagedSource:
             raise self._unreachable(error) from error
 
     def _parsed(self, path: str, content: bytes | OSError) -> Mapping[str, Any] | UnreadableError:
-        """The JSON object in the file, or what is wrong with it."""
+        """The JSON object in the file, or an error that says what is wrong with it."""
         place = self.storage.place(path)
         if isinstance(content, OSError):
             return UnreadableError(f"{place} cannot be read: {content}")
@@ -260,7 +260,7 @@ class SelfManagedSource:
         return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
 
     def _snapshot(self, path: str) -> Snapshot:
-        """What `latest` holds, with a list of resources also where the engine left it out because there are none."""
+        """The checkpoint's `latest`; `resources` is an empty list if the engine left it out because there are none."""
         content = self._parsed(path, self.storage.read([path])[path])
         if isinstance(content, UnreadableError):
             raise content
@@ -281,20 +281,20 @@ class SelfManagedSource:
 
 @lru_cache(maxsize=4)
 def _read_json(content: bytes) -> Any:
-    """A command looks at a stack's state ten times, and at no time changes what it was given.
+    """The parsed content, cached: a command reads a stack's state ten times and never changes it.
 
-    A state has megabytes: this takes two thirds of the time that json.loads does.
+    A state has megabytes: this takes two thirds of the time of json.loads.
     """
     return from_json(decompressed(content), cache_strings="keys")
 
 
 def _is_time(stamp: str) -> bool:
-    """Nanoseconds since 1970, which the engine keeps in 64 bits."""
+    """Whether it is nanoseconds since 1970, which the engine keeps in 64 bits."""
     return stamp.isdecimal() and int(stamp) < 1 << 63
 
 
 def _is_resource(raw: object) -> bool:
-    """Whether it can be told what it is: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
+    """Whether it has a type and a whole URN: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
     return isinstance(raw, dict) and isinstance(raw.get("type"), str) and str(raw.get("urn")).count("::") >= URN_MARKS
 
 

@@ -1,4 +1,4 @@
-"""What each service was in a recorded state: its image, and a mark of all that the cluster was told about it."""
+"""The services in a recorded state: the image of each, and a hash of all inputs of its objects."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ KEPT = 5_000
 
 @dataclass(frozen=True)
 class ServiceState:
-    """`image` is the reference that its pods run, empty for none; `mark` differs where anything but a secret does."""
+    """`image` is the reference that its pods run, empty for none; `mark` is a hash of its inputs without secrets."""
 
     image: str
     mark: str
     promoted_from: Mapping[str, Any] | None = field(default=None, compare=False)
-    """Of a promoted image, `environment`, `update`, `commit` and `time`: what verified it."""
+    """`environment`, `update`, `commit` and `time` of the update that verified a promoted image."""
 
 
 @dataclass(frozen=True)
 class ServiceChange:
-    """A service that an update changed; no image where it was not there, the same one twice where only the rest is
-    another. `promoted_from` is of the new image."""
+    """A service that an update changed. An image is empty if the service did not exist; both are the same if only
+    other inputs changed. `promoted_from` is of the new image."""
 
     name: str
     old_image: str
@@ -49,7 +49,7 @@ Services = Mapping[str, ServiceState]
 
 
 def services(snapshot: Snapshot) -> dict[str, ServiceState]:
-    """By name, in order of names."""
+    """The services by name, sorted."""
     found: dict[str, list[ResourceState]] = defaultdict(list)
     for each in objects(snapshot).values():
         if each.service:
@@ -61,17 +61,17 @@ def services(snapshot: Snapshot) -> dict[str, ServiceState]:
 
 
 def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
-    """In order of names."""
+    """The services that differ, sorted by name."""
     none = ServiceState("", "")
     pairs = ((name, before.get(name, none), after.get(name, none)) for name in sorted({*before, *after}))
     return tuple(ServiceChange(name, old.image, new.image, new.promoted_from) for name, old, new in pairs if old != new)
 
 
 def _image(service: str, resources: Iterable[ResourceState]) -> str:
-    """Of the container that has the service's name, else of the first."""
+    """The image of the container with the service's name, else of the first container."""
     images: dict[str, str] = {}
     for each in resources:
-        # A migration is of the release that ran it, which a rollback leaves behind.
+        # A migration belongs to the release that ran it, which a rollback leaves behind.
         for container in () if migration_of(each) else pod_spec_of(each).get("containers") or ():
             images.setdefault(str(container.get("name", "")), str(container.get("image", "")))
     return images.get(service) or next(iter(images.values()), "")
@@ -83,7 +83,7 @@ def _mark(resources: Iterable[ResourceState]) -> str:
 
 
 class RecordedServices:
-    """The services of recorded states, kept in the cache: a state never changes, and is long to read."""
+    """The services of recorded states, kept in the cache: a state never changes, and takes long to read."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -93,7 +93,7 @@ class RecordedServices:
         self._fresh = False
 
     def of(self, number: int) -> dict[str, ServiceState]:
-        """SlipwayError where the state cannot be read."""
+        """The services after update `number`; raises SlipwayError if its state cannot be read."""
         identity = self._history.identity(number)
         if identity not in self._known:
             self._known[identity] = services(self._history.checkpoint(number))
@@ -101,12 +101,12 @@ class RecordedServices:
         return self._known[identity]
 
     def changes(self, number: int) -> tuple[ServiceChange, ...]:
-        """What update `number` changed, against the state before it; SlipwayError where its own cannot be read."""
+        """The changes of update `number` against the state before it; raises SlipwayError if its own cannot be read."""
         after = self.of(number)
         return changed(self._before(number), after)
 
     def _before(self, number: int) -> dict[str, ServiceState]:
-        """The nearest older state that can be read: an update that left none left the services as they were."""
+        """The services in the nearest older state that can be read: an update without one counts as no change."""
         for older in reversed([known for known in self._history.numbers if known < number]):
             with contextlib.suppress(SlipwayError):
                 return self.of(older)
@@ -119,11 +119,11 @@ class RecordedServices:
                 identity: {name: ServiceState(**state) for name, state in found.items()}
                 for identity, found in content.items()
             }
-        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: what is wrong with it is fixed
+        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: an invalid one is rebuilt
             return {}
 
     def save(self) -> None:
-        """Keep what was read. A cache that cannot be written only costs time."""
+        """Write the cache. If it cannot be written, that only costs time."""
         if not self._fresh:
             return
         kept = dict(list(self._known.items())[-KEPT:])

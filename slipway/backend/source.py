@@ -1,4 +1,4 @@
-"""What every backend answers about one stack's history; each kind of backend is one module beside this one."""
+"""The interface of all backends to one stack's history; each kind of backend is one module beside this one."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True)
 class Record:
-    """Where a backend keeps one update, known from its list alone."""
+    """Where a backend keeps one update, known from the list of updates alone."""
 
     number: int
     finished: datetime
     update: str = ""
-    """The file of what the engine says about the update; empty when there is none."""
+    """The file of the engine's record of the update; empty if there is none."""
     checkpoint: str = ""
-    """The file of the state after it; empty when there is none."""
+    """The file of the state after it; empty if there is none."""
     problem: str = ""
-    """What is missing of it; such an update is not read at all."""
+    """Why the record is incomplete; such an update is not read at all."""
     size: int = 0
-    """Of the checkpoint file, in bytes; 0 where it is not known."""
+    """The size of the checkpoint file, in bytes; 0 if it is not known."""
 
 
 class Source(Protocol):
-    """A backend, as far as the history of one stack goes."""
+    """The history of one stack in a backend."""
 
     @property
     def place(self) -> str:
-        """Which stack of which backend this is, as no other is."""
+        """A text that identifies this stack and backend uniquely."""
         ...
 
     def records(self) -> Sequence[Record]:
@@ -43,17 +43,17 @@ class Source(Protocol):
         ...
 
     def updates(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any] | UnreadableError]:
-        """What the engine recorded of each, in the same order, times in seconds since 1970."""
+        """The engine's record of each, in the same order, with times in seconds since 1970."""
         ...
 
     def checkpoint(self, record: Record) -> Snapshot:
-        """The state that an update left, or UnreadableError."""
+        """The state that an update left; raises UnreadableError."""
         ...
 
     def present(self) -> Snapshot | None:
-        """The state of the stack now, `None` for a stack that does not exist, or UnreadableError."""
+        """The present state of the stack, `None` if the stack does not exist; raises UnreadableError."""
         ...
 
     def is_held(self) -> bool:
-        """Whether an update of the stack is under way, or was killed and has left its lock."""
+        """Whether an update of the stack is in progress, or was killed and has left its lock."""
         ...

@@ -22,7 +22,7 @@ from slipway.project import Project
 
 @dataclass(frozen=True)
 class Stacks:
-    """The stacks of a project in the backend in use: `files` where that is a folder, the lab's where `in_lab`.
+    """The stacks of a project in its backend: `files` is set if that is a folder, `in_lab` if it is the lab's.
 
     In the lab's backend a stack's salt is read from its state, and git sees no change: see `slipway.backend.lab_salts`.
     """
@@ -37,7 +37,7 @@ class Stacks:
         return LabSalts(self.project.folder)
 
     def ensure(self, environment: str, say: Callable[[str], None]) -> None:
-        """Make the stack of `environment` where it is missing; in the lab's backend those of all environments."""
+        """Create the stack of `environment` if it is missing; in the lab's backend, those of all environments."""
         if not self.in_lab:
             self._repair(environment, say)
             self._ensure_in_own_backend(environment, say)
@@ -46,7 +46,7 @@ class Stacks:
         self.ensure_all_in_lab(say, but=environment)
 
     def ensure_all_in_lab(self, say: Callable[[str], None], but: str = "") -> None:
-        """Have a stack for each environment, so that `pulumi up -s ENV` by hand finds it; says what cannot be made."""
+        """Create a stack for each environment, so that a manual `pulumi up -s ENV` finds it; `say` reports failures."""
         for environment in self.project.environments():
             if environment == but:
                 continue
@@ -56,9 +56,9 @@ class Stacks:
                 say(f"Stack {environment} was not made in the lab's backend: {error}")
 
     def require_unlocked(self, environment: str) -> None:
-        """Raise SlipwayError when another update holds the stack, where that costs nothing to know: in a folder.
+        """Raise SlipwayError if another update holds the stack. Checked in a folder only, where it costs nothing.
 
-        Any other backend says so when the update begins.
+        Any other backend reports it when the update begins.
         """
         for lock in self.files.locks(environment) if self.files else ():
             doubt = lock.doubt()
@@ -70,8 +70,8 @@ class Stacks:
             )
 
     def record_lock_holder(self, environment: str) -> bool:
-        """Take down which process the engine is that this one runs, where stacks are kept in a folder: a lock has no
-        more than a pid, which says little in a container. False while the engine does not hold the stack yet.
+        """Record the process of the engine that this process runs, if stacks are kept in a folder: a lock has only a
+        pid, which says little in a container. False while the engine does not hold the stack yet.
         """
         return self.files is None or record_holder(self.files.locks(environment))
 
@@ -81,7 +81,7 @@ class Stacks:
         return sorted(str(stack["name"]).rsplit("/", 1)[-1] for stack in listed)
 
     def exists(self, environment: str) -> bool:
-        # A folder tells without the engine.
+        # A folder is read without the engine.
         return environment in self.names() if self.files is None else self._state(environment) is not None
 
     def tags(self, environment: str) -> dict[str, str]:
@@ -89,12 +89,12 @@ class Stacks:
         return {str(name): str(value) for name, value in (listed or {}).items()}
 
     def set_tags(self, environment: str, tags: Mapping[str, str]) -> None:
-        """Others that the stack has stay."""
+        """Set these tags; other tags of the stack stay."""
         for name, value in tags.items():
             self.run(environment, "stack", "tag", "set", name, value, "--stack", environment)
 
     def remove(self, environment: str) -> None:
-        """Remove a stack that has no resources, its history with it, and the copies that the engine keeps in a folder.
+        """Remove a stack that has no resources, its history, and the copies that the engine keeps in a folder.
 
         Its settings file stays.
         """
@@ -117,18 +117,18 @@ class Stacks:
             self._salts.put(salt, self.project.environment_file(environment))
 
     def _create_in_lab(self, environment: str) -> None:
-        """Run `stack init` on copies: in place it would write the file anew, in a layout of its own."""
+        """Run `stack init` on copies: in place it would rewrite the file in its own layout."""
         committed = self.project.environment_file(environment)
         with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
             shutil.copy(self.project.file, folder)
-            # The salt of a lab that is gone would ask for a passphrase that is gone with it.
+            # The salt of a deleted lab would need that lab's passphrase, which is deleted too.
             (Path(folder) / committed.name).write_text(
                 self._salts.without(committed.read_text(encoding="utf-8")), encoding="utf-8"
             )
             self.run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:
-        """An engine that was killed leaves its lock and half-written files; in a folder that can be told."""
+        """Remove the lock and half-written files of a killed engine; in a folder, these can be detected."""
         locks = self.files.locks(environment) if self.files else []
         if self.files is None or not all(lock.is_dead for lock in locks):
             return
@@ -139,7 +139,7 @@ class Stacks:
             say(f"Released the lock of stack {environment}: process {locks[0].pid}, which held it, is gone.")
 
     def run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
-        """What the engine prints, run in the project or in `folder`; SlipwayError where it fails."""
+        """Run the engine in the project or in `folder`, and return its output; raises SlipwayError if it fails."""
         done = self.engine.run(*arguments, folder=folder)
         if done.exit_code:
             raise failure(environment, (), done.errors or done.output)
@@ -149,7 +149,7 @@ class Stacks:
         return self.files.state(environment) if self.files else None
 
     def _salt(self, environment: str) -> str | None:
-        """The salt under which the lab's stack keeps its secrets."""
+        """The salt that encrypts the secrets of the lab's stack."""
         value: object = self._state(environment)
         for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
             value = value.get(key) if isinstance(value, dict) else None

@@ -1,4 +1,4 @@
-"""What a self-managed backend is to its reader: names, sizes, times and contents of files; and the one on disk."""
+"""The files of a self-managed backend: names, sizes, times and contents. Implemented here for a local folder."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ class StoredFile:
 
 
 class Storage(Protocol):
-    """A tree of files; paths are relative to its root, with `/`. Errors of the whole of it are raised."""
+    """A tree of files; paths are relative to its root, with `/`. Errors of the tree itself are raised."""
 
     def files(self, folder: str) -> list[StoredFile]:
-        """The files in `folder` itself, in no order; none for a folder that does not exist."""
+        """The files in `folder` itself, in no order; empty if the folder does not exist."""
         ...
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes | OSError]:
-        """What is in each file, or why that file cannot be read."""
+        """The content of each file, or the error if it cannot be read."""
         ...
 
     def place(self, path: str) -> str:
-        """The file as a user would name it."""
+        """The path or URL of the file, for messages."""
         ...
 
 
@@ -62,7 +62,7 @@ class Folder:
 
 
 def _stored(path: Path) -> StoredFile | None:
-    """`None` for a folder, and for a file that is gone since it was listed: the engine writes and locks beside us."""
+    """`None` for a folder, and for a file removed since it was listed: the engine writes and locks in parallel."""
     try:
         found = path.stat()
     except FileNotFoundError:

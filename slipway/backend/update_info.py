@@ -1,4 +1,4 @@
-"""What one recorded update is, and how a rollback is told in its message. Pure."""
+"""One recorded update, and how its message marks a rollback. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ ROLLBACK = re.compile(
 )
 ROLLBACK_KEY = "rollbackTo"
 ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
-# What `pulumi import` of single resources is recorded as: pulumi, sdk/go/common/apitype/history.go.
+# The recorded kind of a `pulumi import` of single resources: pulumi, sdk/go/common/apitype/history.go.
 RESOURCE_IMPORT = "resource-import"
 
 
 class UpdateKind(StrEnum):
-    """What an update did: the engine's words, and `rollback` for an update that declared a recorded state again."""
+    """What an update did: the engine's kinds, and `rollback` for an update that declared a recorded state again."""
 
     UPDATE = "update"
     ROLLBACK = "rollback"
@@ -34,13 +34,13 @@ class UpdateKind(StrEnum):
 
 @dataclass(frozen=True)
 class RollbackInfo:
-    """From which update back to which one; of all services, or of those named."""
+    """A rollback from update `source` to `target`, of all services or of the named ones."""
 
     source: int
     target: int
     services: tuple[str, ...] = ()
     reason: str = ""
-    """Why today's policies were overridden; empty when they were not."""
+    """Why today's policies were overridden; empty if they were not."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def rollback_message(source: int, target: int, services: Sequence[str] = (), rea
 
 
 def parse_rollback(message: str) -> RollbackInfo | None:
-    """What `rollback_message` wrote, or `None` for the message of any other update."""
+    """The rollback in a message of `rollback_message`; `None` for the message of any other update."""
     found = ROLLBACK.fullmatch(message)
     if found is None:
         return None
@@ -79,12 +79,12 @@ def parse_rollback(message: str) -> RollbackInfo | None:
 
 
 def unreadable(number: int, time: datetime, problem: str) -> UpdateInfo:
-    """The entry that keeps the number of an update of which nothing can be read."""
+    """An entry for an update that cannot be read, so that its number is kept."""
     return UpdateInfo(number, UpdateKind.UPDATE, succeeded=False, started=time, problem=problem)
 
 
 def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
-    """`update` as the engine recorded it, times in seconds since 1970; raises ValueError for any other shape."""
+    """Parse an update as the engine recorded it, times in seconds since 1970; raises ValueError for any other shape."""
     try:
         started, ended = float(update["startTime"]), float(update["endTime"])
         environment = update.get("environment") or {}
@@ -110,7 +110,7 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
 
 
 def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> RollbackInfo | None:
-    """Told by the message, or by the stack's own setting, under which a plain `pulumi up` is a rollback."""
+    """The rollback in the message, or in the stack's own setting, with which a plain `pulumi up` is a rollback."""
     rollback = parse_rollback(message)
     setting = config.get(f"{project}:{ROLLBACK_KEY}")
     value = setting.get("value") if isinstance(setting, Mapping) else setting

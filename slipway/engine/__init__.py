@@ -1,1 +1,1 @@
-"""The `pulumi` process: how it is run, its events, errors and build logs, and the messages that cross it."""
+"""The `pulumi` process: how it is run, its events, errors and build logs, and the messages that pass through it."""

@@ -32,7 +32,7 @@ class BuildStep:
     output: list[str] = field(default_factory=list)
     reported: bool = False
     pushing_since_seconds: float | None = None
-    """When an export was done with the local part, as far as the log told."""
+    """When the local part of an export was done, if the log showed it."""
 
     @property
     def stage(self) -> str:
@@ -47,7 +47,7 @@ class BuildStep:
 
     @property
     def headline(self) -> str:
-        """The title on one line, not longer than what a person takes in."""
+        """The title on one line, at most HEADLINE_LENGTH characters."""
         line = " ".join(self.title.split())
         return line if len(line) <= HEADLINE_LENGTH else f"{line[: HEADLINE_LENGTH - 1]}…"
 
@@ -63,7 +63,7 @@ class BuildLog:
     steps: dict[str, BuildStep] = field(default_factory=dict)
 
     def add(self, line: str, at_seconds: float) -> BuildStep | None:
-        """Take in the next line; the step, when the line shows that one really runs and is not taken from the cache."""
+        """Parse the next line; the step, when the line first shows that it runs and is not cached, else `None`."""
         found = LINE.fullmatch(line)
         if not found or found["number"] == "0":
             return None
@@ -74,7 +74,7 @@ class BuildLog:
             return None
         if done := DONE.fullmatch(text):
             step.ended_seconds = at_seconds
-            if done["seconds"]:  # more exact than when the first line reached us: parallel steps are printed late
+            if done["seconds"]:  # more exact than the time of the first line: parallel steps are printed late
                 step.began_seconds = at_seconds - float(done["seconds"])
         elif text == "CACHED":
             step.cached, step.ended_seconds = True, at_seconds
@@ -92,14 +92,14 @@ class BuildLog:
         return step
 
     def failed_step(self) -> BuildStep | None:
-        """The step that an error names; without one the last step with output that never ended."""
+        """The first step with an error; without one, the last step with output that never ended."""
         named = [step for step in self.steps.values() if step.error]
         unfinished = [step for step in self.steps.values() if step.output and step.ended_seconds is None]
         return next(iter(named or unfinished[::-1]), None)
 
 
 def without_marks(line: str) -> str:
-    """What a step said, without its number and the time in front."""
+    """The output of a step, without its number and the time in front."""
     found = LINE.fullmatch(line)
     text = found["text"] if found else line
     output = OUTPUT.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Turns what the engine says when it fails into errors a person can act on. Pure: text and events in, error out."""
+"""Turns failures of the engine into errors that the user can act on. Pure: text and events in, error out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slipway.engine.messages import CHECKS_FAILED, CONFIGURATION_ERROR, DIAGNOSI
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
-# What the engine adds after the reason was said already.
+# Messages that the engine adds after it has reported the reason.
 ECHOES = (
     "update failed",
     "preview failed",
@@ -33,7 +33,7 @@ PREFIX = re.compile(r"^(?:error|warning): ")
 
 @dataclass(frozen=True)
 class KnownFailure:
-    """A failure of the engine itself: how to know it and what a person should read instead."""
+    """A failure of the engine itself: the pattern to recognize it, and the text to show instead."""
 
     pattern: re.Pattern[str]
     what: str
@@ -109,15 +109,15 @@ KNOWN_FAILURES = (
 
 
 def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayError:
-    """The error for a failed update: what the program found wrong, a known failure, or else all that was said."""
-    # The screens about rollouts that failed, and every other error.
+    """The error for a failed update: the program's own error, a known failure, or else all error messages."""
+    # The diagnoses of failed rollouts, and every other error.
     errors = [event for event in events if isinstance(event, Diagnostic) and event.severity == "error"]
     screens = [event.message.removeprefix(DIAGNOSIS) for event in errors if event.message.startswith(DIAGNOSIS)]
     own = messages(event for event in errors if not event.message.startswith(DIAGNOSIS))
     if not screens and not own:
         own = _errors_in(stderr_tail) or [stderr_tail.strip() or "The engine gave no reason."]
     text = "\n".join([*screens, *own])
-    # What services say, in a log or as an answer, is no word of the program's or the engine's.
+    # The output of services, in a log or a response, is not a message of the program or the engine.
     own = [message for message in own if not CHECKS_FAILED.match(message)]
     if refused := list(filter(None, map(NOT_OWNED.search, own))):
         return NotOwnedError(
@@ -139,11 +139,11 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
 
 
 class NotOwnedError(SlipwayError):
-    """The program refuses to create what somebody else has made."""
+    """The program refuses to create an object that this stack did not make."""
 
 
 class NotRolledBackError(SlipwayError):
-    """The program refuses to bring a recorded state back."""
+    """The program refuses to restore a recorded state."""
 
 
 def _not_rolled_back(message: str) -> NotRolledBackError:
@@ -162,7 +162,7 @@ def _refused(stack: str, message: str) -> SlipwayError:
 
 
 def gone_advice(stack: str, text: str) -> str:
-    """What to do where the cluster lacks an object that the state has; empty for another failure."""
+    """The advice if the cluster lacks an object that the state has; empty for any other failure."""
     if not GONE.search(text):
         return ""
     return f"What was deleted by hand is made anew by `slipway up -s {stack} --refresh`; `slipway drift` lists it."
@@ -182,7 +182,7 @@ def _next_step(stack: str, events: Sequence[Event], text: str) -> str:
 
 
 def killed(stack: str, signal_number: int) -> SlipwayError:
-    """The error for an engine that something ended from outside."""
+    """The error for an engine that a signal killed."""
     return SlipwayError(
         f"The engine was killed by {signal.Signals(signal_number).name} while it updated stack {stack}.",
         why="It could not release the stack's lock. Its memory is the usual reason: see `dmesg` for the OOM killer.",
@@ -192,7 +192,7 @@ def killed(stack: str, signal_number: int) -> SlipwayError:
 
 
 def known_failure(stack: str, text: str) -> SlipwayError | None:
-    """The clear words for a failure that the engine tells in its own."""
+    """A clear error for a known failure in the engine's output; `None` for any other."""
     for known in KNOWN_FAILURES:
         if found := known.pattern.search(text):
             return SlipwayError(
@@ -205,7 +205,7 @@ def known_failure(stack: str, text: str) -> SlipwayError | None:
 
 
 def messages(events: Iterable[Event]) -> list[str]:
-    """Every error said about a resource or the run, once, with the resource's name in front."""
+    """Every error message about a resource or the run, once, with the resource's name in front."""
     found: dict[str, None] = {}
     for event in events:
         if isinstance(event, Diagnostic) and event.severity == "error" and not _is_echo(event.message):
@@ -214,7 +214,7 @@ def messages(events: Iterable[Event]) -> list[str]:
 
 
 def failed_builds(events: Sequence[Event]) -> dict[Urn, BuildStep]:
-    """For each image whose build failed, the step that did, with its output."""
+    """For each image whose build failed, the failed step with its output."""
     logs = build_logs(events)
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
     steps = {resource: logs[resource].failed_step() for resource in dict.fromkeys(failed) if resource in logs}
@@ -235,7 +235,7 @@ def _named(resource: Urn | None, message: str) -> str:
 
 
 def _errors_in(stderr_tail: str) -> list[str]:
-    """The engine's own errors on standard error, without the prefix; a continued line stays with its first."""
+    """The engine's own errors on standard error, without the prefix; continued lines stay with the first."""
     errors: list[str] = []
     within = False
     for line in stderr_tail.splitlines():

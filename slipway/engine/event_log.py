@@ -1,4 +1,4 @@
-"""The file that keeps all the engine said in one run, for whoever has to look into it later."""
+"""The log file with all output of the engine in one run, for later debugging."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass
 class EventLog:
-    """`name` is the file's; of a log that cannot be written any more the rest is left out: an update goes on."""
+    """`name` is the file's name. If the log can no longer be written, the rest is left out and the update goes on."""
 
     name: str
     _stream: TextIO | None
@@ -34,19 +34,19 @@ class EventLog:
                 self.close()
 
     def write_line(self, line: str, at_seconds: float) -> None:
-        """One event after the seconds since the start; the SDK's debug messages, most of the stream, are left out."""
+        """Write the seconds since the start and one event, but no debug messages of the SDK (most of the stream)."""
         if not is_debug(line):
             self.write(f"{at_seconds:.3f} {line}")
 
     def close(self) -> None:
         stream, self._stream = self._stream, None
         if stream:
-            with suppress(OSError):  # what is buffered cannot be written either
+            with suppress(OSError):  # buffered text cannot be written either
                 stream.close()
 
 
 def require_log_folder() -> Path:
-    """The folder of the logs, made where it is missing; ConfigurationError where it cannot be written."""
+    """The folder of the logs, created if it is missing; raises ConfigurationError if it cannot be written."""
     folder = data_home() / "logs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,9 +64,9 @@ def require_log_folder() -> Path:
 
 @contextmanager
 def open_log(command: str, stack: str) -> Iterator[EventLog]:
-    """A new file in the data folder, readable by its owner alone; the oldest of the same command are removed.
+    """A new file in the data folder, readable only by its owner; the oldest logs of the same command are removed.
 
-    Raises ConfigurationError where the folder cannot be written; on a full disk nothing is kept.
+    Raises ConfigurationError if the folder cannot be written; on a full disk nothing is kept.
     """
     folder = require_log_folder()
     for old in sorted(folder.glob(f"{command}-*.log"), key=_modified)[: -KEPT_LOGS + 1]:

@@ -1,4 +1,4 @@
-"""The engine's events as typed values: what it started, finished, failed and said, and when that reached us."""
+"""The engine's events as typed values: operations started, finished and failed, messages, and their arrival times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STACK_TYPE = "pulumi:pulumi:Stack"
-# Both, since a resource may well have a property `severity`.
+# Both, because a resource may have a property `severity`.
 DEBUG_MARK = '"severity":"debug"'
 DIAGNOSTIC_MARK = '"diagnosticEvent":{'
 HEAD_LENGTH = 100
@@ -30,7 +30,7 @@ class Urn:
 
     @property
     def kind(self) -> str:
-        """The last word of the type, which is what people call it: `Deployment`, `Image`."""
+        """The last part of the type, as people call it: `Deployment`, `Image`."""
         return self.type.rsplit(":", 1)[-1]
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True)
 class StepEvent(Event):
-    """`operation` is the engine's word: same, create, update, delete, replace, read, …; `custom` is not a component."""
+    """`operation` is the engine's word: same, create, update, delete, replace, read, …; not `custom`: a component."""
 
     resource: Urn
     operation: str
@@ -59,26 +59,26 @@ class StepEvent(Event):
 
 @dataclass(frozen=True)
 class Started(StepEvent):
-    """The engine began an operation; `inputs` are what the resource is to be, secrets blinded."""
+    """The engine began an operation; `inputs` are the new ones of the resource, secrets masked."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Finished(StepEvent):
-    """The operation succeeded; `outputs` are the resource's, secrets blinded."""
+    """The operation succeeded; `outputs` are the resource's, secrets masked."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Failed(StepEvent):
-    """The operation failed; why is in the diagnostics."""
+    """The operation failed; the diagnostics say why."""
 
 
 @dataclass(frozen=True)
 class Diagnostic(Event):
-    """Something said about a resource (`None`: about the run); `ephemeral` is a status that the next one replaces."""
+    """A message about a resource (`None`: about the run); `ephemeral` marks a status that the next one replaces."""
 
     resource: Urn | None
     severity: str
@@ -100,7 +100,7 @@ def is_debug(line: str) -> bool:
 
 
 def parse(line: str, at_seconds: float) -> Event | None:
-    """The event in one line of `pulumi up --json`; `None` for what nobody needs, and for a line that is no event."""
+    """The event in one line of `pulumi up --json`; `None` for any other line, and for events that are not needed."""
     if is_debug(line):  # most of the stream
         return None
     try:

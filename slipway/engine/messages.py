@@ -1,7 +1,7 @@
-"""Every message of the program that crosses the engine as text: how it begins, for who writes it and who reads it.
+"""The prefixes of all messages that the program passes through the engine as text, for their writers and readers.
 
-The engine hands on what a program raises as a diagnostic event, its text alone, and what a policy says of a resource as
-a violation. Needs no other module: `policy/` reads it too.
+The engine passes on a program's exception as a diagnostic event, only its text, and a policy's message about a resource
+as a violation. This module needs no other: `policy/` reads it too.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ POLICY_ERROR = "Policy error:"
 POLICY_VIOLATION = "Policy violation:"
 POLICY_REFUSALS = (POLICY_VIOLATION, POLICY_ERROR)
 DECIDED_AT_UPDATE = "Decided at update: "
-"""A rule asks for a value that is not known yet: no violation, nor is what is waived."""
+"""A rule needs a value that is not known yet. This is no violation, and neither is a waived one."""
 WAIVED = "Waived "
 DIAGNOSIS = "Diagnosis: "
-"""The screen of a failed rollout; a person is shown it without this."""
+"""The diagnosis of a failed rollout; users see it without this prefix."""
 CHECKS_FAILED = re.compile(r"^\d+ of \d+ checks failed:", re.MULTILINE)
-"""What `checks_failed` writes."""
+"""Matches the text of `checks_failed`."""
 
 
 def checks_failed(failures: int, total: int) -> str:

@@ -1,4 +1,4 @@
-"""Starts `pulumi`, and nothing else here does: captured runs, and updates whose events are read as they happen."""
+"""The only module that starts `pulumi`: captured runs, and updates whose events are read as they happen."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from slipway.proxies import loopback_excluded
 LAST_WORDS_LINES = 200
 KILL_AFTER_SECONDS = 3.0
 WATCH_EVERY_SECONDS = 0.5
-# Of Go's garbage collector, unless somebody sets it themselves. It costs an eighth of the engine's processor time less
-# at 50 services, for twice the memory (600 MB), and keeps to that limit where there is much to keep.
+# Settings of Go's garbage collector, unless the user has set them. They save an eighth of the engine's processor time
+# at 50 services, for twice the memory (600 MB). The limit applies to stacks that need much memory.
 COLLECTS_LESS = {"GOGC": "400", "GOMEMLIMIT": "1GiB"}
 
 LineHandler = Callable[[str, float], None]
 """Called with each line of standard output and the seconds since the start of the run."""
 Overdue = Callable[[float], str]
-"""Asked with the seconds since the start of the run; what has taken too long, empty while all is well."""
+"""Called with the seconds since the start of the run; returns what takes too long, empty if nothing does."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Completed:
     errors: str = ""
     interrupted: bool = False
     overdue: str = ""
-    """What took too long, so that the run was ended."""
+    """The part that took too long, so that the run was ended."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Pulumi:
         return found
 
     def run(self, *arguments: str, folder: Path | None = None) -> Completed:
-        """Run to the end without a terminal and return what it printed; Ctrl-C lets it end in order first."""
+        """Run to the end without a terminal and return the output; on Ctrl-C, wait for a clean end first."""
         with self._started(arguments, folder or self.folder) as process:
             try:
                 output, errors = process.communicate()
@@ -85,10 +85,10 @@ class Pulumi:
         on_interrupt: Callable[[str], None],
         overdue: Overdue | None = None,
     ) -> Completed:
-        """Run and hand each line of standard output to `on_line` as it arrives.
+        """Run and pass each line of standard output to `on_line` as it arrives.
 
-        The first Ctrl-C asks the engine to cancel, which finishes what is under way and releases the stack's lock; the
-        second makes it stop at once, and so does what `overdue` says. An error of `on_line` asks it to cancel too, and
+        The first Ctrl-C asks the engine to cancel: it finishes running operations and releases the stack's lock. The
+        second one stops it at once, and so does a result of `overdue`. An error of `on_line` asks it to cancel too, and
         is raised when it has ended.
         """
         started = time.monotonic()
@@ -158,7 +158,7 @@ class _StderrTail:
 
 
 class _Watch:
-    """Ends the process once something is overdue; `reason` tells what was."""
+    """Kills the process as soon as something is overdue; `reason` says what."""
 
     def __init__(self, process: subprocess.Popen[str], started: float, overdue: Overdue | None) -> None:
         self.reason = ""
@@ -182,18 +182,18 @@ class _Watch:
 
 @dataclass
 class _Interrupts:
-    """The signals that came, which are passed on to the engine."""
+    """The received signals, which are passed on to the engine."""
 
     process: subprocess.Popen[str]
     received: list[int] = field(default_factory=list)
     to_say: SimpleQueue[int] = field(default_factory=SimpleQueue)
-    """1 for the first interrupt, 2 for each that is repeated, 0 at the end."""
+    """1 for the first interrupt, 2 for each repeated one, 0 at the end."""
 
     def forward(self, number: int, _frame: FrameType | None) -> None:
-        """A signal's handler: it may run in the middle of a write, so it writes nothing itself and takes no lock.
+        """A signal handler: it may run in the middle of a write, so it writes nothing itself and takes no lock.
 
-        Ctrl-C alone can be meant twice: a build server that cancels a job sends SIGTERM some seconds after SIGINT, and
-        a terminal that is closed SIGHUP to whatever runs in it.
+        Only Ctrl-C counts as a repeated interrupt: a build server that cancels a job sends SIGTERM some seconds after
+        SIGINT, and a closed terminal sends SIGHUP to all its processes.
         """
         repeated = bool(self.received)
         self.received.append(number)
@@ -204,7 +204,7 @@ class _Interrupts:
             self.process.send_signal(signal.SIGINT)
 
     def tell(self, say: Callable[[str], None]) -> None:
-        """Say what came until the end of the run, and end an engine that an interrupt repeated does not end."""
+        """Report interrupts until the end of the run, and kill an engine that a repeated one does not end."""
         for count in iter(self.to_say.get, 0):
             if count == 1:
                 say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
@@ -217,12 +217,12 @@ class _Interrupts:
 
 @contextmanager
 def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], None]) -> Iterator[_Interrupts]:
-    """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields what came."""
+    """Pass SIGINT, SIGTERM and SIGHUP on to the engine; yields the received signals."""
     interrupts = _Interrupts(process)
     teller = threading.Thread(target=interrupts.tell, args=(say,), daemon=True)
     teller.start()
     watched = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # set by `nohup`
         watched.append(signal.SIGHUP)
     before = {number: signal.signal(number, interrupts.forward) for number in watched}
     try:
@@ -235,7 +235,7 @@ def _forwarded_interrupts(process: subprocess.Popen[str], say: Callable[[str], N
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:
-    """End the engine and what it started: a plugin has a group of its own, and one that hangs ends by nothing else."""
+    """Kill the engine and its children: a plugin has its own process group, and only this ends one that hangs."""
     if process.poll() is not None:
         return
     plugins = _descendants(process.pid)

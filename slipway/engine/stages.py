@@ -18,16 +18,16 @@ KUBERNETES_PREFIX = "kubernetes:"
 TEST_STAGE = "test"
 PACKAGE_STAGE = "runtime"
 OWNERSHIP_HOOK = "slipway-ownership"
-"""The hook before each creation. The engine records it with each object and asks for it by name: it must not change."""
+"""The hook before each create. The engine records it with each object and calls it by name: it must not change."""
 ROLLING_OUT, ROLLED_OUT = "Rolling out", "Rolled out"
-"""How the program's status of a Deployment begins while it waits for it, and what it is at the end."""
+"""The start of the program's status of a Deployment while it waits for it, and the status at the end."""
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`seconds` is `None` when the stage had nothing to do, and `note` says why or what came of it."""
+    """`seconds` is `None` if the stage had nothing to do; `note` says why, or has the result."""
 
     name: str
     seconds: float | None
@@ -45,7 +45,7 @@ def _seconds(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class StageTimes:
-    """The two products of an update."""
+    """The build and deploy stages of an update."""
 
     build: tuple[Stage, ...]
     deploy: tuple[Stage, ...]
@@ -55,7 +55,7 @@ class StageTimes:
 
 
 def gate_line(*stages: Stage) -> str:
-    """What stood in front of the update (G)."""
+    """The line of the stages before the update (G)."""
     return f"G  {_line(stages)}"
 
 
@@ -101,7 +101,7 @@ def covered_seconds(intervals: Iterable[Interval]) -> float:
 
 @dataclass(frozen=True)
 class _Run:
-    """The events of one update, with the questions that the stages ask of them."""
+    """The events of one update, and the times that the stages need."""
 
     events: tuple[Event, ...]
 
@@ -123,7 +123,7 @@ class _Run:
         return [(started.at_seconds, ended) for started, ended in self.operations(type_prefix)]
 
     def rollout_intervals(self) -> Iterator[Interval]:
-        """When each Deployment that took its time was waited for."""
+        """When the program waited for each Deployment that was not ready at once."""
         begun: dict[Urn | None, float] = {}
         for event in self.events:
             if isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLING_OUT):
@@ -132,7 +132,7 @@ class _Run:
                 yield begun.pop(event.resource, event.at_seconds), event.at_seconds
 
     def build_intervals(self) -> dict[str, list[Interval]]:
-        """When each build stage ran, over all images; a stage that was only taken from the cache is not in it."""
+        """When each build stage ran, over all images; a stage that came only from the cache is left out."""
         intervals: dict[str, list[Interval]] = defaultdict(list)
         logs = build_logs(self.events)
         for operation, ended_seconds in self.operations(IMAGE_TYPE):
@@ -165,7 +165,7 @@ class _Run:
 
 
 def build_logs(events: Iterable[Event]) -> dict[Urn, BuildLog]:
-    """What each image's build said."""
+    """The build log of each image."""
     logs: dict[Urn, BuildLog] = defaultdict(BuildLog)
     for event in events:
         if isinstance(event, Diagnostic) and event.ephemeral and event.resource and event.resource.type == IMAGE_TYPE:

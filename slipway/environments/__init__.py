@@ -1,4 +1,4 @@
-"""Environments that are made like another one, with settings of their own that are never committed, and removed again.
+"""Temporary environments: made like another one, with their own settings that are never committed, and removed again.
 
-Their stack says so in two tags, `slipway:like` and `slipway:expires`, so that every clone knows it.
+Their stack has two tags for this, `slipway:like` and `slipway:expires`, so that every clone knows it.
 """

@@ -1,4 +1,4 @@
-"""What a pull request's comment says of its environment: where it answers, until when it stays, or that it is gone."""
+"""The comment on a pull request about its environment: its URLs, until when it stays, or that it was taken down."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def marker(project: str, name: str) -> str:
 
 
 def running(project: str, name: str, temporary: Temporary, services: Mapping[str, Any]) -> str:
-    """`services` are the stack's output: by name, `url` and `image`."""
+    """The comment on a running one; `services` is the stack's output: by name, `url` and `image`."""
     rows = [f"| `{service}` | {each.get('url', '')} |" for service, each in sorted(services.items())]
     return marker(project, name) + "\n".join(
         [
@@ -43,7 +43,7 @@ def taken_down(project: str, name: str) -> str:
 
 
 def require_writable(file: Path) -> None:
-    """ConfigurationError where the file's folder does not exist, before anything else is done."""
+    """Raise ConfigurationError if the file's folder does not exist, before any other work."""
     if not file.absolute().parent.is_dir():
         raise ConfigurationError(
             f"--markdown {file} cannot be written.", why=f"There is no folder {file.parent}.", next_step="Make it."

@@ -1,4 +1,4 @@
-"""Makes a temporary environment, or brings it up to date: its stack, its settings file, and until when it stays."""
+"""Creates or updates a temporary environment: its stack, its settings file, and until when it stays."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ from slipway.errors import ConfigurationError
 from slipway.project import Project
 from slipway.stack import Stack, open_stack
 
-# Of a settings file: how the stack's own secrets are encrypted.
+# Keys of a settings file: how the stack's own secrets are encrypted.
 SECRETS_KEYS = ("secretsprovider", "encryptedkey", "encryptionsalt")
 
 
 @dataclass(frozen=True)
 class TemporaryRequest:
-    """What `slipway up` is asked for: `--like` and `--expires`, each of which may be empty."""
+    """The options `--like` and `--expires` of `slipway up`; each may be empty."""
 
     like: str = ""
     expires: str = ""
 
 
 def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], None]) -> Temporary:
-    """Have environment `name` as `request` asks; what it is then.
+    """Create or update environment `name` as `request` says, and return its data.
 
-    With `like` its settings are written anew from those of that environment, without only its time is changed. Raises
-    ConfigurationError, before anything is made, where the repository declares it, somebody else made its stack, or
-    there is no environment to make it like.
+    With `like` its settings are written again from those of that environment; without, only its expiry changes. Raises
+    ConfigurationError, before anything is created, if the repository declares it, its stack was not made with `--like`,
+    or there is no environment to make it like.
     """
     project = projects.require(Path.cwd())
     duration = parse_duration(request.expires) if request.expires else None
@@ -81,7 +81,7 @@ def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], 
 
 
 def _present_like(project: Project, name: str) -> str:
-    """Which environment `name` is made like, without `--like`: it is there already, and its stack says so."""
+    """The environment that `name` is made like, if `--like` is not given: the tags of its existing stack say so."""
     others = [each for each in project.environments() if each != name]
     source = open_stack(others[0], cluster=False) if others else None
     present = _present(source, name) if source else None
@@ -95,12 +95,12 @@ def _present_like(project: Project, name: str) -> str:
 
 
 def _present(source: Stack, name: str) -> Temporary | None:
-    """What the stack's tags say; `None` where there is no stack, ConfigurationError where it is not temporary."""
+    """The data in the stack's tags; `None` if there is no stack. Raises ConfigurationError if it is not temporary."""
     if not source.stacks.exists(name):
         return None
     try:
         found = Temporary.of_tags(source.stacks.tags(name))
-    except ValueError:  # it is written anew
+    except ValueError:  # it is written again
         found = Temporary(source.name)
     if found is None:
         raise ConfigurationError(
@@ -141,7 +141,7 @@ def _mapping(source: Stack, key: str) -> dict[str, Any]:
 
 
 def _require_openable(source: Stack, derived: DerivedSettings) -> None:
-    """ConfigurationError where secrets are to be copied and the stack that they are encrypted for is not there."""
+    """Raise ConfigurationError if secrets must be copied, but the stack that they are encrypted for does not exist."""
     if not _has_secrets(derived):
         return
     if source.stacks.in_lab:
@@ -158,11 +158,11 @@ def _has_secrets(derived: DerivedSettings) -> bool:
 
 
 def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary, *, created: bool) -> None:
-    """The stack where it is to be `created`, its tags and the settings file; none of them where one fails."""
+    """Create the stack if `created`, its tags and the settings file. If one fails, a created stack is removed."""
     content = _content(source)
     others = {key: value for key, value in content.items() if key not in ("config", *SECRETS_KEYS)}
     with tempfile.TemporaryDirectory(prefix="slipway-") as temporary:
-        # A copy, so that the engine writes no committed file anew.
+        # A copy, so that the engine does not rewrite a committed file.
         folder = Path(temporary)
         shutil.copy(source.project.file, folder)
         shutil.copy(source.project.environment_file(source.name), folder)
@@ -174,7 +174,7 @@ def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary,
         try:
             stacks.set_tags(name, wanted.tags())
             if _has_secrets(derived):
-                # The engine opens each and encrypts it for the new stack: their text is in no file and no argument.
+                # The engine decrypts each and encrypts it for the new stack: no file and no argument has the plaintext.
                 stacks.run(name, "config", "cp", "--stack", source.name, "--dest", name, folder=folder)
             file = folder / f"Pulumi.{name}.yaml"
             copied = (yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None) or {}
@@ -195,7 +195,7 @@ def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary,
 
 
 def _in_copy(source: Stack) -> Stacks:
-    """The engine for a folder elsewhere: a backend's relative path begins at the project."""
+    """The stacks for another folder: a backend's relative path begins at the project."""
     variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
     if folder := backend_folder(source.backend_url(), source.project.folder):
         variables["PULUMI_BACKEND_URL"] = f"file://{folder}"

@@ -1,4 +1,4 @@
-"""Takes an environment down: everything its state has, the stack with its history, and its files on this machine."""
+"""Takes an environment down: all resources in its state, the stack with its history, and its files on this machine."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from slipway.project import Project
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import resources
 
-# What a cluster and a registry are found by, where the environment's own settings are in another clone.
+# Settings that locate the cluster and the registry if the environment's own settings are in another clone.
 PLACE_KEYS = ("slipway:registry", "slipway:context")
 
 
 def require_removable(project: Project, name: str, *, committed: bool) -> None:
-    """Return where environment `name` may be taken down: it is temporary, or `committed` ones are asked for.
+    """Raise ConfigurationError if environment `name` must not be taken down; the error says why.
 
-    ConfigurationError says why not.
+    It may be if it is temporary, or with `committed`.
     """
     if committed or not is_declared(project, name):
         return
@@ -51,9 +51,9 @@ def require_removable(project: Project, name: str, *, committed: bool) -> None:
 
 @contextmanager
 def opened(name: str) -> Iterator[Stack | None]:
-    """The stack of an environment that need not have settings in this clone; `None` where there is no such stack.
+    """The stack of an environment that need not have settings in this clone; `None` if there is no such stack.
 
-    While it is open, and never longer, a settings file stands in for the one that is in another clone.
+    While it is open, and no longer, a generated settings file replaces the one that is in another clone.
     """
     project = projects.require(Path.cwd())
     file = project.folder / f"Pulumi.{name}.yaml"
@@ -75,7 +75,7 @@ def opened(name: str) -> Iterator[Stack | None]:
 
 
 def any_stack(project: Project) -> Stack:
-    """Of any environment: all of them are in one backend. ConfigurationError where the project has none."""
+    """The stack of any environment: all are in one backend. Raises ConfigurationError if the project has none."""
     names = project.environments()
     if not names:
         raise ConfigurationError(
@@ -95,13 +95,13 @@ def _stand_in(project: Project, other: Stack, name: str) -> str:
 
 
 def remove(stack: Stack, progress: Progress) -> None:
-    """Destroy what the stack has, then the stack, its files, and where it is temporary its databases on the lab; what
-    is committed of it stays.
+    """Destroy the resources of the stack, then the stack, its files, and its databases on the lab if it is temporary.
+    Committed files stay.
 
-    SlipwayError where another update holds it, the cluster does not answer, or an object or a database cannot be
-    deleted: then the stack is there still, and the same call goes on.
+    Raises SlipwayError if another update holds it, the cluster does not answer, or an object or a database cannot be
+    deleted. The stack then still exists, and the same call continues.
     """
-    # Its secrets are under the key that the state names: the settings may be of another clone.
+    # Its secrets are encrypted with the key that the state names: the settings may be of another clone.
     variables = {"PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true"}
     stack = stack.with_variables(variables)
     prepare_stack(stack, progress.note)
@@ -118,7 +118,7 @@ def remove(stack: Stack, progress: Progress) -> None:
 
 
 def remove_files(stack: Stack) -> None:
-    """Those of this machine, and the settings where they are not committed."""
+    """Remove the stack's files on this machine, and its settings if they are not committed."""
     for folder in data_home().glob("*/"):
         own = stack.own_file(folder.name)
         for file in folder.glob(f"{own.stem}.*"):
@@ -127,7 +127,7 @@ def remove_files(stack: Stack) -> None:
 
 
 def remove_settings(project: Project, name: str) -> bool:
-    """Whether there were generated settings; those that the repository declares stay."""
+    """Remove generated settings; False if there are none. Settings that the repository declares stay."""
     file = project.folder / f"Pulumi.{name}.yaml"
     if not is_generated(file) or is_declared(project, name):
         return False

@@ -1,4 +1,4 @@
-"""The settings of a temporary environment, made of those of another one. Pure: values in, values and text out."""
+"""The settings of a temporary environment, derived from those of another one. Pure: values in, values and text out."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from slipway.environments.temporary import HEADER
 from slipway.errors import ConfigurationError
 
 NAMESPACE_KEY, PULL_SECRETS_KEY = "slipway:namespace", "slipway:imagePullSecrets"
-# What is true of one environment alone: where it is, what it rolls back to, which objects of others it takes over.
+# Settings for one environment only: its namespace, the update it rolls back to, the objects of others it takes over.
 OWN_KEYS = (NAMESPACE_KEY, "slipway:rollbackTo", "slipway:adopt")
 
 
 @dataclass(frozen=True)
 class DerivedSettings:
-    """What goes under `config`, and lines for a person: what is not as in the other environment, and what is shared."""
+    """The values under `config`, and lines for the user: differences from the other environment, and shared parts."""
 
     config: dict[str, Any]
     notes: tuple[str, ...] = ()
 
     def text(self, name: str, like: str, others: Mapping[str, Any]) -> str:
-        """The file's; `others` are keys beside `config`."""
+        """The text of the file; `others` are keys beside `config`."""
         head = f"{HEADER} {like}`, and never committed: `slipway down -s {name}` removes it.\n"
         return head + yaml.safe_dump({"config": self.config, **others}, sort_keys=False, allow_unicode=True)
 
 
 def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name: str, like: str) -> DerivedSettings:
-    """The settings of environment `name`, like those of `like`, which `config` and `services` are of.
+    """The settings of environment `name`, like those of `like`, which `config` and `services` belong to.
 
-    A cluster gives a node port and the host and path of an Ingress to one Service: node ports are left to the cluster,
-    and the first label of a host gets the environment's name in front. Raises ConfigurationError where the two would be
-    in one namespace, and for a host that grows too long.
+    In a cluster, only one Service can have a node port, or the host and path of an Ingress. So the cluster chooses node
+    ports, and the first label of a host gets the environment's name in front. Raises ConfigurationError if the two
+    would be in one namespace, and for a host that gets too long.
     """
     namespace = config.get(NAMESPACE_KEY)
     if isinstance(namespace, Mapping) and namespace.get("managed") is False:
@@ -75,14 +75,14 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a value under `config` is encrypted, or has something within that is."""
+    """Whether a value under `config` is encrypted, or contains an encrypted value."""
     if isinstance(value, Mapping):
         return set(value) == {"secure"} or any(is_secret(each) for each in value.values())
     return isinstance(value, list) and any(is_secret(each) for each in value)
 
 
 def _changes(spec: ServiceSpec, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sections of `service.yaml` with what is laid over them."""
+    """Sections of `service.yaml` with the values that override them."""
     if spec.service.node_port:
         yield "service", {"nodePort": None}
     if spec.ingress:
@@ -90,7 +90,7 @@ def _changes(spec: ServiceSpec, name: str) -> Iterator[tuple[str, dict[str, Any]
 
 
 def _host(service: str, host: str, name: str) -> str:
-    """`shop.example` becomes `pr-123-shop.example`: as deep, so that a wildcard in DNS and its certificate fit."""
+    """`shop.example` becomes `pr-123-shop.example`: as many labels, so that a DNS wildcard and its certificate fit."""
     wildcard, rest = ("*.", host[2:]) if host.startswith("*.") else ("", host)
     label, dot, domain = f"{name}-{rest}".partition(".")
     if len(label) > LABEL_MAX_LENGTH:

@@ -1,4 +1,4 @@
-"""What makes an environment a temporary one: its name, its stack's tags, settings that git does not track."""
+"""The properties of a temporary environment: its name, its stack's tags, settings that git does not track."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slipway.project import Project
 
 LIKE_TAG, EXPIRES_TAG = "slipway:like", "slipway:expires"
 HEADER = "# Made by `slipway up --like"
-# `slipway-` goes before it in the name of the namespace: a DNS label of at most 63 characters.
+# `slipway-` precedes it in the name of the namespace: a DNS label of at most 63 characters.
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,53}[a-z0-9])?", re.ASCII)
 DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,5})(?P<unit>[mhdw])", re.ASCII)
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
@@ -24,14 +24,14 @@ LONGEST = timedelta(days=365)
 
 @dataclass(frozen=True)
 class Temporary:
-    """Of which environment it is made, and when `slipway reap` may take it down; `None` for never."""
+    """The environment that it is made like, and when `slipway reap` may take it down; `None` for never."""
 
     like: str
     expires: datetime | None = None
 
     @classmethod
     def of_tags(cls, tags: Mapping[str, str]) -> Temporary | None:
-        """`None` for a stack that was not made with `--like`; ValueError for a time that cannot be read."""
+        """`None` for a stack that was not made with `--like`; raises ValueError for a time that cannot be read."""
         if LIKE_TAG not in tags:
             return None
         expires = tags.get(EXPIRES_TAG)
@@ -45,12 +45,12 @@ class Temporary:
         return self.expires is not None and self.expires <= now
 
     def until(self) -> str:
-        """For a person."""
+        """The expiry as text for the user."""
         return f"until {self.expires:%Y-%m-%d %H:%M} UTC" if self.expires else "until it is taken down"
 
 
 def parse_duration(text: str) -> timedelta:
-    """`90m`, `12h`, `3d` or `2w`; ConfigurationError for anything else, and for more than a year."""
+    """`90m`, `12h`, `3d` or `2w`; raises ConfigurationError for anything else, and for more than a year."""
     found = DURATION.fullmatch(text)
     duration = int(found["count"]) * UNITS[found["unit"]] if found else timedelta()
     if not timedelta() < duration <= LONGEST:
@@ -63,7 +63,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def require_name(name: str) -> None:
-    """ConfigurationError for a name that no temporary environment can have: its namespace and hosts are made of it."""
+    """Raise ConfigurationError for an invalid name: the environment's namespace and hosts contain it."""
     if NAME.fullmatch(name) is None:
         raise ConfigurationError(
             f"No environment called {name!r} can be made with --like.",
@@ -76,7 +76,7 @@ def require_name(name: str) -> None:
 def is_declared(project: Project, name: str) -> bool:
     """Whether the settings of the environment belong to the repository: git tracks them, or a person wrote them.
 
-    ConfigurationError where there is a repository that git does not read.
+    Raises ConfigurationError if there is a repository that git does not read.
     """
     uncommitted(project.folder)
     file = f"Pulumi.{name}.yaml"
@@ -93,7 +93,7 @@ def is_generated(settings: Path) -> bool:
 
 
 def exclude_from_git(folder: Path, name: str) -> None:
-    """Have git overlook the settings of `name`, in this clone only."""
+    """Make git ignore the settings of `name`, in this clone only."""
     rule, exclude = _rule(folder, name), _exclude_file(folder)
     if exclude is None:
         return
@@ -104,7 +104,7 @@ def exclude_from_git(folder: Path, name: str) -> None:
 
 
 def include_in_git(folder: Path, name: str) -> None:
-    """Take back what `exclude_from_git` did."""
+    """Undo `exclude_from_git`."""
     rule, exclude = _rule(folder, name), _exclude_file(folder)
     if exclude and exclude.exists():
         lines = exclude.read_text(encoding="utf-8").splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""The commits between two images of a service: those that touched what its image is built from."""
+"""The commits between two images of a service: those that changed the folders it is built from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEPARATOR = "\x1f"
 
 @dataclass(frozen=True)
 class ServiceCommit:
-    """`reverted` is one that the older image had and the newer one has not."""
+    """`reverted` is true if the older image has the commit and the newer one does not."""
 
     commit: str
     subject: str
@@ -24,10 +24,10 @@ class ServiceCommit:
 
 
 def commits_between(folder: Path, old: str, new: str, paths: Sequence[Path]) -> list[ServiceCommit] | None:
-    """Newest first, of `paths` alone where there are any; `None` where git does not know one of the commits here."""
+    """Newest first, of `paths` only if there are any; `None` if git does not have one of the commits here."""
     if old == new:
         return []
-    # What the user's configuration of git adds to each commit is none of ours.
+    # The user's git configuration must not add anything to each commit.
     arguments = [
         "log",
         "--no-show-signature",

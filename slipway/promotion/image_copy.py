@@ -1,6 +1,6 @@
 """Copies images to another registry by digest: an index with all its platforms, byte for byte.
 
-`crane` does it (https://github.com/google/go-containerregistry): it copies manifests as they are, mounts layers where
+`crane` does it (https://github.com/google/go-containerregistry): it copies manifests as they are, mounts layers if
 both repositories are in one registry, and logs in as Docker does, credential helpers included.
 """
 
@@ -29,12 +29,12 @@ class ImageCopy:
 
     @property
     def tag(self) -> str:
-        """A registry's clean-up removes what has none. Not `sha256-…`, which names what refers to an image."""
+        """A registry's clean-up removes images without a tag. Not `sha256-…`, which is for referrers of an image."""
         return f"promoted-{self.digest.removeprefix('sha256:')[:TAG_DIGITS]}"
 
 
 def crane(environment: Mapping[str, str]) -> str:
-    """The program on PATH; ConfigurationError where there is none."""
+    """The path of `crane`; raises ConfigurationError if it is not on PATH."""
     found = shutil.which("crane", path=environment.get("PATH", os.defpath))
     if found is None:
         raise ConfigurationError(
@@ -45,9 +45,9 @@ def crane(environment: Mapping[str, str]) -> str:
 
 
 def copy_image(copy: ImageCopy, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    """Copy it and ask the target's registry for the digest; SlipwayError where it was not copied.
+    """Copy the image and check its digest in the target's registry; raises SlipwayError if it was not copied.
 
-    `environment` has PATH, and what says where Docker's configuration is.
+    `environment` has PATH, and the variables that locate Docker's configuration.
     """
     program = crane(environment)
     source, target = f"{copy.source}@{copy.digest}", f"{copy.target}:{copy.tag}"

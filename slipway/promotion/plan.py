@@ -1,4 +1,4 @@
-"""What a promotion would change: which digests of one environment another would run, and why some must not."""
+"""Plans a promotion: which digests of one environment another one would run, and which must not be promoted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DIGEST_DIGITS = 8
 
 @dataclass(frozen=True)
 class ImageMove:
-    """A service whose digest a promotion changes; no `old` where the environment had none."""
+    """A service whose digest a promotion changes; `old` is `None` if the environment had none."""
 
     service: str
     old: Promotion | None
@@ -45,9 +45,9 @@ class ImageMove:
 
 @dataclass(frozen=True)
 class PromotionPlan:
-    """From which update of which environment, and what of it is new to the other; `notes` are lines for a person.
+    """From update `update` of `source`, the `moves` that are new to `target`; `notes` are lines for the user.
 
-    `copies` are the images that the registry of the other one has yet to get.
+    `copies` are the images that the registry of the target does not have yet.
     """
 
     source: str
@@ -65,10 +65,10 @@ class PromotionPlan:
 def plan_promotion(
     source: Stack, target: Stack, settings: SettingsFile, services: Sequence[str] = (), to_update: int | None = None
 ) -> PromotionPlan:
-    """What of `source`'s last verified state, or of update `to_update`, is new to `target`; all services by default.
+    """The changes for `target` from `source`'s last verified state, or update `to_update`; all services by default.
 
     Raises ConfigurationError for a state or service that cannot be promoted, and for settings that were edited by
-    hand; SlipwayError where the registry of the target lacks a digest, or cannot be asked.
+    hand. Raises SlipwayError if no registry has a digest any more, or a registry does not answer.
     """
     if settings.builds:
         raise ConfigurationError(
@@ -135,7 +135,7 @@ def _update(history: History, number: int | None) -> UpdateInfo:
 
 
 def _require_as_promoted(settings: SettingsFile, running: Mapping[str, Promotion], histories: HistoryOf) -> None:
-    """Return where each digest in the settings is one that was promoted; what runs already was looked up before."""
+    """Raise ConfigurationError if a digest in the settings was not promoted; running ones were checked before."""
     for service, each in settings.images.items():
         if running.get(service) == each:
             continue
@@ -170,9 +170,9 @@ def _chosen(source: str, update: UpdateInfo, references: Mapping[str, str], serv
 
 
 def _promotion(source: str, history: History, update: UpdateInfo, service: str, reference: str) -> Promotion:
-    """What the settings will say of the image that the service had after `update`."""
+    """The entry in the settings for the image that the service had after `update`."""
     entry = deployed_by(history, update.number, service)
-    # An environment that was promoted to itself knows the commit of the image, which is not that of its settings.
+    # An environment that gets promoted images records the image's commit, which is not that of its settings.
     earlier = promotions(history.checkpoint(entry.number)).get(service)
     commit = earlier.commit if earlier else entry.commit
     if not commit:
@@ -191,9 +191,9 @@ def _promotion(source: str, history: History, update: UpdateInfo, service: str, 
 
 
 def _missing_images(target: Stack, images: Mapping[str, tuple[str, Promotion]]) -> tuple[ImageCopy, ...]:
-    """What the target's registry lacks and another one has; `images` are a reference in the source's, by service.
+    """The images that the target's registry lacks; `images` are references in the source's registry, by service.
 
-    SlipwayError where no registry has a digest any more.
+    Raises SlipwayError if no registry has a digest any more.
     """
     registry = target.config().get("slipway:registry") or target.engine.environment.get("SLIPWAY_REGISTRY", "")
     if not registry:
@@ -219,7 +219,7 @@ def _missing_images(target: Stack, images: Mapping[str, tuple[str, Promotion]]) 
 
 
 def _not_in_registry(images: Sequence[tuple[ImageCopy, str]]) -> list[ImageCopy]:
-    """Those whose digest is not in the repository beside them."""
+    """The images whose digest is not in the repository beside them."""
     names = [f"{repository}@{each.digest}" for each, repository in images]
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         digests = list(pool.map(image_digest, names))
@@ -227,7 +227,7 @@ def _not_in_registry(images: Sequence[tuple[ImageCopy, str]]) -> list[ImageCopy]
 
 
 def _source_notes(history: History, update: UpdateInfo, left_out: Sequence[str]) -> list[str]:
-    """Why it is not the source's last update, and which services of the target it knows nothing of."""
+    """Why `update` is not the source's last one, and which services of the target it does not have."""
     notes, last = [], history.latest(1)[0]
     if last.number > update.number:
         how = "cannot be read" if last.problem else "came later" if last.succeeded else "failed"
@@ -241,7 +241,7 @@ def _source_notes(history: History, update: UpdateInfo, left_out: Sequence[str])
 def _target_notes(
     target: Stack, settings: SettingsFile, new: Mapping[str, Promotion], running: Mapping[str, Promotion]
 ) -> list[str]:
-    """What was rolled back in the target, and would come again: by this promotion, or by its next update."""
+    """The images that were rolled back in the target, and that this promotion or its next update would bring back."""
     notes = []
     for service, each in new.items():
         here, file = running.get(service), settings.images.get(service)
@@ -262,7 +262,7 @@ def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, in
     for entry in history.entries:
         if not entry.rollback or not entry.succeeded:
             continue
-        with suppress(SlipwayError):  # a state that cannot be read says nothing
+        with suppress(SlipwayError):  # a state that cannot be read is left out
             before, after = recorded.of(entry.rollback.source), recorded.of(entry.number)
             for service, each in new.items():
                 images = [state[service].image if service in state else "" for state in (before, after)]

@@ -20,7 +20,7 @@ UNPROCESSABLE = 422
 
 @dataclass(frozen=True)
 class ProposedChange:
-    """A change of `path`, which is relative to the repository: its text on the base branch goes through `edit`."""
+    """A change of `path`, which is relative to the repository: `edit` changes its text on the base branch."""
 
     path: str
     edit: Callable[[str], str]
@@ -30,9 +30,9 @@ class ProposedChange:
 
 
 def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -> str:
-    """The address of the new pull request, empty where the change's branch is there already: it was proposed before.
+    """Open a pull request and return its URL; empty if the change's branch already exists: it was proposed before.
 
-    ConfigurationError where GitHub refuses it.
+    Raises ConfigurationError if GitHub refuses it.
     """
     base_path = f"repos/{repository}"
     try:
@@ -61,7 +61,7 @@ def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -
 
 
 def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> bool:
-    """Whether it was made; not where it was there before."""
+    """Create the branch; False if it already exists."""
     try:
         github.post(f"{base_path}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
     except RefusedError as error:
@@ -72,7 +72,7 @@ def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> 
 
 
 def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
-    """`OWNER/NAME` from GITHUB_REPOSITORY, else from git's remote `origin`; ConfigurationError where neither has it."""
+    """`OWNER/NAME` from GITHUB_REPOSITORY, else from git's remote `origin`; raises ConfigurationError without them."""
     if named := environ.get("GITHUB_REPOSITORY"):
         return named
     found = REMOTE.search(git_output(folder, "remote", "get-url", "origin"))
@@ -85,5 +85,5 @@ def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
 
 
 def path_in_repository(folder: Path, file: str) -> str:
-    """A file of the project's folder, relative to the repository that this is in."""
+    """The path of a file in the project's folder, relative to the repository."""
     return f"{git_output(folder, 'rev-parse', '--show-prefix')}{file}"

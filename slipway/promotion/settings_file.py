@@ -23,7 +23,7 @@ from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import NOT_BUILT
 
 FIELDS = ("digest", "from", "update", "commit", "time")
-# What Pulumi, which reads numbers, dates and words in its own way, might take for something else.
+# Fields that Pulumi might read as something else: it reads numbers, dates and words in its own way.
 QUOTED = ("commit", "time")
 PLAIN = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 INDENTATION = 2
@@ -31,7 +31,7 @@ INDENTATION = 2
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """The settings of an environment as they were read: `text` is all of the file, `images` what it promotes."""
+    """The settings of an environment as they were read: `text` is the whole file, `images` are the promoted images."""
 
     file: Path
     text: str = field(repr=False)
@@ -40,7 +40,7 @@ class SettingsFile:
 
     @classmethod
     def read(cls, file: Path) -> SettingsFile:
-        """ConfigurationError where the file is not one that can be edited line by line, or names no valid images."""
+        """Raises ConfigurationError if the file cannot be edited line by line, or its images are invalid."""
         try:
             return cls.of_text(file, file.read_bytes().decode())
         except (OSError, UnicodeDecodeError) as error:
@@ -76,12 +76,12 @@ class SettingsFile:
         return cls(file, text, found, config.get(BUILD_KEY) not in NOT_BUILT)
 
     def with_images(self, new: Mapping[str, Promotion]) -> str:
-        """The text with `new` under `slipway:images`, beside the services that it has already.
+        """The text with `new` under `slipway:images`, beside the services that it already has.
 
-        ConfigurationError where the file is written in a way that lines cannot be added to.
+        Raises ConfigurationError if lines cannot be added to the file as it is written.
         """
         text = self.text
-        # From behind, so that what is in front stays where it is; of two at one place the first is put in last.
+        # From the end, so that earlier positions stay valid; of two edits at one place, the first is inserted last.
         for edit in sorted(_edits(self.file, text, new), key=lambda edit: edit.start, reverse=True):
             text = text[: edit.start] + edit.text + text[edit.end :]
         before, after = yaml.safe_load(self.text) or {}, yaml.safe_load(text)
@@ -92,7 +92,7 @@ class SettingsFile:
         return text
 
     def write(self, text: str) -> None:
-        """Put `text` in the place of the file, at once; SlipwayError where the file is not what was read any more."""
+        """Replace the file with `text` atomically; raises SlipwayError if the file has changed since it was read."""
         file = self.file.resolve()
         if file.read_bytes() != self.text.encode():
             raise SlipwayError(
@@ -113,7 +113,7 @@ class SettingsFile:
 
 @contextlib.contextmanager
 def only_promotion(folder: Path) -> Iterator[None]:
-    """Hold the lock of promotions in a project's folder; SlipwayError where another one has it."""
+    """Hold the lock for promotions in a project's folder; raises SlipwayError if another one holds it."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,7 +128,7 @@ def only_promotion(folder: Path) -> Iterator[None]:
 
 
 def _require_plain(file: Path, text: str) -> None:
-    """ConfigurationError for what makes one line of a file mean something elsewhere, or a column mean nothing."""
+    """Raise ConfigurationError for text in which a line has an effect elsewhere, or columns cannot be relied on."""
     if text.startswith("\ufeff"):
         raise _refused(file, "it begins with a byte order mark")
     for number, line in enumerate(text.splitlines(), 1):
@@ -159,7 +159,7 @@ def _refused(file: Path, why: str) -> ConfigurationError:
 
 @dataclass(frozen=True)
 class Edit:
-    """`text` in the place of what is from `start` to `end`, in characters."""
+    """Replaces the characters from `start` to `end` with `text`."""
 
     start: int
     end: int
@@ -180,7 +180,7 @@ def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit
         return
     if present and isinstance(images, yaml.MappingNode) and images.flow_style:
         raise _refused(file, f"`{IMAGES_KEY}` is written in braces; allowed: a line for each service")
-    if present:  # each behind the nearest in front of it
+    if present:  # each after the nearest service that sorts before it
         places: dict[int, list[str]] = defaultdict(list)
         for name in added:
             earlier = [pair for other, pair in present.items() if other < name] or list(present.values())
@@ -196,7 +196,7 @@ def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit
         where = _last_line(*(pairs.get(BUILD_KEY) or config.value[-1]))
         yield _inserted(text, where, [f"{' ' * column}{IMAGES_KEY}:", *lines])
         return
-    # Nothing, or `{}`, stands behind the key.
+    # The key has no value, or `{}`.
     key = next(key for key, _ in config.value if key.value == IMAGES_KEY)
     written = len(text[: images.start_mark.index].rstrip(" "))
     yield Edit(written, images.end_mark.index, "")
@@ -209,7 +209,7 @@ def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
 
 
 def _replaced(entry: yaml.Node, promotion: Promotion) -> Iterator[Edit]:
-    """The values of one service's entry, each in the place of the old one."""
+    """The edits that replace each value of one service's entry."""
     values = _values(promotion)
     for key, value in entry.value:
         yield Edit(value.start_mark.index, value.end_mark.index, values[key.value])
@@ -223,7 +223,7 @@ def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
 
 
 def _values(promotion: Promotion) -> dict[str, str]:
-    """As they are written, by key."""
+    """The values as they are written, by key."""
     values: dict[str, Any] = promotion.model_dump(by_alias=True)
     return {key: _scalar(values[key], quoted=key in QUOTED) for key in FIELDS}
 
@@ -236,9 +236,9 @@ def _scalar(value: Any, *, quoted: bool) -> str:
 
 
 def _last_line(*nodes: yaml.Node) -> int:
-    """The last line with something of the nodes on it: a block ends where the next begins, behind its comments."""
+    """The last line with content of the nodes: in YAML, a block ends where the next begins, after its comments."""
     ends = [(node, node.end_mark) for node in _scalars(nodes)]
-    # A literal block ends at the beginning of the line behind it.
+    # A literal block ends at the beginning of the line after it.
     return max(end.line - (isinstance(node, yaml.ScalarNode) and node.style in ("|", ">")) for node, end in ends)
 
 
@@ -253,7 +253,7 @@ def _scalars(nodes: Iterable[yaml.Node]) -> Iterator[yaml.Node]:
 
 
 def _inserted(text: str, line: int, lines: Iterable[str]) -> Edit:
-    """`lines` behind the line of that number, counted from 0."""
+    """Insert `lines` after the line with that number, counted from 0."""
     end = "\r\n" if "\r\n" in text else "\n"
     ends = [found.end() for found in re.finditer("\n", text)]
     added = "".join(f"{each}{end}" for each in lines)

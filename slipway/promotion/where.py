@@ -1,4 +1,4 @@
-"""Which image of each service runs in each environment, since when, and which commits one has before another."""
+"""Which image of each service runs in each environment, since when, and which commits one has that another lacks."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from slipway.stack import Stack
 class RunningImage:
     """One service in one environment, as its present state has it.
 
-    `update` brought the image and `since` is when it began; `commit` is the one that the image was built from, with
-    `dirty` where that had changes in no commit. `waiting` is a digest that the settings promote and that does not run.
+    `update` brought the image and `since` is when it began. `commit` is the one that the image was built from; `dirty`
+    if there were uncommitted changes. `waiting` is a digest that the settings promote and that does not run.
     """
 
     environment: str
@@ -41,7 +41,7 @@ class RunningImage:
 
 @dataclass(frozen=True)
 class Ahead:
-    """`environment` has another image of a service than `behind`; no `commits` where git knows not all of them here."""
+    """`environment` has another image of a service than `behind`; `commits` is `None` if git lacks some here."""
 
     environment: str
     behind: str
@@ -51,16 +51,16 @@ class Ahead:
 
 @dataclass(frozen=True)
 class UnreadableEnvironment:
-    """An environment of which nothing is known, and why."""
+    """An environment that cannot be read, and why."""
 
     environment: str
     reason: str
 
 
 def running_images(stack: Stack) -> list[RunningImage]:
-    """The image of each service in an environment, by name; none where it was never updated.
+    """The image of each service in an environment, by name; empty if it was never updated.
 
-    SlipwayError where the backend does not answer, or its present state cannot be read.
+    Raises SlipwayError if the backend does not answer, or its present state cannot be read.
     """
     history = stack.history()
     present = history.present()
@@ -94,18 +94,18 @@ def running_images(stack: Stack) -> list[RunningImage]:
 def _promoted_by_settings(stack: Stack) -> Mapping[str, Promotion]:
     try:
         settings = SettingsFile.read(stack.project.folder / f"Pulumi.{stack}.yaml")
-    except ConfigurationError:  # an update and a promotion say what is wrong with it
+    except ConfigurationError:  # an update and a promotion report what is wrong with it
         return {}
     return {} if settings.builds else settings.images
 
 
 def _brought_by(history: History, recorded: RecordedServices, service: str, image: str) -> int:
-    """The oldest update since which the service has had just this image."""
+    """The oldest update since which the service has always had this image."""
     found = history.numbers[-1]
     for number in reversed(history.numbers):
         try:
             state = recorded.of(number).get(service)
-        except SlipwayError:  # a state that cannot be read: what is known begins after it
+        except SlipwayError:  # a state that cannot be read: the known history begins after it
             break
         if state is None or state.image != image:
             break
@@ -114,9 +114,9 @@ def _brought_by(history: History, recorded: RecordedServices, service: str, imag
 
 
 def ahead(images: Sequence[RunningImage], folder: Path, paths: Mapping[str, Sequence[Path]]) -> list[Ahead]:
-    """Of each service, which environment has another image than one that follows it, and by which commits.
+    """For each service, the environments that have another image than one that follows them, and the commits between.
 
-    A promoted environment follows the one that it was promoted from. Of those that build, all follow the one that
+    A promoted environment follows the one that it was promoted from. All that build follow the one of them that
     changed last.
     """
     found = []

@@ -1,1 +1,1 @@
-"""The return to a recorded state: which one, what to declare, the run, and its proof."""
+"""The rollback to a recorded state: which one, what to declare, the run, and its proof."""

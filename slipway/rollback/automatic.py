@@ -1,4 +1,4 @@
-"""What `slipway up` does about an update that failed: back to the last good state, once, and never in a loop."""
+"""The automatic rollback of `slipway up` after a failed update: to the last good state, once, never in a loop."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class FailedUpdate:
     error: SlipwayError
 
     def undone(self, progress: Progress) -> SlipwayError:
-        """Return to the last good state and verify it; the error that the command ends with.
+        """Roll back to the last good state and verify it; returns the error that the command ends with.
 
-        That is the update's own where there is nothing to undo, 4 after a rollback that was verified, and 5 where it
-        could not be done. The update's own error is printed before the rollback begins.
+        That is the update's own error if there is nothing to undo. Otherwise its exit code is 4 after a verified
+        rollback, and 5 if the rollback failed. The update's own error is printed before the rollback begins.
         """
         if not self._may_have_broken():
             return self.error
@@ -54,7 +54,7 @@ class FailedUpdate:
         return self._replayed(prepared, progress)
 
     def _may_have_broken(self) -> bool:
-        """Whether the cluster may not be as it was; a release works all the same where something stays undeleted."""
+        """Whether the update may have changed or broken the cluster; a release still works if a delete failed."""
         if isinstance(self.error, NotDeletedError):
             return False
         return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
@@ -65,7 +65,7 @@ class FailedUpdate:
         return last_good(self.stack.history())
 
     def _migrated_before(self) -> str:
-        """A sentence on migrations that the update did not run: nobody but their database knows what it has."""
+        """A sentence on migrations that the update did not run: only their database shows whether they ran in it."""
         services = ", ".join(sorted(migrations(resources(self.stack.present() or {}))))
         return services and (
             f"\nThe migration of {services} ran in an earlier update. Where the database is an empty one since, "
@@ -123,7 +123,7 @@ def _touched_cluster(events: Iterable[Event]) -> bool:
 
 
 def _does_not_work(events: Iterable[Event]) -> bool:
-    """Whether a rollout or a check failed, also of what an earlier update, kept for debugging or killed, has left."""
+    """Whether a rollout or a check failed, also one left by an earlier update that was kept for debugging or killed."""
     errors = (event for event in events if isinstance(event, Diagnostic) and event.severity == "error")
     return any(event.message.startswith(DIAGNOSIS) or CHECKS_FAILED.search(event.message) for event in errors)
 

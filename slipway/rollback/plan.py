@@ -1,4 +1,4 @@
-"""What a rollback declares: a recorded state, adapted to the present one. Pure: decrypted states in, resources out."""
+"""Plans a rollback: declare a recorded state, adapted to the present one. Pure: decrypted states in, resources out."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from slipway.state.renames import renames
 from slipway.values import Path, mapped, opened
 
 ROLLBACK_VARIABLE = "SLIPWAY_ROLLBACK"
-"""Environment variable in which `slipway rollback` hands its request to the program, as JSON."""
+"""Environment variable in which `slipway rollback` passes its request to the program, as JSON."""
 
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
-# Where an object names a Secret: the keys that hold `name` or `secretName`.
+# The keys whose `name` or `secretName` refers to a Secret.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
-# Deleting or replacing one of these deletes what is stored in it, or of it.
+# Deleting or replacing one of these deletes the data stored in it, or the objects of its kind.
 STATEFUL_KINDS = {"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
-# What the Kubernetes provider replaces an object for (pulumi-kubernetes, provider/pkg/provider/diff.go), and what the
-# API server refuses to change, for which it does so too.
+# Fields for which the Kubernetes provider replaces an object (pulumi-kubernetes, provider/pkg/provider/diff.go), and
+# fields that the API server refuses to change: the provider replaces the object for these too.
 IMMUTABLE_FIELDS = {
     "StatefulSet": ("serviceName", "selector", "volumeClaimTemplates", "podManagementPolicy", "revisionHistoryLimit"),
     "PersistentVolumeClaim": ("accessModes", "storageClassName", "volumeName", "selector", "dataSource", "volumeMode"),
@@ -55,16 +55,16 @@ IMMUTABLE_FIELDS = {
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """Which recorded state to declare again, and what of the present to keep. No `services` means all of them."""
+    """Which recorded state to declare again, and what to keep of the present one. No `services` means all of them."""
 
     target: int
     services: tuple[str, ...] = ()
     keep_secrets: bool = False
     include_stateful: bool = False
     unmanaged_namespace: str = ""
-    """A namespace that is somebody else's by now: it is neither made nor changed."""
+    """A namespace that the stack does not manage now: it is neither created nor changed."""
     unchanged: str = ""
-    """A hash over the resources that the engine was told to leave as they are; empty where it was told of none."""
+    """A hash over the resources that the engine was told to leave as they are; empty if there are none."""
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))
@@ -77,10 +77,10 @@ class RollbackRequest:
 
 @dataclass(frozen=True)
 class RollbackPlan:
-    """`resources` in an order in which each comes after what it depends on; `outputs` are the stack's.
+    """`resources` in an order in which each comes after its dependencies; `outputs` are the stack's.
 
-    `aliases` gives, for a resource that the present state knows under another URN, that URN; `kept` are the present
-    resources that the recorded state does not have and that stay: they hold data, or are protected.
+    `aliases` has the present URN of each resource that has another URN in the present state. `kept` are the present
+    resources that the recorded state does not have and that stay because they hold data or are protected.
     """
 
     resources: tuple[ResourceState, ...]
@@ -93,13 +93,13 @@ class RollbackPlan:
 
 
 class DataAtStakeError(SlipwayError):
-    """A rollback would lose what is stored; `include_stateful` allows it."""
+    """A rollback would lose stored data; `include_stateful` allows it."""
 
 
 def plan_rollback(target: Snapshot, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
     """The resources to declare so that the present state becomes the recorded one; both states decrypted.
 
-    Raises ConfigurationError for services that the recorded state does not have, and SlipwayError where stored data
+    Raises ConfigurationError for services that the recorded state does not have, and DataAtStakeError if stored data
     would be lost without `include_stateful`.
     """
     then, now = (_without_namespace(_by_urn(state), request.unmanaged_namespace) for state in (target, present))
@@ -129,9 +129,9 @@ def _without_namespace(known: dict[str, ResourceState], name: str) -> dict[str, 
 def _of_services(
     then: Mapping[str, ResourceState], now: Mapping[str, ResourceState], request: RollbackRequest
 ) -> dict[str, ResourceState]:
-    """The present state, with the recorded resources of the named services in the place of theirs.
+    """The present state, with the recorded resources of the named services in place of their present ones.
 
-    After a destroy that takes with it what they stand on and no service has, such as their namespace.
+    After a destroy this includes dependencies that belong to no service, such as their namespace.
     """
     known = sorted({each.service for each in then.values() if each.service})
     if missing := [name for name in request.services if name not in known]:
@@ -153,7 +153,7 @@ def _is_of_nobody(known: Mapping[str, ResourceState], urn: str) -> bool:
 def _with_present_secrets(
     chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], aliases: Mapping[str, str]
 ) -> dict[str, ResourceState]:
-    """The same resources with the Secrets of the present, and every reference to a Secret by its present name."""
+    """The same resources with the present Secrets, and with their present names in every reference to a Secret."""
     names: dict[str, str] = {}
     secrets: dict[str, ResourceState] = {}
     newest = _newest(now)
@@ -168,7 +168,7 @@ def _with_present_secrets(
 
 
 def _newest(state: Mapping[str, ResourceState]) -> dict[str, str]:
-    """The newest Secret of each name; a failed update leaves that of the one before beside its own."""
+    """The newest Secret of each name; a failed update leaves the one of the update before it beside its own."""
     secrets = (each for each in state.values() if each.type == SECRET_TYPE)
     return {stem(each.urn): each.urn for each in sorted(secrets, key=lambda each: str(each.raw.get("created", "")))}
 
@@ -178,7 +178,7 @@ def _object_name(resource: ResourceState) -> str:
 
 
 def _renamed(resource: ResourceState, names: Mapping[str, str]) -> ResourceState:
-    """`names` are present ones by recorded ones: URNs, and names of Secrets in Kubernetes."""
+    """`names` maps recorded names to present ones: URNs, and names of Secrets in Kubernetes."""
 
     def rename(value: Any, path: Path) -> Any:
         *around, name = path or ("",)
@@ -197,9 +197,9 @@ def _renamed(resource: ResourceState, names: Mapping[str, str]) -> ResourceState
 
 
 def _to_be_removed(snapshot: Snapshot) -> set[tuple[str, str]]:
-    """URN and id of what a failed update has replaced and not come to delete: `pending_replacements` takes it back.
+    """URN and id of objects that a failed update has replaced but not deleted: `pending_replacements` takes them back.
 
-    Of a Namespace that loses nothing: what is in the new one is asked about one by one.
+    For a Namespace this loses no data: the objects in the new one are checked one by one.
     """
     return {(str(raw["urn"]), str(raw.get("id"))) for raw in snapshot.get("resources") or () if raw.get("delete")}
 
@@ -226,9 +226,9 @@ def _require_no_replaced_data(
 
 
 def _require_no_destructive_migration(chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState]) -> None:
-    """Raise DataAtStakeError for a release that cannot work with what a migration after it has left.
+    """Raise DataAtStakeError for a release that cannot work with the data that a later migration has left.
 
-    Where the present pods are those of that release already, the migration did not come to its end.
+    If the present pods are already those of that release, the migration did not finish.
     """
     then, present = migrations(chosen.values()), migrations(now.values())
     over = [
@@ -248,7 +248,7 @@ def _require_no_destructive_migration(chosen: Mapping[str, ResourceState], now: 
 
 
 def _images_of(service: str, known: Mapping[str, ResourceState]) -> list[str]:
-    """What the service runs when it is not migrating."""
+    """The images of the service, except those of its migration."""
     found = (each for each in known.values() if each.service == service and not migration_of(each))
     return sorted(image for each in found for image in images_of(each))
 
@@ -256,9 +256,9 @@ def _images_of(service: str, known: Mapping[str, ResourceState]) -> list[str]:
 def _without_running_migrations(
     chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], to_be_removed: set[tuple[str, str]]
 ) -> dict[str, ResourceState]:
-    """The same resources, but no migration runs: data do not go back with a program that once changed them.
+    """The same resources, but no migration runs: the program that once changed the data does not change them back.
 
-    A migration of the recorded state is there still, or is declared so as not to run (`suspend`).
+    A migration of the recorded state still exists, or is declared so that it does not run (`suspend`).
     """
 
     def suspended(each: ResourceState) -> bool:
@@ -274,9 +274,9 @@ def _without_running_migrations(
 
 
 def services_migrated_since(plan: RollbackPlan, between: Iterable[Snapshot]) -> list[str]:
-    """The services whose data migrations have changed since the state that `plan` declares, and keep so changed.
+    """The services whose data were changed by migrations since the state that `plan` declares; they stay changed.
 
-    `between` are the states since then, the present one too.
+    `between` are the states since then, including the present one.
     """
     then = {service: run_of(each) for service, each in migrations(plan.resources).items()}
     later: dict[str, None] = {}
@@ -309,7 +309,7 @@ def _kind(resource: ResourceState) -> str:
 def _kept_without_target(
     chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], renamed: set[str], *, stateful: bool
 ) -> list[ResourceState]:
-    """What is not deleted: the engine refuses to delete what is protected, after it has done all else."""
+    """The resources that are not deleted: the engine refuses to delete protected ones, after it has done the rest."""
     gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
     return [each for each in gone if each.raw.get("protect") or (stateful and _kind(each) in STATEFUL_KINDS)]
 
@@ -317,7 +317,7 @@ def _kept_without_target(
 def _with_what_they_need(
     kept: Iterable[ResourceState], now: Mapping[str, ResourceState], chosen: Mapping[str, ResourceState]
 ) -> dict[str, ResourceState]:
-    """They, their parents, and their providers: under another provider the engine would replace them."""
+    """The `kept` resources, their parents and providers: with another provider the engine would replace them."""
     found: dict[str, ResourceState] = {}
     needed = [each.urn for each in kept]
     while needed:
@@ -329,14 +329,14 @@ def _with_what_they_need(
 
 
 def _in_order(chosen: Mapping[str, ResourceState]) -> Iterator[ResourceState]:
-    """Parents and dependencies first; states of two times are mixed, so the engine's order is not enough."""
+    """Parents and dependencies first; two states are mixed, so the engine's order is not enough."""
     return (chosen[urn] for urn in in_order(chosen, lambda urn: chosen[urn].needs))
 
 
 def _outputs(
     target: Snapshot, present: Snapshot, chosen: Mapping[str, ResourceState], request: RollbackRequest
 ) -> Mapping[str, Any]:
-    """The recorded outputs; for some services alone, those of the others as they are now.
+    """The recorded outputs; if only some services go back, the others have their present ones.
 
     A failed update leaves no outputs, so the others' are read from their components.
     """

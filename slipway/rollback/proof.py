@@ -1,4 +1,4 @@
-"""Whether a recorded state is back: every recorded input against the state and the live objects, whoever wrote them."""
+"""Compares every recorded input with the state and the live objects after a rollback, whichever manager wrote them."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from slipway.values import opened
 
 @dataclass(frozen=True)
 class ClusterDifference:
-    """What of a state the cluster has otherwise: declared fields that are others, objects that are gone."""
+    """The differences of the cluster from a state: declared fields with other values, objects that are missing."""
 
     changes: tuple[ResourceChange, ...] = ()
     half_recorded: tuple[str, ...] = ()
-    """Objects of which the state has other inputs than the provider has: it would take them for unchanged."""
+    """Objects whose inputs differ between the state and the provider, which would treat them as unchanged."""
     undeclared: tuple[str, ...] = ()
-    """Fields that somebody has set beside what is declared."""
+    """Fields that are set but not declared."""
     unknown: tuple[str, ...] = ()
     """Objects with this project's labels that the state does not have."""
     incomplete: tuple[str, ...] = ()
     """Deployments that are not rolled out."""
     changed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By URN, the field managers that wrote an object beside the program's own."""
+    """By URN, the field managers that wrote an object, without the program's own."""
     unread: str = ""
-    """Why the cluster could not be compared; empty when it was."""
+    """Why the cluster could not be compared; empty if it was."""
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.half_recorded)
@@ -45,7 +45,7 @@ class ClusterDifference:
         return ", ".join(dict.fromkeys([*(str(each.resource) for each in self.changes), *self.half_recorded]))
 
     def by_others(self) -> str:
-        """The objects that somebody else has changed or deleted, for people."""
+        """The objects that others have changed or deleted, as text."""
         theirs = (
             each
             for each in self.changes
@@ -54,15 +54,15 @@ class ClusterDifference:
         return ", ".join(str(each.resource) for each in theirs)
 
     def lines(self) -> list[str]:
-        """What is where, without values."""
+        """The changed fields of each object, without values."""
         changed = [f"{each.resource}: {', '.join(one.path for one in each.fields) or 'gone'}" for each in self.changes]
         return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
 
 
 def cluster_difference(stack: Stack, state: Snapshot, services: tuple[str, ...]) -> ClusterDifference:
-    """What of `state`, decrypted, the cluster has otherwise; of these services, or of all where none is named.
+    """The differences of the cluster from `state`, decrypted; for these services, or for all if none is named.
 
-    A person who may change objects may lack the right to list them, which is no reason to refuse a rollback.
+    A user who may change objects may lack the right to list them; that is no reason to refuse a rollback.
     """
     recorded = objects(state)
     if not recorded:
@@ -75,7 +75,7 @@ def cluster_difference(stack: Stack, state: Snapshot, services: tuple[str, ...])
 
 
 def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services: tuple[str, ...]) -> ClusterDifference:
-    """`found` sorted into what is declared and what is not, without fields that a resource ignores. Pure."""
+    """`found` sorted into declared and undeclared changes, without fields that a resource ignores. Pure."""
     declared, undeclared, unknown = [], [], []
     for change in found.changes:
         if services and change.service not in services:
@@ -103,12 +103,12 @@ def compared_with(recorded: Mapping[str, ResourceState], found: Drift, services:
 
 
 def _is_half_recorded(resource: ResourceState) -> bool:
-    """The provider compares with the inputs that it has put among the outputs, not with those of the state.
+    """Whether the inputs that the provider put in the outputs, and compares with, differ from those of the state.
 
     https://github.com/pulumi/pulumi-kubernetes/blob/v4.25.0/provider/pkg/provider/provider.go (parseCheckpointObject)
 
-    The API server completes a CustomResourceDefinition, and a refresh takes that for its inputs: of one, the live
-    object alone is compared.
+    The API server completes a CustomResourceDefinition, and a refresh records the result as its inputs. So for this
+    kind, only the live object is compared.
     """
     if resource.type == DEFINITION_TYPE:
         return False
@@ -127,12 +127,12 @@ UNDECLARED_SHOWN = 3
 
 @dataclass(frozen=True)
 class Proof:
-    """How much of the recorded state is there; `unread` says why the cluster itself could not be compared."""
+    """How much of the recorded state is restored; `unread` says why the cluster itself could not be compared."""
 
     comparison: Comparison
     unread: str = ""
     undeclared: tuple[str, ...] = ()
-    """Fields that somebody has set in the cluster beside what is declared."""
+    """Fields that are set in the cluster but not declared."""
     unknown: tuple[str, ...] = ()
     """Objects of this project in the cluster that the state does not have."""
 
@@ -152,8 +152,8 @@ def _listed(noun: str, what: str, names: Sequence[str]) -> str:
 
 
 def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ...] = ()) -> Proof:
-    """Compare `plan`, which was declared to bring update `target` back, or these services alone; raises SlipwayError
-    where anything differs.
+    """Compare `plan`, which was declared to restore update `target`, or only these services of it; raises SlipwayError
+    if anything differs.
     """
     history = stack.history()
     actual = stack.decrypted(history.present() or {})
@@ -183,7 +183,7 @@ def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ..
 
 
 def prove_setting(stack: Stack, target: int) -> Proof:
-    """The same of a rollback by the setting `rollbackTo`, which the program has worked out by itself."""
+    """The same for a rollback by the setting `rollbackTo`, which the program has planned itself."""
     history = stack.history()
     states = (history.checkpoint(target), history.present() or {})
     then, now = (stack.decrypted(state) for state in states)
@@ -192,7 +192,7 @@ def prove_setting(stack: Stack, target: int) -> Proof:
 
 
 def _of(services: Collection[str], known: Mapping[str, ResourceState]) -> dict[str, ResourceState]:
-    """What is of these services, or all where none is named; the engine touches nothing else then."""
+    """The objects of these services, or all if none is named; the engine does not change any others."""
     return {urn: each for urn, each in known.items() if not services or each.service in services}
 
 

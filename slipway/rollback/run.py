@@ -1,4 +1,4 @@
-"""Takes a stack back to a recorded state: finds it, refuses what must not be, replays it, and compares the outcome."""
+"""Rolls a stack back to a recorded state: finds and checks it, declares it again, and compares the result."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ from slipway.state.migrations import migrations
 
 
 class NothingToRollBackError(ConfigurationError):
-    """The present state is the target already."""
+    """The present state is already the target."""
 
 
 @dataclass(frozen=True)
 class Rollback:
-    """A rollback that may begin: what is to be declared, from which update back to which."""
+    """A rollback that may begin: the plan to declare, from which update back to which."""
 
     stack: Stack = field(repr=False)
     source: int
@@ -56,17 +56,17 @@ class Rollback:
     plan: RollbackPlan = field(repr=False)
     present: Snapshot = field(repr=False)
     reason: str = ""
-    """Why today's policies are overridden; empty when they are not."""
+    """Why today's policies are overridden; empty if they are not."""
     migrated: tuple[str, ...] = ()
-    """Services whose migrations since the target have changed data, which stay as they are."""
+    """Services whose data were changed by migrations since the target; the data stay as they are."""
     moved: ClusterDifference = field(default_factory=ClusterDifference)
-    """What is not in the cluster as the present state says, so that the engine has to look at it first."""
+    """Differences of the cluster from the present state: the engine has to refresh first if there are any."""
 
     @classmethod
     def prepare(cls, stack: Stack, to: int | None, options: RollbackOptions) -> Rollback:
-        """Find the recorded state and refuse, before anything is touched, what must not be rolled back to.
+        """Find the recorded state and check, before anything is changed, that a rollback to it is allowed.
 
-        Raises ConfigurationError for an update that is no target, and SlipwayError (3) where the policies forbid it.
+        Raises ConfigurationError for an update that is no target, and SlipwayError (3) if the policies forbid it.
         """
         history = stack.history()
         present = history.present()
@@ -82,8 +82,8 @@ class Rollback:
         )
         plan, opened = _plan(stack, _state(history, target), present, request)
         moved = cluster_difference(stack, opened, options.services)
-        # One that was killed at its very end has neither been verified nor recorded. What a failed update has left
-        # in a cluster that cannot be listed, nobody knows.
+        # A rollback that was killed at its very end was neither verified nor recorded. In a cluster that cannot be
+        # listed, it is not known what a failed update has left.
         unknown = options.automatic and moved.unread
         if not moved and not unknown and goes_on is None:
             _require_difference(plan, opened, target, stack.name, options.services)
@@ -100,7 +100,7 @@ class Rollback:
 
     @property
     def warning(self) -> str:
-        """What stays as it is though the services go back; empty where nothing does."""
+        """A warning about data that stay as they are although the services go back; empty if there are none."""
         if not self.migrated:
             return ""
         return (
@@ -109,11 +109,12 @@ class Rollback:
         )
 
     def arguments(self) -> list[str]:
-        """More arguments of `pulumi`: no image is touched, nor what is as it was already, and with some services alone,
-        nothing of the others.
+        """More arguments of `pulumi`: it does not change images, resources that are already as recorded, and, with some
+        services only, resources of the others.
 
-        Of these, those are named that may be touched, not all others: of what an excluded resource depends on, the
-        engine deletes nothing, and an old ConfigMap would stay. What is not named has its outputs set all the same.
+        With services, the resources that may change are targets, and the others are not excluded: the engine deletes
+        nothing that an excluded resource depends on, and an old ConfigMap would stay. The outputs of resources that are
+        not targets are still set.
         """
         if not self.request.services:
             left = [f"**{IMAGE_TYPE}::*", *sorted(self.unchanged)]
@@ -122,13 +123,13 @@ class Rollback:
         both = {**objects(self.present), **self.plan.objects()}
         touched = [urn for urn, each in both.items() if each.service in self.request.services]
         touched += [each.urn for each in self.plan.resources if each.urn not in there and each.type != IMAGE_TYPE]
-        # What is a target and is not declared, the engine deletes.
+        # The engine deletes a target that is not declared.
         named = (urn for urn in dict.fromkeys(touched) if urn not in self.unchanged)
         return [argument for urn in named for argument in ("--target", urn)]
 
     @cached_property
     def unchanged(self) -> set[str]:
-        """What the present state has as the recorded one; none where the engine has to look at the cluster."""
+        """The URNs of resources that are already as recorded; empty if the engine has to refresh."""
         return set() if self._has_moved else unchanged_resources(self.plan, self.present)
 
     @property
@@ -136,14 +137,14 @@ class Rollback:
         return bool(self.moved or self.moved.unread)
 
     def variables(self) -> dict[str, str]:
-        """What tells the program to replay; read right before it starts, as the policies were asked here."""
+        """The variables that make the program replay, read right before it starts; the policies were evaluated here."""
         request = replace(self.request, unchanged=digest(self.unchanged) if self.unchanged else "")
         return {ROLLBACK_VARIABLE: request.to_text(), **skip_program_gate(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:
-        """Replay the recorded state; raises the error that says why where that fails.
+        """Declare the recorded state again; raises an error that says why if that fails.
 
-        Where the program refuses, the state is put back as it was: a failed update takes the stack's outputs away.
+        If the program refuses, the state is put back as it was: a failed update removes the stack's outputs.
         """
         before = self._unmoved()
         begun = UnfinishedRollback(self.source, self.target.number, self.request.services)
@@ -169,7 +170,7 @@ class Rollback:
         return update
 
     def _unmoved(self) -> Snapshot | None:
-        """The present state; raises SlipwayError where it is not the one that the rollback was prepared from."""
+        """The present state; raises SlipwayError if it is not the one that the rollback was prepared from."""
         history = self.stack.history()
         if (last := history.numbers[-1]) != self.source:
             raise SlipwayError(
@@ -180,15 +181,15 @@ class Rollback:
         return history.present()
 
     def _is_all_since(self) -> bool:
-        """Whether this rollback is all that was recorded since it was prepared: one that found the stack locked was
-        not, and whoever held it may have changed it by now.
+        """Whether this rollback is the only update since it was prepared: one that found the stack locked is not
+        recorded, and the update that held the lock may have changed the stack since.
         """
         latest = self.stack.history().latest(2)
         return [each.message for each in latest if each.number > self.source] == [self.message]
 
     @property
     def command(self) -> str:
-        """What does the same again."""
+        """The command that does the same again."""
         flags = [f"--service {name}" for name in self.request.services]
         flags += ["--keep-secrets"] if self.request.keep_secrets else []
         flags += ["--include-stateful"] if self.request.include_stateful else []
@@ -196,7 +197,7 @@ class Rollback:
         return " ".join([f"slipway rollback -s {self.stack} --to {self.target.number}", *flags])
 
     def as_its_own(self, error: SlipwayError) -> SlipwayError:
-        """The error of an update in the words of a rollback: its advice would lead forward, to what was left."""
+        """The error of an update, worded for a rollback: its advice would lead forward to the release left behind."""
         what = error.what.replace("The update of", "The rollback of", 1)
         next_step = re.sub(
             rf"`slipway up -s {re.escape(self.stack.name)}[^`]*`", lambda _: f"`{self.command}`", error.next_step
@@ -204,30 +205,30 @@ class Rollback:
         return SlipwayError(what, why=error.why, next_step=next_step, code=error.code)
 
     def verify(self) -> Proof:
-        """Every recorded input against the state and the cluster as they are now; SlipwayError where one differs."""
+        """Compare every recorded input with the present state and cluster; raises SlipwayError if one differs."""
         return prove(self.stack, self.target.number, self.plan, self.request.services)
 
 
 @dataclass(frozen=True)
 class RollbackOptions:
-    """What a person may ask of a rollback."""
+    """The options of a rollback."""
 
     services: tuple[str, ...] = ()
     keep_secrets: bool = False
     include_stateful: bool = False
     reason: str = ""
     automatic: bool = False
-    """Whether it undoes a failed update, whose settings then say nothing: they may be what went wrong."""
+    """Whether it undoes a failed update. Its settings are then not used, because they may be the cause."""
 
 
 def checks_met(update: Update) -> str:
-    """How many checks of its own time the state met, in words."""
+    """How many of its recorded checks the state met, as text."""
     number = update.outputs.get("checks", 0)
     return f"{number} check{'' if number == 1 else 's'} met"
 
 
 def require_history(history: History) -> None:
-    """Return where there is anything to go back to; ConfigurationError for a stack that was never updated."""
+    """Raise ConfigurationError if the stack was never updated: there is nothing to go back to."""
     if not history.numbers:
         raise _never_updated(history.stack)
 
@@ -252,7 +253,7 @@ def _target(history: History, number: int) -> UpdateInfo:
 
 
 def _state(history: History, target: UpdateInfo) -> Snapshot:
-    """The state that `target` left; one that cannot be read is as little of a target as one that failed."""
+    """The state that `target` left; raises ConfigurationError if it cannot be read, as for an update that failed."""
     try:
         return history.checkpoint(target.number)
     except SlipwayError as error:
@@ -260,7 +261,7 @@ def _state(history: History, target: UpdateInfo) -> Snapshot:
 
 
 def _plan(stack: Stack, target: Snapshot, present: Snapshot, request: RollbackRequest) -> tuple[RollbackPlan, Snapshot]:
-    """What is to be declared, and the present state, decrypted."""
+    """The plan to declare, and the present state, decrypted."""
     with ThreadPoolExecutor() as pool:
         then, now = pool.map(stack.decrypted, (target, present))
     return plan_rollback(then, now, request), now
@@ -281,9 +282,9 @@ def _require_difference(
 def _migrated_since(
     history: History, target: UpdateInfo, plan: RollbackPlan, present: Snapshot, services: Sequence[str]
 ) -> tuple[str, ...]:
-    """The services whose migrations have run since `target`; a state that cannot be read says nothing of its own.
+    """The services whose migrations have run since `target`; states that cannot be read are left out.
 
-    Where neither the target nor the present state has any, none is looked for between the two.
+    If neither the target nor the present state has migrations, the states between the two are not read.
     """
     if not migrations(resources(present)) and not migrations(plan.resources):
         return ()
@@ -297,9 +298,9 @@ def _migrated_since(
 
 
 def _require_policies(plan: RollbackPlan, stack: Stack, target: UpdateInfo, config: Mapping[str, str]) -> None:
-    """SlipwayError (3) where today's policies forbid what `plan` declares, or the builds of its promoted images."""
+    """Raise SlipwayError (3) if today's policies forbid what `plan` declares, or the builds of its promoted images."""
     try:
-        # The engine's environment: the registry of a lab is in no variable of the user's own.
+        # The engine's environment: the user's own variables do not have the registry of a lab.
         judge = Judge.of(stack.name, config, stack.engine.environment)
         reports = [
             judge.evaluate(from_checkpoint(each.raw) for each in plan.resources),
@@ -314,11 +315,10 @@ def _require_policies(plan: RollbackPlan, stack: Stack, target: UpdateInfo, conf
 
 
 def _promoted_builds(plan: RollbackPlan, stack: Stack, target: UpdateInfo) -> list[Mapping[str, Any]]:
-    """The builds of the promoted images of `plan`, with their unit tests, as the states of other environments have
-    them.
+    """The builds of the promoted images of `plan`, with their unit tests, from the states of other environments.
 
-    A history that cannot be read, or that begins anew, says nothing of a build that it had: the record in this stack's
-    own state was held against it when the image first came.
+    Builds in a history that cannot be read, or that was recreated, are left out: the record in this stack's own state
+    was checked against that history when the image was first deployed.
     """
     histories = cache(lambda name: History.open(stack.engine, stack.project, name))
     builds: list[Mapping[str, Any]] = []

@@ -1,4 +1,4 @@
-"""Which recorded state a rollback goes to when nobody says: the newest good one that differs from the present."""
+"""The default target of a rollback: the newest good recorded state that differs from the present one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from slipway.backend import History, RollbackInfo, UpdateInfo, UpdateKind
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import ResourceState, Snapshot, fingerprint, is_settled, objects
 
-# A refresh records what others did to the cluster, a destroy nothing: neither is a release.
+# A refresh records what others did to the cluster, and a destroy leaves nothing: neither is a release.
 RELEASES = (UpdateKind.UPDATE, UpdateKind.ROLLBACK, UpdateKind.IMPORT)
 
 
 def default_target(history: History, present: Snapshot, services: Collection[str] = ()) -> UpdateInfo:
     """The newest successful state that differs from the present one and was not itself rolled back from.
 
-    Right after a rollback that means one older than what was rolled back to, not the one just left. States that differ
-    in nothing but the value of a Secret that keeps its name count as equal. With `services` only theirs counts: what
-    others have been through in the meantime says nothing of them. After a rollback that failed it is the same again.
-    Raises ConfigurationError where there is no such state.
+    Right after a rollback this is a state older than the rollback's target, not the one that was rolled back from.
+    States that differ only in the value of a Secret with the same name count as equal. With `services`, only their
+    part of each state counts: changes of other services do not matter. After a failed rollback it is the same target
+    again. Raises ConfigurationError if there is no such state.
     """
     states = _States(history, frozenset(services))
     now, position = _outcome(present, history.entries[-1], services), states.position()
@@ -37,7 +37,7 @@ def default_target(history: History, present: Snapshot, services: Collection[str
 
 
 def _require_known(history: History, present: Snapshot, services: Collection[str]) -> None:
-    """Return where each service is in the present state or in one to go back to; else say which there are."""
+    """Raise ConfigurationError, with the known services, if one is neither in the present nor the last good state."""
     good = last_good(history)
     states = (present, history.checkpoint(good.number)) if good else (present,)
     known = {each.service for state in states for each in objects(state).values() if each.service}
@@ -50,12 +50,12 @@ def _require_known(history: History, present: Snapshot, services: Collection[str
 
 
 def last_good(history: History) -> UpdateInfo | None:
-    """The newest release that succeeded and was not rolled back from: where a failed update came from."""
+    """The newest release that succeeded and was not rolled back from: the state before a failed update."""
     return next(_States(history).good_releases(), None)
 
 
 def unverified(history: History, entry: UpdateInfo) -> str:
-    """Why the state that `entry` left is no verified one, in words that go on from its number; empty where it is."""
+    """Why the state that `entry` left is not verified, in words that follow its number; empty if it is."""
     if entry.problem or not entry.succeeded:
         return f"cannot be read: {entry.problem}" if entry.problem else "failed"
     if entry.kind not in RELEASES:
@@ -74,10 +74,10 @@ def unverified(history: History, entry: UpdateInfo) -> str:
 
 
 def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> str:
-    """What the present state is known by; empty where an update came to no end, which is no state of its own.
+    """The fingerprint of the present state; empty if an update did not finish: it has left no state of its own.
 
-    A success may leave replaced objects to the next update: the engine deletes nothing that a resource depends on which
-    it was told to leave alone.
+    A successful update may leave replaced objects to the next one: the engine deletes nothing that an excluded resource
+    depends on.
     """
     counting = [ResourceState(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
     inputs = [each.raw for each in counting if not services or each.service in services]
@@ -85,29 +85,29 @@ def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> 
 
 
 class _States:
-    """The recorded states, each read once, when it is asked for: the whole of each, or what it says of `services`."""
+    """The recorded states, each read once, when it is needed: all of it, or only its part of `services`."""
 
     def __init__(self, history: History, services: frozenset[str] = frozenset()) -> None:
         self._history = history
         self._services = services
-        # What a failed update left is no release; its inputs may be those of the one before.
+        # The state of a failed update is no release; its inputs may be those of the one before.
         self._succeeded = {entry.number for entry in history.entries if entry.succeeded}
         self._fingerprints: dict[int, str] = {}
 
     def good_releases(self) -> Iterator[UpdateInfo]:
-        """Newest first."""
+        """The good releases, newest first."""
         return filter(self._is_good, reversed(self._history.entries))
 
     def _is_good(self, entry: UpdateInfo) -> bool:
-        """A later release of what was once rolled back from is a release like any other."""
+        """A later release of a state that was once rolled back from is a release like any other."""
         if not entry.succeeded or entry.problem or entry.kind not in RELEASES:
             return False
         state = self.fingerprint(entry.number)
         return bool(state) and self._is_checked(entry) and not self._is_undone(entry.number, state)
 
     def _is_checked(self, entry: UpdateInfo) -> bool:
-        """Whether all that is asked about was: a rollback of some services asks only theirs, and leaves the others as
-        they were, working or not.
+        """Whether all services in question were checked: a rollback of some services runs only their checks, and leaves
+        the others as they were, working or not.
         """
         updates = [each for each in self._history.entries if each.kind is not UpdateKind.REFRESH]
         while entry.rollback and not self._is_of_all(entry.rollback):
@@ -118,21 +118,21 @@ class _States:
         return True
 
     def position(self) -> int:
-        """The update whose state is the present one: what a rollback went to stands for the rollback, and what a
-        refresh that found nothing came after stands for the refresh.
+        """The update whose state is the present one. A rollback stands for its target, and a refresh that found nothing
+        for the update before it.
         """
         entries = self._history.entries
         index_of = {entry.number: index for index, entry in enumerate(entries)}
         index = len(entries) - 1
         while (older := self._same_as(entries, index)) is not None:
-            if older not in index_of or index_of[older] >= index:  # files were taken out, and numbers moved
+            if older not in index_of or index_of[older] >= index:  # files were removed, so that numbers changed
                 break
             index = index_of[older]
         return entries[index].number
 
     def unfinished(self) -> UpdateInfo | None:
-        """Where a rollback was going that failed on its way, unlike one that was refused; what a refresh has found
-        since does not count.
+        """The target of the last update if it is a rollback that failed after it began; `None` otherwise, also for one
+        that was refused. A refresh since then does not count.
         """
         entries = {entry.number: entry for entry in self._history.entries}
         last = next((each for each in reversed(entries.values()) if each.kind is not UpdateKind.REFRESH), None)
@@ -144,11 +144,11 @@ class _States:
         return target
 
     def _is_of_all(self, rollback: RollbackInfo) -> bool:
-        """Whether nothing that is asked about was left out of it."""
+        """Whether it included all services in question."""
         return not rollback.services or (bool(self._services) and self._services <= {*rollback.services})
 
     def _same_as(self, entries: Sequence[UpdateInfo], index: int) -> int | None:
-        """The number of an older update that left the same; None where this one made something of its own."""
+        """The number of an older update that left the same state; `None` if this one made a state of its own."""
         entry = entries[index]
         if not entry.succeeded:
             return None
@@ -164,14 +164,14 @@ class _States:
         return any(self._undoes(entry, state) for entry in later if entry.rollback)
 
     def _undoes(self, entry: UpdateInfo, state: str) -> bool:
-        """Whether that rollback left `state`; one that found it done already, as a setting in git says, did not."""
+        """Whether that rollback left `state` behind; one that was already done, as by a setting in git, did not."""
         rollback = entry.rollback
         if rollback is None or rollback.source not in self._succeeded or self.fingerprint(rollback.source) != state:
             return False
         return (self.fingerprint(entry.number) or self.fingerprint(rollback.target)) != state
 
     def fingerprint(self, number: int) -> str:
-        """Empty for a state that cannot be read, or that lacks one of the services: nothing to go back to."""
+        """The fingerprint of a state; empty if it cannot be read or lacks one of the services: it is no target."""
         if number not in self._fingerprints:
             self._fingerprints[number] = self._read(number)
         return self._fingerprints[number]

@@ -1,4 +1,4 @@
-"""What a rollback need not declare: recorded resources that the present state has just so. Pure."""
+"""Resources that a rollback need not declare: the present state already has them as recorded. Pure."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from slipway.state.checkpoint import (
     resources,
 )
 
-# What the engine writes of a resource beside what was declared; of a component, its outputs are declared.
+# Fields that the engine adds to the declared ones; the outputs of a component are declared.
 NOT_DECLARED = {"id", "outputs", "created", "modified", "sourcePosition", "stackTrace"}
 
 
 def unchanged_resources(plan: RollbackPlan, present: Snapshot) -> set[str]:
-    """The URNs of the resources of `plan` that the present state has just so, and that depend on nothing which it has
-    otherwise, however far away; both decrypted.
+    """The URNs of the resources of `plan` that the present state already has as recorded, and that do not depend,
+    directly or indirectly, on a resource that differs; both decrypted.
 
-    The engine may leave these as they are, and the program need not declare them. None where an update has been cut
-    short: what is in the cluster then, the state does not say.
+    The engine may leave these as they are, and the program need not declare them. Empty if an update was cut short:
+    the state then does not say what is in the cluster.
     """
     if not is_settled(present):
         return set()
     now = {each.urn: each for each in resources(present)}
     same = {each.urn for each in plan.resources if each.urn in now and _is_same(each, now[each.urn])}
-    # With a target the engine deletes whatever depends on it and is not declared, and where something is excluded,
-    # nothing that this depends on. An image is neither changed nor deleted.
+    # The engine deletes resources that depend on a target and are not declared. It does not delete resources that an
+    # excluded one depends on. An image is neither changed nor deleted.
     moves = {urn for urn, each in now.items() if urn not in same and not _is_always_declared(each)}
     for urn, each in now.items():  # dependencies first
         if moves.intersection(each.needs):
@@ -48,7 +48,7 @@ def _is_always_declared(resource: ResourceState) -> bool:
 
 
 def _is_same(then: ResourceState, now: ResourceState) -> bool:
-    """Whether declaring it would change nothing. Whatever is only read is read again."""
+    """Whether declaring it would change nothing. A resource that is only read is read again."""
     return not (_is_always_declared(then) or then.raw.get("external")) and _declared(then) == _declared(now)
 
 
@@ -79,5 +79,5 @@ def declared_resources(plan: RollbackPlan, unchanged: Collection[str]) -> tuple[
 
 
 def digest(unchanged: Collection[str]) -> str:
-    """A hash by which the program knows that it leaves out what the engine was told to leave."""
+    """A hash by which the program checks that it leaves out the resources that the engine was told to leave."""
     return hashlib.sha256("\n".join(sorted(unchanged)).encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""Remembers, on this machine, a rollback that was begun and came to no end, since it was killed or interrupted.
+"""Remembers, on this machine, a rollback that began but did not finish, because it was killed or interrupted.
 
-Without it, the default target would be the very release that the rollback was to lead away from.
+Without this, the default target would be the release that the rollback should have left.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from slipway.stack import Stack
 
 @dataclass(frozen=True)
 class UnfinishedRollback:
-    """From which update back to which, of these services or of all."""
+    """A rollback from update `source` to `target`, of these services or of all."""
 
     source: int
     target: int
@@ -27,12 +27,12 @@ class UnfinishedRollback:
 
 @contextmanager
 def mark_in_progress(stack: Stack, rollback: UnfinishedRollback) -> Iterator[Callable[[], None]]:
-    """Known as begun until the block ends, however it ends; longer if what it yields was called.
+    """Remember the rollback until the block ends, also with an error; longer if the yielded function was called.
 
-    That is for an engine that was killed, which leaves no word of the rollback either, or was interrupted.
+    Call it if the engine was killed, which leaves no record of the rollback, or was interrupted.
     """
     file, cut_off = stack.own_file("rollbacks"), threading.Event()
-    with suppress(OSError):  # a full disk must not keep anybody from going back
+    with suppress(OSError):  # a full disk must not prevent a rollback
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(asdict(rollback)), encoding="utf-8")
     try:
@@ -44,14 +44,14 @@ def mark_in_progress(stack: Stack, rollback: UnfinishedRollback) -> Iterator[Cal
 
 
 def resume_target(stack: Stack, entries: Sequence[UpdateInfo], services: Sequence[str]) -> int | None:
-    """Where a rollback of `services` was on its way to that was cut off, unless there was an update since.
+    """The target of a rollback of `services` that was cut off; `None` if there is none, or an update came since.
 
-    `entries` are the history, the oldest first; what recovers from a kill is recorded in it too, and is no update, and
-    so may be the rollback itself, as failed.
+    `entries` are the history, oldest first. The recovery from a kill is recorded in it too, but is no update. The
+    rollback itself may also be recorded, as failed.
     """
     try:
         begun = UnfinishedRollback(**json.loads(stack.own_file("rollbacks").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):  # none, or not ours
+    except (OSError, ValueError, TypeError):  # none, or an invalid one
         return None
     updates = [entry for entry in entries if not (entry.kind is UpdateKind.REFRESH and entry.message == MESSAGE)]
     if updates and updates[-1].rollback and not updates[-1].succeeded and _is_of(updates[-1].rollback, begun):

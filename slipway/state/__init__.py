@@ -1,1 +1,1 @@
-"""A stack's resources as its state has them: read, compared, ordered, repaired. Pure."""
+"""Reads, compares, orders and repairs the resources in a stack's state. Pure."""

@@ -11,12 +11,12 @@ from slipway.engine.events import Urn
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.state.fields import FieldChange
 
-# Deleting one of these deletes what is stored in it.
+# Deleting one of these deletes the data stored in it.
 STATEFUL_KINDS = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet", "CustomResourceDefinition"}
 
 
 class Operation(StrEnum):
-    """What happens to a resource, in the order in which a person should look at it."""
+    """What happens to a resource, in the order in which users should look at it."""
 
     REPLACE = "replace"
     DELETE = "delete"
@@ -33,17 +33,17 @@ class ResourceChange:
     service: str = ""
     fields: tuple[FieldChange, ...] = ()
     deleted_first: bool = False
-    """A replacement that deletes the old one before the new one is there."""
+    """Whether a replacement deletes the old resource before the new one exists."""
     kept: bool = False
-    """A deletion that leaves the state only: the thing itself stays (`retain_on_delete`)."""
+    """Whether a deletion only removes it from the state: the object itself stays (`retain_on_delete`)."""
     before: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """The inputs that it has, secrets masked as `slipway.masking.masked` does; empty for what is created."""
+    """The present inputs, secrets masked by `slipway.masking.masked`; empty for a created resource."""
     after: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
-    """The inputs that it will have, likewise; empty for what is deleted."""
+    """The new inputs, masked likewise; empty for a deleted resource."""
 
     @property
     def is_build(self) -> bool:
-        """An image that is built anew, which is no change of anything that runs."""
+        """Whether an image is built or rebuilt: nothing that runs is affected."""
         return self.resource.type == IMAGE_TYPE and self.operation is not Operation.DELETE
 
     @property

@@ -1,4 +1,4 @@
-"""Reads a recorded state: its resources, which service each is of, and what of it the cluster is told."""
+"""Reads a recorded state: its resources, the service of each, and a hash of the inputs that the cluster gets."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ENVIRONMENT_TYPE = "slipway:index:Environment"
 SERVICE_COMPONENTS = (*WORKLOAD_COMPONENTS, SERVICE_IMAGE_TYPE)
 TEST_SUFFIX = "-test"
 MIGRATION_LABEL = "slipway.dev/migration"
-"""On the Job of a migration: the service it is of."""
+"""A label on the Job of a migration: its service."""
 HIDDEN = "(secret)"
 OWNER = "slipway:service"
-"""Beside what the engine wrote of a resource, the service that a component above its parent is of."""
+"""A key added to the engine's record of a resource: the service of a component above its parent."""
 
 Snapshot = Mapping[str, Any]
-"""What `latest` holds in a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
+"""The `latest` of a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
 
 
 @dataclass(frozen=True)
 class ResourceState:
-    """A resource of a recorded state; `raw` is all that the engine wrote about it."""
+    """A resource of a recorded state; `raw` is everything that the engine wrote about it."""
 
     raw: Mapping[str, Any]
 
@@ -50,7 +50,7 @@ class ResourceState:
 
     @property
     def id(self) -> str:
-        """The provider's name for the thing itself: `namespace/name` in Kubernetes."""
+        """The provider's ID of the object: `namespace/name` in Kubernetes."""
         return str(self.raw.get("id", ""))
 
     @property
@@ -80,15 +80,15 @@ class ResourceState:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """The URNs of all that has to be there before it."""
+        """The URNs of all resources that must exist before it."""
         bound = (str(self.raw.get("deletedWith", "")), *(self.raw.get("replaceWith") or ()))
         return tuple(filter(None, (self.parent, self.provider, *self.dependencies, *bound)))
 
     @property
     def service(self) -> str:
-        """Its component's, whatever its own name is; that alone is told by a URN, which has only types of parents.
+        """The service of its component, whatever its own name is; a URN has only the types of parents, not their names.
 
-        Below a component of a team's own, such as a Chart, it is known of what `resources` gives.
+        Below a team's own component, such as a Chart, it is known only for the results of `resources`.
         """
         if owner := self.raw.get(OWNER):
             return str(owner)
@@ -98,12 +98,12 @@ class ResourceState:
 
     @property
     def is_object(self) -> bool:
-        """Whether this is something outside of Pulumi that a rollback brings back: no component, provider or image."""
+        """Whether this is an object outside of Pulumi that a rollback restores: no component, provider or image."""
         return self.custom and self.type != IMAGE_TYPE and not self.type.startswith(PROVIDER_PREFIX)
 
 
 def renamed(snapshot: Snapshot, project: str, stack: str) -> Snapshot:
-    """The same state in the URNs of these names: the stack may have had another one when it was recorded."""
+    """The same state with these names in its URNs: the stack may have been renamed since it was recorded."""
     urns = (str(raw.get("urn", "")).split("::") for raw in snapshot.get("resources") or ())
     then = next(("::".join(parts[:2]) for parts in urns if len(parts) > 2), "")
     now = f"urn:pulumi:{stack}::{project}"
@@ -113,12 +113,12 @@ def renamed(snapshot: Snapshot, project: str, stack: str) -> Snapshot:
 
 
 def resources(snapshot: Snapshot) -> list[ResourceState]:
-    """Its resources in the engine's order, dependencies first; without those that only wait to be deleted."""
+    """Its resources in the engine's order, dependencies first; without those that only wait for deletion."""
     return with_owners(raw for raw in snapshot.get("resources") or () if not raw.get("delete"))
 
 
 def with_owners(raws: Iterable[Mapping[str, Any]]) -> list[ResourceState]:
-    """The resources, parents first; those below a component of a team's own know the service that it belongs to."""
+    """The resources, parents first; those below a team's own component know the service of that component."""
     owners: dict[str, str] = {}
     found = []
     for raw in raws:
@@ -131,15 +131,15 @@ def with_owners(raws: Iterable[Mapping[str, Any]]) -> list[ResourceState]:
 
 
 def objects(snapshot: Snapshot) -> dict[str, ResourceState]:
-    """What the state has outside of Pulumi, by URN."""
+    """The objects of the state outside of Pulumi, by URN."""
     return {each.urn: each for each in resources(snapshot) if each.is_object}
 
 
 def is_settled(snapshot: Snapshot) -> bool:
-    """Whether the cluster has what the inputs say, no less and no more.
+    """Whether the cluster has exactly what the inputs declare.
 
-    An update that was killed leaves operations of which nobody knows how they ended, one that failed leaves replaced
-    objects to be deleted; and beside its errors it keeps the old inputs of an object that has the new ones:
+    A killed update leaves operations with an unknown result. A failed update leaves replaced objects to be deleted. It
+    also records the old inputs, beside the errors, of an object that already has the new ones:
     https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/engine/update.go (OnResourceStepPost).
     """
     known = snapshot.get("resources") or ()
@@ -153,7 +153,7 @@ def outputs(snapshot: Snapshot) -> Mapping[str, Any]:
 
 
 def service_of(urn: str) -> str:
-    """The service that a resource of the service's own name belongs to; empty where it is of none."""
+    """The service of a resource that has the service's own name; empty if it belongs to none."""
     resource, types = Urn(stem(urn)), urn.split("::")[2].split("$")
     if not set(SERVICE_COMPONENTS) & set(types):
         return ""
@@ -161,7 +161,7 @@ def service_of(urn: str) -> str:
 
 
 def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
-    """A hash over what the cluster is told, of `services` alone where there are any. Secret values are left out."""
+    """A hash over the inputs of all objects, or only of `services` if there are any. Secret values are left out."""
     inputs = sorted(
         (urn, masked_secrets(_without_suspension(each)))
         for urn, each in objects(snapshot).items()
@@ -171,7 +171,7 @@ def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
 
 
 def _without_suspension(resource: ResourceState) -> Mapping[str, Any]:
-    """Its inputs, without the word by which a rollback keeps a migration from running again."""
+    """Its inputs without `suspend`, with which a rollback keeps a migration from running again."""
     inputs = resource.inputs
     labels = (inputs.get("metadata") or {}).get("labels") if isinstance(inputs.get("metadata"), Mapping) else None
     if not isinstance(labels, Mapping) or MIGRATION_LABEL not in labels:
@@ -180,5 +180,5 @@ def _without_suspension(resource: ResourceState) -> Mapping[str, Any]:
 
 
 def masked_secrets(value: Any) -> Any:
-    """The value with a mark for each secret, encrypted or not: the same secret is encrypted anew at every update."""
+    """The value with a mark for each secret, encrypted or not: every update encrypts the same secret again."""
     return mapped(value, lambda each, _: HIDDEN if isinstance(each, Secret) else each)

@@ -1,4 +1,4 @@
-"""How much of a recorded state is in another: every recorded input against its counterpart. Pure."""
+"""Compares every recorded input of one state with its counterpart in another. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Comparison:
 
 
 def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceState]) -> Comparison:
-    """Each input of each wanted object against the actual one, both decrypted; what is there beyond counts as well."""
+    """Compare each input of each wanted object with the actual one, both decrypted; additional ones count as well."""
     equal, total, differences = 0, 0, []
     for urn, each in wanted.items():
         then = _leaves(each)

@@ -1,4 +1,4 @@
-"""Objects that are named by their content (`components.workload`): another content is another object. Pure."""
+"""Objects that are named by their content (`components.workload`): new content makes a new object. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTENT = ("data", "stringData", "binaryData", "spec")
 
 
 def stem(urn: str) -> str:
-    """The URN without the hash of the content; any other resource's is its own."""
+    """The URN without the hash of the content; unchanged for any other resource."""
     return HASH.sub("", urn) if urn.split("::", 3)[2].endswith(TYPES) else urn
 
 
@@ -24,9 +24,9 @@ def is_named_by_content(urn: str) -> bool:
 
 
 def successors(before: Collection[str], after: Collection[str]) -> dict[str, str]:
-    """By the URN of each object of `before` that is gone, that of the one in `after` which came in its place.
+    """The URN of each object of `before` that is gone, with the URN of the object in `after` that replaced it.
 
-    None stands in the place of two: failed updates may leave several.
+    An object replaces at most one other: failed updates may leave several.
     """
     come = {stem(urn): urn for urn in after if urn not in before and stem(urn) != urn}
     gone = {stem(urn): urn for urn in before if urn not in after}

@@ -20,7 +20,7 @@ MAY_HAVE_CHANGED = "(secret, may have changed)"
 
 @dataclass(frozen=True)
 class Difference:
-    """In order of services, those of no service first. Without `secrets_compared` a secret only may have changed."""
+    """`changes` sorted by service, those without one first. Without `secrets_compared` a secret may have changed."""
 
     changes: tuple[ResourceChange, ...]
     secrets_compared: bool
@@ -30,7 +30,7 @@ class Difference:
 
 
 def difference(old: Snapshot, new: Snapshot) -> Difference:
-    """States are best decrypted; the same secret is encrypted anew at each update, and then differs here too."""
+    """The changes from `old` to `new`, best decrypted: every update encrypts a secret again, and it then differs."""
     before, after = objects(old), objects(new)
     compared = not any(has_encrypted(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
@@ -66,7 +66,7 @@ def _updated(old: ResourceState, new: ResourceState, compared: bool) -> Resource
 
 
 def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
-    """What is another in its URN: the name, or what it belongs to."""
+    """The change in its URN: of the name, or of the parent."""
     if stem(old.urn) == stem(new.urn):
         return ()
     key = "name" if old.name != new.name else "parent"
@@ -75,7 +75,7 @@ def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
 
 
 def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[FieldChange, ...]:
-    """Where the masked values are alike, the difference is in what is masked: that is seen, and not what it is."""
+    """The changed fields. If the masked values are equal, a secret differs: the change is shown, not its values."""
     found = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
     differing = dict.fromkeys(path_text(each.path) for each in found)
     detailed = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
@@ -88,5 +88,5 @@ def _unsure(field: FieldChange) -> FieldChange:
 
 
 def _opened(resource: ResourceState) -> Any:
-    """Its inputs as plain values, or as they are where they are encrypted."""
+    """Its inputs as plain values, or unchanged if they are encrypted."""
     return resource.inputs if has_encrypted(resource.inputs) else opened(resource.inputs)

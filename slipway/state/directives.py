@@ -13,14 +13,14 @@ from slipway.state.checkpoint import ResourceState
 
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
-# What is declared is the program's, whoever has set it meanwhile: a `kubectl scale` would else end every update and
-# rollback after it in a field conflict.
+# The program owns all declared fields, even if another client has set them since. Otherwise, after a `kubectl scale`,
+# every update and rollback would end in a field conflict.
 PATCH_FORCE = {"pulumi.com/patchForce": "true"}
-# An Ingress or a load balancer may never get an address, which is no failure. A claim that is never bound keeps its pod
-# from being scheduled, which the diagnosis of the rollout says.
+# An Ingress or a load balancer may never get an address; that is no failure. A claim that is never bound keeps its pod
+# from being scheduled; the diagnosis of the rollout reports that.
 SKIP_AWAIT = {"pulumi.com/skipAwait": "true"}
 # The program waits for the rollout itself. Unlike with `skipAwait`, the provider still waits until a Deployment is
-# deleted, so that one that is replaced is not applied to the object that is about to go.
+# deleted, so that its replacement is not applied to the object that is being deleted.
 APPLIED_IS_ENOUGH = {"pulumi.com/waitFor": "jsonpath={.metadata.uid}"}
 AWAIT = {
     DEPLOYMENT_TYPE: APPLIED_IS_ENOUGH,
@@ -32,14 +32,14 @@ HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
 
 
 def directives(type_: str) -> dict[str, str]:
-    """The annotations of an object of that type; none for what is no Kubernetes object."""
+    """The annotations of an object of that type; empty if it is no Kubernetes object."""
     if not type_.startswith(KUBERNETES_PREFIX) or type_.startswith(HELM_PREFIX):
         return {}
     return PATCH_FORCE | AWAIT.get(type_, {})
 
 
 def directed(resource: ResourceState) -> ResourceState:
-    """A recorded object with these annotations among its inputs, as the program declares it today."""
+    """A recorded object with these annotations among its inputs, as the program declares them today."""
     metadata, wanted = resource.inputs.get("metadata"), directives(resource.type)
     if not wanted or not isinstance(metadata, Mapping):
         return resource

@@ -1,4 +1,4 @@
-"""Which fields of a resource change, from what to what, with secrets masked. Pure."""
+"""The fields of a resource that change, with old and new values, secrets masked. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key = str | int
 
 @dataclass(frozen=True)
 class FieldChange:
-    """One field: `old` and `new` are texts fit to be shown, `None` where there is none (added, deleted, not told)."""
+    """One field: `old` and `new` are texts that may be shown, `None` if there is none (added, deleted, not known)."""
 
     path: str
     kind: Kind
@@ -30,7 +30,7 @@ class FieldChange:
 
 @dataclass(frozen=True)
 class StepDetails:
-    """What the engine says about a step that changes a resource: `detailed_diff` maps paths to kinds of difference."""
+    """The engine's data on a step that changes a resource: `detailed_diff` maps paths to kinds of difference."""
 
     type: str
     old_inputs: Mapping[str, Any]
@@ -42,7 +42,7 @@ class StepDetails:
 
 
 def field_changes(step: StepDetails) -> tuple[FieldChange, ...]:
-    """The fields whose inputs differ, and those that only the provider knows to differ, in the order of the inputs."""
+    """The fields whose inputs differ, in the order of the inputs, then those that only the provider reports."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
     visible = list(map(_change, differences(old, new, lists=by_name, notes=False)))
     found = [*visible, *_provider_differences(step, visible)]
@@ -55,7 +55,7 @@ def field_changes(step: StepDetails) -> tuple[FieldChange, ...]:
 
 
 def path_text(path: Path) -> str:
-    """The engine's way of writing it: `spec.containers[0].image`, `data["app.conf"]`."""
+    """The path as the engine writes it: `spec.containers[0].image`, `data["app.conf"]`."""
     text = ""
     for key in path:
         if isinstance(key, int):
@@ -74,7 +74,7 @@ def _change(difference: ValueDifference) -> FieldChange:
 
 
 def _provider_differences(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
-    """Differences that the inputs do not show: secret values, a changed build context, what moved in the cluster."""
+    """Differences that the inputs do not show: secret values, a changed build context, changes in the cluster."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
     live = masked(step.old_outputs, step.type)
     shown = {change.path for change in visible}
@@ -87,7 +87,7 @@ def _provider_differences(step: StepDetails, visible: Sequence[FieldChange]) -> 
 
 
 def _kind(diff: Mapping[str, Any]) -> Kind:
-    """`add-replace` is an `add`; why the resource is replaced is told apart."""
+    """`add-replace` is an `add`; the reason for the replacement is kept separately."""
     kinds: tuple[Kind, ...] = ("add", "delete", "update")
     return next((kind for kind in kinds if str(diff.get("diffKind")).startswith(kind)), "update")
 
@@ -97,7 +97,7 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _hidden_in_secrets(step: StepDetails, found: Sequence[FieldChange]) -> Iterator[FieldChange]:
-    """Top-level fields of which the engine says no more than that they change: what changes in them is secret."""
+    """Top-level fields for which the engine only reports that they change: the changed values are secret."""
     if not step.detailed_diff:
         changed = {change.path for change in found}
         for name in step.diffs:
@@ -115,7 +115,7 @@ def _within(path: str, other: str) -> bool:
 
 
 def _at(value: Any, path: str) -> Any:
-    """What stands at `path`; a secret hides all that is in it."""
+    """The value at `path`, MISSING if there is none; a secret hides everything in it."""
     for key in _keys(path):
         if value is SECRET_VALUE:
             return value

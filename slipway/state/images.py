@@ -1,4 +1,4 @@
-"""The pods that a recorded object makes, and the images that they run. Pure."""
+"""The pods that a recorded object creates, and the images that they run. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POD_TYPE = "kubernetes:core/v1:Pod"
 
 
 def pod_spec_of(resource: ResourceState) -> Mapping[str, Any]:
-    """The `spec` of its pod template, of a pod its own; empty where it makes no pods. What is encrypted is hidden."""
+    """The `spec` of its pod template, or of the pod itself; empty if there is none. Encrypted values are hidden."""
     found: Any = mapped(resource.inputs.get("spec"), _readable)
     job = ("jobTemplate", "spec") if resource.type == CRON_JOB_TYPE else ()
     template = () if resource.type == POD_TYPE else ("template", "spec")

@@ -1,4 +1,4 @@
-"""What the engine asks of a state before it does anything with it, and how to put right a state that it refuses. Pure.
+"""Checks a state as the engine does before it uses it, and repairs a state that the engine refuses. Pure.
 
 https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/resource/deploy/snapshot.go (VerifyIntegrity)
 """
@@ -16,7 +16,7 @@ Raw = Mapping[str, Any]
 
 
 def problems(snapshot: Snapshot) -> list[str]:
-    """Why the engine refuses the state, in the order of its resources; empty for one that it accepts."""
+    """Why the engine refuses the state, in the order of its resources; empty if it accepts the state."""
     raws = list(snapshot.get("resources") or ())
     everything = {str(raw.get("urn", "")) for raw in raws}
     found: list[str] = []
@@ -50,8 +50,8 @@ def problems(snapshot: Snapshot) -> list[str]:
 def repaired(snapshot: Snapshot, recorded: Iterable[Snapshot] = ()) -> Snapshot:
     """The state in an order that the engine accepts, each resource once.
 
-    A provider or parent that is missing is taken from the first of the `recorded` states that has it; a dependency on
-    anything else that is missing is left out.
+    A missing provider or parent is taken from the first of the `recorded` states that has it; a dependency on any
+    other missing resource is left out.
     """
     raws = [raw for raw in snapshot.get("resources") or () if _is_something(raw)]
     raws = [_without_id(raw) for raw in _each_once(raws)]
@@ -64,9 +64,9 @@ def repaired(snapshot: Snapshot, recorded: Iterable[Snapshot] = ()) -> Snapshot:
 
 
 def in_engine_order(resources: Sequence[Raw]) -> list[Raw]:
-    """Each behind what it needs, which the engine insists on.
+    """Each resource after those that it needs, as the engine requires.
 
-    Of two under one URN, that which stays is meant; of two providers, the one whose id is named.
+    If two have the same URN, a reference means the one that stays; for two providers, the one with the named id.
     """
     marked_first = sorted(enumerate(resources), key=lambda each: not each[1].get("delete"))
     places = {str(raw["urn"]): index for index, raw in marked_first}
@@ -92,7 +92,7 @@ def _reference(raw: Raw) -> str:
 
 
 def _needs(raw: Raw) -> Iterator[str]:
-    """URNs of all that must come before it, but its provider."""
+    """URNs of all resources that must come before it, except its provider."""
     by_property: Mapping[str, Sequence[str]] = raw.get("propertyDependencies") or {}
     named = (
         raw.get("parent"),
@@ -105,7 +105,7 @@ def _needs(raw: Raw) -> Iterator[str]:
 
 
 def _each_once(raws: Sequence[Raw]) -> Iterator[Raw]:
-    """Of several under one URN that are not marked for deletion, the last written; of the same twice, one."""
+    """Of several with one URN that are not marked for deletion, the last one; of duplicates that are marked, one."""
     last = {str(raw["urn"]): index for index, raw in enumerate(raws) if not raw.get("delete")}
     seen: set[tuple[str, str]] = set()
     for index, raw in enumerate(raws):
@@ -123,7 +123,7 @@ def _without_id(raw: Raw) -> Raw:
 
 
 def _complete(raws: list[Raw], recorded: Sequence[Snapshot]) -> list[Raw]:
-    """With the providers and parents that are missing, and what these need in turn."""
+    """The resources with the missing providers and parents, and those that these need in turn."""
     found = list(raws)
     waiting = list(raws)
     while waiting:
@@ -152,7 +152,7 @@ def _recorded_provider(recorded: Sequence[Snapshot], reference: str) -> Raw | No
 
 
 def _of_known(raw: Raw, urns: set[str], references: set[str], present: Mapping[str, str]) -> Raw:
-    """Without what refers to nothing; under the provider of today where that has another id by now."""
+    """The resource without references to missing ones; with the present provider if its id has changed."""
     changed: dict[str, Any] = {}
     provider = str(raw.get("provider") or "")
     if provider and provider not in references:

@@ -8,13 +8,13 @@ from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState
 
 JOB_TYPE = "kubernetes:batch/v1:Job"
 RUN_ANNOTATION = "slipway.dev/migration-run"
-"""On that Job: a hash of the image and the command, which run together once on one database."""
+"""On that Job: a hash of the image and the command, which run together once on each database."""
 ENVIRONMENT_ANNOTATION = "slipway.dev/migration-environment"
-"""A hash of the environment variables that it is given: which database it is depends on them."""
+"""A hash of its environment variables: they determine which database it is."""
 IDENTITY = (RUN_ANNOTATION, ENVIRONMENT_ANNOTATION)
 DESTRUCTIVE_ANNOTATION = "slipway.dev/migration-destructive"
 RERUN_VARIABLE = "SLIPWAY_RERUN_MIGRATIONS"
-"""`1` has the program run every migration again, whatever is recorded of it."""
+"""With `1` the program runs every migration again, whatever the state records."""
 
 
 def migration_of(resource: ResourceState) -> str:
@@ -25,17 +25,17 @@ def migration_of(resource: ResourceState) -> str:
 
 
 def migrations(recorded: Iterable[ResourceState]) -> dict[str, ResourceState]:
-    """The migrations of a state, by the service."""
+    """The migrations of a state, by service."""
     return {service: each for each in recorded if (service := migration_of(each))}
 
 
 def run_of(migration: ResourceState) -> str:
-    """What ran: equal for the same command in the same image."""
+    """The hash of the run: equal for the same command in the same image."""
     return _annotation(migration, RUN_ANNOTATION)
 
 
 def identity_of(migration: ResourceState) -> dict[str, str]:
-    """What ran with what, by annotation: equal for the same command, image and environment variables."""
+    """Both hashes, by annotation: equal for the same command, image and environment variables."""
     return {name: _annotation(migration, name) for name in IDENTITY}
 
 
@@ -44,12 +44,12 @@ def is_destructive(migration: ResourceState) -> bool:
 
 
 def is_suspended(migration: ResourceState) -> bool:
-    """Whether a rollback declared it again: it is not to run."""
+    """Whether a rollback declared it again, so that it does not run."""
     return _map(migration.inputs.get("spec")).get("suspend") is True
 
 
 def with_suspension(migration: ResourceState, *, suspended: bool) -> ResourceState:
-    """The same Job, which the cluster is told to run or not to run."""
+    """The same Job, suspended or not: the cluster runs it or does not."""
     spec = {key: value for key, value in _map(migration.inputs.get("spec")).items() if key != "suspend"}
     spec = {**spec, "suspend": True} if suspended else spec
     return ResourceState({**migration.raw, "inputs": {**migration.inputs, "spec": spec}})

@@ -1,4 +1,4 @@
-"""An order in which each thing comes after what it needs. Pure."""
+"""An order in which each item comes after the items that it needs. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ Key = TypeVar("Key", str, int)
 
 
 def in_order(known: Iterable[Key], needed: Callable[[Key], Iterable[Key]]) -> Iterator[Key]:
-    """Each of `known` once, what it needs first, otherwise in the order given.
+    """Each of `known` once, after those that it needs, otherwise in the order given.
 
-    A circle, which states of two times may make together, is entered anywhere.
+    A cycle, which can result from a mix of two states, is entered anywhere.
     """
     everything = list(known)
     waiting = set(everything)

@@ -1,4 +1,4 @@
-"""Which resources of one state go by another name in another. Pure."""
+"""Finds the resources that have different names in two states. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from slipway.state.checkpoint import ResourceState
 
 
 def renames(then: Mapping[str, ResourceState], now: Mapping[str, ResourceState]) -> dict[str, str]:
-    """The URN in `now` of each resource in `then` that is not there under its own, but was renamed since.
+    """The URN in `now` of each resource in `then` that was renamed since and has another URN there.
 
-    It is known by the aliases that the engine recorded, or by being the very same object. Taken for two, it would be
-    made anew under one name, and the delete of the other would then delete it.
+    It is recognized by the aliases that the engine recorded, or because it is the same object. As two resources, it
+    would be created again under one name, and the delete of the other name would then delete it.
     """
     gone = [each for urn, each in now.items() if urn not in then]
     by_thing = {(each.type, each.id): each.urn for each in gone if each.is_object and each.id}

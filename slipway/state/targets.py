@@ -1,4 +1,4 @@
-"""An update of some services alone: the program declares them and what they call, and the engine leaves all others."""
+"""An update of some services only: the program declares them and what they call; the engine excludes all others."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway.engine.events import STACK_TYPE
 from slipway.state.checkpoint import Snapshot, resources
 
 VARIABLE = "SLIPWAY_TARGET_SERVICES"
-"""The services that the program is to declare, with a proof that the engine was told so too."""
+"""The services that the program must declare, with a proof that the engine got the same list."""
 
 
 class TargetsError(ValueError):
@@ -19,24 +19,24 @@ class TargetsError(ValueError):
 
 
 def exclude_arguments(state: Snapshot, services: Collection[str]) -> list[str]:
-    """Of `pulumi up`: to leave all that `state` has besides `services` as it is.
+    """Arguments of `pulumi up` that exclude every resource of `state` except those of `services`.
 
-    The engine's `--target` would not do: it deletes what depends on a target and is not declared.
+    The engine's `--target` does not work: it deletes resources that depend on a target and are not declared.
     """
     others = (each.urn for each in resources(state) if each.service not in services and each.type != STACK_TYPE)
     return [argument for urn in others for argument in ("--exclude", urn)]
 
 
 def target_variables(services: Sequence[str], gate: Mapping[str, str]) -> dict[str, str]:
-    """The variable for the program; `gate` is what tells it that it has passed the policies."""
+    """The variable for the program; `gate` has the variable that tells it that it has passed the policies."""
     return {VARIABLE: ",".join([_proof(gate, services), *services])}
 
 
 def targets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The services that alone are to be declared; none means all of them.
+    """The only services that must be declared; empty means all of them.
 
     Raises TargetsError for a value that was set by hand or is left over: an engine that does not know of it would
-    delete all that is not declared.
+    delete every resource that is not declared.
     """
     proof, *services = environ.get(VARIABLE, "").split(",")
     if not proof and not services:
