@@ -1,1 +1,1 @@
-"""`make bench`: the same objects through Slipway and through Helm, on the lab, timed in one run."""
+"""`make bench`: times Slipway and Helm with the same objects, on the lab, in one run."""

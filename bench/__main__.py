@@ -29,7 +29,7 @@ NAMESPACE = "slipway-bench"
 
 
 def main() -> int:
-    """Run what N, OPERATIONS and PAIRS choose; the exit code."""
+    """Run as N, OPERATIONS and PAIRS say; returns the exit code."""
     try:
         choice = parse(*(os.environ.get(name, "") for name in ("N", "OPERATIONS", "PAIRS")))
         run(choice)
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def run(choice: Choice) -> None:
-    """Measure size by size; what a size has brought is written before the next one begins."""
+    """Measure size by size; write the results of each size before the next one begins."""
     if not resolve(os.environ, None).uses_lab:
         raise ConfigurationError(
             "The benchmark runs on the lab, and KUBECONFIG and SLIPWAY_REGISTRY name others.",
@@ -67,7 +67,7 @@ def run(choice: Choice) -> None:
 def measure(
     bench: Bench, tools: Sequence[Tool], size: Size, choice: Choice, say: Callable[[str], None]
 ) -> list[Measurement]:
-    """All chosen operations at one size."""
+    """Measure all chosen operations at one size."""
     runs: dict[Operation, dict[str, list[Run]]] = {}
 
     def keep(operation: Operation, tool: str, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""A Helm chart of the very objects that a stack has."""
+"""A Helm chart of the same objects that a stack has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMESPACE = "Namespace"
 
 
 def objects_of(state: Snapshot, namespace: str) -> list[dict[str, Any]]:
-    """The Kubernetes objects that the recorded state has, all but the Namespace, as they would be in `namespace`."""
+    """The Kubernetes objects of the recorded state, except the Namespace, moved to `namespace`."""
     found = []
     for recorded in objects(state).values():
         kind = recorded.inputs.get("kind")
@@ -26,14 +26,14 @@ def objects_of(state: Snapshot, namespace: str) -> list[dict[str, Any]]:
 
 
 def template(manifests: Iterable[Mapping[str, Any]]) -> str:
-    """One file of a chart that renders to just these objects."""
+    """One chart template that renders to exactly these objects."""
     documents = (json.dumps(manifest, sort_keys=True) for manifest in manifests)
-    # What a template would take for its own: text with braces is put in by a template's string.
+    # Helm would parse `{{` in the objects as template code: a template string prints it.
     return "".join(f"---\n{document}\n" for document in documents).replace("{{", '{{ "{{" }}')
 
 
 def write(folder: Path, manifests: Iterable[Mapping[str, Any]]) -> None:
-    """The whole chart, over what `folder` has."""
+    """Write the chart into `folder`, over an older one."""
     (folder / "templates").mkdir(parents=True, exist_ok=True)
     (folder / "Chart.yaml").write_text(json.dumps(CHART))
     (folder / "templates" / "objects.yaml").write_text(template(manifests))

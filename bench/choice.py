@@ -1,4 +1,4 @@
-"""What of the benchmark is to run: sizes, operations, pairs. Parsed once, from the words of `make bench`."""
+"""The sizes, operations and pairs that the benchmark runs. Parsed once, from the variables of `make bench`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_PAIRS = 5
 
 
 class Operation(StrEnum):
-    """What is timed. In a round they run in this order, each with what the next one needs."""
+    """The timed operations, in the order of a round: each leaves the state that the next one needs."""
 
     INSTALL = "install"
     UNCHANGED = "unchanged"
@@ -57,7 +57,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> Size:
-        """As `str` writes it."""
+        """Parse the text of `str`."""
         number, _, kind = text.partition(" ")
         return cls(int(number), kind == REAL)
 
@@ -72,7 +72,7 @@ class Choice:
 
 
 def parse(sizes: str, operations: str, pairs: str) -> Choice:
-    """A choice from words; ConfigurationError, which says what is allowed, for a word that is none of them."""
+    """Parse the three variables. Raises ConfigurationError, which names the allowed values, if one is invalid."""
     chosen = tuple(dict.fromkeys(_size(word) for word in (sizes or DEFAULT_SIZES).split()))
     named = {_operation(word) for word in operations.split()} or set(Operation)
     return Choice(chosen, tuple(each for each in Operation if each in named), _pairs(pairs or str(DEFAULT_PAIRS)))
@@ -117,5 +117,5 @@ def _is_number(text: str) -> bool:
 
 
 def first_of(sizes: Sequence[Size]) -> Size:
-    """The size with which the history is timed: how many services there are matters little to it."""
+    """The size at which the history is timed; the number of services matters little to it."""
     return min(sizes, key=lambda size: (size.real, size.services))

@@ -1,4 +1,4 @@
-"""Helm, the benchmark's peer, had as the lab has its parts: on PATH, downloaded, or built from its Go module."""
+"""Helm, the benchmark's peer, installed like the lab's parts: from PATH, downloaded, or built from its Go module."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is measured on: the machine, and the versions that run there; no path and no name of it."""
+"""Describes the machine of the measurements and the versions that run there, without paths and host names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lab.toolchain.parts import BUILDKIT, DOCKER_BUILD, KUBERNETES, KUBERNETES_P
 
 
 def describe() -> dict[str, str]:
-    """Names and values to be shown, in this order."""
+    """Names and values, in the order of the table."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     host = bin_folder(PULUMI) / LANGUAGE_HOST
     return {

@@ -1,4 +1,4 @@
-"""A long history without a thousand updates: copies of a recorded one, as Pulumi's backend and Helm keep theirs."""
+"""Makes a long history without a thousand updates: copies a recorded one, as Pulumi's backend and Helm store it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bench import chart
 
 UPDATES = 1000
 SECOND = 1_000_000_000
-# The API server takes so many bytes in one request.
+# The API server limits the size of a request.
 SECRETS_A_REQUEST = 50
 
 
 def copy_updates(folder: Path, stack: str, count: int) -> None:
-    """Have `count` updates in the history `folder` of a file backend: older copies of its first, a second apart."""
+    """Fill the history `folder` of a file backend up to `count` updates: older copies of its first, a second apart."""
     updates = sorted(folder.glob(f"{stack}-*.history.json"))
     stamp = int(updates[0].name.removeprefix(f"{stack}-").removesuffix(".history.json"))
     update = json.loads(updates[0].read_text())
@@ -31,7 +31,7 @@ def copy_updates(folder: Path, stack: str, count: int) -> None:
 
 
 def decode(release: str) -> dict[str, Any]:
-    """A release as Helm keeps it in a Secret, whose data kubectl shows encoded once more.
+    """Decode a release from Helm's Secret, whose data kubectl shows encoded once more.
 
     https://github.com/helm/helm/blob/v4.3.1/pkg/storage/driver/util.go
     """
@@ -44,7 +44,7 @@ def encode(release: dict[str, Any]) -> str:
 
 
 def copies(secret: dict[str, Any], versions: range) -> list[dict[str, Any]]:
-    """Secrets like this one of a release, with other versions, each superseded by the next."""
+    """Copies of a release's Secret for other `versions`, each superseded by the next."""
     release, labels = decode(secret["data"]["release"]), secret["metadata"]["labels"]
     made = []
     for version in versions:
@@ -66,7 +66,7 @@ def copies(secret: dict[str, Any], versions: range) -> list[dict[str, Any]]:
 
 
 def copy_release(kubectl: Callable[..., str], namespace: str, count: int) -> None:
-    """Have `count` revisions of the release in `namespace`: copies of its last, which they come after."""
+    """Fill the release in `namespace` up to `count` revisions: copies of its last, numbered after it."""
     selector = ("--selector", f"owner=helm,name={chart.NAME}")
     listed = json.loads(kubectl("get", "secrets", "--namespace", namespace, *selector, "--output", "json"))["items"]
     last = max(listed, key=lambda secret: int(secret["metadata"]["labels"]["version"]))

@@ -28,14 +28,14 @@ class _Canvas:
         )
 
     def box(self, x: float, y: float, width: float, height: float, *, colour: str, title: str = "") -> None:
-        """A rectangle; `title` is shown when it is pointed at."""
+        """Draw a rectangle; `title` is its tooltip."""
         inner = f"<title>{escape(title)}</title>" if title else ""
         self.elements.append(
             f"<rect x='{x:.1f}' y='{y:.1f}' width='{width:.1f}' height='{height:.1f}' fill='{colour}'>{inner}</rect>"
         )
 
     def heading(self, title: str, legend: Mapping[str, str]) -> None:
-        """What is drawn, and what each colour stands for."""
+        """Draw the title and the legend of the colours."""
         self.text(MARGIN, self.y + 12, title, weight="bold")
         self.y += LINE_HEIGHT + 6
         x: float = MARGIN
@@ -58,8 +58,9 @@ class _Canvas:
 
 
 def ratio_bars(title: str, groups: Mapping[str, Mapping[str, float]], colours: Mapping[str, str]) -> str:
-    """A bar for each ratio, from 1 to the left where it is below and to the right where it is above, on a logarithmic
-    scale. `groups` has for each label the ratios by series, `colours` those of the series.
+    """An SVG with a bar for each ratio, on a logarithmic scale: from 1 to the left if it is below 1, else to the right.
+
+    `groups` maps each label to its ratios by series, `colours` each series to its colour.
     """
     canvas = _Canvas()
     canvas.heading(title, colours)
@@ -102,7 +103,7 @@ def ratio_bars(title: str, groups: Mapping[str, Mapping[str, float]], colours: M
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """The powers of ten between which all `values` are, which are above zero; at least one apart."""
+    """The powers of ten around all `values`, which must be above zero; at least one apart."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return low, max(high, low + 1)
 
@@ -110,7 +111,7 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
 def stacked_bars(
     title: str, groups: Mapping[str, Mapping[str, Mapping[str, float]]], colours: Mapping[str, str], unit: str
 ) -> str:
-    """Bars of parts. `groups` has for each label some bars by name, each with the sizes of its parts by series."""
+    """An SVG of stacked bars. `groups` has the bars of each label by name, each with its parts' sizes by series."""
     canvas = _Canvas()
     canvas.heading(title, colours)
     longest = max((sum(parts.values()) for group in groups.values() for parts in group.values()), default=0.0) or 1.0

@@ -1,4 +1,4 @@
-"""How much processor time a command takes, by the kind of process that takes it."""
+"""Measures the processor time of a command, by kind of process."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 import psutil
 
-# Every look at all processes costs some milliseconds of one core, which the command would have.
+# Each sample of all processes takes some milliseconds of one core away from the command.
 SAMPLE_EVERY_SECONDS = 0.2
 OUTPUT_SHOWN = 4000
 COMMAND_TIMEOUT_SECONDS = 3600
 END_WITHIN_SECONDS = 20
 
-# The first that fits: words of a command line, which all have to be in it.
+# The first match counts: all its words are in the command line.
 KINDS: Sequence[tuple[str, tuple[str, ...]]] = (
     ("command line", ("slipway.cli.main",)),
     ("program's gate", ("policy.program_check_process",)),
@@ -41,14 +41,14 @@ OTHER = "other"
 
 
 class CommandError(Exception):
-    """A command that is timed failed; the text has what it printed last."""
+    """A timed command failed; the text has the end of its output."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one command took: seconds of wall time, and of processor time by the kind of process.
+    """The time of one command: seconds of wall time, and of processor time by kind of process.
 
-    `other` has what no look saw: processes that came and went between two of them.
+    `other` includes time that no sample saw: processes that began and ended between two samples.
     """
 
     seconds: float
@@ -67,7 +67,7 @@ def kind_of(command: Sequence[str]) -> str:
 
 
 def by_kind(seen: Mapping[int, tuple[str, float]], total_seconds: float) -> dict[str, float]:
-    """The seconds of processor time of each kind, largest first, of processes as last seen: kind and seconds."""
+    """Seconds of processor time by kind, largest first; `seen` has the last known kind and seconds of each process."""
     sums: dict[str, float] = {}
     for kind, seconds in seen.values():
         sums[kind] = sums.get(kind, 0.0) + seconds
@@ -76,9 +76,9 @@ def by_kind(seen: Mapping[int, tuple[str, float]], total_seconds: float) -> dict
 
 
 def timed(command: Sequence[str], *, folder: Path, environment: Mapping[str, str]) -> tuple[Run, str]:
-    """Run the command; what it took and what it printed. Raises CommandError where it fails.
+    """Run the command; returns its times and its output. Raises CommandError if it fails.
 
-    Whatever ends this ends the command too, with all that it started.
+    Any exception here also ends the command and all its processes.
     """
     used_before, began = _used_by_children(), time.monotonic()
     process = subprocess.Popen(
@@ -90,7 +90,7 @@ def timed(command: Sequence[str], *, folder: Path, environment: Mapping[str, str
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        process_group=0,  # a terminal's Ctrl-C is ours
+        process_group=0,  # only we get a terminal's Ctrl-C
     )
     sampler = _Sampler(process.pid)
     try:
@@ -107,13 +107,13 @@ def timed(command: Sequence[str], *, folder: Path, environment: Mapping[str, str
 
 
 def _used_by_children() -> float:
-    """Processor time of all that ended and was waited for, down to the last grandchild."""
+    """Processor time of all ended and waited-for children, including grandchildren."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 class _Sampler:
-    """Looks at a process and all below it until it is stopped; `seen` has of each its kind and processor time."""
+    """Samples a process and its descendants until it is stopped; `seen` has the kind and processor time of each."""
 
     def __init__(self, pid: int) -> None:
         self.seen: dict[int, tuple[str, float]] = {}
@@ -135,19 +135,19 @@ class _Sampler:
     def _look_at(self, process: psutil.Process) -> None:
         with suppress(psutil.Error):  # it ended just now
             used = process.cpu_times()
-            # Asked each time: right after a fork it is still its parent's. One that is ending has none any more.
+            # Read each time: right after a fork the command line is still the parent's. An ending process has none.
             command, (kind, _) = process.cmdline(), self.seen.get(process.pid, (OTHER, 0.0))
             self.seen[process.pid] = (kind_of(command) if command else kind, used.user + used.system)
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End the command and all that it started: plugins have groups of their own."""
+    """Kill the command and all its descendants: plugins have process groups of their own."""
     with suppress(psutil.Error):
         root = psutil.Process(process.pid)
         below = root.children(recursive=True)
         for each in (root, *below):
             with suppress(psutil.Error):
-                each.send_signal(signal.SIGSTOP)  # none starts another meanwhile
+                each.send_signal(signal.SIGSTOP)  # so that none starts another one
         for each in (*root.children(recursive=True), *below, root):
             with suppress(psutil.Error):
                 each.kill()

@@ -1,4 +1,4 @@
-"""Writes what was measured into the documentation: tables, plots, and the one plot of the README."""
+"""Writes the measurements into the documentation: tables, plots, and the one plot of the README."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REPLICAS_COLOURS, REAL_COLOUR = ("#9ecae1", "#4292c6", "#08519c", "#08203f"), "#
 
 
 def documentation(results: Results, page: str, readme: str) -> dict[Path, str]:
-    """The text of every file that shows results, by its path in the checkout; `page` and `readme` are as they are."""
+    """The text of every file that shows results, by its path in the checkout; `page` and `readme` are the old texts."""
     return {
         PAGE: _replaced(page, "\n".join(_page(results))),
         README: _replaced(readme, "\n".join(_summary(results))),
@@ -41,7 +41,7 @@ def documentation(results: Results, page: str, readme: str) -> dict[Path, str]:
 
 
 def write_documentation(results: Results, checkout: Path = CHECKOUT) -> None:
-    """Write all of it."""
+    """Write every file of `documentation`."""
     page, readme = (checkout / PAGE).read_text(encoding="utf-8"), (checkout / README).read_text(encoding="utf-8")
     for file, text in documentation(results, page, readme).items():
         (checkout / file).parent.mkdir(exist_ok=True)
@@ -49,12 +49,12 @@ def write_documentation(results: Results, checkout: Path = CHECKOUT) -> None:
 
 
 def main() -> None:
-    """Draw anew what is in the file."""
+    """Document the saved results again."""
     write_documentation(load())
 
 
 def _replaced(text: str, between: str) -> str:
-    """The text with other lines between the marks. Raises ValueError where it has none."""
+    """The text with `between` between the marks. Raises ValueError if a mark is missing."""
     before, begin, rest = text.partition(f"{BEGIN}\n")
     _, end, after = rest.partition(END)
     if not begin or not end:
@@ -124,7 +124,7 @@ def _grouped(measurement: Measurement, tool: str) -> dict[str, float]:
 
 
 def _summary(results: Results) -> Iterator[str]:
-    """The plot, and on what it was measured."""
+    """The plot, and the machine it was measured on."""
     if not results.measurements:
         yield "Nothing was measured yet: `make bench`."
         return

@@ -1,4 +1,4 @@
-"""Results: every run as it was timed, by size and operation, in one JSON file; medians and spreads are worked out."""
+"""Results: every timed run, by size and operation, in one JSON file; medians and spreads are computed."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Measurement:
-    """The runs of one operation at one size, by tool, as they took turns.
+    """The runs of one operation at one size, by tool; the tools took turns.
 
-    `commit` and `date` say of what and when; `load` is the load average of the machine before the first of them.
+    `commit` is the measured commit, `date` the day; `load` is the machine's load average before the first run.
     """
 
     size: Size
@@ -40,7 +40,7 @@ class Measurement:
         return self.median(tool) / self.median(peer)
 
     def cpu_seconds(self, tool: str) -> dict[str, float]:
-        """The median of each kind of process, largest first; a kind that a run has not counts as zero there."""
+        """Median seconds by kind of process, largest first; a kind that a run does not have counts as zero there."""
         runs = self.runs[tool]
         kinds = {kind for run in runs for kind in run.cpu_seconds}
         medians = {kind: statistics.median(run.cpu_seconds.get(kind, 0.0) for run in runs) for kind in kinds}
@@ -51,7 +51,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Results:
-    """All measurements of one machine: what it is, and which versions run there."""
+    """All measurements of one machine; `machine` describes it and the versions there."""
 
     machine: Mapping[str, str] = field(default_factory=dict)
     measurements: Sequence[Measurement] = ()
@@ -60,11 +60,11 @@ class Results:
         return next((each for each in self.measurements if (each.size, each.operation) == (size, operation)), None)
 
     def sizes(self) -> list[Size]:
-        """Without replicas first, smallest first."""
+        """The sizes: without replicas first, smallest first."""
         return sorted({each.size for each in self.measurements}, key=lambda size: (size.real, size.services))
 
     def merged(self, machine: Mapping[str, str], new: Iterable[Measurement]) -> Results:
-        """With new measurements in place of older ones of the same; on another machine, the new ones alone."""
+        """New measurements replace older ones of the same size and operation; on another machine, all older ones."""
         kept = self.measurements if self.machine == machine else ()
         by_key = {(each.size, each.operation): each for each in (*kept, *new)}
         order = list(Operation)
@@ -73,7 +73,7 @@ class Results:
 
 
 def to_json(results: Results) -> str:
-    """A run a line, so that a diff shows what was measured anew."""
+    """JSON with one run per line, so that a diff shows the new runs."""
     lines = []
     for each in results.measurements:
         head = {
@@ -115,5 +115,5 @@ def from_json(text: str) -> Results:
 
 
 def load(file: Path = FILE) -> Results:
-    """What was measured before; nothing where there is no file yet."""
+    """The saved results; empty if there is no file yet."""
     return from_json(file.read_text(encoding="utf-8")) if file.exists() else Results()

@@ -1,4 +1,4 @@
-"""One size: rounds of all operations, in each of which the tools take turns."""
+"""Rounds of all operations at one size; the tools take turns at each operation."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bench.processes import Run
 from bench.tools import Tool
 from bench.workload import Workload
 
-# For what the controllers of the cluster still do for the one before.
+# Time for the cluster's controllers to finish work for the run before.
 PAUSE_SECONDS = 1.0
-# A round has these once; what is left out of it is done all the same where another one needs it.
+# A round runs each of these once; an operation that is not chosen runs too if another one needs it.
 ROUND = tuple(each for each in Operation if each is not Operation.HISTORY)
 NEEDS = {Operation.ROLLBACK_ONE: Operation.ONE, Operation.ROLLBACK_ALL: Operation.ALL}
 CHANGING = (Operation.ONE, Operation.ALL)
 ROLLBACKS = tuple(NEEDS)
 
 Timed = Callable[[Operation, str, Run], None]
-"""Told of each run that counts: of which operation, by which tool."""
+"""Called for each run that counts, with its operation and tool."""
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Rounds:
     _settled: bool = False
 
     def run(self, pairs: int, *, history: bool) -> None:
-        """`pairs` rounds, and the history of the last where that is chosen."""
+        """Run `pairs` rounds, then `pairs` times the history if that is chosen."""
         for number in range(1, pairs + 1):
             self.say(f"  round {number} of {pairs}")
             for operation in steps(self.operations, first=number == 1):
@@ -53,7 +53,7 @@ class Rounds:
             if self.live:
                 self.workload.change()
         elif operation in (Operation.UNCHANGED, Operation.BARE, Operation.GATE, Operation.ONE) and not self._settled:
-            # A rollback leaves the files on disk ahead of what runs.
+            # After a rollback the files on disk are newer than the deployment.
             self._each(Operation.ALL, counts=False)
         if operation in CHANGING:
             self.workload.change(*([self._service] if operation is Operation.ONE else []))
@@ -61,11 +61,11 @@ class Rounds:
 
     @property
     def _service(self) -> str:
-        """The one that is changed and rolled back alone."""
+        """The service that is changed and rolled back alone."""
         return self.workload.names[0]
 
     def _each(self, operation: Operation, *, counts: bool) -> None:
-        """All tools, one after the other."""
+        """Run all tools, one after the other."""
         self._settled = operation not in ROLLBACKS
         if operation in ROLLBACKS:
             self.live, self._before = self._before, self.live
@@ -81,7 +81,7 @@ class Rounds:
 
 
 def steps(operations: Sequence[Operation], *, first: bool) -> Iterator[Operation]:
-    """What a round does, in order: what is chosen, what that needs, and in the first round an installation."""
+    """The operations of a round, in order: the chosen ones, others that they need, and in the first an installation."""
     wanted = {*operations, *(NEEDS[each] for each in operations if each in NEEDS)}
     if first:
         wanted.add(Operation.INSTALL)

@@ -1,4 +1,4 @@
-"""The two that are compared: what each does for an operation, on the same objects, in namespaces of their own."""
+"""The two compared tools: the commands of each for an operation, on the same objects, in separate namespaces."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ ASK_EVERY_SECONDS = 0.05
 HELM_TIMEOUT = "30m"
 SLIPWAY, HELM, HELM_QPS = "slipway", "helm", "helm qps 500"
 QPS = ("--qps", "500", "--burst-limit", "1000")
-# What the command line reads there: the lab, the toolchain, and the engine's plugins.
+# Data that the command line reads: the lab, the toolchain, and the engine's plugins.
 KEPT_DATA = ("lab", "toolchain.json", "pulumi-home")
 
 
 class Bench(Workspace):
-    """A copy of the checkout with a backend, in which the services of a workload take the place of those committed."""
+    """A copy of the checkout with a backend; a workload's services replace the committed ones."""
 
     def __init__(self, folder: Path, namespace: str) -> None:
         super().__init__(folder, namespace)
@@ -39,17 +39,17 @@ class Bench(Workspace):
         for name in KEPT_DATA:
             (data / name).symlink_to(data_home() / name)
         own = {name: str(folder / name.lower()) for name in ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME")}
-        # Attributes are written in place: the lab's own backend keeps none either.
+        # The engine writes attribute files in place; the lab's own backend has none either.
         own["PULUMI_BACKEND_URL"] = f"{self.engine.environment['PULUMI_BACKEND_URL']}?metadata=skip"
-        # As `make` has it, whatever shell it is run in: Python is to keep what it has compiled.
+        # As under `make`, whatever the shell sets: Python must keep its compiled files.
         own["PYTHONDONTWRITEBYTECODE"] = ""
         self.engine = self.engine.with_variables(own, {"SLIPWAY_HOME": str(data)})
 
     def set_secrets(self) -> None:
-        """None: no service asks for any."""
+        """Set none: no service needs any."""
 
     def prepare(self, size: Size, run: str) -> Workload:
-        """Everything as committed, in a repository of its own as a user's is, with the services of `size`."""
+        """Restore the committed files, in a repository of their own like a user's, with the services of `size`."""
         self.reset()
         workload = Workload(self.folder, size, run)
         workload.write()
@@ -60,23 +60,23 @@ class Bench(Workspace):
 
 
 class Tool(Protocol):
-    """One of those that are compared."""
+    """One of the compared tools."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def namespace(self) -> str:
-        """Where its objects are."""
+        """The namespace of its objects."""
 
     def clear(self) -> None:
-        """Remove all that was installed, and its history."""
+        """Remove everything it installed, and its history."""
 
     def prepare(self, operation: Operation) -> None:
-        """Have ready what the operation needs; the files of the services are as they should be for it."""
+        """Prepare what the operation needs; the files of the services are ready for it already."""
 
     def do(self, operation: Operation, service: str, /) -> Run:
-        """Carry it out; `service` is the one that is rolled back alone. Raises CommandError."""
+        """Run the operation; `service` is the one that is rolled back alone. Raises CommandError."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class UntilAnswered:
 
 
 def await_answer(client: httpx.Client, url: str, version: str) -> None:
-    """Return once `url` answers with `version`. Raises CommandError where it does not in time."""
+    """Return once `url` answers with `version`. Raises CommandError if it does not in time."""
     given_up, answer = time.monotonic() + ANSWER_WITHIN_SECONDS, ""
     while time.monotonic() < given_up:
         try:

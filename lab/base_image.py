@@ -37,7 +37,7 @@ def reference(settings: LabSettings) -> str:
 
 
 def is_current(settings: LabSettings) -> bool:
-    """Whether the registry holds the image, and nothing that it is made of has changed since."""
+    """Whether the registry has the image, and its recipe has not changed since."""
     known = read_json_object(_remembered(settings)) or {}
     recipe, tag = str(known.get("recipe", "")), str(known.get("tag", ""))
     unchanged = known.get("signature") == signature() or recipe == read_recipe().digest()
@@ -91,24 +91,24 @@ def _push(settings: LabSettings, recipe: Recipe, tag: str, layers: Sequence[Laye
 
 
 def _additions(recipe: Recipe, python: str) -> list[Entry]:
-    """What makes the system behave as the public Python images do, on this host's network."""
+    """The files that make the system behave like the public Python images, on this host's network."""
     return [
         Entry("usr/local/bin/python", link="/usr/bin/python3"),
         Entry("etc/ssl/certs/ca-certificates.crt", recipe.authorities.encode()),
         Entry("etc/pip.conf", recipe.pip_config.encode()),
         Entry("etc/dpkg/dpkg.cfg.d/slipway", _dpkg_config().encode()),
-        # An image's one Python belongs to the image: pip may install into it.
+        # pip may install into the system's Python: an image has no other.
         Entry(f"usr/lib/python{python}/.wh.EXTERNALLY-MANAGED"),
     ]
 
 
 def _dpkg_config() -> str:
-    """Keeps what was removed from coming back with packages that a Dockerfile installs."""
+    """Excludes the removed folders from packages that a Dockerfile installs."""
     return "".join(f"path-exclude=/usr/share/{name}/*\n" for name in UNWANTED)
 
 
 def python_version(archive: Path) -> str:
-    """`3.11`, from where `/usr/bin/python3` points to."""
+    """`3.11`, from the target of `/usr/bin/python3`."""
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.name.removeprefix("./") == "usr/bin/python3":
@@ -156,7 +156,7 @@ def _wait_a_second(child: subprocess.Popen[bytes]) -> None:
 
 def _bootstrap_command(recipe: Recipe, archive: Path) -> list[str]:
     command = [program("mmdebstrap"), "--variant=apt", f"--include={','.join(PACKAGES)}", "--mode=root"]
-    # Removed at the end: excluded from the start, every archive would pass through a filter that takes far longer.
+    # Removed at the end: an exclusion from the start would filter every archive, which takes far longer.
     unwanted = " ".join(f'"$1"/usr/share/{name}/*' for name in UNWANTED)
     command += [f"--customize-hook=rm -rf {unwanted}"]
     command += [f"--aptopt={option}" for option in recipe.apt_options]

@@ -12,7 +12,7 @@ from .settings import LabSettings
 from .shell import program
 
 BUILDER_NAME = "slipway-lab"
-# The cache of builds may grow to this size before BuildKit throws the oldest away.
+# Above this size of the build cache, BuildKit removes its oldest entries.
 CACHE_LIMIT = "8GB"
 
 _CONFIG = """\
@@ -48,12 +48,12 @@ def config_file(settings: LabSettings) -> Path:
 
 
 def temporary_folder(settings: LabSettings) -> Path:
-    """BuildKit mounts things in its temporary folder: kept where the lab's clean-up looks."""
+    """BuildKit's temporary folder. It contains mounts, so it is where the lab's clean-up looks."""
     return settings.run / "buildkit-tmp"
 
 
 def buildx_folder(settings: LabSettings) -> Path:
-    """The folder that BUILDX_CONFIG names: builders live in `instances/`, the chosen one in `current`."""
+    """The folder that BUILDX_CONFIG names: builders are in `instances/`, the chosen one in `current`."""
     return settings.home / "buildx"
 
 
@@ -81,7 +81,7 @@ def write_builder(settings: LabSettings) -> None:
     node = {"Name": f"{BUILDER_NAME}0", "Endpoint": f"unix://{settings.buildkit_socket}"}
     instance = {"Name": BUILDER_NAME, "Driver": "remote", "Nodes": [node], "Dynamic": False}
     write_text(folder / "instances" / BUILDER_NAME, json.dumps(instance))
-    # Global: whatever Docker endpoint or context the user has chosen.
+    # Global: for every Docker endpoint or context of the user.
     write_text(folder / "current", json.dumps({"Key": "", "Name": BUILDER_NAME, "Global": True}))
 
 

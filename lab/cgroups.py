@@ -1,4 +1,4 @@
-"""The lab's control groups: every container of the lab runs below them, so they tell whose a process is."""
+"""The lab's control groups (cgroups): every container runs below them, so they show which processes are the lab's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .settings import LabSettings
 
 ROOT = Path("/sys/fs/cgroup")
 _REMOVAL_SECONDS = 10.0
-# What the kubelet asks its root group to have (version 1).
+# Controllers that the kubelet's root group must have (version 1).
 _NEEDED = ("cpu", "cpuset", "memory", "pids")
 
 
@@ -30,7 +30,7 @@ def hierarchies(root: Path = ROOT) -> list[Path]:
 
 
 def create(settings: LabSettings, root: Path = ROOT) -> None:
-    """Make the lab's root group, which the kubelet wants to find."""
+    """Create the lab's root group, which the kubelet requires."""
     if is_unified(root):
         group = root / settings.cgroup
         group.mkdir(exist_ok=True)
@@ -64,7 +64,7 @@ def _pass_on_controllers(folder: Path) -> None:
 
 
 def _inherit_cpuset(group: Path) -> None:
-    """A new cpuset group of version 1 is empty, and nothing can run in it."""
+    """Copy the parent's cpuset: a new one of version 1 is empty, and nothing can run in it."""
     for name in ("cpuset.cpus", "cpuset.mems"):
         if (group / name).exists() and not (group / name).read_text().strip():
             (group / name).write_text((group.parent / name).read_text())
@@ -75,13 +75,13 @@ def groups(settings: LabSettings, root: Path = ROOT) -> list[Path]:
     found: list[Path] = []
     for hierarchy in hierarchies(root):
         top = hierarchy / settings.cgroup
-        # `os.walk` takes no offence at groups that vanish while it looks, as those of ending containers do.
+        # `os.walk` ignores groups that disappear meanwhile, as the groups of ending containers do.
         found += [Path(folder) for folder, _, _ in os.walk(top)]
     return sorted(found, key=lambda path: len(path.parts), reverse=True)
 
 
 def processes(settings: LabSettings, root: Path = ROOT) -> set[ProcessId]:
-    """Every process in the lab's groups: those of pods and of image builds."""
+    """Every process in the lab's groups, of pods and of image builds."""
     found = set()
     for group in groups(settings, root):
         try:
@@ -93,7 +93,7 @@ def processes(settings: LabSettings, root: Path = ROOT) -> set[ProcessId]:
 
 
 def stop_processes(settings: LabSettings, grace_seconds: float) -> None:
-    """End every container, asked first and then killed, until none is left that started meanwhile."""
+    """End every container: terminate, then kill, until none is left that started meanwhile."""
     stop_all(processes(settings), grace_seconds)
     for _ in range(20):
         left = processes(settings)
@@ -103,13 +103,13 @@ def stop_processes(settings: LabSettings, grace_seconds: float) -> None:
 
 
 def remove(settings: LabSettings, root: Path = ROOT) -> None:
-    """Remove the groups; for a moment after its last process ended, the kernel still holds a group."""
+    """Remove the groups. Retries, because the kernel holds a group for a moment after its last process ended."""
     deadline = time.monotonic() + _REMOVAL_SECONDS
     while left := groups(settings, root):
         for group in left:
             try:
                 group.rmdir()
-            except FileNotFoundError:  # its container's runtime was faster
+            except FileNotFoundError:  # the runtime removed it first
                 continue
             except OSError:
                 if time.monotonic() > deadline:

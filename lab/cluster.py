@@ -32,7 +32,7 @@ def client(settings: LabSettings) -> Iterator[httpx.Client]:
 
 
 def objects(settings: LabSettings) -> list[dict[str, Any]]:
-    """What CoreDNS may read, what the API server may ask the kubelet, and the address of the cluster's DNS."""
+    """RBAC for CoreDNS and for API server calls to the kubelet, and the cluster's DNS Service with its endpoints."""
     return [
         _cluster_role(),
         _binding("slipway-lab:coredns", "slipway-lab:coredns", "system:coredns"),
@@ -71,7 +71,7 @@ def _dns_service(settings: LabSettings) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
-        # Without a selector: the endpoint is a process of the host, written by hand below.
+        # Without a selector: the endpoint is a process of the host, in the EndpointSlice below.
         "spec": {
             "clusterIP": settings.network.dns_service,
             "ports": [
@@ -126,7 +126,7 @@ def _apply(connection: httpx.Client, document: dict[str, Any]) -> None:
 
 
 def node_condition(settings: LabSettings) -> tuple[bool, str]:
-    """Whether the node is Ready, and what it says about that."""
+    """Whether the node is Ready, and its message about that."""
     with client(settings) as connection:
         answer = connection.get(f"/api/v1/nodes/{NODE_NAME}")
     if answer.status_code != 200:

@@ -13,7 +13,7 @@ from .settings import LabSettings
 from .shell import attempt, program, run
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-# Every program that a pod's network calls, containerd's own check of the loopback included.
+# Every CNI plugin that a pod's network uses, including containerd's own check of the loopback.
 CNI_PLUGINS = ("bridge", "host-local", "loopback")
 
 _CONFIG = """\
@@ -56,7 +56,7 @@ disabled_plugins = [{disabled}]
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "{registries}"
 """
-# What a lab has no use for, and what would look at folders outside it.
+# Plugins that a lab does not need, or that would look at folders outside it.
 _DISABLED = (
     "io.containerd.snapshotter.v1.aufs",
     "io.containerd.snapshotter.v1.btrfs",
@@ -95,7 +95,7 @@ def cni_program_folder() -> Path:
 
 
 def snapshotter(settings: LabSettings) -> str:
-    """`overlayfs` where the kernel can stack file systems in the lab's folder, else plain copies (`native`)."""
+    """`overlayfs` if the kernel can mount an overlay in the lab's folder, else `native` (plain copies)."""
     kept = settings.config / "snapshotter"
     if kept.exists() and kept.read_text() in ("overlayfs", "native"):
         return kept.read_text()
@@ -120,7 +120,7 @@ def config_file(settings: LabSettings) -> Path:
 
 def write_config(settings: LabSettings) -> None:
     registries = settings.config / "registries"
-    # containerd looks for a folder with the registry's very name, colon included.
+    # containerd looks for a folder with the registry's exact name, including the colon.
     write_text(
         registries / settings.registry_address / "hosts.toml",
         f'server = "http://{settings.registry_address}"\n\n[host."http://{settings.registry_address}"]\n'

@@ -15,8 +15,8 @@ from .processes import Daemon
 from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program, run
 
-# The API server is no user's program: by this number of its own a packet filter can tell what it sends (tests shut it
-# off from the pods, as a cluster is where NetworkPolicies are enforced). Reserved by Debian, so nobody's account.
+# The API server has its own user id, so that a packet filter can match its packets. Tests block it from the pods, as in
+# a cluster that enforces NetworkPolicies. Debian reserves the id, so no account has it.
 # https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
 APISERVER_USER_ID = 65530
 
@@ -40,12 +40,12 @@ def _apiserver_files(settings: LabSettings) -> dict[str, Path]:
 
 
 def apiserver_folder(settings: LabSettings) -> Path:
-    """What the API server reads, where its own user can reach it: the lab's home is closed to everybody but root."""
+    """The API server's files, in a folder that its own user can read: only root can read the lab's home."""
     return settings.run / "kube-apiserver"
 
 
 def prepare_apiserver(settings: LabSettings) -> None:
-    """Copies of the API server's keys and certificates, and its program, which may be below a home that is closed."""
+    """Copy the API server's keys and certificates, and bind-mount its program, which may be in a closed home folder."""
     folder = make_folder(apiserver_folder(settings))
     os.chown(folder, APISERVER_USER_ID, APISERVER_USER_ID)
     for source in set(_apiserver_files(settings).values()):
@@ -68,7 +68,7 @@ def apiserver(settings: LabSettings) -> Daemon:
             str(folder / "kube"),
             "kube-apiserver",
             f"--etcd-servers={etcd.client_url(settings)}",
-            # Loopback and node address: the lab's firewall keeps everybody else out.
+            # Loopback and node address: the lab's firewall blocks other machines.
             "--bind-address=0.0.0.0",
             f"--secure-port={ports.apiserver}",
             f"--advertise-address={network.node_address}",
@@ -86,7 +86,7 @@ def apiserver(settings: LabSettings) -> Daemon:
         probe=http_probe(f"{settings.apiserver_url}/readyz", pki / "ca.crt", pki / "admin.crt"),
         listens=(Listen("0.0.0.0", ports.apiserver),),  # noqa: S104 - see above
         inputs=tuple(files.values()),
-        # Of another version, it is another program; the command says only where it can be reached.
+        # Restarts it for another version: the command names only the bind mount, which stays the same.
         environment={"SLIPWAY_LAB_PROGRAM": program("kube")},
         user=APISERVER_USER_ID,
         ready_timeout_seconds=120,

@@ -13,7 +13,7 @@ from .processes import Daemon
 from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program
 
-# systemd-resolved's own list, where the usual file only names its stub.
+# First systemd-resolved's own list: the usual file may only name its stub.
 _RESOLVER_FILES = (Path("/run/systemd/resolve/resolv.conf"), Path("/etc/resolv.conf"))
 
 _CONFIG = """\
@@ -41,7 +41,7 @@ _FORWARD = """forward . {servers} {{
 
 
 def nameservers(resolver_text: str, own_address: str) -> list[str]:
-    """The servers of a resolv.conf, the lab's own left out: it would ask itself forever."""
+    """The nameservers of a resolv.conf without the lab's own, which would ask itself forever."""
     words = [line.split() for line in resolver_text.splitlines()]
     servers = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
     return [server for server in dict.fromkeys(servers) if server != own_address]
@@ -64,7 +64,7 @@ def config_file(settings: LabSettings) -> Path:
 
 def write_config(settings: LabSettings) -> None:
     servers = host_nameservers(settings)
-    # Without the host's search domains: each would cost every lookup of a pod another question to the outside.
+    # Without the host's search domains: each would add an outside query to every lookup of a pod.
     write_text(resolver_file(settings), "".join(f"nameserver {server}\n" for server in servers[:3]), mode=0o644)
     write_text(config_file(settings), render(settings, servers))
 

@@ -1,4 +1,4 @@
-"""What the lab gives to a shell: the variables that make Pulumi, kubectl and the program use it."""
+"""The environment variables that make Pulumi, kubectl and the program use the lab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .settings import DATABASES, LabSettings
 def variables(settings: LabSettings) -> dict[str, str]:
     return {
         "KUBECONFIG": str(user_kubeconfig(settings)),
-        # Attributes are written in place: an engine killed while it does leaves a state that none can read.
+        # The engine writes attribute files in place: killed meanwhile, it leaves a state that cannot be read.
         "PULUMI_BACKEND_URL": f"file://{settings.backend}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
         "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
@@ -26,8 +26,9 @@ def variables(settings: LabSettings) -> dict[str, str]:
 
 
 def _database_variables(settings: LabSettings) -> dict[str, str]:
-    """The addresses of the databases go by file, so that no password is printed into a shell; each environment has
-    files of its own, which `{stack}` stands for.
+    """Variables that name files with the databases' URLs, so that no password is printed into a shell.
+
+    Each environment has its own files; `{stack}` stands for its name.
     """
     return {
         f"{secret_variable(service, 'DATABASE_URL')}_FILE": str(
@@ -39,12 +40,12 @@ def _database_variables(settings: LabSettings) -> dict[str, str]:
 
 
 def make_backend(settings: LabSettings) -> None:
-    """Pulumi's file backend and its passphrase; neither is ever made twice, as one opens the other's secrets."""
+    """Create Pulumi's file backend and passphrase if missing; the passphrase decrypts the backend's secrets."""
     make_folder(settings.backend)
     if not settings.passphrase_file.exists():
         write_text(settings.passphrase_file, secrets.token_urlsafe(32) + "\n")
 
 
 def write(settings: LabSettings) -> None:
-    """The variables, for `slipway env`."""
+    """Save the variables for `slipway env`."""
     write_json(lab_environment_file(), variables(settings))

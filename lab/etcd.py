@@ -38,7 +38,7 @@ def daemon(settings: LabSettings) -> Daemon:
             f"--peer-trusted-ca-file={authority}",
             f"--peer-cert-file={pair[0]}",
             f"--peer-key-file={pair[1]}",
-            # A lab is made and unmade all day: keep few old revisions and few old logs.
+            # A lab is created and deleted all day: keep few old revisions and few old logs.
             "--auto-compaction-mode=periodic",
             "--auto-compaction-retention=1h",
             "--max-snapshots=2",

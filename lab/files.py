@@ -1,4 +1,4 @@
-"""Writes files whole or not at all, so that an interrupted run leaves no half of one behind."""
+"""Writes files atomically, so that an interrupted run leaves no partial file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_folder(path: Path, mode: int = 0o700) -> Path:
 
 
 def write_bytes(path: Path, content: bytes, mode: int = 0o600) -> bool:
-    """Make `path` hold `content` with `mode`; returns whether the content was new."""
+    """Write `content` to `path` with `mode`; returns whether the content was new."""
     try:
         if path.read_bytes() == content:
             path.chmod(mode)
@@ -46,7 +46,7 @@ def write_json(path: Path, value: Any, mode: int = 0o600) -> bool:
 
 
 def read_json_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in `path`; None when the file is missing or is not one (a machine that died while writing it)."""
+    """The JSON object in `path`; `None` if the file is missing or no object (the machine died while writing it)."""
     try:
         value = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
@@ -55,7 +55,7 @@ def read_json_object(path: Path) -> dict[str, Any] | None:
 
 
 def last_lines(path: Path, count: int = 12, limit_bytes: int = 16_384) -> str:
-    """The end of a log, for an error message; empty when there is none."""
+    """The last lines of a log, for an error message; empty if there is no log."""
     try:
         with path.open("rb") as stream:
             stream.seek(max(0, path.stat().st_size - limit_bytes))

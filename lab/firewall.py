@@ -1,4 +1,4 @@
-"""The lab's packet filter rules, and the removal of those that the lab and kube-proxy made, never of others."""
+"""The lab's packet filter (iptables) rules. Removes only rules that the lab and kube-proxy made."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _IPV6 = Path("/proc/net/if_inet6")
 
 
 def rules(settings: LabSettings) -> str:
-    """What `iptables-restore --noflush` is given; each chain is emptied and filled in one step."""
+    """Input for `iptables-restore --noflush`; each chain is flushed and filled in one step."""
     network, ports = settings.network, settings.ports
     return "\n".join(
         (
             "*filter",
             f":{INPUT} - [0:0]",
             f":{FORWARD} - [0:0]",
-            # From this machine and its pods: everything. From the neighbours: nothing of the lab.
+            # This machine and its pods may reach everything, other machines nothing of the lab.
             f"-A {INPUT} -i lo -j RETURN",
             f"-A {INPUT} -i {network.pod_interface} -j RETURN",
             f"-A {INPUT} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
@@ -47,7 +47,7 @@ def rules(settings: LabSettings) -> str:
 
 
 def rules_of_version_6(settings: LabSettings) -> str:
-    """The API server's socket takes IPv6 too, as Go's do; the lab itself speaks IPv4 only."""
+    """IPv6 rules: the API server's socket accepts IPv6 too, as Go's do; the lab uses IPv4 only."""
     return "\n".join(
         (
             "*filter",
@@ -82,16 +82,16 @@ def own_chains(saved: str) -> list[str]:
 
 
 def removal(saved: str) -> str:
-    """Input for `iptables-restore --noflush` that removes the lab's chains, and others' jumps into them, only.
+    """Input for `iptables-restore --noflush` that removes only the lab's chains, and the jumps into them from others.
 
-    `saved` is the output of `iptables-save`; the result is empty when there is nothing of ours.
+    `saved` is the output of `iptables-save`; the result is empty if it has no chain of ours.
     """
     output: list[str] = []
     for table, lines in _tables(saved):
         chains = own_chains("\n".join(lines))
         if chains:
             jumps = [line for line in lines if line.startswith("-A ") and _jumps_in(line)]
-            # Naming a chain empties it; only then may it be deleted, and only once nothing points to it.
+            # Naming a chain flushes it. A chain can be deleted only if it is empty and no rule jumps to it.
             output += [f"*{table}", *(f":{chain} - [0:0]" for chain in chains)]
             output += [f"-D {line.removeprefix('-A ')}" for line in jumps]
             output += [*(f"-X {chain}" for chain in chains), "COMMIT"]
@@ -99,8 +99,8 @@ def removal(saved: str) -> str:
 
 
 def _jumps_in(rule: str) -> bool:
-    """Whether the rule stands in somebody else's chain and jumps into one of ours."""
-    words = shlex.split(rule)  # a comment is one word, whatever it says
+    """Whether the rule is in a chain of others and jumps into one of ours."""
+    words = shlex.split(rule)  # a comment is one word, whatever its text
     targets = [target for flag, target in pairwise(words) if flag in ("-j", "-g")]
     return any(_OWN_CHAIN.match(target) for target in targets) and not _OWN_CHAIN.match(words[1])
 

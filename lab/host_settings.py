@@ -1,4 +1,4 @@
-"""Kernel settings that the lab and its kubelet change, remembered so that `down` can put them back."""
+"""Kernel settings that the lab and its kubelet change, saved so that `down` can restore them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .proc import boot_id
 from .settings import LabSettings
 
 _ROOT = Path("/proc/sys")
-# The first is the lab's own; the others are what a kubelet sets at its start.
+# The lab sets the first; the kubelet sets the others at its start.
 CHANGED = (
     "net/ipv4/ip_forward",
     "vm/overcommit_memory",
@@ -26,7 +26,7 @@ def _memory(settings: LabSettings) -> Path:
 
 
 def remember(settings: LabSettings, root: Path = _ROOT) -> None:
-    """Note the values of before the lab; once for each boot, as a second look would see the lab's own."""
+    """Save the values from before the lab, once per boot, because a second read would return the lab's own."""
     known = read_json_object(_memory(settings))
     if known and known.get("boot_id") == boot_id():
         return

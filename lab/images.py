@@ -1,4 +1,4 @@
-"""Makes images of layers and pushes them over the registry's HTTP API, without any container engine."""
+"""Makes images from layers and pushes them over the registry's HTTP API, without any container engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def architecture() -> str:
 
 
 def compress_layer(archive: IO[bytes], target: Path) -> Layer:
-    """Write the tar stream `archive` to `target` as gzip, with nothing in it that changes from run to run."""
+    """Write the tar stream `archive` to `target` as gzip, with the same bytes in every run."""
     whole, packed = hashlib.sha256(), hashlib.sha256()
     compressor = zlib.compressobj(level=4, wbits=31)
     with target.open("wb") as stream:
@@ -79,7 +79,7 @@ class Entry:
 
 
 def archive_of(entries: Sequence[Entry]) -> BytesIO:
-    """A tar archive of a few files, all of root and all of the same old time."""
+    """A tar archive of a few files, all owned by root and with the same old timestamp."""
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
         for folder in _folders_of(entries):
@@ -98,7 +98,7 @@ def archive_of(entries: Sequence[Entry]) -> BytesIO:
 
 
 def _folders_of(entries: Sequence[Entry]) -> list[str]:
-    """The folders that the entries lie in, said in so many words: who unpacks would choose their modes otherwise."""
+    """The parent folders of the entries, listed explicitly: the unpacker would choose their modes otherwise."""
     parents = {str(parent) for entry in entries for parent in PurePosixPath(entry.path.lstrip("/")).parents}
     return sorted(parents - {"."})
 
@@ -107,7 +107,7 @@ class Registry:
     """The few calls of the distribution API that a push needs."""
 
     def __init__(self, address: str) -> None:
-        # The registry is on loopback: the host's proxies are not asked.
+        # The registry is on loopback: the host's proxies are not used.
         self._client = httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=120)
 
     def __enter__(self) -> Registry:
@@ -117,7 +117,7 @@ class Registry:
         self._client.close()
 
     def recipe(self, repository: str, tag: str) -> str | None:
-        """The recipe that an image says it was made by; None when there is no such image, or not all of it."""
+        """The recipe in an image's label; `None` if the image is missing or incomplete."""
         manifest = self._client.get(f"/v2/{repository}/manifests/{tag}", headers={"Accept": _MANIFEST})
         if manifest.status_code != 200:
             return None
@@ -130,7 +130,7 @@ class Registry:
         return label if isinstance(label, str) else None
 
     def push(self, repository: str, tag: str, layers: Sequence[Layer], config: ImageConfig) -> str:
-        """Push an image and return its digest. The tag appears last: an interrupted push leaves no half image."""
+        """Push an image and return its digest. The tag appears last: an interrupted push leaves no partial image."""
         for layer in layers:
             self._push_blob(repository, layer.digest, layer.path)
         document = json.dumps(_config_document(layers, config), sort_keys=True).encode()

@@ -29,7 +29,7 @@ def write_kubeconfigs(settings: LabSettings) -> None:
 
 
 def render(settings: LabSettings, certificate: str) -> str:
-    """A kubeconfig with everything in it, so that it works wherever it is copied to on this machine."""
+    """A kubeconfig with embedded certificates and keys, so that a copy works anywhere on this machine."""
 
     def embedded(file_name: str) -> str:
         return base64.b64encode((settings.pki / file_name).read_bytes()).decode()

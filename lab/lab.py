@@ -40,18 +40,18 @@ from .processes import Daemon, Processes
 from .settings import LabSettings
 from .status import ProcessStatus, look_at
 
-# In the order in which they are stopped: nobody must restart a pod while the pods are ended.
+# In the order of stopping: no process may restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
 _STOP_THEN = ("containerd", "kube-apiserver", "registry")
 _STOP_LAST = ("etcd", "postgres")
 _POD_GRACE_SECONDS = 3.0
-# All but the last can be killed at any moment. An API server would wait for whoever still watches something.
+# All but the last can be killed at any moment. An API server would wait for its clients' open watches.
 _DAEMON_GRACE_SECONDS = 3.0
 _DATABASE_GRACE_SECONDS = 30.0
 
 
 class Lab:
-    """One lab and what is done with it. Every step may be repeated, and does nothing where nothing is missing."""
+    """One lab and its commands. Every step can be repeated, and does nothing if nothing is missing."""
 
     def __init__(self, settings: LabSettings, progress: Progress) -> None:
         self.settings = settings
@@ -66,7 +66,7 @@ class Lab:
             self._check_machine()
             self._install_programs()
             self._check_ports()
-            # What the lab does without is compiled while it starts and makes its base image.
+            # Parts that the lab does not need are compiled while it starts and makes its base image.
             with ThreadPoolExecutor(1) as pool:
                 others = pool.submit(toolchain.install, self.progress)
                 self._start()
@@ -86,7 +86,7 @@ class Lab:
         self._prepare_databases()
 
     def down(self, *, purge: bool = False) -> str:
-        """Stop everything and remove its traces outside the lab's folder; returns what to tell the user."""
+        """Stop everything and remove its traces outside the lab's folder; returns a message for the user."""
         preflight.require_root()
         if not self.settings.home.exists():
             return "There is no lab on this machine."
@@ -100,19 +100,20 @@ class Lab:
         return f"The lab is down. {kept} in {self.settings.home}"
 
     def status(self) -> list[ProcessStatus]:
-        """Every process of the lab as it is now; empty when no lab was ever made here."""
+        """The current status of every process of the lab; empty if no lab was ever made here."""
         return look_at(self.daemons(), self.processes) if self.settings.records.exists() else []
 
     def make_databases(self, environment: str) -> None:
-        """Those of an environment, where they are missing; ConfigurationError where there is no lab, and for what
-        cannot be an environment.
+        """Create an environment's databases if they are missing.
+
+        Raises ConfigurationError if there is no lab, or if the environment's name is invalid.
         """
         postgres.require_environment(environment)
         with self._only_one_with_databases():
             postgres.ensure_databases(self.settings, [environment])
 
     def drop_databases(self, environment: str) -> None:
-        """Delete those of an environment with all that is in them; ConfigurationError as for `make_databases`."""
+        """Delete an environment's databases with their data. Raises ConfigurationError like `make_databases`."""
         postgres.require_environment(environment)
         with self._only_one_with_databases():
             postgres.drop_databases(self.settings, environment)
@@ -176,7 +177,7 @@ class Lab:
         settings = self.settings
         network.require_free_ranges(settings.network)
         if settings.network.pod_interface not in network.interfaces(settings):
-            # Pods that outlived their bridge are cut off for good: the kubelet makes them anew.
+            # Pods that outlived their bridge stay disconnected: the kubelet recreates them.
             cgroups.stop_processes(settings, grace_seconds=0)
         host_settings.remember(settings)
         network.create(settings)
@@ -264,7 +265,7 @@ class Lab:
 
 
 def remaining(settings: LabSettings, names: Sequence[str]) -> list[str]:
-    """What of the lab exists outside its home, for a check that `down` forgot nothing; empty when all is gone."""
+    """Remains of the lab outside its home, to check that `down` removed everything; empty if there are none."""
     processes = Processes(settings)
     found = [f"process {stray.pid} of {name}" for name in names for stray in processes.strays(name)]
     found += [f"process {process.pid} in a control group" for process in cgroups.processes(settings)]

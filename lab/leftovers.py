@@ -1,4 +1,4 @@
-"""Clears away what dead daemons leave behind: containers, mounts, sockets, veth pairs, addresses."""
+"""Removes leftovers of dead daemons: containers, mounts, sockets, veth pairs, addresses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LOG_LINKS = Path("/var/log/containers")
 
 
 def clear(settings: LabSettings, processes: Processes) -> None:
-    """Make a fresh start possible for every part that is not running; touches nothing of a part that is."""
+    """Clean up for a fresh start of every part that is not running; leaves running parts unchanged."""
     proc.stop_all(processes.strays(base_image.PROCESS_NAME), 5)
     mounts.unmount_below([base_image.work_folder(settings)])
     if processes.running("buildkitd") is None and not processes.strays("buildkitd"):
@@ -21,13 +21,13 @@ def clear(settings: LabSettings, processes: Processes) -> None:
         settings.buildkit_socket.unlink(missing_ok=True)
     if processes.running("postgres") is None:
         postgres.clear_after_crash(settings)
-    # While shims live, a new containerd adopts their pods; without any, its notes about pods are of no use.
+    # While shims run, a new containerd adopts their pods; without any, its state about pods is useless.
     if processes.running("containerd") is None and not processes.strays("containerd"):
         clear_pods(settings)
 
 
 def clear_pods(settings: LabSettings) -> None:
-    """Remove every trace of running pods; needs containerd and its shims gone."""
+    """Remove every trace of running pods; containerd and its shims must be gone."""
     cgroups.stop_processes(settings, grace_seconds=0)
     sockets = shim_sockets(settings)
     mounts.unmount_below(
@@ -49,13 +49,13 @@ def clear_pods(settings: LabSettings) -> None:
 
 
 def shim_sockets(settings: LabSettings) -> list[Path]:
-    """Sockets of the shims, which containerd keeps outside its own folders, as noted beside each pod."""
+    """The shims' sockets outside containerd's own folders, from the `address` file of each pod."""
     notes = containerd.state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
     return [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
 
 
 def remove_log_links(settings: LabSettings) -> None:
-    """The kubelet links the logs of all pods from a folder of the system."""
+    """Remove the kubelet's links to the pods' logs from a folder of the system."""
     if not _LOG_LINKS.is_dir():
         return
     for link in _LOG_LINKS.iterdir():

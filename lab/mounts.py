@@ -14,7 +14,7 @@ from .shell import attempt, run
 
 
 def mount_points(mountinfo: str) -> list[Path]:
-    """The places where something is mounted, in the order of mounting; blanks are written `\\040` in mountinfo."""
+    """All mount points, in the order of mounting; mountinfo writes a blank as `\\040`."""
     return [
         Path(re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), line.split()[4]))
         for line in mountinfo.splitlines()
@@ -22,7 +22,7 @@ def mount_points(mountinfo: str) -> list[Path]:
 
 
 def mounts_below(mountinfo: str, folders: Iterable[Path]) -> list[Path]:
-    """Mounts in or below `folders`, the last one mounted first, which is the order to remove them in."""
+    """Mounts in or below `folders`, in the order to unmount them: last mounted first."""
     wanted = list(folders)
     return [
         point
@@ -32,7 +32,7 @@ def mounts_below(mountinfo: str, folders: Iterable[Path]) -> list[Path]:
 
 
 def lab_folders(settings: LabSettings) -> list[Path]:
-    """Where the lab mounts things. Not the lab's home itself: a user may keep that on a disk of its own."""
+    """The folders in which the lab mounts. Not the lab's home itself: it may be on a disk of its own."""
     names = ("base-image", "buildkit", "containerd", "kubelet", "overlay-check")
     return [settings.run, *(settings.home / name for name in names)]
 
@@ -42,7 +42,7 @@ def current_mounts(folders: Iterable[Path]) -> list[Path]:
 
 
 def unmount_below(folders: Iterable[Path]) -> None:
-    """Unmount everything in or below `folders`; raises SlipwayError naming what stays."""
+    """Unmount everything in or below `folders`; raises SlipwayError that names the rest."""
     wanted = list(folders)
     for point in current_mounts(wanted):
         if attempt(["umount", str(point)]).returncode != 0:
@@ -56,5 +56,5 @@ def unmount_below(folders: Iterable[Path]) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder of the lab, never crossing into something that is mounted there."""
+    """Delete a folder of the lab, but nothing in file systems that are mounted there."""
     run(["rm", "-rf", "--one-file-system", "--", str(folder)])

@@ -55,7 +55,7 @@ def require_free_ranges(network: Network) -> None:
 
 
 def create(settings: LabSettings) -> None:
-    """Make both interfaces. Both are bridges: the one kind that a machine for containers always has."""
+    """Create both interfaces. Both are bridges: the one kind that a machine for containers always has."""
     network = settings.network
     _ensure_bridge(network.node_interface, f"{network.node_address}/32")
     _ensure_bridge(network.pod_interface, f"{network.pod_gateway}/{network.node_pod_range.split('/')[1]}")
@@ -76,8 +76,8 @@ def _ensure_bridge(name: str, address: str) -> None:
 
 
 def _filter_bridged_packets() -> None:
-    """A pod that calls a Service and is answered by its neighbour needs the answer translated back."""
-    if not BRIDGE_FILTER.exists() and find_program("modprobe"):  # a container has none
+    """Enable bridge-nf-call-iptables: a Service's answer from a pod on the same bridge needs reverse NAT."""
+    if not BRIDGE_FILTER.exists() and find_program("modprobe"):  # a container has no modprobe
         attempt(["modprobe", "br_netfilter"])
     if not BRIDGE_FILTER.exists():
         raise ConfigurationError(
@@ -89,7 +89,7 @@ def _filter_bridged_packets() -> None:
 
 
 def address_folder(settings: LabSettings) -> Path:
-    """Which pod has which address; worthless after a reboot, so kept where it does not survive one."""
+    """The folder of the pods' addresses; they are useless after a reboot, which clears it."""
     return settings.run / "addresses"
 
 
@@ -99,7 +99,7 @@ def write_cni_config(settings: LabSettings) -> None:
         "type": "bridge",
         "bridge": network.pod_interface,
         "isGateway": True,
-        # One rule of the lab's own firewall hides all pods behind the host; none is left behind by a dead pod.
+        # One rule of the lab's own firewall masquerades all pods, so that a dead pod leaves no rule behind.
         "ipMasq": False,
         "hairpinMode": True,
         "ipam": {
@@ -114,7 +114,7 @@ def write_cni_config(settings: LabSettings) -> None:
 
 
 def pod_links(settings: LabSettings) -> list[str]:
-    """The host's ends of the pods' cables."""
+    """The host's ends of the pods' veth pairs."""
     links = ip_json("link", "show", "type", "veth")
     return [link["ifname"] for link in links if link.get("master") == settings.network.pod_interface]
 
@@ -127,7 +127,7 @@ def interfaces(settings: LabSettings) -> list[str]:
 
 def remove_pod_links(settings: LabSettings) -> None:
     for name in pod_links(settings):
-        # May already be gone: the kernel removes both ends of a cable when the pod's network goes.
+        # May already be gone: the kernel removes both ends of a veth pair with the pod's network namespace.
         attempt(["ip", "link", "delete", name])
     deadline = time.monotonic() + 5
     while pod_links(settings) and time.monotonic() < deadline:
@@ -135,13 +135,13 @@ def remove_pod_links(settings: LabSettings) -> None:
 
 
 def is_own_result(note: dict[str, Any], run_folder: Path) -> bool:
-    """Whether libcni's note is of a pod of this lab: one whose network namespace is kept below `run_folder`."""
+    """Whether libcni's result is of a pod of this lab: its network namespace is below `run_folder`."""
     found = note.get("result", {}).get("interfaces", [])
     return any(run_folder in Path(interface.get("sandbox", "")).parents for interface in found)
 
 
 def remove_results(settings: LabSettings) -> None:
-    """Forget what libcni noted about the lab's pods; the notes of other container engines lie beside them."""
+    """Delete libcni's results of the lab's pods; results of other container engines in the same folder stay."""
     for path in CNI_RESULTS.glob("*"):
         note = read_json_object(path)
         if note and is_own_result(note, settings.run):

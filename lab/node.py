@@ -27,7 +27,7 @@ def kubelet_config_file(settings: LabSettings) -> Path:
 
 
 def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
-    """`resolver_file` is what pods with `dnsPolicy: Default`, and the cluster's DNS for foreign names, use."""
+    """`resolver_file` is the resolv.conf of pods with `dnsPolicy: Default`; CoreDNS forwards to its servers too."""
     pki = settings.pki
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -48,7 +48,7 @@ def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
         "clusterDNS": [settings.network.dns_service],
         "clusterDomain": CLUSTER_DOMAIN,
         "resolvConf": str(resolver_file),
-        # All pods live below one cgroup of the lab, whatever else runs containers on this machine.
+        # All pods run below one cgroup of the lab, whatever else runs containers on this machine.
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{settings.cgroup}",
         "failCgroupV1": False,
@@ -57,7 +57,7 @@ def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
         "podLogsDir": str(make_folder(pod_logs_folder(settings))),
         "volumePluginDir": str(make_folder(kubelet_folder(settings) / "volume-plugins")),
         "maxPods": 200,
-        # A lab shares its disk with the user's own things: only the last percent is an emergency.
+        # A lab shares its disk with the user's files: evict pods only at the last percent.
         "evictionHard": {
             "memory.available": "100Mi",
             "nodefs.available": "1%",
@@ -116,7 +116,7 @@ def kube_proxy(settings: LabSettings) -> Daemon:
             f"--nodeport-addresses={settings.network.node_address}/32",
             "--iptables-localhost-nodeports=false",
             "--iptables-min-sync-period=100ms",
-            # The host's connection tracking is not the lab's to tune.
+            # The lab must not change the host's connection tracking.
             "--conntrack-max-per-core=0",
             "--conntrack-tcp-timeout-established=0s",
             "--conntrack-tcp-timeout-close-wait=0s",

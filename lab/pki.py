@@ -29,7 +29,7 @@ ETCD_AUTHORITY = "etcd-ca"
 
 @dataclass(frozen=True)
 class CertificateSpec:
-    """What a certificate must say. The file names are `NAME.crt` and `NAME.key`."""
+    """The required content of a certificate. The file names are `NAME.crt` and `NAME.key`."""
 
     name: str
     common_name: str
@@ -50,7 +50,7 @@ class CertificateSpec:
 
 
 def certificate_specs(settings: LabSettings) -> list[CertificateSpec]:
-    """Every certificate of the lab. Names and groups are those that Kubernetes' default roles are bound to."""
+    """Every certificate of the lab. Kubernetes' default roles are bound to these names and groups."""
     network = settings.network
     loopback = ("localhost",)
     service_names = ("kubernetes", "kubernetes.default", "kubernetes.default.svc")
@@ -82,7 +82,7 @@ def certificate_specs(settings: LabSettings) -> list[CertificateSpec]:
 
 
 def ensure_pki(folder: Path, specs: Sequence[CertificateSpec], now: datetime | None = None) -> list[str]:
-    """Make what is missing, damaged, about to expire or no longer what `specs` say; returns the names made anew."""
+    """Create certificates and keys that are missing, damaged, expiring or unlike `specs`; returns their names."""
     now = now or datetime.now(UTC)
     make_folder(folder)
     renewed = []
@@ -195,7 +195,7 @@ def _make_certificate(folder: Path, spec: CertificateSpec, now: datetime) -> Non
     authority, authority_key = pair
     key = ec.generate_private_key(ec.SECP256R1())
     names = spec.alternative_names()
-    # etcd's one member speaks to itself as a client; what has no address is no server.
+    # etcd's one member is its own client too; a certificate without names is for clients only.
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH] + ([ExtendedKeyUsageOID.SERVER_AUTH] if names else [])
     builder = (
         _builder(spec.subject(), authority.subject, key, now, CERTIFICATE_LIFETIME)

@@ -1,4 +1,4 @@
-"""Finds out who holds a port, from /proc alone."""
+"""Finds the process that holds a port, from /proc alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from slipway.errors import SlipwayError
 from .proc import PROC, all_pids, command_line
 
 _LISTEN = "0A"
-# A process that was just killed may take a moment to let go.
+# A process that was just killed may hold its port for a moment.
 _RELEASE_SECONDS = 2.0
 _WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - looked for, not bound
 
@@ -63,7 +63,7 @@ def _clashes(wanted: Listen, bound: _BoundSocket) -> bool:
 
 
 def holders(wanted: Listen) -> list[int]:
-    """Pids of the processes whose sockets stand in the way of `wanted`; 0 for one that cannot be seen."""
+    """Pids of the processes whose sockets conflict with `wanted`; 0 for one that cannot be seen."""
     inodes = {bound.inode for bound in _sockets(wanted.protocol) if _clashes(wanted, bound)}
     return sorted(_owner(inode) for inode in inodes)
 
@@ -85,7 +85,7 @@ def _owner(inode: str) -> int:
 
 
 def require_free(name: str, wanted: Iterable[Listen]) -> None:
-    """Raise SlipwayError naming the process when a port that `name` needs is taken, and stays so for a moment."""
+    """Raise SlipwayError that names the process if a port that `name` needs is taken, and stays so for a moment."""
     deadline = time.monotonic() + _RELEASE_SECONDS
     for listen in wanted:
         while (pids := holders(listen)) and time.monotonic() < deadline:

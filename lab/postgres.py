@@ -52,7 +52,7 @@ host all {role} {pods} scram-sha-256
 
 
 def program_folder(settings: LabSettings) -> Path:
-    """The programs of the server that made the data, or of the newest one when there are no data yet."""
+    """The programs of the server version that made the data; of the newest version if there is no data yet."""
     found = {path.parent.parent.name: path.parent for path in _PROGRAM_FOLDERS.glob("*/bin/postgres")}
     made_by = settings.home / "postgres" / "data" / "PG_VERSION"
     wanted = made_by.read_text().strip() if made_by.exists() else max(found, key=float, default="")
@@ -70,15 +70,15 @@ def stored_folder(settings: LabSettings) -> Path:
 
 
 def reachable_folder(settings: LabSettings) -> Path:
-    """The same data where the server's own user can reach it: the lab's home is closed to everybody but root."""
+    """The same data in a folder that the server's own user can read: only root can read the lab's home."""
     return settings.run / "postgres" / "store"
 
 
 def clear_after_crash(settings: LabSettings) -> None:
-    """End what a killed server left running and remove its locks, so that a new one can start.
+    """End the child processes of a killed server and remove its locks, so that a new one can start.
 
-    The server would keep away from a lock for as long as its number belongs to any process, be it only one that
-    waits to be reaped. Needs the server itself gone; its children are known by the folder they work in.
+    A server respects a lock as long as any process has its pid, even a zombie. The killed server itself must be gone;
+    its children are found by their working directory.
     """
     data = stored_folder(settings) / "data"
     if data.exists():
@@ -97,12 +97,12 @@ def password_file(settings: LabSettings) -> Path:
 
 
 def url_file(settings: LabSettings, environment: str, database: str) -> Path:
-    """Where the whole URL of one of an environment's databases is kept, password included."""
+    """The file with the whole URL of one of an environment's databases, including the password."""
     return settings.home / "databases" / environment / database
 
 
 def database_name(environment: str, database: str) -> str:
-    """What the server calls it: `order_service_dev`; prod's are `order_service`, as they were before others had any."""
+    """The name on the server: `order_service_dev`; in prod `order_service`, from before other environments had any."""
     name = database if environment == "prod" else f"{database}_{environment}"
     if len(name) <= NAME_MAX_BYTES:
         return name
@@ -111,13 +111,13 @@ def database_name(environment: str, database: str) -> str:
 
 
 def environments(settings: LabSettings) -> list[str]:
-    """Those that have databases or are to have them whatever else there is."""
+    """Environments that have databases, and `ENVIRONMENTS`, which always get them."""
     made = (folder.name for folder in (settings.home / "databases").glob("*/"))
     return sorted({*ENVIRONMENTS, *made})
 
 
 def require_environment(name: str) -> None:
-    """ConfigurationError where no environment can be called that."""
+    """Raise ConfigurationError if `name` is invalid."""
     if not STACK_NAME.fullmatch(name):
         raise ConfigurationError(
             f"{name!r} is no name of an environment.",
@@ -127,7 +127,7 @@ def require_environment(name: str) -> None:
 
 
 def prepare(settings: LabSettings) -> None:
-    """Mount, initialise and configure the data folder; each part only where it is missing."""
+    """Mount, initialise and configure the data folder; each part only if it is missing."""
     if not password_file(settings).exists():
         write_text(password_file(settings), secrets.token_hex(24) + "\n")
     account = pwd.getpwnam(SYSTEM_USER)
@@ -137,7 +137,7 @@ def prepare(settings: LabSettings) -> None:
         make_folder(folder)
         shutil.chown(folder, account.pw_uid, account.pw_gid)
     store = reachable_folder(settings)
-    # Not `is_mount`: it does not see a folder that is mounted elsewhere on the same disk.
+    # Not `is_mount`: it does not see a bind mount of the same disk.
     if store not in mounts.current_mounts([store]):
         make_folder(store)
         run(["mount", "--bind", str(stored_folder(settings)), str(store)])
@@ -147,7 +147,7 @@ def prepare(settings: LabSettings) -> None:
 
 
 def _initialise(settings: LabSettings) -> None:
-    """Make an empty database beside its place and move it there at the end: an interrupted try leaves no half."""
+    """Create an empty database in another folder and rename it at the end: an interrupted run leaves no partial one."""
     unfinished = reachable_folder(settings) / "unfinished"
     run(["rm", "-rf", "--", str(unfinished)])
     initdb = str(program_folder(settings) / "initdb")
@@ -174,7 +174,7 @@ def _configure(settings: LabSettings, account: pwd.struct_passwd) -> None:
 def daemon(settings: LabSettings) -> Daemon:
     data, port = reachable_folder(settings) / "data", settings.ports.postgres
     ready = [str(program_folder(settings) / "pg_isready"), "-q", "-h", settings.network.node_address, "-p", str(port)]
-    # A role that may log in: the server would otherwise note every question as an attempt to break in.
+    # A role that may log in: otherwise the server would log every probe as a failed login.
     ready += ["-U", ROLE, "-d", "postgres"]
     return Daemon(
         name="postgres",
@@ -198,14 +198,14 @@ SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
 """
 
 
-# Sessions are ended: those of pods that end, too.
+# FORCE ends open sessions, also of pods that are ending.
 _DROP_DATABASE = """\
 DROP DATABASE IF EXISTS :"name" WITH (FORCE);
 """
 
 
 def ensure_databases(settings: LabSettings, wanted: Iterable[str]) -> None:
-    """The role with the lab's password, and of each environment its databases, and the files with their URLs."""
+    """Create the role with the lab's password, each environment's databases, and the files with their URLs."""
     password = password_file(settings).read_text().strip()
     names = list(wanted)
     script = [f"\\set role {ROLE}\n\\set password {password}\n", _MAKE_ROLE]
@@ -220,7 +220,7 @@ def ensure_databases(settings: LabSettings, wanted: Iterable[str]) -> None:
 
 
 def drop_databases(settings: LabSettings, environment: str) -> None:
-    """Its databases with all that is in them, and the files with their URLs; nothing happens where it has none."""
+    """Delete an environment's databases with their data, and the files with their URLs; does nothing if it has none."""
     for each in DATABASES:
         url_file(settings, environment, each).unlink(missing_ok=True)
     _psql(settings, "".join(f"\\set name {database_name(environment, each)}\n{_DROP_DATABASE}" for each in DATABASES))

@@ -1,4 +1,4 @@
-"""Looks, before anything is made, whether this machine can carry a lab."""
+"""Checks, before anything is made, whether this machine can run a lab."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def require_root() -> None:
 
 
 def require_linux_features() -> None:
-    """Raise ConfigurationError for what the kernel, or the container around us, does not give."""
+    """Raise ConfigurationError if the kernel, or the container around us, lacks a required feature."""
     if not Path("/sys/fs/cgroup").is_dir() or not any(Path("/sys/fs/cgroup").iterdir()):
         raise ConfigurationError(
             "there are no control groups under /sys/fs/cgroup", next_step="mount them, or boot a kernel that has them"
@@ -41,7 +41,7 @@ def require_linux_features() -> None:
 
 
 def require_disk(settings: LabSettings) -> None:
-    """Raise SlipwayError when images, builds and logs would fill the disk at once."""
+    """Raise SlipwayError if the disk is too full for images, builds and logs."""
     free = shutil.disk_usage(settings.home if settings.home.exists() else settings.home.parent).free
     if free < _NEEDED_BYTES:
         raise SlipwayError(
@@ -51,7 +51,7 @@ def require_disk(settings: LabSettings) -> None:
 
 
 def require_own_runtime(settings: LabSettings) -> None:
-    """There is one /run/slipway-lab, and one lab in it."""
+    """Raise ConfigurationError if another lab uses /run/slipway-lab."""
     owner = settings.run / "home"
     if not owner.exists():
         return

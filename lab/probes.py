@@ -1,4 +1,4 @@
-"""Ways to ask a daemon whether it is well; each returns a probe for `Daemon`."""
+"""Health checks of daemons; each function returns a probe for `Daemon`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 5.0
 
 
 def client_context(authority: Path, certificate: Path | None = None) -> ssl.SSLContext:
-    """TLS that trusts one authority and shows the client certificate in `NAME.crt`, whose key is in `NAME.key`."""
+    """TLS that trusts one authority and presents the client certificate in `NAME.crt`, with the key in `NAME.key`."""
     context = ssl.create_default_context(cafile=str(authority))
     if certificate:
         context.load_cert_chain(certificate, certificate.with_suffix(".key"))
@@ -27,7 +27,7 @@ def client_context(authority: Path, certificate: Path | None = None) -> ssl.SSLC
 
 
 def http_probe(url: str, authority: Path | None = None, certificate: Path | None = None) -> Callable[[], None]:
-    """Healthy when `url` answers 200. The host's proxies are not asked: every probed address is local."""
+    """Healthy if `url` answers 200. The host's proxies are not used: every probed address is local."""
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or 0
 
@@ -51,8 +51,9 @@ def http_probe(url: str, authority: Path | None = None, certificate: Path | None
 
 
 def runtime_probe(socket: Path) -> Callable[[], None]:
-    """Healthy when the container runtime behind `socket` answers the kubelet's first question; its socket is there
-    before that, and a kubelet that is told "not initialized yet" ends.
+    """Healthy if the container runtime at `socket` answers the kubelet's first request.
+
+    The socket exists before that, and a kubelet that gets "not initialized yet" exits.
     """
 
     def probe() -> None:
@@ -67,12 +68,12 @@ def runtime_probe(socket: Path) -> Callable[[], None]:
 
 
 def _as_it_is(message: bytes) -> bytes:
-    """An empty request has no bytes, and of the answer nothing is read."""
+    """Return the bytes as they are: the request is empty, and the answer is not read."""
     return message
 
 
 def command_probe(command: Sequence[str], user: str | None = None) -> Callable[[], None]:
-    """Healthy when the command succeeds."""
+    """Healthy if the command succeeds."""
 
     def probe() -> None:
         try:

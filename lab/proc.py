@@ -1,4 +1,4 @@
-"""Reads /proc: which processes exist, since when, whose they are, and who listens where."""
+"""Reads /proc: which processes exist, since when, and whose they are. Signals and ends them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class ProcessId:
-    """A process, told from a later one with the same number by the clock tick at which it started."""
+    """A process; the clock tick at which it started distinguishes it from a later one with the same pid."""
 
     pid: int
     start_ticks: int
@@ -27,7 +27,7 @@ def boot_id() -> str:
 
 
 def _stat_fields(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the program's name, which may itself hold spaces and brackets."""
+    """The fields of /proc/PID/stat after the program's name, which may contain spaces and brackets."""
     try:
         text = (PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -36,7 +36,7 @@ def _stat_fields(pid: int) -> list[str] | None:
 
 
 def identify(pid: int) -> ProcessId | None:
-    """The identity of a running process; None for one that is gone or only waits to be reaped."""
+    """The identity of a running process; `None` if it is gone or a zombie."""
     fields = _stat_fields(pid)
     if fields is None or (fields[0] in "ZXx" and not _has_other_threads(pid)):
         return None
@@ -44,7 +44,7 @@ def identify(pid: int) -> ProcessId | None:
 
 
 def _has_other_threads(pid: int) -> bool:
-    """A killed process looks like a zombie while its last threads still end, and with them its sockets."""
+    """Whether it has other threads: a killed process looks like a zombie until they and its sockets are gone."""
     try:
         return len(list((PROC / str(pid) / "task").iterdir())) > 1
     except OSError:
@@ -91,7 +91,7 @@ def command_line(pid: int) -> list[str]:
 
 
 def works_in(pid: int, folder: os.stat_result) -> bool:
-    """Whether the process has `folder` as its working directory, by whatever path it got there."""
+    """Whether the process has `folder` as its working directory, by any path."""
     try:
         return os.path.samestat((PROC / str(pid) / "cwd").stat(), folder)
     except OSError:  # gone meanwhile, or a kernel thread
@@ -99,7 +99,7 @@ def works_in(pid: int, folder: os.stat_result) -> bool:
 
 
 def environment_value(pid: int, key: str) -> str | None:
-    """A variable of the environment the process was started with."""
+    """A variable of the process's initial environment; `None` if it is not set."""
     prefix = f"{key}=".encode()
     for entry in _read(pid, "environ").split(b"\0"):
         if entry.startswith(prefix):
@@ -108,24 +108,24 @@ def environment_value(pid: int, key: str) -> str | None:
 
 
 def find_processes(matches: Callable[[int], bool]) -> list[ProcessId]:
-    """Running processes for which `matches` holds, this one left out."""
+    """Running processes for which `matches` is true, except this one."""
     found = []
     for pid in all_pids():
         process = identify(pid)
-        # Asked again afterwards: between the two looks the number may have passed to another process.
+        # Identified again afterwards: meanwhile the pid may have passed to another process.
         if process and pid != os.getpid() and matches(pid) and identify(pid) == process:
             found.append(process)
     return found
 
 
 def signal_process(process: ProcessId, number: signal.Signals) -> None:
-    """Send a signal to exactly this process; one that ended meanwhile needs none."""
+    """Send a signal to exactly this process; does nothing if it has ended."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return
     try:
-        # The descriptor pins the process: if it is ours now, the signal cannot reach a successor.
+        # The descriptor pins the process: if it is ours now, the signal cannot reach a later one with its pid.
         if is_alive(process):
             signal.pidfd_send_signal(descriptor, number)
     except ProcessLookupError:
@@ -135,7 +135,7 @@ def signal_process(process: ProcessId, number: signal.Signals) -> None:
 
 
 def wait_gone(processes: Collection[ProcessId], timeout_seconds: float) -> list[ProcessId]:
-    """Wait until none of them runs; returns those that still do."""
+    """Wait until none of them runs; returns the ones that still run."""
     deadline = time.monotonic() + timeout_seconds
     left = [process for process in processes if is_alive(process)]
     while left and time.monotonic() < deadline:
@@ -147,14 +147,14 @@ def wait_gone(processes: Collection[ProcessId], timeout_seconds: float) -> list[
 def stop_all(
     processes: Collection[ProcessId], timeout_seconds: float, first: signal.Signals = signal.SIGTERM
 ) -> list[ProcessId]:
-    """Ask all of them to end, then kill those that did not; returns those that even survived that."""
+    """Signal all of them to end, then kill the ones that did not; returns the ones that survive even that."""
     for process in processes:
         signal_process(process, first)
     return kill_all(wait_gone(processes, timeout_seconds))
 
 
 def kill_all(processes: Collection[ProcessId]) -> list[ProcessId]:
-    """Kill them, and wait; returns those that are still there, which only the kernel can hold."""
+    """Kill them, and wait; returns the ones that still exist, which only the kernel can hold."""
     for process in processes:
         signal_process(process, signal.SIGKILL)
     return wait_gone(processes, 10)

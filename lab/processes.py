@@ -1,4 +1,4 @@
-"""Starts, watches and stops the lab's daemons, which live on when the command line ends."""
+"""Starts, watches and stops the lab's daemons, which keep running when the command line ends."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .proc import ProcessId
 from .settings import LabSettings
 from .shell import search_path
 
-# In the environment of each daemon, and so of all that it starts: finds those whose record was lost.
+# In the environment of each daemon and its child processes: finds processes whose record was lost.
 OWNER_VARIABLE = "SLIPWAY_LAB_OWNER"
-# Nothing else of the user's environment, credentials least of all, reaches a daemon.
+# Daemons get no other variables of the user's environment, above all no credentials.
 _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy")
 INHERITED_VARIABLES = frozenset({"HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXY_VARIABLES})
 LOG_LIMIT_BYTES = 50 * 1024 * 1024
@@ -31,17 +31,17 @@ _POLL_SECONDS = 0.1
 
 
 def owner_mark(settings: LabSettings, name: str) -> dict[str, str]:
-    """The variable that tells whose a process is, and which one."""
+    """The variable that names the lab and the daemon of a process."""
     return {OWNER_VARIABLE: f"{settings.home}:{name}"}
 
 
 class NotReadyError(Exception):
-    """Raised by a probe; says in one line what the daemon answered, or that it did not."""
+    """Raised by a probe; one line with the daemon's answer, or that it gave none."""
 
 
 @dataclass(frozen=True)
 class Daemon:
-    """One long-running process. It is started anew when its command, or what is in `inputs`, has changed."""
+    """One long-running process. It is restarted if its command or the content of `inputs` has changed."""
 
     name: str
     command: tuple[str, ...]
@@ -63,7 +63,7 @@ class Daemon:
 
 
 class Processes:
-    """The daemons of one lab, remembered in `settings.records`."""
+    """The daemons of one lab, recorded in `settings.records`."""
 
     def __init__(self, settings: LabSettings) -> None:
         self._settings = settings
@@ -73,7 +73,7 @@ class Processes:
         return self._settings.logs / f"{name}.log"
 
     def running(self, name: str) -> ProcessId | None:
-        """The daemon's process, if it runs. A record of an earlier boot or of a reused pid counts as none."""
+        """The daemon's process; `None` if it does not run, or if the record is of an earlier boot or a reused pid."""
         record = read_json_object(self._record(name))
         if not record or record.get("boot_id") != proc.boot_id():
             return None
@@ -87,14 +87,14 @@ class Processes:
         return [name for name in names if self.running(name)]
 
     def require_ports(self, daemons: Sequence[Daemon]) -> None:
-        """Raise SlipwayError, before anything is started, when somebody else holds a port that is needed."""
+        """Raise SlipwayError, before anything is started, if another process holds a port that is needed."""
         for daemon in daemons:
             if self.running(daemon.name) is None:
                 self._stop_leftovers(daemon)
                 require_free(daemon.name, daemon.listens)
 
     def ensure(self, daemons: Sequence[Daemon], progress: Progress) -> list[str]:
-        """Have all of them running and answering; returns the names of those that had to be started."""
+        """Make sure that all of them run and answer; returns the names of the ones that had to be started."""
         absent = [daemon for daemon in daemons if self._needs_start(daemon)]
         if not absent:
             return []
@@ -108,7 +108,7 @@ class Processes:
         return names
 
     def stop(self, names: Sequence[str], signals: Mapping[str, signal.Signals], timeout_seconds: float = 10) -> None:
-        """Stop the named daemons and whatever of them lost its record."""
+        """Stop the named daemons, including processes that lost their record."""
         groups: dict[signal.Signals, list[ProcessId]] = {}
         for name in names:
             number = signals.get(name, signal.SIGTERM)
@@ -124,7 +124,7 @@ class Processes:
             self._record(name).unlink(missing_ok=True)
 
     def strays(self, name: str) -> list[ProcessId]:
-        """Processes of that daemon by their environment, children included, whether recorded or not."""
+        """Processes of that daemon by their environment, including children, recorded or not."""
         owner = owner_mark(self._settings, name)[OWNER_VARIABLE]
         return proc.find_processes(lambda pid: proc.environment_value(pid, OWNER_VARIABLE) == owner)
 
@@ -136,7 +136,7 @@ class Processes:
         if record.get("fingerprint") != daemon.fingerprint():
             return True
         try:
-            # Just started by an interrupted run: give it its time. Long up and silent: it hangs.
+            # Just started by an interrupted run: wait. Up for long without an answer: it hangs.
             self._wait_ready(daemon, max(5.0, daemon.ready_timeout_seconds - proc.age_seconds(process)))
         except SlipwayError:
             return True
@@ -163,17 +163,17 @@ class Processes:
                 user=daemon.user,
                 group=daemon.user,
                 extra_groups=[] if daemon.user else None,
-                # containerd unpacks images with it: a stricter one would lock every user but root out of them.
+                # containerd unpacks images with it: with a stricter one, only root could read them.
                 umask=0o022,
             )
         self._children[child.pid] = child
         self._remember(daemon, child.pid)
 
     def _stop_leftovers(self, daemon: Daemon) -> None:
-        """End an older run of this daemon alone: what it started (a shim, say) may be adopted by the new one."""
+        """End only older runs of the daemon itself: the new one may adopt its child processes, such as shims."""
         process = self.running(daemon.name)
         leftovers = {process} if process else set()
-        # Daemons are started as leaders of a session; what they start themselves is not.
+        # Daemons are started as session leaders; their child processes are not.
         leftovers |= {stray for stray in self.strays(daemon.name) if proc.leads_session(stray.pid)}
         proc.stop_all(leftovers, daemon.stop_timeout_seconds, daemon.stop_signal)
 
@@ -210,7 +210,7 @@ class Processes:
         )
 
     def _reap(self, pid: int) -> None:
-        """Children of this very command line stay zombies until asked for."""
+        """Reap a child of this command line, which is a zombie until then."""
         child = self._children.get(pid)
         if child is not None and child.poll() is not None:
             del self._children[pid]

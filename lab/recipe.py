@@ -1,4 +1,4 @@
-"""What the base image is made of: this host's mirrors, certificate authorities and pip settings."""
+"""The inputs of the base image: this host's mirrors, certificate authorities and pip settings."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from . import pip_config
 from .shell import attempt
 
 _DEFAULT_SUITE = "bookworm"
-# pip is there as in the public images; `RUN pip install` in a Dockerfile must work in both.
+# With pip, like the public images: `RUN pip install` in a Dockerfile must work in both.
 PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 # Documentation and translations are half of a small system, and no service reads them.
 UNWANTED = ("doc", "man", "locale", "info", "lintian")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-# Counts up when `base_image` makes something else of the same ingredients.
+# Counts up when `base_image` makes a different image from the same inputs.
 _REVISION = 3
 _OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that the image is made of; the digest of it decides whether it must be made again."""
+    """All inputs of the image; their digest decides whether the image must be made again."""
 
     suite: str
     sources: tuple[str, ...]
@@ -41,15 +41,15 @@ class Recipe:
 
 
 def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
-    """Source lines for Debian's own `suite` out of `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`.
+    """Source lines for Debian's own `suite`, from `ORIGIN|RELEASE|COMPONENT|URI` lines of `apt-get indextargets`.
 
-    None on a system that has no mirror of Debian: mmdebstrap then takes Debian's public one.
+    Empty if the system has no mirror of Debian: mmdebstrap then uses Debian's public one.
     """
     wanted = (suite, f"{suite}-updates", f"{suite}-security")
     lines = []
     for line in index_targets.splitlines():
         origin, release, component, uri = line.split("|", 3)
-        # Before the first `apt-get update` the origin is not known, and the field prints as it was asked for.
+        # Before the first `apt-get update` the origin is unknown, and apt prints the placeholder instead.
         debian = origin == "Debian" or (origin.startswith("$(") and uri.rstrip("/").endswith(("debian", "-security")))
         if debian and release in wanted and component == "main":
             lines.append(f"deb {uri} {release} {component}")
@@ -57,7 +57,7 @@ def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
 
 
 def apt_options(dump: str) -> tuple[str, ...]:
-    """How this host reaches its mirrors (proxy, authorities, checks), out of `apt-config dump`."""
+    """The options for this host's mirrors (proxy, authorities, checks), from `apt-config dump`."""
     return tuple(found[1] for line in dump.splitlines() if (found := _OPTION.match(line)))
 
 
@@ -82,7 +82,7 @@ def _host_suite() -> str:
 
 
 def signature() -> str:
-    """A quick look at the files and variables that a recipe is read from; the same look means the same recipe."""
+    """A quick hash over the files and variables that a recipe is read from; the same hash means the same recipe."""
     seen = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in sorted(set(_origins()))]
     variables = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("PIP_")]
     return hashlib.sha256("\n".join([str(_REVISION), *seen, *variables]).encode()).hexdigest()

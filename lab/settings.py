@@ -10,9 +10,9 @@ from slipway.paths import data_home
 NODE_NAME = "slipway-lab"
 CLUSTER_DOMAIN = "cluster.local"
 IMAGE_FOLDER = "slipway"
-# Databases, of which each environment has its own, and the services that use them.
+# Databases and the services that use them; each environment has its own databases.
 DATABASES = {"order_service": ("order-service", "order-worker", "order-cleanup"), "user_service": ("user-service",)}
-# Those that `lab up` makes databases for; others get theirs with their first update.
+# `lab up` creates databases for these environments; others get theirs with their first update.
 ENVIRONMENTS = ("dev", "prod")
 
 
@@ -41,8 +41,8 @@ class Ports:
 class Network:
     """The lab's own networks.
 
-    The node has an address of its own, on an interface of its own: it stays the same when the machine
-    changes networks, and nothing that listens there is offered to the neighbours.
+    The node has its own address on its own interface. It stays the same when the machine changes networks, and
+    other machines cannot reach it.
     """
 
     node_address: str = "10.97.0.1"
@@ -58,7 +58,7 @@ class Network:
 
 @dataclass(frozen=True)
 class LabSettings:
-    """Where this lab lives. `home` is kept between runs; `run` holds what a reboot makes worthless."""
+    """Where this lab is. `home` is kept between runs; `run` has data that a reboot makes useless."""
 
     home: Path
     run: Path = Path("/run/slipway-lab")
@@ -72,7 +72,7 @@ class LabSettings:
 
     @property
     def config(self) -> Path:
-        """Files written for the daemons, made anew by every `up`."""
+        """Files for the daemons, written again by every `up`."""
         return self.home / "config"
 
     @property

@@ -1,4 +1,4 @@
-"""Runs short-lived programs of the system and turns their failures into errors a person can act on."""
+"""Runs short-lived programs of the system and turns their failures into errors that a person can act on."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def run(
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> str:
-    """Run `command` and return its standard output; raises SlipwayError with what it wrote when it fails."""
+    """Run `command` and return its standard output; raises SlipwayError with its output if it fails."""
     result = attempt(command, stdin=stdin, timeout_seconds=timeout_seconds, environment=environment, user=user)
     if result.returncode != 0:
         raise SlipwayError(
@@ -70,7 +70,7 @@ def attempt(
     environment: Mapping[str, str] | None = None,
     user: str | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Like `run`, for commands whose failure is an answer too."""
+    """Like `run`, but returns the result if the command fails."""
     try:
         return subprocess.run(
             [program(command[0]), *command[1:]],

@@ -1,4 +1,4 @@
-"""Looks at every process of the lab: whether it runs, whether it answers, what it costs."""
+"""Checks every process of the lab: whether it runs, whether it answers, its memory and age."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .processes import Daemon, NotReadyError, Processes
 
 @dataclass(frozen=True)
 class ProcessStatus:
-    """One daemon now. `pid` is None when it does not run; `problem` is empty when it is healthy."""
+    """One daemon now. `pid` is `None` if it does not run; `problem` is empty if it is healthy."""
 
     name: str
     pid: int | None
@@ -32,7 +32,7 @@ class ProcessStatus:
 
 
 def look_at(daemons: Sequence[Daemon], processes: Processes) -> list[ProcessStatus]:
-    """All at the same time, as a hanging one takes seconds to be given up."""
+    """Check all at the same time, because a hanging one takes seconds to time out."""
     with ThreadPoolExecutor(max_workers=max(1, len(daemons))) as pool:
         return list(pool.map(lambda daemon: _look_at_one(daemon, processes), daemons))
 

@@ -1,1 +1,1 @@
-"""The two fallback plugins, used where Pulumi's own can be neither found on PATH nor downloaded."""
+"""The two fallback plugins, used if Pulumi's own can be neither found on PATH nor downloaded."""

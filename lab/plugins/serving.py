@@ -1,4 +1,4 @@
-"""What every fallback plugin shares: the gRPC server the engine dials, errors it can show, and a quiet end."""
+"""Shared by the fallback plugins: the gRPC server that the engine calls, errors it can show, and a clean exit."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class PluginError(Exception):
 
 
 def spare_the_sdk() -> None:
-    """Let `pulumi.runtime.proto` be imported without the SDK around it, which halves a plugin's start.
+    """Allow imports of `pulumi.runtime.proto` without the rest of the SDK, which halves a plugin's start time.
 
-    Call it from `main()`, before anything imports `pulumi`; where the SDK is loaded already it does nothing.
+    Call it from `main()`, before anything imports `pulumi`; if the SDK is loaded already it does nothing.
     """
     spec = importlib.util.find_spec("pulumi")
     if "pulumi" in sys.modules or spec is None or not spec.submodule_search_locations:
@@ -51,7 +51,7 @@ def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None
     """Serve on a free loopback port, print it for the engine, and end when interrupted or when the engine is gone.
 
     `on_stop` has a few seconds (the engine kills after five). Never returns: the process exits with 0, without the
-    interpreter's teardown, since the engine waits for it.
+    interpreter's teardown, because the engine waits for it.
     """
     wake = _catch_signals()
     _server, port = listen(register)
@@ -65,7 +65,7 @@ def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None
 
 
 def listen(register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
-    """A started server, which answers as long as it is kept, and its free loopback port."""
+    """A started server, which answers as long as it is referenced, and its free loopback port."""
     server = grpc.server(ThreadPoolExecutor(THREADS), interceptors=[_Errors()], options=UNLIMITED_MESSAGES)
     register(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -84,7 +84,7 @@ def _catch_signals() -> int:
 
 
 def _wait_for_the_end(wake: int) -> None:
-    """Block until a signal comes, or until the pipe the engine keeps open as our stdin closes with it."""
+    """Block until a signal comes, or until our stdin closes: the engine holds the other end of that pipe."""
     watched = [wake]
     if sys.stdin is not None and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
         watched.append(sys.stdin.fileno())
@@ -95,7 +95,7 @@ def _wait_for_the_end(wake: int) -> None:
 
 
 class _Errors(grpc.ServerInterceptor):
-    """Turns what a servicer raises into a gRPC status, so that no traceback of ours reaches the user's screen."""
+    """Turns a servicer's exception into a gRPC status, so that no traceback of ours reaches the user's screen."""
 
     def intercept_service(self, continuation: Callable[..., Any], details: Any) -> Any:
         handler = continuation(details)

@@ -1,4 +1,4 @@
-"""The pinned toolchain: `install` has every part ready, `survey` looks without touching anything."""
+"""The pinned toolchain: `install` provides every part, `survey` checks them without changing anything."""
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool, install_debian_tools
 from lab.toolchain.inspection import PartStatus, survey

@@ -1,4 +1,4 @@
-"""The lab's tools that come from Debian: which are there, and installing what is missing without starting services."""
+"""The lab's tools from Debian: finds them, and installs missing ones without starting their services."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _BROKEN_OFF = re.compile(r"dpkg was interrupted")
 
 @dataclass(frozen=True)
 class DebianTool:
-    """A Debian package and what it must bring: names looked up on PATH, or patterns of absolute paths."""
+    """A Debian package and its required executables: names looked up on PATH, or patterns of absolute paths."""
 
     package: str
     executables: tuple[str, ...]
     version_arguments: tuple[str, ...] = ("--version",)
 
     def find(self) -> list[Path]:
-        """Where the executables are; empty unless all of them are there."""
+        """The paths of the executables; empty if one of them is missing."""
         found = [_find(name) for name in self.executables]
         return [path for path in found if path is not None] if None not in found else []
 
@@ -60,7 +60,7 @@ DEBIAN_TOOLS = (
 def install_debian_tools(progress: Progress, tools: Sequence[DebianTool] = DEBIAN_TOOLS) -> None:
     """Install the packages of the tools that are missing; none of their services is started or enabled.
 
-    Raises `SlipwayError` where that needs root or another system, or where apt-get fails.
+    Raises `SlipwayError` if that needs root or another system, or if apt-get fails.
     """
     with installation_lock(progress):
         _remove_marked()
@@ -110,7 +110,7 @@ def _refuse_early(missing: list[str]) -> None:
 
 
 def _apt_install(packages: list[str], log: Path, step: Step) -> None:
-    """Install `packages`; what commonly stands in the way is put right once: old lists, a dpkg that was broken off."""
+    """Install `packages`; fixes each common problem once: outdated package lists, an interrupted dpkg."""
     install = ["apt-get", "install", "-y", "--no-install-recommends", "--no-upgrade"]
     install += ["-o", f"DPkg::Lock::Timeout={_LOCK_WAIT_SECONDS}", "-o", "Dpkg::Options::=--force-confold", *packages]
     remedies = {_STALE_LISTS: ["apt-get", "update"], _BROKEN_OFF: ["dpkg", "--configure", "-a"]}
@@ -141,7 +141,7 @@ def _apt(command: list[str], log: Path, step: Step) -> None:
 
 @contextmanager
 def _services_kept_down() -> Iterator[None]:
-    """Tell the packages' scripts to start and stop nothing (Debian policy 9.3.3.1) and to make no database cluster."""
+    """Make the packages' scripts start and stop no service (Debian policy 9.3.3.1) and create no database cluster."""
     try:
         if not POLICY.exists():
             write_atomically(POLICY, f"#!/bin/sh\n{_MARK}\nexit 101\n", mode=0o755)
@@ -152,7 +152,7 @@ def _services_kept_down() -> Iterator[None]:
 
 
 def _remove_marked() -> None:
-    """Take our own files away, also those of a run that was killed; a file somebody else put there stays."""
+    """Remove our own files, also the files of a run that was killed; a file of others in their place stays."""
     for path in (POLICY, CREATE_CLUSTER):
         if os.access(path.parent, os.W_OK) and path.is_file() and _MARK in path.read_text(errors="replace"):
             path.unlink()
@@ -163,7 +163,7 @@ def _service_units() -> set[str]:
 
 
 def _disable(units: list[str], log: Path, step: Step) -> None:
-    """Keep new services from starting at the next boot, when they would take the lab's ports."""
+    """Disable new services: at the next boot they would start and take the lab's ports."""
     if units and shutil.which("systemctl"):
         command = ["systemctl", "disable", *units]
         run_logged(command, what="systemctl disable", log=log, step=step, environment=os.environ)

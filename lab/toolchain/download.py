@@ -1,4 +1,4 @@
-"""Fetches official releases: checked against the publisher's checksums, resumable, given up quickly."""
+"""Downloads official releases: checked against the publisher's checksums, resumable, with short timeouts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 
 
 class UnavailableError(Exception):
-    """This part cannot be had this way; the text says why, and the next way is tried."""
+    """The part is not available this way; the text says why, and the next way is tried."""
 
 
 class Downloader:
@@ -46,7 +46,7 @@ class Downloader:
         self._client.close()
 
     def known_unreachable(self, part: Part) -> str:
-        """Why this part's publisher need not be asked: said once already in this run; else empty."""
+        """Why this part's publisher was unreachable earlier in this run; empty if it was not."""
         hosts = {urlsplit(sums).netloc for _, sums in part.release.addresses(part.version)}
         return next((self._unreachable[host] for host in sorted(hosts) if host in self._unreachable), "")
 
@@ -77,7 +77,7 @@ class Downloader:
         return answer.text
 
     def _download(self, url: str, expected: tuple[str, str], step: Step) -> Path:
-        """The checked file; a partial one is kept under the hash it is to have, so that only its own rest is added."""
+        """The checked file; a partial one is kept under its expected hash, so that only its own rest is added."""
         algorithm, digest = expected
         partial = downloads_home() / digest[:16] / f"{_file_name(url)}.part"
         partial.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ class Downloader:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with self._client.stream("GET", url, headers=headers) as answer:
             if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return  # complete already, or not what it should be: the hash will tell
+                return  # complete already, or wrong: the hash check decides
             if not answer.is_success:
                 raise UnavailableError(f"{url} answers HTTP {answer.status_code}")
             resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
@@ -113,8 +113,8 @@ class Downloader:
 def checksum_for(name: str, sums: str) -> tuple[str, str]:
     """The algorithm and digest that `sums` gives for the file `name`.
 
-    `sums` is the text of a checksum file (`digest  name` lines, or nothing but a digest) or an in-toto statement, which
-    names its subjects and their digests. Raises `UnavailableError` where it does not cover `name`.
+    `sums` is the text of a checksum file (`digest  name` lines, or only a digest) or an in-toto statement, which
+    names its subjects and their digests. Raises `UnavailableError` if it does not cover `name`.
     """
     if sums.lstrip().startswith("{"):
         return _statement_digest(name, sums)
@@ -135,7 +135,7 @@ def _statement_digest(name: str, statement: str) -> tuple[str, str]:
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
-    """`work()`, given up after `seconds` even where it hangs in a name look-up, which no timeout of a client covers."""
+    """`work()` with a deadline of `seconds`, even if it hangs in a name look-up, which no client timeout covers."""
     done: queue.SimpleQueue[Result | Exception] = queue.SimpleQueue()
 
     def run() -> None:

@@ -30,7 +30,7 @@ exec "$python" -P -m {module} "$@"
 
 
 def launcher_text(module: str) -> str:
-    """The script for `module`; `-P` keeps the program's folder, where the engine starts it, out of its imports."""
+    """The script for `module`; `-P` keeps the program's folder, in which the engine starts it, off `sys.path`."""
     own = CHECKOUT / ".venv" / "bin" / "python"
     python = own if own.exists() else Path(sys.executable)
     return _LAUNCHER.format(module=module, checkout=shlex.quote(str(CHECKOUT)), python=shlex.quote(str(python)))
@@ -44,7 +44,7 @@ def is_launcher(path: Path) -> bool:
 
 
 def point_launcher(path: Path, module: str) -> None:
-    """Make `path` start this checkout's `module`; untouched where it does already."""
+    """Make `path` start this checkout's `module`; unchanged if it does already."""
     text = launcher_text(module)
     if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
         return

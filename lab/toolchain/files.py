@@ -1,4 +1,4 @@
-"""The folders of the toolchain, files that are whole or not there at all, and the lock that keeps runs apart."""
+"""The folders of the toolchain, atomic writes of files, and the lock that prevents concurrent runs."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def toolchain_home() -> Path:
 
 
 def downloads_home() -> Path:
-    """Folder of downloads under way, kept so that an interrupted one goes on."""
+    """Folder of unfinished downloads, kept so that an interrupted one can resume."""
     return cache_home() / "downloads"
 
 
 def log_file(name: str) -> Path:
-    """Where the log of building or installing `name` is; its folder is made."""
+    """The log file of building or installing `name`; creates its folder."""
     path = cache_home() / "logs" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def pulumi_home() -> Path:
-    """Our PULUMI_HOME: beside the user's own, so that their plugins stay theirs. Kept with the data for its log-ins."""
+    """Our PULUMI_HOME, separate so that the user's plugins stay unchanged. Kept with the data for its log-ins."""
     return data_home() / "pulumi-home"
 
 
@@ -65,7 +65,7 @@ def link_atomically(link: Path, target: Path) -> None:
 
 @contextmanager
 def installation_lock(progress: Progress) -> Iterator[None]:
-    """Hold the lock of this cache; wait for a run that has it, and say so. The kernel frees it with its process."""
+    """Hold this cache's lock; wait for a run that has it, and say so. The kernel frees it when its process ends."""
     path = cache_home() / "toolchain.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as lock:

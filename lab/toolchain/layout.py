@@ -1,4 +1,4 @@
-"""Where each installed part lies, for the lab, the shell and the Pulumi engine."""
+"""Where each installed part is, for the lab, the shell and the Pulumi engine."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ class Toolchain:
     pulumi_home: Path
 
     def environment(self) -> dict[str, str | list[str]]:
-        """What `toolchain.json` holds: variables of a shell, and what to put on its PATH, in front and behind."""
+        """The content of `toolchain.json`: variables of a shell, and folders for its PATH, in front and behind."""
         return {
             "PATH": [str(self.pulumi.parent), str(self.buildctl.parent)],
-            # Any version does: behind, it is there for who has none, and hides nobody's own.
+            # Any version will do: behind, it is there for users without one, and hides no other.
             "PATH_BEHIND": [str(self.kubectl.parent), str(self.crane.parent)],
             "PULUMI_HOME": str(self.pulumi_home),
-            # Plugins on PATH are linked into PULUMI_HOME where their version is right; the engine would take any other
-            # version from PATH too, with no more than a warning.
+            # Plugins on PATH are linked into PULUMI_HOME if their version is right. The engine would take any other
+            # version from PATH too, with only a warning.
             "PULUMI_IGNORE_AMBIENT_PLUGINS": "true",
-            # The version is pinned: news of a newer one is of no use, and looking for it costs time at every command.
+            # The version is pinned: the check for a newer one is useless, and costs time at every command.
             "PULUMI_SKIP_UPDATE_CHECK": "true",
         }
 
 
 def installed() -> Toolchain:
-    """Where the parts are once they are installed; touches nothing."""
+    """Where the parts are once they are installed; changes nothing."""
     buildkit = bin_folder(BUILDKIT)
     return Toolchain(
         pulumi=bin_folder(PULUMI) / "pulumi",
@@ -69,10 +69,10 @@ def plugin_folder(part: Part) -> Path:
 
 
 def turn_off_engine_log() -> None:
-    """Put a file where the engine would make the folder of its own log; it goes on without one.
+    """Put a file where the engine would make the folder of its own log; it runs without one.
 
-    At every run it writes all that it does there, encrypted and for its makers alone: 40 % of its processor time, and
-    half a gigabyte after a day of tests. There is no setting against it; what an update says is in our own log.
+    Otherwise each run logs everything there, encrypted and for the engine's makers alone: 40 % of its processor time,
+    and half a gigabyte after a day of tests. No setting turns it off; the messages of an update are in our own log.
     """
     logs = pulumi_home() / "logs"
     if logs.is_dir():
@@ -82,9 +82,9 @@ def turn_off_engine_log() -> None:
 
 
 def show_to_engine(part: Part) -> None:
-    """Put a link to the plugin into a folder of PULUMI_HOME (a real one: the engine ignores links to folders)."""
+    """Put a link to the plugin into a folder of PULUMI_HOME (a real folder: the engine ignores links to folders)."""
     folder = plugin_folder(part)
     executable = part.executables[0]
     link_atomically(folder / executable, bin_folder(part) / executable)
-    # Left by an interrupted `pulumi plugin install`; the engine skips a folder with such a mark.
+    # Left by an interrupted `pulumi plugin install`; the engine skips a folder with this mark.
     folder.with_name(f"{folder.name}.partial").unlink(missing_ok=True)

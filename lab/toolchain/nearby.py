@@ -12,19 +12,19 @@ from lab.toolchain.versions import ask_executable, ask_plugin, find_on_path, tel
 
 
 def find_nearby(part: Part) -> dict[str, Path]:
-    """The part's executables by name, if all of them are there in a version that will do; else nothing."""
+    """The part's executables by name; empty if one of them is missing or unusable."""
     found = candidates(part)
     return {} if why_unusable(part, found) else found
 
 
 def candidates(part: Part) -> dict[str, Path]:
-    """Whatever goes by the names of the part's executables, right version or not."""
+    """Files with the names of the part's executables, right version or not."""
     found = {name: _find(part, name) for name in part.executables}
     return {name: path for name, path in found.items() if path is not None}
 
 
 def why_unusable(part: Part, found: dict[str, Path]) -> str:
-    """Why the executables in `found` cannot stand for the part; empty where they can."""
+    """Why the executables in `found` cannot be used for the part; empty if they can."""
     if missing := [name for name in part.executables if name not in found]:
         return f"{' and '.join(missing)} is not on PATH"
     for executable in found.values():
@@ -32,28 +32,28 @@ def why_unusable(part: Part, found: dict[str, Path]) -> str:
             return "`pulumi plugin install` did not finish it"
         if not will_do(part, executable):
             return _why_not(part, executable)
-    # The engine takes the companion that lies beside it: without one, this copy is of no use here.
+    # The engine runs the companion in its own folder: without one, this copy is useless here.
     if part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file():
         return f"{part.companion} is not beside it"
     return ""
 
 
 def will_do(part: Part, executable: Path) -> bool:
-    """Whether `executable`, which is the user's, can stand for the part: it runs, and its version is one we take."""
+    """Whether the user's `executable` can be used for the part: it runs, and its version is accepted."""
     if part.any_version:
         return reported_version(part, executable)[:1].isdigit()
     return has_version(part, executable)
 
 
 def has_version(part: Part, executable: Path) -> bool:
-    """Whether `executable` runs and says that it is of the part's version."""
+    """Whether `executable` runs and reports the part's version."""
     if part.question is None:
         return ask_plugin(executable) == part.version
     return tells(ask_executable(executable, part.question.arguments), part.question, part.version)
 
 
 def reported_version(part: Part, executable: Path) -> str:
-    """The version that `executable` gives, in its shortest form; empty when it gives none."""
+    """The version that `executable` reports, in its shortest form; empty if it reports none."""
     if part.question is None:
         return ask_plugin(executable)
     return version_in(ask_executable(executable, part.question.arguments))
@@ -67,7 +67,7 @@ def _why_not(part: Part, executable: Path) -> str:
 
 
 def _is_half_installed(executable: Path) -> bool:
-    """Whether the engine's mark of an installation under way, or broken off, lies beside the plugin's folder."""
+    """Whether the engine's mark of a running or interrupted installation is beside the plugin's folder."""
     return executable.parent.with_name(f"{executable.parent.name}.partial").exists()
 
 

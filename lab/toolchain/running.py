@@ -1,4 +1,4 @@
-"""Runs a long command with its output in a log and its last line on the screen, and never leaves it behind."""
+"""Runs a long command with its output in a log and its last line on the screen, and never leaves it running."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def run_logged(
     silence_seconds: float | None = None,
     next_step: str = "Run the same command again to go on.",
 ) -> float:
-    """Run `command`, appending to `log`; the seconds of processor time that it and all that it started took.
+    """Run `command`, appending to `log`; returns the seconds of processor time of it and its child processes.
 
-    Raises `SlipwayError` with the log's last lines if `what` fails, as it does too where it prints nothing for
-    `silence_seconds`. The error ends with where the log is, and `next_step`.
+    Raises `SlipwayError` with the log's last lines if `what` fails, or prints nothing for `silence_seconds`. The error
+    ends with the path of the log and `next_step`.
     """
     arguments = [str(word) for word in command]
     with log.open("ab") as stream:
@@ -71,13 +71,13 @@ def _start(arguments: list[str], environment: Mapping[str, str], folder: Path | 
 def _follow(
     process: subprocess.Popen[bytes], log: IO[bytes], step: Step, silence_seconds: float | None
 ) -> tuple[int, float]:
-    """Copy what the process prints to `log` and `step` until it ends; its exit status and its processor time."""
+    """Copy the process's output to `log` and `step` until it ends; returns its exit status and processor time."""
     output = cast(IO[bytes], process.stdout)
     try:
         for line in _lines(output, silence_seconds):
             log.write(line)
             log.flush()
-            # What a progress bar drew over is no longer to be seen.
+            # Without text that a progress bar has overwritten.
             step.update(line.rstrip().rpartition(b"\r")[2].decode(errors="replace"))
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -90,7 +90,7 @@ def _follow(
 
 
 def _lines(output: IO[bytes], silence_seconds: float | None) -> Iterator[bytes]:
-    """The lines of `output`, as they come; raises `TimeoutError` where nothing comes for `silence_seconds`."""
+    """The lines of `output`, as they come; raises `TimeoutError` if nothing comes for `silence_seconds`."""
     rest = b""
     while True:
         if not select.select([output], [], [], silence_seconds)[0]:
@@ -105,7 +105,7 @@ def _lines(output: IO[bytes], silence_seconds: float | None) -> Iterator[bytes]:
 
 
 def _tied_to_us() -> list[str]:
-    """A prefix that has the kernel end the command should this process be killed; nothing where there is no setpriv."""
+    """A prefix that makes the kernel end the command if this process is killed; empty if there is no setpriv."""
     setpriv = shutil.which("setpriv")
     return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 

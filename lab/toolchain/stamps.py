@@ -1,4 +1,4 @@
-"""The stamp of an installed part: what it is, where it came from, and marks that tell whether it was changed since."""
+"""The stamp of an installed part: its version, its origin, and marks that show whether its files have changed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STAMP = "stamp.json"
 
 @dataclass(frozen=True)
 class FileMark:
-    """Size and time tell quickly that a file is as it was installed; the hash tells it for certain."""
+    """Size and time show quickly that a file is as it was installed; the hash proves it."""
 
     size: int
     mtime_ns: int
@@ -24,8 +24,8 @@ class FileMark:
 
 @dataclass(frozen=True)
 class Stamp:
-    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` what it was
-    made by (a hash of the module's files), so that a changed pin is made anew."""
+    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` a hash of the
+    module's files, so that a part with a changed pin is rebuilt."""
 
     part: str
     version: str
@@ -41,7 +41,7 @@ def sha256_of(path: Path) -> str:
 
 
 def mark_files(folder: Path) -> dict[str, FileMark]:
-    """Marks of every file below `folder/bin`; a link is marked by what it points to."""
+    """Marks of every file below `folder/bin`; a link has the mark of its target."""
     hashes: dict[Path, str] = {}
     marks = {}
     for path in sorted((folder / "bin").iterdir()):
@@ -51,7 +51,7 @@ def mark_files(folder: Path) -> dict[str, FileMark]:
 
 
 def settle(folder: Path) -> None:
-    """Write the files below `folder/bin` to the disk: after a power cut a stamp must not vouch for empty ones."""
+    """Write the files below `folder/bin` to the disk: after a power cut no stamp must refer to empty ones."""
     for path in (folder / "bin").iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -62,7 +62,7 @@ def write_stamp(folder: Path, stamp: Stamp) -> None:
 
 
 def read_stamp(folder: Path) -> Stamp | None:
-    """The stamp of `folder`, or None where there is none or it cannot be read: then the part is made anew."""
+    """The stamp of `folder`; `None` if there is none or it cannot be read: then the part is installed again."""
     try:
         fields = json.loads((folder / STAMP).read_text())
         files = {name: FileMark(**mark) for name, mark in fields.pop("files").items()}
@@ -88,7 +88,7 @@ def changed_files(folder: Path, stamp: Stamp, *, thorough: bool = False) -> list
 
 
 def _hash_once(path: Path, hashes: dict[Path, str]) -> str:
-    """The hash of what `path` points to: several links may lead to one large file."""
+    """The hash of the target of `path`, only once: several links may point to one large file."""
     target = path.resolve()
     if target not in hashes:
         hashes[target] = sha256_of(target)

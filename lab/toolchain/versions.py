@@ -19,12 +19,12 @@ from lab.toolchain.parts import LANGUAGE_HOST, VersionQuestion
 
 DEADLINE_SECONDS = 10.0
 _VERSION = re.compile(r"\bv?(\d+(?:\.\d+){1,2}(?:[-+][\w.+-]+)?)")
-# An address nobody answers at: a plugin takes its engine's address as argument, but only calls it when there is work.
+# An address without a server: a plugin takes its engine's address as argument, but calls it only when there is work.
 _NO_ENGINE = "127.0.0.1:1"
 
 
 def find_on_path(name: str, *, but_not_below: Path) -> Path | None:
-    """The first `name` on PATH outside `but_not_below`: what Slipway installed itself is no finding of the user's."""
+    """The first `name` on PATH outside `but_not_below`, where Slipway installs its own; `None` if there is none."""
     refused = but_not_below.resolve()
     folders = [entry for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
     kept = [entry for entry in folders if not Path(entry).resolve().is_relative_to(refused)]
@@ -39,7 +39,7 @@ def tells(answer: str, question: VersionQuestion, version: str) -> bool:
 
 
 def ask_executable(executable: Path, arguments: tuple[str, ...], deadline_seconds: float = DEADLINE_SECONDS) -> str:
-    """What `executable` says about its version on both streams; empty when it fails or does not answer in time."""
+    """The version output of `executable` on both streams; empty if it fails or does not answer in time."""
     try:
         answer = subprocess.run(
             [str(executable), *arguments],
@@ -63,7 +63,7 @@ def version_in(answer: str) -> str:
 
 
 def ask_plugin(executable: Path, deadline_seconds: float = DEADLINE_SECONDS) -> str:
-    """The version a Pulumi plugin gives over gRPC (without its `v`); empty when it fails or does not answer in time."""
+    """The version a Pulumi plugin reports over gRPC, without its `v`; empty if it fails or does not answer in time."""
     kind = "LanguageRuntime" if executable.name.startswith(LANGUAGE_HOST) else "ResourceProvider"
     with _started_plugin(executable, deadline_seconds) as port:
         if not port.isdigit():

@@ -1,1 +1,1 @@
-"""The fallback of `pulumi-resource-docker` 5.2.0: its `getRegistryImage`, and nothing that needs a Docker engine."""
+"""The fallback of `pulumi-resource-docker` 5.2.0: only its `getRegistryImage`, nothing that needs a Docker engine."""

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Serve the engine that started this process, until it goes away."""
+    """Serve the engine that started this process, until it is gone."""
     from lab.plugins import serving  # noqa: PLC0415
 
     serving.spare_the_sdk()

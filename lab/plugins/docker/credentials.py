@@ -1,4 +1,4 @@
-"""Who to be at which registry: the provider's `registryAuth`, else what `docker login` left behind."""
+"""Finds the login for a registry: the provider's `registryAuth`, else what `docker login` stored."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Login:
 
 @dataclass(frozen=True)
 class RegistryAccess:
-    """How to talk to a registry: whether its address was given as plain HTTP, and as whom.
+    """How to access a registry: whether its address was given as plain HTTP, and the login.
 
-    `problem` says why Docker's configuration gave no login; it matters only to a registry that wants one.
+    `problem` says why Docker's configuration gave no login; it matters only if the registry requires one.
     """
 
     plain_http: bool
@@ -62,7 +62,7 @@ def read_registry_auth(value: object) -> list[Mapping[str, Any]]:
     """The provider's setting, which the SDK sends as JSON.
 
     Raises:
-        ValueError: it is no list of entries; the message says what was met.
+        ValueError: it is no list of valid entries; the message says why.
     """
     if isinstance(value, str):
         try:
@@ -80,7 +80,7 @@ def read_registry_auth(value: object) -> list[Mapping[str, Any]]:
 
 
 def _entry_login(entry: Mapping[str, Any], registry: str) -> Login | None:
-    """In the official plugin's order: user name, content of a configuration file, its path."""
+    """An entry's login, in the official plugin's order: user name, configuration file's content, its path."""
     if _is_true(entry.get("authDisabled")):
         return None
     if username := entry.get("username") or os.environ.get("DOCKER_REGISTRY_USER"):
@@ -126,7 +126,7 @@ def _ask_helper(helper: str, key: str) -> Login | None:
 
 
 def _default_config_file() -> Path:
-    """Docker's own: `DOCKER_CONFIG` may name the folder, or, for the plugin, the file."""
+    """Docker's own configuration: `DOCKER_CONFIG` may name the folder or, for the plugin, the file."""
     if chosen := os.environ.get("DOCKER_CONFIG"):
         path = Path(chosen)
         return path / "config.json" if path.is_dir() else path

@@ -33,10 +33,10 @@ class ImageName:
 
 
 def parse(name: str) -> ImageName:
-    """Read an image's name; a digest counts before a tag, `latest` where there is neither.
+    """Parse an image's name; a digest overrides a tag, and `latest` is used if there is neither.
 
     Raises:
-        PluginError: it is no name of an image.
+        PluginError: it is not the name of an image.
     """
     registry, path = _split_registry(name)
     match = _NAME.fullmatch(path)

@@ -65,7 +65,7 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
     def Configure(  # noqa: N802
         self, request: provider_pb2.ConfigureRequest, _context: Context
     ) -> provider_pb2.ConfigureResponse:
-        # An HTTP client takes a tenth of a second to load: do it while the program runs up to its first question.
+        # An HTTP client takes a tenth of a second to load: do it while the program runs up to its first call.
         threading.Thread(target=importlib.import_module, args=("lab.plugins.docker.registry",), daemon=True).start()
         if "registryAuth" in request.args:
             try:

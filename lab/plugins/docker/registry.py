@@ -34,7 +34,7 @@ def digest_of(name: str, image: ImageName, access: RegistryAccess, *, verify_tls
     """The digest of the manifest that `image` names, as the registry stores it.
 
     Raises:
-        PluginError: it cannot be had; the message says whether the registry, the login or the image is at fault.
+        PluginError: it cannot be read; the message says whether the registry, the login or the image is at fault.
     """
     loopback = _is_loopback(image.registry)
     # A proxy of the environment cannot reach this machine's own loopback.
@@ -57,7 +57,7 @@ class _RefusedError(Exception):
 
 
 class _Question:
-    """One image asked of one registry, logging in where that is challenged for."""
+    """A query for one image at one registry; logs in if the registry asks for it."""
 
     def __init__(self, client: httpx.Client, server: str, image: ImageName, access: RegistryAccess) -> None:
         self._client = client
@@ -106,7 +106,7 @@ class _Question:
         return f"for the user {self._login.username}; check the password and what the user may read"
 
     def _authorization(self, response: httpx.Response) -> str:
-        """Answer the registry's challenge, by a token where it takes one."""
+        """Answer the registry's challenge, with a token if it takes one."""
         challenges = dict(_challenges(response))
         if "bearer" in challenges:
             return f"Bearer {self._token(challenges['bearer'])}"
@@ -138,7 +138,7 @@ class _Question:
 
 
 def _challenges(response: httpx.Response) -> Iterator[tuple[str, dict[str, str]]]:
-    """The schemes of the WWW-Authenticate headers, one a header, with their parameters."""
+    """The schemes of the WWW-Authenticate headers, one per header, with their parameters."""
     for header in response.headers.get_list("WWW-Authenticate"):
         scheme, _, parameters = header.partition(" ")
         pairs = [pair for pair in urllib.request.parse_http_list(parameters) if "=" in pair]
@@ -150,7 +150,7 @@ def _basic(login: Login) -> str:
 
 
 def _schemes(access: RegistryAccess, *, loopback: bool) -> list[tuple[str, bool]]:
-    """What to try, and whether it is the last: like Docker, plain HTTP on loopback, elsewhere only where declared."""
+    """The schemes to try, and which is the last: like Docker, plain HTTP on loopback, elsewhere only if declared."""
     if access.plain_http:
         return [("http", True)]
     return [("https", False), ("http", True)] if loopback else [("https", True)]
@@ -165,7 +165,7 @@ def _is_loopback(registry: str) -> bool:
 
 
 def _tls(*, verify: bool) -> ssl.SSLContext:
-    """Trust what the system trusts, `SSL_CERT_FILE` and `SSL_CERT_DIR` included, as plugins written in Go do."""
+    """Trust the system's authorities, including `SSL_CERT_FILE` and `SSL_CERT_DIR`, like plugins written in Go."""
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False
@@ -180,7 +180,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _speaks_no_tls(error: httpx.TransportError) -> bool:
-    """Whether the other side answered a TLS greeting with something else; a bad certificate is TLS all the same."""
+    """Whether the other side answered a TLS handshake with something else; a bad certificate is still TLS."""
     problems = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
     return bool(problems) and not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in problems)
 

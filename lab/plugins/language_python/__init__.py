@@ -1,1 +1,1 @@
-"""The Python language host: runs Pulumi programs and policy packs where Pulumi's own host cannot be had."""
+"""The Python language host: runs Pulumi programs and policy packs if Pulumi's own host is not available."""

@@ -11,7 +11,7 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 def main() -> NoReturn:
-    """Serve the engine that started this process, until it goes away."""
+    """Serve the engine that started this process, until it is gone."""
     from lab.plugins.language_python.processes import ProgramProcess  # noqa: PLC0415 -- see below
 
     _forget_launcher()
@@ -30,7 +30,7 @@ def main() -> NoReturn:
 
 
 def _forget_launcher() -> None:
-    """Take this checkout off PYTHONPATH, where the launcher put it: programs shall not find it there."""
+    """Remove this checkout from PYTHONPATH, where the launcher put it: programs must not import from it."""
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if folders[0] == str(CHECKOUT):
         os.environ["PYTHONPATH"] = os.pathsep.join(folders[1:])

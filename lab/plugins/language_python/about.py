@@ -1,4 +1,4 @@
-"""What the host tells of a program's environment; asked before every preview and update, so kept cheap."""
+"""The host's answers about a program's environment, asked for before every preview and update: kept cheap."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STRING = language_pb2.RuntimeOptionPrompt.STRING
 
 
 def about(info: language_pb2.ProgramInfo) -> language_pb2.AboutResponse:
-    """The program's Python and pip; also where its virtual environment is still missing."""
+    """The program's Python and pip; also if its virtual environment is still missing."""
     environment = environment_of(info)
     toolchain = "Pip" if "toolchain" in info.options else "Auto"
     return language_pb2.AboutResponse(
@@ -34,14 +34,14 @@ def _python_version(environment: PythonEnvironment) -> str:
 
 
 def _pip_version(environment: PythonEnvironment) -> str:
-    """Read off a folder's name; pip itself would take a third of a second to say it."""
+    """The version from a folder's name; pip itself would take a third of a second."""
     folders = Path(environment.python).parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")
     versions = [folder.name.removeprefix("pip-").removesuffix(".dist-info") for folder in folders]
     return versions[0] if versions else "0.0.0"
 
 
 def dependencies(info: language_pb2.ProgramInfo, *, transitive: bool) -> language_pb2.GetProgramDependenciesResponse:
-    """The environment's packages; without `transitive`, those that no other package requires."""
+    """The environment's packages; without `transitive`, only packages that no other package requires."""
     environment = environment_of(info)
     environment.require()
     options = ["--format", "json", "--disable-pip-version-check"] + ([] if transitive else ["--not-required"])
@@ -52,7 +52,7 @@ def dependencies(info: language_pb2.ProgramInfo, *, transitive: bool) -> languag
 
 
 def prompts(options: dict[str, Any]) -> language_pb2.RuntimeOptionsResponse:
-    """What to ask the user for a new project: nothing but the virtual environment's name."""
+    """The questions to the user for a new project: only the virtual environment's name."""
     if "virtualenv" in options:
         return language_pb2.RuntimeOptionsResponse()
     default = language_pb2.RuntimeOptionPrompt.RuntimeOptionValue(promptType=STRING, stringValue="venv")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PythonEnvironment:
-    """A program's interpreter. `virtualenv` is its folder, None for whatever Python is on PATH."""
+    """A program's interpreter. `virtualenv` is its folder, `None` for the Python on PATH."""
 
     virtualenv: Path | None
     option: str  # `virtualenv` as the user wrote it
@@ -47,7 +47,7 @@ class PythonEnvironment:
         return self.virtualenv is None or Path(self.python).is_file()
 
     def require(self) -> None:
-        """Refuse a virtual environment that is none, saying how to make it."""
+        """Raise PluginError, which says what to do, if the virtual environment is missing."""
         self.require_place()
         if not self.exists():
             raise PluginError(
@@ -56,7 +56,7 @@ class PythonEnvironment:
             )
 
     def require_place(self) -> None:
-        """Refuse a virtual environment in the place of something else."""
+        """Raise PluginError if something else is in its place."""
         if self.virtualenv is None or self.exists() or not self.virtualenv.exists():
             return
         if not self.virtualenv.is_dir() or any(self.virtualenv.iterdir()):
@@ -75,11 +75,11 @@ class PythonEnvironment:
         return variables
 
     def is_ours(self) -> bool:
-        """Whether the host itself runs in it, so that it can be looked at without starting another interpreter."""
+        """Whether the host itself runs in it, so that no other interpreter is needed to inspect it."""
         return Path(self.python).parent.resolve() == Path(sys.executable).parent.resolve()
 
     def output_of(self, *arguments: str) -> str:
-        """What the interpreter prints for these arguments.
+        """The output of the interpreter for these arguments.
 
         Raises:
             PluginError: it failed; the message has the end of its stderr.
@@ -96,7 +96,7 @@ def environment_of(info: language_pb2.ProgramInfo, *, is_plugin: bool = False) -
     """Read a program's options. A plugin without a virtual environment gets one named `venv`.
 
     Raises:
-        PluginError: an option or a value that this host does not have.
+        PluginError: an option or a value that this host does not support.
     """
     options = dict(info.options)
     for name, allowed in (("toolchain", "pip"), ("typechecker", "")):

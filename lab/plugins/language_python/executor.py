@@ -10,8 +10,8 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    del sys.path[0]  # this file's folder is none of the program's business
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the program runs, an interrupt is the end, without a word
+    del sys.path[0]  # the program must not import from this file's folder
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the program runs, an interrupt ends it without a message
 
 import asyncio
 import atexit
@@ -64,7 +64,7 @@ def main() -> int:
 
 
 def _receive() -> dict[str, Any] | None:
-    """Read the request; None when the host closed the pipe without one."""
+    """Read the request; `None` if the host closed the pipe without one."""
     control = os.dup(0)
     with Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -80,7 +80,7 @@ def _receive() -> dict[str, Any] | None:
 
 
 def _watch_host(control: int) -> None:
-    """End with the host: it holds the other end of the pipe for as long as it lives."""
+    """End with the host: it holds the other end of the pipe as long as it runs."""
     os.read(control, 1)
     os.killpg(0, signal.SIGINT)
     threading.Event().wait(GRACE_SECONDS)
@@ -88,7 +88,7 @@ def _watch_host(control: int) -> None:
 
 
 def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
-    """Let the program clean up (`finally`, `except KeyboardInterrupt`); what breaks on the way is no news."""
+    """Let the program clean up (`finally`, `except KeyboardInterrupt`); errors meanwhile are not printed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_leave_late, daemon=True).start()
     sys.unraisablehook = lambda _: None
@@ -97,7 +97,7 @@ def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _leave_late() -> None:
-    """End a program whose main thread does not: it waits for an answer that a cancelled engine will not give."""
+    """End a program whose main thread does not end: it waits for an answer that a cancelled engine will not give."""
     threading.Event().wait(CLEANUP_SECONDS)
     _leave_quietly()
 
@@ -134,7 +134,7 @@ def _run_in_loop(target: str, *, parallel: int) -> int:
     asyncio.set_event_loop(loop)
     threads = futures.ThreadPoolExecutor(max_workers=max(parallel, 1) * 4)
     loop.set_default_executor(threads)
-    # A failing program leaves futures that nobody awaited; asyncio's complaints about them help nobody.
+    # A failing program leaves futures that were not awaited; asyncio's messages about them do not help.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         loop.run_until_complete(pulumi.runtime.run_in_stack(_program(target)))
@@ -144,7 +144,7 @@ def _run_in_loop(target: str, *, parallel: int) -> int:
     except pulumi.RunError as error:
         pulumi.log.error(str(error))
         return ALREADY_REPORTED
-    except Exception as error:  # noqa: BLE001 -- whatever the program raised is the program's
+    except Exception as error:  # noqa: BLE001 -- every exception is the program's
         pulumi.log.error("Program failed with an unhandled exception:\n" + _user_traceback(error))
         return ALREADY_REPORTED
     threads.shutdown(wait=True)
@@ -153,7 +153,7 @@ def _run_in_loop(target: str, *, parallel: int) -> int:
 
 
 def _cancel_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Let coroutines clean up; those that wait for the engine in vain get half of the time there is."""
+    """Let coroutines clean up for at most half of the time there is: some wait for the engine in vain."""
     tasks = asyncio.all_tasks(loop)
     for task in tasks:
         task.cancel()
@@ -181,7 +181,7 @@ def _user_traceback(error: BaseException) -> str:
 
 
 def _from_user_frame(trace: TracebackType | None) -> TracebackType | None:
-    """Start at the program's first frame; nothing is left of an error without one, such as a syntax error in it."""
+    """The traceback from the program's first frame; `None` if there is none, as for a syntax error in it."""
     while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
         trace = trace.tb_next
     return trace
@@ -200,7 +200,7 @@ def _run_plugin(request: dict[str, Any]) -> int:
             _run_module(request["target"])
         else:
             _run_policy_pack(request["target"])
-    except Exception as error:  # noqa: BLE001 -- whatever the plugin raised is the plugin's
+    except Exception as error:  # noqa: BLE001 -- every exception is the plugin's
         sys.stderr.write(_user_traceback(error))
         return 1
     return 0
@@ -227,7 +227,7 @@ def _run_policy_pack(folder: str) -> None:
 
 
 def _kept_failures() -> list[str]:
-    """Fills with what the pack raises: `pulumi.policy` formats it for the engine's log, which may be closed by then."""
+    """Fills with the pack's errors: `pulumi.policy` formats them for the engine's log, which may be closed by then."""
     kept: list[str] = []
     format_exc = traceback.format_exc
 
@@ -241,7 +241,7 @@ def _kept_failures() -> list[str]:
 
 
 def _sibling(name: str) -> Any:
-    """A module beside this file, which is on no path."""
+    """Import a module beside this file, which is not on `sys.path`."""
     spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None  # noqa: S101 -- for the type checker
     module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The language host's service: what the engine asks of a language, answered for Python."""
+"""The language host's service: answers the engine's requests to a language, for Python."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         language_pb2_grpc.add_LanguageRuntimeServicer_to_server(self, server)
 
     def stop(self) -> None:
-        """End every program and plugin, with time to clean up for those that run."""
+        """End every program and plugin; running ones get time to clean up."""
         if self._waiting is not None:
             self._waiting.kill()
         running = list(self._running)
@@ -166,7 +166,7 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
                 self._waiting = ProgramProcess.start(environment.python)
 
     def _take(self, environment: PythonEnvironment) -> ProgramProcess:
-        """The interpreter that waits, where it is the right one, else a new one."""
+        """The waiting interpreter if it is the right one, else a new one."""
         with self._lock:
             waiting, self._waiting = self._waiting, None
             if waiting is not None and not (environment.is_ours() or waiting.python == environment.python):

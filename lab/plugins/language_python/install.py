@@ -1,4 +1,4 @@
-"""`pulumi install`: makes a program's virtual environment and installs what the program declares."""
+"""`pulumi install`: makes a program's virtual environment and installs its declared dependencies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lab.plugins.serving import PluginError
 
 
 def dependencies(environment: PythonEnvironment, directory: str) -> Iterator[language_pb2.InstallDependenciesResponse]:
-    """Install, giving out pip's output as it comes.
+    """Install, and yield pip's output as it comes.
 
     Raises:
         PluginError: a command failed.

@@ -1,6 +1,6 @@
 """The Pulumi packages installed in an environment, each with the provider plugin it needs.
 
-Standard library only: the language host also runs this file by its path with another environment's Python, to look at
+Standard library only: the language host also runs this file by its path with another environment's Python, to inspect
 that environment from within.
 """
 
@@ -36,7 +36,7 @@ def required_packages() -> list[dict[str, Any]]:
 
 
 def _may_be_pulumi_package(distribution: importlib.metadata.Distribution) -> bool:
-    """Judge by the folder's name, since reading the metadata of every installed package takes most of the time."""
+    """Judge by the folder's name, because reading the metadata of every installed package takes most of the time."""
     folder = getattr(distribution, "_path", None)
     match = DIST_INFO.fullmatch(folder.name) if folder is not None else None
     if match is None:
@@ -46,7 +46,7 @@ def _may_be_pulumi_package(distribution: importlib.metadata.Distribution) -> boo
 
 
 def _package(name: str, distribution: importlib.metadata.Distribution) -> dict[str, Any] | None:
-    """What a package says about its plugin, None where it needs none or its plugin's version cannot be known."""
+    """A package's data about its plugin; `None` if it needs none or the plugin's version is unknown."""
     file = _plugin_file(distribution.metadata["Name"].replace("-", "_"))
     if name in WITHOUT_PLUGIN or (file is None and not name.startswith("pulumi-")):
         return None
@@ -61,11 +61,11 @@ def _package(name: str, distribution: importlib.metadata.Distribution) -> dict[s
 
 
 def _plugin_file(module: str) -> Path | None:
-    if not module.isidentifier():  # to find a dotted name would import its parents
+    if not module.isidentifier():  # finding a dotted name would import its parents
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except ValueError:  # a module that does not say where it comes from
+    except ValueError:  # a loaded module without a `__spec__`
         return None
     folders = (spec.submodule_search_locations if spec else None) or []
     return next(_existing(Path(folder, "pulumi-plugin.json") for folder in folders), None)
@@ -76,7 +76,7 @@ def _existing(files: Iterator[Path]) -> Iterator[Path]:
 
 
 def plugin_version(package_version: str) -> str | None:
-    """The semantic version of a PEP 440 one, None where there is no telling: epochs, local versions."""
+    """The semantic version of a PEP 440 one; `None` if there is none: epochs, local versions."""
     match = VERSION.fullmatch(package_version)
     if match is None:
         return None
@@ -89,5 +89,5 @@ def plugin_version(package_version: str) -> str | None:
 
 
 if __name__ == "__main__":
-    del sys.path[0]  # this file's folder is no part of the environment
+    del sys.path[0]  # this file's folder is not part of the environment
     sys.stdout.write(json.dumps(required_packages()))

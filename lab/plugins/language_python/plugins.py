@@ -1,4 +1,4 @@
-"""Runs policy packs and providers written in Python, their output streamed to the engine."""
+"""Runs policy packs and providers written in Python, and streams their output to the engine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def run_provider(
     request: language_pb2.RunPluginRequest,
     environment: PythonEnvironment,
 ) -> Responses:
-    """Run a provider: its folder where that has a `__main__.py`, else the package that its pyproject.toml names."""
+    """Run a provider: its folder if that has a `__main__.py`, else the package that its pyproject.toml names."""
     folder = Path(request.info.program_directory)
     run = Request(working_directory=request.pwd, environment=environment.activated(_variables(request)))
     if (folder / "__main__.py").is_file():
@@ -71,7 +71,7 @@ def _package_name(folder: Path) -> str:
 
 
 def _output(process: ProgramProcess, stdout: Iterator[bytes]) -> Responses:
-    """What the process prints, as it comes, then its exit code."""
+    """The output of the process, as it comes, then its exit code."""
     output: queue.SimpleQueue[language_pb2.RunPluginResponse | None] = queue.SimpleQueue()
 
     def pump(responses: Responses) -> None:
@@ -91,7 +91,7 @@ def _output(process: ProgramProcess, stdout: Iterator[bytes]) -> Responses:
 
 
 def _without_second_port(stdout: BufferedReader) -> Iterator[bytes]:
-    """The executor prints the port before the pack runs; the pack, which gets the same, prints it again."""
+    """Drop the second port: the executor prints it before the pack runs, and the pack, which gets the same, again."""
     port = stdout.readline()
     yield port
     seen = False

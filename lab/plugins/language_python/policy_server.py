@@ -1,6 +1,6 @@
-"""Serves a policy pack's `Analyzer` from before the pack runs: only there does the engine say for which stack.
+"""Serves a policy pack's `Analyzer` before the pack runs, because the engine names the stack only in a call to it.
 
-Runs in the pack's interpreter, loaded by the executor by its path. Pulumi's own host puts a proxy between engine and
+Runs in the pack's interpreter; the executor loads it by its path. Pulumi's own host puts a proxy between engine and
 pack for the same purpose; in Python that would cost milliseconds for every resource.
 """
 
@@ -20,14 +20,14 @@ SERVICE = "/pulumirpc.Analyzer/"
 HANDSHAKE = f"{SERVICE}Handshake"
 CONFIGURE_STACK = f"{SERVICE}ConfigureStack"
 UNLIMITED_MESSAGES = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-ANSWER_SECONDS = 2.0  # for the news that the pack failed to reach the engine
+ANSWER_SECONDS = 2.0  # for the engine to get the message that the pack failed
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Answer: TypeAlias = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 class PolicyServer(grpc.GenericRpcHandler):
-    """The server that the engine knows by `port`, and that the pack gets when it asks gRPC for one."""
+    """The server that the engine calls at `port`, and that the pack gets when it asks gRPC for one."""
 
     def __init__(self) -> None:
         self._first_call = threading.Event()
@@ -43,9 +43,9 @@ class PolicyServer(grpc.GenericRpcHandler):
         self._server.start()
 
     def stack_variables(self) -> dict[str, str]:
-        """The environment variables by which a pack knows its stack, once the engine has said which.
+        """The environment variables that tell a pack its stack; waits until the engine has named it.
 
-        None at all for a pack that is asked about itself only, as for `pulumi policy publish`.
+        Empty if the engine asks only about the pack itself, as for `pulumi policy publish`.
         """
         self._first_call.wait()
         if self._configuration is None:
@@ -71,15 +71,15 @@ class PolicyServer(grpc.GenericRpcHandler):
         grpc.server = once  # type: ignore[assignment]
 
     def fail(self, why: str) -> None:
-        """The pack ended: tell the calls that wait for it, and why; the engine may not read its output any more."""
+        """Answer the calls that wait for an ended pack with the reason; the engine may no longer read its output."""
         if not self._is_open:
             self._failure = f"the policy pack ended before it was ready: {why.strip() or 'see its output'}"
             self._first_call.set()
             self._pack_serves.set()
-            self._failure_sent.wait(ANSWER_SECONDS)  # a server that stops refuses the call that would be told
+            self._failure_sent.wait(ANSWER_SECONDS)  # a stopping server refuses the call that gets the reason
         self._server.stop(ANSWER_SECONDS).wait()
 
-    # What follows up to `stop` is the part of `grpc.Server` that a pack uses.
+    # The methods up to `stop` are the part of `grpc.Server` that a pack uses.
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
         self._handlers.extend(handlers)
@@ -129,7 +129,7 @@ class PolicyServer(grpc.GenericRpcHandler):
         return answer
 
     def _introduce(self, context: grpc.ServicerContext) -> None:
-        """Repeat to the pack, once, what the engine said before it ran; older packs do not know the call."""
+        """Repeat the engine's earlier ConfigureStack call to the pack, once; older packs do not know it."""
         with self._introduced:
             if not self._is_open and self._configuration is not None:
                 with contextlib.suppress(NotImplementedError):

@@ -1,7 +1,7 @@
 """The interpreters that run programs, policy packs and plugins, each in a process group of its own.
 
-Of its own, because the engine ends a plugin by interrupting its process group, and a program shall be interrupted once,
-by the host, with time to clean up.
+The engine ends a plugin by interrupting its process group, but a program must be interrupted once, by the host, with
+time to clean up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ GRACE_SECONDS = 3.0  # the engine kills the host five seconds after it interrupt
 
 
 class Request(TypedDict, total=False):
-    """What the executor is to run; `config` and what follows are for programs only."""
+    """What the executor must run; `config` and the keys after it are for programs only."""
 
     kind: str  # "program", "path", "module" or "policy"
     target: str  # an entry point, a folder, a module's name or a pack's folder
@@ -35,7 +35,7 @@ class Request(TypedDict, total=False):
 
 
 class ProgramProcess:
-    """An interpreter that loads the SDK and then waits to be told what to run."""
+    """An interpreter that loads the SDK and then waits for a request."""
 
     def __init__(self, python: str, process: subprocess.Popen[bytes]) -> None:
         self.python = python
@@ -44,7 +44,7 @@ class ProgramProcess:
 
     @classmethod
     def start(cls, python: str, *, piped: bool = False) -> ProgramProcess:
-        """Start `python`; its output goes where the host's goes, or into pipes, unbuffered, when `piped`."""
+        """Start `python`; its output goes where the host's goes, or into pipes, unbuffered, if `piped`."""
         output = subprocess.PIPE if piped else None
         command = [python, "-u", str(EXECUTOR)] if piped else [python, str(EXECUTOR)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=output, stderr=output, process_group=0)
@@ -61,23 +61,23 @@ class ProgramProcess:
         return cast("BufferedReader", self._process.stderr)
 
     def run(self, request: Request) -> None:
-        """Send the one request; stdin stays open, since its end tells the executor that the host died."""
+        """Send the one request; stdin stays open, because its end tells the executor that the host died."""
         stdin = cast("BufferedWriter", self._process.stdin)
-        with contextlib.suppress(BrokenPipeError):  # it died already: `wait` tells how
+        with contextlib.suppress(BrokenPipeError):  # it ended already: see `wait`
             stdin.write(json.dumps(request).encode() + b"\n")
             stdin.flush()
 
     def wait(self) -> int:
-        """Wait for the end; the exit code, negative for a signal's number."""
+        """Wait for the end; returns the exit code, negative for a signal's number."""
         return self._process.wait()
 
     def interrupt(self) -> None:
-        """Ask the program, and all it started, to clean up and end."""
+        """Interrupt the program and its child processes, to clean up and end."""
         self.interrupted = True
         self._signal(signal.SIGINT)
 
     def stop(self) -> None:
-        """Interrupt, and kill what is left after the grace."""
+        """Interrupt, and kill it if it has not ended after `GRACE_SECONDS`."""
         self.interrupt()
         try:
             self._process.wait(GRACE_SECONDS)
