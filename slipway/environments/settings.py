@@ -61,6 +61,7 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
         notes += _service_notes(service.spec, changed)
     if not overrides:
         del derived[SERVICES_KEY]
+    notes += [f"{key} of {like} is left out" for key in OWN_KEYS if key in config and key != NAMESPACE_KEY]
     if secrets := sorted(key for key, value in derived.items() if is_secret(value)):
         notes.append(
             f"secrets copied from {like}: {', '.join(secrets)}; what they lead to, such as a database, is shared"

@@ -35,7 +35,11 @@ def test_all_is_taken_over_but_what_is_true_of_one_environment() -> None:
         "slipway:resourceQuota": {"hard": {"pods": 9}},
         "shop:TOKEN": {"secure": "v1:abc"},
     }
-    assert derived.notes == ("secrets copied from dev: shop:TOKEN; what they lead to, such as a database, is shared",)
+    assert derived.notes == (
+        "slipway:rollbackTo of dev is left out",
+        "slipway:adopt of dev is left out",
+        "secrets copied from dev: shop:TOKEN; what they lead to, such as a database, is shared",
+    )
     text = derived.text("pr-1", "dev", {"encryptionsalt": "v1:x"})
     assert text.startswith(
         "# Made by `slipway up --like dev`, and never committed: `slipway down -s pr-1` removes it.\n"
