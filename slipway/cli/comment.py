@@ -1,4 +1,4 @@
-"""`slipway comment`: puts a preview's Markdown on a pull request, always into the same comment of an environment."""
+"""`slipway comment`: writes a preview's Markdown to a pull request, always into one comment per environment."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LONGEST_BODY = 65_536
 
 
 def comment(*, repo: str, pr: int, file: Path) -> int:
-    """Create the comment whose marker `file` carries, or bring it up to date; the exit code of the command."""
+    """Create the comment with the marker of `file`, or update it; returns the exit code."""
     target = Target(_repository(repo), _number(pr))
     body = _body(file)
     with GitHub(token_of(os.environ), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
@@ -46,9 +46,9 @@ class Target:
 
 
 def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
-    """What was done (`created`, `updated`, `unchanged`) and the comment's address.
+    """Create or update the comment; returns what was done (`created`, `updated`, `unchanged`) and its address.
 
-    A creation whose answer got lost is looked for before it is tried again, so that no second comment is made.
+    If the answer to a creation is lost, the comment is searched for before a retry, so that no second one is created.
     """
     marker = _marker(body)
     author = Author.of(github)
@@ -67,9 +67,9 @@ def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
 
 
 def _update(github: GitHub, target: Target, found: dict[str, Any], body: str) -> tuple[str, str] | None:
-    """`None` if the comment was deleted in the meantime, or is another bot's."""
+    """`None` if the comment was deleted in the meantime, or belongs to another bot."""
     url = str(found.get("html_url", ""))
-    # GitHub gives back lines as browsers write them.
+    # GitHub returns line ends as browsers write them.
     if str(found.get("body", "")).replace("\r\n", "\n").strip() == body.strip():
         return "unchanged", url
     try:
@@ -83,7 +83,7 @@ def _update(github: GitHub, target: Target, found: dict[str, Any], body: str) ->
 
 @dataclass(frozen=True)
 class Author:
-    """Who we are to GitHub. The token of a GitHub App, that of Actions for one, may not ask: then any bot may be us."""
+    """The user of our token. A GitHub App's token, such as that of Actions, may not read it: then any bot may be us."""
 
     login: str = ""
 
@@ -111,7 +111,7 @@ def _is_bot(comment: dict[str, Any]) -> bool:
 
 
 def _own_comments(github: GitHub, target: Target, marker: str, author: Author) -> Iterator[dict[str, Any]]:
-    """Ours, oldest first: a comment of somebody else that carries the marker is left alone."""
+    """Our comments with the marker, oldest first; another author's comment with it is ignored."""
     for found in github.pages(target.comments):
         if author.wrote(found) and str(found.get("body") or "").lstrip().startswith(marker):
             yield found

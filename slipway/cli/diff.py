@@ -24,7 +24,7 @@ NOTHING = "-"
 
 
 def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
-    """Print what changed from update `old` to `new`, the present state if that is None; the exit code."""
+    """Print what changed from update `old` to `new` (`None`: the present state); returns the exit code."""
     stack = open_stack(name, cluster=False)
     found = between(stack, old, new)
     if json_output:
@@ -36,7 +36,7 @@ def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
 
 
 def between(stack: Stack, old: int, new: int | None) -> Difference:
-    """SlipwayError for updates that there are not, or whose state cannot be read."""
+    """The difference; SlipwayError if an update does not exist or its state cannot be read."""
     history = stack.history()
     before = history.checkpoint(old)
     after = history.present() if new is None else history.checkpoint(new)
@@ -74,7 +74,7 @@ def _counts(found: Difference) -> str:
 
 
 def shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
-    """The JSON that docs/history.md describes; a secret is never in it."""
+    """The JSON that docs/history.md describes; it never contains a secret."""
     return {
         "from": old,
         "to": new,

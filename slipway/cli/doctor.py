@@ -1,4 +1,4 @@
-"""`slipway doctor`: a table of everything the project stands on, and what to do about what is missing."""
+"""`slipway doctor`: a table of everything the project needs, and what to do about missing parts."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ _GIB = 1 << 30
 
 
 def doctor(json_output: bool) -> int:
-    """Print of every part where it was found, its version, the wanted one and what to do.
+    """Print for every part where it was found, its version, the wanted version and what to do.
 
-    Returns 0 if everything needed is there, else 1. What only the lab needs is not needed by a user who brings a
-    cluster and a registry.
+    Returns 0 if everything needed is there, else 1. A user with their own cluster and registry does not need the parts
+    that only the lab needs.
     """
     with Progress().step("Looking at every part"):
         parts = survey()
@@ -95,7 +95,7 @@ def _disk(wanted_gib: int) -> PartStatus:
 
 
 def _cluster() -> tuple[PartStatus, bool]:
-    """How things stand with the lab, or with the cluster the user brings; and whether the lab is in play at all."""
+    """The status of the lab, or of the user's own cluster; and whether the lab is used at all."""
     project = find_project(Path.cwd())
     try:
         if owns_cluster(os.environ, project.folder if project else None):
@@ -106,7 +106,7 @@ def _cluster() -> tuple[PartStatus, bool]:
 
 
 def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
-    """The cluster of the current context, or without one, that of the first context that an environment names."""
+    """The cluster of the current context; if there is none, of the first context that an environment names."""
     try:
         found = read_kubeconfig(kubeconfig)
         settings = [project.config(name) for name in project.environments()] if project else []
@@ -127,7 +127,7 @@ def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
 
 
 def _lab() -> PartStatus:
-    """A lab that is down or was never made is no missing part: `lab up` is there for that."""
+    """A lab that is down or was never created is not a missing part: `lab up` starts it."""
     try:
         environment = json.loads(lab_environment_file().read_text(encoding="utf-8"))
         kubeconfig = read_kubeconfig(environment["KUBECONFIG"])
@@ -151,7 +151,7 @@ def _answers(address: str) -> bool:
 
 
 def _short(where: str) -> str:
-    """A path below the home folder with `~`."""
+    """The path, with `~` for the home folder."""
     path, home = Path(where), Path.home()
     return f"~/{path.relative_to(home)}" if home != Path("/") and path.is_relative_to(home) else where
 

@@ -21,7 +21,7 @@ CLAIM_TYPE = "kubernetes:core/v1:PersistentVolumeClaim"
 
 @dataclass(frozen=True)
 class DownOptions:
-    """What a person may ask of it; `markdown` is a file for a pull request's comment."""
+    """The command's options; `markdown` is a file for a pull request's comment."""
 
     yes: bool = False
     committed: bool = False
@@ -30,7 +30,7 @@ class DownOptions:
 
 
 def down(*, name: str, options: DownOptions) -> int:
-    """Take environment `name` down; the exit code of the command."""
+    """Take environment `name` down; returns the exit code."""
     if not options.yes and not sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.",
@@ -54,7 +54,7 @@ def down(*, name: str, options: DownOptions) -> int:
                     raise SlipwayError(f"{name} was not taken down: you said no.")
                 removal.remove(stack, Progress())
                 typer.echo(f"{name} is gone: {counted(len(found), 'object')}, its stack and its history.")
-    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+    except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(
             "Interrupted.", next_step=f"`slipway down -s {name}` goes on.", code=ExitCode.INTERRUPTED
         ) from error

@@ -1,4 +1,4 @@
-"""`slipway drift`: what the cluster has that the state does not say; exits with 6 where there is any."""
+"""`slipway drift`: shows where the cluster differs from the state; exits with 6 if it does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from slipway.stack import open_stack
 
 
 def drift(*, name: str, json_output: bool) -> int:
-    """Print where the cluster differs from the state of `stack`; the exit code."""
+    """Print where the cluster differs from the state of stack `name`; returns the exit code."""
     stack = open_stack(name, cluster=False)
     found = find_drift(stack, stack.deployed(), to_stderr)
     if json_output:

@@ -15,7 +15,7 @@ from slipway.environment_variables import resolve
 
 
 def env(*, json_output: bool) -> int:
-    """Print `export K='v'` lines, or one JSON object; what the user has set already is left out."""
+    """Print `export K='v'` lines, or one JSON object, without variables that the user has already set."""
     found = project.find(Path.cwd())
     environment = resolve(os.environ, found.folder if found else None)
     exports = dict(sorted(environment.exports.items()))

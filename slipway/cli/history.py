@@ -21,11 +21,11 @@ from slipway.render.words import COMMIT_DIGITS, repository
 from slipway.stack import open_stack
 
 HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
-# What moves under its row on a narrow terminal.
+# Columns that move under their row on a narrow terminal.
 BELOW = ("services changed", "who", "kind")
 DIGEST_DIGITS = 8
 NAMED = 4
-# Reading more states than this takes so long that a person wants to see that something is done.
+# Reading more states than this takes so long that a person wants to see progress.
 MANY_STATES = 50
 DIGEST = "sha256:"
 NOTHING = "-"
@@ -33,7 +33,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """An update and the services it changed; `problem` says why that cannot be told."""
+    """An update and the services it changed; `problem` says why these are unknown."""
 
     entry: UpdateInfo
     services: tuple[ServiceChange, ...] = ()
@@ -41,7 +41,7 @@ class Row:
 
 
 def history(*, name: str, limit: int, json_output: bool) -> int:
-    """Print the last `limit` updates; the exit code of the command."""
+    """Print the last `limit` updates; returns the exit code."""
     if limit < 1:
         raise ConfigurationError(
             f"--limit is {limit}.", why="At least one update is shown.", next_step="Give 1 or a greater number."
@@ -63,7 +63,7 @@ def history(*, name: str, limit: int, json_output: bool) -> int:
 
 
 def read(found: History, limit: int) -> list[Row]:
-    """The last `limit` updates, newest first; only their states are read, and the one before them."""
+    """The last `limit` updates, newest first; reads only their states and the state before them."""
     recorded = RecordedServices(found)
     rows = [_row(entry, recorded) for entry in reversed(found.latest(limit))]
     recorded.save()
@@ -101,7 +101,7 @@ def commit(entry: UpdateInfo) -> str:
 
 
 def kind(entry: UpdateInfo) -> str:
-    """`rollback of #14 to #12 (user-service)`; for all else the one word."""
+    """`rollback of #14 to #12 (user-service)`; one word for any other update."""
     if entry.rollback is None:
         return entry.kind.value
     only = f" ({', '.join(entry.rollback.services)})" if entry.rollback.services else ""
@@ -110,7 +110,7 @@ def kind(entry: UpdateInfo) -> str:
 
 
 def service(change: ServiceChange) -> str:
-    """`user-service 2675f307 → 00aa11bb (#12 of dev)`; only the name where its image stays what it was."""
+    """`user-service 2675f307 → 00aa11bb (#12 of dev)`; `user-service (settings)` if the image is the same."""
     if change.old_image == change.new_image:
         return f"{change.name} (settings)"
     old, new = (digest(image) for image in (change.old_image, change.new_image))
@@ -120,7 +120,7 @@ def service(change: ServiceChange) -> str:
 
 
 def digest(image: str) -> str:
-    """The first digits of an image's digest; its tag where it has none."""
+    """The first digits of an image's digest; its tag if it has no digest."""
     _, found, digits = image.partition(f"@{DIGEST}")
     return digits[:DIGEST_DIGITS] if found else image.removeprefix(repository(image)).lstrip(":") or image
 

@@ -17,7 +17,7 @@ from slipway.render.tables import print_table
 
 
 def up(progress: Progress | None = None) -> int:
-    """Bring the lab up, or back up; nothing happens where nothing is missing."""
+    """Start the lab, or start it again; does nothing if nothing is missing."""
     progress = progress or Progress()
     lab = Lab(load_settings(), progress)
     changed = lab.up()
@@ -27,7 +27,7 @@ def up(progress: Progress | None = None) -> int:
 
 
 def down(progress: Progress | None = None, *, purge: bool = False) -> int:
-    """Take the lab down. Its data stay for the next `up`; `purge` removes all but Pulumi's history and its key."""
+    """Stop the lab. Its data stay for the next `up`; `purge` removes all data except Pulumi's history and its key."""
     progress = progress or Progress()
     lab = Lab(load_settings(), progress)
     progress.note(lab.down(purge=purge))
@@ -35,7 +35,7 @@ def down(progress: Progress | None = None, *, purge: bool = False) -> int:
 
 
 def databases(environment: str, *, drop: bool = False) -> int:
-    """Have the databases of an environment on the lab's PostgreSQL, or delete them with all that is in them."""
+    """Create the databases of an environment on the lab's PostgreSQL, or delete them with all their data."""
     progress = Progress()
     lab = Lab(load_settings(), progress)
     if drop:
@@ -81,7 +81,7 @@ def _cells(process: ProcessStatus) -> list[str | Text]:
         health,
         _mebibytes(process.memory_bytes) if running else "-",
         elapsed_text(process.uptime_seconds) if running else "-",
-        ", ".join(dict.fromkeys(process.listens)),  # each once, though TCP and UDP may both be there
+        ", ".join(dict.fromkeys(process.listens)),  # each once, although TCP and UDP may both listen
     ]
 
 

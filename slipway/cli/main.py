@@ -1,4 +1,4 @@
-"""The command line: what commands there are, and the one place where an error becomes words and an exit code."""
+"""The command line: all commands, and the one place that turns an error into a message and an exit code."""
 
 # ruff: noqa: PLC0415 -- each command imports what it needs, so that `slipway --help` and `slipway env` start at once.
 
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from slipway.python_path import require_own_packages
 
-require_own_packages()  # before the first package that another may stand in for
+require_own_packages()  # before the first import of a package that PYTHONPATH may replace
 
 import typer  # noqa: E402
 from typer.core import TyperCommand, TyperGroup  # noqa: E402
@@ -25,7 +25,7 @@ from slipway.errors import ExitCode, SlipwayError  # noqa: E402
 
 
 def _flags_without_values(parameters: list[Any]) -> list[Any]:
-    """The same parameters; those that typer adds (`--help`, `--install-completion`) show no `<bool>` in the help."""
+    """The same parameters; flags that typer adds (`--help`, `--install-completion`) show no `<bool>` in the help."""
     for each in parameters:
         if getattr(each, "is_flag", False) and each.metavar is None:
             each.metavar = ""
@@ -43,7 +43,7 @@ class _Group(TyperGroup):
 
 
 class _Commands(typer.Typer):
-    """Whose groups and commands are of these classes."""
+    """An app whose groups and commands use these classes."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(cls=_Group, **options)
@@ -72,7 +72,7 @@ app.add_typer(lab_app, name="lab")
 
 
 def _environments(incomplete: str) -> list[str]:
-    """For a shell's completion: the environments of the project that it is in."""
+    """For shell completion: the matching environments of the current project."""
     from slipway.project import find
 
     project = find(Path.cwd())
@@ -194,7 +194,7 @@ def down(
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write that it is gone, for `slipway comment`.")
     ] = None,
 ) -> None:
-    """Delete all that an environment has: its objects and namespace, its stack, history and generated settings."""
+    """Delete an environment: its objects and namespace, its stack, history and generated settings."""
     from slipway.cli.down import DownOptions
     from slipway.cli.down import down as command
 
@@ -208,7 +208,7 @@ def reap(
     preview: Annotated[bool, _flag("--preview", help="Show what it would take down, and do nothing.")] = False,
     json_output: JsonOption = False,
 ) -> None:
-    """Take down every temporary environment that has expired; never one that the repository declares."""
+    """Take down every expired temporary environment, but never one that the repository declares."""
     from slipway.cli.reap import reap as command
 
     raise typer.Exit(command(preview=preview, json_output=json_output))
@@ -236,7 +236,7 @@ def rollback(
         str, typer.Option("--break-glass", metavar="REASON", help="Override today's policies; the history says why.")
     ] = "",
 ) -> None:
-    """Take an environment back to a recorded state, exactly, and prove it."""
+    """Roll an environment back to exactly a recorded state, and prove it."""
     from slipway.cli.rollback import rollback as command
     from slipway.rollback.run import RollbackOptions
 
@@ -284,7 +284,7 @@ def preview(
     ] = None,
     drift: Annotated[bool, _flag("--drift", help="Say too where the cluster differs from the state.")] = False,
 ) -> None:
-    """Build and test what changed, ask the policies, and show what an update would do."""
+    """Build and test what changed, evaluate the policies, and show what an update would do."""
     from slipway.cli.preview import Files
     from slipway.cli.preview import preview as command
 
@@ -297,7 +297,7 @@ def history(
     limit: Annotated[int, typer.Option("--limit", metavar="N", help="How many updates to show.")] = 20,
     json_output: JsonOption = False,
 ) -> None:
-    """Show the recorded updates of an environment, newest first: who, from which commit, what it changed."""
+    """Show the recorded updates of an environment, newest first: author, commit and changed services."""
     from slipway.cli.history import history as command
 
     raise typer.Exit(command(name=stack, limit=limit, json_output=json_output))
@@ -308,7 +308,7 @@ def where(
     service: Annotated[str | None, typer.Argument(metavar="SERVICE", help="Only this service.")] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Show which image of each service runs in each environment, since when, and what one is ahead of another by."""
+    """Show which image of each service runs in each environment, since when, and by which commits one is ahead."""
     from slipway.cli.where import where as command
 
     raise typer.Exit(command(service=service, json_output=json_output))
@@ -329,7 +329,7 @@ def diff(
 
 @app.command()
 def verify(stack: StackOption, json_output: JsonOption = False) -> None:
-    """Ask whether every service runs what the state says, and meets its checks, now."""
+    """Show whether every service now runs what the state says, and meets its checks."""
     from slipway.cli.verify import verify as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
@@ -337,7 +337,7 @@ def verify(stack: StackOption, json_output: JsonOption = False) -> None:
 
 @app.command()
 def drift(stack: StackOption, json_output: JsonOption = False) -> None:
-    """Show what the cluster has that the state does not say: changed by hand, deleted, or left over; exits with 6."""
+    """Show where the cluster differs from the state: changed by hand, deleted or left over; exits with 6 if it does."""
     from slipway.cli.drift import drift as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
@@ -349,7 +349,7 @@ def comment(
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
     file: Annotated[Path, typer.Option("--file", metavar="FILE", help="What `slipway preview --markdown` wrote.")],
 ) -> None:
-    """Put a preview into a pull request, over the one that is there already."""
+    """Post a preview on a pull request, or update the one that is already there."""
     from slipway.cli.comment import comment as command
 
     raise typer.Exit(command(repo=repo, pr=pr, file=file))
@@ -380,7 +380,7 @@ def new(
 
 @app.command()
 def doctor(json_output: JsonOption = False) -> None:
-    """Show every part the project stands on: where it is, its version, and what to do about what is missing."""
+    """Show every part that the project needs: where it is, its version, and what to do if it is missing."""
     from slipway.cli.doctor import doctor as command
 
     raise typer.Exit(command(json_output))
@@ -392,7 +392,7 @@ def lab_up(
         bool, _flag("--if-needed", help="Only the toolchain, if KUBECONFIG and a registry of your own are set.")
     ] = False,
 ) -> None:
-    """Bring the lab up, installing its toolchain where that is missing."""
+    """Start the lab, and install its toolchain if that is missing."""
     from slipway.cli import lab, toolchain
     from slipway.progress import Progress
     from slipway.stack import brings_own_cluster, make_lab_stacks
@@ -410,7 +410,7 @@ def lab_up(
 def lab_down(
     purge: Annotated[bool, _flag("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
 ) -> None:
-    """Take the lab down, leaving no process, mount, network interface or firewall rule."""
+    """Stop the lab, and leave no process, mount, network interface or firewall rule."""
     from slipway.cli import lab
 
     raise typer.Exit(lab.down(purge=purge))
@@ -429,7 +429,7 @@ def lab_databases(
     environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environments)],
     drop: Annotated[bool, _flag("--drop", help="Delete them, with all that is in them.")] = False,
 ) -> None:
-    """Make an environment's databases on the lab's PostgreSQL, as its first update does."""
+    """Create an environment's databases on the lab's PostgreSQL, as its first update does."""
     from slipway.cli import lab
 
     raise typer.Exit(lab.databases(environment, drop=drop))
@@ -437,7 +437,7 @@ def lab_databases(
 
 @lab_app.command("toolchain")
 def lab_toolchain() -> None:
-    """Install the pinned engine, its plugins and kubectl: what is needed beside a cluster and registry of your own."""
+    """Install the pinned engine, its plugins and kubectl: all you need besides a cluster and registry of your own."""
     from slipway.cli import toolchain
 
     raise typer.Exit(toolchain.install())
@@ -477,9 +477,9 @@ def main() -> None:
 
 @contextmanager
 def _interruptible() -> Iterator[list[int]]:
-    """Have SIGTERM, and SIGHUP of a terminal that is gone, interrupt as Ctrl-C does; yields the signals that came.
+    """Make SIGTERM, and SIGHUP of a closed terminal, interrupt as Ctrl-C does; yields the signals received.
 
-    What ignores SIGHUP, under `nohup`, goes on ignoring it.
+    A process that ignores SIGHUP, under `nohup`, keeps ignoring it.
     """
     came: list[int] = []
 

@@ -1,4 +1,4 @@
-"""`slipway new`: makes a service folder that builds, passes its tests and answers, with nothing left to edit."""
+"""`slipway new`: makes a service folder that builds, passes its tests and answers without any edit."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from services.spec import service_name
 from slipway.errors import ConfigurationError, SlipwayError
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
-# Each template is a working service of this name; the new one's name takes its place.
+# Each template is a working service with this name; the new service's name replaces it.
 TEMPLATE_NAME, TEMPLATE_PACKAGE, TEMPLATE_PORT = "sample-service", "sample_service", 8080
-# The package of services/kit, which the template takes in as a build context.
+# The package of services/kit, which the template uses as a build context.
 KIT = "kit"
-# Below 1024 the kernel asks for a capability that the pods do not have.
+# Below 1024 the kernel requires a capability that the pods do not have.
 PORTS = range(1024, 65536)
 
 
 class Template(StrEnum):
-    """What a new service may be: the folders of `slipway/templates/`."""
+    """The kinds of a new service: the folders of `slipway/templates/`."""
 
     PYTHON = "python"
     GO = "go"
@@ -41,8 +41,8 @@ class Template(StrEnum):
 
 @dataclass(frozen=True)
 class Made:
-    """What a template makes, the file that its author goes on in, what service.yaml says of it, and the command of its
-    unit tests. `port` is whether something connects to it, `package` whether it is a Python package.
+    """What a template makes, the file to edit next, the settings in its service.yaml, and the command of its unit
+    tests. `port` says whether anything connects to it, `package` whether it is a Python package.
     """
 
     what: str
@@ -85,7 +85,7 @@ _LEFT_BY_TOOLS = re.compile(r"__pycache__|node_modules|target|\..+_cache")
 
 
 def template_of(text: str) -> Template:
-    """The template of that name; ConfigurationError where there is none."""
+    """The template of that name; ConfigurationError if there is none."""
     try:
         return Template(text)
     except ValueError as error:
@@ -97,9 +97,9 @@ def template_of(text: str) -> Template:
 
 
 def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: int | None = None) -> int:
-    """Make `root/services/<name>`, complete or not at all; ConfigurationError where the name or port cannot be.
+    """Make `root/services/<name>`, complete or not at all; ConfigurationError if the name or port cannot be used.
 
-    Without a `port` it is 8080; a worker and a cron job have none.
+    The default `port` is 8080; a worker and a cron job have none.
     """
     services = root / "services"
     package = _package(name, template)
@@ -124,7 +124,7 @@ def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: in
 
 
 def _package(name: str, template: Template) -> str:
-    """The folder for `name`, which of a Python template is the package's name too."""
+    """The folder for `name`; for a Python template, this is also the package's name."""
     try:
         package = service_name(name).replace("-", "_")
     except ValueError as error:
@@ -182,13 +182,13 @@ def _names(services: Path) -> Iterator[tuple[Path, object]]:
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
-            continue  # a broken neighbour is the catalogue's to report, and no reason not to make this one
+            continue  # the catalogue reports a broken service.yaml; this service can be made anyway
         if isinstance(content, dict):
             yield file, content.get("name")
 
 
 def _write(folder: Path, name: str, package: str, template: Path, port: int) -> None:
-    # Beside services/, not in it: what an interrupt leaves behind must not be taken for a service.
+    # Beside services/, not in it: files that an interrupt leaves behind must not look like a service.
     root = folder.parent.parent
     try:
         with tempfile.TemporaryDirectory(prefix=".slipway-new-", dir=root) as temporary:

@@ -1,8 +1,8 @@
-"""Standard output and error whose reader may go away: a write that fails is no end of a command.
+"""Standard output and error whose reader may disappear: a failed write does not end a command.
 
-A pipe is closed (`slipway up | head -1`), a terminal is gone with its ssh, the disk under a file is full. What cannot
-be written is kept in a file, the command goes on, and says so where it can still be read: on the other stream, or
-else at the beginning of the next command in the same project.
+A pipe is closed (`slipway up | head -1`), a terminal ends with its ssh, the disk under a file is full. The command
+keeps in a file what it cannot write, and goes on. It reports this on the other stream, or if that fails too, at the
+beginning of the next command in the same project.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 CHANGES = ("up", "rollback")
-"""Commands whose end counts, whether or not anybody reads it."""
+"""Commands whose result counts even if their output is not read."""
 SILENT = "env"
-"""Its output is evaluated by a shell."""
+"""A shell evaluates its output."""
 
 
 class _Descriptor(io.FileIO):
-    """A standard stream's descriptor. The first write that fails is its last; the rest goes to `lost`."""
+    """A standard stream's descriptor. After the first failed write, all output goes to `lost`."""
 
     def __init__(self, descriptor: int, lost: _Lost) -> None:
         super().__init__(descriptor, "wb", closefd=False)
@@ -44,7 +44,7 @@ class _Descriptor(io.FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         if self.error is None:
             try:
-                while (written := super().write(data)) is None:  # somebody made it non-blocking, and it is full
+                while (written := super().write(data)) is None:  # another program made it non-blocking, and it is full
                     select.select([], [self], [])
             except OSError as error:
                 self.error = error
@@ -56,7 +56,7 @@ class _Descriptor(io.FileIO):
 
 @dataclass
 class _Lost:
-    """What could not be written, in a file of the data folder that is made when there is any."""
+    """Output that could not be written, in a file of the data folder; the first such output creates it."""
 
     command: str
     file: Path = field(init=False)
@@ -81,10 +81,10 @@ class Output:
     command: str
     lost: _Lost
     descriptors: dict[str, _Descriptor]
-    """By name, those that are files, pipes or terminals."""
+    """The streams that are files, pipes or terminals, by name."""
 
     def end(self, code: int) -> int:
-        """Write what is buffered, and say what was lost; the exit code, 1 where the output of a query is incomplete."""
+        """Flush the streams and report lost output; returns the exit code, 1 if the output of a query is incomplete."""
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         errors = {name: each.error for name, each in self.descriptors.items() if each.error}
@@ -113,12 +113,12 @@ class Output:
 
 @contextmanager
 def lasting_output(arguments: Sequence[str]) -> Iterator[Output]:
-    """Put streams whose writes never fail in the place of the standard ones; `arguments` are the command's.
+    """Replace the standard streams with streams whose writes never fail; `arguments` are the command's.
 
-    Says first what an earlier command in this project could say to nobody.
+    First prints the message that an earlier command in this project could not print.
     """
     before = sys.stdin, sys.stdout, sys.stderr
-    for descriptor in range(3):  # a closed one would be given to the next file that is opened
+    for descriptor in range(3):  # the next opened file would get the number of a closed one
         try:
             os.fstat(descriptor)
         except OSError:
@@ -145,14 +145,14 @@ def _replaced(stream: TextIO, name: str, output: Output) -> TextIO:
         return stream
     stream.flush()
     raw = output.descriptors[name] = _Descriptor(descriptor, output.lost)
-    # What the encoding of a C locale lacks must not end a command either.
+    # A character that a C locale cannot encode must not end a command either.
     errors = "backslashreplace" if stream.errors == "backslashreplace" else "replace"
     buffer, lines = io.BufferedWriter(raw), name == "standard error" or stream.isatty()
     return io.TextIOWrapper(buffer, stream.encoding, errors, line_buffering=lines)
 
 
 def _unread() -> Path | None:
-    """The file that keeps, for this project, what a command could say to nobody."""
+    """This project's file for a message that a command could not print; `None` outside a project."""
     try:
         project = find(Path.cwd())
     except OSError:  # the folder is gone

@@ -1,4 +1,4 @@
-"""`slipway preview`: builds and unit-tests what changed, asks the policies, and says what an update would do."""
+"""`slipway preview`: builds and unit-tests what changed, evaluates the policies, and says what an update would do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EXIT_CODES = {
 
 @dataclass(frozen=True)
 class Files:
-    """Where to write the summary, of a failing preview too, and of one that succeeds what its approval holds for."""
+    """Where to write the summary, also of a failed preview, and the approval, only if the preview succeeds."""
 
     markdown: Path | None = None
     json: Path | None = None
@@ -38,7 +38,7 @@ class Files:
 
 
 def preview(*, stack: str, files: Files, drift: bool) -> int:
-    """Preview `stack`, print the summary, and write the files; the exit code."""
+    """Preview `stack`, print the summary, and write the files; returns the exit code."""
     for file in filter(None, (files.markdown, files.json, files.approval)):
         _clear(file)
     project = projects.require(Path.cwd())
@@ -59,9 +59,7 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
 
 
 def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayError | None]:
-    """What an approval would hold for, and why the preview did not come to its end: `None` if it did, whatever it
-    found.
-    """
+    """The approval, and the error that kept the preview from its end; `None` if it got there, whatever it found."""
     approved = None
     try:
         policy_pack(preview.project)
@@ -76,9 +74,9 @@ def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayE
 
 
 def _clear(file: Path) -> None:
-    """Remove what an earlier preview wrote: a preview that cannot be written must not look like that one.
+    """Remove the file of an earlier preview: it must not look like this one if this one cannot be written.
 
-    A link, a pipe or a device such as /dev/stdout is not ours to remove.
+    A link, a pipe or a device such as /dev/stdout is not removed.
     """
     try:
         if file.is_fifo():

@@ -32,7 +32,7 @@ NOTHING = "-"
 
 @dataclass(frozen=True)
 class PromoteOptions:
-    """What of an environment is promoted: services, all without any, and an update, the last verified without one."""
+    """What to promote: services (none given: all), and an update (none given: the last verified one)."""
 
     services: tuple[str, ...] = ()
     to_update: int | None = None
@@ -40,7 +40,7 @@ class PromoteOptions:
 
 
 def promote(*, source: str, target: str, options: PromoteOptions) -> int:
-    """Write the digests into the settings of `target` and print what has changed; the exit code of the command."""
+    """Write the digests into the settings of `target` and print what has changed; returns the exit code."""
     if source == target:
         raise ConfigurationError(
             f"--from and --to are both {source}.", next_step="Name the environment that is promoted to with --to."
@@ -64,7 +64,7 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         if not plan.moves:
             return ExitCode.DONE
         text = settings.with_images(plan.images)
-        for image in plan.copies:  # before the file says so
+        for image in plan.copies:  # before the file names it
             copy_image(image, to_stack.engine.environment, typer.echo)
         settings.write(text)
         typer.echo("\n".join(difference(settings, text)))
@@ -73,7 +73,7 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
                 body = _body(plan, told)
                 with GitHub(token, os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
                     url = open_pull_request(github, repository, _proposed(plan, settings, body))
-            finally:  # the change is that of the pull request
+            finally:  # only the pull request has the change
                 SettingsFile.of_text(settings.file, text).write(settings.text)
             proposed = f"Opened {url}" if url else "This promotion was proposed already"
             typer.echo(f"{proposed} (branch {_branch(plan)}); {settings.file.name} is as it was here.")
@@ -109,7 +109,7 @@ def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> Propose
 
 
 def _branch(plan: PromotionPlan) -> str:
-    """The same for the same digests, whichever update they are from: they are proposed once."""
+    """The branch, the same for the same digests from any update: they are proposed once."""
     told = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
     return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:DIGEST_DIGITS]}"
 
@@ -124,7 +124,7 @@ def message(plan: PromotionPlan) -> str:
 
 
 def lines(plan: PromotionPlan, folder: Path) -> list[str]:
-    """What is promoted, with the commits of each service between the digest it had and the one it gets."""
+    """The promoted services, with the commits of each between its old and its new digest."""
     at = f"{plan.update.started.astimezone():%Y-%m-%d %H:%M}"
     by = f", by {clean(plan.update.author)}" if plan.update.author else ""
     commit = f", commit {plan.update.commit[:COMMIT_DIGITS]}" if plan.update.commit else ""

@@ -1,4 +1,4 @@
-"""`slipway reap`: takes down temporary environments that have expired, and none that the repository declares."""
+"""`slipway reap`: takes down expired temporary environments, but none that the repository declares."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from slipway.stack import Stack
 
 @dataclass(frozen=True)
 class Found:
-    """A stack with the tags of a temporary environment; `kept` says why it is not taken down, empty where it is."""
+    """A stack with the tags of a temporary environment; `kept` says why it is not taken down, and is empty if it is."""
 
     name: str
     like: str
@@ -30,7 +30,7 @@ class Found:
 
 
 def reap(*, preview: bool, json_output: bool) -> int:
-    """Take down what has expired; the exit code of the command, 1 where one of them could not be taken down."""
+    """Take down the expired environments; returns the exit code. SlipwayError (1) if one cannot be taken down."""
     project = projects.require(Path.cwd())
     stack = removal.any_stack(project)
     found = [each for name in stack.stacks.names() if (each := _found(project, stack, name))]
@@ -44,7 +44,7 @@ def reap(*, preview: bool, json_output: bool) -> int:
             with removal.opened(each.name) as opened:
                 if opened:
                     removal.remove(opened, Progress())
-        except SlipwayError as error:  # the others can be taken down all the same
+        except SlipwayError as error:  # the others can still be taken down
             if error.code == ExitCode.INTERRUPTED:
                 raise
             failed[each.name] = str(error)
@@ -62,7 +62,7 @@ def reap(*, preview: bool, json_output: bool) -> int:
 
 
 def _found(project: Project, stack: Stack, name: str) -> Found | None:
-    """`None` for a stack that was not made with `--like`."""
+    """`None` if the stack was not made with `--like`."""
     try:
         temporary = Temporary.of_tags(stack.stacks.tags(name))
     except ValueError as error:

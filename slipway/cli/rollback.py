@@ -1,4 +1,4 @@
-"""`slipway rollback`: takes an environment back to a recorded state, and proves that it is there."""
+"""`slipway rollback`: rolls an environment back to a recorded state, and proves that it is there."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from slipway.stack import open_stack
 
 
 def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bool, yes: bool) -> int:
-    """Take the stack `name` back to update `to`, or to the last good one; the exit code of the command."""
+    """Roll the stack `name` back to update `to`, or to the last good one; returns the exit code."""
     if not (yes or preview) and not sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is no terminal, so nobody can be asked.",
@@ -31,7 +31,7 @@ def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bo
     try:
         progress = Progress()
         stack = open_stack(name)
-        # Asked first: a stack in a backend that does not know it must not be made by what only goes back.
+        # First: a rollback must not create a stack that the backend does not have.
         require_history(stack.history())
         prepare_stack(stack, progress.note)
         prepared = Rollback.prepare(stack, to, options)
@@ -44,12 +44,12 @@ def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bo
             raise SlipwayError(f"{stack} was not rolled back: you said no.")
         carry_out(prepared, progress)
         return ExitCode.DONE
-    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+    except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(f"Interrupted; {name} was not rolled back.", code=ExitCode.INTERRUPTED) from error
 
 
 def carry_out(prepared: Rollback, progress: Progress) -> None:
-    """Replay, wait, check, compare; says what came of it, or raises why it did not."""
+    """Replay, wait, check, compare; prints the result, or raises the error."""
     update, stack, target = prepared.run(progress), prepared.stack, prepared.target.number
     try:
         proof = prepared.verify()
@@ -67,7 +67,7 @@ def carry_out(prepared: Rollback, progress: Progress) -> None:
 
 
 def headline(prepared: Rollback) -> str:
-    """What goes back to what, in a line or two."""
+    """What is rolled back to which update, in a few lines."""
     target, only = prepared.target, prepared.request.services
     what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
     lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
@@ -107,7 +107,7 @@ def _show_preview(prepared: Rollback, progress: Progress) -> None:
         error = caught
     summary = preview.summary(error)
     show(summary, Console(highlight=False))
-    # The engine ends a preview that the policies refuse with an error: with a reason they are shown, and overridden.
+    # The engine fails a preview that the policies refuse. With a reason, they are shown and overridden.
     if error and not (prepared.reason and summary.result is PreviewResult.REFUSED):
         raise error
 

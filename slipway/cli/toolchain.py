@@ -1,4 +1,4 @@
-"""`slipway lab toolchain`: the pinned engine, its plugins and kubectl, without what only a lab runs."""
+"""`slipway lab toolchain`: the pinned engine, its plugins and kubectl, without the parts that only a lab runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from slipway.progress import Progress
 
 
 def install(progress: Progress | None = None) -> int:
-    """Have those parts of the toolchain ready; quick when all is there."""
+    """Install these parts of the toolchain; quick if all are there."""
     progress = progress or Progress()
     with progress.step("Toolchain"):
         install_toolchain(progress, for_lab=False)

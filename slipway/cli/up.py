@@ -1,4 +1,4 @@
-"""`slipway up`: previews an environment, asks the policies and the user, updates it, and shows it happening."""
+"""`slipway up`: previews an environment, evaluates the policies, asks the user, updates it, and shows the progress."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ from slipway.state.targets import exclude_arguments, target_variables
 
 @dataclass(frozen=True)
 class Gate:
-    """How the gate was passed; `rules` is how many were asked now, `replacing` what was seen to be made anew: ids of
-    objects, by URN.
+    """How the gate was passed; `rules` is how many policies were evaluated now, `replacing` the ids, by URN, of objects
+    that the preview replaces.
     """
 
     stages: tuple[Stage, ...]
@@ -58,7 +58,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class UpOptions:
-    """What a person may ask of an update; `approved` is what a preview wrote that somebody agreed to."""
+    """The options of an update; `approved` is the approval file that a preview wrote."""
 
     yes: bool = False
     approved: Path | None = None
@@ -68,7 +68,7 @@ class UpOptions:
     force: bool = False
     temporary: TemporaryRequest | None = None
     markdown: Path | None = None
-    """Where to write what a pull request's comment says of a temporary environment."""
+    """Where to write a pull request's comment about a temporary environment."""
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -77,7 +77,7 @@ class UpOptions:
 
 
 def up(*, name: str, options: UpOptions) -> int:
-    """Update the stack `name`; the exit code of the command."""
+    """Update the stack `name`; returns the exit code."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
     if options.markdown:
         comment.require_writable(options.markdown)
@@ -85,14 +85,14 @@ def up(*, name: str, options: UpOptions) -> int:
         if options.temporary or options.markdown:
             return _up_temporary(name, options)
         return _up(name, options)
-    except KeyboardInterrupt as error:  # between two runs of the engine, which take Ctrl-C themselves
+    except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(
             "Interrupted.", next_step=f"`slipway up -s {name}` begins anew.", code=ExitCode.INTERRUPTED
         ) from error
 
 
 def _up_temporary(name: str, options: UpOptions) -> int:
-    """Make the environment as it is asked for, update it, and write what came of it for its pull request."""
+    """Make the environment as requested, update it, and write the result for its pull request."""
     temporary = ensure_temporary(name, options.temporary or TemporaryRequest(), Progress().note)
     if not options.markdown:
         return _up(name, options)
@@ -115,7 +115,7 @@ def _up(name: str, options: UpOptions) -> int:
     pack = policy_pack(stack.project)
     uncommitted = work_tree.require_committed(stack.project, stack.name, allowed=options.allow_dirty)
     progress = Progress()
-    # A preview would be content without a cluster, and images built for one that does not answer.
+    # A preview would succeed without a cluster, and build images for one that does not answer.
     reached = ThreadPoolExecutor(1).submit(stack.require_cluster)
     prepare_stack(stack, progress.note)
     approved = approval.take(stack)
@@ -149,7 +149,7 @@ def _up(name: str, options: UpOptions) -> int:
         last_update.record_last_update(stack, approved)
     _show_summary(update, gate)
     _show_proof(stack, update)
-    # The engine compares what the program declares with the state, and takes no look at the cluster.
+    # The engine compares what the program declares with the state, and does not read the cluster.
     return _drift_code(stack, progress) if update.changed_nothing and not options.refresh else ExitCode.DONE
 
 
@@ -162,13 +162,13 @@ def _updated(
     pack: Path,
     rollback: bool,
 ) -> Update:
-    """Update `stack`; where that fails, go back with `rollback`, and raise SlipwayError."""
+    """Update `stack`; if that fails, roll back if `rollback` is set, and raise SlipwayError."""
     update = run_update(stack, arguments, progress, environment=environment, pack=pack)
     try:
         require_success(stack.name, update, progress)
     except SlipwayError as error:
         if rollback and not update.ended.interrupted:
-            from slipway.rollback.automatic import FailedUpdate  # noqa: PLC0415 -- with it come all policies
+            from slipway.rollback.automatic import FailedUpdate  # noqa: PLC0415 -- it imports all policies
 
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
@@ -183,13 +183,13 @@ def _require_consent_possible(*, agreed: bool) -> None:
 
 
 def _needs_no_preview(stack: Stack, options: UpOptions) -> bool:
-    """Whether nobody is to read one, and none has to look at what is there already."""
+    """Whether no person reads the preview, and neither a refresh nor `slipway:rollbackTo` needs it."""
     agreed = options.yes or options.approved is not None
     return agreed and not options.refresh and ROLLBACK_SETTING not in stack.config()
 
 
 def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
-    """What the update would do, shown; raises SlipwayError when it must not happen."""
+    """Show what the update would do; raises SlipwayError if it must not happen."""
     error = None
     try:
         preview.run(stack)
@@ -211,7 +211,7 @@ def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSum
 
 
 def _show_output(problems: Sequence[PreviewProblem], console: Console) -> None:
-    """What failed builds printed: the error that follows tells the rest."""
+    """Print the output of failed builds; the error that follows says the rest."""
     for problem in problems:
         if problem.output:
             console.print(Text(f"\n{problem.resource}: {problem.step}", style="bold red"), soft_wrap=True)
@@ -220,10 +220,10 @@ def _show_output(problems: Sequence[PreviewProblem], console: Console) -> None:
 
 
 def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
-    """The exit code of an update that could change nothing, found without the engine; `None` where it has to run.
+    """The exit code of an update that could change nothing, found without the engine; `None` if the engine has to run.
 
-    Files, settings, variables, plugins and state are as the last update left them. What else an update would find out
-    is asked here: whether the base images are still the same, what the cluster has, and whether the services work.
+    Files, settings, variables, plugins and state are as the last update left them. The rest is checked here: whether
+    the base images are still the same, what the cluster has, and whether the services work.
     """
     if ROLLBACK_SETTING in stack.config():
         return None
@@ -236,10 +236,10 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
             return None
         if drift.changes:  # before the checks, which may fail for that reason
             return _show_drift(stack, drift)
-        # A Job of a cron job that failed is no part of an update, which cannot make it run again.
+        # A failed Job of a cron job is not part of an update, which cannot run it again.
         if any(each.problems for each in verdicts.result() if not each.about):
             return None
-    except SlipwayError:  # the update says it, with all else
+    except SlipwayError:  # the update reports it, with everything else
         return None
     _show_services(outputs(deployed.state))
     checks = sum(each.checks for each in verdicts.result())
@@ -251,7 +251,7 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
 
 
 def _drift_code(stack: Stack, progress: Progress) -> ExitCode:
-    """The exit code of an update that found nothing to change: no success where the cluster is not as recorded."""
+    """The exit code of an update that found nothing to change: no success if the cluster is not as recorded."""
     state = stack.present()
     if not state or not objects(state):
         return ExitCode.DONE
@@ -277,7 +277,7 @@ def has_same_bases(state: Snapshot) -> bool:
 
 
 def _targets(stack: Stack, last: LastUpdate, approved: Approval, progress: Progress) -> Sequence[str]:
-    """The services that alone the update has to declare; none where it has to declare all."""
+    """The only services that the update has to declare; empty if it has to declare all."""
     targets = changed_services(stack, last, approved)
     if not targets or not has_same_bases(stack.present() or {}):
         return ()
@@ -288,7 +288,7 @@ def _targets(stack: Stack, last: LastUpdate, approved: Approval, progress: Progr
 
 
 def _remove_additions(stack: Stack, progress: Progress) -> None:
-    """Take away what somebody has added to the stack's objects, which the engine's refresh does not see."""
+    """Remove additions made by hand to the stack's objects; the engine's refresh does not see them."""
     state = stack.present()
     if not state or not objects(state):
         return
@@ -298,14 +298,14 @@ def _remove_additions(stack: Stack, progress: Progress) -> None:
 
 
 def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
-    """The gate where everything is as the last update left it, which passed."""
+    """The gate if everything is as the last update left it, which passed."""
     since = f"nothing has moved since update #{before.number}"
     typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
 
 def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
-    """The gate of an update that nobody has to see before: the policies alone. The update asks them again."""
+    """The gate of an update that needs no preview: only the policies. The update evaluates them again."""
     if passed.notes:
         typer.echo(passed.notes)
     by = f"by {options.approved}" if options.approved else "by --yes"
@@ -314,7 +314,7 @@ def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
 
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
-    """Preview, and have somebody agree; raises where that is not so."""
+    """Preview, and get consent; raises SlipwayError without it."""
     preview = Preview(
         stack.project,
         stack.name,
@@ -330,7 +330,7 @@ def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
 
 
 def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
-    """The stage in which somebody agreed to the update; raises for a no. Nobody is asked about no change."""
+    """The stage of the consent to the update; SlipwayError for a no. Without a change, no consent is needed."""
     if not summary.changes:
         return Stage("approve", None, "not needed")
     if options.approved or options.yes:
@@ -352,9 +352,9 @@ def _show_summary(update: Update, gate: Gate) -> None:
 
 
 def _show_proof(stack: Stack, update: Update) -> None:
-    """That the stack is as its setting `slipway:rollbackTo` has it, where it has one."""
+    """Print the proof that the stack is as its setting `slipway:rollbackTo` says, if it is set."""
     if target := stack.config().get(ROLLBACK_SETTING):
-        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- with it come all policies
+        from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- it imports all policies
         from slipway.rollback.run import checks_met  # noqa: PLC0415
 
         typer.echo(f"{stack} is as #{target}: {prove_setting(stack, int(target))}, {checks_met(update)}.")

@@ -1,4 +1,4 @@
-"""The environment variables that a hook, a terminal or a build server sets for others, put right for every command."""
+"""Corrects for every command the environment variables that a hook, a terminal or a build server sets for others."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ GIT_REPOSITORY = (
     *("GIT_OBJECT_DIRECTORY", "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE", "GIT_SHALLOW_FILE"),
     *("GIT_GRAFT_FILE", "GIT_REPLACE_REF_BASE", "GIT_NO_REPLACE_OBJECTS", "GIT_INTERNAL_SUPER_PREFIX"),
 )
-# `rich` prints nothing at all into a width of 0, which a terminal without a size has, and typer reads its own number.
+# `rich` prints nothing at a width of 0, which a terminal without a size has; typer reads a variable of its own.
 WIDTHS = ("COLUMNS", "LINES", "TERMINAL_WIDTH")
 
 
 def correct_variables(environment: MutableMapping[str, str]) -> None:
-    """Change the variables of this process, which all that it starts inherit.
+    """Change the variables of this process, which its child processes inherit.
 
-    Raises ConfigurationError where there is no folder for what Slipway, the engine and docker keep for this user.
+    Raises ConfigurationError if this user has no home folder for the files of Slipway, the engine and docker.
     """
-    # A hook of git says by these which repository it runs for; ours is the one that the project is in.
-    # PYTHONINSPECT would have the program and the policy pack wait for somebody to type once they are done.
+    # A git hook sets these to the repository that it runs for; ours is the one that the project is in.
+    # PYTHONINSPECT would make the program and the policy pack wait for input when they are done.
     for name in (*GIT_REPOSITORY, "PYTHONINSPECT"):
         environment.pop(name, None)
     for name in WIDTHS:
         value = environment.get(name, "")
         if not value.isdigit() or not int(value):
             environment.pop(name, None)
-    if not environment.get("HOME"):  # a service of systemd: Pulumi and docker want it, Python knows it without
+    if not environment.get("HOME"):  # a service of systemd: Pulumi and docker need it, Python finds it
         environment.pop("HOME", None)
         try:
             environment["HOME"] = str(Path.home())

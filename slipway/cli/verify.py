@@ -32,7 +32,7 @@ CHECKS_TIMEOUT_SECONDS = 10.0
 
 
 def verify(*, name: str, json_output: bool) -> int:
-    """Print a line for each service; 0 where all of them work, else 1."""
+    """Print a line for each service; returns 0 if all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verdicts_of(stack.deployed())
     failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
@@ -53,9 +53,9 @@ def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
 
 
 def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
-    """Every Deployment and CronJob of the state, held against the cluster, with the migrations before their rollouts
-    and what of their services' other objects is not ready; after them a verdict for each unready object that is of no
-    service. SlipwayError where the cluster does not answer.
+    """Compare every Deployment and CronJob of the state with the cluster, with the migrations before their rollouts and
+    the unready objects of their services. A verdict for each unready object without a service follows at the end.
+    SlipwayError if the cluster does not answer.
     """
     objects = deployed.objects()
     workloads = of_workloads(objects)
@@ -94,7 +94,7 @@ def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
 
 
 def with_objects(verdicts: Sequence[ServiceVerdict], unready: Sequence[UnreadyObject]) -> list[ServiceVerdict]:
-    """Each unready object as a problem of its service, or where it is of none, as a verdict of its own."""
+    """Add each unready object as a problem of its service, or as a verdict of its own if it has no service."""
     services = {each.service for each in verdicts}
     problems = {each: [f"{one}: {one.problem}" for one in unready if one.service == each] for each in services}
     seen: set[str] = set()
@@ -123,13 +123,13 @@ def _reason(cluster: Cluster, recorded: RecordedDeployment, evidence: Evidence |
         return ""
     try:
         diagnosis = cluster.diagnosis(recorded.namespace, recorded.name)
-    except ClusterError:  # it says no more than that the reason is not known
+    except ClusterError:  # then the reason is not known
         return ""
     return diagnosis.headline if diagnosis else ""
 
 
 def lines(found: ServiceVerdict) -> list[str]:
-    """One line where all is well, one more for each problem after the first."""
+    """One line if all is well, else one line for each problem."""
     if not found.problems:
         images = ", ".join(_short(image) for image in found.images)
         checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"

@@ -1,4 +1,4 @@
-"""`slipway where`: which image of each service runs in each environment, and what one has that another lacks."""
+"""`slipway where`: which image of each service runs in each environment, and by which commits one is ahead."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
 def where(*, service: str | None, json_output: bool) -> int:
-    """Print a line for each service in each environment, and what is ahead; the exit code of the command."""
+    """Print a line for each service in each environment, and what is ahead; returns the exit code."""
     project = projects.require(Path.cwd())
     images: list[RunningImage] = []
     unknown: list[UnreadableEnvironment] = []
@@ -83,7 +83,7 @@ def cells(image: RunningImage) -> Sequence[str]:
 
 
 def age_text(seconds: float) -> str:
-    """`3 days`, `2 h`, `5 min`, in the greatest unit that there is one of."""
+    """`3 days`, `2 h`, `5 min`, in the largest unit that fits at least once."""
     for unit, length in UNITS:
         if seconds >= length:
             number = int(seconds // length)
@@ -92,7 +92,7 @@ def age_text(seconds: float) -> str:
 
 
 def lines(images: Sequence[RunningImage], leads: Sequence[Ahead]) -> list[str]:
-    """What is ahead, with its commits, and which promoted digests wait for an update."""
+    """Which environments are ahead, by which commits, and which promoted digests wait for an update."""
     told = []
     for each in leads:
         if each.commits is None:

@@ -1,4 +1,4 @@
-"""Removes what somebody has added to an object of the state: an apply takes back declared fields and leaves others.
+"""Removes what was added by hand to an object of the state: an apply reverts declared fields and leaves others.
 
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
 """
@@ -18,26 +18,26 @@ from slipway.values import is_secret
 
 Pointer = tuple[str, ...]
 KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}
-"""Whoever set one wants to do something before the object goes, or have it go with another."""
+"""Their writer wants to act before the object is deleted, or to delete it with another."""
 
 
 @dataclass(frozen=True)
 class Addition:
-    """A field or an item of a list that is not declared: where in the live object it is, and what."""
+    """A field or an item of a list that is not declared: its path in the live object, and its value."""
 
     pointer: Pointer
     value: Any
 
     def operations(self) -> list[dict[str, Any]]:
-        """As JSON Patch (RFC 6902); it fails where another value is there by now."""
+        """As JSON Patch (RFC 6902); it fails if there is another value by now."""
         path = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in self.pointer)
         return [{"op": "test", "path": path, "value": self.value}, {"op": "remove", "path": path}]
 
 
 def remove_additions(deployed: Deployed, found: Drift) -> list[str]:
-    """Remove every addition of `found`, an object at a time; the objects, for people.
+    """Remove every addition of `found`, one object at a time; returns the objects, for people.
 
-    Raises SlipwayError where the cluster refuses. Whatever is in no state stays.
+    Raises SlipwayError if the cluster refuses. Objects that are in no state stay.
     """
     changed = []
     with cluster_errors():
@@ -59,9 +59,9 @@ def _patch(cluster: Cluster, path: str | None, added: Sequence[Addition]) -> Non
 
 
 def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> Iterator[Addition]:
-    """What `found` has beside `declared`, in an order in which each can be removed after those before it. Pure.
+    """What `found` has besides `declared`, in an order in which they can be removed one after another. Pure.
 
-    Of a list whose items nothing tells apart, another value is no addition: an apply sets it as a whole.
+    In a list whose items have no key, another value is not an addition: an apply sets the whole list.
     """
     if is_secret(declared):
         return
@@ -78,7 +78,7 @@ def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> It
 
 
 def _of_list(declared: list[Any], found: list[Any], live: list[Any], pointer: Pointer) -> Iterator[Addition]:
-    """From its end, so that the places of those before stay the same."""
+    """From its end, so that the indexes of earlier items stay the same."""
     if not (key := item_key(found, live)):
         added = [each for each in found if each not in declared] if len(found) > len(declared) else []
         yield from (

@@ -1,4 +1,4 @@
-"""A service's checks: asked of every ready pod behind its Service, retried until they are met, told when they fail."""
+"""A service's checks: sent to every ready pod behind its Service, retried until they are met, reported if they fail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PAUSE_SECONDS = 0.5
 REQUEST_TIMEOUT_SECONDS = 5.0
 PARALLEL_CHECKS = 32
 BODY_SHOWN = 300
-# A websocket is opened by GET, which is `get`; from 1.35 on API servers want `create` as well.
+# A websocket is opened by GET, which needs `get`; from 1.35 on, API servers require `create` as well.
 # https://github.com/kubernetes/kubernetes/pull/134577
 RIGHTS = (
     ("list", "endpointslices", "discovery.k8s.io"),
@@ -43,29 +43,29 @@ RIGHTS_NEEDED = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a pod answered: an HTTP status and the body, or no status and the reason. `pod` is its name."""
+    """A pod's answer: an HTTP status and the body, or no status and the reason. `pod` is its name."""
 
     status: int | None
     body: str
     pod: str = ""
 
     def __str__(self) -> str:
-        # Masked whole: a secret that is cut in two would be no longer known for one.
+        # Masked before it is cut: half a secret would not be recognized.
         shown = " ".join(masked_text(without_control(self.body)).split())[:BODY_SHOWN]
         return f"answered {self.status}: {shown}" if self.status else f"did not answer: {shown}"
 
 
 class Ask(Protocol):
-    """Ask a check of every ready pod of a service, given its name; at least one answer, however bad.
+    """Send a check to every ready pod of a service, given its name; returns at least one answer, even a bad one.
 
-    An answer may take `timeout_seconds`. Raises ClusterError where the cluster lets nobody ask.
+    An answer may take `timeout_seconds`. Raises ClusterError if the cluster does not allow it.
     """
 
     def __call__(self, service: str, check: Check, timeout_seconds: float, /) -> Sequence[Answer]: ...
 
 
 def recorded_checks(annotation: str) -> list[Check]:
-    """The checks in the annotation CHECKS_ANNOTATION of a Deployment; ValueError where it holds something else."""
+    """The checks in the annotation CHECKS_ANNOTATION of a Deployment; ValueError if it contains anything else."""
     try:
         return TypeAdapter(list[Check]).validate_python(json.loads(annotation))
     except ValidationError as error:
@@ -73,7 +73,7 @@ def recorded_checks(annotation: str) -> list[Check]:
 
 
 def unmet(check: Check, answer: Answer) -> str:
-    """Why the answer does not meet the check; empty when it does."""
+    """Why the answer does not meet the check; empty if it does."""
     if answer.status != check.status:
         return f"{answer}; wanted status {check.status}"
     if check.has is not None and check.has not in answer.body:
@@ -106,10 +106,10 @@ def failing(
     clock: Callable[[], float] = monotonic,
     sleep: Callable[[float], None] = sleep,
 ) -> list[str]:
-    """Ask all checks at once, each until every pod meets it or its time is over; a line for each that was never met.
+    """Run all checks in parallel, each until every pod meets it or its time is over; returns a line for each unmet one.
 
-    A check's own `timeoutSeconds` goes before `timeout_seconds`. An answer may take half of it, at least 5 seconds, so
-    that a request that was lost is asked again.
+    A check's own `timeoutSeconds` overrides `timeout_seconds`. An answer may take half of it, at least 5 seconds, so
+    that a lost request is sent again.
     """
 
     def until_met(service: str, check: Check) -> str:
@@ -138,9 +138,9 @@ def failing(
 
 
 def missing_rights(cluster: Cluster, namespace: str) -> str:
-    """What keeps us from asking checks in the namespace, as a sentence; empty where nothing does.
+    """The missing rights for checks in the namespace, as a sentence; empty if none is missing.
 
-    Raises ClusterError where the cluster does not answer.
+    Raises ClusterError if the cluster does not answer.
     """
     with ThreadPoolExecutor(len(RIGHTS)) as pool:
         allowed = list(pool.map(lambda right: cluster.is_allowed(namespace, *right), RIGHTS))
@@ -157,7 +157,7 @@ def ready_pods(context: str | None, namespace: str) -> Callable[[], Ask]:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A ready pod behind a Service, and the port of it that the Service leads to."""
+    """A ready pod behind a Service, and its port that the Service leads to."""
 
     pod: str
     port: int
@@ -175,7 +175,7 @@ def endpoints(slices: Iterable[Object], service: str, port_name: str = PORT_NAME
         numbers = [port["port"] for port in objects_at(each, "ports") if port.get("name") == port_name]
         for endpoint in objects_at(each, "endpoints"):
             target = object_at(endpoint, "targetRef")
-            # Not said means that it is: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
+            # Missing means ready: https://kubernetes.io/docs/reference/kubernetes-api/discovery/endpoint-slice-v1/
             if target.get("kind") == "Pod" and object_at(endpoint, "conditions").get("ready") is not False:
                 found |= {Endpoint(text_at(target, "name"), int(number)): None for number in numbers if number}
     return list(found)
@@ -183,7 +183,7 @@ def endpoints(slices: Iterable[Object], service: str, port_name: str = PORT_NAME
 
 @dataclass
 class ReadyPods:
-    """Asks checks of the pods of one namespace, all of which share one list of EndpointSlices at a time."""
+    """Sends checks to the pods of one namespace; all checks share one list of EndpointSlices at a time."""
 
     cluster: Cluster
     namespace: str
@@ -212,7 +212,7 @@ class ReadyPods:
             return [Answer(None, str(error))]
 
     def _endpoint_slices(self) -> Sequence[Object]:
-        """No older than the pause between two tries, so that each of them sees which pods there are now."""
+        """No older than the pause between two tries, so that each try sees the present pods."""
         with self._listing:
             if monotonic() - self._listed_seconds >= PAUSE_SECONDS:
                 self._slices = self.cluster.endpoint_slices(self.namespace)

@@ -1,4 +1,4 @@
-"""Reads the cluster for the command line: what there is about a Deployment, and its pods' logs."""
+"""Reads the cluster for the command line: the objects of a Deployment, and its pods' logs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
-# Imports of the client wait until they are needed: a fifth of a second that most commands can do without.
+# The client is imported only when needed: it takes a fifth of a second, and most commands do not use it.
 # ruff: noqa: PLC0415
 
 TIMEOUT_SECONDS = 4.0
@@ -35,12 +35,12 @@ FIELD_MANAGER = "pulumi-slipway"
 LOG_LENGTH = 64 * 1024
 # The Kubernetes client's temporary files are shared by all threads.
 _TEMPORARY_FILES = Lock()
-# Served from the API server's memory; a state of a moment ago is as good.
+# Served from the API server's cache; a slightly older state is good enough.
 _ANY_VERSION = {"resourceVersion": "0"}
 
 
 class ClusterError(Exception):
-    """The cluster cannot be reached, or does not let us read; the text says which and why."""
+    """The cluster cannot be reached, or does not allow the request; the text says which and why."""
 
 
 class NotFoundError(ClusterError):
@@ -52,21 +52,21 @@ class ForbiddenError(ClusterError):
 
 
 def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:
-    """A client for `context` of the kubeconfig files, KUBECONFIG's where none are given; ClusterError without them.
+    """A client for `context` of the kubeconfig files (not given: those of KUBECONFIG); ClusterError without them.
 
-    It goes through the `proxy-url` of the kubeconfig, else through the proxy that the environment names, as the
-    provider and kubectl do: never to loopback.
+    It uses the `proxy-url` of the kubeconfig, else the proxy that the environment names, but never for loopback, as the
+    provider and kubectl do.
     """
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config.kube_config import _cleanup_temp_files
     from urllib3.util import make_headers, parse_url
 
-    # Without `proxy=""` it would take one for loopback too; without retries, since who asks knows when to ask again.
+    # Without `proxy=""` it would use a proxy for loopback too. No retries: the callers know when to retry.
     settings = Configuration(proxy="", retries=False)
     try:
         found = read_kubeconfig(kubeconfig or os.environ.get("KUBECONFIG"))
-        # Of several current contexts the client would take the last, kubectl and the provider the first.
+        # With several current contexts the client would use the last, but kubectl and the provider use the first.
         if found.files:
             context = found.context(context)
         with _TEMPORARY_FILES:
@@ -105,7 +105,7 @@ def _tls(settings: Configuration) -> ssl.SSLContext:
 
 
 def unreachable(client: ApiClient, error: Exception) -> ClusterError:
-    """Says how the API server was asked: a proxy that somebody has set long ago is the last thing people think of."""
+    """An error that names the proxy of the request, if any: people easily forget a proxy that was set long ago."""
     host = client.configuration.host
     reason = error.__cause__ or error
     if client.rest_client.pool_manager.proxy is None:
@@ -121,8 +121,8 @@ def unreachable(client: ApiClient, error: Exception) -> ClusterError:
 
 
 def no_answer(context: str, kubeconfig: str) -> str:
-    """Why the API server of a context does not answer, through its proxy where it has one; empty where it does: a
-    refusal is an answer too.
+    """Why the API server of a context does not answer, through its proxy if it has one; empty if it does. A refusal is
+    an answer too.
     """
     from urllib3.exceptions import HTTPError
 
@@ -149,11 +149,11 @@ class Cluster:
         return cls(client(context, kubeconfig), context)
 
     def kubectl(self, namespace: str) -> str:
-        """How a person reaches the namespace."""
+        """The command by which a person reaches the namespace."""
         return f"kubectl{f' --context {self.context}' if self.context else ''} -n {namespace}"
 
     def now(self) -> datetime:
-        """The server's clock, which timestamps of objects are of."""
+        """The time by the server's clock, as in timestamps of objects."""
         _, headers = self._get("/version")
         try:
             return parsedate_to_datetime(headers.get("date", ""))
@@ -161,7 +161,7 @@ class Cluster:
             return datetime.now(UTC)
 
     def evidence(self, namespace: str, deployment: str) -> Evidence:
-        """All that a diagnosis of one Deployment needs, but the logs, in four requests."""
+        """Everything that a diagnosis of one Deployment needs, except the logs, in four requests."""
         found = self._object(f"/apis/apps/v1/namespaces/{namespace}/deployments/{deployment}")
         labels = object_at(found, "spec", "selector", "matchLabels")
         selector = {"labelSelector": ",".join(f"{key}={value}" for key, value in labels.items())}
@@ -172,14 +172,14 @@ class Cluster:
             return Evidence(found, sets.result(), pods.result(), events.result(), (), self.kubectl(namespace))
 
     def diagnosis(self, namespace: str, deployment: str) -> Diagnosis | None:
-        """Why the rollout of a Deployment does not progress; None when it is rolled out."""
+        """Why the rollout of a Deployment does not progress; `None` if it is rolled out."""
         evidence = self.evidence(namespace, deployment)
         if is_complete(evidence):
             return None
         return diagnose(self.with_logs(evidence, diagnose(evidence).finding))
 
     def log(self, namespace: str, deployment: str, lines: int) -> tuple[str, ...]:
-        """The last lines, secrets masked, of the newest pod of a Deployment's newest template; none without a pod."""
+        """The last lines, secrets masked, of the newest pod of a Deployment's newest template; empty without a pod."""
         evidence = self.evidence(namespace, deployment)
         pods = sorted(evidence.current_pods(), key=lambda pod: text_at(pod, "metadata", "creationTimestamp"))
         if not pods:
@@ -198,7 +198,7 @@ class Cluster:
         return {name_of(item): Evidence(item, sets, pods, (), (), kubectl) for item in deployments}
 
     def job_evidence(self, job: Object) -> JobEvidence:
-        """All that a diagnosis of a Job needs, but the logs, in two requests."""
+        """Everything that a diagnosis of a Job needs, except the logs, in two requests."""
         namespace = text_at(job, "metadata", "namespace")
         selector = {"labelSelector": f"batch.kubernetes.io/job-name={name_of(job)}"}
         with ThreadPoolExecutor(2) as pool:
@@ -214,7 +214,7 @@ class Cluster:
         return {name_of(each): each for each in cron_jobs}, jobs
 
     def read(self, path: str) -> Object:
-        """The API server's answer to GET `path`, parsed; NotFoundError where there is nothing."""
+        """The API server's answer to GET `path`, parsed; NotFoundError if there is nothing."""
         return self._object(path)
 
     def patch(self, path: str, operations: Sequence[Object]) -> None:
@@ -227,14 +227,14 @@ class Cluster:
         return list(objects_at(found, "items"))
 
     def events(self, namespace: str) -> list[Object]:
-        """Every event; none where they may not be read, since objects tell most of it too."""
+        """Every event; empty if they may not be read, because the objects say most of it too."""
         try:
             return self._list(f"/api/v1/namespaces/{namespace}/events")
         except ForbiddenError:
             return []
 
     def with_logs(self, evidence: AnyEvidence, finding: Finding) -> AnyEvidence:
-        """The evidence with the log of the container that `finding` is about, and of its run before."""
+        """The evidence with the log of the container that `finding` is about, and of its previous run."""
         if not finding.pod or not finding.container:
             return evidence
         namespace = str(object_at(evidence.deployment, "metadata").get("namespace", ""))
@@ -250,12 +250,12 @@ class Cluster:
 
     def _log(self, path: str, container: str, previous: bool) -> str:
         # Without `limitBytes`, which keeps the start of these lines and cuts the last one off. A runtime writes
-        # lines of 16 KiB at most, so that this is less than a megabyte.
+        # lines of 16 KiB at most, so this is less than a megabyte.
         query = {"container": container, "tailLines": str(LINES_READ)}
         try:
             body, _ = self._get(path, query | ({"previous": "true"} if previous else {}))
         except ClusterError:
-            return ""  # a run that never was has no log
+            return ""  # there was no such run
         return last_lines(body.decode(errors="replace"), LOG_LENGTH)
 
     def _object(self, path: str) -> Object:
@@ -269,7 +269,7 @@ class Cluster:
         return list(listed.get("items") or ())
 
     def is_allowed(self, namespace: str, verb: str, resource: str, group: str = "") -> bool:
-        """Whether we may do so in the namespace, which need not exist; `resource` is `pods` or `pods/portforward`.
+        """Whether `verb` is allowed in the namespace, which need not exist; `resource` is `pods` or `pods/portforward`.
 
         https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
         """
@@ -325,13 +325,13 @@ class Cluster:
 
 
 def _main_container(pod: Object, deployment: str) -> str:
-    """That of the Deployment's own name, else the first: what a mesh puts into a pod may stand in front."""
+    """The container with the Deployment's name, else the first: a mesh may put its own container in front."""
     names = [text_at(each, "name") for each in objects_at(pod, "spec", "containers")]
     return deployment if deployment in names else next(iter(names), "")
 
 
 def status_message(body: bytes) -> str:
-    """What a Kubernetes Status says, or the start of any other body."""
+    """The message of a Kubernetes Status, or the start of any other body."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""Reads whole collections of Kubernetes objects, of whatever kinds: where a kind is served is asked of the server."""
+"""Reads whole collections of Kubernetes objects of any kind: the server says under which path it serves a kind."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ApiResource:
 
 @dataclass(frozen=True, order=True)
 class Key:
-    """Which object; no namespace for one that is of the whole cluster."""
+    """Identifies an object; the namespace of a cluster-wide object is empty."""
 
     kind: ApiResource
     namespace: str
@@ -37,20 +37,20 @@ class Key:
 
 @dataclass(frozen=True)
 class LiveObjects:
-    """Every object of `kinds` in `namespaces`; those of kinds that have no namespace only where `cluster_wide` has it.
+    """Every object of `kinds` in `namespaces`; objects of kinds without a namespace only if they are in `cluster_wide`.
 
-    All methods raise ClusterError where the cluster gives no answer.
+    All methods raise ClusterError if the cluster does not answer.
     """
 
     cluster: Cluster = field(repr=False)
     kinds: frozenset[ApiResource]
     namespaces: frozenset[str]
     cluster_wide: frozenset[tuple[ApiResource, str]]
-    """Kind and name: nobody lists what is not theirs, nor need they be allowed to."""
+    """Kind and name: others' objects are not listed, and the right to list them is not needed."""
 
     @cached_property
     def objects(self) -> Mapping[Key, Object]:
-        """Found in parallel, a request for each kind and namespace."""
+        """Read in parallel, with a request for each kind and namespace."""
         requests: list[Callable[[], dict[Key, Object]]] = []
         for kind in sorted(self.kinds):
             served = self._served.get(kind)
@@ -67,7 +67,7 @@ class LiveObjects:
 
     @cached_property
     def _served(self) -> dict[ApiResource, Object]:
-        """What the server says of each kind; a kind that it does not serve has no objects."""
+        """What the server says about each kind; a kind that it does not serve has no objects."""
         versions = sorted({kind.api_version for kind in self.kinds})
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
             found = pool.map(lambda version: served(self.cluster, version), versions)
@@ -95,7 +95,7 @@ class LiveObjects:
 
 @lru_cache(maxsize=64)
 def served(cluster: Cluster, api_version: str) -> Mapping[ApiResource, Object]:
-    """What the server says of each kind of that version.
+    """What the server says about each kind of that version.
 
     https://kubernetes.io/docs/reference/using-api/api-concepts/#discovery-api
     """
@@ -108,7 +108,7 @@ def served(cluster: Cluster, api_version: str) -> Mapping[ApiResource, Object]:
 
 
 def object_path(cluster: Cluster, kind: ApiResource, namespace: str, name: str) -> str | None:
-    """Where the API server has that object; None for a kind that it does not serve."""
+    """The path of that object at the API server; `None` if it does not serve the kind."""
     found = served(cluster, kind.api_version).get(kind)
     if found is None:
         return None
@@ -117,5 +117,5 @@ def object_path(cluster: Cluster, kind: ApiResource, namespace: str, name: str) 
 
 
 def _whole(kind: ApiResource, item: Object) -> dict[str, Any]:
-    """Items of a list do not say what they are."""
+    """The item with its kind, which items of a list do not have."""
     return {"apiVersion": kind.api_version, "kind": kind.name, **item}

@@ -1,4 +1,4 @@
-"""What the state says is deployed, and the cluster that it is deployed to."""
+"""The deployed state of a stack, and the cluster that it is deployed to."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Deployed:
     cluster: Cluster
 
     def objects(self) -> list[ResourceState]:
-        """What the state has in Kubernetes; a Helm release is none of its objects."""
+        """The state's objects in Kubernetes; a Helm release is not one of them."""
         of_kubernetes = [each for each in objects(self.state).values() if each.type.startswith(KUBERNETES_PREFIX)]
         return [each for each in of_kubernetes if not each.type.startswith(HELM_PREFIX)]
 
 
 @contextmanager
 def cluster_errors() -> Iterator[None]:
-    """What keeps the cluster from being asked, as an error a person can act on."""
+    """Turns a ClusterError into an error that a person can act on."""
     try:
         yield
     except ClusterError as error:

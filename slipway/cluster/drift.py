@@ -1,11 +1,11 @@
-"""What a cluster's object has that its recorded inputs do not say. Pure: recorded and live objects in, the found out.
+"""Where an object in the cluster differs from its recorded inputs. Pure: recorded and live objects in, the drift out.
 
-Two things tell: a declared field whose value is another, or gone; and a field that another manager than the program's
-provider and the cluster's controllers has set. A provider's refresh knows the first alone: fields that were never
-declared are none of its business (pulumi-kubernetes prunes what it reads to the inputs), so an environment variable
-that `kubectl set env` adds is no drift to it.
+Drift is a declared field that is gone or has another value, or a field set by a manager other than the program's
+provider and the cluster's controllers. A provider's refresh finds only the first kind: it ignores fields that were
+never declared (pulumi-kubernetes prunes what it reads to the inputs). For it, an environment variable that `kubectl set
+env` adds is not drift.
 
-Controllers have other names in each distribution: `k3s`, `kubelite`. Whoever writes the status of an object is one.
+Controllers have different names in each distribution: `k3s`, `kubelite`. Every writer of an object's status is one.
 https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management
 """
 
@@ -36,25 +36,25 @@ CONTROLLERS = frozenset({
     "horizontal-pod-autoscaler", "cluster-autoscaler",
 })  # fmt: skip
 BY_HAND = "kubectl"
-"""How the names of its field managers begin; `kubectl edit --subresource=status` makes no controller of it."""
+"""How the names of its field managers begin; `kubectl edit --subresource=status` does not make it a controller."""
 STATUS = "status"
 SERVER_METADATA = {
     "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generation", "managedFields",
     "ownerReferences", "resourceVersion", "selfLink", "uid",
 }  # fmt: skip
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
-# Kept by the controller of Deployments, and copied by `kubectl rollout undo`.
+# Set by the controller of Deployments, and copied by `kubectl rollout undo`.
 DEPLOYMENT_ANNOTATIONS = "deployment.kubernetes.io/"
-# What a token controller or OpenShift gives each ServiceAccount, and gives again to one that lacks it.
+# A token controller or OpenShift adds these to each ServiceAccount, and adds them again if they are missing.
 DOCKERCFG = "-dockercfg-"
 QUANTITIES = {"limits", "requests", "sizeLimit", "hard", "capacity", "averageValue", "divisor"}
-# A list whose items these tell apart is compared item by item: the keys of the API's associative lists.
+# The keys of the API's associative lists. A list whose items differ in one of them is compared item by item.
 ITEM_KEYS = ("name", "mountPath", "containerPort", "port", "ip", "topologyKey", "uid", "type")
 _MISSING = object()
 
 
 def controllers(items: Iterable[Object]) -> frozenset[str]:
-    """The field managers that are controllers of the cluster which these objects are of, whatever they are called."""
+    """The field managers that are controllers of the cluster of these objects, whatever their names are."""
     entries = [entry for item in items for entry in objects_at(item, "metadata", "managedFields")]
     writers = {text_at(entry, "manager") for entry in entries if entry.get("subresource") == STATUS}
     return CONTROLLERS | {name for name in writers if not name.startswith((BY_HAND, OURS))}
@@ -68,12 +68,12 @@ def found_inputs(
     by_controllers: frozenset[str] = CONTROLLERS,
     autoscaled: bool = False,
 ) -> dict[str, Any]:
-    """The declared inputs as they are found in the cluster, with what others have added to them.
+    """The declared inputs as they are in the cluster, with what others have added to them.
 
-    Equal to `declared` where nothing has drifted, whoever has written it. `applied` is the object as the API server
-    answered when they were applied: what it or an admission webhook made of a field then is no drift. A secret stays
-    one, whatever it is now. What the managers `by_controllers` have added is no drift, nor are the replicas of what is
-    `autoscaled`.
+    Equal to `declared` if nothing has drifted, whichever manager has written it. `applied` is the API server's answer
+    when they were applied: the server's or an admission webhook's change of a field at that time is not drift. A secret
+    stays a secret, whatever its value is now. Additions of the managers `by_controllers` are not drift, nor are the
+    replicas of an object that is `autoscaled`.
     """
     seen = _with_text(live, declared)
     found: dict[str, Any] = _overlay(declared, seen, ())
@@ -87,7 +87,7 @@ def found_inputs(
 
 
 def foreign_entries(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> list[Object]:
-    """The field managers that are neither the program's provider nor the cluster itself."""
+    """The entries of field managers that are neither the program's provider nor the cluster itself."""
     return [
         entry
         for entry in objects_at(live, "metadata", "managedFields")
@@ -98,8 +98,8 @@ def foreign_entries(live: Object, by_controllers: frozenset[str] = CONTROLLERS) 
 
 
 def _of_people(fields: Mapping[str, Any], live: Object, manager: str, *, autoscaled: bool) -> dict[str, Any]:
-    """The fields of an entry without those that the cluster gives every object of the kind: to take them away would be
-    to have them back a moment later.
+    """The fields of an entry without those that the cluster adds to every object of the kind: if they were removed, it
+    would add them again.
     """
     kept = {key: each for key, each in fields.items() if key != f"f:{STATUS}"}
     if autoscaled:
@@ -108,7 +108,7 @@ def _of_people(fields: Mapping[str, Any], live: Object, manager: str, *, autosca
         kept.pop("f:secrets", None)
         kept = _without(kept, "f:imagePullSecrets", f"{text_at(live, 'metadata', 'name')}{DOCKERCFG}")
     if live.get("kind") == "Namespace" and not manager.startswith(BY_HAND):
-        # OpenShift, Rancher and others keep their own of it there: `openshift.io/sa.scc.mcs`.
+        # OpenShift, Rancher and others keep their own data there: `openshift.io/sa.scc.mcs`.
         about = object_at(kept, "f:metadata")
         for name in ("f:annotations", "f:labels", "f:finalizers"):
             about = _without(about, name, "/")
@@ -117,20 +117,20 @@ def _of_people(fields: Mapping[str, Any], live: Object, manager: str, *, autosca
 
 
 def _without(fields: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
-    """Managed fields without those below `name` that have `text` in their key, and without it where none is left."""
+    """Managed fields without those below `name` that have `text` in their key, and without `name` if none is left."""
     rest = {key: each for key, each in object_at(fields, name).items() if text not in key}
     others = {key: each for key, each in fields.items() if key != name}
     return others if set(rest) <= {"."} else {**others, name: rest}
 
 
 def managers(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> tuple[str, ...]:
-    """Who else wrote the object, the latest first."""
+    """The other managers that wrote the object, the latest first."""
     entries = sorted(foreign_entries(live, by_controllers), key=lambda entry: text_at(entry, "time"), reverse=True)
     return tuple(dict.fromkeys(text_at(entry, "manager") for entry in entries))
 
 
 def _with_text(live: Object, declared: Mapping[str, Any]) -> dict[str, Any]:
-    """The API server gives a Secret's `stringData` back as `data`, in base64."""
+    """The live object with `stringData`, which the API server returns as `data`, in base64."""
     seen = dict(live)
     if "stringData" in declared and isinstance(data := seen.pop("data", None), Mapping):
         text = {key: base64.b64decode(str(value)).decode(errors="replace") for key, value in data.items()}
@@ -139,7 +139,7 @@ def _with_text(live: Object, declared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
-    """`declared` with the live values in it; what is no difference in meaning stays as it was declared."""
+    """`declared` with the live values in it; a value with the same meaning stays as it was declared."""
     if is_secret(declared):
         return _secret(declared, live, path)
     if isinstance(declared, Mapping) and isinstance(live, Mapping):
@@ -155,7 +155,7 @@ def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
 
 
 def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
-    """`found`, with the declared value wherever it is what was made of that value when it was applied."""
+    """`found`, with the declared value wherever the found value is the result of applying it."""
     if found == declared or is_secret(declared):
         return found
     if isinstance(declared, Mapping) and isinstance(applied, Mapping) and isinstance(found, Mapping):
@@ -181,7 +181,7 @@ def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -
 
 
 def item_key(*lists: Sequence[Any]) -> str:
-    """The field that every item of all the lists has, each list's its own; empty for none."""
+    """The field that every item of all the lists has, with a different value in each item of a list; empty for none."""
     for key in ITEM_KEYS:
         values = [[item.get(key) if isinstance(item, Mapping) else None for item in items] for items in lists]
         if all(
@@ -193,7 +193,7 @@ def item_key(*lists: Sequence[Any]) -> str:
 
 
 def _secret(declared: Mapping[str, Any], live: Any, path: tuple[str, ...]) -> Any:
-    """A secret that cannot be opened counts as unchanged."""
+    """A secret that cannot be decrypted counts as unchanged."""
     known: Secret = decode(declared)
     if known.is_encrypted:
         return declared
@@ -202,7 +202,7 @@ def _secret(declared: Mapping[str, Any], live: Any, path: tuple[str, ...]) -> An
 
 
 def _is_nothing(value: Any) -> bool:
-    """What the API server leaves out."""
+    """Whether the API server leaves it out."""
     return value is None or value in ("", 0, False, [], {})
 
 
@@ -218,7 +218,7 @@ def _is_same(declared: Any, live: Any, path: tuple[str, ...]) -> bool:
 
 
 def _add(found: Any, live: Any, fields: Mapping[str, Any], path: tuple[str, ...]) -> None:
-    """Put into `found` what the managed `fields` of somebody else name and `found` does not have."""
+    """Add to `found` what the managed `fields` of another manager name and `found` does not have."""
     for key, below in fields.items():
         kind, _, name = key.partition(":")
         if kind == "f" and isinstance(found, dict) and isinstance(live, Mapping) and name in live:
@@ -249,7 +249,7 @@ def _add_field(found: dict[str, Any], live: Object, name: str, below: Mapping[st
 def _add_item(
     found: list[Any], live: Iterable[Any], wanted: Mapping[str, Any], below: Mapping[str, Any], path: tuple[str, ...]
 ) -> None:
-    """An item of an associative list, which its keys tell apart; a declared item may leave out a key's default."""
+    """Add an item of an associative list, identified by its keys; a declared item may omit a key with its default."""
     item = next((each for each in live if _matches(each, wanted, missing=False)), None)
     if item is None:
         return
@@ -270,7 +270,7 @@ def _matches(item: Any, wanted: Mapping[str, Any], *, missing: bool) -> bool:
 
 MANAGED_BY, PART_OF, NAME = (f"app.kubernetes.io/{name}" for name in ("managed-by", "part-of", "name"))
 MANAGER = "pulumi"
-# What the program can make: an object of these with its labels is its, whether or not a state knows it.
+# Kinds that the program can create: an object of these with its labels belongs to it, whether or not a state has it.
 OWN_KINDS = frozenset(
     ApiResource(version, kind)
     for version, kinds in {
@@ -287,10 +287,10 @@ OWN_KINDS = frozenset(
 
 @dataclass(frozen=True)
 class Drift:
-    """`changes` read from the state to the cluster: a deletion is gone from it, a creation is not in the state.
+    """`changes` go from the state to the cluster: a deletion is gone from the cluster, a creation is not in the state.
 
-    `changed_by` names, by URN, the field managers that wrote an object beside the program's own; `live` has the objects
-    that there are, and `inputs` what `found_inputs` makes of each.
+    `changed_by` names, by URN, the field managers other than the program's own that wrote an object; `live` has the
+    existing objects, and `inputs` the result of `found_inputs` for each.
     """
 
     difference: Difference
@@ -304,9 +304,9 @@ class Drift:
 
 
 def find(deployed: Deployed, project: str, others: frozenset[ApiResource] = OWN_KINDS) -> Drift:
-    """The drift from a state that is best decrypted; SlipwayError where the cluster does not answer.
+    """The drift from a state, which should be decrypted; SlipwayError if the cluster does not answer.
 
-    Objects that the state does not know are looked for among its own kinds and `others`.
+    Objects that the state does not have are searched for among its own kinds and `others`.
     """
     recorded = deployed.objects()
     with cluster_errors():
@@ -314,7 +314,7 @@ def find(deployed: Deployed, project: str, others: frozenset[ApiResource] = OWN_
 
 
 def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[ApiResource] = OWN_KINDS) -> LiveObjects:
-    """All that has to be read to tell the drift of these resources."""
+    """Everything that has to be read to find the drift of these resources."""
     kinds = {kind_of(each) for each in recorded}
     namespaces = {str(about["namespace"]) for each in recorded if (about := metadata(each)).get("namespace")}
     cluster_wide = frozenset((kind_of(each), name_of(each)) for each in recorded if not metadata(each).get("namespace"))
@@ -322,7 +322,7 @@ def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[A
 
 
 def kind_of(resource: ResourceState) -> ApiResource:
-    """As its inputs say, else as its type does: `kubernetes:core/v1:Secret` is `v1`, `Secret`."""
+    """The kind in its inputs, else the kind of its type: `kubernetes:core/v1:Secret` is `v1`, `Secret`."""
     _, version, name = resource.type.split(":", 2)
     version = str(resource.inputs.get("apiVersion") or version.removeprefix("core/"))
     return ApiResource(version, str(resource.inputs.get("kind") or name))
@@ -333,7 +333,7 @@ def name_of(resource: ResourceState) -> str:
 
 
 def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
-    """`recorded` are the state's resources in Kubernetes, best decrypted."""
+    """`recorded` are the state's resources in Kubernetes, which should be decrypted."""
     by_urn = {each.urn: _find(each, live) for each in recorded}
     by_controllers, autoscaled = controllers(live.objects.values()), _autoscaled(live)
     found = [
@@ -368,7 +368,7 @@ def _found(
 
 
 def _autoscaled(live: LiveObjects) -> set[Key]:
-    """What a HorizontalPodAutoscaler scales."""
+    """The objects that a HorizontalPodAutoscaler scales."""
     scalers = [(key, object_at(item, "spec", "scaleTargetRef")) for key, item in live.objects.items()]
     return {
         Key(ApiResource(text_at(target, "apiVersion"), text_at(target, "kind")), key.namespace, text_at(target, "name"))
@@ -378,15 +378,15 @@ def _autoscaled(live: LiveObjects) -> set[Key]:
 
 
 def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
-    """Objects with the labels that the program gives its own."""
+    """Objects that have the program's labels, but are not in the state."""
     known = {_key(each, live) for each in recorded}
     found = []
     for key, item in live.objects.items():
         labels = object_at(item, "metadata", "labels")
         if text_at(item, "metadata", "deletionTimestamp"):
-            continue  # on its way out
+            continue  # it is being deleted
         if any(each.get("controller") for each in objects_at(item, "metadata", "ownerReferences")):
-            continue  # its controller makes it from a template, and would make it again
+            continue  # its controller creates it from a template, and would create it again
         if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
             version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
             urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"

@@ -1,4 +1,4 @@
-"""Jobs in the cluster: those of cron jobs and migrations, whether they have done their work, and why they have not."""
+"""Jobs of cron jobs and migrations in the cluster: whether they have done their work, and if not, why."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ POD = ("template", "spec")
 
 @dataclass
 class AwaitedJob:
-    """A Job whose end is waited for; each call of `done` reads it anew, and nothing is read before the first."""
+    """A Job to wait for; each call of `done` reads it again, and nothing is read before the first."""
 
     connect: Callable[[], Cluster]
     namespace: str
     name: str
     status: str = ""
-    """What is known of a Job that has not ended, in words."""
+    """The state of a Job that has not ended, in words."""
     _seen: bool = False
     _first_seen: dict[tuple[str, str], float] = field(default_factory=dict)
     _answered_seconds: float = field(default_factory=time.monotonic)
 
     def done(self) -> bool:
-        """Whether it has done its work, or was declared so as to do none. One that is not there from the beginning did
-        it in an earlier update.
+        """Whether it has done its work, or is suspended. A Job that is missing from the beginning did its work in an
+        earlier update.
 
         Raises RolloutError, one screen, as soon as it has failed, or fails for a reason that does not go away.
         """
@@ -81,7 +81,7 @@ class AwaitedJob:
         return self.connect()
 
     def _is_hopeless(self, diagnosis: Diagnosis) -> bool:
-        """Whether what is wrong has been seen for as long as it may take to go away; the Job itself counts its ends."""
+        """Whether the failure has lasted for as long as it may take to go away; the Job itself counts its ends."""
         if diagnosis.patience_seconds is None or diagnosis.finding.ends:
             self._first_seen.clear()
             return False
@@ -92,7 +92,7 @@ class AwaitedJob:
 
 @dataclass(frozen=True)
 class RecordedCronJob:
-    """What the state says of one CronJob."""
+    """What the state says about one CronJob."""
 
     name: str
     namespace: str
@@ -103,7 +103,7 @@ class RecordedCronJob:
 
 @dataclass(frozen=True)
 class RecordedMigration:
-    """What the state says of the Job that runs a service's migration."""
+    """What the state says about the Job that runs a service's migration."""
 
     name: str
     namespace: str
@@ -111,7 +111,7 @@ class RecordedMigration:
 
 
 def of_workloads(recorded: Iterable[ResourceState]) -> list[ResourceState]:
-    """The CronJobs that are services, and the Jobs of migrations; none that a service declares besides."""
+    """The CronJobs that are services, and the Jobs of migrations; none that a service declares in addition."""
     found = list(recorded)
     jobs = {each.urn for each in migrations(found).values()}
     return [each for each in found if each.urn in jobs or _is_service(each)]
@@ -125,7 +125,7 @@ def _is_service(resource: ResourceState) -> bool:
 
 
 def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJob]:
-    """In order of names."""
+    """The CronJobs in order of names."""
     found = []
     for each in recorded:
         if each.type == CRON_JOB_TYPE:
@@ -138,7 +138,7 @@ def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJo
 
 
 def recorded_migrations(recorded: Iterable[ResourceState]) -> list[RecordedMigration]:
-    """Those that are meant to run: none that a rollback has declared again."""
+    """The migrations that are meant to run: none that a rollback has declared again."""
     return [
         RecordedMigration(str(metadata(each)["name"]), str(metadata(each).get("namespace", "default")), service)
         for service, each in migrations(recorded).items()
@@ -147,7 +147,7 @@ def recorded_migrations(recorded: Iterable[ResourceState]) -> list[RecordedMigra
 
 
 def migration_problems(cluster: Cluster, recorded: Sequence[RecordedMigration]) -> dict[str, str]:
-    """What is wrong with the migrations, by the service. One that is gone from the cluster did its work before."""
+    """What is wrong with the migrations, by service. A Job that is gone from the cluster did its work before."""
     with ThreadPoolExecutor() as pool:
         found = pool.map(lambda each: _migration_problem(cluster, each), recorded)
         return {each.service: problem for each, problem in zip(recorded, found, strict=True) if problem}
@@ -165,7 +165,7 @@ def _migration_problem(cluster: Cluster, recorded: RecordedMigration) -> str:
 
 
 def cron_job_verdicts(cluster: Cluster, recorded: Sequence[RecordedCronJob]) -> list[ServiceVerdict]:
-    """Each CronJob of the state, held against the cluster, with how the last Job of its present template ended."""
+    """Compare each CronJob of the state with the cluster, with the result of the last Job of its present template."""
     verdicts = []
     for namespace in dict.fromkeys(each.namespace for each in recorded):
         cron_jobs, jobs = cluster.cron_jobs(namespace)
@@ -199,13 +199,13 @@ def _verdict(
 
 
 def _has_template_of(job: Object, cron_job: Object) -> bool:
-    """Whether the Job is of the CronJob as it is now: what it was before says nothing of a release."""
+    """Whether the Job is from the CronJob's present template: an earlier one says nothing about a release."""
     now = objects_at(cron_job, "spec", "jobTemplate", "spec", *POD, "containers")
     return objects_at(job, "spec", *POD, "containers") == now
 
 
 def _reason(cluster: Cluster, job: Object) -> str:
-    """`: why` a Job fails or does not end; nothing where that cannot be read."""
+    """`: why` a Job fails or does not end; empty if that cannot be read."""
     try:
         evidence = cluster.job_evidence(job)
         diagnosis = diagnose_job(cluster.with_logs(evidence, diagnose_job(evidence).finding))

@@ -1,4 +1,4 @@
-"""What the kubeconfig files say, put together as kubectl does it: of several, the first that names something counts.
+"""The content of the kubeconfig files, merged as kubectl does it: the first file that sets a value counts.
 
 https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/#merging-kubeconfig-files
 """
@@ -19,7 +19,7 @@ class KubeconfigError(ValueError):
 
 @dataclass(frozen=True)
 class Kubeconfig:
-    """`files` are those that exist; `current_context` is empty where none of them has one."""
+    """`files` are those that exist; `current_context` is empty if none of them has one."""
 
     files: tuple[Path, ...] = ()
     current_context: str = ""
@@ -27,7 +27,7 @@ class Kubeconfig:
     clusters: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def context(self, wanted: str | None) -> str:
-        """The name of the context that is used where `wanted` is, or nothing; KubeconfigError where there is none."""
+        """The name of the context to use: `wanted`, or else the current one; KubeconfigError if there is none."""
         known = f"it has: {', '.join(self.contexts) or 'no context at all'}"
         name = wanted or self.current_context
         setting = f"`slipway:context` is {wanted!r}" if wanted else f"the current-context is {name!r}"
@@ -41,11 +41,11 @@ class Kubeconfig:
         return name
 
     def server(self, context: str) -> str:
-        """The API server's address in a context; empty where it names none."""
+        """The API server's address in a context; empty if it names none."""
         return self._of_cluster(context, "server")
 
     def proxy(self, context: str) -> str:
-        """The proxy that a context's cluster is reached through, whatever the environment says; empty for none."""
+        """The proxy of a context's cluster, whatever the environment says; empty if there is none."""
         return self._of_cluster(context, "proxy-url")
 
     def _of_cluster(self, context: str, key: str) -> str:
@@ -54,9 +54,9 @@ class Kubeconfig:
 
 
 def read_kubeconfig(variable: str | None) -> Kubeconfig:
-    """The files that KUBECONFIG, whose value is `variable`, names, or else that in the home folder.
+    """Read the files that `variable`, the value of KUBECONFIG, names, or else the file in the home folder.
 
-    Raises KubeconfigError for a file that is no kubeconfig.
+    Raises KubeconfigError if a file is not a kubeconfig.
     """
     named = [Path(file).expanduser() for file in (variable or "").split(os.pathsep) if file]
     files = tuple(file for file in named or [Path.home() / ".kube" / "config"] if file.is_file())

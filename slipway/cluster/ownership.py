@@ -1,5 +1,5 @@
-"""Whose an object is that an update is about to create: the provider applies it either way, and would take over what
-somebody else has made.
+"""Who owns an object that an update is about to create: the provider applies it in any case, and would take over an
+object of another owner.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ from slipway.paths import data_home
 from slipway.state.checkpoint import ResourceState, Snapshot
 
 STATES_LOOKED_AT = 20
-# An update that was cut off has created the object within this time of looking for it.
+# An interrupted update has created the object within this time after it looked for it.
 CREATION_WINDOW = timedelta(minutes=10)
 CLOCK_SLACK = timedelta(seconds=2)
 NAMESPACE = ApiResource("v1", "Namespace")
 PROVIDER_MANAGERS = "pulumi-kubernetes"
 EXISTS = "exists already, and this stack did not make it"
-"""By which the command line knows the refusal."""
+"""The command line recognizes the refusal by this."""
 
 
 class OwnershipError(Exception):
-    """An object of that name exists, and it is not this stack's."""
+    """An object of that name exists, and it does not belong to this stack."""
 
 
 @dataclass(frozen=True)
 class Creations:
-    """A file on this machine of what this stack's updates began to create, and when the cluster did not have it yet.
+    """A file on this machine: objects that this stack's updates began to create, and when they did not exist yet.
 
-    An update that is interrupted or killed while it creates an object leaves no word of it in the state.
+    An update that is interrupted or killed while it creates an object does not record it in the state.
     """
 
     file: Path
 
     @classmethod
     def of(cls, folder: Path, project: str, stack: str) -> Creations:
-        """Those of a stack in its backend; a stack of the same name elsewhere has its own."""
+        """The file of a stack in its backend; a stack of the same name elsewhere has its own."""
         where = f"{folder} {os.environ.get('PULUMI_BACKEND_URL', '')}".encode(errors="surrogateescape")
         digest = hashlib.sha256(where).hexdigest()[:16]
         return cls(data_home() / "creations" / f"{project}-{stack}-{digest}.jsonl")
 
     def begin(self, path: str, at: datetime) -> None:
-        with suppress(OSError):  # a full disk must not keep anybody from updating
+        with suppress(OSError):  # a full disk must not prevent an update
             self.file.parent.mkdir(parents=True, exist_ok=True)
             with self.file.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps({"path": path, "at": at.isoformat()}) + "\n")
@@ -72,7 +72,7 @@ class Creations:
         return found
 
     def has(self, path: str, live: Object) -> bool:
-        """Whether the object is what an update began to create there and never recorded."""
+        """Whether an update began to create this object and never recorded it."""
         began, created = self.begun.get(path), time_at(live, "metadata", "creationTimestamp")
         if began is None or created is None or not _is_applied_by_provider(live):
             return False
@@ -81,7 +81,7 @@ class Creations:
 
 @dataclass
 class Ownership:
-    """Asks of each object that is about to be created whether it exists, and if so, whose it is.
+    """Checks for each object that is about to be created whether it exists, and if so, who owns it.
 
     `adopt` are patterns of `Kind/name` that the stack takes over; `open_history` is called for an object that exists.
     """
@@ -94,10 +94,10 @@ class Ownership:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def require(self, urn: str, kind: ApiResource, namespace: str, name: str, *, preview: bool = False) -> str:
-        """Return where the stack may create the object, with what there is to say about one that exists already.
+        """Return if the stack may create the object, with a message about one that exists already.
 
-        Raises OwnershipError, which says whose it is, where it is not the stack's, and ClusterError where the cluster
-        gives no answer.
+        Raises OwnershipError, which says who owns it, if it does not belong to the stack, and ClusterError if the
+        cluster does not answer.
         """
         with self._lock:
             path = object_path(self._cluster, kind, namespace, name)
@@ -112,7 +112,7 @@ class Ownership:
         label = f"{kind.name}/{name}"
         if other := self._present_owner(urn, uid_of(live)):
             if preview:
-                return ""  # an update says so, and `slipway up` puts it in order
+                return ""  # an update reports it, and `slipway up` repairs it
             raise OwnershipError(
                 f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
                 "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
@@ -142,7 +142,7 @@ class Ownership:
         except NotFoundError:
             return None
         except ForbiddenError:
-            return None  # who may not look at it may not take it over either: the API server refuses the apply
+            return None  # without the right to read it, there is none to take it over: the API server refuses the apply
 
     def _present_owner(self, urn: str, uid: str) -> str:
         """The resource of the present state that is the object, other than `urn` itself; empty for none."""
@@ -152,7 +152,7 @@ class Ownership:
         return ""
 
     def _was_recorded(self, uid: str) -> bool:
-        """Whether a state of this stack had the object: `pulumi state delete` makes the present one forget it."""
+        """Whether a state of this stack had the object: `pulumi state delete` removes it only from the present one."""
         with self._lock:
             return uid in self._recorded_uids
 
@@ -160,13 +160,13 @@ class Ownership:
     def _recorded_uids(self) -> frozenset[str]:
         uids: set[str] = set()
         for number in self._history.numbers[-STATES_LOOKED_AT:]:
-            with suppress(SlipwayError):  # one that is damaged is told of elsewhere
+            with suppress(SlipwayError):  # a damaged one is reported elsewhere
                 uids |= {_uid(each) for each in _kubernetes_objects(self._history.checkpoint(number))}
         return frozenset(uids - {""})
 
 
 def describe(live: Object) -> str:
-    """Since when it is there, who wrote it, and what its labels say of whose it is."""
+    """When the object was created, who wrote it, and what its labels say about its owner."""
     managers = dict.fromkeys(text_at(each, "manager") for each in objects_at(live, "metadata", "managedFields"))
     labels = object_at(live, "metadata", "labels")
     shown = [f"{key}={value}" for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "helm.sh/"))]

@@ -1,7 +1,7 @@
-"""HTTP to a port of a pod through the API server and the kubelet, the way `kubectl port-forward` goes.
+"""HTTP to a port of a pod through the API server and the kubelet, as `kubectl port-forward` does it.
 
-The kubelet connects inside the pod's own network, so no NetworkPolicy and no missing route from the API server to the
-pods stands in its way.
+The kubelet connects inside the pod's own network, so a NetworkPolicy or a missing route from the API server to the pods
+does not block it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kubernetes.client import ApiClient
     from websocket import WebSocket
 
-# Imports of the client wait until they are needed: a fifth of a second that most commands can do without.
+# The client is imported only when needed: it takes a fifth of a second, and most commands do not use it.
 # ruff: noqa: PLC0415
 
 # Frames whose first byte is the channel: channel 0 carries the data of the first port, channel 1 why the kubelet cannot
@@ -35,7 +35,7 @@ BODY_LIMIT_BYTES = 4 * 1024 * 1024
 
 @dataclass(frozen=True)
 class PortForwards:
-    """HTTP to the ports of pods, a connection a request, for as many threads as ask."""
+    """HTTP to the ports of pods, with one connection per request, for any number of threads."""
 
     client: ApiClient
 
@@ -51,10 +51,10 @@ class PortForwards:
         body: bytes | None,
         timeout_seconds: float,
     ) -> tuple[int, bytes]:
-        """The status and body of the pod's first answer, redirects not followed; of a long body its first 4 MiB.
+        """The status and body of the pod's first answer, without following redirects; of a long body the first 4 MiB.
 
-        Raises ForbiddenError where a port may not be forwarded, NotFoundError where the pod is gone, ClusterError for
-        anything else between here and the kubelet, and OSError (TimeoutError among them) where the pod itself does not
+        Raises ForbiddenError if a port may not be forwarded, NotFoundError if the pod is gone, and ClusterError for any
+        other error between here and the kubelet. Raises OSError (including TimeoutError) if the pod itself does not
         answer, or not in HTTP.
         """
         from websocket import WebSocketException
@@ -81,7 +81,7 @@ class PortForwards:
         from urllib3.exceptions import HTTPError
 
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward"
-        # With the authorization of this moment: tokens end, and the client knows how to get others.
+        # With the present authorization: tokens expire, and the client can get new ones.
         _, url, headers, *_ = self.client.param_serialize(
             method="GET", resource_path=path, query_params=[("ports", port)], auth_settings=["BearerToken"]
         )
@@ -105,7 +105,7 @@ class PortForwards:
 
     def _connected(self, deadline: float) -> Any:
         """A socket to the API server, connected as `urllib3` connects for the client's own requests: TLS, certificates,
-        proxy. A proxy is always asked for a tunnel, since no websocket goes through it otherwise.
+        proxy. A proxy is always asked for a tunnel, because a websocket needs one.
         """
         from urllib3.util import parse_url
 
@@ -122,14 +122,14 @@ class PortForwards:
 
 
 def _refusal(error: Any, path: str) -> ClusterError:
-    """The API server's own words; it answers 403 without the right to `pods/portforward`."""
+    """The API server's own message as an error; it answers 403 without the right to `pods/portforward`."""
     text = f"GET {path} was answered {error.status_code}: {status_message(error.resp_body or b'')}"
     kinds = {403: ForbiddenError, 404: NotFoundError}
     return kinds.get(error.status_code, ClusterError)(text)
 
 
 class _Stream(io.RawIOBase):
-    """What the pod's port sends, until the deadline."""
+    """The data that the pod's port sends, until the deadline."""
 
     def __init__(self, websocket: WebSocket, deadline: float) -> None:
         self.websocket = websocket
@@ -153,7 +153,7 @@ class _Stream(io.RawIOBase):
 
     @contextmanager
     def limit(self) -> Iterator[None]:
-        """Lets what is done with the websocket take as long as is left; TimeoutError where that is not enough."""
+        """Limits an operation of the websocket to the time that is left; TimeoutError if that is not enough."""
         from websocket import WebSocketTimeoutException
 
         self.websocket.settimeout(max(self._deadline - monotonic(), 0.001))
@@ -188,7 +188,7 @@ class _Stream(io.RawIOBase):
 
 @dataclass(frozen=True)
 class _Socket:
-    """A stream as far as `http.client` knows sockets, which closes its own before the answer is read."""
+    """A stream as the socket that `http.client` needs; `http.client` closes it before the answer is read."""
 
     stream: _Stream
 
@@ -200,4 +200,4 @@ class _Socket:
         return io.BufferedReader(self.stream)
 
     def close(self) -> None:
-        """The stream is closed by whoever opened it."""
+        """Do nothing: the opener of the stream closes it."""

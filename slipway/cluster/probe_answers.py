@@ -1,4 +1,4 @@
-"""What a container answers to the path of its probe now, asked as checks are asked: through the port-forward."""
+"""A container's present answer to the path of its probe, requested like checks: through the port-forward."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from slipway.cluster.diagnosis.objects import Object, event_time, name_of, objec
 from slipway.cluster.port_forward import PortForwards
 
 TIMEOUT_SECONDS = 3.0
-# Below it a probe is satisfied. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe
+# Below it a probe succeeds. https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#Probe
 FIRST_BAD_STATUS = 400
 ASKED_CAUSES = (Cause.STARTUP, Cause.LIVENESS, Cause.READINESS, Cause.STARTING)
 
 
 def probe_answer(cluster: Cluster, evidence: Evidence, finding: Finding) -> Object | None:
-    """An event as the kubelet would write it, of a probe of the finding's container that is answered badly now.
+    """An event, as the kubelet would write it, about a probe of the finding's container that gets a bad answer now.
 
-    None where the container does not run, its probe asks nothing over HTTP, or it does not answer or answers well: then
-    what the kubelet has reported tells more.
+    `None` if the container does not run, its probe does not use HTTP, or it does not answer or answers well: then the
+    kubelet's reports say more.
     """
     pod = next((each for each in evidence.current_pods() if name_of(each) == finding.pod), None)
     if pod is None:
@@ -53,7 +53,7 @@ def probe_answer(cluster: Cluster, evidence: Evidence, finding: Finding) -> Obje
         )
     if answered < FIRST_BAD_STATUS:
         return None
-    # Newer than what the kubelet has reported, whatever this machine's clock says.
+    # Newer than the kubelet's reports, whatever this machine's clock says.
     reported = map(event_time, evidence.events_of(pod))
     return {
         "type": "Warning",

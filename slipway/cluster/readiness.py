@@ -1,4 +1,4 @@
-"""Whether objects beside Deployments do what they are for: one pure function per kind, and the reading for all."""
+"""Whether objects other than Deployments are ready: one pure function per kind, and a function that reads all."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from slipway.cluster.drift import name_of as recorded_name
 from slipway.state.checkpoint import ResourceState
 
 JOB = ApiResource("batch/v1", "Job")
-# By which a custom resource says that it works, or does not.
+# Conditions of a custom resource that say whether it works.
 # https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
 POSITIVE_CONDITIONS = ("Ready", "Available", "Established")
 NEGATIVE_CONDITIONS = ("Stalled", "Failed")
-# Groups of Kubernetes itself: without a dot, or below k8s.io. What is in none of them is a custom resource.
+# Groups of Kubernetes itself: without a dot, or below k8s.io. A kind of any other group is a custom resource.
 BUILT_IN_SUFFIX = ".k8s.io"
 
 
 @dataclass(frozen=True)
 class UnreadyObject:
-    """An object that is not ready, and why; `service` is empty where it is of none."""
+    """An object that is not ready, and why; `service` is empty if it has none."""
 
     kind: str
     name: str
@@ -94,7 +94,7 @@ def _failure(job: Object) -> str:
 
 
 def _cron_job(item: Object, jobs: Sequence[Object]) -> str:
-    """Only its last Job counts: one before it that failed has been made good."""
+    """Only its last Job counts: a failure before it no longer matters."""
     last = last_ended(jobs, item)
     failed = _failure(last)
     return f"its last Job {name_of(last)} failed: {failed}" if failed else ""
@@ -108,7 +108,7 @@ def _pod(item: Object, _jobs: Sequence[Object]) -> str:
 
 
 def _by_conditions(item: Object, _jobs: Sequence[Object]) -> str:
-    """What is without conditions is taken for ready: many kinds have none."""
+    """An object without conditions counts as ready: many kinds have none."""
     if unseen := _generation_seen(item):
         return unseen
     for each in objects_at(item, "status", "conditions"):
@@ -133,7 +133,7 @@ _KINDS: Mapping[ApiResource, Callable[[Object, Sequence[Object]], str]] = {
 
 
 def problem(kind: ApiResource, item: Object, jobs: Sequence[Object] = ()) -> str:
-    """Why the object is not ready; empty where it is, or its kind cannot say. `jobs` are those of its namespace."""
+    """Why the object is not ready; empty if it is, or if its kind cannot say. `jobs` are those of its namespace."""
     of_kind = _KINDS.get(kind, _by_conditions if _is_custom(kind) else None)
     return of_kind(item, jobs) if of_kind else ""
 
@@ -144,9 +144,9 @@ def _is_custom(kind: ApiResource) -> bool:
 
 
 def unready_objects(recorded: Iterable[ResourceState], cluster: Cluster) -> list[UnreadyObject]:
-    """Of the recorded objects those that are not ready, or gone, in order; ClusterError where there is no answer.
+    """The recorded objects that are not ready, or gone, in order; ClusterError if there is no answer.
 
-    A Deployment is none of them: its rollout is looked at with its pods.
+    Without Deployments: their rollouts are checked with their pods.
     """
     asked = [(each, kind) for each in recorded if (kind := kind_of(each)) in _KINDS or _is_custom(kind)]
     if not asked:

@@ -19,7 +19,7 @@ from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.probe_answers import ASKED_CAUSES, probe_answer
 from slipway.engine.messages import DIAGNOSIS
 
-# Within this time of its start, what is older than the rollout is the release before, which may be broken too.
+# Within this time of its start, pods older than the rollout are of the previous release, which may be broken too.
 SETTLED_SECONDS = 8.0
 # Timestamps of objects are whole seconds.
 CLOCK_SLACK = timedelta(seconds=2)
@@ -43,9 +43,9 @@ class RolloutError(Exception):
 
 @dataclass(frozen=True)
 class Rollout:
-    """A Deployment that is waited for: it is rolled out once its controller has acted on `generation` or a later one.
+    """A Deployment to wait for: it is rolled out only after its controller has acted on `generation` or a later one.
 
-    `began_seconds` is when the wait began, of `time.monotonic`.
+    `began_seconds` is when the wait began, by `time.monotonic`.
     """
 
     namespace: str
@@ -59,30 +59,30 @@ class Rollout:
 
 @dataclass
 class Rollouts:
-    """Reads all Deployments that are waited for in three requests a namespace; nothing is read before the first call.
+    """Reads all Deployments to wait for in three requests per namespace; nothing is read before the first call.
 
-    `began_seconds` is when the update began, of `time.monotonic`: pods that are older are of the release before.
+    `began_seconds` is when the update began, by `time.monotonic`: older pods are of the previous release.
     """
 
     connect: Callable[[], Cluster]
     began_seconds: float = field(default_factory=time.monotonic)
     ask: Callable[[Cluster, Evidence, Finding], Object | None] = probe_answer
-    """Gives an event of what a probe is answered now."""
+    """Returns an event about a probe's present answer."""
     status: dict[Rollout, str] = field(default_factory=dict)
-    """How far each rollout that is not complete has come, in words."""
+    """The progress of each rollout that is not complete, in words."""
     _first_seen: dict[Key, float] = field(default_factory=dict)
     _progress: dict[Rollout, tuple[Any, float]] = field(default_factory=dict)
     _answers: dict[str, tuple[float, Object | None]] = field(default_factory=dict)
     _answered_seconds: float = field(default_factory=time.monotonic)
 
     def complete(self, waiting: Collection[Rollout]) -> set[Rollout]:
-        """Those of `waiting` that are rolled out now.
+        """The Deployments of `waiting` that are rolled out now.
 
         Raises RolloutError as soon as one of them has failed for good: its cause does not go away by waiting, its
         progress deadline is over, or it is gone.
         """
         try:
-            # Those that are complete, and the others with what there is about them.
+            # The complete rollouts, and the others with their evidence.
             complete: set[Rollout] = set()
             unready = []
             for namespace in {rollout.namespace for rollout in waiting}:
@@ -122,12 +122,12 @@ class Rollouts:
 
     @cached_property
     def _since(self) -> datetime:
-        """When the update began, by the API server's clock, which timestamps of objects are of."""
+        """When the update began, by the API server's clock, which also sets timestamps of objects."""
         elapsed = timedelta(seconds=time.monotonic() - self.began_seconds)
         return self._cluster.now() - elapsed - CLOCK_SLACK
 
     def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
-        """Rollouts that have failed for good: those whose patience is over first, then others that show the same."""
+        """Rollouts that have failed for good: first those whose patience is over, then others that fail too."""
         hopeless = [(found, late) for found, late in self._examined(unready) if late or not found.retryable]
         now, keys = time.monotonic(), {_key(found) for found, _ in hopeless}
         self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
@@ -139,7 +139,7 @@ class Rollouts:
         return over + [found for found, _ in hopeless if found not in over] if over else []
 
     def _examined(self, unready: Iterable[tuple[Rollout, Evidence]]) -> Iterator[tuple[Diagnosis, bool]]:
-        """A diagnosis of each, logs read where a container has crashed for good, and whether its time is over."""
+        """A diagnosis of each, with logs if a container has crashed for good, and whether its time is over."""
         events: dict[str, Sequence[Object]] = {}
         for rollout, evidence in unready:
             late = self._is_late(rollout, evidence)
@@ -153,15 +153,15 @@ class Rollouts:
             if diagnosis.cause in ASKED_CAUSES and diagnosis.finding.pod:
                 seen = self._with_answer(seen, diagnosis, late=late)
                 diagnosis = diagnose(seen)
-            # A second crash may have told in its log that there is no hope in a third.
+            # The log of a second crash may show that there is no point in a third.
             crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
             if late or crashed or not diagnosis.retryable:
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
             yield diagnosis, late
 
     def _with_answer(self, seen: Evidence, diagnosis: Diagnosis, *, late: bool) -> Evidence:
-        """The evidence with what the probe's path answers now: the kubelet reports 25 answers of a pod and no more, so
-        that its last one may be of a time when nothing listened yet.
+        """The evidence with the present answer of the probe's path: the kubelet reports at most 25 answers of a pod, so
+        its last one may be from a time when nothing listened yet.
         """
         finding, now = diagnosis.finding, time.monotonic()
         asked, event = self._answers.get(finding.pod, (float("-inf"), None))
@@ -171,11 +171,11 @@ class Rollouts:
         return replace(seen, events=[*seen.events, event]) if event else seen
 
     def _is_late(self, rollout: Rollout, evidence: Evidence) -> bool:
-        """Whether the Deployment's progress deadline is over, or nothing moves for longer than that.
+        """Whether the Deployment's progress deadline is over, or nothing progresses for longer than that.
 
-        A rollout that progresses is waited for, however long all of its replicas take. The condition stays when a
-        Deployment goes back to an older ReplicaSet: it counts for the ReplicaSet that it names, and where it is older
-        than this update, only once the deadline has passed anew.
+        The wait goes on while a rollout progresses, however long all of its replicas take. The condition stays when a
+        Deployment goes back to an older ReplicaSet: it counts only for the ReplicaSet that it names. If it is older
+        than this update, it counts only after the deadline has passed again.
         """
         deployment = evidence.deployment
         deadline_seconds = number_at(deployment, "spec", "progressDeadlineSeconds", default=600)
@@ -194,10 +194,10 @@ class Rollouts:
         return now - since_seconds > deadline_seconds + STALLED_MARGIN_SECONDS
 
     def _of_this_update(self, rollout: Rollout, evidence: Evidence) -> Evidence | None:
-        """The evidence without what is older than the update; None where that is all there is.
+        """The evidence without pods that are older than the update; `None` if there is nothing else.
 
-        A template that stays keeps its pods. Those that are ready take no part in it, however often they ended in their
-        lives; those that are not may keep it from its end.
+        An unchanged template keeps its pods. Ready pods do not matter to the update, however often they have ended;
+        pods that are not ready may block it.
         """
         if evidence.is_paused:
             return evidence
@@ -211,14 +211,14 @@ class Rollouts:
 
 
 def _is_stale(rollout: Rollout, evidence: Evidence | None) -> bool:
-    """Whether the API server's cache does not have yet what this update has written."""
+    """Whether the API server's cache does not have the changes of this update yet."""
     if evidence is None:
         return time.monotonic() - rollout.began_seconds < CACHE_SECONDS
     return number_at(evidence.deployment, "metadata", "generation") < rollout.generation
 
 
 def _progress(evidence: Evidence) -> tuple[Any, ...]:
-    """What changes while a rollout progresses: its counts and the pods of its newest template."""
+    """The values that change while a rollout progresses: its counts and the ready pods of its newest template."""
     keys = ("observedGeneration", "replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
     counts = (number_at(evidence.deployment, "status", key) for key in keys)
     return (*counts, frozenset(name_of(pod) for pod in evidence.current_pods() if is_ready(pod)))

@@ -1,5 +1,5 @@
-"""Whether what is deployed is what the state says and works: rollouts, images in running pods, checks. Pure but for
-the asking, which is handed in."""
+"""Whether the deployed services are as the state says, and work: rollouts, images in running pods, checks. Pure: the
+cluster's answers are passed in."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIGEST = "@sha256:"
 
 @dataclass(frozen=True)
 class RecordedDeployment:
-    """What the state says of one Deployment; `replicas` is `None` where an autoscaler decides."""
+    """What the state says about one Deployment; `replicas` is `None` if an autoscaler decides."""
 
     name: str
     namespace: str
@@ -33,7 +33,7 @@ class RecordedDeployment:
 
 @dataclass(frozen=True)
 class ServiceVerdict:
-    """What was found of one service; it works where there are no problems."""
+    """The findings about one service; it works if there are no problems."""
 
     service: str
     namespace: str
@@ -43,11 +43,11 @@ class ServiceVerdict:
     checks: int
     problems: tuple[str, ...]
     about: str = ""
-    """What there is to say of a service that keeps no pods, in the place of their number."""
+    """Text about a service that keeps no pods, instead of their number."""
 
 
 def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDeployment]:
-    """In order of names."""
+    """The Deployments in order of names."""
     found = [_recorded_deployment(each) for each in recorded if each.type == DEPLOYMENT_TYPE]
     return sorted(found, key=lambda each: (each.namespace, each.name))
 
@@ -71,7 +71,7 @@ def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
 def verdict(
     recorded: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
 ) -> ServiceVerdict:
-    """`found` is `None` where the cluster has no such Deployment; `failing` are the checks that were not met."""
+    """`found` is `None` if the cluster has no such Deployment; `failing` are the checks that were not met."""
     if found is None:
         problems: list[str] = ["its Deployment is gone from the cluster"]
     else:
@@ -107,7 +107,7 @@ def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterato
 
 
 def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str]:
-    """The Deployment's own images, and the digests that its pods really run."""
+    """Differences in the Deployment's own images, and in the digests that its pods really run."""
     yield from wrong_images(
         recorded.images, images_by_container(object_at(found.deployment, "spec", "template", "spec"))
     )
@@ -123,7 +123,7 @@ def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str
 
 
 def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterator[str]:
-    """Where the images of the containers are others than the recorded ones."""
+    """The containers whose images differ from the recorded ones."""
     for container in sorted({*recorded, *live}):
         if live.get(container) != recorded.get(container):
             is_, should_be = live.get(container, "gone"), recorded.get(container, "none")
@@ -131,12 +131,12 @@ def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterat
 
 
 def images_by_container(pod: Object) -> dict[str, str]:
-    """Image by container, init containers and sidecars among them."""
+    """Image by container, including init containers and sidecars."""
     containers = (*objects_at(pod, "initContainers"), *objects_at(pod, "containers"))
     return {text_at(each, "name"): text_at(each, "image") for each in containers}
 
 
 def _digest(reference: Any) -> str:
-    """`sha256:…` of an image reference; empty where it has none."""
+    """`sha256:…` of an image reference; empty if it has none."""
     _, found, digits = str(reference).partition(DIGEST)
     return f"sha256:{digits}" if found else ""

@@ -1,4 +1,4 @@
-"""What an approval, kept in a file or not, holds for: commit, files, settings and state; and what has changed since."""
+"""What an approval, in a file or not, covers: commit, files, settings and state; and what has changed since."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ COMMIT_DIGITS = 8
 LOOKED_BACK = 20
 SERVICES = "services"
 NO_SOURCES = ("__pycache__", "node_modules")
-# The engine writes it into the settings itself, and it says nothing of what is deployed.
+# The engine itself writes it into the settings, and it does not affect what is deployed.
 SALT = "encryptionsalt"
-# Of the recorded state: when and by which engine it was written.
+# The key of the recorded state that says when and by which engine it was written.
 VOLATILE = "manifest"
-# Of a resource: the lines of code that declared it, which move when a comment does.
+# Keys of a resource with the lines of code that declared it, which move when a comment moves.
 WHERE_DECLARED = {"sourcePosition", "stackTrace"}
 
 
 @dataclass(frozen=True)
 class Approval:
-    """What was there when the preview began: values by name are hashes, so that no secret is kept."""
+    """The inputs of a preview when it began; values by name are hashes, so that no secret is kept."""
 
     taken: datetime
     commit: str
@@ -46,11 +46,11 @@ class Approval:
     settings: Mapping[str, str]
     state: str
     number: int | None = None
-    """Of the last update; `None` where only a slow request would tell."""
+    """Of the last update; `None` if only a slow request could tell it."""
 
 
 def take(stack: Stack) -> Approval:
-    """All that a preview of `stack` that begins now will rest on."""
+    """Everything that a preview of `stack` depends on if it begins now."""
     folder = stack.project.folder
     in_folder = stack.backend_url().startswith(FILE)
     return Approval(
@@ -64,7 +64,7 @@ def take(stack: Stack) -> Approval:
 
 
 def require_unchanged(stack: Stack, before: Approval) -> None:
-    """Return when all that was approved is still so; raises SlipwayError, which names what moved."""
+    """Return if everything approved is unchanged; else raises SlipwayError, which names the changes."""
     after = take(stack)
     others = () if before.state == after.state else updates_since(stack, before)
     if lines := changed_since_preview(before, after, others):
@@ -76,7 +76,7 @@ def require_unchanged(stack: Stack, before: Approval) -> None:
 
 
 def changed_since_preview(before: Approval, after: Approval, others: Sequence[UpdateInfo] = ()) -> list[str]:
-    """What differs, one line each; `others` are the updates that ended since `before`. Never a value of a setting."""
+    """The differences, one line each, without values of settings; `others` are updates that ended since `before`."""
     lines = []
     if before.commit != after.commit:
         lines.append(f"commit: {_short(before.commit)} → {_short(after.commit)}")
@@ -91,7 +91,7 @@ def changed_since_preview(before: Approval, after: Approval, others: Sequence[Up
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """A hash of every file that decides what is built and declared, by its path in `folder`; settings are not in it."""
+    """A hash of every file that decides what is built and declared, by its path in `folder`, without settings."""
     hashes = program_token.file_hashes(folder)
     hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
     for name, file in source_files(folder):
@@ -126,9 +126,9 @@ def _hash(value: Any) -> str:
 
 
 def source_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Files and links of the project's services, by their path in its `folder`, without what tools leave beside them.
+    """Files and links of the project's services, by their path in its `folder`, without folders that tools create.
 
-    A name that is no UTF-8 has to be kept in JSON, too.
+    A name that is not UTF-8 is escaped, because JSON has to keep it too.
     """
     for parent, folders, files in os.walk(folder / SERVICES):
         folders[:] = sorted(name for name in folders if _is_source(Path(parent, name)))
@@ -141,7 +141,7 @@ def _is_source(folder: Path) -> bool:
 
 
 def _content_hash(file: Path) -> str:
-    """Empty for what has no content: a file that is gone by now, a socket."""
+    """A hash of the file; empty if it has no content: a file that is gone by now, a socket."""
     if file.is_symlink():
         return _hash(str(file.readlink()))
     try:
@@ -155,7 +155,7 @@ def _content_hash(file: Path) -> str:
 
 
 def state_hash(stack: Stack) -> str:
-    """A hash of the recorded state of `stack`, which is read from a folder directly: that takes milliseconds."""
+    """A hash of the recorded state of `stack`. From a folder the state is read directly, which takes milliseconds."""
     if stack.backend_url().startswith(FILE):
         state: Mapping[str, Any] = stack.present() or {}
     else:
@@ -171,9 +171,9 @@ def _last_number(stack: Stack) -> int:
 
 
 def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A recorded state without what is another each time the engine writes it, though nothing has changed.
+    """A recorded state without the parts that differ each time the engine writes it, even if nothing has changed.
 
-    A program declares in parallel, so that the order of resources and of their dependencies says nothing.
+    A program declares in parallel, so the order of resources and of their dependencies has no meaning.
     """
     resources = [_normalized(resource) for resource in state.get("resources") or ()]
     resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
@@ -183,7 +183,7 @@ def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
     told = {name: value for name, value in resource.items() if name not in WHERE_DECLARED}
-    # Most have no secret: to write one takes a tenth of the time that it takes to look at every value in it.
+    # Most have no secret: to write one as JSON takes a tenth of the time that a check of every value in it takes.
     if SIGNATURE in json.dumps(told):
         told = {name: _without_ciphertexts(value) for name, value in told.items()}
     told["dependencies"] = sorted(resource.get("dependencies") or ())
@@ -193,7 +193,10 @@ def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_ciphertexts(value: Any) -> Any:
-    """A secret is encrypted anew each time; one that really changes shows in the name of its Kubernetes Secret."""
+    """The value without ciphertexts: a secret is encrypted again each time the state is written.
+
+    A secret that really changes shows in the name of its Kubernetes Secret.
+    """
 
     def without(each: Any, _path: object) -> Any:
         if not isinstance(each, Secret):
@@ -204,10 +207,10 @@ def _without_ciphertexts(value: Any) -> Any:
 
 
 def updates_since(stack: Stack, before: Approval) -> Sequence[UpdateInfo]:
-    """The updates that ended after `before` was taken; none where the backend's history cannot be read from here."""
+    """The updates that ended after `before` was taken; empty if the backend's history cannot be read from here."""
     try:
         entries = stack.history().latest(LOOKED_BACK)
-    except SlipwayError:  # that the state moved is known all the same
+    except SlipwayError:  # it is known anyway that the state changed
         return ()
     if before.number is not None:
         return [entry for entry in entries if entry.number > before.number]
@@ -241,9 +244,9 @@ class _File(BaseModel):
 
 
 def require_approved(stack: Stack, file: Path, now: Approval) -> None:
-    """Return when `file`, which a preview wrote, is of what is there now; raises SlipwayError, which names what moved.
+    """Return if `file`, which a preview wrote, approves `now`; else raises SlipwayError, which names the changes.
 
-    Raises ConfigurationError for a file that no preview of this stack wrote.
+    Raises ConfigurationError if no preview of this stack wrote the file.
     """
     before = _read(file, f"{stack.project.name}/{stack}")
     others = () if before.state == now.state else updates_since(stack, before)
@@ -256,7 +259,7 @@ def require_approved(stack: Stack, file: Path, now: Approval) -> None:
 
 
 def to_text(approval: Approval, project: str, stack: str) -> str:
-    """What `require_approved` reads, on any machine."""
+    """The text that `require_approved` reads, on any machine."""
     return _File(stack=f"{project}/{stack}", approval=approval).model_dump_json(indent=1) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Which commit is previewed, which one the stack was last updated from, and where their difference can be seen."""
+"""The commit that is previewed, the commit of the stack's last update, and links to their difference."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ LOOKED_BACK = 20
 
 
 def commits(folder: Path, engine: Pulumi | None, stack: str) -> Commits:
-    """What git and the backend's history know; empty where they do not."""
+    """The commits that git and the backend's history know; empty if unknown."""
     return Commits(previewed_commit(folder), deployed_commit(engine, stack) if engine else "")
 
 
 def previewed_commit(folder: Path) -> str:
-    """HEAD of the work tree, with `-dirty` where something that decides what is deployed is in no commit."""
+    """HEAD of the work tree, with `-dirty` if a file that decides what is deployed is not committed."""
     head = git_output(folder, "rev-parse", "HEAD")
     return f"{head}{DIRTY}" if head and uncommitted(folder) else head
 
@@ -36,7 +36,7 @@ def deployed_commit(engine: Pulumi, stack: str) -> str:
         return ""
     try:
         updates: list[dict[str, Any]] = json.loads(done.output)
-    except ValueError:  # a backend without a history says so in words
+    except ValueError:  # a backend without a history says so in plain text
         return ""
     for update in updates:
         if update.get("kind") == "update" and update.get("result") == "succeeded":
@@ -50,7 +50,7 @@ def _commit_of(environment: Mapping[str, str]) -> str:
 
 
 def links(environment: Mapping[str, str], known: Commits) -> Links:
-    """Pages of the run and of the commits' difference, from the variables that GitHub Actions and GitLab CI set."""
+    """Links to the run and to the commits' difference, from the variables that GitHub Actions and GitLab CI set."""
     before, after = (commit.removesuffix(DIRTY) for commit in (known.deployed, known.previewed))
     different = f"{before}...{after}" if before and after and before != after else ""
     if repository := environment.get("GITHUB_REPOSITORY"):
@@ -63,7 +63,7 @@ def links(environment: Mapping[str, str], known: Commits) -> Links:
 
 
 def git_output(folder: Path, *arguments: str) -> str:
-    """What git prints in `folder`; empty where it fails, or is not there."""
+    """The output of git in `folder`; empty if git fails or is missing."""
     try:
         done = subprocess.run(
             ["git", *arguments],

@@ -1,4 +1,4 @@
-"""Shows an update while it runs: one line per resource that changes, and what the program and the builds say."""
+"""Shows an update while it runs: one line per resource that changes, and the output of the program and the builds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ VERBS = {
     "delete-replaced": "Delete replaced",
     "import": "Import",
 }
-# Said by the engine about itself each time, and of no use to anyone.
+# The engine prints it about itself each time, and it is useless.
 NOISE = ("using pulumi-",)
 
 Key = tuple[Urn, str]
 
 
 class OperationError(Exception):
-    """Marks a line of the display as failed; nobody is to see it."""
+    """Marks a line of the display as failed; it is never shown."""
 
 
 @dataclass
@@ -50,7 +50,7 @@ class UpdateDisplay:
             self._say(event)
 
     def close(self, *, interrupted: bool) -> None:
-        """End what the engine never ended: it was interrupted, or it is a build that fails in a preview."""
+        """End the lines that the engine never ended: it was interrupted, or a build failed in a preview."""
         for key in list(self._running):
             self._leave(key, KeyboardInterrupt() if interrupted else OperationError())
 
@@ -102,7 +102,7 @@ class UpdateDisplay:
                 step.update(text)
 
     def _roll_out(self, resource: Urn, text: str) -> None:
-        """The program waits for a Deployment after the engine is done with it: that is a line of its own."""
+        """Show a separate line for a rollout: the program waits for it after the engine is done with the Deployment."""
         key = (resource, ROLLING_OUT)
         if text.startswith(ROLLED_OUT):
             self._leave(key, None)
@@ -114,5 +114,5 @@ class UpdateDisplay:
 
 
 def _is_worth_a_line(event: StepEvent) -> bool:
-    """Components and providers are made in no time, and nobody looks for them in a cluster."""
+    """Not for components and providers: they take no time, and are not in the cluster."""
     return event.custom and not event.resource.type.startswith("pulumi:")

@@ -1,4 +1,4 @@
-"""Where a cluster differs from a stack's state: the one answer of `slipway drift`, `preview --drift` and `up`."""
+"""Where a cluster differs from a stack's state, for `slipway drift`, `preview --drift` and `up` alike."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from slipway.state.checkpoint import Snapshot
 
 
 def find_drift(stack: Stack, deployed: Deployed, warn: Callable[[str], None]) -> Drift:
-    """Where the cluster differs from the state that is `deployed`; SlipwayError where it does not answer."""
+    """Where the cluster differs from the state that is `deployed`; SlipwayError if the cluster does not answer."""
     (state,) = opened(stack, [deployed.state], warn)
     return find(replace(deployed, state=state), stack.project.name)
 
 
 def opened(stack: Stack, states: Sequence[Snapshot], warn: Callable[[str], None]) -> Sequence[Snapshot]:
-    """The states decrypted, or as they are where they cannot be: then it is said that secrets may have changed."""
+    """The decrypted states; if that fails, the states as they are, and `warn` says that secrets are not compared."""
     try:
         with ThreadPoolExecutor() as pool:
             return list(pool.map(stack.decrypted, states))

@@ -1,4 +1,4 @@
-"""The databases of an environment on the lab's PostgreSQL: made before its first update, deleted with it."""
+"""The databases of an environment on the lab's PostgreSQL: created before its first update, deleted with it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TIMEOUT_SECONDS = 300
 
 
 def ensure_databases(stack: Stack, say: Callable[[str], None]) -> None:
-    """Have the lab make the databases of `stack`, where a service takes the address of one from the lab and there is
-    none yet. SlipwayError where the lab cannot.
+    """Make the lab create the databases of `stack`, if a service takes the address of one from the lab and there is
+    none yet. SlipwayError if the lab cannot.
     """
     missing = [name for name, file in _url_files(stack).items() if not file.exists()]
     if missing and _read_from_lab(stack, missing):
@@ -27,14 +27,14 @@ def ensure_databases(stack: Stack, say: Callable[[str], None]) -> None:
 
 
 def drop_databases(stack: Stack, say: Callable[[str], None]) -> None:
-    """Have the lab delete those of `stack`, with all that is in them. SlipwayError where it cannot."""
+    """Make the lab delete the databases of `stack` with all their data. SlipwayError if it cannot."""
     if any(file.exists() for file in _url_files(stack).values()):
         _lab_databases(stack, "--drop")
         say(f"Deleted the databases of {stack} on the lab.")
 
 
 def _url_files(stack: Stack) -> dict[str, Path]:
-    """Where the lab keeps the addresses of this stack's databases, by the variable that names the file."""
+    """The lab's files with the addresses of this stack's databases, by the variable that names the file."""
     if not stack.environment.uses_lab:
         return {}
     given = stack.engine.environment
@@ -46,18 +46,18 @@ def _url_files(stack: Stack) -> dict[str, Path]:
 
 
 def _read_from_lab(stack: Stack, variables: Iterable[str]) -> bool:
-    """Whether a service of this clone takes its address from one of them: the stack's settings go before."""
+    """Whether a service of this clone takes its address from one of them; the stack's settings take precedence."""
     keys = (str(key).partition(":") for key in stack.project.settings(stack.name))
     configured = {f"{secret_variable(service, key)}_FILE" for service, _, key in keys}
     try:
         services = tuple(secret_variable(each.name, "") for each in service_sources(stack.project.folder))
-    except ValueError:  # which the program says, with file and line
+    except ValueError:  # the program reports it, with file and line
         return False
     return any(name not in configured and name.startswith(services) for name in variables)
 
 
 def _lab_databases(stack: Stack, *options: str) -> None:
-    """Through the command: of this package only the commands `lab`, `toolchain` and `doctor` know the lab."""
+    """Runs the command, because in this package only the commands `lab`, `toolchain` and `doctor` know the lab."""
     command = [sys.executable, "-m", "slipway.cli.main", "lab", "databases", stack.name, *options]
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     if done.returncode:

@@ -1,9 +1,9 @@
-"""Remembers what the last update passed the gate with: the very same need not be previewed again, and where one service
-alone has moved since, no other need be declared.
+"""Remembers the inputs with which the last update passed the gate. The same inputs need no second preview; if only one
+service has changed since, the update need not declare the others.
 
-A preview is a second run of the program: on an environment where nothing has moved it would double the time of
-`slipway up --yes`, and say what the last update said. Everything that a preview rests on must be the same for that; the
-update has the policy pack in any case.
+A preview is a second run of the program. In an unchanged environment it would double the time of `slipway up --yes` and
+repeat the result of the last update. It is skipped only if everything that it depends on is the same. The update has
+the policy pack in any case.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from slipway.errors import SlipwayError
 from slipway.paths import STACK_PLACEHOLDER
 from slipway.stack import Stack
 
-# Variables of a shell that say nothing to a program.
+# Variables of a shell that do not affect a program.
 NOISE = {"_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES"}
 FILE_SUFFIX = "_FILE"
 
 
 class LastUpdate(BaseModel):
-    """An update that passed, by hashes: of all that its preview rested on, and of the state that it left."""
+    """An update that passed, as hashes of everything that its preview depended on, and of the state that it left."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,9 +44,9 @@ class LastUpdate(BaseModel):
     settings: Mapping[str, str]
     """By key."""
     surroundings: str
-    """Of variables, what they name, plugins and the day."""
+    """Of variables, the files that they name, plugins and the day."""
     shared: Mapping[str, str]
-    """Of what each service.yaml says to other services too, by its path."""
+    """Of the part of each service.yaml that affects other services, by its path."""
 
     def changed_files(self, now: Approval) -> set[str]:
         return _changed(self.files, now.files)
@@ -55,7 +55,7 @@ class LastUpdate(BaseModel):
         return _changed(self.settings, now.settings)
 
     def is_same(self, now: Approval) -> bool:
-        """Whether nothing that is approved now differs from what passed; the commit alone changes nothing."""
+        """Whether files and settings approved now are the same as what passed; the commit alone changes nothing."""
         return not self.changed_files(now) and not self.changed_settings(now)
 
 
@@ -64,12 +64,12 @@ def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
 
 
 def last_update(stack: Stack, now: Approval) -> LastUpdate | None:
-    """The last update that passed, if state and surroundings are still as it left them; `None` for anything that is
-    not certain.
+    """The last update that passed, if state and surroundings are still as it left them; `None` if that is not
+    certain.
     """
     try:
         passed = LastUpdate.model_validate_json(stack.own_file("passed").read_bytes())
-    except (OSError, ValidationError):  # none yet, or not ours: a preview tells
+    except (OSError, ValidationError):  # none yet, or not ours: a preview decides
         return None
     if passed.state == now.state and passed.surroundings == surroundings_hash(stack):
         return passed
@@ -77,8 +77,8 @@ def last_update(stack: Stack, now: Approval) -> LastUpdate | None:
 
 
 def record_last_update(stack: Stack, approved: Approval) -> None:
-    """Take down that `approved` was updated and what it left, unless somebody else may have had a hand in it."""
-    with suppress(OSError, SlipwayError):  # the update succeeded all the same, and the next one is previewed
+    """Record that `approved` was updated and the state that it left, unless another update may have interfered."""
+    with suppress(OSError, SlipwayError):  # the update succeeded anyway, and the next one is previewed
         state = approval.state_hash(stack)
         updates = approval.updates_since(stack, approved)
         if len(updates) == 1 and updates[0].succeeded:
@@ -88,7 +88,7 @@ def record_last_update(stack: Stack, approved: Approval) -> None:
                 files=approved.files,
                 settings=approved.settings,
                 surroundings=surroundings_hash(stack),
-                # Read now: where a file has moved since it was approved, its hash tells.
+                # Read now: if a file has changed since it was approved, its hash shows it.
                 shared=shared_parts(stack.project.folder),
             )
             file = stack.own_file("passed")
@@ -97,23 +97,23 @@ def record_last_update(stack: Stack, approved: Approval) -> None:
 
 
 def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, str]) -> str:
-    """A hash over everything by which a preview could come out another way, but for the state and what a registry says
-    of a tag.
+    """A hash of everything that could change the result of a preview, except the state and the digest of a tag in a
+    registry.
 
-    The commit is not in it: it alone changes nothing.
+    The commit is not in it: the commit alone changes nothing.
     """
     return _hash({"files": dict(files), "settings": dict(settings), "surroundings": surroundings_hash(stack)})
 
 
 def surroundings_hash(stack: Stack) -> str:
-    """A hash over what a preview rests on besides files and settings: variables, what they name, what is installed."""
+    """A hash of what a preview needs besides files and settings: variables, files they name, installed software."""
     environment = stack.engine.environment
     return _hash(
         {
             "variables": {name: value for name, value in environment.items() if name not in NOISE},
             "contents": dict(_contents(environment, stack.name)),
             "installed": sorted(_installed(stack.project.folder, environment)),
-            "day": datetime.now(UTC).date().isoformat(),  # waivers end
+            "day": datetime.now(UTC).date().isoformat(),  # waivers expire
         }
     )
 
@@ -133,7 +133,7 @@ def _contents(environment: Mapping[str, str], stack: str) -> Iterator[tuple[str,
 
 
 def _installed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Names, which have versions in them, of the program's packages and the engine's plugins, and the engine's own."""
+    """Names, with versions, of the program's packages and the engine's plugins, and the engine's path and time."""
     for packages in (folder / ".venv").glob("lib/python*/site-packages"):
         yield from (entry.name for entry in os.scandir(packages) if entry.name.endswith(".dist-info"))
     home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME", "/"), ".pulumi"))

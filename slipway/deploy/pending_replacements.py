@@ -1,9 +1,9 @@
-"""Lets an update go back to an object that a failed one was about to remove.
+"""Lets an update go back to an object that a failed update was about to delete.
 
-A replacement under another name (in another namespace, for one) is made first, and what it replaces is deleted at the
-end. An update that fails between leaves both in the state: the new one as the resource, the old one marked for
-deletion. Whoever then wants the old one again, which is what a rollback and a fixed release do, is refused: the engine
-would make it anew, under the name that it still has.
+The engine creates a replacement under another name (for example in another namespace) first, and deletes the replaced
+object at the end. An update that fails in between leaves both in the state: the new one as the resource, the old one
+marked for deletion. A rollback or a fixed release wants the old one again, and would fail: the engine would create it
+again under the name that it still has.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ TAKEN_BACK = "A failed update had left objects to be removed that are wanted aga
 
 
 def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:
-    """The ids of Kubernetes objects, by URN, whose replacement the engine began to create, or would."""
+    """The ids of Kubernetes objects, by URN, whose replacement the engine began or would begin to create."""
     begun = (each for each in events if isinstance(each, Started) and each.operation == operation)
     ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in begun}
     return {urn: identity for urn, identity in ids.items() if identity}
 
 
 def collisions(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
-    """Those whose replacement it failed to create."""
+    """The same, if the engine failed to create the replacement."""
     failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == operation}
     return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
 
 
 def revert(stack: Stack, wanted: Mapping[str, str]) -> bool:
-    """Take back into the state what of `wanted`, ids by URN, it was about to lose; whether there was any."""
+    """Restore in the state the objects of `wanted`, ids by URN, that were to be deleted; whether there were any."""
     present = stack.present() if wanted else None
     state = reverted(present, wanted) if present else None
     if state is None:
@@ -45,7 +45,7 @@ def revert(stack: Stack, wanted: Mapping[str, str]) -> bool:
 
 
 def reverted(snapshot: Snapshot, wanted: Mapping[str, str]) -> Snapshot | None:
-    """The state with each wanted object as the resource, and its twin marked for deletion; None where there is none.
+    """The state with each wanted object as the resource, and its twin marked for deletion; `None` if there is none.
 
     `wanted` are ids by URN.
     """

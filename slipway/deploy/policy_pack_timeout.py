@@ -1,4 +1,4 @@
-"""Notices a run of the engine that comes to no end because the policy pack does not: neither loads nor answers."""
+"""Notices a run of the engine that does not end because the policy pack does not load, or does not answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from slipway.errors import ConfigurationError
 VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
 ADVICE = f"Fix what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
 LOADING_SECONDS = 60.0
-# Above the deadline that the pack sets its own rules (policy/deadline.py), which names the rule.
+# Longer than the deadline that the pack sets for its own rules (policy/deadline.py), which names the rule.
 SILENCE_SECONDS = 300.0
 LOADING = '"policyLoadEvent":'
 LOADED = '"preludeEvent":'
@@ -20,17 +20,17 @@ LOADED = '"preludeEvent":'
 
 @dataclass
 class PolicyPackTimeout:
-    """Follows the engine's events; `overdue` says what has taken too long, and is asked from another thread.
+    """Follows the engine's events; `overdue` says what has taken too long, and is called from another thread.
 
-    Only silence counts while no resource is under way: builds and providers have time-outs of their own. An update may
-    be silent for as long as its checks are asked: it is watched until its first resource, while nothing is changed.
+    Silence counts only while no resource is in progress: builds and providers have their own timeouts. An update may be
+    silent while its checks run, so it is watched only until its first resource, while nothing is changed.
     """
 
     pack: Path
     loading_seconds: float = LOADING_SECONDS
     silence_seconds: float = SILENCE_SECONDS
     first_alone: bool = False
-    """Whether all is well once a resource was under way."""
+    """Whether to stop watching once a resource is done."""
     _loading: bool = False
     _judging: bool = False
     _heard_at_seconds: float = 0.0
@@ -39,7 +39,7 @@ class PolicyPackTimeout:
 
     @classmethod
     def of(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
-        """A watch with the user's deadline where there is one; ConfigurationError for one that is no number."""
+        """A watch with the user's deadline, if it is set; ConfigurationError if it is not a number above 0."""
         text = environment.get(VARIABLE, "")
         if not text:
             return cls(pack)
@@ -55,11 +55,11 @@ class PolicyPackTimeout:
 
     @classmethod
     def of_update(cls, environment: Mapping[str, str], pack: Path) -> PolicyPackTimeout:
-        """As `of`, of an update."""
+        """As `of`, for an update."""
         return replace(cls.of(environment, pack), first_alone=True)
 
     def take(self, line: str, event: Event | None, at_seconds: float) -> None:
-        """Take in one line of the engine's output and the event in it."""
+        """Process one line of the engine's output and the event in it."""
         self._heard_at_seconds = at_seconds
         if LOADING in line:
             self._loading = True
@@ -72,7 +72,7 @@ class PolicyPackTimeout:
             self._last = str(event.resource)
 
     def overdue(self, now_seconds: float) -> str:
-        """What has taken too long by now; empty while all is well."""
+        """What has taken too long by now; empty if all is well."""
         silent_seconds = now_seconds - self._heard_at_seconds
         if self._loading and silent_seconds > self.loading_seconds:
             return f"the policy pack {self.pack} did not load in {self.loading_seconds:g} s"

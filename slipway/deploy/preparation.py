@@ -1,4 +1,4 @@
-"""What precedes every update and rollback: a stack that is there and unlocked, and whose state is in order."""
+"""Prepares every update and rollback: the stack exists and is unlocked, and its state is in order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from slipway.state.namespaces import has_namespace, without_namespace
 
 
 def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None:
-    """Take a Namespace that somebody else manages by now out of the state; the cluster keeps it as it is."""
+    """Remove from the state a Namespace that the stack no longer manages; the cluster keeps it as it is."""
     name = stack.unmanaged_namespace()
     present = stack.present() if name else None
     if present and has_namespace(present, name):
@@ -20,9 +20,8 @@ def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None
 
 
 def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
-    """Make the stack and its databases on the lab where they are missing, release the lock of an engine that is gone,
-    and put right what a killed update or a damaged state has left; raises SlipwayError where another update holds the
-    stack.
+    """Create the stack and its databases on the lab if they are missing, release the lock of an engine that is gone,
+    and repair what a killed update or a damaged state has left; raises SlipwayError if another update holds the stack.
     """
     to_read = restore_unreadable(stack, say)
     stack.stacks.ensure(stack.name, say)

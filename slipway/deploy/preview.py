@@ -1,4 +1,4 @@
-"""Previews a stack with the policy pack: what an update would do, and what the policies say of it."""
+"""Previews a stack with the policy pack: what an update would do, and what the policies say about it."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ POLICY_PACK = "policy"
 
 @dataclass
 class Preview:
-    """One preview, with what it said so far; `summary` may be asked whether or not `run` was."""
+    """One preview with its events so far; `summary` may be called with or without `run` before it."""
 
     project: Project
     stack: str
     drift: bool = False
     """Whether to compare the cluster with the recorded state as well, as `slipway drift` does."""
     refresh: bool = False
-    """Whether to preview an update that takes back what was changed by hand."""
+    """Whether to preview an update that reverts changes made by hand."""
     arguments: Sequence[str] = ()
-    """More of `pulumi preview`."""
+    """More arguments for `pulumi preview`."""
     variables: Mapping[str, str] = field(default_factory=dict)
     """More environment variables for it."""
     progress: Progress = field(default_factory=Progress)
@@ -53,7 +53,7 @@ class Preview:
     _drift: Drift | None = None
 
     def run(self, stack: Stack) -> None:
-        """Preview to the end, whatever it finds; raises SlipwayError for what kept it from its end."""
+        """Preview to the end, whatever it finds; raises SlipwayError if it does not reach its end."""
         self._opened = stack
         pack = policy_pack(self.project)
         if self.drift and (state := stack.present()) and objects(state):  # before the first update there is none
@@ -62,7 +62,7 @@ class Preview:
             self._run(stack, pack, UpdateDisplay(self.progress, whole))
 
     def _run(self, stack: Stack, pack: Path, display: UpdateDisplay) -> None:
-        # The pack judges the same program, so its own gate need not.
+        # The pack evaluates the same program, so the program skips its own gate.
         engine = stack.engine.with_variables(STREAMING, skip_program_gate(self.project, self.stack), self.variables)
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.refresh:
@@ -83,13 +83,13 @@ class Preview:
         if ended.exit_code or ended.interrupted:
             self.progress.note(f"All that the engine said: {log.name}")
             raise _error(self.stack, self.events, ended)
-        if problems := self.events.problems():  # a program may call something an error and go on
+        if problems := self.events.problems():  # a program may report an error and go on
             raise SlipwayError(
                 f"The preview of {self.stack} failed.", why="\n".join(problem.message for problem in problems)
             )
 
     def summary(self, error: SlipwayError | None) -> PreviewSummary:
-        """What is known now, with `error` among its problems where the events do not say the same."""
+        """The summary so far, with `error` among its problems if the events do not say the same."""
         summary = self.events.summary(
             self.project.name,
             self.stack,
@@ -107,14 +107,14 @@ class Preview:
         return replace(summary, result=PreviewResult.FAILED, problems=_problems(summary, error))
 
     def _found_drift(self) -> dict[str, Any]:
-        """Fields of the summary; without a state nothing can differ from it."""
+        """Fields of the summary; without a state there is no drift."""
         if self._drift:
             return {"drift": self._drift.changes, "changed_by": self._drift.changed_by}
         return {"drift": ()} if self.drift and self._opened else {}
 
 
 def skip_program_gate(project: Project, stack: str) -> dict[str, str]:
-    """The variable that spares the program its own gate, for just the files as they are now."""
+    """The variable that makes the program skip its own gate, only for the files as they are now."""
     return {program_token.VARIABLE: program_token.token(project.folder, project.name, stack)}
 
 
@@ -153,7 +153,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
 
 
 def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[PreviewProblem, ...]:
-    """Those that the engine told one by one; an error that says more than they do comes first and replaces its own."""
+    """The problems that the engine reported; an error that says more comes first and replaces its own among them."""
     if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
         return summary.problems
     what, why = masked_text(error.what), masked_text(error.why)
@@ -164,6 +164,6 @@ def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[PreviewProb
 
 
 def _show_builds(show_event: Callable[[Event], None], event: Event) -> None:
-    """Only builds take time in a preview; all else is in the summary."""
+    """Show only builds, which take time in a preview; the summary has the rest."""
     if not isinstance(event, StepEvent) or event.resource.type == IMAGE_TYPE:
         show_event(event)

@@ -1,7 +1,7 @@
-"""Takes in the engine's events of a preview and makes them the summary of what it would do.
+"""Collects the engine's events of a preview, and makes a summary of what an update would do.
 
-The streamed events (`PULUMI_ENABLE_STREAMING_JSON_PREVIEW`) and not the digest of `pulumi preview --json`: the digest
-drops policies, failures and build logs, and comes only when all is over.
+It reads the streamed events (`PULUMI_ENABLE_STREAMING_JSON_PREVIEW`), not the digest of `pulumi preview --json`: the
+digest drops policies, failures and build logs, and comes only at the end.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ OPERATIONS = {
 BUILDING = ("create", "update", "replace", "create-replacement")
 POLICY_EVENT = "policyEvent"
 PROVIDER_PREFIX = "pulumi:providers:"
-# Most events of a large stack are of resources that stay as they are; they need not be read.
+# Most events of a large stack are about resources that do not change; they need not be read.
 UNCHANGED = '{"metadata":{"op":"same",'
-# Said by providers and the engine in every preview, and of no use to a reviewer.
+# Providers and the engine print these in every preview; a reviewer does not need them.
 NOT_BUILT = "Skipping preview build because some inputs are unknown"
 NOISE = ("using pulumi-", NOT_BUILT)
 
@@ -64,7 +64,7 @@ Steps = Mapping[str, Mapping[str, Any]]
 
 @dataclass
 class PreviewEvents:
-    """Collects what was said, line by line; `summary` may be asked at any time, also of a preview that broke off."""
+    """Collects the output, line by line; `summary` may be called at any time, also after a preview broke off."""
 
     events: list[Event] = field(default_factory=list)
     rules: set[tuple[str, str]] = field(default_factory=set)
@@ -72,7 +72,7 @@ class PreviewEvents:
     _steps: dict[str, dict[str, dict[str, Any]]] = field(default_factory=lambda: defaultdict(dict))
 
     def take(self, line: str, at_seconds: float) -> Event | None:
-        """Take in one line of the engine's output; the typed event for whoever shows progress."""
+        """Process one line of the engine's output; returns the typed event, to show progress."""
         if is_debug(line):
             return None
         if UNCHANGED not in line[:120]:
@@ -95,7 +95,7 @@ class PreviewEvents:
                 self.rules.update((body.get("policyPackName", ""), rule) for rule in rules)
 
     def summary(self, project: str, stack: str, **more: Any) -> PreviewSummary:
-        """All that is known by now; `more` are fields of PreviewSummary that the events cannot tell."""
+        """The summary so far; `more` are fields of PreviewSummary that the events do not have."""
         states = (step.get("new") or step.get("old") for steps in self._steps.values() for step in steps.values())
         services = {each.urn: each.service for each in with_owners(filter(None, states))}
         changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps, services)))
@@ -126,7 +126,7 @@ class PreviewEvents:
         return tuple(sorted({step.resource.name for step in steps if step.resource.type in WORKLOAD_COMPONENTS}))
 
     def _tested(self) -> tuple[str, ...]:
-        """The services whose test stage was built to its end."""
+        """The services whose test stage was completely built."""
         built = {event.resource for event in self.events if isinstance(event, Finished) and event.operation in BUILDING}
         built -= {event.resource for event in self._diagnostics("warning") if event.message.startswith(NOT_BUILT)}
         begun = [event for event in self.events if isinstance(event, Started) and event.resource.type == IMAGE_TYPE]
@@ -166,7 +166,7 @@ class PreviewEvents:
 
 
 def _problem(event: Diagnostic, logs: Mapping[Urn, BuildLog]) -> PreviewProblem:
-    """An image build that fails has no failed operation in a preview: an error is all that is said."""
+    """The problem of an error event: a failed image build has no failed operation in a preview, only an error."""
     resource, message = _named(event.resource), masked_text(event.message.strip())
     service = service_of(resource.urn) if resource else ""
     log = logs.get(resource) if resource and resource.type == IMAGE_TYPE else None
@@ -183,7 +183,7 @@ def _problem(event: Diagnostic, logs: Mapping[Urn, BuildLog]) -> PreviewProblem:
 def _loaded(line: str) -> Mapping[str, Any]:
     try:
         event = json.loads(line)
-    except ValueError:  # what a plugin printed past the engine; `parse` ignores it too
+    except ValueError:  # a plugin printed it past the engine; `parse` ignores it too
         return {}
     return event if isinstance(event, dict) else {}
 
@@ -193,7 +193,7 @@ def _order(change: ResourceChange) -> tuple[int, str, str, str]:
 
 
 def _paired(all_steps: Mapping[str, Steps]) -> Iterator[Steps]:
-    """The steps of each resource; those of two that are one object under another content, as its replacement."""
+    """The steps of each resource; two resources that are one object with other content become one replacement."""
     deleted = [urn for urn, steps in all_steps.items() if "delete" in steps]
     created = [urn for urn, steps in all_steps.items() if "create" in steps]
     pairs = successors(deleted, created)
@@ -207,7 +207,7 @@ def _paired(all_steps: Mapping[str, Steps]) -> Iterator[Steps]:
 
 
 def _change(steps: Steps, services: Mapping[str, str]) -> ResourceChange | None:
-    """One change from the steps that the engine announced for a resource; `None` for what is nothing in the world."""
+    """One change from the steps that the engine announced for a resource; `None` if it is no real object."""
     known = [operation for operation in steps if operation in OPERATIONS]
     telling = next((name for name in ("replace", "create-replacement", *known) if name in known), None)
     if telling is None:
@@ -249,7 +249,7 @@ def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, A
 
 
 def violation_in(line: str) -> Violation | None:
-    """What a policy says in one line of the engine's output; `None` for any other line."""
+    """The policy violation in one line of the engine's output; `None` for any other line."""
     body = _loaded(line).get(POLICY_EVENT) if f'"{POLICY_EVENT}":' in line else None
     return _violation(body) if body else None
 
@@ -266,5 +266,5 @@ def _violation(body: Mapping[str, Any]) -> Violation:
 
 
 def _named(resource: Urn | None) -> Urn | None:
-    """`None` for the stack itself, which is no name to a reader."""
+    """The resource; `None` for the stack itself, whose name means nothing to a reader."""
     return None if resource is None or resource.type == STACK_TYPE else resource

@@ -1,4 +1,4 @@
-"""Asks the policies of what the program declares, without the engine: where nobody reads a preview, none is needed."""
+"""Evaluates the policies for what the program declares, without the engine: a preview is needed only if it is read."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ from slipway.state.checkpoint import Snapshot, resources
 from slipway.state.content_names import stem
 
 ORGANIZATION = "organization"
-"""What the engine calls it for every self-managed backend."""
+"""The engine's name for it in every self-managed backend."""
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
-# Also a Dockerfile of another name, whose content the catalogue looks at.
+# Also a Dockerfile of another name, whose content the catalogue reads.
 MOUNTS_FILES = re.compile(rb"\b(?:files|dockerfile)\b")
 
 
 @dataclass(frozen=True)
 class PassedPolicies:
-    """The policies allow what the program declares: how many were asked, and what a person should know."""
+    """The policies allow what the program declares: how many were evaluated, and notes for a person."""
 
     rules: int
     notes: str
     seconds: float
-    """How long it took to know."""
+    """How long the check took."""
     variables: Mapping[str, str]
-    """What spares the program its own gate, for just the files that were judged."""
+    """They make the program skip its own gate, only for the files that were judged."""
 
 
 def passed_policies(stack: Stack) -> PassedPolicies | None:
-    """`None` where only a preview can tell, or tells it better: what is refused, wrong, or not known yet.
+    """The result; `None` if only a preview can tell, or tells it better: something is refused, wrong or not known yet.
 
-    The content of the services' own sources ends up in images: while it alone changes, the last verdict holds. Files
-    that a service mounts end up in ConfigMaps, and count.
+    The content of the services' own sources goes into images: while only that changes, the last verdict holds. Files
+    that a service mounts go into ConfigMaps, and count.
     """
     began = time.monotonic()
     folder = stack.project.folder
@@ -58,7 +58,7 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     state = stack.present()
     if not state or not resources(state):
         return None
-    if stack.has_new_digests():  # a preview looks them up, and refuses before anything is touched
+    if stack.has_new_digests():  # a preview looks them up, and refuses before anything changes
         return None
     variables = skip_program_gate(stack.project, stack.name)
     files = {**program_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
@@ -71,7 +71,7 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
             return None
         declared = [f"{type_}::{name}" for type_, name in judged.judged if type_.startswith(KUBERNETES_PREFIX)]
         verdict = {"rules": judged.rules, "notes": judged.notes, "declared": declared}
-        with suppress(OSError):  # the next update asks again
+        with suppress(OSError):  # the next update evaluates again
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
     if _is_new(verdict["declared"], state):
@@ -80,8 +80,8 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
 
 
 def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
-    """Whether any of these objects, `type::name`, would be created: somebody else may have made it, which a preview
-    finds out before anything is touched. What is named by its content follows another of its kind.
+    """Whether any of these objects, `type::name`, would be created. Another owner may have created it already, which a
+    preview finds before anything changes. An object named by its content is not new if it has a predecessor.
     """
     urns = (Urn(each.urn) for each in resources(state))
     known = {stem(f"urn::::{urn.type}::{urn.name}") for urn in urns}
@@ -89,8 +89,8 @@ def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
-    """What the program looks at of the services' files before it has them built: names, modes, links, and the content
-    of what says how and of what. A `resources.py` may read any file beside it.
+    """The parts of the services' files that the program reads before the builds: names, modes, links, and the content
+    of files that define the builds. A `resources.py` may read any file beside it.
     """
     declaring = folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")
     with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in declaring)
@@ -101,9 +101,9 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:
-    """The content of what services mount, which stands in ConfigMaps that the policies read.
+    """The content of files that services mount, which is in ConfigMaps that the policies read.
 
-    The catalogue takes a hundredth of a second a service: it is read only where one of the files speaks of some.
+    The catalogue takes a hundredth of a second per service: it is read only if the settings or a spec mention files.
     """
     folder, settings = stack.project.folder, stack.project.environment_file(stack.name)
     specs = list(folder.glob(f"{SERVICES}/*/{SPEC_FILE}"))
@@ -113,7 +113,7 @@ def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:
     overrides = Overrides(config.get(SERVICES_KEY) or {}, config.get(DEFAULTS_KEY) or {})
     try:
         services = load(folder / SERVICES, overrides)
-    except CatalogError as error:  # which the program says too
+    except CatalogError as error:  # the program reports it too
         yield "services", str(error)
         return
     for service in services:
@@ -130,7 +130,7 @@ def _read(file: Path) -> dict[str, Any]:
 
 
 def judge_program(stack: Stack) -> program_check.Verdict:
-    """The verdict on the program of `stack`, with its decrypted settings; `error` where these cannot be had."""
+    """The verdict on the program of `stack`, with its decrypted settings; `error` if these cannot be read."""
     done = stack.engine.run("config", "--stack", stack.name, "--json", "--show-secrets")
     if done.exit_code:
         return program_check.Verdict(error=done.errors)

@@ -1,7 +1,7 @@
 """Recovers a stack after an engine was killed in the middle of an update, without a person's help.
 
-What was under way is in the state as a pending operation: begun, and nobody knows how it ended. The engine itself asks
-a person at a terminal about each. Here the cluster is asked.
+The state has each operation in progress as a pending operation: it was begun, and its end is unknown. The engine itself
+asks a person at a terminal about each. This module reads the cluster instead.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from slipway.state.integrity import problems, repaired
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
 UNSURE = "An update was killed while it was at this: it has to be read from the cluster."
-"""An error of the resource until a refresh has read it; what is only claimed must not count as there."""
+"""An error of the resource until a refresh has read it; a resource that is only claimed must not count as existing."""
 UNCHECKED = "--disable-integrity-checking"
 MESSAGE = "recovery of an update that was killed"
 
 
 def recover(stack: Stack, say: Callable[[str], None]) -> None:
-    """Settle every pending operation of `stack`, if there are any; raises SlipwayError where the engine cannot.
+    """Settle every pending operation of `stack`, if there are any; raises SlipwayError if the engine cannot.
 
-    Those of an update that is under way are its own: by the time that another state could be put in the place of its
-    own it may have ended. Whoever comes to update the stack is told by the engine who holds it.
+    The operations of a running update are left alone: it may end before another state could replace its own. The engine
+    tells a second update of the stack which update holds it.
     """
     history = stack.history()
-    held = history.source.is_held()  # asked first: what is pending without it is nobody's
+    held = history.source.is_held()  # first: if no update holds the stack, none owns its pending operations
     present = history.present()
     if held or not present or not (present.get(PENDING) or unsettled(present)):
         return
@@ -47,7 +47,7 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
     if present.get(PENDING):
         import_state(stack, settled := settle_pending_operations(present))
-    else:  # the reading of it was cut off, too
+    else:  # its refresh was interrupted, too
         settled = present
     refresh(stack, unsettled(settled))
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
@@ -56,30 +56,30 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
 
 
 def refresh(stack: Stack, urns: Sequence[str]) -> None:
-    """What the cluster does not have leaves the state with this, what it has is recorded as it is."""
+    """Refresh these resources: missing ones leave the state, the others are recorded as they are."""
     targets = [argument for urn in urns for argument in ("--target", urn)]
     if targets:
         _run(stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
 
 
 def unknown_creations(snapshot: Snapshot) -> list[str]:
-    """What was being made outside of the cluster, so that nobody knows under which id; an image is made again."""
+    """Resources outside the cluster whose creation began, under an unknown id; not images, which are built again."""
     begun = [operation["resource"] for operation in snapshot.get(PENDING) or () if operation["type"] == "creating"]
     made = [ResourceState(raw) for raw in begun if not object_id(raw)]
     return [str(Urn(each.urn)) for each in made if each.is_object]
 
 
 def unsettled(snapshot: Snapshot) -> list[str]:
-    """The URNs of what has to be read from the cluster."""
+    """The URNs of resources that a refresh has to read."""
     return [str(raw["urn"]) for raw in snapshot.get("resources") or () if UNSURE in (raw.get(INIT_ERRORS) or ())]
 
 
 def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
-    """The state without pending operations, with a mark on what has to be read from the cluster.
+    """The state without pending operations, with a mark on resources that have to be read from the cluster.
 
-    An object whose creation was begun is taken into the state under the id that it would have, so that it is neither
-    forgotten nor made twice. The half-made replacement of one that is still there is marked for deletion, which the
-    next update begins with: nothing refers to it yet. That of one that was deleted first comes in its place.
+    An object whose creation began is added to the state under the id that it would have, so that it is neither
+    forgotten nor created twice. The half-made replacement of an existing object is marked for deletion, because nothing
+    refers to it yet; the next update begins with that. The replacement of an already deleted object takes its place.
     """
     operations = snapshot.get(PENDING) or ()
     begun = {str(each["resource"]["urn"]) for each in operations}
@@ -101,7 +101,7 @@ def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Only where a refresh takes the mark off again; what waits to be deleted is deleted whatever became of it."""
+    """Mark only if a refresh can remove the mark; a resource that waits for deletion is deleted in any case."""
     never_read = not raw.get("custom") or str(raw["type"]).startswith(PROVIDER_PREFIX)
     if never_read or raw.get("delete") or raw.get("pendingReplacement"):
         return raw
@@ -109,7 +109,7 @@ def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """A state may hold an operation twice: one that was begun again after a first kill."""
+    """Each once: a state may hold an operation twice if it was begun again after a first kill."""
     seen: set[tuple[str, str, bool]] = set()
     for raw in resources:
         key = (str(raw["urn"]), str(raw.get("id", "")), bool(raw.get("delete")))
@@ -130,7 +130,7 @@ def object_id(raw: Mapping[str, Any]) -> str:
 
 
 def import_state(stack: Stack, snapshot: Snapshot, *flags: str) -> None:
-    """Put `snapshot` in the place of the stack's state; with UNCHECKED also of one that the engine refuses."""
+    """Replace the stack's state with `snapshot`; with UNCHECKED, even a state that the engine refuses."""
     with tempfile.TemporaryDirectory(prefix="slipway-state-") as folder:
         file = Path(folder, "state.json")
         file.write_text(json.dumps({"version": CHECKPOINT_VERSION, "deployment": snapshot}))  # secrets are ciphertext
@@ -148,11 +148,11 @@ Say = Callable[[str], None]
 
 
 def restore_unreadable(stack: Stack, say: Say) -> list[str]:
-    """Where the file that has the state cannot be read, put the state that the last update left in its place; the URNs
-    of what has to be read from the cluster then.
+    """If the state's file cannot be read, replace it with the state that the last update left; returns the URNs of
+    resources that have to be read from the cluster then.
 
-    That can only be in a folder: a bucket or Pulumi Cloud replaces a state as a whole. Nothing is done while an update
-    holds the stack.
+    This can only happen in a folder: a bucket or Pulumi Cloud replaces a state as a whole. Nothing is done while an
+    update holds the stack.
     """
     files = stack.stacks.files
     if files is None or not all(lock.is_dead for lock in files.locks(stack.name)):
@@ -162,7 +162,7 @@ def restore_unreadable(stack: Stack, say: Say) -> list[str]:
     history = stack.history()
     number, state = next(_whole_states(history), (0, None))
     if state is None:
-        return []  # reading it says what there is to do
+        return []  # the next read of it says what to do
     kept = files.replace_state(stack.name, file, state)
     say(f"The state of {stack} cannot be read: {file.name} was cut short. It is kept as {kept}.")
     say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
@@ -170,9 +170,9 @@ def restore_unreadable(stack: Stack, say: Say) -> list[str]:
 
 
 def repair(stack: Stack, say: Say) -> None:
-    """Where the engine would refuse the state, put it in order, or take the newest recorded one that is whole.
+    """If the engine would refuse the state, repair it, or take the newest recorded state that is valid.
 
-    SlipwayError where there is none, or the engine refuses that, too.
+    SlipwayError if there is none, or if the engine refuses that, too.
     """
     history = stack.history()
     if history.source.is_held():
@@ -204,14 +204,14 @@ def repair(stack: Stack, say: Say) -> None:
 
 
 def _recorded(history: History) -> Iterator[Snapshot]:
-    """Newest first."""
+    """The states, newest first."""
     for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
         with suppress(SlipwayError):  # it is damaged as well
             yield history.checkpoint(number)
 
 
 def _whole_states(history: History) -> Iterator[tuple[int, Snapshot]]:
-    """Those that the engine accepts, newest first, with their numbers."""
+    """The states that the engine accepts, newest first, with their numbers."""
     for number in reversed(history.numbers[-STATES_LOOKED_AT:]):
         with suppress(SlipwayError):  # it is damaged as well
             if not problems(state := history.checkpoint(number)):

@@ -1,5 +1,5 @@
-"""What the services of a project read, and what each says to others, without the catalogue: it takes a hundredth of a
-second a service, and validates what has been validated.
+"""The files that the services of a project read, and their effects on each other, without the catalogue: it takes a
+hundredth of a second per service, and validates again.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ OWN_KEYS = {
     *("priorityClassName", "topologySpreadConstraints", "hostAliases", "dnsPolicy", "dnsConfig", "cronJob"),
     "migration",
 }
-"""Of service.yaml: what nothing of another service is made of. A key that is not listed counts as said to others."""
+"""Keys of service.yaml that affect no object of another service. Any other key counts as affecting others."""
 
 NAMING_KEYS = {"files", "migration"}
-"""What is made of other files than service.yaml, and called by its content: another content is another object."""
+"""Keys of objects made of other files than service.yaml and named by content: another content is another object."""
 
 
 @dataclass(frozen=True)
@@ -41,26 +41,26 @@ class ServiceSources:
     spec: str
     places: tuple[str, ...]
     shared: str
-    """A hash of what its service.yaml says to others."""
+    """A hash of what in its service.yaml affects others."""
     calls: tuple[str, ...] = ()
     """The services that it names."""
     is_named_by_content: bool = False
-    """Whether files beside service.yaml decide what some of its objects are called."""
+    """Whether files beside service.yaml decide the names of some of its objects."""
 
     def reads(self, file: str) -> bool:
         return any(file == place or file.startswith(f"{place}/") for place in self.places)
 
 
 def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> list[ServiceSources]:
-    """Of every service of the project in `folder`; `settings` are the environment's `config`, which may name other
-    places. Raises ValueError for a file that cannot be read.
+    """The sources of every service of the project in `folder`; `settings` are the environment's `config`, which may
+    name other places. Raises ValueError if a file cannot be read.
     """
     settings = settings or {}
     overrides, defaults = settings.get(SERVICES_KEY) or {}, settings.get(DEFAULTS_KEY) or {}
     found = []
     for file in sorted(folder.glob(f"{SERVICES}/*/{SPEC_FILE}")):
         try:
-            spec = yaml.load(file.read_bytes(), SAFE_LOADER)  # noqa: S506 -- it is the safe one, in C where there is one
+            spec = yaml.load(file.read_bytes(), SAFE_LOADER)  # noqa: S506 -- it is the safe one, in C if available
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{file} cannot be read: {error}") from error
         if not isinstance(spec, dict):
@@ -69,7 +69,7 @@ def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> 
         written = [spec, overrides.get(name) if isinstance(overrides, dict) else None, defaults]
         sections = [each for each in written if isinstance(each, dict)]
         calls = {str(callee) for each in sections for callee in each.get("calls") or ()}
-        # Whatever key it stands under: a path leaves the folder by `..` alone.
+        # Under any key: a path leaves the folder only by `..`.
         outside = {os.path.normpath(f"{own}/{text}") for each in written for text in _texts(each) if ".." in text}
         shared = {key: value for key, value in spec.items() if key not in OWN_KEYS}
         text = json.dumps(shared, sort_keys=True, default=str)
@@ -87,7 +87,7 @@ def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> 
 
 
 def shared_parts(folder: Path) -> dict[str, str]:
-    """A hash of what each service.yaml says to other services, by its path; none where one cannot be read."""
+    """A hash of what in each service.yaml affects other services, by its path; empty if one cannot be read."""
     try:
         return {each.spec: each.shared for each in service_sources(folder)}
     except ValueError:

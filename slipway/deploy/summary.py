@@ -1,4 +1,4 @@
-"""What a preview would do, in the terms of the person who has to decide on it."""
+"""What an update would do, in the terms of the person who has to decide on it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PreviewResult(StrEnum):
 
 @dataclass(frozen=True)
 class ImageChange:
-    """A running image that is exchanged for another; `new_tag` is known in a preview even where its digest is not."""
+    """A running image that another replaces; a preview knows `new_tag` even if it does not know the digest."""
 
     resource: Urn
     service: str
@@ -36,7 +36,7 @@ class ImageChange:
 
 
 class ViolationState(StrEnum):
-    """What a rule says of a resource, where it does not say that all is well."""
+    """The result of a rule for a resource that does not keep it, or may not keep it."""
 
     VIOLATION = "violation"
     UNDECIDED = "undecided"
@@ -62,7 +62,7 @@ class Violation:
 
     @property
     def weight(self) -> str:
-        """What a person is shown: the engine is told that what refuses nothing is advisory, whatever its rule is."""
+        """The level to show: a violation that refuses nothing is advisory to the engine, whatever its rule's level."""
         return self.level if self.state is ViolationState.VIOLATION else self.state.value
 
     @property
@@ -72,7 +72,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class PreviewProblem:
-    """Something that failed: `step` and `output` are those of an image build, a unit test's for instance."""
+    """A failure; `step` and `output` are those of an image build, for example of its unit tests."""
 
     message: str
     resource: Urn | None = None
@@ -84,7 +84,7 @@ class PreviewProblem:
 
 @dataclass(frozen=True)
 class Commits:
-    """The commit that is previewed and the one that the stack was last updated from; empty where unknown."""
+    """The commit that is previewed and the one that the stack was last updated from; empty if unknown."""
 
     previewed: str = ""
     deployed: str = ""
@@ -92,7 +92,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class PreviewSummary:
-    """A preview, whole or as far as it came."""
+    """A preview, complete or as far as it came."""
 
     project: str
     stack: str
@@ -106,14 +106,14 @@ class PreviewSummary:
     tested: tuple[str, ...] = ()
     """The services whose unit tests were run, or taken from the build cache, and passed."""
     rules: int = 0
-    """How many rules were asked; 0 means that nobody checked anything."""
+    """How many rules were evaluated; 0 means that nothing was checked."""
     violations: tuple[Violation, ...] = ()
     problems: tuple[PreviewProblem, ...] = ()
     warnings: tuple[str, ...] = ()
     drift: tuple[ResourceChange, ...] | None = None
-    """What differs from the recorded state, as `slipway drift` finds it; `None` if that was not asked."""
+    """What differs from the recorded state, as `slipway drift` finds it; `None` if not requested."""
     changed_by: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The field managers that wrote an object beside the program's own, by URN, where drift was asked."""
+    """The field managers, other than the program's own, that wrote an object, by URN, if drift was requested."""
     commits: Commits = field(default_factory=Commits)
 
     def of(self, operation: Operation) -> tuple[ResourceChange, ...]:
@@ -124,7 +124,7 @@ class PreviewSummary:
         return tuple(change for change in self.changes if change.is_build)
 
     def counts(self) -> Counter[Operation]:
-        """How many resources each operation is for, without builds and what is kept."""
+        """The number of resources per operation, without builds and kept resources."""
         return Counter(change.operation for change in self.changes if not (change.is_build or change.kept))
 
     def refusals(self) -> tuple[Violation, ...]:
@@ -135,5 +135,5 @@ class PreviewSummary:
         return tuple(violation for violation in violations if not violation.refuses)
 
     def notes(self) -> tuple[Violation, ...]:
-        """What is waived, and what only the update can decide."""
+        """Violations that are waived, or that only the update can decide."""
         return tuple(violation for violation in self.violations if violation.state is not ViolationState.VIOLATION)

@@ -1,4 +1,4 @@
-"""Finds the services that alone have changed since the last update, so that the update need declare no other."""
+"""Finds the only services that have changed since the last update, so that the update need not declare the others."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot
 
 
 def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
-    """The services that alone can come out of an update in another way than the last one left them.
+    """The only services that an update can change since the last one.
 
-    None where that is not certain, or where it is most of them: a whole update finds out. `last` holds for state and
-    surroundings as they are; so what can differ is what files and settings that have moved can change.
+    Empty if that is not certain, or if it is most of them: a whole update decides then. State and surroundings are as
+    `last` says, so only changed files and settings can make a difference.
     """
     state = stack.present()
     if not state or not is_settled(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
         return ()
     try:
         known = service_sources(stack.project.folder, stack.project.settings(stack.name))
-    except ValueError:  # which the program says, with file and line
+    except ValueError:  # the program reports it, with file and line
         return ()
     of_files = _of_files(known, last, now)
     of_settings = _of_settings(known, last, now)
@@ -39,13 +39,13 @@ def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[
 
 
 def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> tuple[set[str], set[str]] | None:
-    """The services that read a file which has moved, and those of them whose objects may get other names by it; `None`
-    where a file says something to others, or to the program.
+    """The services that read a changed file, and those of them whose objects may get other names because of it; `None`
+    if a file affects other services, or the program.
     """
     changed: set[str] = set()
     renaming: set[str] = set()
     for file in last.changed_files(now):
-        # What stands beside the services' folders is of the program.
+        # A file beside the services' folders belongs to the program.
         readers = [each for each in known if each.reads(file)] if file.count("/") > 1 else []
         says_to_others = any(each.spec == file and last.shared.get(file) != each.shared for each in readers)
         if not readers or says_to_others:
@@ -56,7 +56,7 @@ def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) 
 
 
 def _of_settings(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> set[str] | None:
-    """The services of which a setting or a secret has moved; `None` where one says something to others."""
+    """The services with a changed setting or secret; `None` if one affects other services."""
     changed: set[str] = set()
     for setting in last.changed_settings(now):
         readers = [each.name for each in known if _is_own(setting, each.name)]
@@ -67,8 +67,8 @@ def _of_settings(known: Sequence[ServiceSources], last: LastUpdate, now: Approva
 
 
 def _callers(known: Sequence[ServiceSources], services: set[str]) -> set[str]:
-    """The services that call these, or call their callers: while one that is left as it is depends on a Deployment,
-    the engine deletes nothing that this one depended on, and the ConfigMap before would stay.
+    """The services that call these, or call their callers. While an unchanged service depends on a Deployment, the
+    engine deletes nothing that the Deployment depended on, and the old ConfigMap would stay.
     """
     found: set[str] = set()
     while more := {each.name for each in known if {*services, *found} & set(each.calls)} - found:
@@ -84,7 +84,7 @@ def _is_own(setting: str, service: str) -> bool:
 
 
 def _has_services_alone(state: Snapshot) -> bool:
-    """Whether all that is declared is the environment and its services: what a program adds may rest on any of them."""
+    """Whether only the environment and its services are declared: other resources may depend on any service."""
     found = resources(state)
     environments = {each.urn for each in found if each.type == ENVIRONMENT_TYPE}
     return all(

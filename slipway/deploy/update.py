@@ -1,4 +1,4 @@
-"""Runs `pulumi up` and shows it happening; what is to be updated, and whether it may be, is the caller's to know."""
+"""Runs `pulumi up` and shows its progress; the caller decides what is updated, and whether it may be."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from slipway.progress import Progress
 from slipway.render.words import counted
 from slipway.stack import Stack
 
-# What the engine does last, when the program is done.
+# The engine does these last, when the program is done.
 DELETIONS = ("delete", "delete-replaced")
 
 
 @dataclass(frozen=True)
 class Update:
-    """An update's events, how it ended, and the file that has all the engine said."""
+    """An update's events, how it ended, and the file with the engine's whole output."""
 
     events: Sequence[Event]
     ended: Completed
     log: str
     violations: Sequence[Violation] = ()
-    """What the policy pack said, where the update had one."""
+    """What the policy pack reported, if the update had one."""
 
     @property
     def succeeded(self) -> bool:
@@ -46,7 +46,7 @@ class Update:
 
     @property
     def killed(self) -> bool:
-        """Whether the engine ended by a signal: it put nothing in order, and the history has no word of it."""
+        """Whether a signal ended the engine: it cleaned up nothing, and the history has no entry for it."""
         return self.ended.exit_code < 0
 
     @property
@@ -56,7 +56,7 @@ class Update:
 
     @property
     def not_deleted(self) -> list[Urn]:
-        """What could not be deleted, where that is all that failed; the program has come to its end by then."""
+        """The resources that could not be deleted, if nothing else failed; the program has ended by then."""
         failed = [event for event in self.events if isinstance(event, Failed)]
         only_deletes = all(event.operation in DELETIONS for event in failed)
         at_end = self.outputs and not self.killed and not self.ended.interrupted
@@ -64,7 +64,7 @@ class Update:
 
     @property
     def outputs(self) -> Mapping[str, Any]:
-        """The stack's, empty where the update did not come to them."""
+        """The stack's outputs; empty if the update did not reach them."""
         ends = (event for event in reversed(self.events) if isinstance(event, Finished))
         return next((event.outputs for event in ends if event.resource.type == STACK_TYPE), {})
 
@@ -79,11 +79,11 @@ def run_update(
     command: str = "up",
     pack: Path | None = None,
 ) -> Update:
-    """Update `stack`, shown as `title`; returns also when it fails.
+    """Update `stack`, shown as `title`; returns also if the update fails.
 
-    `arguments` are more of `pulumi up`, `environment` more variables for it, `pack` is the policy pack it has; its log
-    is named after `command`. One that stumbles over what an earlier, failed one has left is run again, after that was
-    put in order.
+    `arguments` are more arguments for `pulumi up`, `environment` more variables for it, `pack` is its policy pack; its
+    log is named after `command`. If it fails because of objects that an earlier failed update left, the state is
+    repaired and the update runs again.
     """
     arguments = [*(["--policy-pack", str(pack)] if pack else []), *arguments]
     watch = PolicyPackTimeout.of_update(stack.engine.environment, pack) if pack else None
@@ -91,7 +91,7 @@ def run_update(
         replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
-    while True:  # to its end: each time there are fewer that wait to be removed and are wanted
+    while True:  # it ends: each time there are fewer wanted objects that wait for deletion
         update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):
@@ -139,11 +139,11 @@ def _run(
 
 
 class NotDeletedError(SlipwayError):
-    """The update did all that it was to do, and its checks are met, but something could not be deleted."""
+    """The update is done, and its checks are met, but a resource could not be deleted."""
 
 
 def require_success(stack: str, update: Update, progress: Progress) -> None:
-    """Return when the update succeeded, or raise the error that tells why it did not, its failed builds shown."""
+    """Return if the update succeeded; else show its failed builds and raise the error that says why."""
     if update.succeeded:
         return
     progress.note(f"All that the engine said: {update.log}")
@@ -181,7 +181,7 @@ def _hanging(stack: str, what: str) -> SlipwayError:
 
 
 def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
-    """What only the update could tell the policies: nothing that they refuse was changed, what came before it was."""
+    """Violations that only the update could find: the refused resources were not changed, earlier ones were."""
     return SlipwayError(
         f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
         why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),

@@ -1,4 +1,4 @@
-"""Whether what would be deployed is committed, as it must be in production."""
+"""Whether all files to be deployed are committed, as they must be in production."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from slipway.render.markdown_text import some_of
 PRODUCTION = "prod"
 NAMED = 8
 UNTRACKED, IGNORED = "??", "!!"
-# Where a file that git does not know yet is part of the program, or of an image.
+# Folders in which an untracked file is part of the program, or of an image.
 FOLDERS = ("services/", "components/", "policy/")
 OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=true", "status.branch=false")
 
 
 def require_committed(project: Project, stack: str, *, allowed: bool) -> list[str]:
-    """The files that are not committed; raises ConfigurationError for any in production, unless that is `allowed`."""
+    """The files that are not committed; raises ConfigurationError if there are any in production, unless `allowed`."""
     try:
         files = uncommitted(project.folder)
     except ConfigurationError:  # only production needs to know
@@ -38,7 +38,7 @@ def require_committed(project: Project, stack: str, *, allowed: bool) -> list[st
 
 
 def tier(project: Project, stack: str) -> str:
-    """What `stack` is held to, by policy/settings.yaml; ConfigurationError where that cannot be read."""
+    """The tier of `stack` in policy/settings.yaml; ConfigurationError if that cannot be read."""
     # Slow to load, and seldom needed.
     from policy import settings  # noqa: PLC0415
     from policy.yaml_lines import PolicyFileError  # noqa: PLC0415
@@ -50,15 +50,15 @@ def tier(project: Project, stack: str) -> str:
 
 
 def message(files: list[str]) -> str:
-    """What the history says of an update that was allowed with `files` uncommitted."""
+    """The history's message for an update that was allowed with uncommitted `files`."""
     return f"uncommitted changes allowed: {some_of(files, NAMED)}"
 
 
 def uncommitted(folder: Path) -> list[str]:
-    """Paths of what differs from the commit, and of new files that matter and services that git ignores; none where
+    """Paths of files that differ from the commit, of new files that matter, and of services that git ignores; empty if
     there is no git repository.
 
-    Raises ConfigurationError where there is one and git does not read it, such as one of another user.
+    Raises ConfigurationError if git does not read the repository, for example one of another user.
     """
     options = [part for option in OPTIONS for part in ("-c", option)]
     shown = ["--short", "--no-renames", "--untracked-files=all", "--ignored=matching"]
@@ -83,13 +83,15 @@ def uncommitted(folder: Path) -> list[str]:
             next_step="Run `git status` here, and fix what it complains of.",
         )
     lines = done.stdout.splitlines() if done.returncode == 0 else []
-    # git puts a name with blanks between quotes.
+    # git quotes a name that has blanks.
     names = ((line[:2], line[3:].strip('"')) for line in lines)
     return [name for how, name in names if how not in (UNTRACKED, IGNORED) or _matters(folder, how, name)]
 
 
 def _matters(folder: Path, how: str, path: str) -> bool:
-    """Of what git ignores, a service alone: what tools leave is ignored on purpose, and a `services/build/` is not."""
+    """Whether the path matters. Of ignored ones only services do: tools' files are ignored on purpose, but a service
+    such as `services/build/` is not.
+    """
     if how == IGNORED:
         within = Path(path).parts
         of_service = len(within) == 2 or within[2:] == (SPEC_FILE,)

@@ -1,4 +1,4 @@
-"""Puts changes together that are the same thing done to many resources, so that 300 services read as one line. Pure."""
+"""Groups changes that are the same for many resources, so that 300 services read as one line. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGE_FIELD = "image"
 
 
 def image_changes(changes: Iterable[ResourceChange]) -> tuple[ImageChange, ...]:
-    """One for each container whose image changes, with the new tag of its service's build where there is one."""
+    """One for each container whose image changes, with the new tag of its service's build, if there is one."""
     changes = tuple(changes)
     tags = {change.service: tag for change in changes if (tag := _built_tag(change))}
     return tuple(
@@ -35,7 +35,7 @@ def is_image(field: FieldChange) -> bool:
 
 
 def _built_tag(change: ResourceChange) -> str:
-    """The first new tag of an image that is built anew, without its repository."""
+    """The first new tag of an image that is rebuilt, without its repository."""
     if change.resource.type != IMAGE_TYPE:
         return ""
     tags = (field.new for field in change.fields if field.path.startswith("tags") and field.new not in (None, UNKNOWN))
@@ -43,15 +43,15 @@ def _built_tag(change: ResourceChange) -> str:
 
 
 SMALLEST_GROUP = 4
-# So many different values can be told in one line.
+# At most this many different values are shown in one line.
 FEW_VALUES = 3
 
 
 @dataclass(frozen=True)
 class ChangeGroup:
-    """Resources of one kind of which the same fields change; a lone resource is a group of one.
+    """Resources of one kind with the same changed fields; a lone resource is a group of one.
 
-    `fields` are those of the first resource; `varying` are the paths whose values differ from one to another.
+    `fields` are those of the first resource; `varying` are the paths whose values differ between resources.
     """
 
     changes: tuple[ResourceChange, ...]
@@ -59,7 +59,7 @@ class ChangeGroup:
     varying: frozenset[str] = frozenset()
 
     def values(self, path: str) -> Counter[tuple[str | None, str | None]]:
-        """How many of the resources have which old and new value there, the most frequent first."""
+        """The pairs of old and new value at `path` with the number of resources that have each, most frequent first."""
         fields = (field for change in self.changes for field in change.fields if field.path == path)
         counted = Counter((field.old, field.new) for field in fields)
         return Counter(dict(counted.most_common()))
@@ -70,7 +70,7 @@ class ChangeGroup:
 
 
 def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
-    """In the order of the changes; fewer than SMALLEST_GROUP alike stay on their own."""
+    """Groups in the order of the changes; fewer than SMALLEST_GROUP alike changes stay separate."""
     groups: dict[object, list[ResourceChange]] = {}
     for change in changes:
         groups.setdefault(_likeness(change), []).append(change)
@@ -99,6 +99,6 @@ def _group(alike: list[ResourceChange]) -> ChangeGroup:
 
 
 def by_service(changes: Iterable[ResourceChange]) -> list[tuple[str, list[ResourceChange]]]:
-    """Changes under their service's name, in order of names; what belongs to no service comes first."""
+    """Changes under their service's name, in order of names; changes of no service come first."""
     ordered = sorted(changes, key=lambda change: (change.service, change.resource.kind, change.resource.name))
     return [(service, list(group)) for service, group in groupby(ordered, key=lambda change: change.service)]

@@ -47,14 +47,14 @@ NAMED_VIOLATORS = 5
 
 @dataclass(frozen=True)
 class Links:
-    """Pages that the reader may want: the run's log, the difference between what is deployed and this."""
+    """Pages for the reader: the run's log, and the difference between the deployed commit and this one."""
 
     run: str = ""
     compare: str = ""
 
 
 def marker(project: str, stack: str) -> str:
-    """The hidden line by which the comment of an environment is found again."""
+    """The hidden line that identifies the comment of an environment."""
     return f"<!-- slipway:preview:{project}:{stack} -->"
 
 
@@ -79,7 +79,7 @@ def _title(summary: PreviewSummary) -> str:
 
 
 def _sections(summary: PreviewSummary) -> list[Section]:
-    """In the order in which a person should read them; the numbers say what is cut last."""
+    """The sections in reading order; those with the lowest numbers are cut last."""
     changes = service_changes(summary)
     in_cluster = [change for change in summary.changes if change.resource.type != IMAGE_TYPE]
     return [
@@ -124,7 +124,7 @@ def _output(problem: PreviewProblem) -> str:
 
 
 def _tail(lines: Sequence[str]) -> tuple[str, int]:
-    """The end of a text, where its conclusion is, and how many lines of it."""
+    """The end of a text, where its conclusion is, and its number of lines."""
     kept: list[str] = []
     size = 0
     for line in reversed(lines[-OUTPUT_LINES:]):
@@ -137,7 +137,7 @@ def _tail(lines: Sequence[str]) -> tuple[str, int]:
 
 
 def _indented(block: str) -> str:
-    """Within the item of a list."""
+    """Indents a block within the item of a list."""
     return "\n".join(f"  {line}" if line else "" for line in block.split("\n"))
 
 
@@ -156,9 +156,9 @@ def _violations(head: str, name: str, importance: int, violations: Iterable[Viol
 
 
 def _policies(summary: PreviewSummary) -> list[Section]:
-    """Folded: nothing here is wrong, but nobody should be able to say that it was kept from them.
+    """Folded: nothing here is wrong, but it must not be hidden.
 
-    What only the update can decide is named by its rules alone: every preview that builds an image has some.
+    Violations that only the update can decide are named only by rule: every preview that builds an image has some.
     """
     if not summary.rules:
         return []

@@ -1,4 +1,4 @@
-"""The sections of a comment about what changes: by service, what has drifted, and folded, every object. Pure."""
+"""The sections of a comment about changes: by service, the drift, and, folded, every object. Pure."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def not_reversible(changes: Sequence[ServiceChanges]) -> Section:
 
 
 def services(changes: Sequence[ServiceChanges]) -> Section:
-    """A service in one place, or all of which the same settings change in one; those that few share come first."""
+    """One entry per service, or per group of services with the same changed settings; smaller groups come first."""
     entries = [_service_entry(group) for group in sorted(alike(changes, SMALLEST_GROUP), key=len)]
     return Section("services", 4, table_head("service", "what changes", "now", "after"), entries)
 
@@ -89,7 +89,7 @@ def _service_entry(group: Sequence[ServiceChanges]) -> Item:
 
 
 def _setting_row(name: str, setting: str, alike: Sequence[Setting]) -> str:
-    """A setting of one service, or of several: few different values with how many have them."""
+    """A setting of one service, or of several: a few different values, with the number of services for each."""
     values = Counter((each.old, each.new) for each in alike)
     if len(values) == 1:
         return row(name, _setting_name(setting), *_setting_values(alike[0]))
@@ -133,7 +133,7 @@ def single_values(changes: Sequence[ServiceChanges]) -> Section:
 
 
 def drift(summary: PreviewSummary) -> list[Section]:
-    """What `slipway drift` finds: an object that is changed by hand, gone, or not in the state."""
+    """What `slipway drift` finds: objects that are changed by hand, gone, or not in the state."""
     if summary.drift is None:
         return []
     if not summary.drift:
@@ -161,7 +161,7 @@ def drift(summary: PreviewSummary) -> list[Section]:
 
 
 def objects(changes: Sequence[ResourceChange]) -> Section:
-    """Every object of Kubernetes, folded: fields of those that stay, and for each service what comes and goes."""
+    """Every Kubernetes object, folded: changed fields, and for each service the created and deleted objects."""
     staying = [change for change in changes if change.operation in (Operation.REPLACE, Operation.UPDATE)]
     entries = [_table_entry(group) for group in grouped(staying)]
     gone = [change for change in changes if change.operation is Operation.DELETE]
@@ -183,7 +183,7 @@ def long_values(changes: Iterable[ResourceChange]) -> Section:
 
 
 def _per_service(changes: Sequence[ResourceChange], tell: Callable[[str, Sequence[ResourceChange]], str]) -> list[Item]:
-    """A row for each service, or for all the services of which the same is true."""
+    """A row for each service, or for all services with the same text."""
     alike: dict[str, list[str]] = {}
     for service, of_service in by_service(changes):
         alike.setdefault(tell(service, of_service), []).append(code(service) if service else NOTHING)
@@ -204,7 +204,7 @@ def _kinds(service: str, changes: Sequence[ResourceChange]) -> str:
 
 
 def _table_entry(group: ChangeGroup) -> Item:
-    """One row a field; the resource stands in the first of them. Names that are hashes are left out."""
+    """One row per field; the first row names the resource. Names that are hashes are left out."""
     first, replaced = group.first, group.first.operation is Operation.REPLACE
     replaced = replaced and not is_named_by_content(first.resource.urn)
     note = f"<br>replaced, 🔁 is why: {how_replaced(first)}" if replaced else ""
@@ -229,12 +229,12 @@ def _label(change: ResourceChange) -> str:
 
 
 def _plain_name(change: ResourceChange) -> str:
-    """Its name without the hash of its content."""
+    """The resource's name without the hash of its content."""
     return HASH.sub("", change.resource.name) if is_named_by_content(change.resource.urn) else change.resource.name
 
 
 def _group_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
-    """A field of all the resources of a group; few values with how many have them."""
+    """A field of all the resources of a group; a few values, with the number of resources for each."""
     if field.path not in group.varying:
         return _field_row(name, field)
     values = group.values(field.path)

@@ -1,9 +1,10 @@
-"""Puts text of others into Markdown as text and nothing else: no markup, no broken table, no HTML, nobody notified.
+"""Puts foreign text into Markdown as plain text: no markup, no broken table, no HTML, no notifications.
 
-Written for GitHub Flavored Markdown (https://github.github.com/gfm/) and GitLab's. Two means, by what reads well: code
-spans, in which nothing is markup, and character references, which stand for a character and never act as one.
+Written for GitHub Flavored Markdown (https://github.github.com/gfm/) and GitLab's. It uses whichever reads better: code
+spans, in which nothing is markup, or character references, which show a character but never act as one.
 
-A document is fitted into a size: all in brief first, then as much in full as there is room for; it says what was cut.
+A document is fitted into a size: first every entry in brief, then as many in full as there is room for. It says what
+was cut.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-# Shown by their number: control characters, and those that turn the direction of a line (https://trojansource.codes).
+# Shown by their number: control characters, and those that change a line's direction (https://trojansource.codes).
 UNSEEN_CATEGORIES = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 MARKUP = re.compile(r"[\\`*_{}\[\]<>&|~!^$]")
 NOT_IN_A_CODE_SPAN = re.compile(r"[`|\\]")
-# What GitHub and GitLab make links of, and notify people by: @name, #1, !1, GH-1, addresses of pages and of mail.
+# GitHub and GitLab turn these into links and notifications: @name, #1, !1, GH-1, addresses of pages and of mail.
 LINKED = re.compile(r"@|#(?=\d)|GH-(?=\d)|:(?=//)|(?i:www)(?=\.)")
 BETWEEN = "&#8203;"  # a space of no width
 LINE_BREAK = "<br>"
@@ -28,7 +29,7 @@ LONGEST_DIGEST = re.compile(r"\b(sha256:)?([0-9a-f]{12})[0-9a-f]{52}\b")
 
 
 def clean(text: str) -> str:
-    """`text` without terminal colours, its unseen characters made visible; newlines and tabs stay."""
+    """`text` without terminal colours, with invisible characters made visible; newlines and tabs stay."""
     text = ANSI.sub("", text).replace("\r\n", "\n")
     return "".join(_seen(character) for character in text)
 
@@ -40,7 +41,7 @@ def _seen(character: str) -> str:
 
 
 def prose(text: str) -> str:
-    """A sentence of somebody else's; its lines are kept as lines, and what it has `between backticks` is code.
+    """A foreign sentence; its lines are kept as lines, and its text `between backticks` is code.
 
     Not for the start of a line of the document.
     """
@@ -57,12 +58,12 @@ def _lines(text: str) -> list[str]:
 
 
 def _inert(text: str) -> str:
-    """Neither Markdown nor HTML makes anything of it."""
+    """The text without meaning in Markdown and HTML."""
     return _without_links(MARKUP.sub(_reference, text))
 
 
 def code(text: str, longest: int = 0) -> str:
-    """A name or a value in code, on one line; `longest` is how many characters of it to show, 0 for all."""
+    """A name or a value in code, on one line; `longest` is the number of characters to show, 0 for all."""
     line = clean(text).replace("\n", "⏎").replace("\t", " ")
     if longest and len(line) > longest:
         line = f"{line[:longest]}…"
@@ -74,7 +75,7 @@ def code(text: str, longest: int = 0) -> str:
 
 
 def fence(text: str, language: str = "text") -> str:
-    """A block of code, whatever is in it."""
+    """A block of code, with any content."""
     body = clean(text).rstrip("\n")
     longest = max((len(run) for run in re.findall(r"`+", body)), default=0)
     marks = "`" * max(3, longest + 1)
@@ -82,12 +83,12 @@ def fence(text: str, language: str = "text") -> str:
 
 
 def folded(summary: str, body: str) -> str:
-    """A part that a reader unfolds; `summary` is anybody's text, `body` is Markdown already."""
+    """A part that a reader unfolds; `summary` is foreign text, `body` is Markdown already."""
     return f"{fold(summary)}{body.strip(chr(10))}{FOLD_END}"
 
 
 def fold(summary: str) -> str:
-    """The start of such a part. Its title is HTML to Markdown: what `code` makes would be no code there."""
+    """The start of a folded part. Its title is HTML to Markdown: the output of `code` would not be code there."""
     return f"<details><summary>{_inert(' '.join(_lines(summary)))}</summary>\n\n"
 
 
@@ -101,7 +102,7 @@ def table_head(*titles: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """`text` with SHA-256 digests cut to the 12 digits by which people tell them apart."""
+    """`text` with SHA-256 digests cut to 12 digits, enough for people to tell them apart."""
     return LONGEST_DIGEST.sub(r"\1\2…", text)
 
 
@@ -116,7 +117,7 @@ def _reference(found: re.Match[str]) -> str:
 
 
 def _without_links(text: str) -> str:
-    """The references that `_reference` wrote have a `#` of their own, which is followed by digits: it stays."""
+    """The text without links. References that `_reference` wrote have a `#` with digits after it, which stays."""
     return re.sub(r"(?P<reference>&#\d+;)|" + LINKED.pattern, _unlink, text)
 
 
@@ -124,14 +125,14 @@ def _unlink(found: re.Match[str]) -> str:
     return found[0] if found["reference"] else f"{found[0]}{BETWEEN}"
 
 
-# What GitHub takes as a comment's body, counted in characters there and in bytes here, which are never fewer.
+# GitHub's limit for a comment's body. GitHub counts characters; bytes, which are counted here, are never fewer.
 GITHUB_LIMIT_BYTES = 65_536
 NOTE_BYTES = 300
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something in a section that is there whole, in brief, or not at all."""
+    """An entry of a section, shown whole, in brief, or not at all."""
 
     full: str
     brief: str = ""
@@ -149,7 +150,7 @@ class Section:
 
 
 def fit(before: str, sections: Sequence[Section], after: str, limit_bytes: int = GITHUB_LIMIT_BYTES) -> str:
-    """The document, at most `limit_bytes` of UTF-8; a section of which nothing is left loses its heading too."""
+    """The document, at most `limit_bytes` of UTF-8; a section without remaining entries loses its heading too."""
     sections = [section for section in sections if section.entries]
     chosen = _choose(sections, limit_bytes - _size(before) - _size(after) - NOTE_BYTES)
     notes: list[str] = []
@@ -164,7 +165,7 @@ def fit(before: str, sections: Sequence[Section], after: str, limit_bytes: int =
 
 
 def _choose(sections: Sequence[Section], room_bytes: int) -> list[list[str]]:
-    """For each section the texts of its entries, empty for what is left out."""
+    """For each section the texts of its entries, empty if left out."""
     room = room_bytes - sum(_size(section.head + section.tail) + 1 + _note_room(section) for section in sections)
     chosen = [[""] * len(section.entries) for section in sections]
     by_importance = sorted(range(len(sections)), key=lambda index: sections[index].importance)
@@ -187,7 +188,7 @@ def _notes(section: Section, texts: Sequence[str]) -> list[str]:
 
 
 def _note_room(section: Section) -> int:
-    """For both notes about a section, with numbers of up to six digits."""
+    """Room for both notes about a section, with numbers of up to six digits."""
     return 2 * (len(section.name.encode()) + 30)
 
 

@@ -1,4 +1,4 @@
-"""What changes for each service, which of its pods restart, and what no rollback brings back. Pure."""
+"""What changes for each service, which of its pods restart, and what a rollback cannot restore. Pure."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from slipway.render.words import commits_text, image_texts
 from slipway.state.changes import Operation, ResourceChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
-# What the provider makes of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/
+# The provider's hash of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/
 CONTEXT_HASH = "contextHash"
-# What is shown of a new service; all of it is in its service.yaml.
+# The settings shown for a new service; its service.yaml has all.
 KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
 
 
 class Fate(StrEnum):
-    """What becomes of a service."""
+    """What happens to a service."""
 
     REMOVED = "removed"
     CHANGED = "changed"
@@ -34,9 +34,9 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class ServiceChanges:
-    """A service of which something changes; `service` is empty for what belongs to none.
+    """A service that changes; `service` is empty for changes that belong to none.
 
-    `pods` is how many it has afterwards (of one that is removed: before), `None` where an autoscaler decides.
+    `pods` is its number of pods afterwards (of a removed service: before), `None` if an autoscaler decides.
     """
 
     service: str
@@ -48,19 +48,19 @@ class ServiceChanges:
 
     @property
     def likeness(self) -> object:
-        """Equal for services of which the same settings change."""
+        """Equal for services with the same changed settings."""
         return self.fate, self.restarts, tuple(setting.name for setting in self.settings)
 
 
 def service_changes(summary: PreviewSummary) -> tuple[ServiceChanges, ...]:
-    """Of every service that a preview would change: those that are removed, changed, new, each in order of names."""
+    """The changes of every service in a preview: removed, changed, and new services, each in order of names."""
     found = [_of_service(service, changes, summary) for service, changes in by_service(summary.changes)]
     ordered = sorted(filter(None, found), key=lambda each: (list(Fate).index(each.fate), each.service))
     return tuple(ordered)
 
 
 def _of_service(service: str, changes: Sequence[ResourceChange], summary: PreviewSummary) -> ServiceChanges | None:
-    """`None` where nothing but a build changes, which is no change of anything that runs."""
+    """`None` if only a build changes: nothing that runs is affected."""
     objects = [change for change in changes if change.resource.type != IMAGE_TYPE]
     workloads = [change for change in objects if change.resource.kind in WITH_PODS]
     lost = tuple(text for change in objects for text in _not_reversible(change))
@@ -72,7 +72,7 @@ def _of_service(service: str, changes: Sequence[ResourceChange], summary: Previe
         return ServiceChanges(service, Fate.REMOVED, (), restarts=False, pods=pods, not_reversible=lost)
     settings = {setting.name: setting for change in objects for setting in resource_settings(change)}
     settings |= {setting.name: setting for setting in _image_settings(service, changes, summary)}
-    # The address of each service that is called is a variable too.
+    # The address of each called service is a variable too.
     settings = {name: each for name, each in settings.items() if not _is_url_of_callee(name, settings.get("calls"))}
     ordered = tuple(sorted(settings.values(), key=lambda setting: setting.rank))
     if workloads and service and operations == {Operation.CREATE}:
@@ -109,13 +109,13 @@ def _has_address(service: Mapping[str, Any]) -> bool:
 
 
 def _image_settings(service: str, changes: Sequence[ResourceChange], summary: PreviewSummary) -> Iterator[Setting]:
-    """The image by where it comes from: built from which folders at which commit, or a digest that exists."""
+    """The image with its source: the folders and the commit of its build, or an existing digest."""
     builds = {change.resource.name: change for change in changes if change.is_build}
     build = builds.get(service)
     commit = commits_text(summary.commits).rpartition("→")[2].strip()
     built = f"built from {_sources(build)}{f' at {commit}' if commit else ''}" if build else ""
     if build and build.operation is Operation.UPDATE and {field.path for field in build.fields} == {CONTEXT_HASH}:
-        # The tag says that the content is the same; the provider counts all of a mode, of which git keeps one bit.
+        # The tag says that the content is the same; the provider hashes whole modes, of which git keeps one bit.
         built = f"built again from {_sources(build)}: of its files only modes have changed, as another umask does"
     if image := next((each for each in summary.images if each.service == service), None):
         old, new = image_texts(image)
@@ -140,7 +140,7 @@ def _is_url_of_callee(name: str, calls: Setting | None) -> bool:
 
 
 def pods_text(changes: ServiceChanges) -> str:
-    """What becomes of the service's pods: `its 2 pods restart`; empty where it is no service."""
+    """What happens to the service's pods: `its 2 pods restart`; empty if it is no service."""
     if not changes.service:
         return ""
     number = changes.pods
@@ -156,7 +156,7 @@ def pods_text(changes: ServiceChanges) -> str:
 
 
 def alike(changes: Iterable[ServiceChanges], smallest: int) -> list[list[ServiceChanges]]:
-    """Services of which the same settings change together, `smallest` of them or more; each other one alone."""
+    """Groups of `smallest` or more services with the same changed settings; every other service alone."""
     groups: dict[object, list[ServiceChanges]] = {}
     for each in changes:
         groups.setdefault(each.likeness if each.service else each, []).append(each)

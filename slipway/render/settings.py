@@ -1,4 +1,4 @@
-"""What changes of one object, in the words of service.yaml where it has some. Pure."""
+"""What changes in one object, in the words of service.yaml if it has any. Pure."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ _JOB = r"spec\.jobTemplate\.spec\."
 _JOB_CONTAINER = rf"{_JOB}template\.spec\.containers\[0\]\."
 _POD, _CONTAINER = r"spec\.template\.spec\.", r"spec\.template\.spec\.containers\[0\]\."
 _PLACEMENT = "nodeSelector|tolerations|affinity|priorityClassName|hostAliases|dnsPolicy|dnsConfig"
-# How components/workload.py calls the ConfigMap and the Secret of the files that containers mount.
+# The suffix by which components/workload.py names the ConfigMap and the Secret of the files that containers mount.
 FILES_SUFFIX = ".files"
-# How components/workload.py writes each key of service.yaml into the fields of Kubernetes. `""` stands for what
-# no reader needs: names that are hashes, and what is always there because of another key.
+# How components/workload.py writes each key of service.yaml into the fields of Kubernetes.
 WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
     type_: [(re.compile(path), word) for path, word in words.items()]
     for type_, words in {
@@ -91,7 +90,7 @@ WORDS: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
         },
     }.items()
 }  # fmt: skip
-# Fields whose values `_listed` puts into words from the whole object, by the start of these words.
+# Fields whose values `_listed` puts into words from the whole object, with the start of these words.
 LISTED: Mapping[str, Sequence[tuple[re.Pattern[str], str]]] = {
     DEPLOYMENT: [
         (re.compile(rf'metadata\.annotations\["{re.escape(CHECKS_ANNOTATION)}"\]'), "checks"),
@@ -108,18 +107,18 @@ ORDER = ["image", "base image", *KEYS, CALLED_BY]
 NAME_LABEL, NAMESPACE_LABEL = "app.kubernetes.io/name", "kubernetes.io/metadata.name"
 DNS_PORT = 53
 EVERYWHERE = {"0.0.0.0/0", "::/0"}
-# A value that is a list or an object is shown leaf by leaf where it has no more of them.
+# A value that is a list or an object is shown leaf by leaf if no more than these change.
 MOST_LEAVES = 6
 NAME_FIELD = re.compile(r"\b(?:name|secretName)$")
 NAME_IN_JSON = re.compile(r'"name": ?"([^"]*)"')
 CHANGED = "(changed)"
 WORDS_OF_OBJECTS = ("created", "deleted")
-"""What becomes of an object that service.yaml has no word for."""
+"""What happens to an object that service.yaml has no word for."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One thing that changes: `env.LOG_LEVEL`, or a field by its name in Kubernetes. `None`: it is not there."""
+    """A setting that changes: `env.LOG_LEVEL`, or a field by its name in Kubernetes. A missing value is `None`."""
 
     name: str
     old: str | None
@@ -127,14 +126,14 @@ class Setting:
 
     @property
     def rank(self) -> tuple[int, str]:
-        """In the order of service.yaml, what is no key of it at the end."""
+        """In the order of service.yaml; names that are not its keys come last."""
         first = self.name.partition(".")[0]
         return (ORDER.index(first) if first in ORDER else len(ORDER)), self.name
 
 
 def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = False) -> tuple[Setting, ...]:
-    """What changes of one object; names that are hashes of a content only where that is requested: in a preview the
-    content itself is shown as well, in a drift there is nothing else to see.
+    """What changes in one object; names that are hashes of a content only if requested. A preview shows the content
+    itself as well, but a drift has nothing else to show.
     """
     if MIGRATION_LABEL in object_at(change.after or change.before, "metadata", "labels"):
         return tuple(_of_migration(change))
@@ -161,7 +160,7 @@ def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = 
 
 
 def _of_migration(change: ResourceChange) -> Iterator[Setting]:
-    """What a migration runs that is to run: another Job each time, or the same that a rollback keeps from running."""
+    """The command of a migration that is to run: another Job each time, or the same that a rollback suspends."""
     old, new = (_command(inputs) for inputs in (change.before, change.after))
     if change.operation in (Operation.CREATE, Operation.REPLACE) and new:
         yield Setting("migration", None, f"runs `{new}`")
@@ -177,7 +176,7 @@ def _command(job: Mapping[str, Any]) -> str:
 
 
 def _of_whole_object(change: ResourceChange, inputs: Mapping[str, Any], *, new: bool) -> Iterator[Setting]:
-    """What an object says that comes or goes; only that it does, where service.yaml has no words for it."""
+    """The settings of a created or deleted object; only that it is so, if service.yaml has no words for it."""
     type_ = _type(change)
     texts = {word: text for path, text in _leaves(inputs, ()) if (word := _word(type_, path))}
     texts |= _listed(type_, inputs)
@@ -196,7 +195,7 @@ def _word(type_: str, path: str) -> str:
 
 
 def _is_no_services_own(change: ResourceChange) -> bool:
-    """Whether it is another object than those that every service has under its own name."""
+    """Whether the object is not one that every service has under its own name."""
     name = change.resource.name
     return not change.service or not {name, HASH.sub("", name)} & set(_own_names(change))
 
@@ -206,24 +205,24 @@ def _own_names(change: ResourceChange) -> tuple[str, str]:
 
 
 def _type(change: ResourceChange) -> str:
-    """The type of the object, with `.files` behind it for what holds files."""
+    """The type of the object, with the suffix `.files` if it holds files."""
     suffix = FILES_SUFFIX if HASH.sub("", change.resource.name).endswith(FILES_SUFFIX) else ""
     return change.resource.type + suffix
 
 
 def _object(change: ResourceChange) -> str:
-    """`Service`, or `Service other-name` for one that is not called as its service is."""
+    """`Service`, or `Service other-name` if its name is not the service's."""
     kind, name = change.resource.kind, HASH.sub("", change.resource.name)
     return f"{kind} {name}" if _is_no_services_own(change) else kind
 
 
 def within(name: str, change: ResourceChange) -> str:
-    """A setting's name where it is clear already of which object it is."""
+    """A setting's name without the object, for a place that names the object already."""
     return name.removeprefix(f"{_object(change)} ")
 
 
 def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Iterator[Setting]:
-    """A field that service.yaml has no word for, leaf by leaf where it is an object or a list."""
+    """A field that service.yaml has no word for, leaf by leaf if it is an object or a list."""
     about = _object(change)
     name = f"{about} {field.path.replace('spec.template.spec.', '…', 1)}"
     sides = [dict(_json_leaves(value)) for value in (field.old, field.new)]
@@ -241,7 +240,7 @@ def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Itera
 
 
 def _json_leaves(text: str | None) -> Iterator[tuple[str, str]]:
-    """Of a value that is an object or a list: `slipway.masking.as_text` writes those as JSON."""
+    """The leaves of a value that is an object or a list: `slipway.masking.as_text` writes it as JSON."""
     try:
         value = json.loads(text) if text and text[0] in "[{" else None
     except ValueError:
@@ -262,9 +261,9 @@ def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]
 
 
 def is_name_of_content(change: ResourceChange, field: FieldChange) -> bool:
-    """Whether it is a name that only says that a content is another, or takes in a Secret or ConfigMap of that name.
+    """Whether the field only names a changed content, or refers to a Secret or ConfigMap of such a name.
 
-    Any other value may end as such a name does: `release-20261128`.
+    Any other value may end like such a name: `release-20261128`.
     """
     stems = {*_own_names(change), f"{change.service}{MIGRATION_SUFFIX}", HASH.sub("", change.resource.name)}
     values = [value for value in (field.old, field.new) if value]

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-# Wider than any row: what reads a pipe wants a row on a line.
+# Wider than any row: a reader of a pipe wants each row on one line.
 _WIDTH = 1000
 _GAP = 2
 _INDENT = " " * 4
@@ -24,8 +24,8 @@ def print_table(
 ) -> None:
     """Print `rows` under `headings`; the columns named in `right` are aligned to the right.
 
-    Where the table is wider than the terminal, or than COLUMNS, its columns named in `below` move under their rows, the
-    first of them first, until the others fit.
+    If the table is wider than the terminal, or than COLUMNS, its columns named in `below` move under their rows, one by
+    one in that order, until the others fit.
     """
     console = Console(highlight=False)
     limit = console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _WIDTH

@@ -1,4 +1,4 @@
-"""A preview's summary on a terminal, and as plain complete lines where there is none."""
+"""A preview's summary on a terminal, and as plain complete lines if there is none."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ STYLES = {Fate.REMOVED: "red", Fate.CHANGED: "yellow", Fate.NEW: "green"}
 DRIFT_SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
 DRIFT_WORDS = {Operation.CREATE: "not in the state", Operation.UPDATE: "changed", Operation.DELETE: "gone"}
 LONGEST_LINE = 300
-"""Where there is no terminal."""
+"""If there is no terminal."""
 NAMED = 5
 NOTHING = "-"
 
 
 def show(summary: PreviewSummary, console: Console) -> None:
-    """Print the whole summary, what matters most last, where the eye is."""
+    """Print the whole summary, the most important part last, where people look."""
     report = _Report(console)
     changes = service_changes(summary)
     report.services(changes)
@@ -44,7 +44,7 @@ def show(summary: PreviewSummary, console: Console) -> None:
 
 
 def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mapping[str, Sequence[str]]) -> list[str]:
-    """Where the cluster differs from the state, by service and object, from what is recorded to what is found."""
+    """Where the cluster differs from the state, by service and object, with recorded and found values."""
     if not changes:
         return [f"{stack}: no drift."]
     found = []
@@ -85,14 +85,14 @@ class _Report:
         self._console = console
 
     def wrapped(self, text: Text | str, indent: int = 0) -> None:
-        """Print a sentence; a terminal gets it between words in as many lines as it takes."""
+        """Print a sentence; on a terminal, it is broken into lines between words."""
         if self._console.is_terminal:
             self._console.print(Padding(Text(text) if isinstance(text, str) else text, (0, 0, 0, indent), expand=False))
         else:
             self.line(text, indent)
 
     def line(self, text: Text | str = "", indent: int = 0, *, cut: bool = False) -> None:
-        """Print a line; `cut` shortens it to the width of a terminal, which would break it anywhere."""
+        """Print a line; `cut` shortens it to the width of a terminal, which would break the line anywhere."""
         content = Text(" " * indent) + (text if isinstance(text, Text) else Text(text))
         if cut:
             longest = self._console.width if self._console.is_terminal else LONGEST_LINE
@@ -104,7 +104,7 @@ class _Report:
         self.line(Text(text, style=f"bold {style}"))
 
     def services(self, changes: Sequence[ServiceChanges]) -> None:
-        """A service in one place, or all of which the same settings change in one."""
+        """One entry per service, or per group of services with the same changed settings."""
         for group in sorted(alike(changes, SMALLEST_GROUP), key=len, reverse=True):
             first = group[0]
             same_pods = len({each.pods for each in group}) == 1
@@ -137,7 +137,7 @@ class _Report:
             self.line(text, cut=True)
 
     def policies(self, summary: PreviewSummary) -> None:
-        """Advice and waivers; what only the update can decide is named by its rules alone."""
+        """Advice and waivers; without violations that only the update can decide."""
         notes = summary.notes()
         self.violations("Waived", "cyan", [each for each in notes if each.state is ViolationState.WAIVED])
         self.violations("Advice of the policies", "yellow", summary.advice())
@@ -191,7 +191,7 @@ class _Report:
 
 
 def _values_text(setting: Setting, values: Counter[tuple[str | None, str | None]]) -> str:
-    """A setting with its values in one service, or in how many of several."""
+    """A setting with its values in one service, or with the number of services for each."""
     if len(values) == 1:
         return setting_text(setting)
     if len(values) > FEW_VALUES:

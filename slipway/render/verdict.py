@@ -36,7 +36,7 @@ def verdict(summary: PreviewSummary) -> str:
 
 
 def symbol(summary: PreviewSummary) -> str:
-    """❌ where it may not happen, ⚠️ where something goes or has drifted, or nobody has checked it."""
+    """❌ if it may not happen, ⚠️ if something is deleted or has drifted, or if nothing was checked."""
     if summary.result is not PreviewResult.SUCCEEDED:
         return "❌"
     lost = any(not change.kept for change in summary.of(Operation.DELETE))

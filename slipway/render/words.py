@@ -33,7 +33,7 @@ def is_incomplete(summary: PreviewSummary) -> bool:
 
 
 def rules_text(summary: PreviewSummary) -> str:
-    """What was asked of the policies, and that nothing was where nothing was."""
+    """How many policies were evaluated, or that none was."""
     if not summary.rules:
         return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")
     if is_incomplete(summary):
@@ -44,7 +44,7 @@ def rules_text(summary: PreviewSummary) -> str:
 
 
 def kinds_text(changes: Iterable[ResourceChange]) -> str:
-    """`2 Deployment, Service`: what there is of each kind."""
+    """`2 Deployment, Service`: how many there are of each kind."""
     found = Counter(change.resource.kind for change in changes)
     return ", ".join(kind if number == 1 else f"{number} {kind}" for kind, number in sorted(found.items()))
 
@@ -54,19 +54,19 @@ def how_replaced(change: ResourceChange) -> str:
 
 
 def short_path(path: str) -> str:
-    """Fields of pods without the prefix that all of them have."""
+    """The path, for fields of pods without their common prefix."""
     return f"…{path.removeprefix(POD)}" if path.startswith(POD) else path
 
 
 def value_texts(field: FieldChange) -> tuple[str, str]:
-    """What it is now and will be; an empty text for what is not there."""
+    """The old and the new value; an empty text if there is none."""
     if field.kind == "update":
         return shortened(field.old or ""), shortened(field.new) if field.new is not None else CHANGES
     return shortened(field.old or ""), shortened(field.new or "")
 
 
 def image_texts(image: ImageChange) -> tuple[str, str]:
-    """Old and new without the repository where that stays the same."""
+    """Old and new, without the repository if that stays the same."""
     new = image.new
     if image.new == UNKNOWN:
         new = f"{repository(image.old)}:{image.new_tag} {DIGEST_UNKNOWN}" if image.new_tag else UNKNOWN
@@ -84,7 +84,7 @@ def repository(reference: str) -> str:
 
 
 def as_yaml(text: str | None) -> str:
-    """An object or a list, which values have as JSON, as YAML; empty for any other text."""
+    """An object or a list in JSON, as YAML; empty for any other text."""
     if not text or text[0] not in "[{":
         return ""
     try:
@@ -106,9 +106,9 @@ def _short(commit: str) -> str:
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:
-    """Those that say the same of several resources, by rule, weight and message; "…" stands for each one's own name.
+    """Violations by rule, weight and message; in a message for several resources, "…" stands for each one's own name.
 
-    The resources of each are in alphabetical order: the engine tells of them in another one every time.
+    The resources of each are in alphabetical order: the engine reports them in another order every time.
     """
     groups: dict[tuple[str, str, str], list[Violation]] = {}
     for violation in violations:

@@ -1,4 +1,4 @@
-"""Why a rollout fails, as pure functions: what the cluster has in, a cause and one screen of text out."""
+"""Why a rollout fails, as pure functions: the cluster's objects in, a cause and one screen of text out."""
 
 from slipway.cluster.diagnosis.diagnose import diagnose, is_complete, is_rolled_out
 from slipway.cluster.diagnosis.jobs import JobEvidence, diagnose_job

@@ -12,7 +12,7 @@ from slipway.cluster.diagnosis.objects import objects_at
 
 @dataclass(frozen=True)
 class Advice:
-    """Templates over `_names`; `{kubectl}` reaches the namespace, `kubectl` alone the cluster."""
+    """Templates with `_names`; `{kubectl}` is for the namespace, `kubectl` alone for the cluster."""
 
     steps: tuple[str, ...]
     commands: tuple[str, ...] = ()
@@ -21,14 +21,14 @@ class Advice:
 def steps(case: Case) -> tuple[str, ...]:
     """What to do next, most useful first."""
     found = tuple(step.format(**_names(case)) for step in _of(case).steps)
-    if case.other_container:  # whose probes service.yaml has under Kubernetes' own names
+    if case.other_container:  # its probes have Kubernetes' own names in service.yaml
         for health, probe in _PROBES.items():
             found = tuple(step.replace(health, probe) for step in found)
     return found
 
 
 def commands(case: Case) -> tuple[str, ...]:
-    """What to run to see more."""
+    """Commands that show more."""
     return tuple(command.format(**_names(case)) for command in _of(case).commands)
 
 
@@ -49,7 +49,7 @@ def _names(case: Case) -> dict[str, str]:
         "registry": registry if "/" in case.image and any(mark in registry for mark in ".:") else "docker.io",
         "limit": case.memory_limit or "none",
         "startup": str(case.startup_seconds),
-        # A pod of a Job is not started anew.
+        # A pod of a Job is not restarted.
         "previous": "" if case.is_job else " --previous",
         "job": "migration" if case.subject == f"the migration of {case.service}" else "cronJob",
     }
@@ -154,7 +154,7 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),
 }
-# What differs for a Job, which is not expected to go on running.
+# Other advice for a Job, which is not expected to keep running.
 _JOB_ADVICE: Mapping[Cause, Advice] = {
     Cause.ENTRYPOINT: Advice(
         ("Fix `command` in {yaml}: the program must be in the image and executable.",), ("docker run --rm {image}",)

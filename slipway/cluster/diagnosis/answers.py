@@ -1,4 +1,4 @@
-"""Tells from the words of registries, runtimes and admission what they mean, and cuts their wrapping off."""
+"""Finds the meaning of messages from registries, runtimes and admission, and removes their wrapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _REFUSED = re.compile(
     r"|no basic auth|\b401\b|\b403\b|forbidden"
 )
 _NOT_FOUND = re.compile(r"(?i)not ?found|manifest unknown|name unknown|does not exist|no match for platform")
-# What runc, crun and containerd put around the one thing that counts.
+# Text that runc, crun and containerd put around the actual reason.
 _WRAPPING = re.compile(
     r"rpc error: code = \w+ desc = |failed to pull and unpack image \"[^\"]*\": |"
     r"failed to resolve reference \"[^\"]*\": "
@@ -33,12 +33,12 @@ _FORBIDDEN_OBJECT = re.compile(r'^pods "[^"]*" is forbidden: ')
 
 
 def unwrapped(message: str) -> str:
-    """The message without what every layer on its way has put in front."""
+    """The message without the prefixes that the layers on its way have added."""
     return _FORBIDDEN_OBJECT.sub("", _WRAPPING.sub("", message)).strip()
 
 
 def pull_cause(message: str) -> Cause:
-    """Why an image was not pulled. Refusals first: a registry that hides what exists names both in one answer."""
+    """Why an image was not pulled. Refusals first: a registry that hides existing images names both in one answer."""
     if _REFUSED.search(message):
         return Cause.IMAGE_REFUSED
     return Cause.IMAGE_NOT_FOUND if _NOT_FOUND.search(message) else Cause.REGISTRY_UNREACHABLE
@@ -54,12 +54,12 @@ def is_missing_object(message: str) -> bool:
 
 
 def is_passing(message: str) -> bool:
-    """Whether it says nothing of the container, only of the moment."""
+    """Whether it says nothing about the container, only about the moment."""
     return bool(_PASSING.search(message))
 
 
 def refusal_cause(message: str) -> Cause:
-    """Why the API server let no pod in."""
+    """Why the API server refused all pods."""
     if is_missing_object(message):
         return Cause.MISSING_OBJECT
     return Cause.QUOTA if _QUOTA.search(message) else Cause.ADMISSION

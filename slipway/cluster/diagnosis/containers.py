@@ -13,19 +13,19 @@ from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull")
 _INVALID = ("InvalidImageName", "ImageInspectError")
 _HARMLESS = ("ContainerCreating", "PodInitializing", "")
-# 126 and 127 are the shell's "cannot execute" and "not found"; 128 is what containerd says of what never started.
+# 126 and 127 are the shell's "cannot execute" and "not found"; 128 is containerd's code if a container never started.
 _NEVER_STARTED = ("StartError", "ContainerCannotRun")
 _SHELL_ENTRYPOINT = (126, 127)
 _KILLED = 137
-# Of a run that ended together with its node or its container runtime, neither knows more: it did not end by itself.
+# Reasons of a run that ended together with its node or its container runtime: it did not end by itself.
 _ENDED_WITH_NODE = ("Unknown", "ContainerStatusUnknown")
-# After a run this long the kubelet, too, counts anew.
+# After a run this long, the kubelet also restarts its count.
 # https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
 _LONG_RUN = timedelta(minutes=10)
 
 
 def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | None:
-    """What keeps this container from being ready; None when nothing is known to."""
+    """What keeps this container from being ready; `None` if that is not known."""
     waits = object_at(status, "state", "waiting")
     reason = text_at(waits, "reason")
     found = None
@@ -39,8 +39,8 @@ def finding(pod: Object, status: Object, events: Sequence[Object]) -> Finding | 
 
 
 def ends_of(status: Object) -> int:
-    """How often the container has ended since it last ran well or went down with its node, the present run included
-    when it is over.
+    """How often the container has ended since it last ran well or went down with its node, including the present run
+    if it is over.
     """
     state, ended = object_at(status, "state"), _last_end(status)
     over = "terminated" in state or text_at(state, "waiting", "reason") in ("CrashLoopBackOff", "RunContainerError")
@@ -90,7 +90,7 @@ def _cause_of_waiting(reason: str, message: str) -> Cause:
 
 
 def _pull_message(message: str, events: Sequence[Object]) -> str:
-    """Older kubelets forget the registry's answer while they back off; the event has it."""
+    """The message, or that of the event: older kubelets lose the registry's answer while they back off."""
     if answers.unwrapped(message):
         return message
     messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
@@ -98,7 +98,7 @@ def _pull_message(message: str, events: Sequence[Object]) -> str:
 
 
 def _missing_message(events: Sequence[Object]) -> str:
-    """A kubelet whose cache is late says that alone in the status, whatever it knows by then."""
+    """The event's message: a kubelet whose cache is late reports only that in the status, even if it knows more."""
     messages = [answers.unwrapped(text_at(event, "message")) for event in events]
     return next((message for message in messages if answers.is_missing_object(message)), "")
 
@@ -112,7 +112,7 @@ def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object])
     message = answers.unwrapped(text_at(ended, "message"))
     if text_at(ended, "reason") in _NEVER_STARTED:
         return make(Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
-    # Where the runtime misses the kernel's word, a kill that no probe asked for is still the kernel's.
+    # Even if the runtime misses the kernel's report, a kill that no probe caused is the kernel's.
     if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
         return make(Cause.OUT_OF_MEMORY, message)
     if code in _SHELL_ENTRYPOINT:
@@ -121,7 +121,7 @@ def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object])
 
 
 def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
-    """A container that runs: which probe it does not satisfy."""
+    """Which probe a running container does not satisfy."""
     name = text_at(status, "name")
     make = _finding_maker(pod, status, None)
     for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):

@@ -13,7 +13,7 @@ from slipway.cluster.diagnosis.patience import patience_seconds
 from slipway.masking import masked_text
 
 EVENTS_KEPT = 3
-# What the pod's state says already.
+# Messages that only repeat the pod's state.
 _ECHOES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 _PROBED = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP, Cause.STARTING)
 _DULL = ("BackOff",)
@@ -23,9 +23,9 @@ Kind = tuple[Cause, str, int | None]
 
 
 def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
-    """Why the rollout of `evidence.deployment` does not progress; `STARTING` when nothing is known to be wrong.
+    """Why the rollout of `evidence.deployment` does not progress; `STARTING` if nothing is known to be wrong.
 
-    `known` is what is wrong where no pod shows it.
+    `known` is the finding if no pod shows it.
     """
     found = [known] if known else [logs.refined(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
@@ -49,12 +49,12 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
 
 
 def is_complete(evidence: Evidence) -> bool:
-    """Whether the newest template is rolled out: every pod of it available, none of another left."""
+    """Whether the newest template is rolled out: all its pods are available, and no others are left."""
     return bool(evidence.current_set()) and is_rolled_out(evidence.deployment)
 
 
 def is_rolled_out(deployment: Object) -> bool:
-    """The same by what the Deployment itself says, as `kubectl rollout status` asks it."""
+    """The same from the Deployment's own status, as `kubectl rollout status` does it."""
     if number_at(deployment, "status", "observedGeneration") < number_at(deployment, "metadata", "generation"):
         return False
     wanted = number_at(deployment, "spec", "replicas", default=1)
@@ -67,7 +67,7 @@ def _kind(finding: Finding) -> Kind:
 
 
 def _main(found: Sequence[Finding]) -> tuple[Finding, list[Finding]]:
-    """The finding that most pods share, one that is clear before one that is not; with all that are like it."""
+    """The finding that most pods share, a clear one before an unclear one; and all findings like it."""
     if not found:
         return Finding(Cause.STARTING, state="no pods yet"), []
     counts = Counter(map(_kind, found))
@@ -86,7 +86,7 @@ def _others(found: Sequence[Finding], same: Sequence[Finding]) -> tuple[str, ...
 
 
 def _events(evidence: Evidence, main: Finding, pod: Object) -> tuple[str, ...]:
-    """Warnings about the pod, or about the making of pods, newest first, without what was said as the reason."""
+    """Warnings about the pod, or about the creation of pods, newest first, without those that repeat the reason."""
     about = evidence.events_of(pod) if pod else evidence.events_of(evidence.current_set())
     lines: dict[str, str] = {}
     for event in sorted(about, key=lambda each: str(event_time(each) or ""), reverse=True):
@@ -102,6 +102,6 @@ def _is_news(event: Object, message: str, main: Finding) -> bool:
     if reason in _DULL or message in _ECHOES or (main.reason and main.reason in message and reason != "Unhealthy"):
         return False
     if reason == "Unhealthy" and main.cause not in _PROBED:
-        return False  # nothing answers where nothing runs
-    # Refusals differ in the names of pods that never were.
+        return False  # a probe gets no answer if nothing runs
+    # Refusals differ only in the names of pods that were never created.
     return (event.get("type") == "Warning" and bool(main.pod)) or message.endswith("will be restarted")

@@ -17,9 +17,9 @@ _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
 
 @dataclass(frozen=True)
 class Case:
-    """A finding with what the words about it need: the Deployment's name, its pod, and how `kubectl` reaches it.
+    """A finding with the data for its words: the Deployment's name, its pod, and how `kubectl` reaches it.
 
-    `subject` is what the sentence is about, where that is a Job of the service and not its Deployment.
+    `subject` is the sentence's subject if that is a Job of the service, not its Deployment.
     """
 
     service: str
@@ -39,7 +39,7 @@ class Case:
 
     @property
     def other_container(self) -> str:
-        """`sidecar proxy` or `init container wait`, where the finding is about one; empty for the service's own."""
+        """`sidecar proxy` or `init container wait`, if the finding is about one; empty for the service's own."""
         names = [text_at(each, "name") for each in objects_at(self.pod, "spec", "initContainers")]
         if self.finding.container not in names:
             return ""
@@ -56,7 +56,7 @@ class Case:
 
     @property
     def command(self) -> str:
-        """What the pod runs instead of the image's own command; empty when it does not say."""
+        """The command that the pod sets instead of the image's own; empty if it sets none."""
         words = [*(self.container.get("command") or ()), *(self.container.get("args") or ())]
         return masked_text(" ".join(map(str, words)))
 

@@ -1,4 +1,4 @@
-"""Whether a Job has ended and how; its pods as the evidence that a diagnosis is made from. Pure."""
+"""Whether and how a Job has ended; its pods as the evidence for a diagnosis. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COMPLETE, FAILED = "Complete", "Failed"
 
 @dataclass(frozen=True)
 class JobEvidence(Evidence):
-    """What the cluster has about one Job, which stands in the place of the Deployment."""
+    """The cluster's objects of one Job, which takes the place of the Deployment."""
 
     @property
     def is_paused(self) -> bool:
@@ -54,7 +54,7 @@ def migration_of(job: Object) -> str:
 
 
 def cron_job_of(job: Object) -> str:
-    """The CronJob that made the Job; empty where somebody else did."""
+    """The CronJob that created the Job; empty if none did."""
     owners = objects_at(job, "metadata", "ownerReferences")
     return next((text_at(each, "name") for each in owners if each.get("kind") == "CronJob"), "")
 
@@ -65,12 +65,12 @@ def is_done(job: Object) -> bool:
 
 
 def has_failed(job: Object) -> bool:
-    """Whether the Job is given up."""
+    """Whether the Job has failed for good."""
     return condition(job, FAILED).get("status") == "True"
 
 
 def last_ended(jobs: Iterable[Object], cron_job: Object) -> Object:
-    """The newest Job of a CronJob that has ended, however it did; empty where none has."""
+    """The newest Job of a CronJob that has completed or failed; empty if none has."""
     ended = [job for job in jobs if is_owned_by(job, cron_job) and (is_done(job) or has_failed(job))]
     return max(ended, key=lambda job: text_at(job, "metadata", "creationTimestamp"), default={})
 
@@ -81,6 +81,6 @@ def diagnose_job(evidence: JobEvidence) -> Diagnosis:
     failed = condition(evidence.deployment, FAILED)
     if found.pods or found.cause is not Cause.STARTING or failed.get("status") != "True":
         return found
-    # No pod is left to ask: a Job that runs into its deadline deletes them.
+    # No pod is left: a Job that exceeds its deadline deletes its pods.
     cause = Cause.DEADLINE if text_at(failed, "reason") == "DeadlineExceeded" else Cause.JOB_FAILED
     return diagnose(evidence, Finding(cause, "", "", text_at(failed, "reason"), text_at(failed, "message")))

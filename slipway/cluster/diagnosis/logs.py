@@ -1,4 +1,4 @@
-"""The end of a container's log: which run of it matters, what it says of the cause, and how it is shown."""
+"""The end of a container's log: which run of it matters, what it says about the cause, and how it is shown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CAUSES = (
     ),
     (Cause.PERMISSION, re.compile(r"(?i)permission ?denied|PermissionError|\bEACCES\b|operation not permitted")),
 )
-# What a program says that waits for another one; that one may come up yet.
+# Messages of a program that waits for another one, which may still come up.
 _DEPENDENCY = re.compile(
     r"(?i)connection ?refused|could not connect|connection ?(?:timed out|timeout|reset)|ECONNREFUSED|ETIMEDOUT"
     r"|name or service not known|name resolution|no such host|ENOTFOUND|could not translate host name|is starting up"
@@ -36,26 +36,26 @@ _DEPENDENCY = re.compile(
 
 
 def chosen(logs: Sequence[Log], finding: Finding) -> list[Log]:
-    """The runs worth reading, most telling first: of a container that ended, the run that ended."""
+    """The runs worth reading, most informative first: if a container ended, the run that ended."""
     own = [log for log in logs if (log.pod, log.container) == (finding.pod, finding.container) and _says_something(log)]
-    # In a back-off the "present" run is the one that ended; of one that runs again, only the run before can tell.
+    # In a back-off the "present" run is the one that ended; if a container runs again, only the previous run can tell.
     restarted = finding.state.startswith("Running") and finding.ends > 0
     return sorted(own, key=lambda log: log.previous != restarted)
 
 
 def _says_something(log: Log) -> bool:
-    """A runtime that has thrown a run's log away says so in one line in its place."""
+    """Whether there is a log: a runtime that has deleted it returns one line that says so."""
     return bool(log.text.strip()) and not log.text.startswith("unable to retrieve container logs")
 
 
 def refined(finding: Finding, logs: Sequence[Log]) -> Finding:
-    """The finding with a better cause where the log of a crash, or of a service that never answers, names it."""
+    """The finding with a better cause if the log of a crash, or of a service that never answers, names it."""
     if finding.cause not in (Cause.CRASH, Cause.STARTUP, Cause.READINESS, Cause.LIVENESS, Cause.STARTING):
         return finding
     crashed = finding.cause is Cause.CRASH
     text = next((log.text for log in chosen(logs, finding)), "")
     for cause, pattern in _CAUSES:
-        # A service that runs may have survived what it complains of; a killed worker it has not.
+        # A running service may have survived what its log reports, but not a killed worker.
         if (crashed or cause is Cause.OUT_OF_MEMORY) and (line := _last_match(pattern, text)):
             return replace(finding, cause=cause, reason=line)
     if crashed and (line := _last_match(_DEPENDENCY, text)):
@@ -69,7 +69,7 @@ def _last_match(pattern: re.Pattern[str], text: str) -> str:
 
 
 def last_lines(text: str, length: int) -> str:
-    """The last whole lines of `text`, in at most `length` characters; the last one of all in any case."""
+    """The last whole lines of `text`, in at most `length` characters; the very last one in any case."""
     if len(text) <= length:
         return text
     end = text.rstrip("\n")
@@ -90,7 +90,7 @@ def tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
 
 
 def _without_repetition(lines: Sequence[str]) -> Iterator[str]:
-    """Lines that differ in numbers alone, such as what a probe leaves in an access log, once with their count."""
+    """Lines that differ only in numbers, such as a probe's lines in an access log, once with their count."""
     kinds = [_NUMBER.sub("0", line) for line in lines]
     counts = Counter(kinds)
     for index, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
@@ -101,7 +101,7 @@ def _without_repetition(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _readable(line: str) -> str:
-    """A line of JSON as a person would write it: level, message, and the end of an exception."""
+    """A line of JSON as plain text: level, message, and the last line of an exception."""
     try:
         content: Any = json.loads(line) if line.startswith("{") else None
     except ValueError:

@@ -1,4 +1,4 @@
-"""What a diagnosis is made from, and what it says."""
+"""The input and the result of a diagnosis."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True)
 class Log:
-    """The end of what a container printed; `previous` is its run before the present one."""
+    """The end of a container's output; `previous` means its run before the present one."""
 
     pod: str
     container: str
@@ -53,7 +53,7 @@ class Log:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the cluster has about one Deployment: objects as JSON, camelCase keys.
+    """The cluster's objects of one Deployment, as JSON with camelCase keys.
 
     `events` are those of the Deployment, its ReplicaSets and its pods; `kubectl` is how a person reaches its namespace.
     """
@@ -67,7 +67,7 @@ class Evidence:
 
     @property
     def subject(self) -> str:
-        """How the first sentence of a diagnosis names what it is about."""
+        """The subject of the first sentence of a diagnosis."""
         return self.service
 
     @property
@@ -76,7 +76,7 @@ class Evidence:
 
     @property
     def is_paused(self) -> bool:
-        """Whether somebody has set `spec.paused`: the controller rolls nothing out until it is resumed."""
+        """Whether `spec.paused` is set: the controller rolls nothing out until it is resumed."""
         return object_at(self.deployment, "spec").get("paused") is True
 
     def current_set(self) -> Object:
@@ -90,7 +90,7 @@ class Evidence:
         return next((item for item in owned if text_at(item, "metadata", "annotations", REVISION) == revision), {})
 
     def current_pods(self) -> list[Object]:
-        """Pods of the newest template that are not on their way out; pods of the release before are none of these."""
+        """Pods of the newest template that are not being deleted; pods of the previous release are not included."""
         newest = self.current_set()
         owned = [pod for pod in self.pods if newest and is_owned_by(pod, newest)]
         return [pod for pod in owned if not text_at(pod, "metadata", "deletionTimestamp")]
@@ -102,10 +102,10 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with one pod, or with the making of pods (then `pod` is empty).
+    """What is wrong with one pod, or with the creation of pods (then `pod` is empty).
 
-    `reason` is what the registry, the probe, the scheduler or the kernel answered; `ends` is how often the container
-    has ended; `may_mend` says that something is at work on it, such as a node autoscaler.
+    `reason` is the answer of the registry, the probe, the scheduler or the kernel; `ends` is how often the container
+    has ended; `may_mend` says that it may go away by itself, for example because a node autoscaler works on it.
     """
 
     cause: Cause
@@ -128,8 +128,8 @@ class LogTail:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why one Deployment's rollout fails. `patience_seconds` is how long this must be seen before waiting is over;
-    `None` when it may recover by itself, so that the Deployment's deadline decides.
+    """Why one Deployment's rollout fails. `patience_seconds` is how long this must be seen before the wait ends; `None`
+    if it may recover by itself: then the Deployment's deadline decides.
     """
 
     service: str
@@ -157,6 +157,6 @@ class Diagnosis:
 
 
 def container_spec(pod: Object, name: str) -> Object:
-    """The container of that name in a pod, init containers included; empty when there is none."""
+    """The container of that name in a pod, init containers included; empty if there is none."""
     containers = [*objects_at(pod, "spec", "containers"), *objects_at(pod, "spec", "initContainers")]
     return next((each for each in containers if each.get("name") == name), {})

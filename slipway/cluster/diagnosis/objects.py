@@ -1,4 +1,4 @@
-"""Reads Kubernetes objects as the API server's JSON has them; what is missing reads as empty."""
+"""Reads Kubernetes objects in the API server's JSON; a missing field reads as empty."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def object_at(item: Object, *keys: str) -> Object:
 
 
 def text_at(item: Object, *keys: str) -> str:
-    """The text at that path; a number as text, nothing as an empty one."""
+    """The text at that path; a number as text, a missing field as an empty one."""
     value = object_at(item, *keys[:-1]).get(keys[-1])
     return "" if value is None else str(value)
 

@@ -1,4 +1,4 @@
-"""For how long a failure must be seen before waiting for the rollout is over; `docs/diagnosis.md` has the reasons."""
+"""How long a failure must be seen before the wait for the rollout ends; `docs/diagnosis.md` has the reasons."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from slipway.cluster.diagnosis.model import Cause, Finding
 
-# Seconds without a break. What is not here may recover by itself: the Deployment's own deadline decides.
+# Seconds without a break. Any other cause may recover by itself: the Deployment's own deadline decides.
 _SECONDS: Mapping[Cause, float] = {
     Cause.DEADLINE: 0.0,
     Cause.JOB_FAILED: 0.0,
@@ -17,20 +17,20 @@ _SECONDS: Mapping[Cause, float] = {
     Cause.IMAGE_REFUSED: 3.0,
     # The kubelet has asked three times by then.
     Cause.REGISTRY_UNREACHABLE: 30.0,
-    # Another resource of the same update may be about to bring it.
+    # Another resource of the same update may be about to create it.
     Cause.MISSING_OBJECT: 5.0,
     Cause.CONTAINER_CONFIG: 5.0,
     Cause.ADMISSION: 5.0,
-    # A pod of another service, on its way out in the same update, gives back what it used.
+    # A pod of another service, deleted in the same update, releases the quota that it used.
     Cause.QUOTA: 12.0,
     # Only a person resumes it.
     Cause.PAUSED: 2.0,
-    # No node autoscaler makes labels up; one that is at work says so, which `may_mend` knows.
+    # A node autoscaler does not invent labels; if one is at work, it says so, and `may_mend` is set.
     Cause.PLACEMENT: 15.0,
     Cause.RESOURCES: 45.0,
 }
-# How often a container must have ended. A crash may come from a dependency that is about to start; a log that says so
-# leaves it to the deadline. Memory and files do not come back by themselves.
+# How often a container must have ended. A crash may come from a dependency that is about to start; if its log says so,
+# the deadline decides. Memory and files do not come back by themselves.
 _ENDS: Mapping[Cause, int] = {
     Cause.OUT_OF_MEMORY: 2,
     Cause.READ_ONLY: 2,
@@ -38,12 +38,12 @@ _ENDS: Mapping[Cause, int] = {
     Cause.CRASH: 3,
     Cause.ENDED: 3,
 }
-# A place on the node may be short for a moment; a pod that is thrown out again and again breaks its own limit.
+# Space on the node may be short for a moment; a pod that is evicted again and again exceeds its own limit.
 _EVICTIONS = 2
 
 
 def patience_seconds(finding: Finding, same: int = 1) -> float | None:
-    """Seconds that `finding` must stay before giving up, or None to wait on; `same` counts the pods that show it."""
+    """Seconds that `finding` must last before giving up; `None` to wait on. `same` counts the pods that show it."""
     if finding.may_mend:
         return None
     if finding.cause is Cause.EVICTED:

@@ -1,4 +1,4 @@
-"""What is wrong with a pod, or with the making of pods."""
+"""What is wrong with a pod, or with the creation of pods."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, objects_at, text_at
 
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
-# A claim without a volume: nothing provisions it, or not yet.
+# A claim without a volume: it is not provisioned, or not yet.
 _UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims|PersistentVolumeClaim is not bound")
 _PREEMPTION = re.compile(r"\.?\s*(?:no new claims to deallocate, )?preemption: .*", re.DOTALL)
 _MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox")
 _RUNNING = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP)
-# The kubelet's word for a pod that used more than it may, or that its node has no room for any more.
+# The kubelet's reason if a pod used more than it may, or its node has no more room for it.
 _EVICTED = "Evicted"
-# Of a pod that ran longer than its `activeDeadlineSeconds`.
+# The reason of a pod that ran longer than its `activeDeadlineSeconds`.
 _DEADLINE = "DeadlineExceeded"
 # https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
 _SCALING_UP = "TriggeredScaleUp"
 
 
 def findings(evidence: Evidence) -> list[Finding]:
-    """What is wrong with each pod of the newest template, and first with the making of them."""
+    """What is wrong with the creation of pods, then with each pod of the newest template."""
     if evidence.is_paused:
         return [_paused(evidence.deployment)]
     pods = evidence.current_pods()
@@ -35,13 +35,13 @@ def findings(evidence: Evidence) -> list[Finding]:
 
 
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
-    """What keeps one pod from being ready; `STARTING` when nothing is known to."""
+    """What keeps one pod from being ready; `STARTING` if that is not known."""
     reason = text_at(pod, "status", "reason")
     if reason == _DEADLINE:
         container = text_at(next(iter(objects_at(pod, "spec", "containers")), {}), "name")
         return Finding(Cause.DEADLINE, name_of(pod), container, reason, text_at(pod, "status", "message"), None, 1)
     if text_at(pod, "status", "phase") == "Failed" and (reason or not _has_failed(pod)):
-        # A node that goes, or takes no more, throws pods off that have done nothing: others are made elsewhere.
+        # A node that shuts down or is full evicts pods that did nothing wrong: others are created elsewhere.
         reason = reason or "Failed"
         message, by_node = text_at(pod, "status", "message").strip(), reason != _EVICTED
         return Finding(Cause.EVICTED, name_of(pod), "", reason, message, None, 1, may_mend=by_node)
@@ -52,13 +52,13 @@ def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     known = [each for each in found if each is not None]
     clear = [each for each in known if each.cause is not Cause.STARTING]
     starting = Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending")
-    # A container that cannot run says more than one beside it that does and is not ready: it may wait for that one.
+    # A container that cannot run says more than a running one that is not ready, which may wait for it.
     clear.sort(key=lambda each: each.cause in _RUNNING)
     return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
 
 
 def _has_failed(pod: Object) -> bool:
-    """Whether it is one of a Job, and a container of it has ended with an error, for good."""
+    """Whether the pod belongs to a Job, and a container of it has ended with an error, for good."""
     statuses = [*objects_at(pod, "status", "containerStatuses"), *objects_at(pod, "status", "initContainerStatuses")]
     codes = [number_at(status, "state", "terminated", "exitCode") for status in statuses]
     return text_at(pod, "spec", "restartPolicy") == "Never" and any(codes)
@@ -104,7 +104,7 @@ def _paused(deployment: Object) -> Finding:
 
 
 def _refused(evidence: Evidence) -> Iterator[Finding]:
-    """What the API server said when it was asked for pods, or for the ReplicaSet itself."""
+    """Why the API server refused to create pods, or the ReplicaSet itself."""
     newest = evidence.current_set()
     failure = condition(newest, "ReplicaFailure") if newest else condition(evidence.deployment, "ReplicaFailure")
     progressing = condition(evidence.deployment, "Progressing")

@@ -1,4 +1,4 @@
-"""What the kubelet's probes asked and what they were answered, from a pod's events."""
+"""The requests of the kubelet's probes and their answers, from a pod's events."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from slipway.cluster.diagnosis.objects import (
     time_at,
 )
 
-# How a run ends that is told to: in order, or by the signal itself.
+# The exit codes of a run that was told to end: in order, or by the signal itself.
 _STOPPED = (0, 137, 143)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
 _KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
-# After the grace period the kubelet kills; the runtime may take a moment to say so.
+# The kubelet kills after the grace period; the runtime may report that a moment later.
 _KILL_MARGIN = timedelta(seconds=10)
 # Events and statuses give whole seconds.
 _CLOCK_MARGIN = timedelta(seconds=2)
@@ -39,10 +39,10 @@ def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
 
 
 def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
-    """`Liveness` or `Startup` when the kubelet ended that run of a container for its probe; else empty.
+    """`Liveness` or `Startup` if the kubelet ended that run of a container because of its probe; else empty.
 
-    The exit code of a run that was told to end is believed whenever a probe has killed before: the kubelet stops to
-    report each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
+    If a probe has killed before, the exit code of a run that was told to end is enough: the kubelet stops reporting
+    each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
     """
     finished = time_at(ended, "finishedAt")
     was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"

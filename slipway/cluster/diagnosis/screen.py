@@ -9,7 +9,7 @@ from slipway.cluster.diagnosis.headlines import exit_words
 from slipway.cluster.diagnosis.model import Diagnosis, LogTail
 
 WIDTH = 100
-"""In front of a screen among the engine's messages, by which the command line knows it."""
+"""The width of a screen in columns, except on a narrower terminal."""
 MAX_LINES = 24
 MIN_WIDTH = 40
 _INDENT = 9
@@ -19,7 +19,7 @@ _LOG_MARK = "    | "
 
 
 def screen(diagnosis: Diagnosis, width: int = WIDTH) -> str:
-    """What is wrong, where, what was said, what to do: `MAX_LINES` lines at most, none but commands over `width`."""
+    """What is wrong, where, messages, what to do: `MAX_LINES` lines at most; only commands may exceed `width`."""
     width = max(width, MIN_WIDTH)
     head = [*textwrap.wrap(diagnosis.headline, width)[:3], *_facts(diagnosis, width)]
     foot = [
@@ -72,13 +72,13 @@ def _list(title: str, items: tuple[str, ...], width: int, lines: int) -> Iterato
 
 
 def _commands(diagnosis: Diagnosis) -> Iterator[str]:
-    """Whole, whatever the width: they are there to be copied."""
+    """Whole, whatever the width, so that they can be copied."""
     for command in diagnosis.commands:
         yield f"  {'':<{_INDENT - 1}} $ {command}"
 
 
 def _logs(diagnosis: Diagnosis, width: int, room: int) -> Iterator[str]:
-    """The runs share the room; the first, which tells most, gets what the others leave."""
+    """The runs share the room; the last one also gets the lines that the others leave."""
     tails = diagnosis.logs[: max(room // 4, 1)]
     for index, tail in enumerate(tails):
         left = len(tails) - index
@@ -91,7 +91,7 @@ def _tail(tail: LogTail, width: int, room: int) -> list[str]:
     if room < 2:
         return []
     *before, last = tail.lines
-    # The last line says most: it may take some rows.
+    # The last line says most: it may take several rows.
     columns, room = width - len(_LOG_MARK), room - 1
     rows = [last[at : at + columns] for at in range(0, len(last), columns)]
     end = rows[: min(_LAST_LINE_ROWS, room)]
