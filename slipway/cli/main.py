@@ -122,21 +122,22 @@ def up(
     yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before updating.")] = False,
     approved: Annotated[
         Path | None,
-        typer.Option("--approved", metavar="FILE", help="Do not ask: update just what this approval is of."),
+        typer.Option(
+            "--approved", metavar="FILE", help="Do not ask: update only if nothing has changed since this approval."
+        ),
     ] = None,
-    no_rollback: Annotated[
-        bool, _flag("--no-rollback", help="Leave an update that failed as it is, for debugging.")
-    ] = False,
+    no_rollback: Annotated[bool, _flag("--no-rollback", help="Keep a failed update as it is, for debugging.")] = False,
     allow_dirty: Annotated[
         bool, _flag("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
     ] = False,
     refresh: Annotated[
-        bool, _flag("--refresh", help="Look at the cluster first, and take back what drifted from the state.")
+        bool, _flag("--refresh", help="Read the cluster first, and revert changes that were made by hand.")
     ] = False,
     force: Annotated[
         bool,
         _flag(
-            "--force", help="Run the engine even where nothing has changed since the last update, and migrations again."
+            "--force",
+            help="Run the engine even if nothing has changed since the last update, and run migrations again.",
         ),
     ] = False,
     like: Annotated[
@@ -144,7 +145,7 @@ def up(
         typer.Option(
             "--like",
             metavar="ENV",
-            help="Make a temporary environment with the settings of this one, or write its settings anew.",
+            help="Make a temporary environment with the settings of this one, or write its settings again.",
             autocompletion=_environments,
         ),
     ] = "",
@@ -153,13 +154,13 @@ def up(
         typer.Option(
             "--expires",
             metavar="TIME",
-            help="When `slipway reap` takes such an environment down: 90m, 12h, 3d, 2w.",
+            help="When `slipway reap` may delete a temporary environment: after 90m, 12h, 3d, 2w.",
         ),
     ] = "",
     markdown: Annotated[
         Path | None,
         typer.Option(
-            "--markdown", metavar="FILE", help="Write where a temporary environment answers, for `slipway comment`."
+            "--markdown", metavar="FILE", help="Write the addresses of a temporary environment, for `slipway comment`."
         ),
     ] = None,
 ) -> None:
@@ -187,11 +188,14 @@ def down(
     stack: StackOption,
     yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before deleting.")] = False,
     committed: Annotated[
-        bool, _flag("--committed", help="Take down an environment whose settings are committed, too; they stay.")
+        bool, _flag("--committed", help="Delete an environment even if its settings are committed; the settings stay.")
     ] = False,
-    if_exists: Annotated[bool, _flag("--if-exists", help="Succeed where there is no such environment.")] = False,
+    if_exists: Annotated[bool, _flag("--if-exists", help="Succeed if the environment does not exist.")] = False,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write that it is gone, for `slipway comment`.")
+        Path | None,
+        typer.Option(
+            "--markdown", metavar="FILE", help="Write that the environment is deleted, for `slipway comment`."
+        ),
     ] = None,
 ) -> None:
     """Delete an environment: its objects and namespace, its stack, history and generated settings."""
@@ -205,7 +209,7 @@ def down(
 @app.command()
 def reap(
     *,
-    preview: Annotated[bool, _flag("--preview", help="Show what it would take down, and do nothing.")] = False,
+    preview: Annotated[bool, _flag("--preview", help="List the environments without deleting them.")] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Take down every expired temporary environment, but never one that the repository declares."""
@@ -219,21 +223,25 @@ def rollback(
     *,
     stack: StackOption,
     to: Annotated[
-        int | None, typer.Option("--to", metavar="N", help="The update to go back to; without it, the last good one.")
+        int | None, typer.Option("--to", metavar="N", help="The update to go back to; the last good one by default.")
     ] = None,
     service: Annotated[
-        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; can be repeated.")
     ] = None,
-    preview: Annotated[bool, _flag("--preview", help="Show what it would do, and do nothing.")] = False,
+    preview: Annotated[bool, _flag("--preview", help="Show the rollback without doing it.")] = False,
     yes: Annotated[bool, _flag("--yes", "-y", help="Do not ask before rolling back.")] = False,
     keep_secrets: Annotated[
-        bool, _flag("--keep-secrets", help="Leave Secrets as they are now: they were rotated since.")
+        bool, _flag("--keep-secrets", help="Keep the present Secrets, for example after they were rotated.")
     ] = False,
     include_stateful: Annotated[
-        bool, _flag("--include-stateful", help="Delete or replace what holds data too, and its data with it.")
+        bool,
+        _flag("--include-stateful", help="Also delete or replace objects that hold data, and their data with them."),
     ] = False,
     break_glass: Annotated[
-        str, typer.Option("--break-glass", metavar="REASON", help="Override today's policies; the history says why.")
+        str,
+        typer.Option(
+            "--break-glass", metavar="REASON", help="Override today's policies; the history records the reason."
+        ),
     ] = "",
 ) -> None:
     """Roll an environment back to exactly a recorded state, and prove it."""
@@ -248,20 +256,30 @@ def rollback(
 def promote(
     *,
     source: Annotated[
-        str, typer.Option("--from", metavar="ENV", help="Whose verified digests.", autocompletion=_environments)
+        str,
+        typer.Option(
+            "--from",
+            metavar="ENV",
+            help="The environment whose verified digests are promoted.",
+            autocompletion=_environments,
+        ),
     ],
     target: Annotated[
-        str, typer.Option("--to", metavar="ENV", help="Whose settings get them.", autocompletion=_environments)
+        str,
+        typer.Option(
+            "--to", metavar="ENV", help="The environment whose settings get the digests.", autocompletion=_environments
+        ),
     ],
     service: Annotated[
-        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; may be given again.")
+        list[str] | None, typer.Option("--service", metavar="NAME", help="Only this service; can be repeated.")
     ] = None,
     to_update: Annotated[
         int | None,
-        typer.Option("--to-update", metavar="N", help="The update to promote; without it, the last verified one."),
+        typer.Option("--to-update", metavar="N", help="The update to promote; the last verified one by default."),
     ] = None,
     pull_request: Annotated[
-        bool, _flag("--pull-request", help="Open one on GitHub, with a preview; leave the file here as it is.")
+        bool,
+        _flag("--pull-request", help="Open a pull request on GitHub, with a preview; do not change the local file."),
     ] = False,
 ) -> None:
     """Write the digests that one environment has verified into the settings of another, to be committed."""
@@ -276,13 +294,14 @@ def promote(
 def preview(
     stack: StackOption,
     markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write it for a pull request, on failure too.")
+        Path | None,
+        typer.Option("--markdown", metavar="FILE", help="Write the preview for a pull request, also if it fails."),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write it for a script.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the preview as JSON.")] = None,
     approval: Annotated[
-        Path | None, typer.Option("--approval", metavar="FILE", help="Write what `slipway up --approved` holds it to.")
+        Path | None, typer.Option("--approval", metavar="FILE", help="Write an approval for `slipway up --approved`.")
     ] = None,
-    drift: Annotated[bool, _flag("--drift", help="Say too where the cluster differs from the state.")] = False,
+    drift: Annotated[bool, _flag("--drift", help="Also show where the cluster differs from the state.")] = False,
 ) -> None:
     """Build and test what changed, evaluate the policies, and show what an update would do."""
     from slipway.cli.preview import Files
@@ -294,7 +313,7 @@ def preview(
 @app.command()
 def history(
     stack: StackOption,
-    limit: Annotated[int, typer.Option("--limit", metavar="N", help="How many updates to show.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", metavar="N", help="The number of updates to show.")] = 20,
     json_output: JsonOption = False,
 ) -> None:
     """Show the recorded updates of an environment, newest first: author, commit and changed services."""
@@ -318,7 +337,9 @@ def where(
 def diff(
     stack: StackOption,
     old: Annotated[int, typer.Argument(metavar="A", help="The number of an update, as `slipway history` shows it.")],
-    new: Annotated[int | None, typer.Argument(metavar="B", help="Another; without it, the present state.")] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="B", help="The number of another update; the present state by default.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Show what changed between two recorded states, service by service; secrets are masked."""
@@ -347,7 +368,9 @@ def drift(stack: StackOption, json_output: JsonOption = False) -> None:
 def comment(
     repo: Annotated[str, typer.Option("--repo", metavar="OWNER/NAME", help="The repository on GitHub.")],
     pr: Annotated[int, typer.Option("--pr", metavar="N", help="The pull request's number.")],
-    file: Annotated[Path, typer.Option("--file", metavar="FILE", help="What `slipway preview --markdown` wrote.")],
+    file: Annotated[
+        Path, typer.Option("--file", metavar="FILE", help="The file that `slipway preview --markdown` wrote.")
+    ],
 ) -> None:
     """Post a preview on a pull request, or update the one that is already there."""
     from slipway.cli.comment import comment as command
@@ -362,11 +385,11 @@ def new(
         str,
         typer.Option(
             "--template",
-            help="What it is: python, go, node, java or static, which answer HTTP, or worker or cron, in Python.",
+            help="The kind of service: python, go, node, java or static for HTTP; worker or cron, in Python.",
         ),
     ] = "python",
     port: Annotated[
-        int | None, typer.Option("--port", help="The port its container listens on; 8080 without it.")
+        int | None, typer.Option("--port", help="The port that its container listens on; 8080 by default.")
     ] = None,
 ) -> None:
     """Make a working service under services/."""
@@ -408,9 +431,9 @@ def lab_up(
 
 @lab_app.command("down")
 def lab_down(
-    purge: Annotated[bool, _flag("--purge", help="Remove its data too, all but Pulumi's history.")] = False,
+    purge: Annotated[bool, _flag("--purge", help="Also remove its data, except Pulumi's history.")] = False,
 ) -> None:
-    """Stop the lab, and leave no process, mount, network interface or firewall rule."""
+    """Stop the lab; no process, mount, network interface or firewall rule is left."""
     from slipway.cli import lab
 
     raise typer.Exit(lab.down(purge=purge))
@@ -427,7 +450,7 @@ def lab_status(json_output: JsonOption = False) -> None:
 @lab_app.command("databases")
 def lab_databases(
     environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.", autocompletion=_environments)],
-    drop: Annotated[bool, _flag("--drop", help="Delete them, with all that is in them.")] = False,
+    drop: Annotated[bool, _flag("--drop", help="Delete these databases and their data.")] = False,
 ) -> None:
     """Create an environment's databases on the lab's PostgreSQL, as its first update does."""
     from slipway.cli import lab
