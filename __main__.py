@@ -7,6 +7,7 @@ import pulumi
 from components.cancellation import exit_silently_when_cancelled
 from components.debug_details import drop_debug_details
 from components.environment import Environment, EnvironmentArgs
+from components.outstanding import wait_at_once
 from components.policies import enforce_policies
 from components.release import release
 from components.rollback import restore
@@ -19,3 +20,4 @@ outputs = restore(environment, environment.rollback) if environment.rollback els
 
 for name, value in outputs.items():
     pulumi.export(name, value)
+wait_at_once()

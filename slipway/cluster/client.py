@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete, is_rolled_out
 from slipway.cluster.diagnosis.logs import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS = 4.0
 FIELD_MANAGER = "pulumi-slipway"
 LOG_LENGTH = 64 * 1024
+# With more of them, a request that names all would grow long.
+SELECTED_DEPLOYMENTS = 20
 # The Kubernetes client's temporary files are shared by all threads.
 _TEMPORARY_FILES = Lock()
 # Served from the API server's cache; a slightly older state is good enough.
@@ -188,12 +190,23 @@ class Cluster:
         read = self.with_logs(evidence, newest)
         return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
 
-    def rollouts(self, namespace: str) -> dict[str, Evidence]:
-        """Every Deployment of the namespace by name, without events and logs, in three requests."""
-        with ThreadPoolExecutor(3) as pool:
-            paths = [f"/apis/apps/v1/namespaces/{namespace}/{kind}" for kind in ("deployments", "replicasets")]
-            lists = pool.map(self._list, [*paths, f"/api/v1/namespaces/{namespace}/pods"])
-            deployments, sets, pods = lists
+    def rollouts(self, namespace: str, names: Collection[str] | None = None) -> dict[str, Evidence]:
+        """Every Deployment of the namespace by name, without events and logs, in one to three requests.
+
+        ReplicaSets and pods are read only for the Deployments of `names` (default: all) that are not rolled out.
+        """
+        apps = f"/apis/apps/v1/namespaces/{namespace}"
+        deployments = self._list(f"{apps}/deployments")
+        unready = deployments
+        if names is not None:
+            unready = [item for item in deployments if name_of(item) in names and not is_rolled_out(item)]
+        sets: list[Object] = []
+        pods: list[Object] = []
+        if unready:
+            selector = _selector_of(unready)
+            with ThreadPoolExecutor(2) as pool:
+                paths = [f"{apps}/replicasets", f"/api/v1/namespaces/{namespace}/pods"]
+                sets, pods = pool.map(lambda path: self._list(path, selector), paths)
         kubectl = self.kubectl(namespace)
         return {name_of(item): Evidence(item, sets, pods, (), (), kubectl) for item in deployments}
 
@@ -322,6 +335,16 @@ class Cluster:
         if response.status >= 400:
             raise ClusterError(f"{method} {path} was answered {response.status}: {status_message(answer)}")
         return answer, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
+
+
+def _selector_of(deployments: Sequence[Object]) -> dict[str, str]:
+    """A query that leaves out most ReplicaSets and pods of other Deployments; empty if no label tells them apart."""
+    labels = [object_at(each, "spec", "selector", "matchLabels") for each in deployments]
+    common = set.intersection(*map(set, labels))
+    if not common or len(deployments) > SELECTED_DEPLOYMENTS:
+        return {}
+    key = min(common)
+    return {"labelSelector": f"{key} in ({','.join(sorted({str(each[key]) for each in labels}))})"}
 
 
 def _main_container(pod: Object, deployment: str) -> str:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_complete, screen
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_rolled_out, screen
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
 from slipway.cluster.diagnosis.pods import is_ready
@@ -59,7 +59,7 @@ class Rollout:
 
 @dataclass
 class Rollouts:
-    """Reads all Deployments to wait for in three requests per namespace; nothing is read before the first call.
+    """Reads all Deployments to wait for in one to three requests per namespace; nothing is read before the first call.
 
     `began_seconds` is when the update began, by `time.monotonic`: older pods are of the previous release.
     """
@@ -86,7 +86,8 @@ class Rollouts:
             complete: set[Rollout] = set()
             unready = []
             for namespace in {rollout.namespace for rollout in waiting}:
-                found = self._cluster.rollouts(namespace)
+                names = {rollout.name for rollout in waiting if rollout.namespace == namespace}
+                found = self._cluster.rollouts(namespace, names)
                 for rollout in waiting:
                     evidence = found.get(rollout.name)
                     if rollout.namespace != namespace or _is_stale(rollout, evidence):
@@ -96,7 +97,7 @@ class Rollouts:
                             f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
                             "An update with `--refresh` makes it anew."
                         )
-                    if is_complete(evidence):
+                    if is_rolled_out(evidence.deployment):
                         complete.add(rollout)
                     else:
                         unready.append((rollout, evidence))

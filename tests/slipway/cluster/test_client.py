@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from slipway.cluster.checks import missing_rights
-from slipway.cluster.client import Cluster, ClusterError, NotFoundError
+from slipway.cluster.client import Cluster, ClusterError, NotFoundError, _selector_of
 from slipway.cluster.diagnosis import Cause, screen
 
 RECORDED = Path(__file__).parent / "diagnosis" / "recorded"
@@ -44,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             return self._answer(200, _log(runs.get("previous=true" in query, ""), parse_qs(query)))
         if kind == content["deployment"]["metadata"]["name"]:
             return self._answer(200, content["deployment"])
+        if kind == "deployments":
+            return self._answer(200, {"items": [content["deployment"]]})
         listed = {"replicasets": "replicaSets", "pods": "pods", "events": "events"}.get(kind)
         return self._answer(200, {"items": content[listed]}) if listed else self._answer(404, {"message": "not here"})
 
@@ -143,6 +145,35 @@ def test_a_diagnosis_takes_six_requests(server: Server, tmp_path: Path) -> None:
     assert diagnosis.logs
     assert diagnosis.commands[0].startswith(f"kubectl --context c -n {NAMESPACE} logs ")
     assert len(server.paths) == 6, server.paths
+
+
+def test_rollouts_read_pods_only_for_deployments_that_are_not_rolled_out(server: Server, tmp_path: Path) -> None:
+    apps = f"/apis/apps/v1/namespaces/{NAMESPACE}"
+    name, cluster = server.content["deployment"]["metadata"]["name"], connected(server, tmp_path)
+    found = cluster.rollouts(NAMESPACE, {name})[name]
+    assert len(found.pods) == len(server.content["pods"]) > 0
+    (deployments, *of_pods), server.paths = [urlsplit(path) for path in server.paths], []
+    assert (deployments.path, parse_qs(deployments.query)) == (f"{apps}/deployments", {"resourceVersion": ["0"]})
+    assert {each.path for each in of_pods} == {f"{apps}/replicasets", f"/api/v1/namespaces/{NAMESPACE}/pods"}
+    ((key, value),) = server.content["deployment"]["spec"]["selector"]["matchLabels"].items()
+    assert {parse_qs(each.query)["labelSelector"][0] for each in of_pods} == {f"{key} in ({value})"}
+
+    assert cluster.rollouts(NAMESPACE, {"another"})[name].pods == []
+    server.content["deployment"]["status"] |= dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), 1)
+    assert cluster.rollouts(NAMESPACE, {name})[name].pods == []
+    assert len(server.paths) == 2
+    assert len(cluster.rollouts(NAMESPACE)[name].pods) == len(server.content["pods"])
+
+
+def test_pods_of_deployments_without_a_common_label_are_all_read() -> None:
+    def deployment(**labels: str) -> Any:
+        return {"spec": {"selector": {"matchLabels": labels}}}
+
+    assert _selector_of([deployment(app="a", tier="x"), deployment(app="b", zone="y")]) == {
+        "labelSelector": "app in (a,b)"
+    }
+    assert _selector_of([deployment(app="a"), deployment(tier="b")]) == {}
+    assert _selector_of([deployment(app=f"a{number}") for number in range(21)]) == {}
 
 
 def test_without_the_right_to_read_events_the_objects_still_tell(server: Server, tmp_path: Path) -> None:

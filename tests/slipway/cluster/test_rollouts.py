@@ -66,8 +66,8 @@ class RecordedCluster:
     def now(self) -> datetime:
         return CLOCK.now()
 
-    def rollouts(self, namespace: str) -> dict[str, Evidence]:
-        assert namespace == NAMESPACE
+    def rollouts(self, namespace: str, names: set[str]) -> dict[str, Evidence]:
+        assert (namespace, names) == (NAMESPACE, {self.name})
         self.reads += 1
         if self.error:
             raise self.error
@@ -290,7 +290,7 @@ def test_a_paused_deployment_that_is_rolled_out_is_complete() -> None:
 def test_a_deployment_that_somebody_deletes_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollouts, "CACHE_SECONDS", 0.2)
     cluster = RecordedCluster("starting")
-    monkeypatch.setattr(cluster, "rollouts", lambda _namespace: {})
+    monkeypatch.setattr(cluster, "rollouts", lambda _namespace, _names: {})
     assert "Deployment diagnosis-capture/starting is gone" in wait(cluster, 2).error
 
 
