@@ -19,7 +19,9 @@ DEFAULT_PAIRS = 5
 
 
 class Operation(StrEnum):
-    """The timed operations, in the order of a round: each leaves the state that the next one needs."""
+    """The timed operations, in the order of a round: each leaves the state that the next one needs. HISTORY comes last,
+    once, after all rounds.
+    """
 
     INSTALL = "install"
     UNCHANGED = "unchanged"

@@ -41,7 +41,7 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True)
 class Daemon:
-    """One long-running process. It is restarted if its command or the content of `inputs` has changed."""
+    """One long-running process. It is restarted if its command, environment, user or an input's content has changed."""
 
     name: str
     command: tuple[str, ...]

@@ -24,8 +24,8 @@ class FileMark:
 
 @dataclass(frozen=True)
 class Stamp:
-    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` a hash of the
-    module's files, so that a part with a changed pin is rebuilt."""
+    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` a hash of
+    everything that goes into the build, so that a part with a changed pin is rebuilt."""
 
     part: str
     version: str

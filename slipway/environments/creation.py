@@ -46,9 +46,10 @@ class TemporaryRequest:
 def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], None]) -> Temporary:
     """Create or update environment `name` as `request` says, and return its data.
 
-    With `like` its settings are written again from those of that environment; without, only its expiry changes. Raises
-    ConfigurationError, before anything is created, if the repository declares it, its stack was not made with `--like`,
-    or there is no environment to make it like.
+    With `like` its settings are written again from those of that environment. Without `like` only its expiry changes,
+    and the settings are written if this clone does not have them. Raises ConfigurationError, before anything is
+    created, if the repository declares it, its stack was not made with `--like`, or there is no environment to make it
+    like.
     """
     project = projects.require(Path.cwd())
     duration = parse_duration(request.expires) if request.expires else None
