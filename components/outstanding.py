@@ -20,13 +20,13 @@ def wait_at_once() -> None:
 
 async def _all_known(outputs: set[asyncio.Task[Any]]) -> None:
     """Return when no output is outstanding, or when one has failed: the SDK then finds it, and ends the program."""
-    failed: set[asyncio.Task[Any]] = set()
-    while outputs and not failed:
+    left: set[asyncio.Task[Any]] = set()
+    while outputs and not left:
         await asyncio.wait(outputs, return_when=asyncio.FIRST_EXCEPTION)
-        failed = {each for each in outputs if not each.done() or each.cancelled() or each.exception()}
+        left = {each for each in outputs if not each.done() or each.cancelled() or each.exception()}
         outputs = _take()
     with SETTINGS.lock:
-        SETTINGS.outputs |= failed | outputs
+        SETTINGS.outputs |= left | outputs
 
 
 def _take() -> set[asyncio.Task[Any]]:
