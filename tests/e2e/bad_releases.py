@@ -10,8 +10,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes import client, config
+from kubernetes import client
 
+from slipway.cluster.client import client as connected
 from slipway.cluster.diagnosis.screen import MAX_LINES
 
 DOCKERFILE = "services/user_service/Dockerfile"
@@ -70,10 +71,7 @@ def unchanged(_project: Any) -> AbstractContextManager[None]:
 
 
 def api(project: Any) -> client.ApiClient:
-    made: client.ApiClient = config.new_client_from_config(  # type: ignore[no-untyped-call]
-        project.environment["KUBECONFIG"]
-    )
-    return made
+    return connected(None, project.environment["KUBECONFIG"])
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import config
 
+from slipway.cluster.client import client
 from tests.example import leave_out_postgresql
 from tests.lab_databases import lab_database, own_schema
 from tests.lab_exports import lab_exports
@@ -79,9 +79,9 @@ class Project:
 
     def get(self, path: str) -> Any:
         """The API server's answer to GET `path`, parsed."""
-        api = config.new_client_from_config(self.environment["KUBECONFIG"])  # type: ignore[no-untyped-call]
+        api = client(None, self.environment["KUBECONFIG"])
         response = api.call_api(*api.param_serialize("GET", path, auth_settings=["BearerToken"]))
-        return json.loads(response.read())
+        return json.loads(response.read())  # type: ignore[no-untyped-call]
 
     def deployments(self) -> dict[str, Any]:
         listed = self.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")

@@ -11,16 +11,15 @@ from typing import Any
 
 import pytest
 from kubernetes import client
-from kubernetes import config as kubeconfig
+
+from slipway.cluster.client import client as connected
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 
 def core(project: Any) -> Any:
     """The typed client, which takes plain objects for a request's body too, though its types do not say so."""
-    return client.CoreV1Api(
-        kubeconfig.new_client_from_config(project.environment["KUBECONFIG"])  # type: ignore[no-untyped-call]
-    )
+    return client.CoreV1Api(connected(None, project.environment["KUBECONFIG"]))
 
 
 @pytest.fixture

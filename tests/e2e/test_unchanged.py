@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from kubernetes import client, config
+from kubernetes import client
+
+from slipway.cluster.client import client as connected
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -17,7 +19,7 @@ def updates(project: Any) -> int:
 
 
 def scale(project: Any, replicas: int) -> None:
-    api = config.new_client_from_config(project.environment["KUBECONFIG"])  # type: ignore[no-untyped-call]
+    api = connected(None, project.environment["KUBECONFIG"])
     client.AppsV1Api(api).patch_namespaced_deployment_scale(
         NAME, project.namespace, {"spec": {"replicas": replicas}}, field_manager="by-hand"
     )
