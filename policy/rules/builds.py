@@ -35,8 +35,7 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     if pushed.type != IMAGE:
         yield from _past_the_tests(build)
         return
-    said = build.at("labels", UNIT_TESTS_LABEL).text() or ""
-    if not is_pushed(build) or said == NO_TESTS:
+    if not is_pushed(build) or (said := _unit_tests(build)) == NO_TESTS:
         return
     if said.startswith(IN_STAGE):
         yield from _tests(said.removeprefix(IN_STAGE), build)
@@ -51,6 +50,10 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
         yield from _test_image(View.of(test), build)
         if not _precedes(test, pushed):
             yield build.problem(f"the image does not depend on Image `{wanted}`; allowed: `depends_on` it")
+
+
+def _unit_tests(build: View) -> str:
+    return build.at("labels", UNIT_TESTS_LABEL).text() or ""
 
 
 def _past_the_tests(build: View) -> Iterator[Problem]:
@@ -96,7 +99,7 @@ def _tests(stage: str, pushed: View) -> Iterator[Problem]:
     levels=ADVISED,
 )
 def unit_tests_exist(build: View) -> Iterator[Problem]:
-    if is_pushed(build) and build.at("labels", UNIT_TESTS_LABEL).text() == NO_TESTS:
+    if is_pushed(build) and _unit_tests(build) == NO_TESTS:
         yield build.problem(
             "the image says that it has no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
         )

@@ -214,6 +214,11 @@ def test_other_exports_push_nothing(way: dict[str, Any]) -> None:
     assert state(judged(exported([way]), rules=["unit-tests-first"]), "unit-tests-first", "Image/alone") is PASS
 
 
+def test_an_image_that_is_not_pushed_needs_no_label_that_speaks_of_tests() -> None:
+    resources = exported([KEPT_AT_HOME[0]], labels=UNKNOWN)
+    assert state(judged(resources, rules=["unit-tests-first"]), "unit-tests-first", "Image/alone") is PASS
+
+
 def test_an_unknown_export_is_decided_at_update() -> None:
     found = state(judged(exported([UNKNOWN]), rules=["unit-tests-first"]), "unit-tests-first", "Image/alone")
     assert found is UNDECIDED
