@@ -65,14 +65,14 @@ class ServiceImage(pulumi.ComponentResource):
     def __init__(self, name: str, args: ServiceImageArgs, opts: pulumi.ResourceOptions | None = None) -> None:
         super().__init__(SERVICE_IMAGE_TYPE, name, None, opts)
         content = pulumi.Output.from_input(args.base_image).apply(lambda reference: content_tag(args, reference))
-        # The provider reads named contexts through the .dockerignore of the main one, and may miss that they changed.
-        of_test = {CONTENT_LABEL: content} if args.named_contexts else None
         tests, labels, stage = [], None, args.build.test_target
         if not stage:
             labels = {UNIT_TESTS_LABEL: UNTESTED}
         elif _has_tests_in_one_build(args, stage):
             labels = {UNIT_TESTS_LABEL: f"{IN_STAGE}{stage}"}
         else:
+            # The provider reads named contexts through the .dockerignore of the main one, and may miss changes in them.
+            of_test = {CONTENT_LABEL: content} if args.named_contexts else None
             tests = [self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=of_test)]
         # Each content has its own tag: clean-ups of untagged images never delete the image of a rollback.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
@@ -142,8 +142,10 @@ def _exports(args: ServiceImageArgs) -> list[docker_build.ExportArgsDict] | None
 
 def _has_tests_in_one_build(args: ServiceImageArgs, stage: str) -> bool:
     """Whether the image's own build, in a preview too, cannot succeed before `stage` has been built."""
+    if args.cache:
+        return False
     file = Dockerfile.read(args.dockerfile or args.context / DOCKERFILE)
-    return _exports(args) is not None and file.takes_in(args.build.target, stage, args.named_contexts)
+    return file.takes_in(args.build.target, stage, args.named_contexts)
 
 
 def _by_digest(repository: str, digest: str) -> str | pulumi.Output[str]:

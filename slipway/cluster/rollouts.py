@@ -86,11 +86,11 @@ class Rollouts:
             complete: set[Rollout] = set()
             unready = []
             for namespace in {rollout.namespace for rollout in waiting}:
-                names = {rollout.name for rollout in waiting if rollout.namespace == namespace}
-                found = self._cluster.rollouts(namespace, names)
-                for rollout in waiting:
+                there = [rollout for rollout in waiting if rollout.namespace == namespace]
+                found = self._cluster.rollouts(namespace, {rollout.name for rollout in there})
+                for rollout in there:
                     evidence = found.get(rollout.name)
-                    if rollout.namespace != namespace or _is_stale(rollout, evidence):
+                    if _is_stale(rollout, evidence):
                         continue
                     if evidence is None:
                         raise RolloutError(
