@@ -12,7 +12,6 @@ from typing import Any
 
 from kubernetes import client
 
-from slipway.cluster.client import client as connected
 from slipway.cluster.diagnosis.screen import MAX_LINES
 
 DOCKERFILE = "services/user_service/Dockerfile"
@@ -70,13 +69,9 @@ def unchanged(_project: Any) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def api(project: Any) -> client.ApiClient:
-    return connected(None, project.environment["KUBECONFIG"])
-
-
 @contextmanager
 def quota(project: Any) -> Iterator[None]:
-    core: Any = client.CoreV1Api(api(project))  # takes plain objects too, though its types do not say so
+    core: Any = client.CoreV1Api(project.api())  # takes plain objects too, though its types do not say so
     core.create_namespaced_resource_quota(
         project.namespace, {"metadata": {"name": "team"}, "spec": {"hard": {"limits.memory": "300Mi"}}}
     )
@@ -90,7 +85,7 @@ def quota(project: Any) -> Iterator[None]:
 def admission_policy(project: Any) -> Iterator[None]:
     """A rule of the cluster's own, bound to this namespace alone."""
     admission: Any
-    admission, name = client.AdmissionregistrationV1Api(api(project)), f"no-pods-{project.namespace}"
+    admission, name = client.AdmissionregistrationV1Api(project.api()), f"no-pods-{project.namespace}"
     rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     denied = {"expression": "false", "message": "no ship leaves the harbour today"}
     admission.create_validating_admission_policy(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import ApiClient
 
 from slipway.cluster.client import client
 from tests.example import leave_out_postgresql
@@ -77,9 +78,12 @@ class Project:
     def url(self, service: str) -> str:
         return str(self.outputs()["services"][service]["url"])
 
+    def api(self) -> ApiClient:
+        return client(None, self.environment["KUBECONFIG"])
+
     def get(self, path: str) -> Any:
         """The API server's answer to GET `path`, parsed."""
-        api = client(None, self.environment["KUBECONFIG"])
+        api = self.api()
         response = api.call_api(*api.param_serialize("GET", path, auth_settings=["BearerToken"]))
         return json.loads(response.read())  # type: ignore[no-untyped-call]
 

@@ -12,14 +12,12 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from slipway.cluster.client import client as connected
-
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 
 def core(project: Any) -> Any:
     """The typed client, which takes plain objects for a request's body too, though its types do not say so."""
-    return client.CoreV1Api(connected(None, project.environment["KUBECONFIG"]))
+    return client.CoreV1Api(project.api())
 
 
 @pytest.fixture

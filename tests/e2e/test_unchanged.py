@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from kubernetes import client
 
-from slipway.cluster.client import client as connected
-
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 NAME = "user-service"
@@ -19,8 +17,7 @@ def updates(project: Any) -> int:
 
 
 def scale(project: Any, replicas: int) -> None:
-    api = connected(None, project.environment["KUBECONFIG"])
-    client.AppsV1Api(api).patch_namespaced_deployment_scale(
+    client.AppsV1Api(project.api()).patch_namespaced_deployment_scale(
         NAME, project.namespace, {"spec": {"replicas": replicas}}, field_manager="by-hand"
     )
 
