@@ -35,8 +35,10 @@ from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.backend import History
+from slipway.backend.recording import RecordedStack
 from slipway.cluster.client import Cluster
 from slipway.engine.pulumi_cli import Pulumi
+from slipway.environment_variables import BACKEND_URL
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
@@ -66,7 +68,7 @@ class EnvironmentArgs:
     def from_config(cls) -> EnvironmentArgs:
         """Read the stack's configuration and the catalogue; raises RunError, which lists every problem."""
         settings, source = StackSettings.from_config(pulumi.get_stack())
-        if problem := kubeconfig_problem(settings.context):
+        if problem := _journal_problem(pulumi.get_stack()) or kubeconfig_problem(settings.context):
             raise configuration_error([problem])
         rollback = settings.rollback()
         args = cls(settings, (), rollback) if rollback else cls._of_services(settings, source)
@@ -276,6 +278,20 @@ def _require_forgotten(namespace: str) -> None:
                 f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which takes it out first"
             ]
         )
+
+
+def _journal_problem(stack: str) -> str:
+    """Says that the state lacks what a killed update did; empty if not so, and where `slipway` runs the engine."""
+    if os.environ.get(BACKEND_URL) or isinstance(get_monitor(), MockMonitor):
+        return ""
+    folder = Path.cwd()
+    recorded = RecordedStack.of(History.open(Pulumi(folder, os.environ), Project(folder), stack).source)
+    if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
+        return ""
+    return (
+        f"an update of {stack} was killed, and the state does not have all that it did. Run `slipway up -s {stack}`, "
+        "which writes the state from the update's journal"
+    )
 
 
 def _present_state() -> Snapshot:

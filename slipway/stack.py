@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from slipway.backend import History
 from slipway.backend.backends import backend_url, find_backend_url
 from slipway.backend.decryption import decrypted
 from slipway.backend.promotion import promotions
+from slipway.backend.recording import RecordedStack
 from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors, context_of
 from slipway.engine.event_log import require_log_folder
-from slipway.engine.pulumi_cli import Pulumi
+from slipway.engine.pulumi_cli import Completed, LineHandler, Overdue, Pulumi
 from slipway.environment_variables import ShellEnvironment, owns_cluster, resolve
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.paths import data_home
@@ -75,6 +76,35 @@ class Stack:
         """The same stack, whose engine has more environment variables."""
         engine = self.engine.with_variables(variables)
         return replace(self, engine=engine, stacks=replace(self.stacks, engine=engine))
+
+    def stream(
+        self,
+        arguments: Sequence[str],
+        on_line: LineHandler,
+        on_interrupt: Callable[[str], None],
+        overdue: Overdue | None = None,
+    ) -> Completed:
+        """Run an update of the stack, see `Pulumi.stream`; in a self-managed backend, by the engine's journal."""
+        from slipway.backend.update_service import ServedUpdate, serve  # noqa: PLC0415 -- seldom needed
+
+        is_recorded = False
+
+        def on_each_line(line: str, at_seconds: float) -> None:
+            nonlocal is_recorded
+            is_recorded = is_recorded or self.stacks.record_lock_holder(self.name)
+            on_line(line, at_seconds)
+
+        recorded = RecordedStack.of(self.history().source)
+        if recorded is None or not recorded.keeps_journal(self.engine.environment):
+            return self.engine.stream(arguments, on_each_line, on_interrupt, overdue)
+        update, ended = ServedUpdate(recorded), None
+        try:
+            with serve(update, self.backend_url()) as variables:
+                engine = self.engine.with_variables(variables)
+                ended = engine.stream(arguments, on_each_line, on_interrupt, overdue, update.engine_started)
+        finally:
+            update.leave(killed=ended is None or ended.exit_code < 0)
+        return self.engine.stream(arguments, on_each_line, on_interrupt, overdue) if update.engine_is_old else ended
 
     def own_file(self, kind: str) -> Path:
         """The path of a file on this machine for this stack, this clone and this backend."""

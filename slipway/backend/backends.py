@@ -14,6 +14,7 @@ from slipway.backend.self_managed import SelfManagedSource, backend_folder
 from slipway.backend.source import Source
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
+from slipway.environment_variables import BACKEND_URL
 from slipway.errors import ConfigurationError
 from slipway.masking import masked_text
 from slipway.project import Project
@@ -38,6 +39,8 @@ def find_backend_url(engine: Pulumi, project: Project) -> str:
     Pulumi Cloud if only a token for it is set. Empty if there is none.
     """
     variables = engine.environment
+    if url := variables.get(BACKEND_URL):
+        return url
     by_token = (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
     return variables.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine) or by_token
 

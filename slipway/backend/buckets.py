@@ -6,7 +6,7 @@ import configparser
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -200,6 +200,24 @@ class BucketStorage:
             return error
         except Exception as error:  # noqa: BLE001 -- a network error concerns only this file
             return OSError(_message(error))
+
+    def write(self, path: str, content: bytes) -> None:
+        self._change(lambda: self._store.put(self._key(path), content))
+
+    def copy(self, source: str, target: str) -> None:
+        self._change(lambda: self._store.copy(self._key(source), self._key(target)))
+
+    def delete(self, paths: Sequence[str]) -> None:
+        if paths:
+            self._change(lambda: self._store.delete([self._key(path) for path in paths]))
+
+    def _change(self, request: Callable[[], object]) -> None:
+        try:
+            request()
+        except FileNotFoundError:  # some servers say so of a deletion
+            return
+        except Exception as error:
+            raise OSError(_message(error)) from error
 
     def _key(self, path: str) -> str:
         return f"{self.bucket.prefix}/{path}" if self.bucket.prefix else path

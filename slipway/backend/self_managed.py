@@ -52,6 +52,8 @@ def decompressed(content: bytes) -> bytes:
 
 
 FILE = "file://"
+ORGANIZATION = "organization"
+"""The engine's name for the owner of all stacks of a self-managed backend."""
 CHECKPOINT_VERSION = 3
 """The version of a file that holds a state."""
 
@@ -205,16 +207,27 @@ class SelfManagedSource:
 
     def present(self) -> Snapshot | None:
         """The state in the newest of the stack's files: the engine leaves the old file when its compression changes."""
+        path = self._state_path()
+        return self._snapshot(path) if path else None
+
+    def is_held(self) -> bool:
+        return bool(self._locks())
+
+    def _locks(self) -> list[str]:
+        """The paths of the stack's locks."""
+        folder = f".pulumi/locks/{self.qualified_name()}"
+        return [f"{folder}/{file.name}" for file in self._list(folder) if file.name.endswith(LOCK)]
+
+    def qualified_name(self) -> str:
+        """The name under which the engine locks the stack and writes it into the state."""
+        return f"{ORGANIZATION}/{self.project}/{self.stack}" if self._has_projects() else self.stack
+
+    def _state_path(self) -> str | None:
+        """The newest of the stack's files; `None` if the stack does not exist."""
         folder = self._folder("stacks")
         names = {f"{self.stack}.json{compression}" for compression in COMPRESSIONS}
         files = [file for file in self._list(folder) if file.name in names]
-        if not files:
-            return None
-        return self._snapshot(f"{folder}/{max(files, key=lambda file: file.modified).name}")
-
-    def is_held(self) -> bool:
-        whole = f"organization/{self.project}/{self.stack}" if self._has_projects() else self.stack
-        return any(file.name.endswith(LOCK) for file in self._list(f".pulumi/locks/{whole}"))
+        return f"{folder}/{max(files, key=lambda file: file.modified).name}" if files else None
 
     def _folder(self, *parts: str) -> str:
         first, *rest = parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,18 @@ class Storage(Protocol):
         """The content of each file, or the error if it cannot be read."""
         ...
 
+    def write(self, path: str, content: bytes) -> None:
+        """Write the file, as a whole or not at all; raises OSError."""
+        ...
+
+    def copy(self, source: str, target: str) -> None:
+        """Copy a file; raises OSError."""
+        ...
+
+    def delete(self, paths: Sequence[str]) -> None:
+        """Delete files; one that is missing is no error. Raises OSError."""
+        ...
+
     def place(self, path: str) -> str:
         """The path or URL of the file, for messages."""
         ...
@@ -56,6 +69,25 @@ class Folder:
             return (self.root / path).read_bytes()
         except OSError as error:
             return error
+
+    def write(self, path: str, content: bytes) -> None:
+        file = self.root / path
+        partial = file.with_name(f"{file.name}.partial")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(content)
+        if file.exists():
+            shutil.copymode(file, partial)
+        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # the engine's hash of the old content
+        partial.rename(file)
+
+    def copy(self, source: str, target: str) -> None:
+        file = self.root / target
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.root / source, file)
+
+    def delete(self, paths: Sequence[str]) -> None:
+        for path in paths:
+            (self.root / path).unlink(missing_ok=True)
 
     def place(self, path: str) -> str:
         return str(self.root / path)

@@ -20,6 +20,7 @@ from slipway.backend import History
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
 from slipway.cluster.collections import ApiResource, object_path
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
+from slipway.environment_variables import BACKEND_URL
 from slipway.errors import SlipwayError
 from slipway.paths import data_home
 from slipway.state.checkpoint import ResourceState, Snapshot
@@ -50,7 +51,8 @@ class Creations:
     @classmethod
     def of(cls, folder: Path, project: str, stack: str) -> Creations:
         """The file of a stack in its backend; a stack of the same name elsewhere has its own."""
-        where = f"{folder} {os.environ.get('PULUMI_BACKEND_URL', '')}".encode(errors="surrogateescape")
+        url = os.environ.get(BACKEND_URL) or os.environ.get("PULUMI_BACKEND_URL", "")
+        where = f"{folder} {url}".encode(errors="surrogateescape")
         digest = hashlib.sha256(where).hexdigest()[:16]
         return cls(data_home() / "creations" / f"{project}-{stack}-{digest}.jsonl")
 

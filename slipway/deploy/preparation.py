@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from slipway.deploy.lab_databases import ensure_databases
-from slipway.deploy.recovery import import_state, recover, refresh, repair, restore_unreadable
+from slipway.deploy.recovery import import_state, recover, refresh, repair, restore_unreadable, write_journal
 from slipway.stack import Stack
 from slipway.state.namespaces import has_namespace, without_namespace
 
@@ -27,6 +27,7 @@ def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
     stack.stacks.ensure(stack.name, say)
     ensure_databases(stack, say)
     stack.stacks.require_unlocked(stack.name)
+    write_journal(stack, say)
     repair(stack, say)
     recover(stack, say)
     refresh(stack, to_read)

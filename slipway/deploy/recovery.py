@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.backend import History
+from slipway.backend.recording import RecordedStack
 from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.errors import failure
 from slipway.engine.events import Urn
@@ -53,6 +54,13 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
     for name in unknown_creations(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
+
+
+def write_journal(stack: Stack, say: Callable[[str], None]) -> None:
+    """Write the state from the journal of an update that was killed together with its command line, if there is one."""
+    recorded = RecordedStack.of(stack.history().source)
+    if recorded and recorded.is_left_over(holds_lock=False) and (settled := recorded.settle()):
+        say(settled)
 
 
 def refresh(stack: Stack, urns: Sequence[str]) -> None:

@@ -110,13 +110,10 @@ def _run(
 ) -> Update:
     events: list[Event] = []
     violations: list[Violation] = []
-    is_recorded = False
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
         display = UpdateDisplay(progress, whole)
 
         def on_line(line: str, at_seconds: float) -> None:
-            nonlocal is_recorded
-            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
             log.write_line(line, at_seconds)
             event = parse(line, at_seconds)
             if watch:
@@ -129,7 +126,7 @@ def _run(
 
         run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
         overdue = watch.overdue if watch else None
-        ended = stack.engine.stream(run, on_line, progress.note, overdue)
+        ended = stack.stream(run, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
         update = Update(events, ended, log.name, violations)

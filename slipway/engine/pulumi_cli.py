@@ -84,8 +84,9 @@ class Pulumi:
         on_line: LineHandler,
         on_interrupt: Callable[[str], None],
         overdue: Overdue | None = None,
+        on_start: Callable[[int], None] | None = None,
     ) -> Completed:
-        """Run and pass each line of standard output to `on_line` as it arrives.
+        """Run, call `on_start` with the engine's pid, and pass each line of standard output to `on_line` as it arrives.
 
         The first Ctrl-C asks the engine to cancel: it finishes running operations and releases the stack's lock. The
         second one stops it at once, and so does a result of `overdue`. An error of `on_line` asks it to cancel too, and
@@ -93,6 +94,8 @@ class Pulumi:
         """
         started = time.monotonic()
         with self._started(arguments, self.folder) as process:
+            if on_start:
+                on_start(process.pid)
             last_words = _StderrTail(process)
             watch = _Watch(process, started, overdue)
             failed: Exception | None = None

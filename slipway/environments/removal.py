@@ -140,18 +140,15 @@ def _destroy(stack: Stack, progress: Progress) -> None:
     events: list[Event] = []
     with suppress(OperationError), progress.step(f"Destroy {stack}") as whole, open_log("down", stack.name) as log:
         display = UpdateDisplay(progress, whole)
-        is_recorded = False
 
         def on_line(line: str, at_seconds: float) -> None:
-            nonlocal is_recorded
-            is_recorded = is_recorded or stack.stacks.record_lock_holder(stack.name)
             log.write_line(line, at_seconds)
             if event := parse(line, at_seconds):
                 events.append(event)
                 display.show(event)
 
         arguments = ["destroy", "--stack", stack.name, "--yes", "--skip-preview", "--json"]
-        ended = stack.engine.stream(arguments, on_line, progress.note)
+        ended = stack.stream(arguments, on_line, progress.note)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
         if ended.exit_code or ended.interrupted:

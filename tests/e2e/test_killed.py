@@ -184,6 +184,24 @@ def test_a_rollback_that_was_killed_goes_on_with_the_next_one(released: Any, poi
     require_in_order(released, OLD, before)
 
 
+def test_a_plain_update_is_refused_while_the_state_lacks_what_a_killed_one_did(released: Any) -> None:
+    before = history(released)
+    release_second(released)
+    killed(released, ("Create Deployment parcel-service", 0.5), "up", "-s", "e2e", "--yes")
+    cancelled = released.run("pulumi", "cancel", "--stack", "e2e", "--yes")
+    assert cancelled.code == 0, cancelled.output
+    refused = released.up()
+    assert refused.code != 0
+    assert "an update of e2e was killed, and the state does not have all that it did" in refused.output
+    assert "`slipway up -s e2e`" in refused.output
+    result = released.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    assert "was written from the journal" in result.output
+    require_in_order(released, ALL, before)
+    again = released.up()
+    assert again.code == 0, again.output
+
+
 def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(released: Any) -> None:
     """By the out-of-memory killer: the command lives on, and says how."""
     before = history(released)

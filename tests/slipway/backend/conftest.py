@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 from slipway.backend import History
+from slipway.backend.recording import RecordedStack
+from slipway.backend.update_service import ServedUpdate, serve
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.paths import toolchain_environment_file
 from slipway.project import Project
@@ -33,11 +35,12 @@ FIRST_STAMP = 1795461504858489662
 
 @dataclass
 class Recorder:
-    """Runs `pulumi` on the stack `dev` of a tiny project, in the backend `url`."""
+    """Runs `pulumi` on the stack `dev` of a tiny project, in the backend `url`; if `journaled`, updates by journal."""
 
     folder: Path
     url: str
     variables: Mapping[str, str] = field(default_factory=dict)
+    journaled: bool = False
 
     def environment(self) -> dict[str, str]:
         toolchain = json.loads(toolchain_environment_file().read_text())
@@ -46,6 +49,18 @@ class Recorder:
         return {**os.environ, **toolchain, "PATH": path, **own, **self.variables}
 
     def __call__(self, *arguments: str, wanted: int = 0, answer: str = "", **variables: str) -> str:
+        if not self.journaled or arguments[0] not in ("up", "destroy"):
+            return self._run(*arguments, wanted=wanted, answer=answer, **variables)
+        stack = RecordedStack.of(self.history().source)
+        assert stack
+        update = ServedUpdate(stack, engine_pid=os.getpid())
+        with serve(update, self.url) as more:
+            output = self._run(*arguments, wanted=wanted, **variables, **more)
+        update.leave(killed=False)
+        assert stack.journal() is None
+        return output
+
+    def _run(self, *arguments: str, wanted: int, answer: str = "", **variables: str) -> str:
         done = subprocess.run(
             ["pulumi", *arguments, "--non-interactive", "--color", "never"],
             cwd=self.folder,

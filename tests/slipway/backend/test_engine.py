@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +32,10 @@ ALL = (
 
 def record_everything(recorder: Any) -> None:
     recorder("stack", "init", "dev", "--no-select")
+    record_everything_of(recorder)
+
+
+def record_everything_of(recorder: Any) -> None:
     recorder.up("the first", greeting="hello")
     recorder("config", "set", "fail", "yes", "--stack", "dev")
     recorder.up("one that fails", wanted=1)
@@ -57,9 +63,47 @@ def assert_everything(history: History) -> None:
     assert history.latest(2) == history.entries[3:]
 
 
-def test_in_a_folder(recorder: Any) -> None:
+@pytest.mark.parametrize("journaled", [False, True])
+def test_in_a_folder(recorder: Any, journaled: bool) -> None:
+    recorder = replace(recorder, journaled=journaled)
     record_everything(recorder)
     assert_everything(recorder.history())
+
+
+def files_of(backend: Path) -> dict[str, Any]:
+    """The content of each file, by its name without stamps, and in it no time, salt or ciphertext."""
+    found: dict[str, Any] = {}
+    for file in sorted(path for path in (backend / ".pulumi").rglob("*") if path.is_file()):
+        name = re.sub(r"\d{19}", "STAMP", str(file.relative_to(backend)))
+        content = json.loads(file.read_text()) if file.suffix == ".json" else file.read_text()
+        found[name] = [*found.get(name, []), timeless(content)]
+    return found
+
+
+def timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        changing = ("time", "startTime", "endTime", "created", "modified", "salt", "ciphertext", "secure")
+        return {key: "…" if key in changing else timeless(each) for key, each in value.items()}
+    return [timeless(each) for each in value] if isinstance(value, list) else value
+
+
+def test_an_update_by_journal_leaves_the_files_that_the_engine_leaves_alone(recorder: Any, tmp_path: Path) -> None:
+    """All but `.bak`, of which the engine makes one at each step: the last is the state before the last step."""
+    by_engine, by_journal = tmp_path / "by-engine", tmp_path / "by-journal"
+    for backend in (by_engine, by_journal):
+        backend.mkdir()
+        journaled = backend == by_journal
+        each = replace(recorder, url=f"file://{backend}?metadata=skip", journaled=journaled)
+        (recorder.folder / "Pulumi.dev.yaml").unlink(missing_ok=True)
+        each("stack", "init", "dev", "--no-select")
+        each("config", "set", "word", "hush", "--secret", "--stack", "dev")
+        record_everything_of(each)
+    expected, found = files_of(by_engine), files_of(by_journal)
+    backups = [name for name in expected if name.endswith(".bak")]
+    assert backups == [name for name in found if name.endswith(".bak")]
+    for name in backups:
+        del expected[name], found[name]
+    assert found == expected
 
 
 def test_a_renamed_stack_has_its_states_under_its_new_name(recorder: Any) -> None:
@@ -112,9 +156,9 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.mark.parametrize("prefix", ["", "/of/a%20team"])
-def test_in_a_bucket(recorder: Any, s3: S3Server, prefix: str) -> None:
-    bucket = replace(recorder, url=s3.url(prefix), variables=s3.variables)
+@pytest.mark.parametrize(("prefix", "journaled"), [("", False), ("/of/a%20team", False), ("/by/journal", True)])
+def test_in_a_bucket(recorder: Any, s3: S3Server, prefix: str, journaled: bool) -> None:
+    bucket = replace(recorder, url=s3.url(prefix), variables=s3.variables, journaled=journaled)
     record_everything(bucket)
     assert_everything(bucket.history())
 

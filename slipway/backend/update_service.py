@@ -1,0 +1,269 @@
+"""Serves the engine for one update as a backend that takes a journal, in front of the stack's self-managed backend.
+
+In a folder or bucket the engine writes the whole state before and after each step, and does nothing else meanwhile. To
+a backend that speaks HTTP it sends only what each step changes. For as long as an update runs, this is such a backend,
+on loopback, of one stack. Lock, state, history and backup are those that the engine itself would have written.
+
+The requests are those of Pulumi Cloud, pulumi's pkg/backend/httpstate/client; it serves only what an update needs.
+"""
+
+from __future__ import annotations
+
+import getpass
+import gzip
+import json
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from slipway.backend.recording import HeldError, RecordedStack, UpdateJournal
+from slipway.backend.self_managed import CHECKPOINT_VERSION, ORGANIZATION
+from slipway.environment_variables import BACKEND_URL
+from slipway.errors import SlipwayError
+
+OWN_VARIABLES = {
+    "PULUMI_ACCESS_TOKEN", "PULUMI_CREDENTIALS_PATH", "PULUMI_DEFAULT_ORGANIZATION", "PULUMI_JOURNALING_BATCH_PERIOD",
+}  # fmt: skip
+"""Set for the engine here; the history records which variables of Pulumi a user has set."""
+BATCH_PERIOD_MILLISECONDS = 5
+"""How long the engine collects entries before it sends them: each step waits for it twice."""
+
+
+class RefusedError(Exception):
+    """A request that is not met; the engine shows the text."""
+
+    def __init__(self, status: HTTPStatus, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+@dataclass
+class ServedUpdate:
+    """One update of `stack`, which the engine begins, reports and ends by requests from several threads."""
+
+    stack: RecordedStack
+    token: str = field(default_factory=lambda: secrets.token_hex(16), repr=False)
+    engine_pid: int = 0
+    """The process of the engine, which holds the lock."""
+    engine_is_old: bool = False
+    """Whether the engine keeps no journal; nothing has begun then."""
+    _begun: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: str = ""
+    _journal: UpdateJournal | None = None
+    _changes: Mapping[str, int] = field(default_factory=dict)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def engine_started(self, pid: int) -> None:
+        self.engine_pid = pid
+
+    def answer(self, method: str, path: str, body: bytes, engine: str) -> bytes:
+        """The JSON of the answer to a request of an `engine` of this version; raises RefusedError."""
+        own = f"/api/stacks/{ORGANIZATION}/{self.stack.project}/{self.stack.stack}"
+        with self._one_at_a_time:
+            match [method, *(path.removeprefix(own).strip("/").split("/") if path.startswith(own) else [path])]:
+                case ["GET", "/api/user"]:
+                    answer: Any = {"githubLogin": getpass.getuser(), "organizations": []}
+                case ["GET", "/api/capabilities"]:
+                    answer = {"capabilities": []}
+                case ["GET", ""]:
+                    answer = self._described()
+                case ["GET", "export"]:
+                    answer = self._exported()
+                case ["POST", "update" | "destroy" as kind]:
+                    self._begun, answer = _begun(kind, from_json(body)), {"updateID": self.token[:8]}
+                case ["POST", "update" | "destroy", _]:
+                    answer = self._start(engine, from_json(body).get("journalVersion", 0))
+                case ["PATCH", _, _, "journalentries"]:
+                    answer = self._append(body)
+                case ["POST", _, _, "events", "batch"]:
+                    answer = self._note_changes(body)
+                case ["POST", _, _, "renew_lease"]:
+                    answer = {"token": self.token}
+                case ["POST", _, _, "complete"]:
+                    answer = self._complete(from_json(body)["status"])
+                case _:
+                    raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
+        return to_json(answer)
+
+    def leave(self, *, killed: bool) -> None:
+        """Write the state that the engine left without ending the update; as ever, a killed engine leaves its lock.
+
+        Raises SlipwayError if it cannot be written: the journal is kept then.
+        """
+        with self._one_at_a_time:
+            try:
+                if self._journal:
+                    self._journal.write_state()
+            except OSError as error:
+                raise SlipwayError(
+                    f"The state of stack {self.stack.stack} could not be written: {error}",
+                    next_step=f"`slipway up -s {self.stack.stack}` writes it from the update's journal then.",
+                ) from error
+            self._close(unlock=not killed)
+
+    def _described(self) -> dict[str, Any]:
+        return {
+            "orgName": ORGANIZATION,
+            "projectName": self.stack.project,
+            "stackName": self.stack.stack,
+            "activeUpdate": "",
+            "tags": self.stack.tags(),
+            "version": 0,
+        }
+
+    def _exported(self) -> dict[str, Any]:
+        """The state, in the layout of `pulumi stack export`."""
+        content = from_json(self.stack.content(), cache_strings="keys")
+        version, features = content.get("version", CHECKPOINT_VERSION), content.get("features")
+        latest = content.get("checkpoint", {}).get("latest")
+        return {"version": version, **({"features": features} if features else {}), "deployment": latest}
+
+    def _start(self, engine: str, journal_version: int) -> dict[str, Any]:
+        if journal_version < 1:
+            self.engine_is_old = True
+            raise RefusedError(HTTPStatus.BAD_REQUEST, "this engine keeps no journal")
+        try:
+            self._lock = self.stack.lock(self.engine_pid)
+        except HeldError as error:
+            raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
+        self._journal = self.stack.begin({**self._begun, "engine": engine})
+        return {"version": 1, "token": self.token, "journalVersion": 1}
+
+    def _append(self, batch: bytes) -> dict[str, Any]:
+        """Keep the entries before the engine goes on: an operation begins only when its entry is kept."""
+        if self._journal is None:
+            raise RefusedError(HTTPStatus.CONFLICT, "the update has not begun, or has ended")
+        self._journal.append(batch)
+        return {}
+
+    def _note_changes(self, batch: bytes) -> dict[str, Any]:
+        """Note how many resources each kind of operation concerned, which the last event says."""
+        if b'"summaryEvent"' in batch:
+            for event in from_json(batch).get("events") or ():
+                self._changes = (event.get("summaryEvent") or {}).get("resourceChanges") or self._changes
+        return {}
+
+    def _complete(self, result: str) -> dict[str, Any]:
+        """Write state and history; the engine may repeat this request."""
+        if self._journal:
+            self._journal.write_state()
+            ended = {"version": 0, "result": result, "endTime": int(time.time()), "resourceChanges": self._changes}
+            self.stack.add_to_history({**self._begun, **ended})
+            self._close(unlock=True)
+        return {}
+
+    def _close(self, *, unlock: bool) -> None:
+        if self._journal:
+            self._journal.remove()
+        if self._lock and unlock:
+            self.stack.unlock(self._lock)
+        self._journal, self._lock = None, ""
+
+
+def _begun(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """What the history records of an update that begins, in the layout of the engine's own files."""
+    metadata = request.get("metadata") or {}
+    environment = metadata.get("environment") or {}
+    return {
+        "kind": kind,
+        "startTime": int(time.time()),
+        "message": metadata.get("message") or "",
+        "environment": {key: each for key, each in environment.items() if key.rpartition(".")[2] not in OWN_VARIABLES},
+        "config": {key: _setting(value) for key, value in (request.get("config") or {}).items()},
+    }
+
+
+def _setting(value: Mapping[str, Any]) -> Any:
+    """A setting in the layout of `Pulumi.<stack>.yaml`."""
+    if value.get("object"):
+        return json.loads(value["string"])
+    return {"secure": value["string"]} if value.get("secret") else value["string"]
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, update: ServedUpdate) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.update = update
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _Server
+
+    def _serve(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Content-Encoding") == "gzip":
+            body = gzip.decompress(body)
+        update = self.server.update
+        engine = self.headers.get("User-Agent", "").partition("(")[2].partition(";")[0]
+        try:
+            if not secrets.compare_digest(self.headers.get("Authorization", "").rpartition(" ")[2], update.token):
+                raise RefusedError(HTTPStatus.UNAUTHORIZED, "unauthorized")
+            status, answer = HTTPStatus.OK, update.answer(self.command, self.path.partition("?")[0], body, engine)
+        except RefusedError as error:
+            status, answer = error.status, to_json({"code": error.status, "message": str(error)})
+        except OSError as error:  # the disk is full: the engine tries again, and ends
+            status = HTTPStatus.INSUFFICIENT_STORAGE
+            answer = to_json({"code": status, "message": str(error)})
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    do_GET = do_POST = do_PATCH = _serve  # noqa: N815 -- the names that the base class calls
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing of single requests: the log of the update has all that matters."""
+
+
+@contextmanager
+def serve(update: ServedUpdate, backend_url: str) -> Iterator[Mapping[str, str]]:
+    """Serve `update`; yields the variables with which the engine uses it, and the program still uses `backend_url`."""
+    server = _Server(update)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="slipway-login-") as folder:
+            # Without it, the engine would add this backend to the user's own logins.
+            Path(folder, "credentials.json").write_text(json.dumps(_login(server.url, update.token)), encoding="utf-8")
+            yield {
+                BACKEND_URL: backend_url,
+                "PULUMI_BACKEND_URL": server.url,
+                "PULUMI_ACCESS_TOKEN": update.token,
+                "PULUMI_CREDENTIALS_PATH": folder,
+                "PULUMI_DEFAULT_ORGANIZATION": ORGANIZATION,
+                "PULUMI_JOURNALING_BATCH_PERIOD": str(BATCH_PERIOD_MILLISECONDS),
+            }
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _login(url: str, token: str) -> dict[str, Any]:
+    account = {
+        "accessToken": token,
+        "username": getpass.getuser(),
+        "organizations": [ORGANIZATION],
+        "lastValidatedAt": datetime.now(UTC).isoformat(),
+    }
+    return {"current": url, "accessTokens": {url: token}, "accounts": {url: account}}
