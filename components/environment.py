@@ -39,6 +39,7 @@ from slipway.backend.recording import RecordedStack
 from slipway.cluster.client import Cluster
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import BACKEND_URL
+from slipway.errors import ConfigurationError
 from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
@@ -285,7 +286,10 @@ def _journal_problem(stack: str) -> str:
     if os.environ.get(BACKEND_URL) or isinstance(get_monitor(), MockMonitor):
         return ""
     folder = Path.cwd()
-    recorded = RecordedStack.of(History.open(Pulumi(folder, os.environ), Project(folder), stack).source)
+    try:
+        recorded = RecordedStack.of(History.open(Pulumi(folder, os.environ), Project(folder), stack).source)
+    except ConfigurationError:  # of a kind that only the engine reads, which has no journal
+        return ""
     if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
         return ""
     return (

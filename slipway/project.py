@@ -75,6 +75,11 @@ class Project:
         config = (_read_yaml(self.environment_file(environment)) or {}).get("config")
         return config if isinstance(config, dict) else {}
 
+    def stack_file(self, environment: str) -> Mapping[str, Any]:
+        """All of `Pulumi.<environment>.yaml`: `config`, and which key encrypts the secrets."""
+        content = _read_yaml(self._settings(environment))
+        return content if isinstance(content, dict) else {}
+
     def unmanaged_namespace(self, environment: str) -> str:
         """The namespace that `environment` uses but does not manage; empty if the stack manages its own."""
         found = self.settings(environment).get("slipway:namespace")

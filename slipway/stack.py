@@ -95,16 +95,21 @@ class Stack:
             on_line(line, at_seconds)
 
         recorded = RecordedStack.of(self.history().source)
-        if recorded is None or not recorded.keeps_journal(self.engine.environment):
+        variables = self.engine.environment
+        if recorded is None or not recorded.keeps_journal(self.project.stack_file(self.name), variables):
             return self.engine.stream(arguments, on_each_line, on_interrupt, overdue)
         update, ended = ServedUpdate(recorded), None
+        if token := variables.get("PULUMI_ACCESS_TOKEN"):  # the engine prefers it, and the program may need it
+            update.token = token
         try:
-            with serve(update, self.backend_url()) as variables:
-                engine = self.engine.with_variables(variables)
+            with serve(update, self.backend_url()) as served:
+                engine = self.engine.with_variables(served)
                 ended = engine.stream(arguments, on_each_line, on_interrupt, overdue, update.engine_started)
         finally:
             update.leave(killed=ended is None or ended.exit_code < 0)
-        return self.engine.stream(arguments, on_each_line, on_interrupt, overdue) if update.engine_is_old else ended
+        if update.engine_is_old and not ended.interrupted:
+            return self.engine.stream(arguments, on_each_line, on_interrupt, overdue)
+        return ended
 
     def own_file(self, kind: str) -> Path:
         """The path of a file on this machine for this stack, this clone and this backend."""

@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -208,14 +209,15 @@ class BucketStorage:
         self._change(lambda: self._store.copy(self._key(source), self._key(target)))
 
     def delete(self, paths: Sequence[str]) -> None:
-        if paths:
-            self._change(lambda: self._store.delete([self._key(path) for path in paths]))
+        with suppress(FileNotFoundError):  # some servers say so
+            if paths:
+                self._change(lambda: self._store.delete([self._key(path) for path in paths]))
 
     def _change(self, request: Callable[[], object]) -> None:
         try:
             request()
-        except FileNotFoundError:  # some servers say so of a deletion
-            return
+        except OSError:
+            raise
         except Exception as error:
             raise OSError(_message(error)) from error
 

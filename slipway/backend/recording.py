@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import getpass
 import hashlib
+import os
+import secrets
 import socket
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,11 +28,15 @@ from slipway.state.journal import Journal
 
 FEATURES_VERSION = 4
 """The version of a state that holds more than version 3 can; `features` names what."""
-HEADER, WRITTEN = "begun.json", "written.json"
+BEGUN, WRITTEN, BATCH = ".begun.json", ".written.json", ".batch.json"
 TRUE = ("1", "t", "true")
 ENGINE_MUST_WRITE = (
-    "PULUMI_DISABLE_JOURNALING", "PULUMI_DIY_BACKEND_GZIP", "PULUMI_DIY_BACKEND_ZSTD", "PULUMI_SELF_MANAGED_STATE_GZIP",
+    "PULUMI_DISABLE_JOURNALING", "PULUMI_DIY_BACKEND_GZIP", "PULUMI_DIY_BACKEND_ZSTD",
+    "PULUMI_SELF_MANAGED_STATE_GZIP", "PULUMI_SELF_MANAGED_STATE_ZSTD",
+    "PULUMI_DIY_BACKEND_RETAIN_CHECKPOINTS", "PULUMI_RETAIN_CHECKPOINTS",
+    "PULUMI_DIY_BACKEND_DISABLE_CHECKPOINT_BACKUPS", "PULUMI_DISABLE_CHECKPOINT_BACKUPS",
 )  # fmt: skip
+SLASHES_OF_A_WHOLE_NAME = 2
 
 
 class HeldError(Exception):
@@ -47,13 +52,27 @@ class RecordedStack(SelfManagedSource):
         """The stack of `source`; `None` if its backend is not self-managed."""
         return cls(source.storage, source.project, source.stack) if isinstance(source, SelfManagedSource) else None
 
-    def keeps_journal(self, variables: Mapping[str, str]) -> bool:
-        """Whether an update can be recorded here. The engine itself writes compressed states, and all if its user has
+    def keeps_journal(self, settings: Mapping[str, Any], variables: Mapping[str, str]) -> bool:
+        """Whether an update can be recorded here, with the stack's `settings` as in `Pulumi.<stack>.yaml`.
+
+        The engine itself writes compressed states, those that another key encrypts than the settings name, those that
+        refer to other stacks by short names, which it knows in this kind of backend only, and all if its user has
         switched the journal off.
         """
         path = self._state_path()
         switched = any(variables.get(name, "").lower() in TRUE for name in ENGINE_MUST_WRITE)
-        return path is not None and path.endswith(".json") and not switched
+        if path is None or not path.endswith(".json") or switched or not self._has_projects():
+            return False
+        latest = self.present() or {}
+        references = [raw for raw in latest["resources"] if raw["type"] == "pulumi:pulumi:StackReference"]
+        names = [str((raw.get("inputs") or {}).get("name")) for raw in references]
+        falls_back = variables.get("PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER", "").lower() in TRUE
+        return _has_key(latest.get("secrets_providers") or {}, settings, falls_back=falls_back) and all(
+            name.count("/") == SLASHES_OF_A_WHOLE_NAME for name in names
+        )
+
+    def exists(self) -> bool:
+        return self._state_path() is not None
 
     def content(self) -> bytes:
         """The file of the present state, not compressed; empty if the stack does not exist."""
@@ -71,15 +90,22 @@ class RecordedStack(SelfManagedSource):
     def lock(self, pid: int) -> str:
         """Lock the stack for the process `pid`, and return the lock; raises HeldError if another holds it."""
         own = f".pulumi/locks/{self.qualified_name()}/{uuid.uuid4()}.json"
+        self._require_no_other_lock(own)
         holder = {"pid": pid, "username": getpass.getuser(), "hostname": socket.gethostname(), "timestamp": _now()}
-        self.storage.write(own, to_json(holder))
-        if others := [path for path in self._locks() if path != own]:
+        try:
+            self.storage.write(own, to_json(holder))
+            self._require_no_other_lock(own)
+        except BaseException:
             self.storage.delete([own])
+            raise
+        return own
+
+    def _require_no_other_lock(self, own: str) -> None:
+        if others := [path for path in self._locks() if path != own]:
             raise HeldError(
                 f"the stack is currently locked by {len(others)} lock(s). Either wait for the other process(es) to end "
                 f"or delete the lock file with `pulumi cancel`.{''.join(map(self._described, others))}"
             )
-        return own
 
     def _described(self, lock: str) -> str:
         try:
@@ -99,58 +125,83 @@ class RecordedStack(SelfManagedSource):
             self.storage.copy(path, f"{path}.bak")
         self.storage.write(path, content)
 
-    def add_to_history(self, update: Mapping[str, Any]) -> None:
-        """Add an update to the history, with the present state as the state that it left."""
-        stamp, state = time.time_ns(), f"{self._folder('stacks')}/{self.stack}.json"
+    def add_to_history(self, update: Mapping[str, Any], stamp: int) -> None:
+        """Add an update to the history, with the present state as the state that it left; `stamp` is the time of its
+        end in nanoseconds, and its name: what is added again is there once.
+        """
+        state = f"{self._folder('stacks')}/{self.stack}.json"
         stem = f"{self._folder('history', self.stack)}/{self.stack}-{stamp}"
         self.storage.write(f"{stem}{UPDATE}", to_json(update))
         self.storage.copy(state, f"{stem}{CHECKPOINT}")
         self.storage.copy(state, f"{self._folder('backups', self.stack)}/{self.stack}.{stamp}.json")
 
     def begin(self, begun: Mapping[str, Any]) -> UpdateJournal:
-        """Start a journal on the present state; the stack is locked. `begun` has the engine's version as `engine`."""
-        header = {**begun, "base": _resources_hash(_latest(self.content()))}
-        self.storage.write(f"{self.journal_folder()}/{HEADER}", to_json(header))
-        return UpdateJournal(self, header)
+        """Start a journal on the present state; the stack is locked. `begun` has the engine's version as `engine`.
+
+        Raises HeldError if a journal is left over: its update was killed since the stack was looked at.
+        """
+        if self.journals():
+            raise HeldError(f"another update of {self.stack} was killed meanwhile: run the command again")
+        journal = UpdateJournal(self, secrets.token_hex(8), {**begun, "base": _resources_hash(_latest(self.content()))})
+        self.storage.write(journal.path(BEGUN), to_json(journal.header))
+        return journal
 
     def journal_folder(self) -> str:
         return self._folder("journals", self.stack)
 
-    def journal(self) -> UpdateJournal | None:
-        """The journal of an update that runs, or was killed together with its command line."""
+    def journals(self) -> list[UpdateJournal]:
+        """The journal of an update that runs, or those of killed ones; each has a name that no other has."""
+        names = [file.name for file in self._list(self.journal_folder())]
+        found = []
+        for identity in sorted(name.removesuffix(BEGUN) for name in names if name.endswith(BEGUN)):
+            batches = sorted(name for name in names if name.startswith(f"{identity}.") and name.endswith(BATCH))
+            written = [f"{identity}{WRITTEN}"] if f"{identity}{WRITTEN}" in names else []
+            own = [f"{identity}{BEGUN}", *batches, *written]
+            header, *rest = self._contents([f"{self.journal_folder()}/{name}" for name in own])
+            digest = rest.pop().decode() if written else ""
+            found.append(UpdateJournal(self, identity, from_json(header), rest, digest))
+        return found
+
+    def is_left_over(self, *, holds_lock: bool) -> bool:
+        """Whether there is the journal of an update that no longer runs; one that holds the lock is the only one."""
+        return self._has_journal() and (holds_lock or (not self.is_held() and self._has_journal()))
+
+    def _has_journal(self) -> bool:
+        return any(file.name.endswith(BEGUN) for file in self._list(self.journal_folder()))
+
+    def settle(self) -> list[str]:
+        """Write the state from the journals of updates that were killed; returns what to say of them.
+
+        A journal of another state than the present one stays, under another name, as does one that cannot be read.
+        Does nothing while an update holds the stack.
+        """
+        try:
+            lock = self.lock(os.getpid())
+        except HeldError:
+            return []
+        try:
+            return [self._settled(journal) for journal in self.journals()]
+        finally:
+            self.unlock(lock)
+
+    def _settled(self, journal: UpdateJournal) -> str:
+        try:
+            if journal.write_state():
+                journal.remove()
+                return f"An update of {self.stack} was killed: the state was written from the journal of what it did."
+            why = "its state was replaced since"
+        except (ValueError, KeyError) as error:
+            why = f"its journal cannot be read ({error})"
+        return f"An update of {self.stack} was killed, and {why}. The journal is kept: {journal.keep_aside()}"
+
+    def remove_journals(self) -> None:
+        """Remove what is left of a removed stack."""
         folder = self.journal_folder()
-        names = sorted(file.name for file in self._list(folder) if file.name.endswith(".json"))
-        if HEADER not in names:
-            return None
-        found = dict(zip(names, self._contents([f"{folder}/{name}" for name in names]), strict=True))
-        header, written = from_json(found.pop(HEADER)), found.pop(WRITTEN, b"")
-        return UpdateJournal(self, header, [found[name] for name in sorted(found)], written.decode())
+        self.storage.delete([f"{folder}/{file.name}" for file in self._list(folder)])
 
     def _contents(self, paths: Sequence[str]) -> list[bytes]:
         found = self.storage.read(paths)
         return [_content(found[path]) for path in paths]
-
-    def is_left_over(self, *, holds_lock: bool) -> bool:
-        """Whether there is the journal of an update that no longer runs; one that holds the lock is the only one."""
-        has_journal = any(file.name == HEADER for file in self._list(self.journal_folder()))
-        return has_journal and (holds_lock or not self.is_held())
-
-    def settle(self) -> str:
-        """Write the state from the journal of an update that was killed, if there is one; returns what to say of it.
-
-        Call this only while no update holds the stack. A journal of another state than the present one stays, under
-        another name.
-        """
-        journal = self.journal()
-        if journal is None:
-            return ""
-        if journal.write_state():
-            journal.remove()
-            return f"An update of {self.stack} was killed: the state was written from the journal of what it did."
-        kept = journal.keep_aside()
-        return (
-            f"An update of {self.stack} was killed, and its state has been replaced since. Its journal is kept: {kept}"
-        )
 
 
 @dataclass
@@ -158,20 +209,24 @@ class UpdateJournal:
     """What an update of `stack` has begun and done, in batches of the engine's entries."""
 
     stack: RecordedStack
+    identity: str
     header: Mapping[str, Any]
     batches: list[bytes] = field(default_factory=list, repr=False)
     written: str = ""
     """The hash of the state that the journal leads to, if it was about to be written."""
 
+    def path(self, part: str) -> str:
+        return f"{self.stack.journal_folder()}/{self.identity}{part}"
+
     def append(self, batch: bytes) -> None:
         """Keep a batch, in JSON; the engine goes on when this returns."""
-        self.stack.storage.write(f"{self.stack.journal_folder()}/{len(self.batches):08}.json", batch)
+        self.stack.storage.write(self.path(f".{len(self.batches):08}{BATCH}"), batch)
         self.batches.append(batch)
 
     def write_state(self) -> bool:
         """Write the state that the journal leads to; False if the journal is not of the present state."""
         content = self.stack.content()
-        if self.written == _digest(content):  # killed between this and the end of the journal
+        if not self.batches or self.written == _digest(content):  # nothing begun, or killed after it was written
             return True
         latest = _latest(content)
         if self.header["base"] != _resources_hash(latest):
@@ -182,21 +237,21 @@ class UpdateJournal:
                 journal.add(entry)
         state = _checkpoint(journal, self.stack.qualified_name(), self.header["engine"])
         self.written = _digest(state)
-        self.stack.storage.write(f"{self.stack.journal_folder()}/{WRITTEN}", self.written.encode())
+        self.stack.storage.write(self.path(WRITTEN), self.written.encode())
         self.stack.save(state)
         return True
 
     def remove(self) -> None:
-        """Remove the journal, its header first: without it there is none."""
-        folder, storage = self.stack.journal_folder(), self.stack.storage
-        storage.delete([f"{folder}/{HEADER}"])
-        storage.delete([f"{folder}/{file.name}" for file in storage.files(folder)])
+        """Remove the journal, its beginning first: without it there is none."""
+        self.stack.storage.delete([self.path(BEGUN)])
+        numbers = range(len(self.batches))
+        self.stack.storage.delete([*(self.path(f".{at:08}{BATCH}") for at in numbers), self.path(WRITTEN)])
 
     def keep_aside(self) -> str:
         """Keep the journal under another name; returns where."""
-        kept = f"{self.stack.journal_folder()}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused"
-        for file in self.stack.storage.files(self.stack.journal_folder()):
-            self.stack.storage.copy(f"{self.stack.journal_folder()}/{file.name}", f"{kept}/{file.name}")
+        kept = f"{self.path('')}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused"
+        whole = {"begun": self.header, "batches": [batch.decode(errors="replace") for batch in self.batches]}
+        self.stack.storage.write(kept, to_json(whole))
         self.remove()
         return self.stack.storage.place(kept)
 
@@ -211,18 +266,34 @@ def _now() -> str:
     return datetime.now(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _has_key(kept: Mapping[str, Any], settings: Mapping[str, Any], *, falls_back: bool) -> bool:
+    """Whether the settings lead the engine to the key that encrypts the state, `kept` in its `secrets_providers`.
+
+    Without a key in the settings the engine takes one of its own for this kind of backend, or that of the state if it
+    `falls_back`.
+    """
+    state = kept.get("state") or {}
+    if salt := settings.get("encryptionsalt"):
+        return kept.get("type") == "passphrase" and state.get("salt") == salt
+    provider = settings.get("secretsprovider")
+    if provider and provider not in ("default", "passphrase"):
+        return (state.get("url"), state.get("encryptedkey")) == (provider, settings.get("encryptedkey"))
+    return kept.get("type") in ("passphrase", "cloud") and falls_back
+
+
 def _latest(content: bytes) -> Snapshot:
     latest: Snapshot | None = from_json(content, cache_strings="keys")["checkpoint"].get("latest") if content else None
     return latest or {}
 
 
 def _resources_hash(latest: Snapshot) -> str:
-    """Of all that a journal relies on: which resources there are, in which order, and when each last changed.
+    """Of all that a journal relies on: the key, which resources there are, in which order, and when each last changed.
 
     An engine that changes nothing, because it was refused, writes the state again with another time.
     """
     keys = ("urn", "id", "delete", "modified")
-    return _digest(to_json([[raw.get(key) for key in keys] for raw in latest.get("resources") or ()]))
+    resources = [[raw.get(key) for key in keys] for raw in latest.get("resources") or ()]
+    return _digest(to_json([latest.get("secrets_providers"), resources]))
 
 
 def _digest(content: bytes) -> str:
@@ -235,5 +306,5 @@ def _checkpoint(journal: Journal, stack: str, engine: str) -> bytes:
     features = journal.features(state)
     manifest = {"time": _now(), "magic": hashlib.sha256(engine.encode()).hexdigest(), "version": engine}
     content = {"version": FEATURES_VERSION, "features": features} if features else {"version": CHECKPOINT_VERSION}
-    latest = {"metadata": {}, **state, "manifest": manifest}
+    latest = {**state, "manifest": manifest, "metadata": {}}  # an engine that finds no problem removes its notes of one
     return to_json({**content, "checkpoint": {"stack": stack, "latest": latest}})

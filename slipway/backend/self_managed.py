@@ -135,7 +135,7 @@ class FileBackend:
         """
         for file in self._part("stacks").glob(f"{stack}.json*"):  # `.bak`, `.attrs`
             file.unlink(missing_ok=True)
-        for part in (("backups",), ("history",), ("locks", "organization")):
+        for part in (("backups",), ("history",), ("journals",), ("locks", "organization")):
             shutil.rmtree(self._part(*part) / stack, ignore_errors=True)
 
     def _part(self, *parts: str) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Sequence
+import uuid
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,19 +72,24 @@ class Folder:
             return error
 
     def write(self, path: str, content: bytes) -> None:
-        file = self.root / path
-        partial = file.with_name(f"{file.name}.partial")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        if file.exists():
-            shutil.copymode(file, partial)
-        file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # the engine's hash of the old content
-        partial.rename(file)
+        self._put(path, lambda partial: partial.write_bytes(content))
 
     def copy(self, source: str, target: str) -> None:
-        file = self.root / target
+        self._put(target, lambda partial: shutil.copyfile(self.root / source, partial))
+
+    def _put(self, path: str, fill: Callable[[Path], object]) -> None:
+        """Fill a file elsewhere, which another process would take for a lock or a state, and give it its name."""
+        file, partial = self.root / path, self.root / ".pulumi" / f"{uuid.uuid4()}.partial"
         file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self.root / source, file)
+        try:
+            fill(partial)
+            if file.exists():
+                shutil.copymode(file, partial)
+            file.with_name(f"{file.name}.attrs").unlink(missing_ok=True)  # the engine's hash of the old content
+            partial.rename(file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
     def delete(self, paths: Sequence[str]) -> None:
         for path in paths:

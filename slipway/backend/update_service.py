@@ -12,29 +12,31 @@ from __future__ import annotations
 import getpass
 import gzip
 import json
+import re
 import secrets
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from pydantic_core import from_json, to_json
 
 from slipway.backend.recording import HeldError, RecordedStack, UpdateJournal
-from slipway.backend.self_managed import CHECKPOINT_VERSION, ORGANIZATION
+from slipway.backend.self_managed import CHECKPOINT_VERSION, NANOSECONDS, ORGANIZATION
 from slipway.environment_variables import BACKEND_URL
 from slipway.errors import SlipwayError
+from slipway.state.integrity import problems
 
-OWN_VARIABLES = {
-    "PULUMI_ACCESS_TOKEN", "PULUMI_CREDENTIALS_PATH", "PULUMI_DEFAULT_ORGANIZATION", "PULUMI_JOURNALING_BATCH_PERIOD",
-}  # fmt: skip
+STACK_PATH = re.compile(rf"/api/stacks/{ORGANIZATION}/(?P<project>[^/]+)/(?P<stack>[^/]+)/?(?P<rest>.*)")
+OWN_VARIABLES = {"PULUMI_CREDENTIALS_PATH", "PULUMI_DEFAULT_ORGANIZATION", "PULUMI_JOURNALING_BATCH_PERIOD"}
 """Set for the engine here; the history records which variables of Pulumi a user has set."""
 BATCH_PERIOD_MILLISECONDS = 5
 """How long the engine collects entries before it sends them: each step waits for it twice."""
@@ -58,6 +60,8 @@ class ServedUpdate:
     """The process of the engine, which holds the lock."""
     engine_is_old: bool = False
     """Whether the engine keeps no journal; nothing has begun then."""
+    _identity: str = field(default_factory=lambda: secrets.token_hex(8))
+    _ended_at: int = 0
     _begun: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: str = ""
     _journal: UpdateJournal | None = None
@@ -69,32 +73,39 @@ class ServedUpdate:
 
     def answer(self, method: str, path: str, body: bytes, engine: str) -> bytes:
         """The JSON of the answer to a request of an `engine` of this version; raises RefusedError."""
-        own = f"/api/stacks/{ORGANIZATION}/{self.stack.project}/{self.stack.stack}"
+        found = STACK_PATH.fullmatch(path)
         with self._one_at_a_time:
-            match [method, *(path.removeprefix(own).strip("/").split("/") if path.startswith(own) else [path])]:
-                case ["GET", "/api/user"]:
-                    answer: Any = {"githubLogin": getpass.getuser(), "organizations": []}
-                case ["GET", "/api/capabilities"]:
-                    answer = {"capabilities": []}
-                case ["GET", ""]:
-                    answer = self._described()
-                case ["GET", "export"]:
-                    answer = self._exported()
-                case ["POST", "update" | "destroy" as kind]:
-                    self._begun, answer = _begun(kind, from_json(body)), {"updateID": self.token[:8]}
-                case ["POST", "update" | "destroy", _]:
-                    answer = self._start(engine, from_json(body).get("journalVersion", 0))
-                case ["PATCH", _, _, "journalentries"]:
-                    answer = self._append(body)
-                case ["POST", _, _, "events", "batch"]:
-                    answer = self._note_changes(body)
-                case ["POST", _, _, "renew_lease"]:
-                    answer = {"token": self.token}
-                case ["POST", _, _, "complete"]:
-                    answer = self._complete(from_json(body)["status"])
-                case _:
-                    raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
+            answer: Mapping[str, Any]
+            if found and found["rest"] in ("", "export") and method == "GET":  # of another stack: a StackReference
+                stack = replace(self.stack, project=unquote(found["project"]), stack=unquote(found["stack"]))
+                answer = _exported(stack) if found["rest"] else _described(stack)
+            elif found and (found["project"], found["stack"]) == (self.stack.project, self.stack.stack):
+                answer = self._updated(method, found["rest"], body, engine)
+            elif path == "/api/user":
+                answer = {"githubLogin": getpass.getuser(), "organizations": []}
+            elif path == "/api/capabilities":
+                answer = {"capabilities": []}
+            else:
+                raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
         return to_json(answer)
+
+    def _updated(self, method: str, path: str, body: bytes, engine: str) -> Mapping[str, Any]:
+        """Answer a request that concerns the update itself."""
+        match [method, *path.split("/")]:
+            case ["POST", "update" | "destroy" as kind]:
+                self._begun = _begun(kind, from_json(body))
+                return {"updateID": self._identity}
+            case ["POST", "update" | "destroy", _]:
+                return self._start(engine, from_json(body).get("journalVersion", 0))
+            case ["PATCH", _, _, "journalentries"]:
+                return self._append(body)
+            case ["POST", _, _, "events", "batch"]:
+                return self._note_changes(body)
+            case ["POST", _, _, "renew_lease"]:
+                return {"token": self.token}
+            case ["POST", _, _, "complete"]:
+                return self._complete(from_json(body)["status"])
+        raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
 
     def leave(self, *, killed: bool) -> None:
         """Write the state that the engine left without ending the update; as ever, a killed engine leaves its lock.
@@ -103,31 +114,20 @@ class ServedUpdate:
         """
         with self._one_at_a_time:
             try:
-                if self._journal:
-                    self._journal.write_state()
-            except OSError as error:
+                self._write_state()
+            except (OSError, ValueError, KeyError, RefusedError, SlipwayError) as error:
+                self._unlock(killed=killed)
                 raise SlipwayError(
                     f"The state of stack {self.stack.stack} could not be written: {error}",
-                    next_step=f"`slipway up -s {self.stack.stack}` writes it from the update's journal then.",
+                    next_step=f"`slipway up -s {self.stack.stack}` goes on with what is there then.",
                 ) from error
-            self._close(unlock=not killed)
+            self._close()
+            self._unlock(killed=killed)
 
-    def _described(self) -> dict[str, Any]:
-        return {
-            "orgName": ORGANIZATION,
-            "projectName": self.stack.project,
-            "stackName": self.stack.stack,
-            "activeUpdate": "",
-            "tags": self.stack.tags(),
-            "version": 0,
-        }
-
-    def _exported(self) -> dict[str, Any]:
-        """The state, in the layout of `pulumi stack export`."""
-        content = from_json(self.stack.content(), cache_strings="keys")
-        version, features = content.get("version", CHECKPOINT_VERSION), content.get("features")
-        latest = content.get("checkpoint", {}).get("latest")
-        return {"version": version, **({"features": features} if features else {}), "deployment": latest}
+    def _write_state(self) -> None:
+        if self._journal and not self._journal.write_state():
+            kept, self._journal = self._journal.keep_aside(), None
+            raise RefusedError(HTTPStatus.CONFLICT, f"it was replaced while the update ran, whose journal is {kept}")
 
     def _start(self, engine: str, journal_version: int) -> dict[str, Any]:
         if journal_version < 1:
@@ -135,9 +135,9 @@ class ServedUpdate:
             raise RefusedError(HTTPStatus.BAD_REQUEST, "this engine keeps no journal")
         try:
             self._lock = self.stack.lock(self.engine_pid)
+            self._journal = self.stack.begin({**self._begun, "engine": engine})
         except HeldError as error:
             raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
-        self._journal = self.stack.begin({**self._begun, "engine": engine})
         return {"version": 1, "token": self.token, "journalVersion": 1}
 
     def _append(self, batch: bytes) -> dict[str, Any]:
@@ -155,20 +155,51 @@ class ServedUpdate:
         return {}
 
     def _complete(self, result: str) -> dict[str, Any]:
-        """Write state and history; the engine may repeat this request."""
+        """Write state and history; the engine repeats this request if it fails."""
         if self._journal:
-            self._journal.write_state()
-            ended = {"version": 0, "result": result, "endTime": int(time.time()), "resourceChanges": self._changes}
-            self.stack.add_to_history({**self._begun, **ended})
-            self._close(unlock=True)
+            self._write_state()
+            self._ended_at = self._ended_at or time.time_ns()
+            wrong = problems(self.stack.present() or {})
+            ended = {
+                "version": 0,
+                "result": "failed" if wrong else result,
+                "endTime": self._ended_at // NANOSECONDS,
+                "resourceChanges": self._changes,
+            }
+            self.stack.add_to_history({**self._begun, **ended}, self._ended_at)
+            self._close()
+            self._unlock(killed=False)
+            if wrong:
+                raise RefusedError(HTTPStatus.CONFLICT, f"the state that it left is damaged: {wrong[0]}")
         return {}
 
-    def _close(self, *, unlock: bool) -> None:
+    def _close(self) -> None:
         if self._journal:
             self._journal.remove()
-        if self._lock and unlock:
+            self._journal = None
+
+    def _unlock(self, *, killed: bool) -> None:
+        """A killed engine's lock stays, as its own would."""
+        if self._lock and not killed:
             self.stack.unlock(self._lock)
-        self._journal, self._lock = None, ""
+        self._lock = ""
+
+
+def _described(stack: RecordedStack) -> dict[str, Any]:
+    if not stack.exists():
+        raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such stack")
+    names = {"orgName": ORGANIZATION, "projectName": stack.project, "stackName": stack.stack}
+    return {**names, "activeUpdate": "", "tags": stack.tags(), "version": 0}
+
+
+def _exported(stack: RecordedStack) -> dict[str, Any]:
+    """The state, in the layout of `pulumi stack export`."""
+    if not stack.exists():
+        raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such stack")
+    content = from_json(stack.content(), cache_strings="keys")
+    version, features = content.get("version", CHECKPOINT_VERSION), content.get("features")
+    latest = content.get("checkpoint", {}).get("latest")
+    return {"version": version, **({"features": features} if features else {}), "deployment": latest}
 
 
 def _begun(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +229,9 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.update = update
 
+    def handle_error(self, _request: object, _client: object) -> None:
+        """An engine that was killed takes no answer; every other error has been answered."""
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
@@ -220,9 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
             status, answer = HTTPStatus.OK, update.answer(self.command, self.path.partition("?")[0], body, engine)
         except RefusedError as error:
             status, answer = error.status, to_json({"code": error.status, "message": str(error)})
-        except OSError as error:  # the disk is full: the engine tries again, and ends
-            status = HTTPStatus.INSUFFICIENT_STORAGE
-            answer = to_json({"code": status, "message": str(error)})
+        except Exception as error:  # noqa: BLE001 -- a full disk, a backend that fails: the engine tries again, and ends
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            answer = to_json({"code": status, "message": f"{type(error).__name__}: {error}"})
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(answer)))
@@ -248,7 +282,6 @@ def serve(update: ServedUpdate, backend_url: str) -> Iterator[Mapping[str, str]]
             yield {
                 BACKEND_URL: backend_url,
                 "PULUMI_BACKEND_URL": server.url,
-                "PULUMI_ACCESS_TOKEN": update.token,
                 "PULUMI_CREDENTIALS_PATH": folder,
                 "PULUMI_DEFAULT_ORGANIZATION": ORGANIZATION,
                 "PULUMI_JOURNALING_BATCH_PERIOD": str(BATCH_PERIOD_MILLISECONDS),

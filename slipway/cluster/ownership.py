@@ -17,12 +17,14 @@ from functools import cached_property
 from pathlib import Path
 
 from slipway.backend import History
+from slipway.backend.backends import find_backend_url
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
 from slipway.cluster.collections import ApiResource, object_path
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
-from slipway.environment_variables import BACKEND_URL
+from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.paths import data_home
+from slipway.project import Project
 from slipway.state.checkpoint import ResourceState, Snapshot
 
 STATES_LOOKED_AT = 20
@@ -51,8 +53,9 @@ class Creations:
     @classmethod
     def of(cls, folder: Path, project: str, stack: str) -> Creations:
         """The file of a stack in its backend; a stack of the same name elsewhere has its own."""
-        url = os.environ.get(BACKEND_URL) or os.environ.get("PULUMI_BACKEND_URL", "")
-        where = f"{folder} {url}".encode(errors="surrogateescape")
+        where = f"{folder} {find_backend_url(Pulumi(folder, os.environ), Project(folder))}".encode(
+            errors="surrogateescape"
+        )
         digest = hashlib.sha256(where).hexdigest()[:16]
         return cls(data_home() / "creations" / f"{project}-{stack}-{digest}.jsonl")
 

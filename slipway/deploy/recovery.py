@@ -59,8 +59,9 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
 def write_journal(stack: Stack, say: Callable[[str], None]) -> None:
     """Write the state from the journal of an update that was killed together with its command line, if there is one."""
     recorded = RecordedStack.of(stack.history().source)
-    if recorded and recorded.is_left_over(holds_lock=False) and (settled := recorded.settle()):
-        say(settled)
+    if recorded and recorded.is_left_over(holds_lock=False):
+        for sentence in recorded.settle():
+            say(sentence)
 
 
 def refresh(stack: Stack, urns: Sequence[str]) -> None:

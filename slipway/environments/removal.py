@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from slipway import project as projects
+from slipway.backend.recording import RecordedStack
 from slipway.deploy.display import OperationError, UpdateDisplay
 from slipway.deploy.lab_databases import drop_databases
 from slipway.deploy.preparation import prepare_stack
@@ -113,7 +114,10 @@ def remove(stack: Stack, progress: Progress) -> None:
         _destroy(stack, progress)
     if not is_declared(stack.project, stack.name):
         drop_databases(stack, progress.note)
+    recorded = RecordedStack.of(stack.history().source)
     stack.stacks.remove(stack.name)
+    if recorded:
+        recorded.remove_journals()
     remove_files(stack)
 
 

@@ -25,6 +25,8 @@ FEATURES = {
     "extensionRef": "extension-parameterization",
     "snippetID": "snippets-prototype",
 }
+SERVICE = "service"
+"""The engine's name for the key of a backend that speaks HTTP; the one that kept this journal has none."""
 REFERENCES = ("urn", "parent", "deletedWith", "viewOf")
 
 
@@ -49,6 +51,7 @@ class Journal:
     def __init__(self, base: Snapshot) -> None:
         self._extensions: dict[str, Any] = {}
         self._byte_strings = False
+        self._seen: set[int] = set()
         self._refreshed = False
         self._begin(base)
 
@@ -64,7 +67,13 @@ class Journal:
         self._marked_old: dict[int, dict[str, bool]] = {}
 
     def add(self, entry: Entry) -> None:
-        """Apply one entry; raises ValueError for a kind that is not known, so that nothing is lost unnoticed."""
+        """Apply one entry; raises ValueError for a kind that is not known, so that nothing is lost unnoticed.
+
+        An entry that comes twice counts once: the engine sends a batch again if it got no answer to it.
+        """
+        if entry["sequenceID"] in self._seen:
+            return
+        self._seen.add(entry["sequenceID"])
         self._byte_strings = self._byte_strings or bool(entry.get("requiresByteString"))
         operation, kind = int(entry["operationID"]), Kind(entry["kind"])
         if kind is Kind.BEGIN:
@@ -80,7 +89,9 @@ class Journal:
             self._replace(entry, or_remove=False)
         elif kind is Kind.WRITE:
             self._base = dict(entry["newSnapshot"])
-        elif kind is Kind.SECRETS_MANAGER:
+        elif (
+            kind is Kind.SECRETS_MANAGER and entry["secretsProvider"]["type"] != "service"
+        ):  # whoever served the engine
             self._base["secrets_providers"] = entry["secretsProvider"]
         elif kind is Kind.REBUILT_BASE_STATE:
             self._begin(self.state())

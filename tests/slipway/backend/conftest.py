@@ -28,6 +28,8 @@ pulumi.export("word", config.get_secret("word"))
 if config.get("fail"):
     raise pulumi.RunError("as asked")
 pulumi.export("greeting", config.get("greeting"))
+if other := config.get("other"):
+    pulumi.export("theirs", pulumi.StackReference(other).get_output("greeting"))
 """
 PROJECT = "name: scratch\nruntime:\n  name: python\n  options:\n    virtualenv: .venv\n"
 FIRST_STAMP = 1795461504858489662
@@ -57,7 +59,7 @@ class Recorder:
         with serve(update, self.url) as more:
             output = self._run(*arguments, wanted=wanted, **variables, **more)
         update.leave(killed=False)
-        assert stack.journal() is None
+        assert stack.journals() == []
         return output
 
     def _run(self, *arguments: str, wanted: int, answer: str = "", **variables: str) -> str:

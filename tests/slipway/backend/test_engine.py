@@ -106,6 +106,17 @@ def test_an_update_by_journal_leaves_the_files_that_the_engine_leaves_alone(reco
     assert found == expected
 
 
+def test_a_reference_to_another_stack_in_an_update_by_journal(recorder: Any) -> None:
+    for stack in ("dev", "prod"):
+        recorder("stack", "init", stack, "--no-select")
+    recorder("config", "set", "greeting", "theirs", "--stack", "prod")
+    recorder("up", "--stack", "prod", "--yes", "--skip-preview")
+    recorder("config", "set", "other", "organization/scratch/prod", "--stack", "dev")
+    replace(recorder, journaled=True).up("refers to it")
+    (stack,) = (each for each in recorder.history().present()["resources"] if each["type"] == "pulumi:pulumi:Stack")
+    assert stack["outputs"]["theirs"] == "theirs"
+
+
 def test_a_renamed_stack_has_its_states_under_its_new_name(recorder: Any) -> None:
     recorder("stack", "init", "dev", "--no-select")
     recorder.up("the first")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import pytest
@@ -18,8 +19,11 @@ def resource(name: str, **more: Any) -> dict[str, Any]:
     return {"urn": urn(name), "custom": True, "id": f"shop/{name}", "type": "kubernetes:core/v1:ConfigMap", **more}
 
 
+NUMBERS = itertools.count(1)
+
+
 def entry(kind: Kind, operation: int, /, **more: Any) -> dict[str, Any]:
-    return {"version": 1, "kind": kind.value, "sequenceID": operation, "operationID": operation, **more}
+    return {"version": 1, "kind": kind.value, "sequenceID": next(NUMBERS), "operationID": operation, **more}
 
 
 def begun(operation: int, kind: str, raw: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +144,11 @@ def test_a_written_state_takes_the_place_of_the_one_at_the_start() -> None:
     assert state["secrets_providers"]["type"] == "passphrase"
 
 
+def test_the_key_of_a_backend_that_only_served_the_engine_is_not_taken_over() -> None:
+    key = {"type": "service", "state": {"url": "http://127.0.0.1:1"}}
+    assert "secrets_providers" not in after(entry(Kind.SECRETS_MANAGER, 0, secretsProvider=key))
+
+
 def test_references_are_to_present_urns() -> None:
     component = {
         "urn": urn("new-name", "shop:index:App"),
@@ -179,6 +188,11 @@ def test_what_only_a_later_version_can_hold_is_named() -> None:
     assert journal.features(journal.state()) == ["byteString", "hooks"]
 
 
+def test_an_entry_that_comes_twice_counts_once() -> None:
+    made = entry(Kind.SUCCESS, 1, state=resource("new"))
+    assert names(after(made, made)) == ["new", "a", "b", "c"]
+
+
 def test_an_unknown_kind_of_entry_is_refused() -> None:
     with pytest.raises(ValueError, match="99"):
-        Journal(BASE).add({"kind": 99, "operationID": 1})
+        Journal(BASE).add({"kind": 99, "operationID": 1, "sequenceID": 1})
