@@ -20,7 +20,7 @@ from slipway.environment_variables import BACKEND_URL
 from slipway.errors import SlipwayError
 
 STACK = "/api/stacks/organization/shop/dev"
-A = {
+A: dict[str, Any] = {
     "urn": "urn:pulumi:dev::shop::kubernetes:core/v1:ConfigMap::a",
     "type": "kubernetes:core/v1:ConfigMap",
     "custom": True,
