@@ -98,7 +98,7 @@ def test_a_release_is_checked_and_verified_where_the_api_server_cannot_reach_the
     assert f"GET /users of pod {pods[1]} answered 200" in flat(verified.output)
     assert "wanted 0 at $.total, which is 1 (1 of 2 pods, asked" in flat(verified.output)
     failed = project.slipway("up", "-s", "e2e", "--yes")
-    assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output)
+    assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output), failed.output
 
 
 def test_the_first_answer_counts_and_every_kind_of_request_is_sent(shut_off: Any, port: int) -> None:
