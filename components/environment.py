@@ -285,9 +285,8 @@ def _journal_problem(stack: str) -> str:
     """Says that the state lacks what a killed update did; empty if not so, and where `slipway` runs the engine."""
     if os.environ.get(BACKEND_URL) or isinstance(get_monitor(), MockMonitor):
         return ""
-    folder = Path.cwd()
     try:
-        recorded = RecordedStack.of(History.open(Pulumi(folder, os.environ), Project(folder), stack).source)
+        recorded = RecordedStack.of(_history(stack).source)
     except ConfigurationError:  # of a kind that only the engine reads, which has no journal
         return ""
     if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
@@ -302,5 +301,9 @@ def _present_state() -> Snapshot:
     """The stack's state before this update; empty if there is none, and under mocks."""
     if isinstance(get_monitor(), MockMonitor):
         return {}
+    return _history(pulumi.get_stack()).present() or {}
+
+
+def _history(stack: str) -> History:
     folder = Path.cwd()
-    return History.open(Pulumi(folder, os.environ), Project(folder), pulumi.get_stack()).present() or {}
+    return History.open(Pulumi(folder, os.environ), Project(folder), stack)

@@ -14,6 +14,8 @@ from typing import Any
 from slipway.errors import ConfigurationError
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
 
+TRUE = {"1", "t", "true"}
+"""What the engine takes for true in a variable, in lower case."""
 BACKEND_URL = "SLIPWAY_BACKEND_URL"
 """Set for the program while its engine uses another backend, that of `slipway.backend.update_service`."""
 REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTILINE)

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from slipway.backend.storage import StoredFile
+from slipway.environment_variables import TRUE
 from slipway.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-TRUE, FALSE = {"1", "t", "true"}, {"0", "f", "false"}
+FALSE = {"0", "f", "false"}
 S3, GCS, AZURE = "s3", "gs", "azblob"
 EXTRAS = {S3: "s3", GCS: "gcs", AZURE: "azure"}
 LEFT_OUT = {

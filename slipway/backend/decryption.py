@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from slipway.backend.self_managed import CHECKPOINT_VERSION
+from slipway.backend.self_managed import CHECKPOINT_VERSION, ORGANIZATION
 from slipway.engine.pulumi_cli import Completed, Pulumi
 from slipway.errors import ConfigurationError
 from slipway.state.checkpoint import Snapshot
@@ -49,7 +49,7 @@ def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Com
         (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
         # Pending operations do not concern the secrets, and an export warns of them.
         latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
-        checkpoint = {"stack": f"organization/{project}/{stack}", "latest": latest}
+        checkpoint = {"stack": f"{ORGANIZATION}/{project}/{stack}", "latest": latest}
         (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
         scratch = {
             **engine.environment,

@@ -23,13 +23,14 @@ from pydantic_core import from_json, to_json
 
 from slipway.backend.self_managed import CHECKPOINT, CHECKPOINT_VERSION, UPDATE, SelfManagedSource, decompressed
 from slipway.backend.source import Source
+from slipway.environment_variables import TRUE
 from slipway.state.checkpoint import Snapshot
+from slipway.state.integrity import problems
 from slipway.state.journal import Journal
 
 FEATURES_VERSION = 4
 """The version of a state that holds more than version 3 can; `features` names what."""
 BEGUN, WRITTEN, BATCH = ".begun.json", ".written.json", ".batch.json"
-TRUE = ("1", "t", "true")
 ENGINE_MUST_WRITE = (
     "PULUMI_DISABLE_JOURNALING", "PULUMI_DIY_BACKEND_GZIP", "PULUMI_DIY_BACKEND_ZSTD",
     "PULUMI_SELF_MANAGED_STATE_GZIP", "PULUMI_SELF_MANAGED_STATE_ZSTD",
@@ -40,7 +41,7 @@ SLASHES_OF_A_WHOLE_NAME = 2
 
 
 class HeldError(Exception):
-    """Another update holds the stack; the text is the engine's."""
+    """Another update holds the stack, or has left a journal; the engine shows the text."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class RecordedStack(SelfManagedSource):
         """
         path = self._state_path()
         switched = any(variables.get(name, "").lower() in TRUE for name in ENGINE_MUST_WRITE)
-        if path is None or not path.endswith(".json") or switched or not self._has_projects():
+        if path is None or not path.endswith(".json") or switched or not self._has_projects:
             return False
         latest = self.present() or {}
         references = [raw for raw in latest["resources"] if raw["type"] == "pulumi:pulumi:StackReference"]
@@ -140,7 +141,7 @@ class RecordedStack(SelfManagedSource):
 
         Raises HeldError if a journal is left over: its update was killed since the stack was looked at.
         """
-        if self.journals():
+        if self._has_journal():
             raise HeldError(f"another update of {self.stack} was killed meanwhile: run the command again")
         journal = UpdateJournal(self, secrets.token_hex(8), {**begun, "base": _resources_hash(_latest(self.content()))})
         self.storage.write(journal.path(BEGUN), to_json(journal.header))
@@ -164,7 +165,10 @@ class RecordedStack(SelfManagedSource):
 
     def is_left_over(self, *, holds_lock: bool) -> bool:
         """Whether there is the journal of an update that no longer runs; one that holds the lock is the only one."""
-        return self._has_journal() and (holds_lock or (not self.is_held() and self._has_journal()))
+        if holds_lock:
+            return self._has_journal()
+        # Looked for again at the end: its update may have ended meanwhile.
+        return self._has_journal() and not self.is_held() and self._has_journal()
 
     def _has_journal(self) -> bool:
         return any(file.name.endswith(BEGUN) for file in self._list(self.journal_folder()))
@@ -214,6 +218,8 @@ class UpdateJournal:
     batches: list[bytes] = field(default_factory=list, repr=False)
     written: str = ""
     """The hash of the state that the journal leads to, if it was about to be written."""
+    damage: list[str] = field(default_factory=list)
+    """Why the engine would refuse the state that was written; empty if it accepts it."""
 
     def path(self, part: str) -> str:
         return f"{self.stack.journal_folder()}/{self.identity}{part}"
@@ -235,10 +241,13 @@ class UpdateJournal:
         for batch in self.batches:
             for entry in from_json(batch).get("entries") or ():
                 journal.add(entry)
-        state = _checkpoint(journal, self.stack.qualified_name(), self.header["engine"])
-        self.written = _digest(state)
+        state = journal.state()
+        self.damage = problems(state)
+        features = journal.features(state)
+        checkpoint = _checkpoint(state, features, self.stack.qualified_name(), self.header["engine"])
+        self.written = _digest(checkpoint)
         self.stack.storage.write(self.path(WRITTEN), self.written.encode())
-        self.stack.save(state)
+        self.stack.save(checkpoint)
         return True
 
     def remove(self) -> None:
@@ -300,11 +309,9 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _checkpoint(journal: Journal, stack: str, engine: str) -> bytes:
+def _checkpoint(state: Snapshot, features: Sequence[str], stack: str, engine: str) -> bytes:
     """The content of the file that holds the state, as the engine of this version writes it."""
-    state = journal.state()
-    features = journal.features(state)
-    manifest = {"time": _now(), "magic": hashlib.sha256(engine.encode()).hexdigest(), "version": engine}
+    manifest = {"time": _now(), "magic": _digest(engine.encode()), "version": engine}
     content = {"version": FEATURES_VERSION, "features": features} if features else {"version": CHECKPOINT_VERSION}
     latest = {**state, "manifest": manifest, "metadata": {}}  # an engine that finds no problem removes its notes of one
     return to_json({**content, "checkpoint": {"stack": stack, "latest": latest}})

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -91,7 +91,7 @@ class FileBackend:
     def replace_state(self, stack: str, file: Path, snapshot: Mapping[str, Any]) -> Path:
         """Replace `file` with `snapshot`; the old file is kept beside it under the returned path."""
         kept = file.with_name(f"{file.name}.{datetime.now(UTC):%Y%m%d-%H%M%S}.refused")
-        checkpoint = {"stack": f"organization/{self.project}/{stack}", "latest": snapshot}
+        checkpoint = {"stack": f"{ORGANIZATION}/{self.project}/{stack}", "latest": snapshot}
         written = file.with_name(f"{stack}.json")
         partial = written.with_name(f"{written.name}.partial")
         partial.write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}), encoding="utf-8")
@@ -107,7 +107,7 @@ class FileBackend:
 
     def locks(self, stack: str) -> list[Lock]:
         found = []
-        for file in (self._part("locks", "organization") / stack).glob("*.json"):
+        for file in (self._part("locks", ORGANIZATION) / stack).glob("*.json"):
             # The lock may have just been released, or not be fully written yet.
             with suppress(FileNotFoundError, ValueError, KeyError):
                 content = json.loads(file.read_text(encoding="utf-8"))
@@ -135,7 +135,7 @@ class FileBackend:
         """
         for file in self._part("stacks").glob(f"{stack}.json*"):  # `.bak`, `.attrs`
             file.unlink(missing_ok=True)
-        for part in (("backups",), ("history",), ("journals",), ("locks", "organization")):
+        for part in (("backups",), ("history",), ("journals",), ("locks", ORGANIZATION)):
             shutil.rmtree(self._part(*part) / stack, ignore_errors=True)
 
     def _part(self, *parts: str) -> Path:
@@ -220,7 +220,7 @@ class SelfManagedSource:
 
     def qualified_name(self) -> str:
         """The name under which the engine locks the stack and writes it into the state."""
-        return f"{ORGANIZATION}/{self.project}/{self.stack}" if self._has_projects() else self.stack
+        return f"{ORGANIZATION}/{self.project}/{self.stack}" if self._has_projects else self.stack
 
     def _state_path(self) -> str | None:
         """The newest of the stack's files; `None` if the stack does not exist."""
@@ -231,10 +231,11 @@ class SelfManagedSource:
 
     def _folder(self, *parts: str) -> str:
         first, *rest = parts
-        return "/".join([".pulumi", first, *([self.project] if self._has_projects() else []), *rest])
+        return "/".join([".pulumi", first, *([self.project] if self._has_projects else []), *rest])
 
+    @cached_property
     def _has_projects(self) -> bool:
-        """Whether stacks are kept by project; before version 1 they are not."""
+        """Whether stacks are kept by project; before version 1 they are not. Every path of a file depends on it."""
         content = self.storage.read([META])[META]
         if isinstance(content, FileNotFoundError):
             return False

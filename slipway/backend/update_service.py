@@ -33,7 +33,6 @@ from slipway.backend.recording import HeldError, RecordedStack, UpdateJournal
 from slipway.backend.self_managed import CHECKPOINT_VERSION, NANOSECONDS, ORGANIZATION
 from slipway.environment_variables import BACKEND_URL
 from slipway.errors import SlipwayError
-from slipway.state.integrity import problems
 
 STACK_PATH = re.compile(rf"/api/stacks/{ORGANIZATION}/(?P<project>[^/]+)/(?P<stack>[^/]+)/?(?P<rest>.*)")
 OWN_VARIABLES = {"PULUMI_CREDENTIALS_PATH", "PULUMI_DEFAULT_ORGANIZATION", "PULUMI_JOURNALING_BATCH_PERIOD"}
@@ -159,18 +158,18 @@ class ServedUpdate:
         if self._journal:
             self._write_state()
             self._ended_at = self._ended_at or time.time_ns()
-            wrong = problems(self.stack.present() or {})
+            damage = self._journal.damage
             ended = {
                 "version": 0,
-                "result": "failed" if wrong else result,
+                "result": "failed" if damage else result,
                 "endTime": self._ended_at // NANOSECONDS,
                 "resourceChanges": self._changes,
             }
             self.stack.add_to_history({**self._begun, **ended}, self._ended_at)
             self._close()
             self._unlock(killed=False)
-            if wrong:
-                raise RefusedError(HTTPStatus.CONFLICT, f"the state that it left is damaged: {wrong[0]}")
+            if damage:
+                raise RefusedError(HTTPStatus.CONFLICT, f"the state that it left is damaged: {damage[0]}")
         return {}
 
     def _close(self) -> None:

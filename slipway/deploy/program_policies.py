@@ -15,6 +15,7 @@ from typing import Any
 from policy import program_check, program_token
 from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
+from slipway.backend.self_managed import ORGANIZATION
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import skip_program_gate
@@ -23,9 +24,6 @@ from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, resources
 from slipway.state.content_names import stem
-
-ORGANIZATION = "organization"
-"""The engine's name for it in every self-managed backend."""
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 # Also a Dockerfile of another name, whose content the catalogue reads.

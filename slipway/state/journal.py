@@ -89,10 +89,9 @@ class Journal:
             self._replace(entry, or_remove=False)
         elif kind is Kind.WRITE:
             self._base = dict(entry["newSnapshot"])
-        elif (
-            kind is Kind.SECRETS_MANAGER and entry["secretsProvider"]["type"] != "service"
-        ):  # whoever served the engine
-            self._base["secrets_providers"] = entry["secretsProvider"]
+        elif kind is Kind.SECRETS_MANAGER:
+            if entry["secretsProvider"]["type"] != SERVICE:
+                self._base["secrets_providers"] = entry["secretsProvider"]
         elif kind is Kind.REBUILT_BASE_STATE:
             self._begin(self.state())
         elif kind is Kind.EXTENSION_PARAMETERIZE:
