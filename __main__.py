@@ -11,9 +11,11 @@ from components.outstanding import wait_at_once
 from components.policies import enforce_policies
 from components.release import release
 from components.rollback import restore
+from slipway.garbage_collection import collect_garbage_rarely
 
 exit_silently_when_cancelled()
 drop_debug_details()
+collect_garbage_rarely()
 enforce_policies()
 environment = Environment(pulumi.get_stack(), EnvironmentArgs.from_config())
 outputs = restore(environment, environment.rollback) if environment.rollback else release(environment)

@@ -20,12 +20,14 @@ from policy.model import Level, State
 from policy.program_check import RuleFinding, Verdict
 from policy.report import notes, refusal, undecided
 from policy.yaml_lines import PolicyFileError
+from slipway.garbage_collection import collect_garbage_rarely
 
 TRACEBACK_LINES = 12
 
 
 def main() -> None:
     """Answer one request; `argv[1]` is a pipe that closes when the parent ends."""
+    collect_garbage_rarely()
     threading.Thread(target=_end_with_parent, args=(int(sys.argv[1]),), daemon=True).start()
     # Standard output is only for the verdict: the program's own output goes to standard error.
     answer = os.fdopen(os.dup(1), "w", encoding="utf-8")

@@ -22,6 +22,7 @@ from typer.core import TyperCommand, TyperGroup  # noqa: E402
 from typer.models import CommandFunctionType  # noqa: E402
 
 from slipway.errors import ExitCode, SlipwayError  # noqa: E402
+from slipway.garbage_collection import collect_garbage_rarely  # noqa: E402
 
 
 def _flags_without_values(parameters: list[Any]) -> list[Any]:
@@ -471,6 +472,7 @@ def main() -> None:
     from slipway.cli.output import lasting_output
     from slipway.cli.variables import correct_variables
 
+    collect_garbage_rarely()
     try:
         correct_variables(os.environ)
     except SlipwayError as error:
