@@ -177,8 +177,8 @@ def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
     """
     resources = [_normalized(resource) for resource in state.get("resources") or ()]
     resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
-    rest = {name: _without_ciphertexts(value) for name, value in state.items() if name != VOLATILE}
-    return {**rest, "resources": resources}
+    rest = {name: value for name, value in state.items() if name not in (VOLATILE, "resources")}
+    return {**_without_ciphertexts(rest), "resources": resources}
 
 
 def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
