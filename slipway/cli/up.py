@@ -26,7 +26,7 @@ from slipway.deploy.drift import find_drift
 from slipway.deploy.last_update import LastUpdate
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
-from slipway.deploy.program_policies import PassedPolicies, passed_policies
+from slipway.deploy.program_policies import PassedPolicies, passed_policies, policy_inputs, record_passed
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.targets import changed_services
 from slipway.deploy.update import Update, require_success, run_update
@@ -133,6 +133,7 @@ def _up(name: str, options: UpOptions) -> int:
         passed = passed_policies(stack) if _needs_no_preview(stack, options) else None
         gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
+    inputs = "" if passed else policy_inputs(stack)
     if pending_replacements.revert(stack, gate.replacing):
         progress.note(pending_replacements.TAKEN_BACK)
     if options.refresh:
@@ -147,6 +148,8 @@ def _up(name: str, options: UpOptions) -> int:
     update = _updated(stack, arguments, progress, environment=variables, pack=pack, rollback=options.rollback)
     if gate.rules:
         last_update.record_last_update(stack, approved)
+        if not passed:
+            record_passed(stack, inputs, gate.rules, update.violations)
     _show_summary(update, gate)
     _show_proof(stack, update)
     # The engine compares what the program declares with the state, and does not read the cluster.

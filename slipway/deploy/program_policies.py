@@ -19,6 +19,7 @@ from slipway.backend.self_managed import ORGANIZATION
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import skip_program_gate
+from slipway.deploy.summary import Violation
 from slipway.engine.events import Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
@@ -59,22 +60,43 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything changes
         return None
     variables = skip_program_gate(stack.project, stack.name)
-    files = {**program_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
-    inputs = inputs_hash(stack, files, settings_of(stack))
-    file = stack.own_file("policies")
-    verdict = _read(file).get(inputs)
+    inputs = policy_inputs(stack)
+    verdict = _read(stack.own_file("policies")).get(inputs)
     if verdict is None:
         judged = judge_program(stack)
         if judged.refusal or judged.undecided or judged.program_error or judged.not_inspectable or judged.error:
             return None
         declared = [f"{type_}::{name}" for type_, name in judged.judged if type_.startswith(KUBERNETES_PREFIX)]
         verdict = {"rules": judged.rules, "notes": judged.notes, "declared": declared}
-        with suppress(OSError):  # the next update evaluates again
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
+        _write(stack, inputs, verdict)
     if _is_new(verdict["declared"], state):
         return None
     return PassedPolicies(verdict["rules"], verdict["notes"], time.monotonic() - began, variables)
+
+
+def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Violation]) -> None:
+    """Record that an update of all services passed the policy pack, with these results that refuse nothing.
+
+    `inputs` is what `policy_inputs` returned before the update, which evaluated as many `rules`. Nothing is recorded
+    where a service declares objects of its own: a policy may ask for values of these that only a preview knows in time.
+    """
+    if any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
+        return
+    notes = [f"  {each.rule} [{each.weight}] {each.resource or 'the stack'}: {each.message}" for each in violations]
+    declared = [f"{urn.type}::{urn.name}" for urn in (Urn(each.urn) for each in resources(stack.present() or {}))]
+    verdict = {
+        "rules": rules,
+        "notes": "\n".join(["Policy advice and waivers:", *notes]) if notes else "",
+        "declared": [each for each in declared if each.startswith(KUBERNETES_PREFIX)],
+    }
+    _write(stack, inputs, verdict)
+
+
+def policy_inputs(stack: Stack) -> str:
+    """A hash of everything that the verdict depends on; the content of files that only go into images is not in it."""
+    folder = stack.project.folder
+    files = {**program_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
+    return inputs_hash(stack, files, settings_of(stack))
 
 
 def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
@@ -117,6 +139,13 @@ def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:
     for service in services:
         for file in service.files:
             yield f"file {service.name} {file.key}", hashlib.sha256(file.content).hexdigest()
+
+
+def _write(stack: Stack, inputs: str, verdict: Mapping[str, Any]) -> None:
+    file = stack.own_file("policies")
+    with suppress(OSError):  # the next update evaluates again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
 
 
 def _read(file: Path) -> dict[str, Any]:

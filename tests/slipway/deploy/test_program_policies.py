@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from policy import program_check
-from slipway.deploy.program_policies import PassedPolicies, judge_program, passed_policies
+from slipway.deploy.program_policies import (
+    PassedPolicies,
+    judge_program,
+    passed_policies,
+    policy_inputs,
+    record_passed,
+)
+from slipway.deploy.summary import Violation
 from slipway.stack import Stack
 from tests.example import leave_out_postgresql
 from tests.lab_exports import lab_exports
@@ -86,6 +93,24 @@ def test_a_verdict_holds_while_only_the_content_of_sources_changes(stack: Stack)
     second = verdict(stack)
     assert (second[0], second[1].rules, second[1].variables) == (first[0], first[1].rules, first[1].variables)
     assert stack.own_file("policies").stat().st_mtime_ns == written
+
+
+def test_what_a_whole_update_has_passed_is_not_judged_again(stack: Stack) -> None:
+    advice = Violation("topology-spread", "advisory", "all pods may run on one node", None)
+    record_passed(stack, policy_inputs(stack), 7, [advice])
+    source = next((stack.project.folder / "services/user_service").glob("*/*.py"))
+    source.write_text(source.read_text() + "\n# changed\n")
+    _, passed = verdict(stack)
+    assert passed.rules == 7
+    assert passed.notes.splitlines()[1:] == ["  topology-spread [advisory] the stack: all pods may run on one node"]
+    edit(stack, SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug")
+    assert verdict(stack)[1].rules > 50
+
+
+def test_where_a_service_declares_own_objects_no_update_is_a_verdict(stack: Stack) -> None:
+    (stack.project.folder / "services/user_service/resources.py").write_text("def declare(service):\n    pass\n")
+    record_passed(stack, policy_inputs(stack), 7, [])
+    assert not stack.own_file("policies").exists()
 
 
 MOVES: dict[str, Callable[[Stack], object]] = {
