@@ -257,13 +257,18 @@ class Environment(pulumi.ComponentResource):
             return pulumi.Output.from_input(name)
 
         async def pinned() -> str:
-            # The form that returns an Output fails it before anything can wait for the engine's interrupt.
-            options = pulumi.InvokeOptions(provider=self.docker)
-            found = invoke_async("docker:index/getRegistryImage:getRegistryImage", {"name": name}, options)
-            image = await silent_when_cancelled(found)
-            return f"{name}@{image['sha256Digest']}"
+            return f"{name}@{await silent_when_cancelled(self.registry_digest(name))}"
 
         return pulumi.Output.from_input(pinned())
+
+    async def registry_digest(self, image: str) -> str:
+        """The digest that the registry has for `image`, `registry/name:tag` or `name@digest`; else raises an Exception
+        of the SDK, which has no narrower one.
+        """
+        # The form that returns an Output fails it before anything can wait for the engine's interrupt.
+        options = pulumi.InvokeOptions(provider=self.docker)
+        found = await invoke_async("docker:index/getRegistryImage:getRegistryImage", {"name": image}, options)
+        return str(found["sha256Digest"])
 
     def repository(self, service: Service) -> str:
         """The repository for images of the service, without a tag."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
-import pulumi_docker as docker
+from pulumi.runtime.sync_await import _sync_await
 
 from components.cluster import cluster_id
 from components.environment import Environment
@@ -123,20 +124,24 @@ def _require_same_cluster(environment: Environment, target: Snapshot) -> None:
 
 
 def _require_images(environment: Environment, plan: RollbackPlan, present: Snapshot) -> None:
-    """Ask the registry for each image that does not run already: otherwise a missing one would fail pod by pod.
+    """Ask the registry for all images that do not run already: otherwise a missing one would fail pod by pod.
 
     If a registry does not answer us, or needs a login that only the nodes have, there is only a warning.
     """
     running = {image for each in resources(present) for image in images_of(each)}
+    images = sorted({image for each in plan.resources for image in images_of(each)} - running)
+
+    async def answers() -> list[str | BaseException]:
+        return await asyncio.gather(*map(environment.registry_digest, images), return_exceptions=True)
+
     missing = []
-    for image in sorted({image for each in plan.resources for image in images_of(each)} - running):
-        try:
-            docker.get_registry_image(name=image, opts=pulumi.InvokeOptions(provider=environment.docker))
-        except Exception as error:  # noqa: BLE001 -- the SDK raises no narrower one for an invoke that fails
-            if NOT_THERE.search(str(error).replace(image, "")):
-                missing.append(f"{image}: {error}")
-            else:
-                pulumi.log.warn(f"Whether the registry still has {image} could not be asked: {error}")
+    for image, answer in zip(images, _sync_await(answers()), strict=True):
+        if not isinstance(answer, BaseException):
+            continue
+        if NOT_THERE.search(str(answer).replace(image, "")):
+            missing.append(f"{image}: {answer}")
+        else:
+            pulumi.log.warn(f"Whether the registry still has {image} could not be asked: {answer}")
     if missing:
         listed = "\n  ".join(missing)
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")

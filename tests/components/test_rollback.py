@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NoReturn
 
 import pulumi
-import pulumi_docker as docker
 import pytest
 
 from components import rollback as module
@@ -36,10 +35,10 @@ def require_images(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(pulumi.log, "warn", warnings.append)
 
     def ask(answer: str) -> list[str]:
-        def refuse(*, name: str, **_: Any) -> None:
-            raise RuntimeError(f"{name}: {answer}")
+        async def refuse(image: str) -> NoReturn:
+            raise RuntimeError(f"{image}: {answer}")
 
-        monkeypatch.setattr(docker, "get_registry_image", refuse)
+        monkeypatch.setattr(HERE, "registry_digest", refuse, raising=False)
         state = STATES["first"]
         module._require_images(HERE, plan_rollback(state, {"resources": []}, RollbackRequest(1)), {"resources": []})
         return warnings

@@ -12,6 +12,7 @@ import ssl
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from functools import cache
 
 import httpx
 
@@ -39,13 +40,13 @@ def digest_of(name: str, image: ImageName, access: RegistryAccess, *, verify_tls
     loopback = _is_loopback(image.registry)
     # A proxy of the environment cannot reach this machine's own loopback.
     with httpx.Client(
-        verify=_tls(verify=verify_tls), timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True
+        verify=tls_context(verify=verify_tls), timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True
     ) as client:
         for scheme, is_last in _schemes(access, loopback=loopback):
             try:
                 return _Question(client, f"{scheme}://{image.registry}", image, access).digest()
             except httpx.TransportError as error:
-                if is_last or not _speaks_no_tls(error):
+                if is_last or not _speaks_notls_context(error):
                     raise _unreachable(name, f"{scheme}://{image.registry}", error) from error
             except _RefusedError as error:
                 raise PluginError(f"cannot read the image {name}: {error}") from error
@@ -164,7 +165,8 @@ def _is_loopback(registry: str) -> bool:
         return False
 
 
-def _tls(*, verify: bool) -> ssl.SSLContext:
+@cache  # reading the authorities takes longer than asking a registry
+def tls_context(*, verify: bool) -> ssl.SSLContext:
     """Trust the system's authorities, including `SSL_CERT_FILE` and `SSL_CERT_DIR`, like plugins written in Go."""
     context = ssl.create_default_context()
     if not verify:
@@ -179,7 +181,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _speaks_no_tls(error: httpx.TransportError) -> bool:
+def _speaks_notls_context(error: httpx.TransportError) -> bool:
     """Whether the other side answered a TLS handshake with something else; a bad certificate is still TLS."""
     problems = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
     return bool(problems) and not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in problems)
@@ -190,7 +192,7 @@ def _unreachable(name: str, server: str, error: httpx.TransportError) -> PluginE
     if certificate is not None:
         reason = f"its certificate is not trusted: {certificate.verify_message}"
         advice = "add its CA to the system's, name a bundle in SSL_CERT_FILE, or set insecureSkipVerify"
-    elif _speaks_no_tls(error):
+    elif _speaks_notls_context(error):
         reason = "it does not speak TLS"
         advice = "if it is meant to be plain HTTP, give its address as http:// in docker:registryAuth"
     elif isinstance(error, httpx.TimeoutException):

@@ -31,6 +31,7 @@ from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 
 from lab.plugins.docker.provider import DockerProvider
+from lab.plugins.docker.registry import tls_context
 from lab.plugins.serving import listen
 from slipway.paths import lab_environment_file
 
@@ -196,6 +197,7 @@ def new_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
             monkeypatch.delenv(name)
         for name, value in {"HOME": str(tmp_path / "home"), **variables}.items():
             monkeypatch.setenv(name, value)
+        tls_context.cache_clear()  # as in a process of its own
         server, port = listen(DockerProvider().register)
         channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         served.append((server, channel))
