@@ -13,6 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from functools import cache
+from threading import Lock
 
 import httpx
 
@@ -20,6 +21,7 @@ from lab.plugins.docker.credentials import Login, RegistryAccess
 from lab.plugins.docker.images import ImageName
 from lab.plugins.serving import PluginError
 
+_one_at_a_time = Lock()  # else all first questions would read the authorities at once
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 MANIFEST_TYPES = ", ".join(
     (
@@ -40,13 +42,13 @@ def digest_of(name: str, image: ImageName, access: RegistryAccess, *, verify_tls
     loopback = _is_loopback(image.registry)
     # A proxy of the environment cannot reach this machine's own loopback.
     with httpx.Client(
-        verify=tls_context(verify=verify_tls), timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True
+        verify=_tls(verify=verify_tls), timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True
     ) as client:
         for scheme, is_last in _schemes(access, loopback=loopback):
             try:
                 return _Question(client, f"{scheme}://{image.registry}", image, access).digest()
             except httpx.TransportError as error:
-                if is_last or not _speaks_notls_context(error):
+                if is_last or not _speaks_no_tls(error):
                     raise _unreachable(name, f"{scheme}://{image.registry}", error) from error
             except _RefusedError as error:
                 raise PluginError(f"cannot read the image {name}: {error}") from error
@@ -165,6 +167,11 @@ def _is_loopback(registry: str) -> bool:
         return False
 
 
+def _tls(*, verify: bool) -> ssl.SSLContext:
+    with _one_at_a_time:
+        return tls_context(verify=verify)
+
+
 @cache  # reading the authorities takes longer than asking a registry
 def tls_context(*, verify: bool) -> ssl.SSLContext:
     """Trust the system's authorities, including `SSL_CERT_FILE` and `SSL_CERT_DIR`, like plugins written in Go."""
@@ -181,7 +188,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _speaks_notls_context(error: httpx.TransportError) -> bool:
+def _speaks_no_tls(error: httpx.TransportError) -> bool:
     """Whether the other side answered a TLS handshake with something else; a bad certificate is still TLS."""
     problems = [cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)]
     return bool(problems) and not any(isinstance(cause, ssl.SSLCertVerificationError) for cause in problems)
@@ -192,7 +199,7 @@ def _unreachable(name: str, server: str, error: httpx.TransportError) -> PluginE
     if certificate is not None:
         reason = f"its certificate is not trusted: {certificate.verify_message}"
         advice = "add its CA to the system's, name a bundle in SSL_CERT_FILE, or set insecureSkipVerify"
-    elif _speaks_notls_context(error):
+    elif _speaks_no_tls(error):
         reason = "it does not speak TLS"
         advice = "if it is meant to be plain HTTP, give its address as http:// in docker:registryAuth"
     elif isinstance(error, httpx.TimeoutException):
