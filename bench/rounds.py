@@ -82,7 +82,7 @@ class Rounds:
 
 def steps(operations: Sequence[Operation], *, first: bool) -> Iterator[Operation]:
     """The operations of a round, in order: the chosen ones, others that they need, and in the first an installation."""
-    wanted = {*operations, *(NEEDS[each] for each in operations if each in NEEDS)}
+    chosen = {*operations, *(NEEDS[each] for each in operations if each in NEEDS)}
     if first:
-        wanted.add(Operation.INSTALL)
-    return (each for each in ROUND if each in wanted)
+        chosen.add(Operation.INSTALL)
+    return (each for each in ROUND if each in chosen)

@@ -67,9 +67,9 @@ def env(container: ServiceSpec | InitContainer) -> list[Object]:
 
 def resources(container: ServiceSpec | InitContainer) -> core.v1.ResourceRequirementsArgsDict:
     """Requests, and limits for resources that cannot be shared."""
-    wanted = container.resources
-    bounded = {"memory": wanted.memory, "ephemeral-storage": wanted.ephemeral_storage}
-    return {"requests": {"cpu": wanted.cpu, **bounded}, "limits": bounded}
+    declared = container.resources
+    bounded = {"memory": declared.memory, "ephemeral-storage": declared.ephemeral_storage}
+    return {"requests": {"cpu": declared.cpu, **bounded}, "limits": bounded}
 
 
 def security_context() -> core.v1.SecurityContextArgsDict:

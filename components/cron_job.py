@@ -41,7 +41,7 @@ class CronJob(Workload):
             active_deadline_seconds=schedule.active_deadline_seconds,
             backoff_limit=schedule.backoff_limit,
         )
-        wanted: dict[str, Any] = {
+        cron_job_spec: dict[str, Any] = {
             "schedule": schedule.schedule,
             "time_zone": schedule.time_zone,
             "concurrency_policy": schedule.concurrency_policy,
@@ -51,10 +51,10 @@ class CronJob(Workload):
             "job_template": {"metadata": {"labels": self._selector}, "spec": spec},
         }
         if schedule.starting_deadline_seconds is not None:
-            wanted["starting_deadline_seconds"] = schedule.starting_deadline_seconds
+            cron_job_spec["starting_deadline_seconds"] = schedule.starting_deadline_seconds
         return batch.v1.CronJob(
             self._name,
             metadata=self._metadata(),
-            spec=wanted,
+            spec=cron_job_spec,
             opts=self._after_callees(network_policy),
         )

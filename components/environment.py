@@ -87,8 +87,8 @@ class EnvironmentArgs:
         promoted = [service.name for service in services if not service.spec.image]
         if problems := promotion_problems(settings, promoted, _present_state):
             raise configuration_error(problems)
-        wanted = wanted_ports((service.spec for service in services), settings.namespace.name)
-        if wanted and (problems := passed_on(wanted, assigned_ports(_present_state()))):
+        ports = wanted_ports((service.spec for service in services), settings.namespace.name)
+        if ports and (problems := passed_on(ports, assigned_ports(_present_state()))):
             raise configuration_error(problems)
         try:
             targets = targets_of(os.environ)
@@ -101,11 +101,11 @@ class EnvironmentArgs:
         """The services that this run declares, each service after the services that it calls."""
         if not self.targets:
             return self.services
-        wanted = set(self.targets)
+        names = set(self.targets)
         for service in reversed(self.services):
-            if service.name in wanted:
-                wanted.update(service.spec.calls)
-        return [service for service in self.services if service.name in wanted]
+            if service.name in names:
+                names.update(service.spec.calls)
+        return [service for service in self.services if service.name in names]
 
     def asks_checks(self) -> bool:
         """Whether this run ends with checks; true for a rollback, whose recorded checks are not known yet."""

@@ -86,7 +86,7 @@ def verified(
     does not run again in the next update. Raises RunError, which fails the update; a preview runs none. `recent_logs`
     returns the last log lines of a service whose checks fail.
     """
-    total = sum(len(wanted) for wanted in checks.values())
+    total = sum(len(each) for each in checks.values())
 
     async def verify(_: object) -> int:
         if pulumi.runtime.is_dry_run():

@@ -60,7 +60,7 @@ class RecordedMigrations:
         return cls(connect, migrations(resources(present)), rolled_out, again)
 
     def job(
-        self, service: str, namespace: str, image: str, identity: Mapping[str, str], wanted: Mapping[str, Any]
+        self, service: str, namespace: str, image: str, identity: Mapping[str, str], declared_spec: Mapping[str, Any]
     ) -> dict[str, Any]:
         """Name and spec of the Job to declare; `identity` is what `identity_of` returns for it.
 
@@ -75,13 +75,13 @@ class RecordedMigrations:
             live = self._live(namespace, known_name)
             if not has_failed(live) and (live or image in self.rolled_out.get(service, ())):
                 return {"name": known_name, "spec": known["spec"]}
-        digest = _hash([identity[RUN_ANNOTATION], wanted])
+        digest = _hash([identity[RUN_ANNOTATION], declared_spec])
         name = f"{service}-{digest[:8]}"
         live = self._live(namespace, name)
         while name == known_name or has_failed(live) or (live and self.again):
             name = f"{service}-{_hash([digest, name, uid_of(live)])[:8]}"
             live = self._live(namespace, name)
-        return {"name": name, "spec": dict(wanted)}
+        return {"name": name, "spec": dict(declared_spec)}
 
     def _live(self, namespace: str, name: str) -> Object:
         """The Job in the cluster; empty if there is none of that name."""
@@ -122,8 +122,8 @@ def migration_job(
         container["args"] = migration.args
 
     async def choose(known: Mapping[str, Any]) -> dict[str, Any]:
-        namespace, wanted = text_at(known, "namespace"), object_at(known, "spec")
-        declared = wanted["template"]["spec"]["containers"][0]
+        namespace, declared_spec = text_at(known, "namespace"), object_at(known, "spec")
+        declared = declared_spec["template"]["spec"]["containers"][0]
         image = text_at(declared, "image")
         identity = {
             RUN_ANNOTATION: _hash([image, migration.command, migration.args]),
@@ -131,9 +131,9 @@ def migration_job(
             ENVIRONMENT_ANNOTATION: _hash([declared.get("env"), declared.get("env_from")]),
         }
         if isinstance(get_monitor(), MockMonitor):  # there is no cluster to ask
-            found = {"name": f"{name}-{_hash([identity, wanted])[:8]}", "spec": wanted}
+            found = {"name": f"{name}-{_hash([identity, declared_spec])[:8]}", "spec": declared_spec}
         else:
-            found = await in_thread(recorded.job, name, namespace, image, identity, wanted)
+            found = await in_thread(recorded.job, name, namespace, image, identity, declared_spec)
         return {**found, **identity}
 
     chosen: Output[dict[str, Any]] = Output.all(namespace=metadata["namespace"], spec=spec).apply(choose)

@@ -84,18 +84,21 @@ def _out_of(spec: ServiceSpec) -> list[networking.v1.NetworkPolicyEgressRuleArgs
     return [dns, *called, *outside]
 
 
-def ingress(spec: ServiceSpec, wanted: Ingress) -> networking.v1.IngressSpecArgsDict:
+def ingress(spec: ServiceSpec, declared: Ingress) -> networking.v1.IngressSpecArgsDict:
     """One host and path prefix, served by the service's port."""
     backend: networking.v1.IngressBackendArgsDict = {"service": {"name": spec.name, "port": {"name": PORT_NAME}}}
     rules: dict[str, Any] = {
         "rules": [
-            {"host": wanted.host, "http": {"paths": [{"path": wanted.path, "path_type": "Prefix", "backend": backend}]}}
+            {
+                "host": declared.host,
+                "http": {"paths": [{"path": declared.path, "path_type": "Prefix", "backend": backend}]},
+            }
         ]
     }
-    if wanted.class_name:
-        rules["ingress_class_name"] = wanted.class_name
-    if wanted.tls_secret_name:
-        rules["tls"] = [{"hosts": [wanted.host], "secret_name": wanted.tls_secret_name}]
+    if declared.class_name:
+        rules["ingress_class_name"] = declared.class_name
+    if declared.tls_secret_name:
+        rules["tls"] = [{"hosts": [declared.host], "secret_name": declared.tls_secret_name}]
     return rules
 
 

@@ -27,10 +27,10 @@ def assigned_ports(state: Snapshot) -> dict[int, str]:
     return dict(port for each in resources(state) for port in _ports(each, {**each.inputs, **each.outputs}))
 
 
-def passed_on(wanted: Mapping[int, str], assigned: Mapping[int, str]) -> list[str]:
-    """A problem for each wanted node port that belongs to another Service, and how to solve it."""
+def passed_on(declared: Mapping[int, str], assigned: Mapping[int, str]) -> list[str]:
+    """A problem for each declared node port that belongs to another Service, and how to solve it."""
     problems = []
-    for port, name in sorted(wanted.items()):
+    for port, name in sorted(declared.items()):
         holder = assigned.get(port, name)
         if holder == name:
             continue

@@ -86,12 +86,12 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
 
 
 def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
-    """The plan, without the resources that the engine was told to leave; raises RunError if these have changed."""
+    """The plan, without the resources that the engine leaves as they are; raises RunError if these have changed."""
     if not request.unchanged:
         return plan
     unchanged = unchanged_resources(plan, present)
     if digest(unchanged) != request.unchanged:
-        raise pulumi.RunError(f"{ROLLBACK_ERROR} the state has moved since this was begun. Ask for it again.")
+        raise pulumi.RunError(f"{ROLLBACK_ERROR} the state has changed since the rollback started. Start it again.")
     return replace(plan, resources=declared_resources(plan, unchanged))
 
 

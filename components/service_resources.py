@@ -293,12 +293,12 @@ def _container(given: dict[str, Any], service: Service, own: str) -> dict[str, A
 
 def _default(given: dict[str, Any], defaults: Mapping[str, Any]) -> None:
     """Set missing fields, and the missing keys of a given `securityContext`."""
-    for name, wanted in defaults.items():
+    for name, default in defaults.items():
         key = key_of(given, name)
         known = plain(given.get(key))
         if known is None:
-            given[key] = wanted
-        elif isinstance(wanted, Mapping) and isinstance(known, Mapping) and name == "securityContext":
+            given[key] = default
+        elif isinstance(default, Mapping) and isinstance(known, Mapping) and name == "securityContext":
             merged = dict(known)
-            _default(merged, wanted)
+            _default(merged, default)
             given[key] = merged

@@ -208,7 +208,7 @@ class Workload(pulumi.ComponentResource):
     ) -> apps.v1.Deployment:
         spec, rollout = self._spec, self._spec.rollout
         template = self._pod_template(self._image(config_map, secret), config_map, secret)
-        wanted: dict[str, Any] = {
+        deployment_spec: dict[str, Any] = {
             "selector": {"match_labels": self._selector},
             # If a volume can be mounted only once, the next pod would wait for the previous one for ever.
             "strategy": {"type": "Recreate"}
@@ -220,13 +220,13 @@ class Workload(pulumi.ComponentResource):
         }
         # Empty fields are left out: a refresh would not find their null.
         if not spec.autoscaling:
-            wanted["replicas"] = spec.replicas
+            deployment_spec["replicas"] = spec.replicas
         if min_ready_seconds := self._min_ready_seconds():
-            wanted["min_ready_seconds"] = min_ready_seconds
+            deployment_spec["min_ready_seconds"] = min_ready_seconds
         return apps.v1.Deployment(
             self._name,
             metadata=self._metadata(annotations={CHECKS_ANNOTATION: checks_annotation(spec.active_checks)}),
-            spec=wanted,
+            spec=deployment_spec,
             opts=self._after_callees(network_policy),
         )
 
@@ -297,27 +297,27 @@ class Workload(pulumi.ComponentResource):
             opts=self._child(),
         )
 
-    def _autoscaler(self, wanted: Autoscaling) -> None:
+    def _autoscaler(self, limits: Autoscaling) -> None:
         target: autoscaling.v2.MetricTargetArgsDict = {
             "type": "Utilization",
-            "average_utilization": wanted.cpu_percent,
+            "average_utilization": limits.cpu_percent,
         }
         autoscaling.v2.HorizontalPodAutoscaler(
             self._name,
             metadata=self._metadata(),
             spec={
                 "scale_target_ref": {"api_version": "apps/v1", "kind": "Deployment", "name": self._spec.name},
-                "min_replicas": wanted.min_replicas,
-                "max_replicas": wanted.max_replicas,
+                "min_replicas": limits.min_replicas,
+                "max_replicas": limits.max_replicas,
                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
             },
             opts=self._child(),
         )
 
-    def _ingress(self, wanted: Ingress) -> None:
-        rules = network.ingress(self._spec, wanted)
+    def _ingress(self, declared: Ingress) -> None:
+        rules = network.ingress(self._spec, declared)
         networking.v1.Ingress(
-            self._name, metadata=self._metadata(annotations=wanted.annotations), spec=rules, opts=self._child()
+            self._name, metadata=self._metadata(annotations=declared.annotations), spec=rules, opts=self._child()
         )
 
 

@@ -70,9 +70,9 @@ def install(settings: LabSettings) -> None:
 def _install(family: str, text: str, jumps: Sequence[tuple[str, str, str]]) -> None:
     run([f"{family}-restore", "--noflush", "--wait", "10"], stdin=text)
     for table, builtin, chain in jumps:
-        wanted = [builtin, "-j", chain]
-        if attempt([family, "--wait", "10", "-t", table, "-C", *wanted]).returncode != 0:
-            run([family, "--wait", "10", "-t", table, "-I", *wanted])
+        jump = [builtin, "-j", chain]
+        if attempt([family, "--wait", "10", "-t", table, "-C", *jump]).returncode != 0:
+            run([family, "--wait", "10", "-t", table, "-I", *jump])
 
 
 def own_chains(saved: str) -> list[str]:

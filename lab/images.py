@@ -156,12 +156,12 @@ class Registry:
     def _push_blob(self, repository: str, digest: str, content: bytes | Path) -> None:
         if self._has_blob(repository, digest):
             return
-        begun = self._client.post(f"/v2/{repository}/blobs/uploads/")
-        _require(begun, 202, f"begin an upload to {repository}")
+        started = self._client.post(f"/v2/{repository}/blobs/uploads/")
+        _require(started, 202, f"begin an upload to {repository}")
         body = content if isinstance(content, bytes) else _chunks(content)
         size = len(content) if isinstance(content, bytes) else content.stat().st_size
         answer = self._client.put(
-            httpx.URL(begun.headers["Location"]).copy_merge_params({"digest": digest}),
+            httpx.URL(started.headers["Location"]).copy_merge_params({"digest": digest}),
             content=body,
             headers={"Content-Length": str(size), "Content-Type": "application/octet-stream"},
         )

@@ -23,11 +23,11 @@ def mount_points(mountinfo: str) -> list[Path]:
 
 def mounts_below(mountinfo: str, folders: Iterable[Path]) -> list[Path]:
     """Mounts in or below `folders`, in the order to unmount them: last mounted first."""
-    wanted = list(folders)
+    roots = list(folders)
     return [
         point
         for point in reversed(mount_points(mountinfo))
-        if any(point == folder or folder in point.parents for folder in wanted)
+        if any(point == folder or folder in point.parents for folder in roots)
     ]
 
 
@@ -43,11 +43,11 @@ def current_mounts(folders: Iterable[Path]) -> list[Path]:
 
 def unmount_below(folders: Iterable[Path]) -> None:
     """Unmount everything in or below `folders`; raises SlipwayError that names the rest."""
-    wanted = list(folders)
-    for point in current_mounts(wanted):
+    roots = list(folders)
+    for point in current_mounts(roots):
         if attempt(["umount", str(point)]).returncode != 0:
             attempt(["umount", "--lazy", str(point)])
-    left = current_mounts(wanted)
+    left = current_mounts(roots)
     if left:
         raise SlipwayError(
             f"{len(left)} mounts of the lab cannot be removed: {', '.join(map(str, left[:5]))}",

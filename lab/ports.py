@@ -57,14 +57,14 @@ def _sockets(protocol: str) -> Iterator[_BoundSocket]:
                 yield _BoundSocket(address, port, fields[9])
 
 
-def _clashes(wanted: Listen, bound: _BoundSocket) -> bool:
-    same_address = bound.address in (wanted.address, f"::ffff:{wanted.address}")
-    return bound.port == wanted.port and (same_address or bound.address in _WILDCARDS or wanted.address in _WILDCARDS)
+def _clashes(needed: Listen, bound: _BoundSocket) -> bool:
+    same_address = bound.address in (needed.address, f"::ffff:{needed.address}")
+    return bound.port == needed.port and (same_address or bound.address in _WILDCARDS or needed.address in _WILDCARDS)
 
 
-def holders(wanted: Listen) -> list[int]:
-    """Pids of the processes whose sockets conflict with `wanted`; 0 for one that cannot be seen."""
-    inodes = {bound.inode for bound in _sockets(wanted.protocol) if _clashes(wanted, bound)}
+def holders(needed: Listen) -> list[int]:
+    """Pids of the processes whose sockets conflict with `needed`; 0 for one that cannot be seen."""
+    inodes = {bound.inode for bound in _sockets(needed.protocol) if _clashes(needed, bound)}
     return sorted(_owner(inode) for inode in inodes)
 
 
@@ -84,10 +84,10 @@ def _owner(inode: str) -> int:
     return 0
 
 
-def require_free(name: str, wanted: Iterable[Listen]) -> None:
+def require_free(name: str, needed: Iterable[Listen]) -> None:
     """Raise SlipwayError that names the process if a port that `name` needs is taken, and stays so for a moment."""
     deadline = time.monotonic() + _RELEASE_SECONDS
-    for listen in wanted:
+    for listen in needed:
         while (pids := holders(listen)) and time.monotonic() < deadline:
             time.sleep(0.1)
         if pids:

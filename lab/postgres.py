@@ -55,14 +55,14 @@ def program_folder(settings: LabSettings) -> Path:
     """The programs of the server version that made the data; of the newest version if there is no data yet."""
     found = {path.parent.parent.name: path.parent for path in _PROGRAM_FOLDERS.glob("*/bin/postgres")}
     made_by = settings.home / "postgres" / "data" / "PG_VERSION"
-    wanted = made_by.read_text().strip() if made_by.exists() else max(found, key=float, default="")
-    if wanted not in found:
+    version = made_by.read_text().strip() if made_by.exists() else max(found, key=float, default="")
+    if version not in found:
         raise ConfigurationError(
-            f"no PostgreSQL server {wanted} was found in {_PROGRAM_FOLDERS}",
+            f"no PostgreSQL server {version} was found in {_PROGRAM_FOLDERS}",
             why=f"found: {', '.join(sorted(found)) or 'none'}",
-            next_step=f"install the Debian package postgresql{'-' if wanted else ''}{wanted}",
+            next_step=f"install the Debian package postgresql{'-' if version else ''}{version}",
         )
-    return found[wanted]
+    return found[version]
 
 
 def stored_folder(settings: LabSettings) -> Path:
@@ -204,10 +204,10 @@ DROP DATABASE IF EXISTS :"name" WITH (FORCE);
 """
 
 
-def ensure_databases(settings: LabSettings, wanted: Iterable[str]) -> None:
+def ensure_databases(settings: LabSettings, databases: Iterable[str]) -> None:
     """Create the role with the lab's password, each environment's databases, and the files with their URLs."""
     password = password_file(settings).read_text().strip()
-    names = list(wanted)
+    names = list(databases)
     script = [f"\\set role {ROLE}\n\\set password {password}\n", _MAKE_ROLE]
     for environment in names:
         script += [f"\\set name {database_name(environment, each)}\n{_MAKE_DATABASE}" for each in DATABASES]

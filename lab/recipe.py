@@ -45,13 +45,13 @@ def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
 
     Empty if the system has no mirror of Debian: mmdebstrap then uses Debian's public one.
     """
-    wanted = (suite, f"{suite}-updates", f"{suite}-security")
+    suites = (suite, f"{suite}-updates", f"{suite}-security")
     lines = []
     for line in index_targets.splitlines():
         origin, release, component, uri = line.split("|", 3)
         # Before the first `apt-get update` the origin is unknown, and apt prints the placeholder instead.
         debian = origin == "Debian" or (origin.startswith("$(") and uri.rstrip("/").endswith(("debian", "-security")))
-        if debian and release in wanted and component == "main":
+        if debian and release in suites and component == "main":
             lines.append(f"deb {uri} {release} {component}")
     return tuple(dict.fromkeys(lines))
 

@@ -50,10 +50,10 @@ def is_built_in(resource: Resource) -> bool:
 
 def objects(*kinds: str) -> Callable[[Resource], list[View]]:
     """The whole resource, for Kubernetes' own objects of these kinds."""
-    wanted = frozenset(kinds)
+    chosen = frozenset(kinds)
 
     def found(resource: Resource) -> list[View]:
-        return [View.of(resource)] if resource.kind in wanted and is_built_in(resource) else []
+        return [View.of(resource)] if resource.kind in chosen and is_built_in(resource) else []
 
     return found
 
@@ -102,7 +102,7 @@ def pod_specs(resource: Resource) -> list[View]:
 
 
 def serving_pod_specs(resource: Resource) -> list[View]:
-    """The pod's `spec`, if the pods run until they are told to stop."""
+    """The pod's `spec`, if the pods run until they are stopped."""
     if resource.kind in SERVING_KINDS:
         return pod_specs(resource)
     return _kept_running(pod_specs(resource), default="Always") if resource.kind == "Pod" else []
@@ -121,7 +121,7 @@ def image_volumes(resource: Resource) -> list[View]:
 
 
 def serving_containers(resource: Resource) -> list[View]:
-    """Containers that run until they are told to stop: the main ones and sidecars.
+    """Containers that run until they are stopped: the main ones and sidecars.
 
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
     """
@@ -145,7 +145,7 @@ def _kept_running(started: Iterable[View], *, default: str) -> list[View]:
 
 
 def main_containers(resource: Resource) -> list[View]:
-    """Containers that are told to stop first: a sidecar is told when they have ended.
+    """Containers that are stopped first: a sidecar is stopped when they have ended.
 
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#sidecar-containers-and-pod-lifecycle
     """

@@ -11,9 +11,9 @@ from policy.view import View, all_known
 DEFAULT_NAMESPACE = "default"
 
 
-def has_labels(wanted: View, labels: View) -> bool:
-    """Whether `labels` have every key and value of the mapping `wanted`."""
-    return all_known(_label_conditions(wanted, labels))
+def has_labels(match_labels: View, labels: View) -> bool:
+    """Whether `labels` have every key and value of the mapping `match_labels`."""
+    return all_known(_label_conditions(match_labels, labels))
 
 
 def matches(selector: View, labels: View) -> bool:
@@ -25,8 +25,8 @@ def matches(selector: View, labels: View) -> bool:
     return all_known([*_label_conditions(selector.at("matchLabels"), labels), *expressions])
 
 
-def _label_conditions(wanted: View, labels: View) -> list[Callable[[], bool]]:
-    return [partial(_equal, labels.at(key), value) for key, value in wanted.entries().items()]
+def _label_conditions(match_labels: View, labels: View) -> list[Callable[[], bool]]:
+    return [partial(_equal, labels.at(key), value) for key, value in match_labels.entries().items()]
 
 
 def _equal(one: View, other: View) -> bool:

@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 60.0
 MARGIN_SECONDS = 30.0
 # The language host puts the configuration here, secret values included: the gate's process gets it on stdin instead.
 CONFIG_VARIABLES = ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS")
-LAST_WORDS_LINES = 8
+STDERR_TAIL_LINES = 8
 
 
 _declaring = threading.Event()
@@ -104,8 +104,8 @@ def judge(
         findings = [RuleFinding(**each) for each in answer.pop("findings")]
         return Verdict(**answer, findings=findings)
     except (ValueError, TypeError, KeyError):
-        last_words = "\n".join(errors.splitlines()[-LAST_WORDS_LINES:])
-        return Verdict(error=f"the gate ended without a verdict, with exit code {process.returncode}:\n{last_words}")
+        stderr_tail = "\n".join(errors.splitlines()[-STDERR_TAIL_LINES:])
+        return Verdict(error=f"the gate ended without a verdict, with exit code {process.returncode}:\n{stderr_tail}")
 
 
 @contextmanager

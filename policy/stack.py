@@ -69,10 +69,10 @@ class DeclaredStack:
                 found = View.of(each).at(*keys).value
                 index[found if isinstance(found, str) else None].append(each)
             self._by_value[kind, keys] = index
-        index, wanted = self._by_value[kind, keys], value.value
+        index, text = self._by_value[kind, keys], value.value
         if value.unknown:
             return self.of_kind(kind)
-        return [*(index.get(wanted, ()) if isinstance(wanted, str) else ()), *index.get(None, ())]
+        return [*(index.get(text, ()) if isinstance(text, str) else ()), *index.get(None, ())]
 
     def named(self, kind: str, name: View, beside: Resource) -> list[Resource]:
         """Objects of the kind that `beside` refers to by this name in its own namespace.

@@ -427,7 +427,7 @@ def _unknown_overrides(
 
 def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
     """Names, node ports, Ingress addresses and claims that two services both have."""
-    wanted: dict[tuple[str, str], Path] = {}
+    claimed: dict[tuple[str, str], Path] = {}
     for service, source in found:
         spec = service.spec
         claims: list[tuple[KeyPath, str, str]] = [(("name",), "the name", spec.name)]
@@ -441,7 +441,7 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
             if claim := spec.claim_name(volume):
                 claims.append((("volumes", index), "the PersistentVolumeClaim", claim))
         for path, what, value in claims:
-            first = wanted.setdefault((what, value), source.file)
+            first = claimed.setdefault((what, value), source.file)
             if first != source.file:
                 yield f"{source.file}:{source.line(path)}: {what} `{value}` is taken by {first}; choose another"
 

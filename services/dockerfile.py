@@ -56,7 +56,7 @@ class Dockerfile:
                 options = dict(option.partition("=")[::2] for option in mount["options"].split(","))
                 target = next((options[key] for key in _TARGETS if key in options), "")
                 found.secrets.setdefault(options.get("id") or PurePosixPath(target).name, number)
-        # Two stages with one name, or without a name, cannot be told apart.
+        # Two stages with one name, or without a name, cannot be distinguished.
         known = {} if _ESCAPE.search(text) else found.sources
         return replace(found, sources={name: of - repeated for name, of in known.items() if name not in repeated})
 
@@ -91,23 +91,23 @@ def _taken_from(instruction: re.Match[str]) -> set[str]:
 def _instructions(text: str) -> Iterator[tuple[int, str]]:
     """Instructions, each as one line with the number of its first; comments and here-documents are left out."""
     lines = text.splitlines()
-    begun, first, skipped = "", 0, 0
+    instruction, first, skipped = "", 0, 0
     for number, line in enumerate(lines, 1):
         if number <= skipped or line.lstrip().startswith("#"):
             continue
-        first = first if begun else number
-        begun += line.removesuffix("\\")
+        first = first if instruction else number
+        instruction += line.removesuffix("\\")
         if line.endswith("\\") and number < len(lines):
             continue
-        for document in _HERE_DOCUMENT.finditer(begun):
+        for document in _HERE_DOCUMENT.finditer(instruction):
             begins = max(number, skipped)
             inside = (each.lstrip("\t") if document["tabs"] else each for each in lines[begins:])
             # Without its end it is no here-document: a word in quotes, for instance.
             skipped = next((at for at, each in enumerate(inside, begins + 1) if each == document["end"]), skipped)
-        yield first, begun
-        begun = ""
-    if begun:
-        yield first, begun
+        yield first, instruction
+        instruction = ""
+    if instruction:
+        yield first, instruction
 
 
 def build_problems(build: Build, file: Path, shown: Path) -> Iterator[tuple[KeyPath, str]]:

@@ -83,21 +83,21 @@ def _volumes(spec: ServiceSpec) -> Problems:
     mounted = {volume.name for volume in spec.volumes if volume.mount_path}
     for at, container in spec.containers:
         paths: set[str] = set()
-        wanted: list[tuple[str, KeyPath]] = [
+        mount_paths: list[tuple[str, KeyPath]] = [
             *((path, (*at, "scratch", path)) for path in {**TMP, **container.scratch}),
             *((path, (*at, "files", path)) for path in container.files),
         ]
         if isinstance(container, ServiceSpec):
-            wanted += [(each.mount_path or "", ("volumes", index)) for index, each in enumerate(container.volumes)]
+            mount_paths += [(each.mount_path or "", ("volumes", index)) for index, each in enumerate(container.volumes)]
         else:
             for index, mount in enumerate(container.volume_mounts):
                 here = (*at, "volumeMounts", index)
-                wanted.append((mount.mount_path, here))
+                mount_paths.append((mount.mount_path, here))
                 mounted.add(mount.name)
                 if mount.name not in names:
                     known = ", ".join(names) or "none"
                     yield (*here, "name"), f"it mounts volume `{mount.name}`, which is none of `volumes`: {known}"
-        for mount_path, where in wanted:
+        for mount_path, where in mount_paths:
             if mount_path and mount_path in paths:
                 yield where, f"{mount_path} is mounted twice in container `{container.name}`; choose another path"
             paths.add(mount_path)

@@ -78,7 +78,7 @@ def read(file: Path, *, shown_as: Path | None = None, example: str = "name: my-s
         raise YamlError(f"{shown}:1: not valid YAML: {error}") from error
     if not isinstance(node, yaml.MappingNode):
         hint = f", as in `{example}`" if example else ""
-        raise YamlError(f"{shown}:1: a mapping of keys to values is wanted here{hint}")
+        raise YamlError(f"{shown}:1: expected a mapping of keys to values here{hint}")
     source = YamlSource(shown, {}, {})
     _collect(node, (), source)
     try:  # after that, because it takes merge keys apart

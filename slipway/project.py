@@ -106,11 +106,11 @@ class Project:
     def _settings(self, environment: str) -> Path:
         return self.folder / f"Pulumi.{environment}.yaml"
 
-    def _known_names(self, wanted: str) -> str:
+    def _known_names(self, name: str) -> str:
         known = self.environments()
         if not known:
             return f"{self.folder} has no Pulumi.<env>.yaml at all."
-        nearest = difflib.get_close_matches(wanted, known, n=1)
+        nearest = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         return f"Environments here: {', '.join(known)}.{hint}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-# Go never uses a proxy for loopback; Python and curl do unless they are told not to.
+# Go never uses a proxy for loopback; Python and curl do unless a variable says so.
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NO_PROXY = ("no_proxy", "NO_PROXY")
 

@@ -54,7 +54,7 @@ def _part_status(part: Part) -> PartStatus:
         return _not_installed(part)
     if not is_current(part, stamp, thorough=True):
         return _damaged(part, stamp)
-    wanted = _wanted(part)
+    required = _wanted(part)
     executable = bin_folder(part) / part.executables[0]
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
     link = plugin_folder(part) / part.executables[0]
@@ -65,7 +65,7 @@ def _part_status(part: Part) -> PartStatus:
     right = version == part.version or (part.any_version and stamp.source == "PATH" and will_do(part, executable))
     sdk = sdk_version(part)
     if not right:
-        to_do = _another_version(version, wanted) if version else _DOES_NOT_START
+        to_do = _another_version(version, required) if version else _DOES_NOT_START
     elif not linked:
         to_do = "`make up` links it into PULUMI_HOME"
     elif sdk not in ("", part.version):
@@ -75,7 +75,7 @@ def _part_status(part: Part) -> PartStatus:
         )
     else:
         to_do = ""
-    return PartStatus(part.title, wanted, version, where, stamp.source, ok=not to_do, to_do=to_do)
+    return PartStatus(part.title, required, version, where, stamp.source, ok=not to_do, to_do=to_do)
 
 
 def sdk_version(part: Part) -> str:
@@ -90,8 +90,8 @@ def _sdk_name(part: Part) -> str:
     return part.executables[0].replace("pulumi-resource-", "pulumi-", 1)
 
 
-def _another_version(version: str, wanted: str) -> str:
-    return f"it is {version}, and {wanted} is wanted; {INSTALL}"
+def _another_version(version: str, required: str) -> str:
+    return f"it is {version}, and {required} is required; {INSTALL}"
 
 
 def _wanted(part: Part) -> str:
@@ -132,11 +132,11 @@ def _language_host_status() -> PartStatus:
 
 
 def _go_status(*, needed: bool) -> PartStatus:
-    wanted = f">= {'.'.join(map(str, wanted_version()))}"
+    required = f">= {'.'.join(map(str, wanted_version()))}"
     if go := find_go():
-        return PartStatus("Go", wanted, ".".join(map(str, go.version)), str(go.executable), "", ok=True)
+        return PartStatus("Go", required, ".".join(map(str, go.version)), str(go.executable), "", ok=True)
     to_do = f"`make up` installs Go {pinned_version()}" if needed else "not needed while all that it builds is there"
-    return PartStatus("Go", wanted, "", "", "", ok=not needed, to_do=to_do)
+    return PartStatus("Go", required, "", "", "", ok=not needed, to_do=to_do)
 
 
 def _debian_status(tool: DebianTool) -> PartStatus:

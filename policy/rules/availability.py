@@ -96,13 +96,13 @@ def _lets_one_go(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterato
         yield from problems_of(scaled, lambda workload: _pods_left(least, fewest_replicas(workload, stack)))
 
 
-def _pods_left(least: View, wanted: View) -> Iterator[Problem]:
-    number = wanted.number()
+def _pods_left(least: View, replicas: View) -> Iterator[Problem]:
+    number = replicas.number()
     pods = 1 if number is None else number
     kept = share(least, pods, round_up=True)
     if kept is not None and kept >= pods:
         yield least.problem(
-            f"minAvailable is {least.shown()} of {pods:g} pods of {wanted.resource.ref}: none may ever be evicted; "
+            f"minAvailable is {least.shown()} of {pods:g} pods of {replicas.resource.ref}: none may ever be evicted; "
             "allowed: less than the replicas, or `maxUnavailable: 1`"
         )
 

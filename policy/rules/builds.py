@@ -40,16 +40,16 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     if said.startswith(IN_STAGE):
         yield from _tests(said.removeprefix(IN_STAGE), build)
         return
-    wanted = f"{pushed.name}{TEST_SUFFIX}"
-    test = stack.by_type_and_name.get((IMAGE, wanted))
+    test_image = f"{pushed.name}{TEST_SUFFIX}"
+    test = stack.by_type_and_name.get((IMAGE, test_image))
     if test is None:
         yield build.problem(
-            f"the image is pushed and there is no Image `{wanted}`; allowed: one whose stage runs the unit tests"
+            f"the image is pushed and there is no Image `{test_image}`; allowed: one whose stage runs the unit tests"
         )
     else:
         yield from _test_image(View.of(test), build)
         if not _precedes(test, pushed):
-            yield build.problem(f"the image does not depend on Image `{wanted}`; allowed: `depends_on` it")
+            yield build.problem(f"the image does not depend on Image `{test_image}`; allowed: `depends_on` it")
 
 
 def _unit_tests(build: View) -> str:

@@ -27,7 +27,7 @@ def _job_specs(resource: Resource) -> list[View]:
 @rule(
     "job-deadline",
     title="Jobs have a deadline",
-    why="One that hangs runs for ever, keeps the next one from starting, and nobody is told.",
+    why="One that hangs runs for ever, keeps the next one from starting, and nobody notices.",
     source=f"{JOB_PAGE}#job-termination-and-cleanup",
     remedy="Set activeDeadlineSeconds (`cronJob.activeDeadlineSeconds`, `migration.activeDeadlineSeconds`).",
     of=_job_specs,

@@ -24,12 +24,12 @@ EXPOSED_TYPES = ("NodePort", "LoadBalancer")
 
 def _pods_behind(service: Resource, stack: DeclaredStack) -> list[Pod]:
     """The pods that the Service sends requests to."""
-    wanted = View.of(service).at("spec", "selector")
+    selector = View.of(service).at("spec", "selector")
 
     def is_behind(pod: Pod) -> bool:
-        return all_known((lambda: same_namespace(service, pod.resource), lambda: has_labels(wanted, pod.labels)))
+        return all_known((lambda: same_namespace(service, pod.resource), lambda: has_labels(selector, pod.labels)))
 
-    return known_matches(stack.pods_having(wanted), is_behind) if wanted.unknown or wanted.entries() else []
+    return known_matches(stack.pods_having(selector), is_behind) if selector.unknown or selector.entries() else []
 
 
 @stack_rule(
@@ -264,7 +264,7 @@ def _spans(opened: View, names_and_numbers: set[str]) -> bool:
 
 def _names_and_numbers(target: View, pod: Pod) -> set[str]:
     """All names and numbers of the port in the pod: a NetworkPolicy and the Service may use different ones."""
-    wanted = str(target.read())
+    number_or_name = str(target.read())
     ports = [port for container in _containers(pod) for port in container.at("ports").items()]
     called = [{str(port.at(key).read()) for key in ("name", "containerPort")} for port in ports]
-    return {wanted}.union(*(each for each in called if wanted in each))
+    return {number_or_name}.union(*(each for each in called if number_or_name in each))

@@ -89,8 +89,8 @@ def no_removed_api(view: View) -> Iterator[Problem]:
     of=_kubernetes_objects,
 )
 def required_labels(view: View) -> Iterator[Problem]:
-    wanted = OBJECT_LABELS if view.resource.kind in NAMESPACED_KINDS else CLUSTER_LABELS
-    yield from _missing(view.at("metadata", "labels"), wanted)
+    required = OBJECT_LABELS if view.resource.kind in NAMESPACED_KINDS else CLUSTER_LABELS
+    yield from _missing(view.at("metadata", "labels"), required)
 
 
 @rule(
@@ -105,10 +105,12 @@ def required_pod_labels(pod: View) -> Iterator[Problem]:
     yield from _missing(pod.at("metadata", "labels"), POD_LABELS)
 
 
-def _missing(labels: View, wanted: tuple[str, ...]) -> Iterator[Problem]:
-    missing = [name for name in wanted if not labels.at(name).text()]
+def _missing(labels: View, required: tuple[str, ...]) -> Iterator[Problem]:
+    missing = [name for name in required if not labels.at(name).text()]
     if missing:
-        yield labels.problem(f"label {', '.join(missing)} is missing; allowed: {', '.join(wanted)}, each with a value")
+        yield labels.problem(
+            f"label {', '.join(missing)} is missing; allowed: {', '.join(required)}, each with a value"
+        )
 
 
 def _partial_or_hidden(resource: Resource) -> list[View]:

@@ -175,10 +175,12 @@ def probe_port(container: View) -> Iterator[Problem]:
 
 
 def _has_port(container: View, probed: View) -> bool:
-    wanted = probed.read()
+    number_or_name = probed.read()
     names_and_numbers = [port.at(key) for port in container.at("ports").items() for key in ("name", "containerPort")]
     # A number may be written as text.
-    return wanted is not None and any_known(names_and_numbers, lambda each: str(each.read()) == str(wanted))
+    return number_or_name is not None and any_known(
+        names_and_numbers, lambda each: str(each.read()) == str(number_or_name)
+    )
 
 
 def _ports(container: View) -> str:

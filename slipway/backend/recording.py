@@ -1,9 +1,9 @@
 """Records an update of one stack of a self-managed backend: lock, journal, state, history, backup.
 
-All files but the journal's are those that the engine itself would write. The journal says what an update has begun and
-done: `begin` writes what the history will say and a hash of the state at the start, `append` a batch of the engine's
-entries. At the end the state is computed from them, and the journal is removed. If it is there while no update runs, an
-update was killed together with its command line: `settle` writes the state from it.
+All files but the journal's are those that the engine itself would write. The journal says what an update has started
+and done: `begin` writes what the history will say and a hash of the state at the start, `append` a batch of the
+engine's entries. At the end the state is computed from them, and the journal is removed. If it is there while no update
+runs, an update was killed together with its command line: `settle` writes the state from it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from slipway.state.journal import Journal
 
 FEATURES_VERSION = 4
 """The version of a state that holds more than version 3 can; `features` names what."""
-BEGUN, WRITTEN, BATCH = ".begun.json", ".written.json", ".batch.json"
+STARTED, WRITTEN, BATCH = ".begun.json", ".written.json", ".batch.json"
 ENGINE_MUST_WRITE = (
     "PULUMI_DISABLE_JOURNALING", "PULUMI_DIY_BACKEND_GZIP", "PULUMI_DIY_BACKEND_ZSTD",
     "PULUMI_SELF_MANAGED_STATE_GZIP", "PULUMI_SELF_MANAGED_STATE_ZSTD",
@@ -136,15 +136,17 @@ class RecordedStack(SelfManagedSource):
         self.storage.copy(state, f"{stem}{CHECKPOINT}")
         self.storage.copy(state, f"{self._folder('backups', self.stack)}/{self.stack}.{stamp}.json")
 
-    def begin(self, begun: Mapping[str, Any]) -> UpdateJournal:
-        """Start a journal on the present state; the stack is locked. `begun` has the engine's version as `engine`.
+    def begin(self, header: Mapping[str, Any]) -> UpdateJournal:
+        """Start a journal on the present state; the stack is locked. `header` has the engine's version as `engine`.
 
         Raises HeldError if a journal is left over: its update was killed since the stack was looked at.
         """
         if self._has_journal():
             raise HeldError(f"another update of {self.stack} was killed meanwhile: run the command again")
-        journal = UpdateJournal(self, secrets.token_hex(8), {**begun, "base": _resources_hash(_latest(self.content()))})
-        self.storage.write(journal.path(BEGUN), to_json(journal.header))
+        journal = UpdateJournal(
+            self, secrets.token_hex(8), {**header, "base": _resources_hash(_latest(self.content()))}
+        )
+        self.storage.write(journal.path(STARTED), to_json(journal.header))
         return journal
 
     def journal_folder(self) -> str:
@@ -154,10 +156,10 @@ class RecordedStack(SelfManagedSource):
         """The journal of an update that runs, or those of killed ones; each has a name that no other has."""
         names = [file.name for file in self._list(self.journal_folder())]
         found = []
-        for identity in sorted(name.removesuffix(BEGUN) for name in names if name.endswith(BEGUN)):
+        for identity in sorted(name.removesuffix(STARTED) for name in names if name.endswith(STARTED)):
             batches = sorted(name for name in names if name.startswith(f"{identity}.") and name.endswith(BATCH))
             written = [f"{identity}{WRITTEN}"] if f"{identity}{WRITTEN}" in names else []
-            own = [f"{identity}{BEGUN}", *batches, *written]
+            own = [f"{identity}{STARTED}", *batches, *written]
             header, *rest = self._contents([f"{self.journal_folder()}/{name}" for name in own])
             digest = rest.pop().decode() if written else ""
             found.append(UpdateJournal(self, identity, from_json(header), rest, digest))
@@ -171,7 +173,7 @@ class RecordedStack(SelfManagedSource):
         return self._has_journal() and not self.is_held() and self._has_journal()
 
     def _has_journal(self) -> bool:
-        return any(file.name.endswith(BEGUN) for file in self._list(self.journal_folder()))
+        return any(file.name.endswith(STARTED) for file in self._list(self.journal_folder()))
 
     def settle(self) -> list[str]:
         """Write the state from the journals of updates that were killed; returns what to say of them.
@@ -210,7 +212,7 @@ class RecordedStack(SelfManagedSource):
 
 @dataclass
 class UpdateJournal:
-    """What an update of `stack` has begun and done, in batches of the engine's entries."""
+    """What an update of `stack` has started and done, in batches of the engine's entries."""
 
     stack: RecordedStack
     identity: str
@@ -232,7 +234,7 @@ class UpdateJournal:
     def write_state(self) -> bool:
         """Write the state that the journal leads to; False if the journal is not of the present state."""
         content = self.stack.content()
-        if not self.batches or self.written == _digest(content):  # nothing begun, or killed after it was written
+        if not self.batches or self.written == _digest(content):  # nothing started, or killed after it was written
             return True
         latest = _latest(content)
         if self.header["base"] != _resources_hash(latest):
@@ -252,7 +254,7 @@ class UpdateJournal:
 
     def remove(self) -> None:
         """Remove the journal, its beginning first: without it there is none."""
-        self.stack.storage.delete([self.path(BEGUN)])
+        self.stack.storage.delete([self.path(STARTED)])
         numbers = range(len(self.batches))
         self.stack.storage.delete([*(self.path(f".{at:08}{BATCH}") for at in numbers), self.path(WRITTEN)])
 

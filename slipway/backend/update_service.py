@@ -58,7 +58,7 @@ class ServedUpdate:
     engine_pid: int = 0
     """The process of the engine, which holds the lock."""
     engine_is_old: bool = False
-    """Whether the engine keeps no journal; nothing has begun then."""
+    """Whether the engine keeps no journal; nothing has started then."""
     _identity: str = field(default_factory=lambda: secrets.token_hex(8))
     _ended_at: int = 0
     _begun: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -142,7 +142,7 @@ class ServedUpdate:
     def _append(self, batch: bytes) -> dict[str, Any]:
         """Keep the entries before the engine goes on: an operation begins only when its entry is kept."""
         if self._journal is None:
-            raise RefusedError(HTTPStatus.CONFLICT, "the update has not begun, or has ended")
+            raise RefusedError(HTTPStatus.CONFLICT, "the update has not started, or has ended")
         self._journal.append(batch)
         return {}
 

@@ -66,10 +66,10 @@ def _machine(parts: Sequence[PartStatus]) -> list[PartStatus]:
 
 
 def _python() -> PartStatus:
-    wanted = ".".join(map(str, WANTED_PYTHON))
+    required = ".".join(map(str, WANTED_PYTHON))
     ok = sys.version_info[:2] >= WANTED_PYTHON
-    to_do = "" if ok else f"install Python {wanted} or newer, remove .venv, and run `make up`"
-    return PartStatus("Python", f">= {wanted}", platform.python_version(), sys.executable, "", ok, to_do)
+    to_do = "" if ok else f"install Python {required} or newer, remove .venv, and run `make up`"
+    return PartStatus("Python", f">= {required}", platform.python_version(), sys.executable, "", ok, to_do)
 
 
 def _root() -> PartStatus:

@@ -59,8 +59,8 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
     with only_promotion(folder):
         settings = SettingsFile.read(folder / f"Pulumi.{target}.yaml")
         plan = plan_promotion(from_stack, to_stack, settings, options.services, options.to_update)
-        told = lines(plan, folder)
-        typer.echo("\n".join(told))
+        summary = lines(plan, folder)
+        typer.echo("\n".join(summary))
         if not plan.moves:
             return ExitCode.DONE
         text = settings.with_images(plan.images)
@@ -70,7 +70,7 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         typer.echo("\n".join(difference(settings, text)))
         if options.pull_request:
             try:
-                body = _body(plan, told)
+                body = _body(plan, summary)
                 with GitHub(token, os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
                     url = open_pull_request(github, repository, _proposed(plan, settings, body))
             finally:  # only the pull request has the change
@@ -85,13 +85,13 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
     return ExitCode.DONE
 
 
-def _body(plan: PromotionPlan, told: Sequence[str]) -> str:
+def _body(plan: PromotionPlan, summary: Sequence[str]) -> str:
     """The text of the pull request: what is promoted, and what an update of the environment would do."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "preview.md"
         preview(stack=plan.target, files=Files(markdown=file), drift=False)
         previewed = file.read_text(encoding="utf-8")
-    return fence("\n".join(told)) + "\n" + previewed
+    return fence("\n".join(summary)) + "\n" + previewed
 
 
 def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> ProposedChange:
@@ -110,8 +110,8 @@ def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> Propose
 
 def _branch(plan: PromotionPlan) -> str:
     """The branch, the same for the same digests from any update: they are proposed once."""
-    told = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
-    return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(told).encode()).hexdigest()[:DIGEST_DIGITS]}"
+    digests = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
+    return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:DIGEST_DIGITS]}"
 
 
 def _say(text: str) -> None:
@@ -132,11 +132,11 @@ def lines(plan: PromotionPlan, folder: Path) -> list[str]:
     if not plan.moves:
         return [f"{head}: nothing to promote, every digest is there already.", *plan.notes]
     paths = build_paths(folder)
-    told = [f"{head}:"]
+    text = [f"{head}:"]
     for move in plan.moves:
-        told.append(f"  {move.service} {_short(move.old.digest) if move.old else NOTHING} → {_short(move.new.digest)}")
-        told += [f"    {line}" for line in _commits(move, folder, paths.get(move.service, ()))]
-    return [*told, *plan.notes]
+        text.append(f"  {move.service} {_short(move.old.digest) if move.old else NOTHING} → {_short(move.new.digest)}")
+        text += [f"    {line}" for line in _commits(move, folder, paths.get(move.service, ()))]
+    return [*text, *plan.notes]
 
 
 def _commits(move: ImageMove, folder: Path, paths: Sequence[Path]) -> Iterator[str]:

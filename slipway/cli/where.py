@@ -93,26 +93,26 @@ def age_text(seconds: float) -> str:
 
 def lines(images: Sequence[RunningImage], leads: Sequence[Ahead]) -> list[str]:
     """Which environments are ahead, by which commits, and which promoted digests wait for an update."""
-    told = []
+    text = []
     for each in leads:
         if each.commits is None:
-            told.append(
+            text.append(
                 f"{each.service}: {each.environment} has another image than {each.behind}; not all commits between "
                 "them are in this clone: `git fetch`"
             )
             continue
         number = counted(len(each.commits), "commit") if each.commits else "no commit of its own, another base image"
-        told.append(f"{each.service}: {each.environment} is ahead of {each.behind} by {number}")
-        told += [f"  {commit_line(commit)}" for commit in each.commits[:COMMITS_SHOWN]]
+        text.append(f"{each.service}: {each.environment} is ahead of {each.behind} by {number}")
+        text += [f"  {commit_line(commit)}" for commit in each.commits[:COMMITS_SHOWN]]
         if len(each.commits) > COMMITS_SHOWN:
-            told.append(f"  and {len(each.commits) - COMMITS_SHOWN} more")
-    told += [
+            text.append(f"  and {len(each.commits) - COMMITS_SHOWN} more")
+    text += [
         f"{each.service}: Pulumi.{each.environment}.yaml has {digest(f'@{each.waiting.digest}')}, of update "
         f"{each.waiting}: `slipway up -s {each.environment}` brings it"
         for each in images
         if each.waiting
     ]
-    return told
+    return text
 
 
 def shape(

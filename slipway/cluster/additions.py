@@ -85,10 +85,10 @@ def _of_list(declared: list[Any], found: list[Any], live: list[Any], pointer: Po
             Addition((*pointer, str(at)), each) for at, each in reversed(list(enumerate(live))) if each in added
         )
         return
-    known, wanted = ({item.get(key): item for item in items} for items in (declared, found))
+    known, present = ({item.get(key): item for item in items} for items in (declared, found))
     for at, item in reversed(list(enumerate(live))):
         name = item[key]
-        if name in known and name in wanted:
-            yield from additions(known[name], wanted[name], item, (*pointer, str(at)))
-        elif name in wanted:
+        if name in known and name in present:
+            yield from additions(known[name], present[name], item, (*pointer, str(at)))
+        elif name in present:
             yield Addition((*pointer, str(at)), item)

@@ -75,15 +75,15 @@ def recorded_checks(annotation: str) -> list[Check]:
 def unmet(check: Check, answer: Answer) -> str:
     """Why the answer does not meet the check; empty if it does."""
     if answer.status != check.status:
-        return f"{answer}; wanted status {check.status}"
+        return f"{answer}; expected status {check.status}"
     if check.has is not None and check.has not in answer.body:
-        return f"{answer}; wanted a body that has {check.has!r}"
+        return f"{answer}; expected a body that has {check.has!r}"
     if check.json_values:
         try:
             body = json.loads(answer.body)
         except ValueError:
-            return f"{answer}; wanted a body that is JSON"
-        for path, wanted in check.json_values.items():
+            return f"{answer}; expected a body that is JSON"
+        for path, expected in check.json_values.items():
             try:
                 met: Any = body
                 for key in json_path_keys(path):
@@ -92,9 +92,9 @@ def unmet(check: Check, answer: Answer) -> str:
                         raise LookupError(key)
                     met = met[key]
             except LookupError:
-                return f"{answer}; wanted {json.dumps(wanted)} at {path}, where nothing is"
-            if not same(met, wanted):
-                return f"{answer}; wanted {json.dumps(wanted)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
+                return f"{answer}; expected {json.dumps(expected)} at {path}, where nothing is"
+            if not same(met, expected):
+                return f"{answer}; expected {json.dumps(expected)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""
 
 
@@ -132,7 +132,7 @@ def failing(
         attempts = f"({pods}asked {tries} time{'' if tries == 1 else 's'} in {limit:g} s)"
         return f"{service}: {check.method} {check.path} {pod}{reason} {attempts}"
 
-    questions = [(service, check) for service, wanted in checks.items() for check in wanted]
+    questions = [(service, check) for service, expected in checks.items() for check in expected]
     with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
         return [line for line in pool.map(lambda question: until_met(*question), questions) if line]
 

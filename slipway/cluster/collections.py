@@ -57,7 +57,7 @@ class LiveObjects:
             if served and served.get("namespaced"):
                 requests += [self._listing(kind, text_at(served, "name"), each) for each in sorted(self.namespaces)]
             elif served:
-                names = sorted(name for wanted, name in self.cluster_wide if wanted == kind)
+                names = sorted(name for other, name in self.cluster_wide if other == kind)
                 requests += [self._reading(kind, text_at(served, "name"), name) for name in names]
         found: dict[Key, Object] = {}
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:

@@ -247,25 +247,25 @@ def _add_field(found: dict[str, Any], live: Object, name: str, below: Mapping[st
 
 
 def _add_item(
-    found: list[Any], live: Iterable[Any], wanted: Mapping[str, Any], below: Mapping[str, Any], path: tuple[str, ...]
+    found: list[Any], live: Iterable[Any], keys: Mapping[str, Any], below: Mapping[str, Any], path: tuple[str, ...]
 ) -> None:
     """Add an item of an associative list, identified by its keys; a declared item may omit a key with its default."""
-    item = next((each for each in live if _matches(each, wanted, missing=False)), None)
+    item = next((each for each in live if _matches(each, keys, missing=False)), None)
     if item is None:
         return
-    known = next((each for each in found if _matches(each, wanted, missing=True)), None)
+    known = next((each for each in found if _matches(each, keys, missing=True)), None)
     if known is None:
         found.append(copy.deepcopy(item))
     else:
         _add(known, item, below, path)
 
 
-def _matches(item: Any, wanted: Mapping[str, Any], *, missing: bool) -> bool:
+def _matches(item: Any, keys: Mapping[str, Any], *, missing: bool) -> bool:
     if not isinstance(item, Mapping):
         return False
-    present = {key for key in wanted if key in item}
-    enough = bool(present) if missing else len(present) == len(wanted)
-    return enough and all(item[key] == wanted[key] for key in present)
+    present = {key for key in keys if key in item}
+    enough = bool(present) if missing else len(present) == len(keys)
+    return enough and all(item[key] == keys[key] for key in present)
 
 
 MANAGED_BY, PART_OF, NAME = (f"app.kubernetes.io/{name}" for name in ("managed-by", "part-of", "name"))
@@ -341,13 +341,13 @@ def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project:
         for each in recorded
         if (item := by_urn[each.urn]) is not None
     ]
-    told = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
+    compared = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
     unknown = _unknown(recorded, live, stack, project)
-    everything = tuple(sorted((*told.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
+    everything = tuple(sorted((*compared.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
     there = {urn: item for urn, item in by_urn.items() if item is not None}
     by = {urn: names for urn, item in there.items() if (names := managers(item, by_controllers))}
     inputs = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
-    return Drift(Difference(everything, told.secrets_compared), by, there, inputs)
+    return Drift(Difference(everything, compared.secrets_compared), by, there, inputs)
 
 
 def _key(resource: ResourceState, live: LiveObjects) -> Key:

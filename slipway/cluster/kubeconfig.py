@@ -26,11 +26,11 @@ class Kubeconfig:
     contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
     clusters: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def context(self, wanted: str | None) -> str:
-        """The name of the context to use: `wanted`, or else the current one; KubeconfigError if there is none."""
+    def context(self, chosen: str | None) -> str:
+        """The name of the context to use: `chosen`, or else the current one; KubeconfigError if there is none."""
         known = f"it has: {', '.join(self.contexts) or 'no context at all'}"
-        name = wanted or self.current_context
-        setting = f"`slipway:context` is {wanted!r}" if wanted else f"the current-context is {name!r}"
+        name = chosen or self.current_context
+        setting = f"`slipway:context` is {chosen!r}" if chosen else f"the current-context is {name!r}"
         if not name:
             raise KubeconfigError(
                 f"the kubeconfig has no current-context; name one with `slipway:context`, or choose one with "

@@ -66,8 +66,8 @@ class Creations:
                 lines.write(json.dumps({"path": path, "at": at.isoformat()}) + "\n")
 
     @cached_property
-    def begun(self) -> Mapping[str, datetime]:
-        """When the creation of each path was last begun, by the API server's clock."""
+    def started(self) -> Mapping[str, datetime]:
+        """When the creation of each path was last started, by the API server's clock."""
         found: dict[str, datetime] = {}
         with suppress(OSError):
             for line in self.file.read_text(encoding="utf-8").splitlines():
@@ -78,7 +78,7 @@ class Creations:
 
     def has(self, path: str, live: Object) -> bool:
         """Whether an update began to create this object and never recorded it."""
-        began, created = self.begun.get(path), time_at(live, "metadata", "creationTimestamp")
+        began, created = self.started.get(path), time_at(live, "metadata", "creationTimestamp")
         if began is None or created is None or not _is_applied_by_provider(live):
             return False
         return began - CLOCK_SLACK <= created <= began + CREATION_WINDOW

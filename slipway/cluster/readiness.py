@@ -59,21 +59,21 @@ def _claim(item: Object, _jobs: Sequence[Object]) -> str:
 
 
 def _stateful_set(item: Object, _jobs: Sequence[Object]) -> str:
-    wanted = number_at(item, "spec", "replicas", default=1)
+    desired = number_at(item, "spec", "replicas", default=1)
     ready, updated = (number_at(item, "status", key) for key in ("readyReplicas", "updatedReplicas"))
     revisions = {text_at(item, "status", key) for key in ("currentRevision", "updateRevision")}
     strategy = text_at(item, "spec", "updateStrategy", "type")
-    if ready >= wanted and (strategy == "OnDelete" or updated >= wanted or len(revisions) == 1):
+    if ready >= desired and (strategy == "OnDelete" or updated >= desired or len(revisions) == 1):
         return _generation_seen(item)
-    return _generation_seen(item) or f"{ready} of {wanted} pods ready, {updated} updated"
+    return _generation_seen(item) or f"{ready} of {desired} pods ready, {updated} updated"
 
 
 def _daemon_set(item: Object, _jobs: Sequence[Object]) -> str:
-    wanted = number_at(item, "status", "desiredNumberScheduled")
+    desired = number_at(item, "status", "desiredNumberScheduled")
     available, updated = (number_at(item, "status", key) for key in ("numberAvailable", "updatedNumberScheduled"))
-    if available >= wanted and updated >= wanted:
+    if available >= desired and updated >= desired:
         return _generation_seen(item)
-    return _generation_seen(item) or f"{available} of {wanted} pods available, {updated} updated"
+    return _generation_seen(item) or f"{available} of {desired} pods available, {updated} updated"
 
 
 def _job(item: Object, _jobs: Sequence[Object]) -> str:

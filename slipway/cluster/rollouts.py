@@ -101,9 +101,9 @@ class Rollouts:
                         complete.add(rollout)
                     else:
                         unready.append((rollout, evidence))
-                        wanted = number_at(evidence.deployment, "spec", "replicas", default=1)
+                        desired = number_at(evidence.deployment, "spec", "replicas", default=1)
                         ready = sum(is_ready(pod) for pod in evidence.current_pods())
-                        self.status[rollout] = f"{ready} of {wanted} new pod{'' if wanted == 1 else 's'} ready"
+                        self.status[rollout] = f"{ready} of {desired} new pod{'' if desired == 1 else 's'} ready"
             failed = self._failed(unready) if unready else []
         except ForbiddenError as error:
             raise RolloutError(f"Rollouts cannot be waited for: {error}") from error

@@ -63,9 +63,9 @@ def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
     except ValueError as error:
         problem = f"the checks recorded on it cannot be read: {error}"
     replicas = object_at(resource.inputs, "spec").get("replicas")
-    wanted = int(replicas) if isinstance(replicas, int | float) else None
+    desired = int(replicas) if isinstance(replicas, int | float) else None
     images = images_by_container(object_at(resource.inputs, "spec", "template", "spec"))
-    return RecordedDeployment(name, namespace, resource.service or name, wanted, images, tuple(checks), problem)
+    return RecordedDeployment(name, namespace, resource.service or name, desired, images, tuple(checks), problem)
 
 
 def verdict(
@@ -91,17 +91,17 @@ def verdict(
 
 def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterator[str]:
     live = found.deployment
-    wanted = number_at(live, "spec", "replicas", default=1)
-    if recorded.replicas is not None and recorded.replicas != wanted:
-        yield f"the cluster is told to run {wanted} pods, the state says {recorded.replicas}"
+    desired = number_at(live, "spec", "replicas", default=1)
+    if recorded.replicas is not None and recorded.replicas != desired:
+        yield f"the Deployment in the cluster has {desired} replicas, the state says {recorded.replicas}"
     if is_complete(found):
         return
     seen, generation = number_at(live, "status", "observedGeneration"), number_at(live, "metadata", "generation")
     if seen < generation:
-        yield f"the cluster has not begun its last change yet (generation {generation}, seen {seen})"
+        yield f"the cluster has not started its last change yet (generation {generation}, seen {seen})"
         return
     updated, available = (number_at(live, "status", key) for key in ("updatedReplicas", "availableReplicas"))
-    yield f"its rollout is not complete: {updated} of {wanted} pods updated, {available} available" + (
+    yield f"its rollout is not complete: {updated} of {desired} pods updated, {available} available" + (
         f": {why}" if why else ""
     )
 
@@ -116,10 +116,10 @@ def _wrong_images(recorded: RecordedDeployment, found: Evidence) -> Iterator[str
             *objects_at(pod, "status", "initContainerStatuses"),
             *objects_at(pod, "status", "containerStatuses"),
         ):
-            wanted = _digest(recorded.images.get(text_at(status, "name"), ""))
+            expected = _digest(recorded.images.get(text_at(status, "name"), ""))
             running = _digest(text_at(status, "imageID"))
-            if wanted and running and wanted != running:
-                yield f"pod {text_at(pod, 'metadata', 'name')} runs {running[:19]}, the state says {wanted[:19]}"
+            if expected and running and expected != running:
+                yield f"pod {text_at(pod, 'metadata', 'name')} runs {running[:19]}, the state says {expected[:19]}"
 
 
 def wrong_images(recorded: Mapping[str, str], live: Mapping[str, str]) -> Iterator[str]:

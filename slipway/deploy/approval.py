@@ -182,14 +182,14 @@ def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
-    told = {name: value for name, value in resource.items() if name not in WHERE_DECLARED}
+    kept = {name: value for name, value in resource.items() if name not in WHERE_DECLARED}
     # Most have no secret: to write one as JSON takes a tenth of the time that a check of every value in it takes.
-    if SIGNATURE in json.dumps(told):
-        told = {name: _without_ciphertexts(value) for name, value in told.items()}
-    told["dependencies"] = sorted(resource.get("dependencies") or ())
+    if SIGNATURE in json.dumps(kept):
+        kept = {name: _without_ciphertexts(value) for name, value in kept.items()}
+    kept["dependencies"] = sorted(resource.get("dependencies") or ())
     by_property = resource.get("propertyDependencies") or {}
-    told["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
-    return told
+    kept["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
+    return kept
 
 
 def _without_ciphertexts(value: Any) -> Any:
@@ -221,7 +221,7 @@ def _told(entry: UpdateInfo) -> str:
     by = f" by {entry.author}" if entry.author else ""
     at = entry.started.astimezone().strftime("%H:%M:%S")
     commit = f", commit {_short(entry.commit)}" if entry.commit else ""
-    return f"{entry.kind} #{entry.number}{by}, begun at {at}{commit}, {'succeeded' if entry.succeeded else 'failed'}"
+    return f"{entry.kind} #{entry.number}{by}, started at {at}{commit}, {'succeeded' if entry.succeeded else 'failed'}"
 
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:

@@ -94,9 +94,9 @@ class UpdateDisplay:
             return
         if resource.type == IMAGE_TYPE:
             text = without_marks(text)
-            begun = self._builds.setdefault(resource, BuildLog()).add(event.message, event.at_seconds)
-            if begun and not self.progress.console.is_interactive:
-                self.progress.note(f"{resource.name}: {begun.headline}")
+            started = self._builds.setdefault(resource, BuildLog()).add(event.message, event.at_seconds)
+            if started and not self.progress.console.is_interactive:
+                self.progress.note(f"{resource.name}: {started.headline}")
         for (running, _), (_, step) in self._running.items():
             if running == resource and text.strip():
                 step.update(text)

@@ -18,13 +18,13 @@ from slipway.state.checkpoint import Snapshot
 from slipway.state.integrity import in_engine_order
 
 CREATING, REPLACING = "create", "create-replacement"
-TAKEN_BACK = "A failed update had left objects to be removed that are wanted again: they are taken back."
+TAKEN_BACK = "A failed update had left objects to be removed that are declared again: they are taken back."
 
 
 def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:
     """The ids of Kubernetes objects, by URN, whose replacement the engine began or would begin to create."""
-    begun = (each for each in events if isinstance(each, Started) and each.operation == operation)
-    ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in begun}
+    started = (each for each in events if isinstance(each, Started) and each.operation == operation)
+    ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in started}
     return {urn: identity for urn, identity in ids.items() if identity}
 
 
@@ -34,24 +34,24 @@ def collisions(events: Sequence[Event], operation: str = REPLACING) -> dict[str,
     return {urn: identity for urn, identity in replacing(events, operation).items() if urn in failed}
 
 
-def revert(stack: Stack, wanted: Mapping[str, str]) -> bool:
-    """Restore in the state the objects of `wanted`, ids by URN, that were to be deleted; whether there were any."""
-    present = stack.present() if wanted else None
-    state = reverted(present, wanted) if present else None
+def revert(stack: Stack, declared: Mapping[str, str]) -> bool:
+    """Restore in the state the objects of `declared`, ids by URN, that were to be deleted; whether there were any."""
+    present = stack.present() if declared else None
+    state = reverted(present, declared) if present else None
     if state is None:
         return False
     import_state(stack, state)
     return True
 
 
-def reverted(snapshot: Snapshot, wanted: Mapping[str, str]) -> Snapshot | None:
-    """The state with each wanted object as the resource, and its twin marked for deletion; `None` if there is none.
+def reverted(snapshot: Snapshot, declared: Mapping[str, str]) -> Snapshot | None:
+    """The state with each declared object as the resource, and the other marked for deletion; `None` if there is none.
 
-    `wanted` are ids by URN.
+    `declared` are ids by URN.
     """
     resources = list(snapshot.get("resources") or ())
     found = False
-    for urn, identity in wanted.items():
+    for urn, identity in declared.items():
         present = _index(resources, urn, marked=False)
         marked = _index(resources, urn, marked=True, identity=identity)
         if present is None or marked is None or resources[present].get("id") == identity:

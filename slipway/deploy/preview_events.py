@@ -129,9 +129,9 @@ class PreviewEvents:
         """The services whose test stage was completely built."""
         built = {event.resource for event in self.events if isinstance(event, Finished) and event.operation in BUILDING}
         built -= {event.resource for event in self._diagnostics("warning") if event.message.startswith(NOT_BUILT)}
-        begun = [event for event in self.events if isinstance(event, Started) and event.resource.type == IMAGE_TYPE]
-        with_tests = {event.resource for event in begun if runs_tests(event.inputs)}
-        with_tests |= {event.resource for event in begun if event.resource.name.endswith(TEST_SUFFIX)}
+        started = [event for event in self.events if isinstance(event, Started) and event.resource.type == IMAGE_TYPE]
+        with_tests = {event.resource for event in started if runs_tests(event.inputs)}
+        with_tests |= {event.resource for event in started if event.resource.name.endswith(TEST_SUFFIX)}
         return tuple(sorted(resource.name.removesuffix(TEST_SUFFIX) for resource in built & with_tests))
 
     def _diagnostics(self, severity: str) -> list[Diagnostic]:

@@ -1,7 +1,7 @@
 """Recovers a stack after an engine was killed in the middle of an update, without a person's help.
 
-The state has each operation in progress as a pending operation: it was begun, and its end is unknown. The engine itself
-asks a person at a terminal about each. This module reads the cluster instead.
+The state has each operation in progress as a pending operation: it was started, and its end is unknown. The engine
+itself asks a person at a terminal about each. This module reads the cluster instead.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     present = history.present()
     if held or not present or not (present.get(PENDING) or unsettled(present)):
         return
-    begun = len(present.get(PENDING) or unsettled(present))
-    say(f"An earlier update of {stack} was killed in the middle of {begun} operation{'' if begun == 1 else 's'}.")
+    started = len(present.get(PENDING) or unsettled(present))
+    say(f"An earlier update of {stack} was killed in the middle of {started} operation{'' if started == 1 else 's'}.")
     if present.get(PENDING):
         import_state(stack, settled := settle_pending_operations(present))
     else:  # its refresh was interrupted, too
         settled = present
     refresh(stack, unsettled(settled))
-    say(f"What became of {'it' if begun == 1 else 'them'} was read from the cluster; {stack} is in order.")
+    say(f"What became of {'it' if started == 1 else 'them'} was read from the cluster; {stack} is in order.")
     for name in unknown_creations(present):
         say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
 
@@ -73,8 +73,8 @@ def refresh(stack: Stack, urns: Sequence[str]) -> None:
 
 def unknown_creations(snapshot: Snapshot) -> list[str]:
     """Resources outside the cluster whose creation began, under an unknown id; not images, which are built again."""
-    begun = [operation["resource"] for operation in snapshot.get(PENDING) or () if operation["type"] == "creating"]
-    made = [ResourceState(raw) for raw in begun if not object_id(raw)]
+    started = [operation["resource"] for operation in snapshot.get(PENDING) or () if operation["type"] == "creating"]
+    made = [ResourceState(raw) for raw in started if not object_id(raw)]
     return [str(Urn(each.urn)) for each in made if each.is_object]
 
 
@@ -87,11 +87,11 @@ def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     """The state without pending operations, with a mark on resources that have to be read from the cluster.
 
     An object whose creation began is added to the state under the id that it would have, so that it is neither
-    forgotten nor created twice. The half-made replacement of an existing object is marked for deletion, because nothing
+    lost nor created twice. The half-made replacement of an existing object is marked for deletion, because nothing
     refers to it yet; the next update begins with that. The replacement of an already deleted object takes its place.
     """
     operations = snapshot.get(PENDING) or ()
-    begun = {str(each["resource"]["urn"]) for each in operations}
+    started = {str(each["resource"]["urn"]) for each in operations}
     made = [
         _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
     ]
@@ -101,7 +101,7 @@ def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     ]
     there = {raw["urn"] for raw in known if not raw.get("delete")}
     made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
-    settled = (_marked(raw) if raw["urn"] in begun else raw for raw in _each_once([*known, *made]))
+    settled = (_marked(raw) if raw["urn"] in started else raw for raw in _each_once([*known, *made]))
     return {**{key: value for key, value in snapshot.items() if key != PENDING}, "resources": list(settled)}
 
 
@@ -118,7 +118,7 @@ def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _each_once(resources: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Each once: a state may hold an operation twice if it was begun again after a first kill."""
+    """Each once: a state may hold an operation twice if it was started again after a first kill."""
     seen: set[tuple[str, str, bool]] = set()
     for raw in resources:
         key = (str(raw["urn"]), str(raw.get("id", "")), bool(raw.get("delete")))

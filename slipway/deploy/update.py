@@ -91,7 +91,7 @@ def run_update(
         replace(stack, engine=stack.engine.with_variables(environment or {})),
         title or f"Update {stack}",
     )
-    while True:  # it ends: each time there are fewer wanted objects that wait for deletion
+    while True:  # it ends: each time there are fewer declared objects that wait for deletion
         update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):

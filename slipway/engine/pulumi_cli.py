@@ -96,7 +96,7 @@ class Pulumi:
         with self._started(arguments, self.folder) as process:
             if on_start:
                 on_start(process.pid)
-            last_words = _StderrTail(process)
+            stderr = _StderrTail(process)
             watch = _Watch(process, started, overdue)
             failed: Exception | None = None
             with _forwarded_interrupts(process, on_interrupt) as interrupts, watch:
@@ -112,7 +112,7 @@ class Pulumi:
             if failed:
                 raise failed
         interrupted = bool(interrupts.received)
-        return Completed(exit_code, errors=last_words.text(), interrupted=interrupted, overdue=watch.reason)
+        return Completed(exit_code, errors=stderr.text(), interrupted=interrupted, overdue=watch.reason)
 
     @contextmanager
     def _started(self, arguments: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[str]]:

@@ -107,12 +107,12 @@ class _Run:
 
     def operations(self, type_prefix: str) -> Iterator[tuple[StepEvent, float]]:
         """Each operation that changed something, and when it ended."""
-        begun: dict[tuple[Urn, str], Started] = {}
+        running: dict[tuple[Urn, str], Started] = {}
         for event in self.events:
             if isinstance(event, Started):
-                begun[event.resource, event.operation] = event
+                running[event.resource, event.operation] = event
             elif isinstance(event, Finished | Failed) and event.resource.type.startswith(type_prefix):
-                started = begun.get((event.resource, event.operation))
+                started = running.get((event.resource, event.operation))
                 if started and event.changes:
                     yield started, event.at_seconds
 
@@ -124,12 +124,12 @@ class _Run:
 
     def rollout_intervals(self) -> Iterator[Interval]:
         """When the program waited for each Deployment that was not ready at once."""
-        begun: dict[Urn | None, float] = {}
+        started_at: dict[Urn | None, float] = {}
         for event in self.events:
             if isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLING_OUT):
-                begun.setdefault(event.resource, event.at_seconds)
+                started_at.setdefault(event.resource, event.at_seconds)
             elif isinstance(event, Diagnostic) and event.ephemeral and event.message.startswith(ROLLED_OUT):
-                yield begun.pop(event.resource, event.at_seconds), event.at_seconds
+                yield started_at.pop(event.resource, event.at_seconds), event.at_seconds
 
     def build_intervals(self) -> dict[str, list[Interval]]:
         """When each build stage ran, over all images; a stage that came only from the cache is left out."""

@@ -68,17 +68,17 @@ def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], 
     source = open_stack(like, cluster=False)
     present = _present(source, name)
     expires = datetime.now(UTC) + duration if duration else present.expires if present else None
-    wanted = Temporary(like, expires)
+    requested = Temporary(like, expires)
     if request.like or not is_generated(project.folder / f"Pulumi.{name}.yaml"):
         derived = derive_settings(source.project.settings(source.name), _services(source), name, like)
         _require_openable(source, derived)
-        _make(source, name, derived, wanted, created=present is None)
+        _make(source, name, derived, requested, created=present is None)
         shown = "\n".join(f"  {note}" for note in derived.notes)
-        say(f"{name} is like {like}, in namespace slipway-{name}, {wanted.until()}.\n{shown}".rstrip())
-    elif wanted != present:
-        source.stacks.set_tags(name, wanted.tags())
-        say(f"{name} stays {wanted.until()}.")
-    return wanted
+        say(f"{name} is like {like}, in namespace slipway-{name}, {requested.until()}.\n{shown}".rstrip())
+    elif requested != present:
+        source.stacks.set_tags(name, requested.tags())
+        say(f"{name} stays {requested.until()}.")
+    return requested
 
 
 def _present_like(project: Project, name: str) -> str:
@@ -158,7 +158,7 @@ def _has_secrets(derived: DerivedSettings) -> bool:
     return any(is_secret(value) for value in derived.config.values())
 
 
-def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary, *, created: bool) -> None:
+def _make(source: Stack, name: str, derived: DerivedSettings, requested: Temporary, *, created: bool) -> None:
     """Create the stack if `created`, its tags and the settings file. If one fails, a created stack is removed."""
     content = _content(source)
     others = {key: value for key, value in content.items() if key not in ("config", *SECRETS_KEYS)}
@@ -173,7 +173,7 @@ def _make(source: Stack, name: str, derived: DerivedSettings, wanted: Temporary,
             more = ("--secrets-provider", str(provider)) if provider else ()
             stacks.run(name, "stack", "init", name, "--no-select", *more, folder=folder)
         try:
-            stacks.set_tags(name, wanted.tags())
+            stacks.set_tags(name, requested.tags())
             if _has_secrets(derived):
                 # The engine decrypts each and encrypts it for the new stack: no file and no argument has the plaintext.
                 stacks.run(name, "config", "cp", "--stack", source.name, "--dest", name, folder=folder)

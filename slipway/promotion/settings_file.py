@@ -85,8 +85,8 @@ class SettingsFile:
         for edit in sorted(_edits(self.file, text, new), key=lambda edit: edit.start, reverse=True):
             text = text[: edit.start] + edit.text + text[edit.end :]
         before, after = yaml.safe_load(self.text) or {}, yaml.safe_load(text)
-        wanted = {name: each.model_dump(by_alias=True) for name, each in {**self.images, **new}.items()}
-        expected = {**before, "config": {**(before.get("config") or {}), IMAGES_KEY: wanted}}
+        images = {name: each.model_dump(by_alias=True) for name, each in {**self.images, **new}.items()}
+        expected = {**before, "config": {**(before.get("config") or {}), IMAGES_KEY: images}}
         if after != (expected if new else before):
             raise _refused(self.file, f"`{IMAGES_KEY}` is written in a way that lines cannot be changed in")
         return text

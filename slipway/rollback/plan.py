@@ -64,7 +64,7 @@ class RollbackRequest:
     unmanaged_namespace: str = ""
     """A namespace that the stack does not manage now: it is neither created nor changed."""
     unchanged: str = ""
-    """A hash over the resources that the engine was told to leave as they are; empty if there are none."""
+    """A hash over the resources that the engine leaves as they are; empty if there are none."""
 
     def to_text(self) -> str:
         return json.dumps(asdict(self))

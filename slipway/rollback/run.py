@@ -147,8 +147,8 @@ class Rollback:
         If the program refuses, the state is put back as it was: a failed update removes the stack's outputs.
         """
         before = self._unmoved()
-        begun = UnfinishedRollback(self.source, self.target.number, self.request.services)
-        with mark_in_progress(self.stack, begun) as go_on_remembering:
+        unfinished = UnfinishedRollback(self.source, self.target.number, self.request.services)
+        with mark_in_progress(self.stack, unfinished) as go_on_remembering:
             pending_replacements.revert(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
             refresh = ["--refresh"] if self._has_moved else []
             update = run_update(

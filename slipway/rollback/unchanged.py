@@ -68,16 +68,16 @@ def _declared(resource: ResourceState) -> dict[str, Any]:
 def declared_resources(plan: RollbackPlan, unchanged: Collection[str]) -> tuple[ResourceState, ...]:
     """The resources of `plan` without the unchanged ones that nothing else needs, in its order."""
     known = {each.urn: each for each in plan.resources}
-    wanted: set[str] = set()
+    needed: set[str] = set()
     waiting = [urn for urn in known if urn not in unchanged]
     while waiting:
         urn = waiting.pop()
-        if urn in known and urn not in wanted:
-            wanted.add(urn)
+        if urn in known and urn not in needed:
+            needed.add(urn)
             waiting += known[urn].needs
-    return tuple(each for each in plan.resources if each.urn in wanted)
+    return tuple(each for each in plan.resources if each.urn in needed)
 
 
 def digest(unchanged: Collection[str]) -> str:
-    """A hash by which the program checks that it leaves out the resources that the engine was told to leave."""
+    """A hash by which the program checks that it leaves out the resources that the engine leaves as they are."""
     return hashlib.sha256("\n".join(sorted(unchanged)).encode()).hexdigest()

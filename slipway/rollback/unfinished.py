@@ -50,15 +50,15 @@ def resume_target(stack: Stack, entries: Sequence[UpdateInfo], services: Sequenc
     rollback itself may also be recorded, as failed.
     """
     try:
-        begun = UnfinishedRollback(**json.loads(stack.own_file("rollbacks").read_text(encoding="utf-8")))
+        unfinished = UnfinishedRollback(**json.loads(stack.own_file("rollbacks").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none, or an invalid one
         return None
     updates = [entry for entry in entries if not (entry.kind is UpdateKind.REFRESH and entry.message == MESSAGE)]
-    if updates and updates[-1].rollback and not updates[-1].succeeded and _is_of(updates[-1].rollback, begun):
+    if updates and updates[-1].rollback and not updates[-1].succeeded and _is_of(updates[-1].rollback, unfinished):
         updates.pop()
-    same = [entry.number for entry in updates[-1:]] == [begun.source] and sorted(begun.services) == sorted(services)
-    return begun.target if same else None
+    is_newest = [entry.number for entry in updates[-1:]] == [unfinished.source]
+    return unfinished.target if is_newest and sorted(unfinished.services) == sorted(services) else None
 
 
-def _is_of(rollback: RollbackInfo, begun: UnfinishedRollback) -> bool:
-    return (rollback.source, rollback.target) == (begun.source, begun.target)
+def _is_of(rollback: RollbackInfo, unfinished: UnfinishedRollback) -> bool:
+    return (rollback.source, rollback.target) == (unfinished.source, unfinished.target)

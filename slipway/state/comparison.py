@@ -23,10 +23,10 @@ class Comparison:
         return f"{self.equal}/{self.total}"
 
 
-def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceState]) -> Comparison:
-    """Compare each input of each wanted object with the actual one, both decrypted; additional ones count as well."""
+def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, ResourceState]) -> Comparison:
+    """Compare each input of each recorded object with the actual one, both decrypted; additional ones count as well."""
     equal, total, differences = 0, 0, []
-    for urn, each in wanted.items():
+    for urn, each in recorded.items():
         then = _leaves(each)
         now = _leaves(actual[urn]) if urn in actual else {}
         unequal = [path for path, value in then.items() if path not in now or not same(value, now[path])]
@@ -34,7 +34,7 @@ def compared(wanted: Mapping[str, ResourceState], actual: Mapping[str, ResourceS
         total += len(then)
         equal += len(then) - len(unequal)
         differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
-    differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in wanted]
+    differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in recorded]
     return Comparison(equal, total, tuple(differences))
 
 

@@ -40,9 +40,9 @@ def directives(type_: str) -> dict[str, str]:
 
 def directed(resource: ResourceState) -> ResourceState:
     """A recorded object with these annotations among its inputs, as the program declares them today."""
-    metadata, wanted = resource.inputs.get("metadata"), directives(resource.type)
-    if not wanted or not isinstance(metadata, Mapping):
+    metadata, required = resource.inputs.get("metadata"), directives(resource.type)
+    if not required or not isinstance(metadata, Mapping):
         return resource
     annotations: Mapping[str, Any] = metadata.get("annotations") or {}
-    inputs = {**resource.inputs, "metadata": {**metadata, "annotations": {**annotations, **wanted}}}
+    inputs = {**resource.inputs, "metadata": {**metadata, "annotations": {**annotations, **required}}}
     return ResourceState({**resource.raw, "inputs": inputs})

@@ -75,7 +75,7 @@ def test_a_failing_check_is_reported_with_the_log_of_its_service(declare: Callab
         declare(program)
     assert str(raised.value).splitlines() == [
         "1 of 2 checks failed:",
-        "  user-service: GET /users of pod user-2 answered 500: no /users; wanted status 200 "
+        "  user-service: GET /users of pod user-2 answered 500: no /users; expected status 200 "
         "(1 of 2 pods, asked 1 time in 0 s)",
         "    log user-service:",
         "      | user-service fell over",

@@ -216,7 +216,9 @@ def test_a_failing_check_fails_the_update_and_says_which(declare: Any, monkeypat
         return [Answer(500 if service == "order-service" else 200, '{"users": [], "error": "boom"}')]
 
     monkeypatch.setattr(release, "ready_pods", lambda *_: lambda: ask)
-    with pytest.raises(pulumi.RunError, match=r"order-service: GET /orders answered 500: .*boom.*; wanted status 200"):
+    with pytest.raises(
+        pulumi.RunError, match=r"order-service: GET /orders answered 500: .*boom.*; expected status 200"
+    ):
         declare(program, config={"slipway:checksTimeoutSeconds": "1"})
 
 

@@ -117,7 +117,7 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
 
     shown = changed.slipway("verify", "-s", "e2e")
     assert shown.code == 1, shown.output
-    assert "user-service: failed, the cluster is told to run 0 pods, the state says 1" in shown.output
+    assert "user-service: failed, the Deployment in the cluster has 0 replicas, the state says 1" in shown.output
     assert "check failed: GET /users" in shown.output
     assert not json_of(changed, "verify", code=1)["ok"]
 

@@ -71,7 +71,7 @@ def test_a_waiver_for_one_stack_is_none_in_another(tmp_path: Path) -> None:
         ("reason:", "because:", "4: unknown key `because`"),
         ("    resource", "    rule: pre-stop\n    resource", "3: `rule` is given twice, first on line 2"),
         ("waivers:", "waivers", "2: not valid YAML: mapping values are not allowed in this context"),
-        (f"waivers:\n{ENTRY}", "- 1", "1: a mapping of keys to values is wanted here"),
+        (f"waivers:\n{ENTRY}", "- 1", "1: expected a mapping of keys to values here"),
         (ENTRY, ENTRY + ENTRY, "6: pre-stop is waived twice for Deployment/api; keep one"),
     ],
 )

@@ -140,8 +140,8 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ("name: a\nname: b\n", "services/a/service.yaml:2: `name` is given twice, first on line 1"),
         ("name: [\n", "services/a/service.yaml:2: not valid YAML"),
         ("name: a\nenv: {SINCE: 2026-13-45}\n", "services/a/service.yaml:1: not valid YAML: month must be in 1..12"),
-        ("just text\n", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
-        ("", "services/a/service.yaml:1: a mapping of keys to values is wanted"),
+        ("just text\n", "services/a/service.yaml:1: expected a mapping of keys to values"),
+        ("", "services/a/service.yaml:1: expected a mapping of keys to values"),
         (
             "name: a\nhealth: {live: healthz}\n",
             "services/a/service.yaml:2: `health.live`: 'healthz' must start with '/'",

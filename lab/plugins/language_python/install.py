@@ -24,16 +24,16 @@ def dependencies(environment: PythonEnvironment, directory: str) -> Iterator[lan
         yield _line(f"Creating virtual environment {environment.virtualenv}")
         system = PythonEnvironment(virtualenv=None, option="")
         yield from _run(system, ["-m", "venv", str(environment.virtualenv)], directory)
-    wanted = _wanted(Path(directory))
-    if not wanted:
+    packages = _declared_packages(Path(directory))
+    if not packages:
         yield _line(f"Nothing to install: neither requirements.txt nor pyproject.toml in {directory}")
         return
     yield _line("Installing dependencies")
-    yield from _run(environment, ["-m", "pip", "install", "--disable-pip-version-check", *wanted], directory)
+    yield from _run(environment, ["-m", "pip", "install", "--disable-pip-version-check", *packages], directory)
     yield _line("Finished installing dependencies")
 
 
-def _wanted(directory: Path) -> list[str]:
+def _declared_packages(directory: Path) -> list[str]:
     """pip's arguments for the program in `directory`: its requirements.txt, else its pyproject.toml."""
     if (directory / "requirements.txt").is_file():
         return ["-r", "requirements.txt"]

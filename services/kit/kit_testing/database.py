@@ -82,8 +82,8 @@ def test_a_lost_table_makes_it_unready(app: Flask) -> None:
 def test_a_failed_transaction_leaves_nothing(app: Flask) -> None:
     its = app.extensions["database"]
     table = its._metadata.sorted_tables[0]
-    wanted = [column for column in table.columns if not column.nullable and column.server_default is None]
-    values = {column.name: 1 if column.name.endswith(("id", "quantity")) else "a" for column in wanted}
+    required = [column for column in table.columns if not column.nullable and column.server_default is None]
+    values = {column.name: 1 if column.name.endswith(("id", "quantity")) else "a" for column in required}
     with pytest.raises(ZeroDivisionError), its.transaction() as session:
         session.execute(table.insert().values(values))
         raise ZeroDivisionError

@@ -57,9 +57,9 @@ def is_rolled_out(deployment: Object) -> bool:
     """The same from the Deployment's own status, as `kubectl rollout status` does it."""
     if number_at(deployment, "status", "observedGeneration") < number_at(deployment, "metadata", "generation"):
         return False
-    wanted = number_at(deployment, "spec", "replicas", default=1)
+    replicas = number_at(deployment, "spec", "replicas", default=1)
     counts = [number_at(deployment, "status", key) for key in ("replicas", "updatedReplicas", "availableReplicas")]
-    return all(count == wanted for count in counts)
+    return all(count == replicas for count in counts)
 
 
 def _kind(finding: Finding) -> Kind:

@@ -17,7 +17,7 @@ from slipway.cluster.diagnosis.objects import (
     time_at,
 )
 
-# The exit codes of a run that was told to end: in order, or by the signal itself.
+# The exit codes of a run that was asked to end: in order, or by the signal itself.
 _STOPPED = (0, 137, 143)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
@@ -41,7 +41,7 @@ def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
 def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
     """`Liveness` or `Startup` if the kubelet ended that run of a container because of its probe; else empty.
 
-    If a probe has killed before, the exit code of a run that was told to end is enough: the kubelet stops reporting
+    If a probe has killed before, the exit code of a run that was asked to end is enough: the kubelet stops reporting
     each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
     """
     finished = time_at(ended, "finishedAt")

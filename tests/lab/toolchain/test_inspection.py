@@ -219,7 +219,7 @@ def test_a_plugin_of_another_version_where_the_engine_looks(
     put_plugin(link, "1.2.4")
     status = look(part)
     assert (status.ok, status.wanted, status.version, status.where) == (False, "1.2.3", "1.2.4", str(link))
-    assert status.to_do == "it is 1.2.4, and 1.2.3 is wanted; `make up` installs it"
+    assert status.to_do == "it is 1.2.4, and 1.2.3 is required; `make up` installs it"
     ensure(part)
     show_to_engine(part)
     assert look(part).ok
@@ -254,4 +254,4 @@ def test_a_language_host_of_another_version(look: Any, make_part: MakePart, home
     look(make_part())
     host = {status.name: status for status in survey()}["Python language host"]
     assert (host.ok, host.wanted, host.version) == (False, PULUMI.version, "3.1.0")
-    assert host.to_do == f"it is 3.1.0, and {PULUMI.version} is wanted; `make up` installs it"
+    assert host.to_do == f"it is 3.1.0, and {PULUMI.version} is required; `make up` installs it"

@@ -222,7 +222,7 @@ def test_a_stack_that_is_locked_is_refused_in_the_words_of_the_engine(
 
 def test_entries_are_refused_before_the_beginning_and_after_the_end(engine: Engine) -> None:
     path = f"{STACK}/update/x/journalentries"
-    assert "has not begun" in engine.send("PATCH", path, {"entries": []}, status=409)["message"]
+    assert "has not started" in engine.send("PATCH", path, {"entries": []}, status=409)["message"]
 
 
 def test_entries_that_cannot_be_kept_are_not_confirmed(engine: Engine, tmp_path: Path) -> None:

@@ -36,8 +36,8 @@ def json_check(values: dict[str, Any]) -> Check:
         (Check(get="/a"), Answer(200, "ok"), ""),
         (Check(get="/a", has="users"), Answer(200, '{"users": []}'), ""),
         (Check(get="/a", status=404), Answer(404, "no such user"), ""),
-        (Check(get="/a"), Answer(500, "boom\n  at line 3"), "answered 500: boom at line 3; wanted status 200"),
-        (Check(get="/a", has="x"), Answer(200, "y"), "answered 200: y; wanted a body that has 'x'"),
+        (Check(get="/a"), Answer(500, "boom\n  at line 3"), "answered 500: boom at line 3; expected status 200"),
+        (Check(get="/a", has="x"), Answer(200, "y"), "answered 200: y; expected a body that has 'x'"),
         (Check(get="/a", status=302), Answer(302, ""), ""),
         (Check(head="/a"), Answer(200, ""), ""),
         (
@@ -50,20 +50,24 @@ def json_check(values: dict[str, Any]) -> Check:
         (
             json_check({"$.up": True}),
             Answer(200, '{"up": 1}'),
-            'answered 200: {"up": 1}; wanted true at $.up, which is 1',
+            'answered 200: {"up": 1}; expected true at $.up, which is 1',
         ),
         (
             json_check({"$.users[1]": 1}),
             Answer(200, '{"users": [1]}'),
-            'answered 200: {"users": [1]}; wanted 1 at $.users[1], where nothing is',
+            'answered 200: {"users": [1]}; expected 1 at $.users[1], where nothing is',
         ),
         (
             json_check({"$.a.b": 1}),
             Answer(200, '{"a": "text"}'),
-            'answered 200: {"a": "text"}; wanted 1 at $.a.b, where nothing is',
+            'answered 200: {"a": "text"}; expected 1 at $.a.b, where nothing is',
         ),
-        (json_check({"$.a": 1}), Answer(200, "<html>"), "answered 200: <html>; wanted a body that is JSON"),
-        (Check(get="/a"), Answer(None, "connection refused"), "did not answer: connection refused; wanted status 200"),
+        (json_check({"$.a": 1}), Answer(200, "<html>"), "answered 200: <html>; expected a body that is JSON"),
+        (
+            Check(get="/a"),
+            Answer(None, "connection refused"),
+            "did not answer: connection refused; expected status 200",
+        ),
     ],
 )
 def test_an_answer_is_compared_with_the_check(check: Check, answer: Answer, reason: str) -> None:
@@ -92,7 +96,7 @@ def test_a_check_that_comes_good_is_met() -> None:
 def test_a_check_that_never_comes_good_is_given_up_at_its_deadline() -> None:
     clock = Clock()
     (line,) = failing({"a": [Check(get="/x")]}, lambda *_: [Answer(500, "no")], 10, clock=clock, sleep=clock.sleep)
-    assert line == "a: GET /x answered 500: no; wanted status 200 (asked 20 times in 10 s)"
+    assert line == "a: GET /x answered 500: no; expected status 200 (asked 20 times in 10 s)"
     assert clock.now <= 10
 
 
@@ -100,7 +104,7 @@ def test_one_pod_that_answers_differently_is_named() -> None:
     clock = Clock()
     answers = [Answer(200, "ok", "a-1"), Answer(404, "old", "a-2"), Answer(200, "ok", "a-3")]
     (line,) = failing({"a": [Check(get="/x")]}, lambda *_: answers, 1, clock=clock, sleep=clock.sleep)
-    assert line == "a: GET /x of pod a-2 answered 404: old; wanted status 200 (1 of 3 pods, asked 2 times in 1 s)"
+    assert line == "a: GET /x of pod a-2 answered 404: old; expected status 200 (1 of 3 pods, asked 2 times in 1 s)"
 
 
 def test_a_check_has_a_deadline_of_its_own_and_an_answer_may_take_half_of_it() -> None:
@@ -114,7 +118,7 @@ def test_a_check_has_a_deadline_of_its_own_and_an_answer_may_take_half_of_it() -
 
     wanted = {"a": [Check.model_validate({"get": "/x", "timeoutSeconds": 40})]}
     (line,) = failing(wanted, ask, 1, clock=clock, sleep=clock.sleep)
-    assert line == "a: GET /x did not answer: nothing; wanted status 200 (asked 2 times in 40 s)"
+    assert line == "a: GET /x did not answer: nothing; expected status 200 (asked 2 times in 40 s)"
     assert patience == [20, 19.5]
 
 

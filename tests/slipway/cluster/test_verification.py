@@ -70,9 +70,9 @@ def test_all_is_well() -> None:
     ("found", "problem"),
     [
         (None, "its Deployment is gone from the cluster"),
-        (evidence(replicas=2, available=2), "the cluster is told to run 2 pods, the state says 1"),
+        (evidence(replicas=2, available=2), "the Deployment in the cluster has 2 replicas, the state says 1"),
         (evidence(available=0), "its rollout is not complete: 1 of 1 pods updated, 0 available: it crashes"),
-        (evidence(seen=1), "the cluster has not begun its last change yet (generation 2, seen 1)"),
+        (evidence(seen=1), "the cluster has not started its last change yet (generation 2, seen 1)"),
         (evidence(image=OTHER), f"container a is {OTHER}, the state says {IMAGE}"),
         (evidence(running=OTHER), "pod a-1-x runs sha256:222222222222, the state says sha256:111111111111"),
     ],
@@ -101,8 +101,8 @@ def test_replicas_are_an_autoscalers_where_none_are_recorded() -> None:
 
 
 def test_failing_and_unreadable_checks() -> None:
-    found = judged(evidence(), failing=("a: GET /a answered 500: no; wanted status 200 (asked 9 times in 10 s)",))
-    assert found.problems == ("check failed: GET /a answered 500: no; wanted status 200 (asked 9 times in 10 s)",)
+    found = judged(evidence(), failing=("a: GET /a answered 500: no; expected status 200 (asked 9 times in 10 s)",))
+    assert found.problems == ("check failed: GET /a answered 500: no; expected status 200 (asked 9 times in 10 s)",)
     (problem,) = judged(evidence(), checks="{").problems
     assert "the checks recorded on it cannot be read" in problem
 

@@ -53,8 +53,8 @@ def test_a_state_that_moved_names_the_updates_that_did_it() -> None:
     other = replace(entry, number=8, kind=UpdateKind.ROLLBACK, author="", commit="", succeeded=False)
     at = NOW.astimezone().strftime("%H:%M:%S")
     assert changed_since_preview(APPROVAL, replace(APPROVAL, state="5"), [entry, other]) == [
-        f"state: update #7 by Ada, begun at {at}, commit cccccccc, succeeded",
-        f"state: rollback #8, begun at {at}, failed",
+        f"state: update #7 by Ada, started at {at}, commit cccccccc, succeeded",
+        f"state: rollback #8, started at {at}, failed",
     ]
 
 

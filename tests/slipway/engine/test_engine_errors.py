@@ -165,7 +165,7 @@ def test_an_unknown_failure_is_the_engines_own_text() -> None:
     "message",
     [
         'error: Preview failed: update of resource "urn" failed: namespaces "slipway-dev" not found',
-        'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"message":"services \\"a\\" not found"}; wanted 200',
+        'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"message":"services \\"a\\" not found"}; expected 2',
         'error: deployments.apps "user-service" not found',
     ],
 )
@@ -175,7 +175,9 @@ def test_what_was_deleted_by_hand_has_an_advice(message: str) -> None:
 
 
 def test_what_a_service_does_not_find_is_its_own_affair() -> None:
-    message = 'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"error":"user \\"bob\\" not found"}; wanted 200'
+    message = (
+        'error: 1 of 1 checks failed:\n  a: GET /a answered 404: {"error":"user \\"bob\\" not found"}; expected 200'
+    )
     assert "--refresh" not in failure("dev", [Diagnostic(0, POD, "error", message)], "").next_step
 
 
@@ -205,7 +207,7 @@ def test_what_a_service_says_is_no_word_of_the_engine(message: str) -> None:
     """The diagnosis would be lost, and the exit code be that of a mistake in the settings."""
     screen = f"{DIAGNOSIS}user-service crashes\n  log      user-service, last run:\n    | {message}"
     deployment = Urn("urn:pulumi:dev::slipway::kubernetes:apps/v1:Deployment::user-service")
-    checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {message}; wanted status 200"
+    checks = f"{checks_failed(1, 2)}\n  user-service: GET /users answered 500: {message}; expected status 200"
     for event in (Diagnostic(0, deployment, "error", screen), Diagnostic(0, None, "error", checks)):
         error = failure("dev", [event], "")
         assert (error.what, error.code) == ("The update of stack dev failed.", ExitCode.FAILED)
