@@ -4,11 +4,9 @@ rolls the stack back to a recorded state.
 
 import pulumi
 
-from components.cancellation import exit_silently_when_cancelled
-from components.debug_details import drop_debug_details
 from components.environment import Environment, EnvironmentArgs
-from components.outstanding import wait_at_once
 from components.policies import enforce_policies
+from components.program import drop_debug_details, exit_silently_when_cancelled, wait_at_once
 from components.release import release
 from components.rollback import restore
 from slipway.garbage_collection import collect_garbage_rarely

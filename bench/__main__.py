@@ -14,10 +14,9 @@ from datetime import UTC, datetime
 from bench import results
 from bench.choice import Choice, Operation, Size, first_of, parse
 from bench.helm_part import install_helm
-from bench.machine import describe
 from bench.processes import CommandError, Run
 from bench.report import write_documentation
-from bench.results import Measurement
+from bench.results import Measurement, describe
 from bench.rounds import Rounds
 from bench.tools import HELM, HELM_QPS, QPS, Bench, HelmTool, SlipwayTool, Tool, UntilAnswered
 from slipway.environment_variables import resolve

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from bench.choice import TITLES, Operation
 from bench.processes import Run
+from bench.services import BenchServices
 from bench.tools import Tool
-from bench.workload import Workload
 
 # Time for the cluster's controllers to finish work for the run before.
 PAUSE_SECONDS = 1.0
@@ -27,7 +27,7 @@ Timed = Callable[[Operation, str, Run], None]
 class Rounds:
     """The tools begin with nothing installed; `live` has the version that each service should answer with."""
 
-    workload: Workload
+    workload: BenchServices
     tools: Sequence[Tool]
     operations: Sequence[Operation]
     on_run: Timed

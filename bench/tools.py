@@ -16,7 +16,7 @@ from bench import chart
 from bench.choice import Operation, Size
 from bench.many_updates import UPDATES, copy_release, copy_updates
 from bench.processes import CommandError, Run, timed
-from bench.workload import PATH, Workload
+from bench.services import PATH, BenchServices
 from slipway.paths import data_home
 from tests.recording.workspace import STACK, Workspace
 
@@ -48,10 +48,10 @@ class Bench(Workspace):
     def set_secrets(self) -> None:
         """Set none: no service needs any."""
 
-    def prepare(self, size: Size, run: str) -> Workload:
+    def prepare(self, size: Size, run: str) -> BenchServices:
         """Restore the committed files, in a repository of their own like a user's, with the services of `size`."""
         self.reset()
-        workload = Workload(self.folder, size, run)
+        workload = BenchServices(self.folder, size, run)
         workload.write()
         identity = ("-c", "user.name=bench", "-c", "user.email=bench@localhost")
         for arguments in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-q", "-m", "services to be timed")):

@@ -11,8 +11,8 @@ import pulumi
 from pulumi_kubernetes import core
 
 from services.containers import InitContainer, Sidecar, Volume
+from services.fields import Model
 from services.files import READABLE, MountedFile
-from services.model import Model
 from services.spec import TMP, ServiceSpec
 
 FILES, SECRET_FILES = "files", "files-of-secrets"

@@ -8,7 +8,7 @@ from pulumi import ResourceOptions
 from pulumi_kubernetes import batch, core, networking
 
 from components.job import job_spec
-from components.labels import COMPONENT_LABEL
+from components.kubernetes_defaults import COMPONENT_LABEL
 from components.workload import Workload, WorkloadArgs
 from services.workloads import CronJobSpec
 

@@ -19,13 +19,12 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_docker_build import Provider as BuildProvider
 
-from components.blocking import in_thread
-from components.cancellation import silent_when_cancelled
 from components.cluster import checks_problem, cluster_id, kubeconfig_problem
+from components.inputs import held_back
 from components.kubernetes_defaults import register_kubernetes_defaults
 from components.migration import RecordedMigrations
-from components.node_ports import assigned_ports, passed_on, wanted_ports
-from components.outputs import held_back
+from components.network import assigned_ports, passed_on, wanted_ports
+from components.program import in_thread, silent_when_cancelled
 from components.promotions import promotion_problems
 from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import pulumi
 from pulumi_kubernetes import core
 
-from components.blocking import in_thread
+from components.program import in_thread
 from services.spec import Check, ServiceSpec
 from services.workloads import Probe
 from slipway.cluster.checks import Ask, failing

@@ -1,13 +1,14 @@
-"""Inputs of resources, which a program writes as mappings, as the SDK's classes, or as outputs of either."""
+"""Inputs of resources, written as mappings, as classes of the SDK or as outputs; outputs that wait for others."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from inspect import isawaitable
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
-from pulumi import _types
+from pulumi import Output, _types
 
 
 def plain(value: Any) -> Any:
@@ -35,3 +36,36 @@ def key_of(mapping: Mapping[str, Any], camel: str) -> str:
     """The key of field `camel` in `mapping`: Python's spelling if `mapping` has it, else Kubernetes' own."""
     snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel)
     return snake if snake in mapping else camel
+
+
+T = TypeVar("T")
+
+
+def after(value: Output[T], others: Iterable[Output[Any]]) -> Output[T]:
+    """`value`, held back until all `others` are resolved.
+
+    Unlike `depends_on` it leaves no dependency in the state: with n services that would be n² of them.
+    """
+    waited_for = [other.future() for other in others]
+    return held_back(value, lambda: asyncio.gather(*waited_for))
+
+
+def held_back(value: Output[T], wait: Callable[[], Awaitable[Any]]) -> Output[T]:
+    """`value`, held back until the result of `wait` is done; it leaves no dependency in the state either."""
+
+    async def waited() -> T:
+        await wait()
+        return await value.future()  # type: ignore[return-value]
+
+    started = asyncio.ensure_future
+    return Output(value.resources(), started(waited()), started(value.is_known()), started(value.is_secret()))
+
+
+def unknown() -> Output[Any]:
+    """An unknown output in a preview, for a value that only the update knows."""
+
+    async def value(of: Any) -> Any:
+        return of
+
+    started = asyncio.ensure_future
+    return Output(set(), started(value(None)), started(value(False)))

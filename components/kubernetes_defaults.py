@@ -14,9 +14,8 @@ from pulumi.resource_hooks import ResourceHookOptions
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
-from components.blocking import in_thread
 from components.inputs import changed
-from components.labels import object_labels
+from components.program import in_thread
 from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
@@ -26,6 +25,20 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import OWNERSHIP_HOOK
 from slipway.project import Project
 from slipway.state.directives import NAMESPACE_TYPE, directives
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+NAME_LABEL = "app.kubernetes.io/name"
+COMPONENT_LABEL = "app.kubernetes.io/component"
+
+
+def object_labels(name: str) -> dict[str, str]:
+    """The labels of every object of this project; `name` is its owner, such as a service."""
+    return {
+        NAME_LABEL: name,
+        "app.kubernetes.io/part-of": pulumi.get_project(),
+        "app.kubernetes.io/managed-by": "pulumi",
+    }
+
 
 # Of components.recorded_state, which also declares the recorded objects that the provider declared.
 RECORDED = "RecordedComponent"

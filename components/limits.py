@@ -8,7 +8,7 @@ import pulumi
 from pulumi_kubernetes import core, meta
 
 from components.environment import Environment
-from components.labels import object_labels
+from components.kubernetes_defaults import object_labels
 from components.settings import LimitRangeItem
 
 NAME = "environment"

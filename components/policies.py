@@ -10,7 +10,7 @@ import pulumi
 from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 
 from components.recorded_only import register_transformation
-from policy import program_check, program_token
+from policy import program_check
 from slipway.engine.messages import POLICY_ERROR
 
 NEXT_STEP = "Run `slipway up`, which asks the policies with the engine's help."
@@ -24,7 +24,7 @@ def enforce_policies() -> None:
     an update declares and the check did not see is refused when it is declared.
     """
     folder, project, stack = Path.cwd(), pulumi.get_project(), pulumi.get_stack()
-    if program_check.is_declaring() or program_token.is_passed(os.environ, folder, project, stack):
+    if program_check.is_declaring() or program_check.is_passed(os.environ, folder, project, stack):
         return
     verdict = program_check.judge(
         program_check.CheckRequest(

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 
 from components.environment import Environment
-from components.outputs import after
+from components.inputs import after
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.rollback.plan import RollbackPlan

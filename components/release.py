@@ -11,10 +11,10 @@ from pulumi import Output, ResourceOptions
 from components.cron_job import CronJob
 from components.environment import Environment
 from components.health import recent_logs, verified
-from components.labels import object_labels
+from components.inputs import after
+from components.kubernetes_defaults import object_labels
 from components.limits import declare_limits
 from components.microservice import Microservice
-from components.outputs import after
 from components.service_image import (
     DOCKERFILE,
     PrebuiltImage,

@@ -17,7 +17,7 @@ from pulumi.runtime.sync_await import _sync_await
 from components.cluster import cluster_id
 from components.environment import Environment
 from components.health import recent_logs, verified
-from components.node_ports import assigned_ports, declared_ports, passed_on
+from components.network import assigned_ports, declared_ports, passed_on
 from components.recorded_only import RecordedOnly, export_recorded
 from components.recorded_state import RecordedState, values
 from services.spec import Check

@@ -19,7 +19,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_kubernetes import core
 
-from components.blocking import in_thread
+from components.program import in_thread
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
 from slipway.cluster.jobs import AwaitedJob

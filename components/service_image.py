@@ -18,10 +18,10 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from components.outputs import unknown
+from components.inputs import unknown
 from services.builds import BASE_IMAGE_ARGUMENT, Build
 from services.dockerfile import Dockerfile
-from services.file_names import is_utf_8, readable
+from services.files import is_utf_8, readable
 from slipway.backend.promotion import BUILT_ELSEWHERE, IN_STAGE, UNIT_TESTS_LABEL, UNTESTED, Promotion
 from slipway.state.checkpoint import SERVICE_IMAGE_TYPE, TEST_SUFFIX
 

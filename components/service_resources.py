@@ -16,7 +16,7 @@ from pulumi_kubernetes import core, networking
 
 from components import containers, network
 from components.inputs import changed, key_of, plain
-from components.labels import NAME_LABEL
+from components.kubernetes_defaults import NAME_LABEL
 from components.pod import USER_ID
 from components.recorded_only import declare_nothing
 from components.settings import configuration_error

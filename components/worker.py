@@ -5,7 +5,7 @@ from __future__ import annotations
 from pulumi import Output, ResourceOptions
 from pulumi_kubernetes import core
 
-from components.labels import COMPONENT_LABEL
+from components.kubernetes_defaults import COMPONENT_LABEL
 from components.workload import Workload, WorkloadArgs
 
 WORKER = {COMPONENT_LABEL: "worker"}

@@ -16,9 +16,9 @@ from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 from components import network
 from components.containers import PodFiles, file_data, service_ports, shape
 from components.health import checks_annotation
-from components.labels import COMPONENT_LABEL, NAME_LABEL, object_labels
+from components.inputs import after
+from components.kubernetes_defaults import COMPONENT_LABEL, NAME_LABEL, object_labels
 from components.migration import RecordedMigrations, migration_job
-from components.outputs import after
 from components.pod import pod_template
 from components.rollouts import AwaitedRollouts
 from services.catalog import config_data

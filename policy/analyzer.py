@@ -21,9 +21,8 @@ from pulumi.runtime.config import get_config_env
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
 from policy import report
-from policy.deadline import Deadline, DeadlineError
 from policy.declaration import Options, Resource
-from policy.judge import Judge, RuleError
+from policy.judge import Deadline, DeadlineError, Judge, RuleError
 from policy.model import Level, Result, Rule, State
 from policy.wire import plain
 from policy.yaml_lines import PolicyFileError

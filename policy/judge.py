@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
+import threading
 import traceback
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from policy import settings as settings_file
 from policy import waivers as waivers_file
@@ -16,6 +20,51 @@ from policy.settings import PolicySettings
 from policy.stack import DeclaredStack
 from policy.view import Undecided, View
 from policy.waivers import Waivers
+
+T = TypeVar("T")
+DEADLINE_SECONDS = 60.0
+# For a rule that lets no other thread run, such as a regular expression that backtracks for ever.
+LAST_RESORT_SECONDS = 5.0
+
+
+class DeadlineError(TimeoutError):
+    """A call was not done in time; says which."""
+
+
+class Deadline:
+    """The time for each of any number of calls, in seconds; if a call blocks the process, the process is ended."""
+
+    def __init__(self, timeout_seconds: float = DEADLINE_SECONDS) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._lock = threading.Lock()
+        self._running = 0
+
+    def run(self, work: Callable[[], T], doing: Callable[[], str]) -> T:
+        """The result of `work`. If it takes too long, raises DeadlineError, which names the result of `doing`."""
+        result: Future[T] = Future()
+        with self._lock:
+            self._running += 1
+            faulthandler.dump_traceback_later(self._timeout_seconds + LAST_RESORT_SECONDS, exit=True)
+        try:
+            threading.Thread(target=_fulfil, args=(result, work), daemon=True).start()
+            return result.result(self._timeout_seconds)
+        except TimeoutError as error:
+            if result.done():  # it raised a TimeoutError of its own
+                raise
+            raise DeadlineError(f"{doing()} did not finish in {self._timeout_seconds:g} s") from error
+        finally:
+            with self._lock:
+                self._running -= 1
+                if not self._running:
+                    faulthandler.cancel_dump_traceback_later()
+
+
+def _fulfil(result: Future[T], work: Callable[[], T]) -> None:
+    try:
+        result.set_result(work())
+    except BaseException as error:  # noqa: BLE001 (handed over to the caller)
+        result.set_exception(error)
+
 
 UNDECIDED = "not known before the update"
 # These tell the program to roll back to a recorded state: slipway/rollback/plan.py, and a key of the stack's settings.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from policy.declaration import Problem, Resource
 from policy.stack import DeclaredStack
@@ -86,3 +86,43 @@ class Result:
     def refuses(self) -> bool:
         """Whether it refuses the update."""
         return self.state is State.VIOLATION and self.level is Level.MANDATORY
+
+
+RuleFunction: TypeAlias = Callable[[View], Iterable[Problem]]
+StackRuleFunction: TypeAlias = Callable[[View, DeclaredStack], Iterable[Problem]]
+
+
+def rule(
+    id: str,
+    *,
+    title: str,
+    why: str,
+    source: str,
+    remedy: str,
+    of: Subjects,
+    levels: Levels = EVERYWHERE,
+) -> Callable[[RuleFunction], Rule]:
+    """Make a rule from a function over one subject, such as a container."""
+
+    def make(function: RuleFunction) -> Rule:
+        return Rule(id, title, why, source, remedy, levels, of, lambda subject, _: function(subject))
+
+    return make
+
+
+def stack_rule(
+    id: str,
+    *,
+    title: str,
+    why: str,
+    source: str,
+    remedy: str,
+    of: Subjects,
+    levels: Levels = EVERYWHERE,
+) -> Callable[[StackRuleFunction], Rule]:
+    """Make a rule from a function over one subject and all resources of the stack."""
+
+    def make(function: StackRuleFunction) -> Rule:
+        return Rule(id, title, why, source, remedy, levels, of, function, stack_wide=True)
+
+    return make

@@ -14,8 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from policy.deadline import Deadline, DeadlineError
-from policy.judge import Judge, Report, RuleError
+from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError
 from policy.model import Level, State
 from policy.program_check import RuleFinding, Verdict
 from policy.report import notes, refusal, undecided

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StrictStr
 
-from services.fields import EnvName, EnvValue
-from services.model import Model
+from services.fields import EnvName, EnvValue, Model
 
 # The program itself passes it to each build.
 BASE_IMAGE_ARGUMENT = "BASE_IMAGE"

@@ -18,8 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from services.builds import BASE_IMAGE_ARGUMENT, Build
 from services.dockerfile import build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
-from services.file_names import is_utf_8, readable
-from services.files import MountedFile, mounted_files
+from services.files import MountedFile, is_utf_8, mounted_files, readable
 from services.kinds import kind_problems
 from services.pod_contradictions import pod_contradictions
 from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem

@@ -21,17 +21,19 @@ from pydantic import (
 )
 
 from services.fields import (
+    AbsolutePath,
     Annotations,
     EnvName,
     EnvValue,
     LabelName,
+    Model,
+    Port,
     PortName,
     Resources,
     SubdomainName,
     WritablePath,
     port_name,
 )
-from services.model import AbsolutePath, Model, Port
 from services.quantities import Storage
 
 IMAGE_PATTERN = re.compile(r"[a-z0-9][\w.:/-]*@sha256:[0-9a-f]{64}", re.ASCII)

@@ -103,3 +103,13 @@ def _links(files: list[Path], root: Path) -> Iterator[Path]:
         yield from (each for each in inside[:-1] if each.is_symlink())
         if not file.is_file():
             yield file
+
+
+def is_utf_8(name: str) -> bool:
+    """Whether the bytes of a file's name are UTF-8; Python keeps other bytes as surrogates (PEP 383)."""
+    return not any("\udc80" <= character <= "\udcff" for character in name)
+
+
+def readable(path: Path) -> str:
+    """The path with a mark for each byte that is not UTF-8, so that it can be printed."""
+    return os.fsencode(path).decode(errors="replace")

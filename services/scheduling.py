@@ -10,8 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StrictInt, StrictStr, model_validator
 
-from services.fields import LabelName, Labels, LabelValue, QualifiedName, SubdomainName
-from services.model import Model
+from services.fields import LabelName, Labels, LabelValue, Model, QualifiedName, SubdomainName
 
 MANY_WITHOUT_VALUES = ("Exists", "DoesNotExist")
 NUMERIC = ("Gt", "Lt")

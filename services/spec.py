@@ -33,16 +33,19 @@ from services.fields import (
     LABEL_MAX_LENGTH,
     SUBDOMAIN_MAX_LENGTH,
     SUBDOMAIN_PATTERN,
+    AbsolutePath,
     Annotations,
     EnvName,
     Labels,
+    Model,
+    Port,
     PortName,
     Resources,
+    Seconds,
     SubdomainName,
     WritablePath,
     env_value,
 )
-from services.model import AbsolutePath, Model, Port, Seconds
 from services.quantities import Storage
 from services.scheduling import Affinity, DnsConfig, DnsPolicy, HostAlias, Toleration, TopologySpreadConstraint
 from services.workloads import CronJobSpec, Health, Kind, Migration

@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 
-from services.model import AbsolutePath, Model, Port, Seconds, absolute_path
+from services.fields import AbsolutePath, Model, Port, Seconds, absolute_path
 
 Kind = Literal["Service", "Worker", "CronJob"]
 HANDLERS = ("httpGet", "grpc", "tcpSocket", "tcp", "exec")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from services.file_names import readable
+from services.files import readable
 from services.yaml_source import YamlError, misread_settings, read
 from slipway.errors import ConfigurationError
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from slipway.cli.variables import GIT_REPOSITORY
-from slipway.deploy.commits import previewed_commit
+from slipway.deploy.work_tree import previewed_commit
 from slipway.paths import cache_home, data_home
 
 ROOT = Path(__file__).parents[1]

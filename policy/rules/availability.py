@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 
 from policy.declaration import Problem, Resource
-from policy.define import rule, stack_rule
 from policy.kinds import is_recreated, objects
-from policy.labels import matches, namespace, object_name
-from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD
+from policy.labels import is_object, matches, namespace, object_name
+from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD, rule, stack_rule
 from policy.quantities import share
-from policy.scaling import SCALED_KINDS, fewest_replicas, scaled_by
 from policy.stack import DeclaredStack, Pod
 from policy.view import View, all_known, any_known, known_matches, problems_of
 
@@ -231,3 +229,30 @@ def selector_matches_pods(workload: View) -> Iterator[Problem]:
         yield selector.problem("the selector is missing or empty; allowed: labels of the pod template")
     elif not matches(selector, labels):
         yield selector.problem("the selector does not take the pods of its own template; allowed: their labels")
+
+
+SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")
+
+
+def fewest_replicas(workload: View, stack: DeclaredStack) -> View:
+    """The fewest pods that the workload has: its autoscaler's minReplicas if it has one, or its replicas."""
+    scalers = stack.where("HorizontalPodAutoscaler", object_name(workload.resource), "spec", "scaleTargetRef", "name")
+    found = known_matches(scalers, lambda scaler: _scales(scaler, workload.resource))
+    return View.of(found[0]).at("spec", "minReplicas") if found else workload.at("spec", "replicas")
+
+
+def scaled_by(scaler: View, stack: DeclaredStack) -> list[Resource]:
+    """The workloads of the stack that a HorizontalPodAutoscaler scales."""
+    name = scaler.at("spec", "scaleTargetRef", "name")
+    workloads = [each for kind in SCALED_KINDS for each in stack.where(kind, name, "metadata", "name")]
+    return known_matches(workloads, lambda workload: _scales(scaler.resource, workload))
+
+
+def _scales(scaler: Resource, workload: Resource) -> bool:
+    target = View.of(scaler).at("spec", "scaleTargetRef")
+    return all_known(
+        (
+            lambda: target.at("kind").text() == workload.kind,
+            lambda: is_object(workload, target.at("name"), scaler),
+        )
+    )

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
-from policy.define import rule, stack_rule
 from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds, promoted_images
-from policy.model import ADVISED
+from policy.model import ADVISED, rule, stack_rule
 from policy.stack import DeclaredStack
 from policy.view import View
 

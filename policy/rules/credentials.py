@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem
-from policy.define import rule
 from policy.kinds import builds, container_name, containers, objects
+from policy.model import rule
 from policy.secret_literals import finding
 from policy.view import View, problems_of
 

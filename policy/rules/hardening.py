@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
-from policy.define import rule, stack_rule
 from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
 from policy.labels import same_namespace
+from policy.model import rule, stack_rule
 from policy.stack import DeclaredStack
 from policy.view import View, all_known, known_matches, problems_of
 

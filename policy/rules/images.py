@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from policy.declaration import Problem
-from policy.define import rule, stack_rule
 from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
+from policy.model import rule, stack_rule
 from policy.stack import DeclaredStack
 from policy.view import View, problems_of
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
-from policy.define import rule
 from policy.kinds import is_built_in, objects
-from policy.model import ADVISED_IN_DEV
+from policy.model import ADVISED_IN_DEV, rule
 from policy.view import View
 
 JOB_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/job/"

@@ -7,10 +7,9 @@ from functools import partial
 from itertools import product
 
 from policy.declaration import Problem, Resource
-from policy.define import stack_rule
 from policy.kinds import objects, pods
 from policy.labels import has_labels, object_name, same_namespace
-from policy.model import ONLY_IN_PROD
+from policy.model import ONLY_IN_PROD, stack_rule
 from policy.stack import DeclaredStack, Pod
 from policy.view import View, all_known, any_known, known_matches, problems_of
 

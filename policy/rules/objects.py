@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource
-from policy.define import rule
 from policy.kinds import (
     BUILT_IN_GROUPS,
     NAMESPACED_KINDS,
@@ -16,6 +15,7 @@ from policy.kinds import (
     pods,
 )
 from policy.labels import DEFAULT_NAMESPACE, namespace
+from policy.model import rule
 from policy.removed_apis import CLUSTER_VERSION, removal
 from policy.view import View
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from functools import partial
 
 from policy.declaration import Problem
-from policy.define import rule
 from policy.kinds import any_of, container_name, containers, of_linux, pod_specs, pods
-from policy.model import Rule
+from policy.model import Rule, rule
 from policy.view import View, problems_of
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"

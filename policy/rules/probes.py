@@ -7,9 +7,8 @@ from functools import partial
 from typing import Any
 
 from policy.declaration import Problem, Resource
-from policy.define import rule
 from policy.kinds import container_name, main_containers, objects, pods, serving_containers, serving_pod_specs
-from policy.model import ADVISED_IN_DEV, Rule
+from policy.model import ADVISED_IN_DEV, Rule, rule
 from policy.view import View, all_known, any_known, known_matches
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")

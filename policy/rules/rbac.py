@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem
-from policy.define import rule
 from policy.kinds import objects
+from policy.model import rule
 from policy.view import View
 
 GOOD_PRACTICES = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem
-from policy.define import rule
 from policy.kinds import container_name, containers
+from policy.model import rule
 from policy.quantities import amount
 from policy.view import View
 

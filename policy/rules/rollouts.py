@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem
-from policy.define import rule
 from policy.kinds import is_recreated, objects
-from policy.model import ONLY_IN_PROD
+from policy.model import ONLY_IN_PROD, rule
 from policy.quantities import share
 from policy.view import View
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem
-from policy.define import rule, stack_rule
 from policy.kinds import objects
 from policy.labels import namespace, object_name
-from policy.model import ADVISED_IN_DEV
+from policy.model import ADVISED_IN_DEV, rule, stack_rule
 from policy.stack import DeclaredStack
 from policy.view import View, known_matches
 

@@ -41,7 +41,7 @@ BATCH_PERIOD_MILLISECONDS = 5
 """How long the engine collects entries before it sends them: each step waits for it twice."""
 
 
-class RefusedError(Exception):
+class RequestError(Exception):
     """A request that is not met; the engine shows the text."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
@@ -71,7 +71,7 @@ class ServedUpdate:
         self.engine_pid = pid
 
     def answer(self, method: str, path: str, body: bytes, engine: str) -> bytes:
-        """The JSON of the answer to a request of an `engine` of this version; raises RefusedError."""
+        """The JSON of the answer to a request of an `engine` of this version; raises RequestError."""
         found = STACK_PATH.fullmatch(path)
         with self._one_at_a_time:
             answer: Mapping[str, Any]
@@ -85,7 +85,7 @@ class ServedUpdate:
             elif path == "/api/capabilities":
                 answer = {"capabilities": []}
             else:
-                raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
+                raise RequestError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
         return to_json(answer)
 
     def _updated(self, method: str, path: str, body: bytes, engine: str) -> Mapping[str, Any]:
@@ -104,7 +104,7 @@ class ServedUpdate:
                 return {"token": self.token}
             case ["POST", _, _, "complete"]:
                 return self._complete(from_json(body)["status"])
-        raise RefusedError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
+        raise RequestError(HTTPStatus.NOT_FOUND, f"{method} {path} is not served")
 
     def leave(self, *, killed: bool) -> None:
         """Write the state that the engine left without ending the update; as ever, a killed engine leaves its lock.
@@ -114,7 +114,7 @@ class ServedUpdate:
         with self._one_at_a_time:
             try:
                 self._write_state()
-            except (OSError, ValueError, KeyError, RefusedError, SlipwayError) as error:
+            except (OSError, ValueError, KeyError, RequestError, SlipwayError) as error:
                 self._unlock(killed=killed)
                 raise SlipwayError(
                     f"The state of stack {self.stack.stack} could not be written: {error}",
@@ -126,23 +126,23 @@ class ServedUpdate:
     def _write_state(self) -> None:
         if self._journal and not self._journal.write_state():
             kept, self._journal = self._journal.keep_aside(), None
-            raise RefusedError(HTTPStatus.CONFLICT, f"it was replaced while the update ran, whose journal is {kept}")
+            raise RequestError(HTTPStatus.CONFLICT, f"it was replaced while the update ran, whose journal is {kept}")
 
     def _start(self, engine: str, journal_version: int) -> dict[str, Any]:
         if journal_version < 1:
             self.engine_is_old = True
-            raise RefusedError(HTTPStatus.BAD_REQUEST, "this engine keeps no journal")
+            raise RequestError(HTTPStatus.BAD_REQUEST, "this engine keeps no journal")
         try:
             self._lock = self.stack.lock(self.engine_pid)
             self._journal = self.stack.begin({**self._begun, "engine": engine})
         except HeldError as error:
-            raise RefusedError(HTTPStatus.CONFLICT, str(error)) from error
+            raise RequestError(HTTPStatus.CONFLICT, str(error)) from error
         return {"version": 1, "token": self.token, "journalVersion": 1}
 
     def _append(self, batch: bytes) -> dict[str, Any]:
         """Keep the entries before the engine goes on: an operation begins only when its entry is kept."""
         if self._journal is None:
-            raise RefusedError(HTTPStatus.CONFLICT, "the update has not started, or has ended")
+            raise RequestError(HTTPStatus.CONFLICT, "the update has not started, or has ended")
         self._journal.append(batch)
         return {}
 
@@ -169,7 +169,7 @@ class ServedUpdate:
             self._close()
             self._unlock(killed=False)
             if damage:
-                raise RefusedError(HTTPStatus.CONFLICT, f"the state that it left is damaged: {damage[0]}")
+                raise RequestError(HTTPStatus.CONFLICT, f"the state that it left is damaged: {damage[0]}")
         return {}
 
     def _close(self) -> None:
@@ -186,7 +186,7 @@ class ServedUpdate:
 
 def _described(stack: RecordedStack) -> dict[str, Any]:
     if not stack.exists():
-        raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such stack")
+        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such stack")
     names = {"orgName": ORGANIZATION, "projectName": stack.project, "stackName": stack.stack}
     return {**names, "activeUpdate": "", "tags": stack.tags(), "version": 0}
 
@@ -194,7 +194,7 @@ def _described(stack: RecordedStack) -> dict[str, Any]:
 def _exported(stack: RecordedStack) -> dict[str, Any]:
     """The state, in the layout of `pulumi stack export`."""
     if not stack.exists():
-        raise RefusedError(HTTPStatus.NOT_FOUND, "there is no such stack")
+        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such stack")
     content = from_json(stack.content(), cache_strings="keys")
     version, features = content.get("version", CHECKPOINT_VERSION), content.get("features")
     latest = content.get("checkpoint", {}).get("latest")
@@ -249,9 +249,9 @@ class _Handler(BaseHTTPRequestHandler):
         engine = self.headers.get("User-Agent", "").partition("(")[2].partition(";")[0]
         try:
             if not secrets.compare_digest(self.headers.get("Authorization", "").rpartition(" ")[2], update.token):
-                raise RefusedError(HTTPStatus.UNAUTHORIZED, "unauthorized")
+                raise RequestError(HTTPStatus.UNAUTHORIZED, "unauthorized")
             status, answer = HTTPStatus.OK, update.answer(self.command, self.path.partition("?")[0], body, engine)
-        except RefusedError as error:
+        except RequestError as error:
             status, answer = error.status, to_json({"code": error.status, "message": str(error)})
         except Exception as error:  # noqa: BLE001 -- a full disk, a backend that fails: the engine tries again, and ends
             status = HTTPStatus.INTERNAL_SERVER_ERROR

@@ -14,8 +14,7 @@ from slipway.render.markdown_text import clean
 from slipway.render.verdict import OUTSIDE
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
-from slipway.state.changes import Operation, ResourceChange
-from slipway.state.difference import Difference, difference
+from slipway.state.difference import Difference, Operation, ResourceChange, difference
 from slipway.state.fields import FieldChange
 
 SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from slipway.backend import History, UpdateInfo
 from slipway.backend.services import RecordedServices, ServiceChange
-from slipway.deploy.commits import DIRTY
+from slipway.deploy.work_tree import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress, elapsed_text
 from slipway.render.markdown_text import clean, some_of

@@ -11,6 +11,7 @@ from rich.text import Text
 from lab.lab import Lab
 from lab.settings import load_settings
 from lab.status import ProcessStatus
+from lab.toolchain import install as install_toolchain
 from slipway.errors import ExitCode
 from slipway.progress import Progress, elapsed_text
 from slipway.render.tables import print_table
@@ -87,3 +88,11 @@ def _cells(process: ProcessStatus) -> list[str | Text]:
 
 def _mebibytes(size_bytes: int) -> str:
     return f"{size_bytes / 1024**2:.0f} MiB"
+
+
+def install(progress: Progress | None = None) -> int:
+    """Install these parts of the toolchain; quick if all are there."""
+    progress = progress or Progress()
+    with progress.step("Toolchain"):
+        install_toolchain(progress, for_lab=False)
+    return ExitCode.DONE

@@ -417,14 +417,14 @@ def lab_up(
     ] = False,
 ) -> None:
     """Start the lab, and install its toolchain if that is missing."""
-    from slipway.cli import lab, toolchain
+    from slipway.cli import lab
     from slipway.progress import Progress
     from slipway.stack import brings_own_cluster, make_lab_stacks
 
     progress = Progress()
     if if_needed and brings_own_cluster():
         progress.note("KUBECONFIG and a registry of your own are set: no lab.")
-        raise typer.Exit(toolchain.install(progress))
+        raise typer.Exit(lab.install(progress))
     code = lab.up(progress)
     make_lab_stacks(progress.note)
     raise typer.Exit(code)
@@ -462,9 +462,9 @@ def lab_databases(
 @lab_app.command("toolchain")
 def lab_toolchain() -> None:
     """Install the pinned engine, its plugins and kubectl: all you need besides a cluster and registry of your own."""
-    from slipway.cli import toolchain
+    from slipway.cli import lab
 
-    raise typer.Exit(toolchain.install())
+    raise typer.Exit(lab.install())
 
 
 def main() -> None:

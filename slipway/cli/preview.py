@@ -11,10 +11,10 @@ from rich.console import Console
 from slipway import project as projects
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
-from slipway.deploy.commits import links
-from slipway.deploy.lab_databases import ensure_databases
+from slipway.deploy.preparation import ensure_databases
 from slipway.deploy.preview import Preview, policy_pack
 from slipway.deploy.summary import PreviewResult
+from slipway.deploy.work_tree import links
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render

@@ -17,11 +17,11 @@ from slipway.cli.preview import Files, preview
 from slipway.environments.temporary import is_declared, is_generated
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.github import API_URL, GitHub, token_of
-from slipway.promotion.commits import ServiceCommit, build_paths, commits_between
 from slipway.promotion.image_copy import copy_image
 from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
+from slipway.promotion.where import ServiceCommit, build_paths, commits_between
 from slipway.render.markdown_text import clean, fence
 from slipway.render.words import COMMIT_DIGITS
 from slipway.stack import open_stack

@@ -17,7 +17,6 @@ from rich.text import Text
 from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
-from slipway.cli.verify import verdicts_of
 from slipway.cluster.additions import remove_additions
 from slipway.cluster.drift import Drift
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
@@ -29,18 +28,18 @@ from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
 from slipway.deploy.program_policies import PassedPolicies, passed_policies, policy_inputs, record_passed
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.targets import changed_services
+from slipway.deploy.unchanged import find_unchanged, has_same_bases
 from slipway.deploy.update import Update, require_success, run_update
-from slipway.engine.stages import IMAGE_TYPE, Stage, gate_line, stage_times
+from slipway.engine.stages import Stage, gate_line, stage_times
 from slipway.environments import comment
 from slipway.environments.creation import TemporaryRequest, ensure_temporary
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
-from slipway.registry import image_digest
 from slipway.render.markdown_text import clean
 from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
-from slipway.state.checkpoint import Snapshot, objects, outputs, resources
+from slipway.state.checkpoint import objects, outputs
 from slipway.state.migrations import RERUN_VARIABLE
 from slipway.state.targets import exclude_arguments, target_variables
 
@@ -223,32 +222,16 @@ def _show_output(problems: Sequence[PreviewProblem], console: Console) -> None:
 
 
 def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
-    """The exit code of an update that could change nothing, found without the engine; `None` if the engine has to run.
-
-    Files, settings, variables, plugins and state are as the last update left them. The rest is checked here: whether
-    the base images are still the same, what the cluster has, and whether the services work.
-    """
-    if ROLLBACK_SETTING in stack.config():
+    """The exit code of an update that could change nothing, without the engine; `None` if the engine has to run."""
+    unchanged = find_unchanged(stack, to_stderr)
+    if unchanged is None:
         return None
-    try:
-        deployed = stack.deployed()
-        with ThreadPoolExecutor() as pool:
-            same_bases, verdicts = pool.submit(has_same_bases, deployed.state), pool.submit(verdicts_of, deployed)
-            drift = find_drift(stack, deployed, to_stderr)
-        if not same_bases.result():
-            return None
-        if drift.changes:  # before the checks, which may fail for that reason
-            return _show_drift(stack, drift)
-        # A failed Job of a cron job is not part of an update, which cannot run it again.
-        if any(each.problems for each in verdicts.result() if not each.about):
-            return None
-    except SlipwayError:  # the update reports it, with everything else
-        return None
-    _show_services(outputs(deployed.state))
-    checks = sum(each.checks for each in verdicts.result())
+    if unchanged.drift.changes:
+        return _show_drift(stack, unchanged.drift)
+    _show_services(outputs(unchanged.deployed.state))
     typer.echo(
-        f"{stack} is as update #{before.number} left it: {counted(len(deployed.objects()), 'object')} as declared, "
-        f"{counted(checks, 'check')} met. --force runs the engine all the same."
+        f"{stack} is as update #{before.number} left it: {counted(len(unchanged.deployed.objects()), 'object')} as "
+        f"declared, {counted(unchanged.checks, 'check')} met. --force runs the engine all the same."
     )
     return ExitCode.DONE
 
@@ -269,14 +252,6 @@ def _drift_code(stack: Stack, progress: Progress) -> ExitCode:
 def _show_drift(stack: Stack, drift: Drift) -> ExitCode:
     typer.echo("\n".join(drift_lines(stack.name, drift.changes, drift.changed_by)))
     return ExitCode.DRIFT
-
-
-def has_same_bases(state: Snapshot) -> bool:
-    """Whether the registries still have the base image of every build under its tag."""
-    arguments = (each.inputs.get("buildArgs") or {} for each in resources(state) if each.type == IMAGE_TYPE)
-    bases = {str(each["BASE_IMAGE"]) for each in arguments if "BASE_IMAGE" in each}
-    tags = (base.rpartition("@") for base in bases)
-    return all(":" not in tag.rpartition("/")[2] or image_digest(tag) == digest for tag, _, digest in tags)
 
 
 def _targets(stack: Stack, last: LastUpdate, approved: Approval, progress: Progress) -> Sequence[str]:

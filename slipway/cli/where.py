@@ -14,10 +14,9 @@ import typer
 from slipway import project as projects
 from slipway.cli.history import digest
 from slipway.cli.promote import commit_line
-from slipway.deploy.commits import DIRTY
+from slipway.deploy.work_tree import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.promotion.commits import build_paths
-from slipway.promotion.where import Ahead, RunningImage, UnreadableEnvironment, ahead, running_images
+from slipway.promotion.where import Ahead, RunningImage, UnreadableEnvironment, ahead, build_paths, running_images
 from slipway.render.tables import print_table
 from slipway.render.words import COMMIT_DIGITS, counted
 from slipway.stack import open_stack

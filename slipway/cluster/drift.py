@@ -24,9 +24,8 @@ from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.engine.events import Urn
-from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState
-from slipway.state.difference import Difference, difference
+from slipway.state.difference import Difference, Operation, ResourceChange, difference
 from slipway.values import Secret, decode, encode, is_secret, secret
 
 OURS = "pulumi"

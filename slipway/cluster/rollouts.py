@@ -16,7 +16,7 @@ from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
 from slipway.cluster.diagnosis.pods import is_ready
 from slipway.cluster.diagnosis.screen import WIDTH
-from slipway.cluster.probe_answers import ASKED_CAUSES, probe_answer
+from slipway.cluster.port_forward import ASKED_CAUSES, probe_answer
 from slipway.engine.messages import DIAGNOSIS
 
 # Within this time of its start, pods older than the rollout are of the previous release, which may be broken too.

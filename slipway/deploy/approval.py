@@ -14,7 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from policy import program_token
+from policy import program_check
 from slipway.backend import UpdateInfo
 from slipway.backend.self_managed import FILE
 from slipway.engine.errors import failure
@@ -55,7 +55,7 @@ def take(stack: Stack) -> Approval:
     in_folder = stack.backend_url().startswith(FILE)
     return Approval(
         datetime.now(UTC).replace(microsecond=0),  # the engine records whole seconds
-        program_token.head(folder),
+        program_check.head(folder),
         file_hashes(folder),
         settings_of(stack),
         state_hash(stack),
@@ -92,7 +92,7 @@ def changed_since_preview(before: Approval, after: Approval, others: Sequence[Up
 
 def file_hashes(folder: Path) -> dict[str, str]:
     """A hash of every file that decides what is built and declared, by its path in `folder`, without settings."""
-    hashes = program_token.file_hashes(folder)
+    hashes = program_check.file_hashes(folder)
     hashes = {name: value for name, value in hashes.items() if not name.startswith("Pulumi.") or name == "Pulumi.yaml"}
     for name, file in source_files(folder):
         if name not in hashes and (value := _content_hash(file)):
@@ -145,7 +145,7 @@ def _content_hash(file: Path) -> str:
     if file.is_symlink():
         return _hash(str(file.readlink()))
     try:
-        return program_token.content_hash(file) if file.is_file() else ""
+        return program_check.content_hash(file) if file.is_file() else ""
     except FileNotFoundError:
         return ""
     except PermissionError as error:

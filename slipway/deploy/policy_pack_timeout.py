@@ -12,7 +12,7 @@ from slipway.errors import ConfigurationError
 VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
 ADVICE = f"Fix what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
 LOADING_SECONDS = 60.0
-# Longer than the deadline that the pack sets for its own rules (policy/deadline.py), which names the rule.
+# Longer than the deadline that the pack sets for its own rules (policy/judge.py), which names the rule.
 SILENCE_SECONDS = 300.0
 LOADING = '"policyLoadEvent":'
 LOADED = '"preludeEvent":'

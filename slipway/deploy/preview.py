@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from policy import program_token
+from policy import program_check
 from slipway.cluster.drift import Drift
-from slipway.deploy.commits import commits
 from slipway.deploy.display import UpdateDisplay
 from slipway.deploy.drift import find_drift
 from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
+from slipway.deploy.work_tree import commits
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
 from slipway.engine.event_log import open_log
 from slipway.engine.events import Event, StepEvent
@@ -115,7 +115,7 @@ class Preview:
 
 def skip_program_gate(project: Project, stack: str) -> dict[str, str]:
     """The variable that makes the program skip its own gate, only for the files as they are now."""
-    return {program_token.VARIABLE: program_token.token(project.folder, project.name, stack)}
+    return {program_check.VARIABLE: program_check.token(project.folder, project.name, stack)}
 
 
 def policy_pack(project: Project) -> Path:

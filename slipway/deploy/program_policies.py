@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy import program_check, program_token
+from policy import program_check
 from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
@@ -95,7 +95,7 @@ def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Vi
 def policy_inputs(stack: Stack) -> str:
     """A hash of everything that the verdict depends on; the content of files that only go into images is not in it."""
     folder = stack.project.folder
-    files = {**program_token.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
+    files = {**program_check.file_hashes(folder), **dict(_sources(folder)), **dict(_mounted_files(stack))}
     return inputs_hash(stack, files, settings_of(stack))
 
 
@@ -116,7 +116,7 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in declaring)
     for name, file in source_files(folder):
         read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
-        content = program_token.content_hash(file) if read and file.is_file() else ""
+        content = program_check.content_hash(file) if read and file.is_file() else ""
         yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
 
 

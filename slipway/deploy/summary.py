@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from slipway.engine.events import Urn
 from slipway.engine.messages import DECIDED_AT_UPDATE, WAIVED
-from slipway.state.changes import Operation, ResourceChange
+from slipway.state.difference import Operation, ResourceChange
 
 MANDATORY = "mandatory"
 

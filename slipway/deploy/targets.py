@@ -13,6 +13,10 @@ from slipway.engine.events import STACK_TYPE
 from slipway.stack import Stack
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot, is_settled, resources
 
+"""Keys of service.yaml that affect no object of another service. Any other key counts as affecting others."""
+
+"""Keys of objects made of other files than service.yaml and named by content: another content is another object."""
+
 
 def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
     """The only services that an update can change since the last one.

@@ -11,8 +11,7 @@ import yaml
 from slipway import project as projects
 from slipway.backend.recording import RecordedStack
 from slipway.deploy.display import OperationError, UpdateDisplay
-from slipway.deploy.lab_databases import drop_databases
-from slipway.deploy.preparation import prepare_stack
+from slipway.deploy.preparation import drop_databases, prepare_stack
 from slipway.engine.errors import failure, messages
 from slipway.engine.event_log import open_log
 from slipway.engine.events import Event, parse

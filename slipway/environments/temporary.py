@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from slipway.deploy.commits import git_output
-from slipway.deploy.work_tree import uncommitted
+from slipway.deploy.work_tree import git_output, uncommitted
 from slipway.errors import ConfigurationError
 from slipway.project import Project
 

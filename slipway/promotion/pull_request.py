@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway.deploy.commits import git_output
+from slipway.deploy.work_tree import git_output
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.github import GitHub, RefusedError, TransientError
 

@@ -10,7 +10,7 @@ from itertools import groupby
 from slipway.deploy.summary import ImageChange
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
 from slipway.masking import UNKNOWN
-from slipway.state.changes import ResourceChange
+from slipway.state.difference import ResourceChange
 from slipway.state.fields import FieldChange
 
 IMAGE_FIELD = "image"

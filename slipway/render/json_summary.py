@@ -8,7 +8,7 @@ from typing import Any
 from slipway.deploy.summary import ImageChange, PreviewProblem, PreviewSummary, Violation
 from slipway.engine.events import Urn
 from slipway.render.service_changes import ServiceChanges, service_changes
-from slipway.state.changes import ResourceChange
+from slipway.state.difference import ResourceChange
 
 VERSION = 1
 

@@ -28,13 +28,7 @@ from slipway.render.markdown_text import (
 )
 from slipway.render.service_changes import service_changes
 from slipway.render.verdict import counts, restarts_text, symbol, verdict
-from slipway.render.words import (
-    commits_text,
-    counted,
-    grouped_violations,
-    is_incomplete,
-    rules_text,
-)
+from slipway.render.words import commits_text, counted, grouped_violations, is_incomplete, rules_text
 
 MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]+) -->")
 OUTPUT_LINES = 120

@@ -38,8 +38,8 @@ from slipway.render.words import (
     short_path,
     value_texts,
 )
-from slipway.state.changes import Operation, ResourceChange
 from slipway.state.content_names import HASH, is_named_by_content
+from slipway.state.difference import Operation, ResourceChange
 from slipway.state.fields import FieldChange
 
 NAMED_RESOURCES = 3

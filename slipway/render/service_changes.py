@@ -15,7 +15,7 @@ from slipway.render.groups import by_service
 from slipway.render.markdown_text import shortened
 from slipway.render.settings import SERVICE, Setting, resource_settings
 from slipway.render.words import commits_text, image_texts
-from slipway.state.changes import Operation, ResourceChange
+from slipway.state.difference import Operation, ResourceChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 # The provider's hash of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/

@@ -19,7 +19,7 @@ from slipway.render.service_changes import Fate, ServiceChanges, alike, pods_tex
 from slipway.render.settings import WORDS_OF_OBJECTS, Setting, resource_settings, within
 from slipway.render.verdict import OUTSIDE, counts, restarts_text, verdict
 from slipway.render.words import DRIFT_NOTES, commits_text, counted, grouped_violations, is_incomplete, rules_text
-from slipway.state.changes import Operation, ResourceChange
+from slipway.state.difference import Operation, ResourceChange
 
 STYLES = {Fate.REMOVED: "red", Fate.CHANGED: "yellow", Fate.NEW: "green"}
 DRIFT_SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}

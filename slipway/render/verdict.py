@@ -10,7 +10,7 @@ from slipway.engine.stages import IMAGE_TYPE
 from slipway.render.markdown_text import some_of
 from slipway.render.service_changes import Fate, ServiceChanges, service_changes
 from slipway.render.words import counted
-from slipway.state.changes import Operation
+from slipway.state.difference import Operation
 
 FATES = {
     Fate.REMOVED: ("is removed", "are removed"),

@@ -20,6 +20,7 @@ from slipway.state.checkpoint import (
 from slipway.state.content_names import stem
 from slipway.state.directives import directed
 from slipway.state.images import images_of
+from slipway.state.integrity import in_order
 from slipway.state.migrations import (
     is_destructive,
     is_suspended,
@@ -28,7 +29,6 @@ from slipway.state.migrations import (
     run_of,
     with_suspension,
 )
-from slipway.state.order import in_order
 from slipway.state.renames import renames
 from slipway.values import Path, mapped, opened
 

@@ -13,9 +13,9 @@ from slipway.errors import SlipwayError
 from slipway.render.words import counted
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
-from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState, Snapshot, objects
 from slipway.state.comparison import Comparison, compared
+from slipway.state.difference import Operation, ResourceChange
 from slipway.state.directives import DEPLOYMENT_TYPE
 from slipway.values import opened
 

@@ -32,9 +32,8 @@ from slipway.rollback.plan import (
     services_migrated_since,
 )
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
-from slipway.rollback.target import default_target
+from slipway.rollback.target import UnfinishedRollback, default_target, mark_in_progress, resume_target
 from slipway.rollback.unchanged import digest, unchanged_resources
-from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
 from slipway.state.comparison import compared

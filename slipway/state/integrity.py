@@ -6,11 +6,39 @@ https://github.com/pulumi/pulumi/blob/v3.259.0/pkg/resource/deploy/snapshot.go (
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot
-from slipway.state.order import in_order
+
+Key = TypeVar("Key", str, int)
+
+
+def in_order(known: Iterable[Key], needed: Callable[[Key], Iterable[Key]]) -> Iterator[Key]:
+    """Each of `known` once, after those that it needs, otherwise in the order given.
+
+    A cycle, which can result from a mix of two states, is entered anywhere.
+    """
+    everything = list(known)
+    waiting = set(everything)
+
+    def unbegun(keys: Iterable[Key]) -> Iterator[Key]:
+        for key in keys:
+            if key in waiting:
+                waiting.remove(key)
+                yield key
+
+    for root in everything:
+        way, path = [unbegun([root])], []
+        while way:
+            if (key := next(way[-1], None)) is not None:
+                path.append(key)
+                way.append(unbegun(needed(key)))
+                continue
+            way.pop()
+            if path:
+                yield path.pop()
+
 
 Raw = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from collections.abc import Collection, Mapping, Sequence
 
-from policy import program_token
+from policy import program_check
 from slipway.engine.events import STACK_TYPE
 from slipway.state.checkpoint import Snapshot, resources
 
@@ -47,4 +47,4 @@ def targets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _proof(gate: Mapping[str, str], services: Sequence[str]) -> str:
-    return hashlib.sha256(" ".join([gate.get(program_token.VARIABLE, ""), *services]).encode()).hexdigest()
+    return hashlib.sha256(" ".join([gate.get(program_check.VARIABLE, ""), *services]).encode()).hexdigest()

@@ -12,7 +12,7 @@ from bench import rounds
 from bench.choice import Operation, Size
 from bench.processes import Run
 from bench.rounds import Rounds, steps
-from bench.workload import Workload
+from bench.services import BenchServices
 
 
 @dataclass
@@ -48,7 +48,7 @@ def ran(
 ) -> Ran:
     monkeypatch.setattr(rounds, "PAUSE_SECONDS", 0.0)
     (folder / "services").mkdir()
-    workload = Workload(folder, Size(2), "run")
+    workload = BenchServices(folder, Size(2), "run")
     workload.write()
     done: list[tuple[str, str]] = []
     counted: list[tuple[Operation, str]] = []

@@ -22,7 +22,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi.runtime import resource
 from pulumi.runtime.mocks import Mocks
-from components.debug_details import drop_debug_details
+from components.program import drop_debug_details
 
 class NoResources(Mocks):
     def new_resource(self, args):

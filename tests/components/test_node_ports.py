@@ -10,7 +10,7 @@ import pytest
 
 from components import environment
 from components.environment import EnvironmentArgs
-from components.node_ports import assigned_ports, declared_ports, passed_on, wanted_ports
+from components.network import assigned_ports, declared_ports, passed_on, wanted_ports
 from services.catalog import Service
 from services.spec import ServiceSpec
 from slipway.state.checkpoint import resources

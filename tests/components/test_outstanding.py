@@ -10,7 +10,7 @@ import pulumi
 import pytest
 from pulumi.runtime.settings import SETTINGS
 
-from components.outstanding import wait_at_once
+from components.program import wait_at_once
 
 OUTPUTS = 200
 

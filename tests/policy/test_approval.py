@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy.program_token import VARIABLE, is_passed, token
+from policy.program_check import VARIABLE, is_passed, token
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from policy.deadline import Deadline, DeadlineError
+from policy.judge import Deadline, DeadlineError
 
 
 def test_what_is_done_in_time_gives_its_result_or_its_error() -> None:

@@ -19,8 +19,8 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc
 
 from policy.analyzer import Analyzer
-from policy.deadline import Deadline
 from policy.declaration import Resource
+from policy.judge import Deadline
 from policy.model import State
 from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 from tests.policy.policy_examples import MISSING, RULES, UNKNOWN, Edit, good, judge, judged

@@ -15,7 +15,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from components.policies import enforce_policies
-from policy import program_check, program_token
+from policy import program_check
 
 REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe"
 
@@ -51,7 +51,7 @@ def gate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gate:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PULUMI_CONFIG", '{"user-service:DATABASE_URL": "x"}')
     monkeypatch.setenv("PULUMI_CONFIG_SECRET_KEYS", '["user-service:DATABASE_URL"]')
-    monkeypatch.delenv(program_token.VARIABLE, raising=False)
+    monkeypatch.delenv(program_check.VARIABLE, raising=False)
     return Gate(monkeypatch)
 
 
@@ -149,14 +149,14 @@ def test_what_was_not_looked_at_is_refused_when_it_is_declared(gate: Gate) -> No
 
 def test_nobody_asks_behind_slipway_up(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     gate.verdict = program_check.Verdict(refusal=REFUSAL)
-    monkeypatch.setenv(program_token.VARIABLE, program_token.token(Path.cwd(), "slipway", "dev"))
+    monkeypatch.setenv(program_check.VARIABLE, program_check.token(Path.cwd(), "slipway", "dev"))
     run(preview=False)
     assert gate.requests == []
 
 
 def test_somebody_asks_when_the_program_is_another_than_approved(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     gate.verdict = program_check.Verdict(refusal=REFUSAL)
-    monkeypatch.setenv(program_token.VARIABLE, program_token.token(Path.cwd(), "slipway", "dev"))
+    monkeypatch.setenv(program_check.VARIABLE, program_check.token(Path.cwd(), "slipway", "dev"))
     Path("__main__.py").write_text("changed")
     with pytest.raises(pulumi.RunError):
         run(preview=False)

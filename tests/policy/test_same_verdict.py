@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from policy import program_check, program_token
+from policy import program_check
 from policy.declared import Program, resources_of
 from policy.judge import Judge
 from policy.model import State
@@ -234,7 +234,7 @@ def test_a_bare_preview_shows_the_list_and_goes_on(checkout: Checkout) -> None:
 
 def test_behind_slipway_the_program_does_not_ask_again(checkout: Checkout) -> None:
     without_probe(checkout)
-    checkout.environment[program_token.VARIABLE] = program_token.token(checkout.folder, "slipway", STACK)
+    checkout.environment[program_check.VARIABLE] = program_check.token(checkout.folder, "slipway", STACK)
     ended = checkout.pulumi("preview")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "liveness-probe" not in ended.stdout

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from slipway.cluster.diagnosis import answers, probes
+from slipway.cluster.diagnosis import advice, pods
 from slipway.cluster.diagnosis.model import Cause, Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, number_at, object_at, text_at, time_at
 
@@ -60,9 +60,9 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
     reason, message = text_at(waits, "reason"), text_at(waits, "message")
     if reason in _PULLING:
         message = _pull_message(message, events)
-    elif answers.is_passing(message):
+    elif advice.is_passing(message):
         message = _missing_message(events) or message
-    text = answers.unwrapped(message) or reason
+    text = advice.unwrapped(message) or reason
     ended = _last_end(status)
     code = number_at(ended, "exitCode") if ended else None
     return Finding(
@@ -73,7 +73,7 @@ def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Ob
         text,
         code,
         ends_of(status),
-        may_mend=answers.is_passing(message),
+        may_mend=advice.is_passing(message),
     )
 
 
@@ -83,15 +83,15 @@ def _cause_of_waiting(reason: str, message: str) -> Cause:
     if reason == "ErrImageNeverPull":
         return Cause.IMAGE_NOT_FOUND
     if reason in _PULLING:
-        return answers.pull_cause(message)
-    if answers.is_missing_object(message):
+        return advice.pull_cause(message)
+    if advice.is_missing_object(message):
         return Cause.MISSING_OBJECT
-    return Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG
+    return Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG
 
 
 def _pull_message(message: str, events: Sequence[Object]) -> str:
     """The message, or that of the event: older kubelets lose the registry's answer while they back off."""
-    if answers.unwrapped(message):
+    if advice.unwrapped(message):
         return message
     messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
     return re.sub(r'^Failed to pull image "[^"]*": ', "", messages[-1]) if messages else message
@@ -99,19 +99,19 @@ def _pull_message(message: str, events: Sequence[Object]) -> str:
 
 def _missing_message(events: Sequence[Object]) -> str:
     """The event's message: a kubelet whose cache is late reports only that in the status, even if it knows more."""
-    messages = [answers.unwrapped(text_at(event, "message")) for event in events]
-    return next((message for message in messages if answers.is_missing_object(message)), "")
+    messages = [advice.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in messages if advice.is_missing_object(message)), "")
 
 
 def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:
     code, name = number_at(ended, "exitCode"), text_at(status, "name")
-    probe = probes.killed_by(events, pod, name, ended)
+    probe = pods.killed_by(events, pod, name, ended)
     make = _finding_maker(pod, status, code)
     if probe:
-        return make(Cause[probe.upper()], probes.last_answer(events, name, probe))
-    message = answers.unwrapped(text_at(ended, "message"))
+        return make(Cause[probe.upper()], pods.last_answer(events, name, probe))
+    message = advice.unwrapped(text_at(ended, "message"))
     if text_at(ended, "reason") in _NEVER_STARTED:
-        return make(Cause.ENTRYPOINT if answers.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
+        return make(Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
     # Even if the runtime misses the kernel's report, a kill that no probe caused is the kernel's.
     if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
         return make(Cause.OUT_OF_MEMORY, message)
@@ -125,7 +125,7 @@ def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding
     name = text_at(status, "name")
     make = _finding_maker(pod, status, None)
     for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):
-        if answer := probes.last_answer(events, name, probe):
+        if answer := pods.last_answer(events, name, probe):
             return make(Cause[probe.upper()], answer)
     return make(Cause.STARTING, "")
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from slipway.cluster.diagnosis import probes
+from slipway.cluster.diagnosis import pods
 from slipway.cluster.diagnosis.model import Cause, Finding, container_spec
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.masking import masked_text
@@ -63,7 +63,7 @@ class Case:
     @property
     def question(self) -> str:
         probe = {Cause.LIVENESS: "Liveness", Cause.STARTUP: "Startup"}.get(self.finding.cause, "Readiness")
-        return probes.question(self.pod, self.finding.container, probe)
+        return pods.question(self.pod, self.finding.container, probe)
 
     @property
     def startup_seconds(self) -> int:

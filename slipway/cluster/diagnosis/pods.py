@@ -3,11 +3,80 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
-from slipway.cluster.diagnosis import answers, containers
-from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
-from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, objects_at, text_at
+from slipway.cluster.diagnosis import advice, containers
+from slipway.cluster.diagnosis.model import Cause, Evidence, Finding, container_spec
+from slipway.cluster.diagnosis.objects import (
+    Object,
+    condition,
+    event_time,
+    first_event_time,
+    name_of,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+    time_at,
+)
+
+# The exit codes of a run that was asked to end: in order, or by the signal itself.
+_STOPPED = (0, 137, 143)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_UNHEALTHY = re.compile(r"^(Readiness|Liveness|Startup) probe (?:failed|errored.*?): ?(.*)", re.DOTALL)
+_KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
+# The kubelet kills after the grace period; the runtime may report that a moment later.
+_KILL_MARGIN = timedelta(seconds=10)
+# Events and statuses give whole seconds.
+_CLOCK_MARGIN = timedelta(seconds=2)
+
+
+def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
+    """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
+    newest, answer = _EPOCH, ""
+    for event in events:
+        match = _UNHEALTHY.match(text_at(event, "message"))
+        if match and match[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
+            newest, answer = event_time(event) or _EPOCH, match[2].strip()
+    return answer
+
+
+def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
+    """`Liveness` or `Startup` if the kubelet ended that run of a container because of its probe; else empty.
+
+    If a probe has killed before, the exit code of a run that was asked to end is enough: the kubelet stops reporting
+    each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
+    """
+    finished = time_at(ended, "finishedAt")
+    was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
+    grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
+    for event in events:
+        match, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
+        if not match or not _is_about(event, container):
+            continue
+        if was_stopped:
+            return match[1].capitalize()
+        if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
+            return match[1].capitalize()
+    return ""
+
+
+def question(pod: Object, container: str, probe: str) -> str:
+    """What a probe asks: `GET /readyz on port http`."""
+    definition = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
+    if "httpGet" in definition:
+        return f"GET {text_at(definition, 'httpGet', 'path') or '/'} on port {text_at(definition, 'httpGet', 'port')}"
+    if "exec" in definition:
+        return f"the command {' '.join(map(str, object_at(definition, 'exec').get('command') or ()))}"
+    kind = "grpc" if "grpc" in definition else "tcpSocket"
+    return f"a connection to port {text_at(definition, kind, 'port')}"
+
+
+def _is_about(event: Object, container: str) -> bool:
+    path = text_at(event, "involvedObject", "fieldPath")
+    return not path or f"{{{container}}}" in path
+
 
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
 # A claim without a volume: it is not provisioned, or not yet.
@@ -109,16 +178,16 @@ def _refused(evidence: Evidence) -> Iterator[Finding]:
     failure = condition(newest, "ReplicaFailure") if newest else condition(evidence.deployment, "ReplicaFailure")
     progressing = condition(evidence.deployment, "Progressing")
     if failure.get("status") == "True":
-        message = answers.unwrapped(text_at(failure, "message"))
-        yield Finding(answers.refusal_cause(message), "", "", text_at(failure, "reason"), message)
+        message = advice.unwrapped(text_at(failure, "message"))
+        yield Finding(advice.refusal_cause(message), "", "", text_at(failure, "reason"), message)
     elif not newest and progressing.get("reason") == "ReplicaSetCreateError":
-        message = answers.unwrapped(text_at(progressing, "message"))
-        yield Finding(answers.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
+        message = advice.unwrapped(text_at(progressing, "message"))
+        yield Finding(advice.refusal_cause(message), "", "", "ReplicaSetCreateError", message)
 
 
 def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Finding:
     message = _PREEMPTION.sub("", text_at(scheduled, "message")).strip().rstrip(".")
-    if answers.is_missing_object(message):
+    if advice.is_missing_object(message):
         cause = Cause.MISSING_OBJECT
     elif _UNBOUND.search(message):
         cause = Cause.VOLUME
@@ -133,5 +202,5 @@ def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
     messages = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
     if not messages:
         return None
-    cause = Cause.MISSING_OBJECT if answers.is_missing_object(messages[-1]) else Cause.VOLUME
+    cause = Cause.MISSING_OBJECT if advice.is_missing_object(messages[-1]) else Cause.VOLUME
     return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())

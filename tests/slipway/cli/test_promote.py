@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from slipway.promotion.commits import commits_between
 from slipway.promotion.pull_request import REMOTE
 from slipway.promotion.settings_file import SettingsFile, only_promotion
+from slipway.promotion.where import commits_between
 from tests.slipway.environments import Environments, Repository, digest
 
 SETTINGS = "config:\n  slipway:build: false # dev builds\n  # Its own.\n  a:b: c\n"

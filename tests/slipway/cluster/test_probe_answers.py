@@ -12,7 +12,7 @@ import pytest
 
 from slipway.cluster.client import Cluster
 from slipway.cluster.diagnosis import Evidence, diagnose
-from slipway.cluster.probe_answers import probe_answer
+from slipway.cluster.port_forward import probe_answer
 from tests.slipway.cluster.api_server import ApiServer, api_server
 
 REFUSED = "dial tcp 10.0.0.7:8080: connect: connection refused"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.verify import lines, with_objects
+from slipway.cli.verify import lines
 from slipway.cluster.collections import ApiResource
 from slipway.cluster.readiness import UnreadyObject, problem
+from slipway.cluster.verdicts import with_objects
 from slipway.cluster.verification import ServiceVerdict
 
 CRON_JOB = ApiResource("batch/v1", "CronJob")

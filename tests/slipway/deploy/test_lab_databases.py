@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.deploy.lab_databases import drop_databases, ensure_databases
+from slipway.deploy.preparation import drop_databases, ensure_databases
 from slipway.environment_variables import ShellEnvironment
 from slipway.errors import SlipwayError
 from slipway.stack import Stack

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.deploy.commits import previewed_commit
-from slipway.deploy.work_tree import message, require_committed, uncommitted
+from slipway.deploy.work_tree import message, previewed_commit, require_committed, uncommitted
 from slipway.errors import ConfigurationError
 from slipway.project import Project
 

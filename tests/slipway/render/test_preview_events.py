@@ -13,7 +13,7 @@ from slipway.deploy.summary import PreviewResult
 from slipway.masking import SECRET, UNKNOWN
 from slipway.render.json_summary import to_json
 from slipway.render.markdown import render
-from slipway.state.changes import Operation
+from slipway.state.difference import Operation
 from tests.slipway.render import reading
 
 SMALL_AND_LARGE = (

@@ -20,7 +20,7 @@ from slipway.render.json_summary import shape
 from slipway.render.markdown import render
 from slipway.render.service_changes import Fate, ServiceChanges, pods_text, service_changes
 from slipway.render.verdict import counts, restarts_text, verdict
-from slipway.state.changes import Operation, ResourceChange
+from slipway.state.difference import Operation, ResourceChange
 from slipway.state.fields import StepDetails, field_changes
 from tests.slipway.render.reading import plain
 

@@ -20,9 +20,9 @@ from slipway.rollback.plan import (
     plan_rollback,
     services_migrated_since,
 )
-from slipway.state.changes import STATEFUL_KINDS
 from slipway.state.checkpoint import ResourceState, fingerprint, objects, resources
 from slipway.state.content_names import stem
+from slipway.state.difference import STATEFUL_KINDS
 from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 
 DEPLOYMENT, SECRET, CONFIG_MAP = "apps/v1:Deployment", "core/v1:Secret", "core/v1:ConfigMap"

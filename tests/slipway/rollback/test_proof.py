@@ -9,9 +9,8 @@ import pytest
 from slipway.cluster.drift import Drift
 from slipway.engine.events import Urn
 from slipway.rollback.proof import ClusterDifference, compared_with
-from slipway.state.changes import Operation, ResourceChange
 from slipway.state.checkpoint import ResourceState
-from slipway.state.difference import Difference
+from slipway.state.difference import Difference, Operation, ResourceChange
 from slipway.state.fields import FieldChange, Kind
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::user-service"

@@ -10,7 +10,7 @@ import pytest
 
 from slipway.backend import RollbackInfo, UpdateInfo, UpdateKind
 from slipway.deploy.recovery import MESSAGE
-from slipway.rollback.unfinished import UnfinishedRollback, mark_in_progress, resume_target
+from slipway.rollback.target import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in
 

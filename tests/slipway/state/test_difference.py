@@ -8,8 +8,7 @@ from typing import Any
 from slipway.cli.diff import lines, shape
 from slipway.masking import SECRET
 from slipway.render.verdict import OUTSIDE
-from slipway.state.changes import Operation
-from slipway.state.difference import MAY_HAVE_CHANGED, difference
+from slipway.state.difference import MAY_HAVE_CHANGED, Operation, difference
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.state.order import in_order
+from slipway.state.integrity import in_order
 
 SIZE = 12
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from policy import program_token
+from policy import program_check
 from slipway.state.checkpoint import resources
 from slipway.state.targets import VARIABLE, TargetsError, exclude_arguments, target_variables, targets_of
 
-GATE = {program_token.VARIABLE: "a" * 64}
+GATE = {program_check.VARIABLE: "a" * 64}
 
 
 def test_all_but_the_services_and_the_stack_itself_is_left(first: Any) -> None:
@@ -33,7 +33,7 @@ def test_the_program_is_told_the_services() -> None:
         {VARIABLE: "a,b"},
         {VARIABLE: ","},
         {**GATE, VARIABLE: "user-service"},
-        {program_token.VARIABLE: "b" * 64, **target_variables(["a"], GATE)},
+        {program_check.VARIABLE: "b" * 64, **target_variables(["a"], GATE)},
         {**GATE, VARIABLE: f"{target_variables(['a'], GATE)[VARIABLE]},b"},
     ],
 )

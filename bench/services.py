@@ -30,7 +30,7 @@ ANSWER, VERSION = "service=SERVICE)", 'service=SERVICE, version="{version}")'
 PATH = "/hello"
 
 
-class Workload:
+class BenchServices:
     """The services of a copy in `folder`, in place of those that are committed there.
 
     Each has a version, which is part of what is built. No two runs write the same: the builder knows none of it.

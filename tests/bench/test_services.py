@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from bench.choice import Size
-from bench.workload import Workload
+from bench.services import BenchServices
 from services.catalog import load
 
 
-def written(folder: Path, size: Size) -> Workload:
+def written(folder: Path, size: Size) -> BenchServices:
     old = folder / "services" / "old_service"
     old.mkdir(parents=True)
     (old / "service.yaml").write_text("name: old-service\n")
     (old / "Dockerfile").write_text("FROM scratch\n")
     (folder / "services" / "kit").mkdir()
-    workload = Workload(folder, size, "run")
+    workload = BenchServices(folder, size, "run")
     workload.write()
     return workload
 
