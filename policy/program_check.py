@@ -1,4 +1,5 @@
-"""The program's own gate: judges what a program declares, in a separate process, before anything is registered.
+"""The program's own gate: judges what a program declares, in a separate process, before anything is registered;
+and the token by which `slipway up` says that it has passed.
 
 Uses only the standard library, so that it costs nothing in a program that `slipway up` has checked.
 """
@@ -68,13 +69,27 @@ class RuleFinding:
 
 
 @dataclass(frozen=True)
+class DeclaredObject:
+    """A Kubernetes object that the program declares: the type token and the name of its resource, and how the cluster
+    finds it. A part that only the update knows is empty.
+    """
+
+    type: str
+    resource: str
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Verdict:
     """The verdict of the gate. A text that does not apply is empty; `notes` may be set with any of the others.
 
     `refusal` lists the violations, `undecided` the mandatory rules that only the engine can decide. `program_error` is
     the error of the program itself, `not_inspectable` is something that only the engine can see. `error` is why there
-    is no verdict. `judged` are type and name of all resources that the rules were checked on, `rules` is the number of
-    rules.
+    is no verdict. `judged` are type and name of all resources that the rules were checked on, `objects` those in
+    Kubernetes, `rules` is the number of rules.
     """
 
     refusal: str = ""
@@ -86,6 +101,7 @@ class Verdict:
     findings: list[RuleFinding] = field(default_factory=list)
     rules: int = field(default=0, compare=False)
     judged: list[tuple[str, str]] = field(default_factory=list, compare=False, repr=False)
+    objects: list[DeclaredObject] = field(default_factory=list, compare=False, repr=False)
 
 
 def judge(
@@ -104,7 +120,8 @@ def judge(
     try:
         answer: dict[str, Any] = json.loads(output)
         findings = [RuleFinding(**each) for each in answer.pop("findings")]
-        return Verdict(**answer, findings=findings)
+        objects = [DeclaredObject(**each) for each in answer.pop("objects")]
+        return Verdict(**answer, findings=findings, objects=objects)
     except (ValueError, TypeError, KeyError):
         stderr_tail = "\n".join(errors.splitlines()[-STDERR_TAIL_LINES:])
         return Verdict(error=f"the gate ended without a verdict, with exit code {process.returncode}:\n{stderr_tail}")

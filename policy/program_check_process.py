@@ -14,10 +14,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from policy.declaration import Resource
 from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError
+from policy.labels import namespace, object_name
 from policy.model import Level, State
-from policy.program_check import RuleFinding, Verdict
+from policy.program_check import DeclaredObject, RuleFinding, Verdict
 from policy.report import notes, refusal, undecided
+from policy.view import View
 from policy.yaml_lines import PolicyFileError
 from slipway.garbage_collection import collect_garbage_rarely
 
@@ -60,7 +63,8 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
         active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        return replace(_of(report), rules=len(active) + 1, judged=judged)  # and the check of the waivers
+        objects = [_object(each) for each in resources if each.type.startswith("kubernetes:")]
+        return replace(_of(report), rules=len(active) + 1, judged=judged, objects=objects)  # and the check of waivers
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:
@@ -70,6 +74,17 @@ def _verdict(request: dict[str, Any]) -> Verdict:
     except Exception:  # noqa: BLE001 (whatever the program raised: it is not judged, so it does not pass)
         lines = traceback.format_exc().splitlines()[-TRACEBACK_LINES:]
         return Verdict(error="the program failed while it was looked at:\n" + "\n".join(lines))
+
+
+def _object(resource: Resource) -> DeclaredObject:
+    parts = (
+        View.of(resource).at("apiVersion"),
+        View.of(resource).at("kind"),
+        namespace(resource),
+        object_name(resource),
+    )
+    texts = (each.value if isinstance(each.value, str) else "" for each in parts)
+    return DeclaredObject(resource.type, resource.name, *texts)
 
 
 def _of(report: Report) -> Verdict:

@@ -132,14 +132,17 @@ class Stack:
             cluster = Cluster.connect(context_of(state), self.engine.environment.get("KUBECONFIG"))
         return Deployed(self.name, state, cluster)
 
+    def cluster(self) -> Cluster:
+        """The cluster that the stack's settings name; ClusterError if the kubeconfig does not have it."""
+        return Cluster.connect(self.config().get("slipway:context"), self.engine.environment.get("KUBECONFIG"))
+
     def require_cluster(self) -> None:
         """Raise SlipwayError if the cluster that the stack's settings name does not answer.
 
         The program reports errors in the settings and the kubeconfig themselves, together with all other errors.
         """
-        context = self.config().get("slipway:context")
         try:
-            cluster = Cluster.connect(context, self.engine.environment.get("KUBECONFIG"))
+            cluster = self.cluster()
         except ClusterError:
             return
         with cluster_errors():

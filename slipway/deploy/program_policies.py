@@ -7,15 +7,22 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from policy import program_check
+from policy.program_check import DeclaredObject
 from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides, load
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
+from slipway.cluster.client import Cluster, ClusterError, NotFoundError
+from slipway.cluster.collections import ApiResource, object_path
+from slipway.cluster.diagnosis.objects import object_at, text_at
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import skip_program_gate
@@ -23,12 +30,25 @@ from slipway.deploy.summary import Violation
 from slipway.engine.events import Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.stack import Stack
-from slipway.state.checkpoint import Snapshot, resources
+from slipway.state.checkpoint import ResourceState, resources
 from slipway.state.content_names import stem
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 # Also a Dockerfile of another name, whose content the catalogue reads.
 MOUNTS_FILES = re.compile(rb"\b(?:files|dockerfile)\b")
+
+
+@dataclass(frozen=True)
+class _PolicyVerdict:
+    """What is kept of an evaluation that refused nothing."""
+
+    rules: int
+    notes: str
+    objects: list[DeclaredObject]
+
+
+_VERDICTS = TypeAdapter(dict[str, _PolicyVerdict])
+"""By the hash of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +74,20 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     others_rules = folder.resolve() != program_check.CHECKOUT
     if others_rules or stack.backend_url().startswith(("http:", "https:")):
         return None
-    state = stack.present()
-    if not state or not resources(state):
-        return None
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything changes
         return None
     variables = skip_program_gate(stack.project, stack.name)
     inputs = policy_inputs(stack)
-    verdict = _read(stack.own_file("policies")).get(inputs)
+    verdict = _read(stack, inputs)
     if verdict is None:
         judged = judge_program(stack)
         if judged.refusal or judged.undecided or judged.program_error or judged.not_inspectable or judged.error:
             return None
-        declared = [f"{type_}::{name}" for type_, name in judged.judged if type_.startswith(KUBERNETES_PREFIX)]
-        verdict = {"rules": judged.rules, "notes": judged.notes, "declared": declared}
+        verdict = _PolicyVerdict(judged.rules, judged.notes, judged.objects)
         _write(stack, inputs, verdict)
-    if _is_new(verdict["declared"], state):
+    if _may_exist(stack, verdict.objects):
         return None
-    return PassedPolicies(verdict["rules"], verdict["notes"], time.monotonic() - began, variables)
+    return PassedPolicies(verdict.rules, verdict.notes, time.monotonic() - began, variables)
 
 
 def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Violation]) -> None:
@@ -83,13 +99,21 @@ def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Vi
     if any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
         return
     notes = [f"  {each.rule} [{each.weight}] {each.resource or 'the stack'}: {each.message}" for each in violations]
-    declared = [f"{urn.type}::{urn.name}" for urn in (Urn(each.urn) for each in resources(stack.present() or {}))]
-    verdict = {
-        "rules": rules,
-        "notes": "\n".join(["Policy advice and waivers:", *notes]) if notes else "",
-        "declared": [each for each in declared if each.startswith(KUBERNETES_PREFIX)],
-    }
-    _write(stack, inputs, verdict)
+    notes = ["Policy advice and waivers:", *notes] if notes else []
+    recorded = (each for each in resources(stack.present() or {}) if each.type.startswith(KUBERNETES_PREFIX))
+    _write(stack, inputs, _PolicyVerdict(rules, "\n".join(notes), [_recorded_object(each) for each in recorded]))
+
+
+def _recorded_object(resource: ResourceState) -> DeclaredObject:
+    inputs, metadata = resource.inputs, object_at(resource.inputs, "metadata")
+    return DeclaredObject(
+        type=resource.type,
+        resource=resource.name,
+        api_version=text_at(inputs, "apiVersion"),
+        kind=text_at(inputs, "kind"),
+        namespace=text_at(metadata, "namespace"),
+        name=text_at(metadata, "name"),
+    )
 
 
 def policy_inputs(stack: Stack) -> str:
@@ -99,13 +123,37 @@ def policy_inputs(stack: Stack) -> str:
     return inputs_hash(stack, files, settings_of(stack))
 
 
-def _is_new(declared: Iterable[str], state: Snapshot) -> bool:
-    """Whether any of these objects, `type::name`, would be created. Another owner may have created it already, which a
-    preview finds before anything changes. An object named by its content is not new if it has a predecessor.
+def _may_exist(stack: Stack, declared: Iterable[DeclaredObject]) -> bool:
+    """Whether any of the objects that would be created may exist already. It is another owner's then, which a preview
+    finds before anything changes. An object named by its content is not new if it has a predecessor.
     """
-    urns = (Urn(each.urn) for each in resources(state))
+    urns = (Urn(each.urn) for each in resources(stack.present() or {}))
     known = {stem(f"urn::::{urn.type}::{urn.name}") for urn in urns}
-    return any(stem(f"urn::::{each}") not in known for each in declared)
+    new = [each for each in declared if stem(f"urn::::{each.type}::{each.resource}") not in known]
+    if not new:
+        return False
+    try:
+        cluster = stack.cluster()
+        exists = partial(_exists, cluster)
+        namespaces = {each for each in new if each.kind == "Namespace"}
+        absent = {each.name for each in namespaces if not exists(each)}
+        others = [each for each in new if each not in namespaces and each.namespace not in absent]
+        with ThreadPoolExecutor() as pool:
+            return len(absent) < len(namespaces) or any(pool.map(exists, others))
+    except ClusterError:  # a preview says what is wrong
+        return True
+
+
+def _exists(cluster: Cluster, declared: DeclaredObject) -> bool:
+    """Whether the cluster has the object; True if that is not certain."""
+    if not all((declared.api_version, declared.kind, declared.namespace, declared.name)):
+        return True
+    kind = ApiResource(declared.api_version, declared.kind)
+    path = object_path(cluster, kind, declared.namespace, declared.name)
+    try:
+        return path is None or bool(cluster.read(path))
+    except NotFoundError:
+        return False
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
@@ -141,19 +189,18 @@ def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:
             yield f"file {service.name} {file.key}", hashlib.sha256(file.content).hexdigest()
 
 
-def _write(stack: Stack, inputs: str, verdict: Mapping[str, Any]) -> None:
+def _write(stack: Stack, inputs: str, verdict: _PolicyVerdict) -> None:
     file = stack.own_file("policies")
     with suppress(OSError):  # the next update evaluates again
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({inputs: verdict}), encoding="utf-8")
+        file.write_bytes(_VERDICTS.dump_json({inputs: verdict}))
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(stack: Stack, inputs: str) -> _PolicyVerdict | None:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or not ours
-        return {}
-    return content if isinstance(content, dict) else {}
+        return _VERDICTS.validate_json(stack.own_file("policies").read_bytes()).get(inputs)
+    except (OSError, ValidationError):  # none yet, or not ours
+        return None
 
 
 def judge_program(stack: Stack) -> program_check.Verdict:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from kubernetes.client import CoreV1Api
 
 from policy import program_check
 from slipway.deploy.program_policies import (
@@ -130,8 +131,6 @@ def test_the_content_of_a_file_that_a_service_mounts_counts(stack: Stack) -> Non
     file = stack.project.folder / "services/user_service/motd.txt"
     file.write_text("one\n")
     edit(stack, SERVICE, "env: ", "files: {/etc/motd: motd.txt}\nenv: ")
-    assert passed_policies(stack) is None, "an object that is new is previewed"
-    deploy(stack, judge_program(stack).judged)
     first, _ = verdict(stack)
     file.write_text("two\n")
     second, _ = verdict(stack)
@@ -164,17 +163,33 @@ def test_whatever_does_not_pass_is_left_to_a_preview(stack: Stack, file: str, ol
     assert not stack.own_file("policies").exists()
 
 
-def test_what_would_be_created_is_left_to_a_preview(stack: Stack) -> None:
+def test_the_first_update_needs_no_preview_where_nothing_exists_that_it_creates(stack: Stack) -> None:
+    deploy(stack, ())
+    passed = passed_policies(stack)
+    assert passed
+    assert passed.rules > 50
+
+
+def test_what_would_be_created_and_exists_is_left_to_a_preview(stack: Stack) -> None:
     """It may be somebody else's."""
     objects = judge_program(stack).judged
     service = ("kubernetes:core/v1:Service", "order-service")
     assert service in map(tuple, objects)
     deploy(stack, [each for each in objects if tuple(each) != service])
-    assert passed_policies(stack) is None
-    deploy(stack, objects)
-    assert passed_policies(stack)
-    deploy(stack, ())
-    assert passed_policies(stack) is None
+    assert passed_policies(stack), "its namespace does not exist"
+    namespace = {"metadata": {"name": "judged"}}
+    api = CoreV1Api(stack.cluster().client)
+    api.create_namespace(namespace)
+    try:
+        assert passed_policies(stack), "the namespace has no Service of that name"
+        api.create_namespaced_service(
+            "judged", {"metadata": {"name": "order-service"}, "spec": {"ports": [{"port": 80}]}}
+        )
+        assert passed_policies(stack) is None
+        deploy(stack, ())
+        assert passed_policies(stack) is None, "the namespace is new to the stack and exists"
+    finally:
+        api.delete_namespace("judged")
 
 
 def test_a_backend_that_does_not_say_its_organization_has_a_preview(stack: Stack) -> None:
