@@ -1,4 +1,4 @@
-"""Results: every timed run, by size and operation, in one JSON file; medians and spreads are computed."""
+"""Results: every timed run, by size and operation, and the machine, in one JSON file; medians and spreads."""
 
 from __future__ import annotations
 

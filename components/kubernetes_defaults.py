@@ -1,4 +1,4 @@
-"""A stack transformation with the defaults of every Kubernetes object, whichever component declares it."""
+"""Labels of every Kubernetes object, and a stack transformation with its other defaults, for all components."""
 
 from __future__ import annotations
 

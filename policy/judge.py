@@ -1,4 +1,4 @@
-"""Checks rules on resources and reports the result of each: violation, decided at update, waived or pass."""
+"""Checks rules on resources, within a deadline, and reports each result: violation, decided at update, waived, pass."""
 
 from __future__ import annotations
 

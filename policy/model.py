@@ -1,4 +1,4 @@
-"""Rules and their results."""
+"""Rules and their results, and how a rule is defined: a function over one part of a resource, and texts for people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds values that look like a secret. Says what a value looks like, never the value."""
+"""Finds values that look like a secret, also `password=x` in a text. Says what a value looks like, never the value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`slipway lab up|down|status`: the one-node Kubernetes, registry and BuildKit of a machine that has none."""
+"""`slipway lab up|down|status|toolchain`: the one-node Kubernetes, registry and BuildKit of a machine without them."""
 
 from __future__ import annotations
 

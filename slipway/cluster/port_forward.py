@@ -1,7 +1,7 @@
 """HTTP to a port of a pod through the API server and the kubelet, as `kubectl port-forward` does it.
 
 The kubelet connects inside the pod's own network, so a NetworkPolicy or a missing route from the API server to the pods
-does not block it.
+does not block it. A container's present answer to its probe is requested in this way too.
 """
 
 from __future__ import annotations

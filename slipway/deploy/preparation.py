@@ -1,4 +1,4 @@
-"""Prepares every update and rollback: the stack exists and is unlocked, and its state is in order."""
+"""Prepares every update and rollback: the stack exists, unlocked and in order, with its databases in the lab."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether all files to be deployed are committed, as they must be in production."""
+"""Git: whether all files to be deployed are committed, and the commits that are previewed and deployed."""
 
 from __future__ import annotations
 

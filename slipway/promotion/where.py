@@ -1,4 +1,4 @@
-"""Which image of each service runs in each environment, since when, and which commits one has that another lacks."""
+"""Which image of each service runs in each environment, since when, and the commits between two of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The default target of a rollback: the newest good recorded state that differs from the present one."""
+"""The target of a rollback: that of an unfinished one, or the newest good state that differs from the present one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to do about each cause: sentences, and commands to copy."""
+"""What messages of registries, runtimes and admission mean, and what to do: sentences, and commands to copy."""
 
 from __future__ import annotations
 

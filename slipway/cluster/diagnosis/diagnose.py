@@ -1,4 +1,4 @@
-"""From evidence to a diagnosis: the finding that explains most, the pods that share it, and what to do about it."""
+"""From evidence to a diagnosis: the finding that explains most, how long it must be seen, and what to do about it."""
 
 from __future__ import annotations
 

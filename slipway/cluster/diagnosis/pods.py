@@ -1,4 +1,4 @@
-"""What is wrong with a pod, or with the creation of pods."""
+"""What is wrong with a pod, its probes included, or with the creation of pods."""
 
 from __future__ import annotations
 
