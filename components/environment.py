@@ -279,8 +279,8 @@ def _require_forgotten(namespace: str) -> None:
     if has_namespace(_present_state(), namespace):
         raise configuration_error(
             [
-                f"`slipway:namespace` says that somebody else manages {namespace}, and this stack's state has it: the "
-                f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which takes it out first"
+                f"`slipway:namespace` has `managed: false` for {namespace}, but the stack's state has it: the "
+                f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which removes it from the state"
             ]
         )
 
@@ -296,7 +296,7 @@ def _journal_problem(stack: str) -> str:
     if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
         return ""
     return (
-        f"an update of {stack} was killed, and the state does not have all that it did. Run `slipway up -s {stack}`, "
+        f"an update of {stack} was killed, and the state lacks some of its changes. Run `slipway up -s {stack}`, "
         "which writes the state from the update's journal"
     )
 

@@ -94,7 +94,7 @@ def verified(
         try:
             failures = await in_thread(lambda: failing(checks, ask(), timeout_seconds))
         except ClusterError as error:
-            raise pulumi.RunError(f"The checks cannot be asked: {error}") from error
+            raise pulumi.RunError(f"The checks cannot run: {error}") from error
         if failures:
             lines = await in_thread(lambda: list(_with_logs(failures, recent_logs)))
             listed = "\n  ".join(lines)

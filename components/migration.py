@@ -90,7 +90,7 @@ class RecordedMigrations:
         except NotFoundError:
             return {}
         except ClusterError as error:
-            raise pulumi.RunError(f"Whether a migration has run already cannot be asked: {error}") from error
+            raise pulumi.RunError(f"The Job of the migration cannot be read: {error}") from error
 
     @cached_property
     def _cluster(self) -> Cluster:

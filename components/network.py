@@ -147,9 +147,9 @@ def passed_on(declared: Mapping[int, str], assigned: Mapping[int, str]) -> list[
         (namespace, short), (other_namespace, other_short) = name.split("/"), holder.split("/")
         other = other_short if other_namespace == namespace else f"{other_short} in namespace {other_namespace}"
         problems.append(
-            f"node port {port} of {short} still belongs to {other}, and a cluster gives it to one Service at a time; "
-            f"update twice: first with {other} on another `service.nodePort`, as `service.type: ClusterIP` or gone, "
-            f"and {short} without this one, then as it is now"
+            f"node port {port} of {short} still belongs to {other}, and only one Service can have it; "
+            f"update twice: first with {other} on another `service.nodePort`, as `service.type: ClusterIP` or removed, "
+            f"and {short} without this port, then as it is now"
         )
     return problems
 

@@ -13,7 +13,7 @@ from components.recorded_only import register_transformation
 from policy import program_check
 from slipway.engine.messages import POLICY_ERROR
 
-NEXT_STEP = "Run `slipway up`, which asks the policies with the engine's help."
+NEXT_STEP = "Run `slipway up`, which evaluates the policies with the engine."
 
 
 def enforce_policies() -> None:
@@ -52,7 +52,7 @@ def enforce_policies() -> None:
 def _problem(verdict: program_check.Verdict) -> str:
     """Why an update must not go on; empty if it may."""
     if verdict.not_inspectable:
-        return f"{POLICY_ERROR} the program's own gate cannot see {verdict.not_inspectable}.\n{NEXT_STEP}"
+        return f"{POLICY_ERROR} the program's policy check cannot inspect {verdict.not_inspectable}.\n{NEXT_STEP}"
     if verdict.error or verdict.refusal:
         return f"{POLICY_ERROR} {verdict.error}" if verdict.error else verdict.refusal
     return f"{POLICY_ERROR} {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""
@@ -67,6 +67,8 @@ def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTra
     def refuse(args: pulumi.ResourceTransformationArgs) -> None:
         if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
             kind = args.type_.rsplit(":", 1)[-1]
-            raise pulumi.RunError(f"{POLICY_ERROR} the program's own gate did not see {kind} {args.name}.\n{NEXT_STEP}")
+            raise pulumi.RunError(
+                f"{POLICY_ERROR} the program's policy check did not see {kind} {args.name}.\n{NEXT_STEP}"
+            )
 
     return refuse

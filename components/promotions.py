@@ -70,7 +70,7 @@ class _ImageStatus:
 def _missing(stack: str, missing: Sequence[str], unknown: Sequence[str]) -> str:
     others = [name for name in Project(Path.cwd()).environments() if name != stack]
     source = others[0] if len(others) == 1 else "ENV"
-    misspelt = f" ({', '.join(unknown)} in it is no service)" if unknown else ""
+    misspelt = f" (it also has {', '.join(unknown)}: not a service)" if unknown else ""
     return (
         f"{stack} builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
         f"{', '.join(missing)}{misspelt}; run `slipway promote --from {source} --to {stack}`, which writes it"
@@ -89,7 +89,7 @@ def _origin(histories: Callable[[str], History], service: str, promotion: Promot
     if promotion.source == stack or promotion.source not in environments:
         allowed = ", ".join(name for name in environments if name != stack)
         return _ImageStatus(f"`slipway:images.{service}.from` is {promotion.source!r}; allowed: {allowed}")
-    not_asked = f"Whether {service} is what update {promotion} verified could not be asked:"
+    not_asked = f"The image of {service} could not be compared with update {promotion}:"
     try:
         if was_never_updated(histories(promotion.source)):
             return _ImageStatus(warning=f"{not_asked} this backend has no stack {promotion.source}.")
@@ -109,5 +109,5 @@ def _in_registry(reference: str) -> _ImageStatus:
                 f"the registry does not have {reference}, which `slipway:images` names; promote one it has"
             )
     except RegistryError as error:
-        return _ImageStatus(warning=f"Whether the registry has {reference} could not be asked: {error}")
+        return _ImageStatus(warning=f"The registry could not be checked for {reference}: {error}")
     return _ImageStatus()

@@ -70,7 +70,7 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
         raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
     _require_same_cluster(environment, target)
     if problems := passed_on(declared_ports(plan.resources), assigned_ports(present)):
-        what = "a node port is another Service's by now; go back first to a recorded state in which it is free."
+        what = "a node port belongs to another Service now; roll back first to a recorded state in which it is free."
         raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
     _require_images(environment, plan, present)
     for each in plan.kept:
@@ -78,7 +78,7 @@ def _restore(environment: Environment, request: RollbackRequest, recorded_only: 
         pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
     migrated = services_migrated_since(plan, [present])
     if migrated and ROLLBACK_VARIABLE not in os.environ:  # the command says so before it begins
-        pulumi.log.warn(f"Data stay as the migrations of {', '.join(migrated)} left them: a rollback runs none.")
+        pulumi.log.warn(f"The migrations of {', '.join(migrated)} are not undone: a rollback runs no migrations.")
     if any(each.type == IMAGE_TYPE for each in resources(present)):
         _ = environment.docker_build  # for the images that stay in the state, whether or not the target built any
     recorded = RecordedState(environment, _to_declare(plan, present, request))
@@ -103,7 +103,7 @@ def _states(request: RollbackRequest) -> tuple[Snapshot, Snapshot]:
     entry = history.entry(request.target)
     if entry.problem or not entry.succeeded:
         raise SlipwayError(
-            f"Update #{request.target} {entry.problem or 'failed'}, so it is nothing to go back to.",
+            f"Update #{request.target} {entry.problem or 'failed'}, so it cannot be rolled back to.",
             next_step=f"`slipway history -s {stack}` lists those that succeeded.",
         )
     states = history.checkpoint(request.target), history.present() or {}
@@ -118,7 +118,7 @@ def _require_same_cluster(environment: Environment, target: Snapshot) -> None:
     recorded = next(of_environment, {}).get("cluster")
     if recorded and (here := cluster_id(environment.settings.context)) and here != recorded:
         raise pulumi.RunError(
-            f"{ROLLBACK_ERROR} that state is of another cluster: the uid of its namespace kube-system is {recorded}, "
+            f"{ROLLBACK_ERROR} the state is of another cluster: the uid of its namespace kube-system is {recorded}, "
             f"here it is {here}.\nSet KUBECONFIG or slipway:context to the cluster it was recorded on."
         )
 
@@ -141,10 +141,10 @@ def _require_images(environment: Environment, plan: RollbackPlan, present: Snaps
         if NOT_THERE.search(str(answer).replace(image, "")):
             missing.append(f"{image}: {answer}")
         else:
-            pulumi.log.warn(f"Whether the registry still has {image} could not be asked: {answer}")
+            pulumi.log.warn(f"The registry could not be checked for {image}: {answer}")
     if missing:
         listed = "\n  ".join(missing)
-        raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry does not have what that state runs:\n  {listed}")
+        raise pulumi.RunError(f"{ROLLBACK_ERROR} the registry lacks these images of the recorded state:\n  {listed}")
 
 
 def _verified(

@@ -163,7 +163,7 @@ class AwaitedRollouts:
             pulumi.log.warn(f"The address of its load balancer cannot be read: {error}", service)
             return PENDING
         pulumi.log.warn(
-            f"Its load balancer has no address {ADDRESS_SECONDS:g} s after it was made; nothing waits for it. "
+            f"Its load balancer has no address {ADDRESS_SECONDS:g} s after it was created; the update does not wait. "
             f"See `{cluster.kubectl(namespace)} describe service {name}`.",
             service,
         )

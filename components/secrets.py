@@ -78,7 +78,7 @@ def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
         except OSError as error:
             raise ValueError(f"{named} cannot be read: {error.strerror}; {_how_to_set(service, key)}") from error
         except UnicodeDecodeError as error:
-            raise ValueError(f"{named} is no UTF-8 text; a secret holds text alone") from error
+            raise ValueError(f"{named} is not UTF-8 text; a secret must be text") from error
     elif variable in os.environ and variable not in OF_TOOLS:
         value, used, named = os.environ[variable], variable, f"the environment variable {variable}"
     else:
@@ -97,7 +97,7 @@ def _read(service: str, key: str, *, in_variable: bool) -> tuple[str, str]:
 def _how_to_set(service: str, key: str) -> str:
     variable = secret_variable(service, key)
     if variable in OF_TOOLS:
-        return f"set it with `pulumi config set --secret {service}:{key}`: the variable {variable} belongs to others"
+        return f"set it with `pulumi config set --secret {service}:{key}`: other programs use the variable {variable}"
     return (
         f"set it with `pulumi config set --secret {service}:{key}`, or in the environment variable {variable} "
         f"(or a file's path in {variable}_FILE)"

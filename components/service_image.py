@@ -239,7 +239,7 @@ def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str
         for name in visible_files(context, dockerfile if context == contexts[0] else None):
             path, shown = context / name, readable(context / name)
             if not is_utf_8(name):
-                yield f"{shown}: its name is no UTF-8, which no builder takes; rename it, or list it in .dockerignore"
+                yield f"{shown}: its name is not UTF-8, as builders require; rename it, or list it in .dockerignore"
             elif path.is_symlink() and not path.exists():
                 yield (
                     f"{shown}: it is a link to {path.readlink()}, which does not exist; remove it, or list it in "
@@ -252,9 +252,9 @@ def context_problems(contexts: Sequence[Path], dockerfile: Path) -> Iterator[str
         if private and not sets_modes:
             mode = (context / private[0]).stat().st_mode & 0o777
             yield (
-                f"{context}: {len(private)} of its files and folders can be read by their owner alone, such as "
-                f"{private[0]} (mode {mode:o}), and a pod runs as another user; a clone made under umask 077 is like "
-                f"that: `chmod -R go=rX {context}`, or COPY with --chmod"
+                f"{context}: only the owner can read {len(private)} of its files and folders, such as "
+                f"{private[0]} (mode {mode:o}), and a pod runs as another user; umask 077 sets such modes: "
+                f"`chmod -R go=rX {context}`, or COPY with --chmod"
             )
 
 
@@ -263,7 +263,7 @@ def ssh_problem(build: Build) -> str:
     socket = os.environ.get("SSH_AUTH_SOCK", "")
     if not build.ssh or Path(socket or "-").is_socket():
         return ""
-    met = f"SSH_AUTH_SOCK names {socket}, which is no socket" if socket else "SSH_AUTH_SOCK is not set"
+    met = f"SSH_AUTH_SOCK names {socket}, which is not a socket" if socket else "SSH_AUTH_SOCK is not set"
     return f"`build.ssh` needs an SSH agent, and {met}; start one with `eval $(ssh-agent)` and `ssh-add`"
 
 

@@ -128,7 +128,7 @@ class ServiceResources:
         key = type_, namespace if isinstance(namespace, str) else "", name
         if self.service and key in self._owners:
             before = self._owners[key]
-            raise ResourcesError(f"{type_.rsplit(':', 1)[-1]} {name} is {before}'s already; give it another name")
+            raise ResourcesError(f"{type_.rsplit(':', 1)[-1]} {name} already belongs to {before}; give it another name")
         self._owners.setdefault(key, owner)
 
     def _object(self, service: Service, type_: str, name: str, props: dict[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class ServiceResources:
         labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
         of_another = labels.get(NAME_LABEL) if isinstance(labels, Mapping) else None
         if of_another in self.names - {service.name}:
-            raise ResourcesError(f"its label {NAME_LABEL} is that of another service, {of_another}")
+            raise ResourcesError(f"its label {NAME_LABEL} names another service, {of_another}")
         kind = type_.rsplit(":", 1)[-1]
         if type_.split(":")[1].partition("/")[0] in BUILT_IN_GROUPS and kind in POD_TEMPLATES:
             own_name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -244,8 +244,8 @@ def _pod_metadata(given: dict[str, Any], labels: Mapping[str, str], names: Colle
     own = plain(given.get("labels"))
     if isinstance(own, Mapping) and own.get(NAME_LABEL) in names:
         raise ResourcesError(
-            f"its pods have the label {NAME_LABEL}={own[NAME_LABEL]}, and would be sent the requests "
-            "of that service; give them another, or none: then it is the name of the object"
+            f"its pods have the label {NAME_LABEL}={own[NAME_LABEL]}, so that service's "
+            "requests would reach them; use another value, or no label: then it is the name of the object"
         )
     return {**given, "labels": changed(given.get("labels"), lambda known: {**labels, **known})}
 

@@ -251,7 +251,7 @@ def _unknown_keys(source: YamlSource | None) -> list[str]:
             hint = f"did you mean `slipway:{near[0]}`? " if near else ""
             problems.append(f"{where}unknown key `{full}`; {hint}Allowed: {', '.join(keys())}")
         elif namespace == pulumi.get_project() != KEYS_NAMESPACE and key in keys():
-            problems.append(f"{where}`{full}` is not read, whatever the project is called; write `slipway:{key}`")
+            problems.append(f"{where}`{full}` is not read, as it lacks the prefix `slipway:`; write `slipway:{key}`")
     return problems
 
 

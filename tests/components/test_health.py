@@ -28,7 +28,7 @@ def test_a_cluster_that_lets_nobody_ask_is_no_failed_check(declare: Callable[...
 
     with pytest.raises(pulumi.RunError) as raised:
         declare(lambda: verified([], {"a": [Check(get="/")]}, lambda: ask, 30, next_step="Look."))
-    assert str(raised.value) == "The checks cannot be asked: pods/portforward is not allowed"
+    assert str(raised.value) == "The checks cannot run: pods/portforward is not allowed"
 
 
 def test_liveness_is_the_most_patient_probe() -> None:

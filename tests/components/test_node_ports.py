@@ -69,7 +69,7 @@ def test_a_port_that_another_service_has_is_refused(
     assert len(problems) == len(refused)
     for problem, (port, name, holder) in zip(problems, refused, strict=True):
         assert problem.startswith(
-            f"node port {port} of {name} still belongs to {holder}, and a cluster gives it to one"
+            f"node port {port} of {name} still belongs to {holder}, and only one Service can have it"
         )
         assert f"update twice: first with {holder} on another `service.nodePort`" in problem
 

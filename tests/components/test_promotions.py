@@ -60,7 +60,7 @@ def test_a_service_without_a_digest_is_refused_with_the_command_that_writes_it(d
         "writes it"
     )
     misspelt = {name.replace("user-service", "user-servise"): image for name, image in OF_THE_PROGRAM.items()}
-    with pytest.raises(pulumi.RunError, match=r"no digest of user-service \(user-servise in it is no service\)"):
+    with pytest.raises(pulumi.RunError, match=r"no digest of user-service \(it also has user-servise: not a service\)"):
         declare(program, stack="prod", preview=True, config=config(misspelt))
 
 
@@ -209,4 +209,4 @@ def test_what_cannot_be_asked_is_warned_of(look_up: Any) -> None:
     problems, warnings = look_up(None, registry=silent)
     assert problems == []
     assert sum("this backend has no stack dev" in each for each in warnings) == 2
-    assert sum("Whether the registry has registry.example/team/" in each for each in warnings) == 2
+    assert sum("The registry could not be checked for registry.example/team/" in each for each in warnings) == 2

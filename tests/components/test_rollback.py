@@ -48,7 +48,7 @@ def require_images(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("answer", GONE)
 def test_an_image_that_is_gone_ends_it_before_anything_is_touched(require_images: Any, answer: str) -> None:
-    with pytest.raises(pulumi.RunError, match="does not have what that state runs") as caught:
+    with pytest.raises(pulumi.RunError, match="lacks these images of the recorded state") as caught:
         require_images(answer)
     assert "user-service@sha256:" in str(caught.value)
     assert "order-service@sha256:" in str(caught.value)

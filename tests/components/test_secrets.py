@@ -71,7 +71,7 @@ def folder(file: Path) -> None:
     [
         (lambda _: None, "cannot be read: No such file or directory; set it with"),
         (folder, "cannot be read: Is a directory; set it with"),
-        (lambda file: file.write_bytes(b"\xff\xfehidden"), "is no UTF-8 text"),
+        (lambda file: file.write_bytes(b"\xff\xfehidden"), "is not UTF-8 text"),
         (lambda file: file.write_bytes(b"hid\0den"), "has a NUL character"),
         (lambda file: file.write_bytes(b""), f"is empty, and order-service needs the secret TOKEN; set it with {SET}"),
         (lambda file: file.write_bytes(b"\n"), "is empty, and order-service needs the secret TOKEN"),
@@ -133,7 +133,7 @@ def test_the_credentials_of_a_build_server_are_no_secrets_of_a_service(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-job")
     assert refusal(read, None, service("aws", "SECRET_ACCESS_KEY")).endswith(
         "aws needs the secret SECRET_ACCESS_KEY, which is not set in stack dev; set it with "
-        "`pulumi config set --secret aws:SECRET_ACCESS_KEY`: the variable AWS_SECRET_ACCESS_KEY belongs to others"
+        "`pulumi config set --secret aws:SECRET_ACCESS_KEY`: other programs use the variable AWS_SECRET_ACCESS_KEY"
     )
     found = read({"aws:SECRET_ACCESS_KEY": "its-own"}, service("aws", "SECRET_ACCESS_KEY"))
     assert found == {"aws": {"SECRET_ACCESS_KEY": "its-own"}}

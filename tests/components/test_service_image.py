@@ -166,9 +166,7 @@ def test_a_name_that_is_no_utf_8(args: ServiceImageArgs) -> None:
     Path(os.fsdecode(os.fsencode(args.context) + b"/caf\xe9")).touch()
     assert content_tag(args, BASE)
     (told,) = problems(args)
-    assert told.startswith(
-        f"{args.context}/caf\ufffd: its name is no UTF-8, which no builder takes; rename it, or list"
-    )
+    assert told.startswith(f"{args.context}/caf\ufffd: its name is not UTF-8, as builders require; rename it, or list")
 
 
 def test_an_ignore_file_that_is_no_utf_8(args: ServiceImageArgs) -> None:
@@ -183,7 +181,7 @@ def test_files_of_a_clone_under_umask_077(args: ServiceImageArgs) -> None:
     (args.context / "app" / "main.py").chmod(0o600)
     (args.context / "app").chmod(0o700)
     (told,) = problems(args)
-    assert told.startswith(f"{args.context}: 2 of its files and folders can be read by their owner alone, such as app ")
+    assert told.startswith(f"{args.context}: only the owner can read 2 of its files and folders, such as app ")
     assert "(mode 700), and a pod runs as another user; a clone made under umask 077 is like that: `chmod -R " in told
     (args.context / "Dockerfile").write_text("FROM a\nCOPY --chmod=755 . .\n")
     assert problems(args) == []
@@ -232,7 +230,7 @@ def test_ssh_keys_need_an_agent(monkeypatch: pytest.MonkeyPatch) -> None:
         "`build.ssh` needs an SSH agent, and SSH_AUTH_SOCK is not set"
     )
     monkeypatch.setenv("SSH_AUTH_SOCK", "/nonexistent")
-    assert "names /nonexistent, which is no socket" in ssh_problem(Build(ssh=["default"]))
+    assert "names /nonexistent, which is not a socket" in ssh_problem(Build(ssh=["default"]))
 
 
 IMAGE = "docker-build:index:Image"

@@ -132,18 +132,18 @@ WRONG = {
     "allowed: `def resources(service: Service) -> None`",
     "import sys\ndef resources(service):\n    sys.exit(1)\n": ":3: SystemExit: 1",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
-    "    core.v1.Service('order-service', spec={})\n": ":3: Service order-service is order-service's already; "
+    "    core.v1.Service('order-service', spec={})\n": ":3: Service order-service already belongs to order-service; "
     "give it another name",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
-    "    core.v1.Service(service.name, spec={})\n": ":3: Service user-service is user-service's already; "
+    "    core.v1.Service(service.name, spec={})\n": ":3: Service user-service already belongs to user-service; "
     "give it another name",
     "from pulumi_kubernetes import core\ndef resources(service):\n"
     "    core.v1.ConfigMap('x', metadata={'labels': {'app.kubernetes.io/name': 'order-service'}})\n": ":3: its label "
-    "app.kubernetes.io/name is that of another service, order-service",
+    "app.kubernetes.io/name names another service, order-service",
     "from pulumi_kubernetes import apps\ndef resources(service):\n"
     "    apps.v1.StatefulSet('x', spec={'template': {'metadata': {'labels': service.labels}}})\n": ":3: its pods have "
-    "the label app.kubernetes.io/name=user-service, and would be sent the requests of that service; give them another, "
-    "or none: then it is the name of the object",
+    "the label app.kubernetes.io/name=user-service, so that service's requests would reach them; use another value, "
+    "or no label: then it is the name of the object",
 }
 
 

@@ -192,7 +192,7 @@ def test_a_plain_update_is_refused_while_the_state_lacks_what_a_killed_one_did(r
     assert cancelled.code == 0, cancelled.output
     refused = released.up()
     assert refused.code != 0
-    assert "an update of e2e was killed, and the state does not have all that it did" in refused.output
+    assert "an update of e2e was killed, and the state lacks some of its changes" in refused.output
     assert "`slipway up -s e2e`" in refused.output
     result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output

@@ -149,7 +149,7 @@ def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(
     released.configure(namespace={"name": released.namespace, "managed": False})
     refused = released.up()
     assert refused.code != 0
-    assert "Run `slipway up -s e2e`, which takes it out first" in " ".join(refused.output.split())
+    assert "Run `slipway up -s e2e`, which removes it from the state" in " ".join(refused.output.split())
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     assert f"Namespace {released.namespace} is somebody else's by now" in done.output

@@ -505,7 +505,7 @@ def test_an_image_that_is_gone_from_the_registry_is_refused(ship: Any, good: dic
     before, recorded, outputs = states.in_cluster(ship), states.object_inputs(states.present(ship)), ship.outputs()
     result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
     assert result.code == 1, result.output
-    assert "the registry does not have what that state runs" in result.output.lower()
+    assert "the registry lacks these images of the recorded state" in result.output.lower()
     assert good["user-service"]["image"] in " ".join(result.output.split())
     assert states.in_cluster(ship) == before
     assert states.object_inputs(states.present(ship)) == recorded

@@ -76,7 +76,7 @@ def test_node_ports_change_hands_in_two_updates_and_a_service_may_have_no_pod(pr
     assert ports == {"user-service": two, "order-service": one}
     back = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
     assert back.code == 1, back.output
-    assert "go back first to a recorded state in which it is free" in " ".join(back.output.split())
+    assert "roll back first to a recorded state in which it is free" in " ".join(back.output.split())
 
     assert project.slipway("verify", "-s", "e2e").code == 0
     deployments = project.deployments()

@@ -86,7 +86,7 @@ def test_a_load_balancer_without_an_address_is_no_failure(released: Any) -> None
     released.configure(overrides(service={"type": "LoadBalancer"}))
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
-    assert "Its load balancer has no address 5 s after it was made" in " ".join(done.output.split())
+    assert "Its load balancer has no address 5 s after it was created" in " ".join(done.output.split())
     assert (
         json.loads(kubectl(released, "get", "service", "user-service", "-o", "json"))["spec"]["type"] == "LoadBalancer"
     )

@@ -169,11 +169,11 @@ def test_a_preview_that_breaks_off_is_written_as_far_as_it_came(preview: Preview
 
 
 def test_a_recorded_state_that_cannot_be_had_is_reported_with_its_reason(preview: Preview) -> None:
-    words = "error: Rollback error: Update #95 failed, so it is nothing to go back to.\n"
+    words = "error: Rollback error: Update #95 failed, so it cannot be rolled back to.\n"
     exit_code, output, _ = preview("small", UNTIL="0", LAST_WORDS=words)
     assert exit_code == ExitCode.FAILED
-    assert "Update #95 failed, so it is nothing to go back to." in output
-    assert "failed, so it is nothing to go back to." in preview.markdown
+    assert "Update #95 failed, so it cannot be rolled back to." in output
+    assert "failed, so it cannot be rolled back to." in preview.markdown
 
 
 def test_a_locked_stack(preview: Preview) -> None:
