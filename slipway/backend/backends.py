@@ -27,8 +27,8 @@ def backend_url(engine: Pulumi, project: Project) -> str:
     url = find_backend_url(engine, project)
     if not url:
         raise ConfigurationError(
-            "No backend is known, so there is no history.",
-            why="PULUMI_BACKEND_URL is not set, Pulumi.yaml has no `backend.url`, and nobody has logged in.",
+            "No backend is set, so there is no history.",
+            why="PULUMI_BACKEND_URL is not set, Pulumi.yaml has no `backend.url`, and `pulumi login` has not run.",
             next_step='Run `eval "$(slipway env)"` for the lab\'s, or `pulumi login URL` for your own.',
         )
     return url
@@ -57,7 +57,7 @@ def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
         return SelfManagedSource(BucketStorage.open(found, engine.environment), project, stack)
     raise ConfigurationError(
         f"The history of the backend {masked_text(url)} cannot be read.",
-        why=f"Readable are file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
+        why=f"Supported: file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
         next_step="Move the stack to one of them, or use `pulumi stack history`.",
     )
 

@@ -64,9 +64,9 @@ def bucket(url: str, variables: Mapping[str, str]) -> Bucket:
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if unknown := sorted(set(query) - UNDERSTOOD[parts.scheme] - LEFT_OUT[parts.scheme]):
         raise ConfigurationError(
-            f"The backend's URL has a parameter that the history cannot be read with: {', '.join(unknown)}.",
-            why=f"Understood for {parts.scheme}:// are: {', '.join(sorted(UNDERSTOOD[parts.scheme]))}.",
-            next_step="Give the same by environment variables (AWS_..., GOOGLE_..., AZURE_...), and leave it out.",
+            f"The backend's URL has a parameter that `slipway history` does not support: {', '.join(unknown)}.",
+            why=f"Supported for {parts.scheme}://: {', '.join(sorted(UNDERSTOOD[parts.scheme]))}.",
+            next_step="Remove it, and set environment variables instead (AWS_..., GOOGLE_..., AZURE_...).",
         )
     where = (parts.scheme, parts.netloc, unquote(parts.path).strip("/"))
     if parts.scheme == S3:
@@ -134,7 +134,7 @@ def _azure(query: Mapping[str, str], variables: Mapping[str, str]) -> tuple[dict
 def _is_true(query: Mapping[str, str], name: str) -> bool:
     value = query.get(name, "false").lower()
     if value not in TRUE | FALSE:
-        raise ConfigurationError(f"The backend's URL says {name}={value}.", why="Allowed are true and false.")
+        raise ConfigurationError(f"The backend's URL has {name}={value}.", why="Allowed are true and false.")
     return value in TRUE
 
 
@@ -159,7 +159,7 @@ class BucketStorage:
         except ImportError as error:
             extra = EXTRAS[bucket.scheme]
             raise ConfigurationError(
-                f"The history is in a bucket, {bucket.scheme}://{bucket.name}, and what reads it is not installed.",
+                f"The history is in the bucket {bucket.scheme}://{bucket.name}, and its client is not installed.",
                 why=str(error),
                 next_step=f"Install the extra `{extra}`: `.venv/bin/python -m pip install -e '.[{extra}]'`.",
             ) from error
@@ -174,7 +174,7 @@ class BucketStorage:
             )
         except Exception as error:
             raise ConfigurationError(
-                f"The backend {bucket.scheme}://{bucket.name} cannot be opened with what is set for it.",
+                f"The backend {bucket.scheme}://{bucket.name} cannot be opened with its settings.",
                 why=_message(error),
                 next_step="Fix its URL, or the AWS_..., GOOGLE_... or AZURE_... variables.",
             ) from error

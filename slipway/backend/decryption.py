@@ -33,8 +33,8 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
         raise ConfigurationError(
             f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
             why=(done.errors or done.output).strip(),
-            next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. Where the stack had another "
-            f"passphrase when that state was made, name it in {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE as well.",
+            next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. If the state was recorded "
+            f"under another passphrase, also set {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE to that one.",
         )
     opened: Snapshot = json.loads(done.output)["deployment"]
     return opened

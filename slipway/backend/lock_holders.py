@@ -49,17 +49,17 @@ class Lock:
     def doubt(self) -> str | None:
         """Why the engine may still run, empty if it does; `None` if it is gone."""
         if self.hostname != socket.gethostname():
-            return f"Whether it runs still only {self.hostname} knows."
+            return f"Only {self.hostname} can tell whether it still runs."
         here, holder = _Holder.of(os.getpid()), _recorded(self.file.name)
         if here and holder and holder.boot_id == here.boot_id:
             if holder.pid_namespace == here.pid_namespace:
                 return None if _Holder.of(self.pid) != holder else ""
-            return "It runs, or ran, in another container of this machine, whose processes are not seen from here."
+            return "It runs, or ran, in another container on this machine, whose processes are not visible here."
         if not _is_local(self.file):
-            return "Another machine of the same name may have written the lock: its folder is no local one."
+            return "Another machine of the same name may have written the lock: its folder is not local."
         sees_all = here and here.pid_namespace == INITIAL_PID_NAMESPACE and os.access(PROC / "1" / "status", os.R_OK)
         if not holder and not sees_all:
-            return "Another container may have written the lock, whose processes are not seen from here."
+            return "Another container may have written the lock, whose processes are not visible here."
         # A recorded holder is from the time before this machine was restarted.
         is_there = not holder and any(self._may_be(process) for process in PROC.glob("[0-9]*"))
         return "" if is_there else None

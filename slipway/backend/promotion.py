@@ -155,7 +155,7 @@ def build_of(histories: HistoryOf, service: str, promotion: Promotion) -> Record
         commit = earlier.commit if earlier else entry.commit
         digest = image_references(state).get(service, "").rpartition("@")[2]
         if digest != promotion.digest:
-            left = f"left {digest}" if digest else f"left no image of {service}"
+            left = f"has {digest}" if digest else f"has no image of {service}"
             raise ProvenanceError(*_contradiction(service, promotion, f"that update {left}"))
         if not commit.startswith(promotion.commit):
             raise ProvenanceError(*_contradiction(service, promotion, f"that update has it from commit {commit}"))
@@ -183,7 +183,7 @@ def _tested(service: str, promotion: Promotion, state: Snapshot) -> tuple[Mappin
         or test.urn not in image.dependencies
     ):
         raise ProvenanceError(
-            f"The image of {service} in update {promotion} comes from no build whose unit tests passed.",
+            f"The image of {service} in update {promotion} has no build whose unit tests passed.",
             f"Its state has no Image `{service}{TEST_SUFFIX}` of another stage before the image.",
             f"`slipway up -s {promotion.source}` builds and tests it; promote that.",
         )
@@ -209,8 +209,8 @@ def _contradiction(service: str, promotion: Promotion, found: str) -> tuple[str,
     return (
         f"`{IMAGES_KEY}.{service}` says {promotion.digest}, commit {promotion.commit}, {promotion.time}, update "
         f"{promotion}; {found}.",
-        "It was edited by hand, or the history of its source is another one by now.",
-        "Put the file back as it is committed (`git restore`), and let `slipway promote` write it.",
+        "It was edited by hand, or its source environment has another history now.",
+        "Restore the committed file (`git restore`), and run `slipway promote`.",
     )
 
 

@@ -194,7 +194,7 @@ class RecordedStack(SelfManagedSource):
         try:
             if journal.write_state():
                 journal.remove()
-                return f"An update of {self.stack} was killed: the state was written from the journal of what it did."
+                return f"An update of {self.stack} was killed: the state was written from its journal."
             why = "its state was replaced since"
         except (ValueError, KeyError) as error:
             why = f"its journal cannot be read ({error})"

@@ -271,7 +271,7 @@ class SelfManagedSource:
             parsed = _read_json(content)
         except ValueError as error:
             return UnreadableError(f"{place} is truncated or corrupt: {error}")
-        return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it holds no JSON object")
+        return parsed if isinstance(parsed, dict) else UnreadableError(f"{place} is corrupt: it is not a JSON object")
 
     def _snapshot(self, path: str) -> Snapshot:
         """The checkpoint's `latest`; `resources` is an empty list if the engine left it out because there are none."""
@@ -282,14 +282,14 @@ class SelfManagedSource:
         latest = (checkpoint.get("latest") or {}) if isinstance(checkpoint, dict) else None
         resources = (latest.get("resources") or []) if isinstance(latest, dict) else None
         if latest is None or not isinstance(resources, list) or not all(map(_is_resource, resources)):
-            raise UnreadableError(f"{self.storage.place(path)} is corrupt: it holds no state of a stack")
+            raise UnreadableError(f"{self.storage.place(path)} is corrupt: it has no stack state")
         return {**latest, "resources": resources}
 
     def _unreachable(self, error: Exception) -> SlipwayError:
         return ConfigurationError(
             f"The backend {self.storage.place('')} cannot be read.",
             why=f"{type(error).__name__}: {error}",
-            next_step=f"`pulumi stack history -s {self.stack}` shows what the engine says of it.",
+            next_step=f"`pulumi stack history -s {self.stack}` shows the engine's error.",
         )
 
 

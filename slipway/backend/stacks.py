@@ -53,7 +53,7 @@ class Stacks:
             try:
                 self._ensure_in_lab(environment, say)
             except SlipwayError as error:
-                say(f"Stack {environment} was not made in the lab's backend: {error}")
+                say(f"Stack {environment} was not created in the lab's backend: {error}")
 
     def require_unlocked(self, environment: str) -> None:
         """Raise SlipwayError if another update holds the stack. Checked in a folder only, where it costs nothing.
@@ -65,7 +65,7 @@ class Stacks:
             raise SlipwayError(
                 f"Stack {environment} is locked: another update holds it.",
                 why="\n".join(filter(None, (f"Held by {lock}.", doubt))),
-                next_step=f"Wait for it to end. If it {'is gone' if doubt else 'hangs'}, release the lock with "
+                next_step=f"Wait for it to end. If it {'has ended' if doubt else 'hangs'}, release the lock with "
                 f"`pulumi cancel -s {environment}`.",
             )
 
@@ -136,7 +136,7 @@ class Stacks:
             say(f"Removed {file.name} of stack {environment}, which was half written when an update was killed.")
         if locks:
             self.run(environment, "cancel", "--stack", environment, "--yes")
-            say(f"Released the lock of stack {environment}: process {locks[0].pid}, which held it, is gone.")
+            say(f"Released the lock of stack {environment}: process {locks[0].pid}, which held it, has ended.")
 
     def run(self, environment: str, *arguments: str, folder: Path | None = None) -> str:
         """Run the engine in the project or in `folder`, and return its output; raises SlipwayError if it fails."""

@@ -118,7 +118,7 @@ class ServedUpdate:
                 self._unlock(killed=killed)
                 raise SlipwayError(
                     f"The state of stack {self.stack.stack} could not be written: {error}",
-                    next_step=f"`slipway up -s {self.stack.stack}` goes on with what is there then.",
+                    next_step=f"`slipway up -s {self.stack.stack}` continues from the state and the journal.",
                 ) from error
             self._close()
             self._unlock(killed=killed)
@@ -126,7 +126,7 @@ class ServedUpdate:
     def _write_state(self) -> None:
         if self._journal and not self._journal.write_state():
             kept, self._journal = self._journal.keep_aside(), None
-            raise RequestError(HTTPStatus.CONFLICT, f"it was replaced while the update ran, whose journal is {kept}")
+            raise RequestError(HTTPStatus.CONFLICT, f"it was replaced during the update; the journal is kept as {kept}")
 
     def _start(self, engine: str, journal_version: int) -> dict[str, Any]:
         if journal_version < 1:

@@ -44,8 +44,8 @@ class KnownFailure:
 KNOWN_FAILURES = (
     KnownFailure(
         re.compile(r"incorrect passphrase"),
-        "The passphrase does not open the secrets of stack {stack}.",
-        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one the stack was made with. "
+        "The passphrase does not decrypt the secrets of stack {stack}.",
+        "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE to the one the stack was created with. "
         "If the `encryptionsalt` in Pulumi.{stack}.yaml belongs to another stack, remove that line.",
     ),
     KnownFailure(
@@ -55,13 +55,13 @@ KNOWN_FAILURES = (
     ),
     KnownFailure(
         re.compile(r"passphrase must be set"),
-        "Stack {stack} keeps its secrets under a passphrase, and none is set.",
+        "Stack {stack} encrypts its secrets with a passphrase, and none is set.",
         "Set PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE.",
     ),
     KnownFailure(
         re.compile(r"the stack is currently locked by.*(?:\n.*created by.*)*"),
-        "Stack {stack} is locked: another update holds it, or one was killed before it could let go.",
-        "Wait for it to end. If its process is gone, release the lock with `pulumi cancel -s {stack}`.",
+        "Stack {stack} is locked: another update holds it, or a killed update did not release it.",
+        "Wait for it to end. If its process has ended, release the lock with `pulumi cancel -s {stack}`.",
         ExitCode.FAILED,
     ),
     KnownFailure(
@@ -88,7 +88,7 @@ KNOWN_FAILURES = (
     KnownFailure(
         re.compile(r"no stack named '.*' found"),
         "There is no stack {stack} in the backend.",
-        "`slipway up -s {stack}` makes it.",
+        "`slipway up -s {stack}` creates it.",
     ),
     KnownFailure(
         re.compile(
@@ -96,13 +96,13 @@ KNOWN_FAILURES = (
             r"could not find (?:resource|language) plugin).*"
         ),
         "A plugin of the engine is missing.",
-        "Run `slipway doctor` to see what is there, `make up` to install it.",
+        "`slipway doctor` shows what is missing; `make up` installs it.",
     ),
     KnownFailure(
         re.compile(r".*failed to resolve source metadata for .*"),
         "A base image of a build cannot be pulled.",
-        "Check its name and that the builder reaches its registry. Another one is set by `slipway:baseImage`, or by "
-        "`build.args` of the service where its Dockerfile names one of its own: docs/templates.md.",
+        "Check its name and that the builder reaches its registry. Set another with `slipway:baseImage`, or with "
+        "`build.args` of the service if its Dockerfile names its own: docs/templates.md.",
         ExitCode.FAILED,
     ),
 )
@@ -121,7 +121,7 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
     own = [message for message in own if not CHECKS_FAILED.match(message)]
     if refused := list(filter(None, map(NOT_OWNED.search, own))):
         return NotOwnedError(
-            f"The update of stack {stack} would take over what this stack did not make.",
+            f"The update of stack {stack} would take over objects that this stack did not create.",
             why="\n".join(dict.fromkeys(found["what"] for found in refused)),
             next_step=refused[0]["next"] or "",
         )
@@ -165,7 +165,7 @@ def gone_advice(stack: str, text: str) -> str:
     """The advice if the cluster lacks an object that the state has; empty for any other failure."""
     if not GONE.search(text):
         return ""
-    return f"What was deleted by hand is made anew by `slipway up -s {stack} --refresh`; `slipway drift` lists it."
+    return f"`slipway up -s {stack} --refresh` creates objects deleted by hand again; `slipway drift` lists them."
 
 
 def _next_step(stack: str, events: Sequence[Event], text: str) -> str:
@@ -185,9 +185,9 @@ def killed(stack: str, signal_number: int) -> SlipwayError:
     """The error for an engine that a signal killed."""
     return SlipwayError(
         f"The engine was killed by {signal.Signals(signal_number).name} while it updated stack {stack}.",
-        why="It could not release the stack's lock. Its memory is the usual reason: see `dmesg` for the OOM killer.",
-        next_step=f"Run `slipway up -s {stack}` again: of a stack kept in a folder it releases the lock itself; "
-        f"of another, `pulumi cancel -s {stack}` does.",
+        why="It could not release the stack's lock. The usual reason is memory: see `dmesg` for the OOM killer.",
+        next_step=f"Run `slipway up -s {stack}` again: with a file:// backend it releases the lock itself; "
+        f"with another, run `pulumi cancel -s {stack}` first.",
     )
 
 

@@ -63,7 +63,7 @@ class Pulumi:
             raise ConfigurationError(
                 "`pulumi` was not found on PATH.",
                 why=f"PATH is {self.environment.get('PATH', '')}",
-                next_step="Run `slipway doctor` to see the toolchain, `make up` to install it.",
+                next_step="`slipway doctor` shows the toolchain; `make up` installs it.",
             )
         return found
 
@@ -210,7 +210,7 @@ class _Interrupts:
         """Report interrupts until the end of the run, and kill an engine that a repeated one does not end."""
         for count in iter(self.to_say.get, 0):
             if count == 1:
-                say("Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once.")
+                say("Interrupted: waiting for the running operations to finish. Press Ctrl-C again to stop at once.")
                 continue
             say("Interrupted again: stopping at once.")
             timer = threading.Timer(KILL_AFTER_SECONDS, _kill_group, args=(self.process,))

@@ -34,7 +34,7 @@ def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, Resourc
         total += len(then)
         equal += len(then) - len(unequal)
         differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
-    differences += [f"{Urn(urn)}: is there and should not be" for urn in actual if urn not in recorded]
+    differences += [f"{Urn(urn)}: exists and should not" for urn in actual if urn not in recorded]
     return Comparison(equal, total, tuple(differences))
 
 

@@ -56,7 +56,7 @@ def problems(snapshot: Snapshot) -> list[str]:
             continue
         urn = str(raw["urn"])
         if not raw.get("custom") and raw.get("id"):
-            found.append(f"{urn} is no custom resource and has an id")
+            found.append(f"{urn} is not a custom resource but has an id")
         if _is_provider(raw):
             if not raw.get("id"):
                 found.append(f"provider {urn} has no id")
@@ -71,7 +71,7 @@ def problems(snapshot: Snapshot) -> list[str]:
                 )
         urns.add(urn)
     counts = Counter(str(raw.get("urn")) for raw in raws if not raw.get("delete"))
-    found += [f"{urn} is there {count} times" for urn, count in counts.items() if count > 1]
+    found += [f"{urn} is listed {count} times" for urn, count in counts.items() if count > 1]
     return found
 
 

@@ -42,7 +42,7 @@ def targets_of(environ: Mapping[str, str]) -> tuple[str, ...]:
     if not proof and not services:
         return ()
     if not hmac.compare_digest(proof, _proof(environ, services)):
-        raise TargetsError(f"{VARIABLE} is for `slipway` alone, which sets it for one update; unset it")
+        raise TargetsError(f"{VARIABLE} is set by `slipway` only, for one update; unset it")
     return tuple(services)
 
 

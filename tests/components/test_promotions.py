@@ -169,7 +169,7 @@ def test_a_digest_that_was_edited_by_hand_is_refused(look_up: Any, first: dict[s
 def test_an_image_whose_unit_tests_are_not_in_its_build_is_refused(look_up: Any, first: dict[str, Any]) -> None:
     first["resources"] = [each for each in first["resources"] if not each["urn"].endswith("::user-service-test")]
     (problem,), _ = look_up(first, built(first))
-    assert "comes from no build whose unit tests passed" in problem
+    assert "has no build whose unit tests passed" in problem
 
 
 @pytest.mark.parametrize("label", ["stage test", "none"])

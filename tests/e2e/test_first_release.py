@@ -222,5 +222,5 @@ def test_what_cannot_be_done_changes_nothing_and_is_reported(released: Any, tmp_
     wrong = released.with_environment(PULUMI_CONFIG_PASSPHRASE="wrong")
     result = wrong.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 2, result.output
-    assert "The passphrase does not open the secrets of stack e2e." in result.output
+    assert "The passphrase does not decrypt the secrets of stack e2e." in result.output
     assert generations(released) == before

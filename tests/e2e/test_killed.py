@@ -196,7 +196,7 @@ def test_a_plain_update_is_refused_while_the_state_lacks_what_a_killed_one_did(r
     assert "`slipway up -s e2e`" in refused.output
     result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    assert "was written from the journal" in result.output
+    assert "was written from its journal" in result.output
     require_in_order(released, ALL, before)
     again = released.up()
     assert again.code == 0, again.output

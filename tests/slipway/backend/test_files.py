@@ -231,7 +231,7 @@ def test_where_the_backend_is_looked_for(tmp_path: Path) -> None:
         history = History.open(Pulumi(tmp_path, {"HOME": str(home), **variables}), Project(tmp_path), "dev")
         return str(history.source.storage.place(""))  # type: ignore[attr-defined]
 
-    with pytest.raises(ConfigurationError, match="No backend is known"):
+    with pytest.raises(ConfigurationError, match="No backend is set"):
         place()
     (home / ".pulumi").mkdir()
     (home / ".pulumi" / "credentials.json").write_text('{"current": "file://./a%20b?no_tmp_dir=true"}')

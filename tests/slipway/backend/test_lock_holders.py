@@ -91,7 +91,7 @@ def test_a_pid_that_another_program_has_by_now_holds_nothing(tmp_path: Path, bac
 
 
 def test_a_lock_of_another_machine_is_held(backend: FileBackend) -> None:
-    assert lock(backend, 2**22 + 1, "another-machine").doubt() == "Whether it runs still only another-machine knows."
+    assert lock(backend, 2**22 + 1, "another-machine").doubt() == "Only another-machine can tell whether it still runs."
 
 
 @needs_host
@@ -118,7 +118,7 @@ def test_from_within_a_container_an_engine_outside_is_not_known_to_be_gone(
     with process(tmp_path, "pulumi") as engine:
         held = lock(backend, engine.pid)
         record_holder([held])
-        assert "in another container of this machine" in seen_in_container(backend)
+        assert "in another container on this machine" in seen_in_container(backend)
         shutil.rmtree(tmp_path / "home")
         assert "Another container may have written the lock" in seen_in_container(backend)
 
@@ -164,7 +164,7 @@ def test_a_lock_from_before_a_restart(tmp_path: Path, backend: FileBackend, monk
         entry.write_text(json.dumps(json.loads(entry.read_text()) | {"boot_id": "another"}))
         assert held.is_dead
         monkeypatch.setattr(lock_holders, "LOCAL_FILE_SYSTEMS", set())
-        assert "its folder is no local one" in str(held.doubt())
+        assert "its folder is not local" in str(held.doubt())
 
 
 def test_what_is_not_known_is_said_with_how_to_release_it(tmp_path: Path, backend: FileBackend) -> None:
@@ -175,8 +175,8 @@ def test_what_is_not_known_is_said_with_how_to_release_it(tmp_path: Path, backen
         stacks.require_unlocked(STACK)
     assert raised.value.why == (
         "Held by pid 1 of ada@another-machine, since 2026-11-28T10:00:00Z.\n"
-        "Whether it runs still only another-machine knows."
+        "Only another-machine can tell whether it still runs."
     )
     assert raised.value.next_step == (
-        "Wait for it to end. If it is gone, release the lock with `pulumi cancel -s dev`."
+        "Wait for it to end. If it has ended, release the lock with `pulumi cancel -s dev`."
     )

@@ -173,7 +173,7 @@ def test_entries_that_were_confirmed_outlive_the_command_line(engine: Engine, st
     assert not stack.is_left_over(holds_lock=False), "an update holds the stack, and may still run"
     stack.unlock(stack._locks()[0])
     assert stack.is_left_over(holds_lock=False)
-    assert "written from the journal" in "".join(stack.settle())
+    assert "written from its journal" in "".join(stack.settle())
     assert urns(stack) == [B, A["urn"]]
     assert [each["resource"]["urn"] for each in (stack.present() or {})["pending_operations"]] == [f"{B}2"]
     assert stack.settle() == []
@@ -188,7 +188,7 @@ def test_a_state_that_was_written_is_not_written_again(engine: Engine, stack: Re
     written = stack.content()
     stack.unlock(stack._locks()[0])
     assert journal_files(tmp_path)
-    assert "written from the journal" in "".join(stack.settle())
+    assert "written from its journal" in "".join(stack.settle())
     assert stack.content() == written
     assert not journal_files(tmp_path)
 
@@ -276,7 +276,7 @@ def test_what_an_earlier_journal_left_is_not_of_the_next(engine: Engine, stack: 
     engine.begin()
     engine.entries(made(1, B))
     stack.unlock(stack._locks()[0])
-    assert "written from the journal" in "".join(stack.settle())
+    assert "written from its journal" in "".join(stack.settle())
     assert urns(stack) == [B, A["urn"]]
 
 
@@ -335,7 +335,7 @@ def test_a_state_that_was_replaced_while_the_update_ran_is_left_alone(engine: En
     replaced = json.dumps({**BEFORE, "checkpoint": {"latest": {"resources": []}}}).encode()
     stack.save(replaced)
     refusal = engine.send("POST", f"{STACK}/update/{engine.id}/complete", {"status": "succeeded"}, status=409)
-    assert "replaced while the update ran" in refusal["message"]
+    assert "replaced during the update" in refusal["message"]
     assert stack.content() == replaced
     assert not stack.records()
 

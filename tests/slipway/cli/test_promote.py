@@ -186,7 +186,7 @@ def test_what_is_in_no_commit_is_not_promoted(shop: Shop) -> None:
 
 def test_what_was_not_tested_is_not_promoted(shop: Shop) -> None:
     shop.add(images={"a": "a"}, tested=False)
-    assert "comes from no build whose unit tests passed" in shop.promote(code=2)
+    assert "has no build whose unit tests passed" in shop.promote(code=2)
 
 
 def test_a_digest_that_the_registry_lost(shop: Shop) -> None:

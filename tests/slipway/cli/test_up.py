@@ -128,7 +128,7 @@ def test_a_wrong_passphrase_is_refused_before_anything_happens(project: Any) -> 
     assert project("up", "-s", "dev", "--yes").returncode == 0
     result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE="wrong")
     assert result.returncode == 2
-    assert "The passphrase does not open the secrets of stack dev." in result.stderr
+    assert "The passphrase does not decrypt the secrets of stack dev." in result.stderr
 
 
 def test_a_passphrase_file_that_is_missing_is_reported(project: Any) -> None:
@@ -257,4 +257,4 @@ def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any
     project.program("")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert f"process {engine}, which held it, is gone" in result.stderr
+    assert f"process {engine}, which held it, has ended" in result.stderr

@@ -79,7 +79,7 @@ def test_echoes_are_left_out(echo: str) -> None:
 KNOWN = [
     (
         "error: getting stack configuration: get stack secrets manager: incorrect passphrase",
-        "The passphrase does not open the secrets of stack dev.",
+        "The passphrase does not decrypt the secrets of stack dev.",
         "PULUMI_CONFIG_PASSPHRASE",
         2,
     ),
@@ -91,21 +91,21 @@ KNOWN = [
     ),
     (
         "error: passphrase must be set with PULUMI_CONFIG_PASSPHRASE or PULUMI_CONFIG_PASSPHRASE_FILE",
-        "Stack dev keeps its secrets under a passphrase, and none is set.",
+        "Stack dev encrypts its secrets with a passphrase, and none is set.",
         "PULUMI_CONFIG_PASSPHRASE",
         2,
     ),
     (
         "error: the stack is currently locked by 1 lock(s). Either wait or delete it with `pulumi cancel`.\n"
         "  file:///b/.pulumi/locks/x.json: created by ada@host (pid 7) at 2026-01-01T00:00:00Z",
-        "Stack dev is locked: another update holds it, or one was killed before it could let go.",
+        "Stack dev is locked: another update holds it, or a killed update did not release it.",
         "pulumi cancel -s dev",
         1,
     ),
     (
         'error: Preview failed: before hook "slipway-ownership" failed: Namespace shop exists already, and this stack '
-        "did not make it: made by kubectl.\n  Take it over with `slipway:adopt`",
-        "The update of stack dev would take over what this stack did not make.",
+        "did not create it: created by kubectl.\n  Take it over with `slipway:adopt`",
+        "The update of stack dev would take over objects that this stack did not create.",
         "slipway:adopt",
         1,
     ),

@@ -54,7 +54,7 @@ def test_an_interrupted_run_gets_the_signal_once_and_says_so(engine: Pulumi) -> 
     ended = engine.stream(["up"], on_line, lines.append)
     assert (ended.interrupted, ended.exit_code) == (True, 1)
     assert printed == ["ready", "interrupt 1"]
-    assert lines == ["Interrupted: waiting for what is under way to finish. Press Ctrl-C again to stop at once."]
+    assert lines == ["Interrupted: waiting for the running operations to finish. Press Ctrl-C again to stop at once."]
 
 
 def test_the_screens_come_before_messages_about_other_resources() -> None:

@@ -43,7 +43,7 @@ def test_what_is_named_by_another_content_is_another_object(first: Any, second: 
     found = compared(objects(first), objects(second)).differences
     lost = [each for each in found if each.startswith(f"ConfigMap {then['inputs']['metadata']['name']}: ")]
     assert len(lost) == count(then["inputs"])
-    assert f"ConfigMap {now['inputs']['metadata']['name']}: is there and should not be" in found
+    assert f"ConfigMap {now['inputs']['metadata']['name']}: exists and should not" in found
 
 
 def test_every_difference_is_named_and_no_value_shown(first: Any, second: Any) -> None:
@@ -53,8 +53,8 @@ def test_every_difference_is_named_and_no_value_shown(first: Any, second: Any) -
     assert "Deployment user-service: spec.replicas" in found.differences
     assert "ConfigMap user-service: data.LOG_LEVEL" in found.differences
     assert "Secret user-service: data.DATABASE_URL" in found.differences
-    assert "HorizontalPodAutoscaler order-service: is there and should not be" in found.differences
-    assert found.total - found.equal == len([each for each in found.differences if "should not be" not in each])
+    assert "HorizontalPodAutoscaler order-service: exists and should not" in found.differences
+    assert found.total - found.equal == len([each for each in found.differences if "should not" not in each])
     assert "people.db" not in text
     assert "users.db" not in text
     assert "debug" not in text
