@@ -36,7 +36,7 @@ RIGHTS = (
     ("create", "pods/portforward", ""),
 )
 RIGHTS_NEEDED = (
-    "checks are asked of the pods behind a Service through the kubelet's port-forward, which needs `list` on "
+    "checks reach the pods behind a Service through the kubelet's port-forward, which needs `list` on "
     "endpointslices.discovery.k8s.io, and `get` and `create` on pods/portforward; docs/cluster.md has a Role with them"
 )
 
@@ -92,7 +92,7 @@ def unmet(check: Check, answer: Answer) -> str:
                         raise LookupError(key)
                     met = met[key]
             except LookupError:
-                return f"{answer}; expected {json.dumps(expected)} at {path}, where nothing is"
+                return f"{answer}; expected {json.dumps(expected)} at {path}, which does not exist"
             if not same(met, expected):
                 return f"{answer}; expected {json.dumps(expected)} at {path}, which is {json.dumps(met)[:BODY_SHOWN]}"
     return ""

@@ -115,7 +115,7 @@ def unreachable(client: ApiClient, error: Exception) -> ClusterError:
     proxy = proxy_of(host, os.environ)
     named = proxy is not None and proxy.url == client.configuration.proxy
     source = f"{proxy.variable} in the environment" if proxy and named else "`proxy-url` in the kubeconfig"
-    next_step = f"; where it is reached without one, add {urlsplit(host).hostname} to NO_PROXY" if named else ""
+    next_step = f"; if it is reachable without a proxy, add {urlsplit(host).hostname} to NO_PROXY" if named else ""
     return ClusterError(
         f"the cluster at {host} does not answer through the proxy {masked_text(str(client.configuration.proxy))}, "
         f"which {source} names: {masked_text(str(reason))}{next_step}"
@@ -333,7 +333,7 @@ class Cluster:
         if response.status == 403:
             raise ForbiddenError(f"{method} {path} is not allowed: {status_message(answer)}")
         if response.status >= 400:
-            raise ClusterError(f"{method} {path} was answered {response.status}: {status_message(answer)}")
+            raise ClusterError(f"{method} {path} failed with {response.status}: {status_message(answer)}")
         return answer, {key.lower(): value for key, value in response.getheaders().items()}  # type: ignore[no-untyped-call]
 
 

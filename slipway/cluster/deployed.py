@@ -37,9 +37,9 @@ def cluster_errors() -> Iterator[None]:
         yield
     except ClusterError as error:
         raise SlipwayError(
-            "The cluster cannot be asked.",
+            "The cluster cannot be read.",
             why=str(error),
-            next_step="`slipway lab status` shows the lab's; for another see that KUBECONFIG names the right one.",
+            next_step="`slipway lab status` shows the lab; for another cluster, check KUBECONFIG.",
         ) from error
 
 

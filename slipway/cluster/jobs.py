@@ -60,15 +60,15 @@ class AwaitedJob:
             if not self._seen:
                 return True
             raise RolloutError(
-                f"{DIAGNOSIS}Job {self.namespace}/{self.name} is gone: somebody has deleted it before it ended. "
+                f"{DIAGNOSIS}Job {self.namespace}/{self.name} was deleted before it ended. "
                 "The next update runs it again."
             ) from error
         except ForbiddenError as error:
-            raise RolloutError(f"Jobs cannot be waited for: {error}") from error
+            raise RolloutError(f"Waiting for Jobs failed: {error}") from error
         except ClusterError as error:
             if time.monotonic() - self._answered_seconds < UNANSWERED_SECONDS:
                 return False
-            raise RolloutError(f"Jobs cannot be waited for: {error}") from error
+            raise RolloutError(f"Waiting for Jobs failed: {error}") from error
         self._answered_seconds = time.monotonic()
         self.status = diagnosis.finding.state or "no pods yet"
         if hopeless:

@@ -28,7 +28,7 @@ class Kubeconfig:
 
     def context(self, chosen: str | None) -> str:
         """The name of the context to use: `chosen`, or else the current one; KubeconfigError if there is none."""
-        known = f"it has: {', '.join(self.contexts) or 'no context at all'}"
+        known = f"it has: {', '.join(self.contexts) or 'no context'}"
         name = chosen or self.current_context
         setting = f"`slipway:context` is {chosen!r}" if chosen else f"the current-context is {name!r}"
         if not name:
@@ -70,5 +70,5 @@ def read_kubeconfig(variable: str | None) -> Kubeconfig:
                 for entry in content.get(kind) or ():
                     entries.setdefault(str(entry["name"]), entry.get(kind.removesuffix("s")) or {})
         except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-            raise KubeconfigError(f"{file} is no kubeconfig: {error!r}") from error
+            raise KubeconfigError(f"{file} is not a kubeconfig: {error!r}") from error
     return Kubeconfig(files, current, **found)

@@ -33,7 +33,7 @@ CREATION_WINDOW = timedelta(minutes=10)
 CLOCK_SLACK = timedelta(seconds=2)
 NAMESPACE = ApiResource("v1", "Namespace")
 PROVIDER_MANAGERS = "pulumi-kubernetes"
-EXISTS = "exists already, and this stack did not make it"
+EXISTS = "exists already, and this stack did not create it"
 """The command line recognizes the refusal by this."""
 
 
@@ -120,7 +120,7 @@ class Ownership:
                 return ""  # an update reports it, and `slipway up` repairs it
             raise OwnershipError(
                 f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
-                "`slipway up` puts in order what a failed update left; a resource that was renamed needs an alias."
+                "`slipway up` repairs the state after a failed update; a resource that was renamed needs an alias."
             )
         if self._was_recorded(uid_of(live)) or self.creations.has(str(path), live):
             return f"Re-imported {kind.name} {name}: this stack created it, but its state does not list it."
@@ -175,7 +175,7 @@ def describe(live: Object) -> str:
     managers = dict.fromkeys(text_at(each, "manager") for each in objects_at(live, "metadata", "managedFields"))
     labels = object_at(live, "metadata", "labels")
     shown = [f"{key}={value}" for key, value in labels.items() if key.startswith(("app.kubernetes.io/", "helm.sh/"))]
-    parts = [f"made {text_at(live, 'metadata', 'creationTimestamp')}"]
+    parts = [f"created {text_at(live, 'metadata', 'creationTimestamp')}"]
     parts += [f"written by {', '.join(managers)}"] if managers else []
     parts += [f"labels {', '.join(shown)}"] if shown else []
     return ", ".join(parts)

@@ -74,7 +74,7 @@ class PortForwards:
                     raise IncompleteRead(answered, response.length)
                 return response.status, answered
             except HTTPException as error:
-                raise ConnectionError(f"what it sent is no HTTP/1.1: {type(error).__name__} {error}") from error
+                raise ConnectionError(f"its response is not HTTP/1.1: {type(error).__name__} {error}") from error
             except WebSocketException as error:
                 raise ConnectionError(f"the connection to it broke: {error}") from error
 
@@ -126,7 +126,7 @@ class PortForwards:
 
 def _refusal(error: Any, path: str) -> ClusterError:
     """The API server's own message as an error; it answers 403 without the right to `pods/portforward`."""
-    text = f"GET {path} was answered {error.status_code}: {status_message(error.resp_body or b'')}"
+    text = f"GET {path} failed with {error.status_code}: {status_message(error.resp_body or b'')}"
     kinds = {403: ForbiddenError, 404: NotFoundError}
     return kinds.get(error.status_code, ClusterError)(text)
 

@@ -94,8 +94,7 @@ class Rollouts:
                         continue
                     if evidence is None:
                         raise RolloutError(
-                            f"{DIAGNOSIS}{rollout} is gone: somebody has deleted it. "
-                            "An update with `--refresh` makes it anew."
+                            f"{DIAGNOSIS}{rollout} was deleted. An update with `--refresh` creates it again."
                         )
                     if is_rolled_out(evidence.deployment):
                         complete.add(rollout)
@@ -106,11 +105,11 @@ class Rollouts:
                         self.status[rollout] = f"{ready} of {desired} new pod{'' if desired == 1 else 's'} ready"
             failed = self._failed(unready) if unready else []
         except ForbiddenError as error:
-            raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
+            raise RolloutError(f"Waiting for rollouts failed: {error}") from error
         except ClusterError as error:
             if time.monotonic() - self._answered_seconds < UNANSWERED_SECONDS:
                 return set()
-            raise RolloutError(f"Rollouts cannot be waited for: {error}") from error
+            raise RolloutError(f"Waiting for rollouts failed: {error}") from error
         self._answered_seconds = time.monotonic()
         if failed:
             width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)

@@ -42,7 +42,7 @@ def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(project: A
     for refused in (project.slipway("up", "-s", "e2e", "--yes"), project.up()):
         assert refused.code not in (0, 4), refused.output
         flat = " ".join(refused.output.split())
-        assert f"Namespace {foreign_namespace} exists already, and this stack did not make it" in flat
+        assert f"Namespace {foreign_namespace} exists already, and this stack did not create it" in flat
         assert "app.kubernetes.io/managed-by=Helm" in flat
         assert "managed: false" in flat
         assert f"slipway:adopt: [Namespace/{foreign_namespace}]" in flat
@@ -87,7 +87,7 @@ def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_sa
     core(released).create_namespaced_service_account(released.namespace, {"metadata": {"name": "parcel-service"}})
     refused = released.slipway("up", "-s", "e2e", "--yes")
     assert refused.code == 1, refused.output
-    assert "ServiceAccount parcel-service exists already, and this stack did not make it" in refused.output
+    assert "ServiceAccount parcel-service exists already, and this stack did not create it" in refused.output
     assert "parcel-service" not in released.deployments()
     released.configure("  slipway:adopt: [ServiceAccount/parcel-*]\n")
     taken = released.slipway("up", "-s", "e2e", "--yes")

@@ -30,7 +30,7 @@ def test_a_paused_deployment_is_reported_within_seconds_and_taken_back(released:
     assert refused.code == 4, refused.output
     assert time.monotonic() - began < 60
     flat = " ".join(refused.output.split())
-    assert "user-service is paused: its Deployment rolls nothing out until it is resumed" in flat
+    assert "user-service is paused: its Deployment does not roll out until it is resumed" in flat
     assert "`spec.paused` was set by release-freeze" in flat
     command = f"kubectl -n {released.namespace} rollout resume deployment/user-service"
     assert command in flat

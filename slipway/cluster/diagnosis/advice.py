@@ -125,7 +125,7 @@ _PREVIOUS = "{kubectl} logs {pod}{container}{previous}"
 _DESCRIBE = "{kubectl} describe pod {pod}"
 _ADVICE: Mapping[Cause, Advice] = {
     Cause.CRASH: Advice(
-        ("Fix what the log ends with, in the source of {service} or in its `env` and `secrets`.",), (_PREVIOUS,)
+        ("Fix the error at the log's end, in the source of {service} or in its `env` and `secrets`.",), (_PREVIOUS,)
     ),
     Cause.ENDED: Advice(("Let the command run in the foreground until it gets SIGTERM.",), (_PREVIOUS,)),
     Cause.OUT_OF_MEMORY: Advice(
@@ -142,7 +142,7 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("docker run --rm {image}",),
     ),
     Cause.LIVENESS: Advice(
-        ("Fix what answers there, or `health.live` in {yaml}; it must answer without any other service.",),
+        ("Fix the endpoint, or `health.live` in {yaml}; it must answer without any other service.",),
         (_PREVIOUS,),
     ),
     Cause.STARTUP: Advice(
@@ -152,7 +152,7 @@ _ADVICE: Mapping[Cause, Advice] = {
         ),
         (_LOGS,),
     ),
-    Cause.READINESS: Advice(("Fix what answers there, what it depends on, or `health.ready` in {yaml}.",), (_LOGS,)),
+    Cause.READINESS: Advice(("Fix the endpoint, its dependencies, or `health.ready` in {yaml}.",), (_LOGS,)),
     Cause.IMAGE_INVALID: Advice(("Fix `slipway:registry` of the stack: lower case, no scheme, no tag.",)),
     Cause.IMAGE_NOT_FOUND: Advice(
         ("Push it again by an update from the commit that built it.",),
@@ -168,16 +168,16 @@ _ADVICE: Mapping[Cause, Advice] = {
     Cause.REGISTRY_UNREACHABLE: Advice(("Make {registry} reachable from the nodes.",), (_DESCRIBE,)),
     Cause.MISSING_OBJECT: Advice(
         (
-            "What `env`, `envFrom` or `volumes` of {yaml} name is made by somebody else: create it, or fix the name. "
-            "What was deleted by hand is made anew by an update that looks at the cluster first: add `--refresh`.",
+            "Create the object that `env`, `envFrom` or `volumes` of {yaml} names, or fix the name. "
+            "If this stack's object was deleted by hand, update with `--refresh`.",
         ),
         ("{kubectl} get secrets,configmaps,serviceaccounts",),
     ),
-    Cause.CONTAINER_CONFIG: Advice(("Fix what the reason names.",), (_DESCRIBE,)),
+    Cause.CONTAINER_CONFIG: Advice(("Fix the cause that the reason names.",), (_DESCRIBE,)),
     Cause.VOLUME: Advice(
         (
-            "Fix what the reason names. A claim needs a storage class that makes volumes, or a PersistentVolume that "
-            "fits.",
+            "Fix the cause that the reason names. A claim needs a storage class that creates volumes, or a "
+            "PersistentVolume that fits.",
         ),
         (_DESCRIBE, "{kubectl} get persistentvolumeclaims", "kubectl get storageclasses,persistentvolumes"),
     ),
@@ -191,24 +191,24 @@ _ADVICE: Mapping[Cause, Advice] = {
         ("{kubectl} describe resourcequota",),
     ),
     Cause.ADMISSION: Advice(
-        ("Change what the refusal names, or have the rule changed.",),
+        ("Change the field that the refusal names, or change the rule.",),
         ("{kubectl} describe replicaset -l app.kubernetes.io/name={service}",),
     ),
     Cause.EVICTED: Advice(
         (
-            "Where the reason names storage: raise `resources.ephemeralStorage` or `scratch` in {yaml}, or write less; "
-            "memory: raise `resources.memory` there; else it is the node's.",
+            "If the reason names storage, raise `resources.ephemeralStorage` or `scratch` in {yaml}, or write less; "
+            "if memory, raise `resources.memory` there; otherwise check the node.",
         ),
         (_DESCRIBE, "kubectl describe nodes"),
     ),
     Cause.PAUSED: Advice(
-        ("Resume it when whoever paused it is done, then run the update again.",),
+        ("Resume it once the pause is not needed any more, then run the update again.",),
         ("{kubectl} rollout resume deployment/{service}",),
     ),
     Cause.DEADLINE: Advice(
         ("Raise `{job}.activeDeadlineSeconds` in {yaml}, or see in its log what it waits for.",), (_LOGS,)
     ),
-    Cause.JOB_FAILED: Advice(("Run it again: its pods, and what they printed, are gone.",), ("{kubectl} get jobs",)),
+    Cause.JOB_FAILED: Advice(("Run it again: its pods and their logs were deleted.",), ("{kubectl} get jobs",)),
     Cause.STARTING: Advice(
         ("Raise `rollout.progressDeadlineSeconds` in {yaml} if it is only slow.",), ("{kubectl} get pods -w",)
     ),

@@ -55,12 +55,12 @@ def json_check(values: dict[str, Any]) -> Check:
         (
             json_check({"$.users[1]": 1}),
             Answer(200, '{"users": [1]}'),
-            'answered 200: {"users": [1]}; expected 1 at $.users[1], where nothing is',
+            'answered 200: {"users": [1]}; expected 1 at $.users[1], which does not exist',
         ),
         (
             json_check({"$.a.b": 1}),
             Answer(200, '{"a": "text"}'),
-            'answered 200: {"a": "text"}; expected 1 at $.a.b, where nothing is',
+            'answered 200: {"a": "text"}; expected 1 at $.a.b, which does not exist',
         ),
         (json_check({"$.a": 1}), Answer(200, "<html>"), "answered 200: <html>; expected a body that is JSON"),
         (

@@ -94,7 +94,7 @@ def test_a_proxy_that_does_not_answer_is_named_with_its_variable(
     message = str(raised.value)
     assert message.startswith("the cluster at https://api.example:6443 does not answer through the proxy http://ada:")
     assert "@127.0.0.1:1, which HTTPS_PROXY in the environment names: " in message
-    assert message.endswith("; where it is reached without one, add api.example to NO_PROXY")
+    assert message.endswith("; if it is reachable without a proxy, add api.example to NO_PROXY")
     assert "hunter2" not in message
     monkeypatch.setenv("NO_PROXY", "api.example")
     with pytest.raises(ClusterError) as raised:

@@ -73,9 +73,9 @@ def test_a_file_that_is_no_kubeconfig_is_named(tmp_path: Path, monkeypatch: pyte
     file = tmp_path / "a"
     file.write_text(text)
     monkeypatch.setenv("KUBECONFIG", str(file))
-    with pytest.raises(KubeconfigError, match=f"{file} is no kubeconfig: "):
+    with pytest.raises(KubeconfigError, match=f"{file} is not a kubeconfig: "):
         read_kubeconfig(str(file))
-    assert kubeconfig_problem(None).startswith(f"{file} is no kubeconfig: ")
+    assert kubeconfig_problem(None).startswith(f"{file} is not a kubeconfig: ")
 
 
 def test_without_a_kubeconfig_only_what_needs_one_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

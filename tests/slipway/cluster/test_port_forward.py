@@ -150,7 +150,7 @@ def test_what_is_no_answer_is_reported(authorities: Path, words: bytes, reason: 
     [
         (403, FORBIDDEN, ForbiddenError("cannot get resource pods/portforward")),
         (404, '{"message": "pods \\"web-1\\" not found"}', NotFoundError("not found")),
-        (502, "<html>Bad gateway</html>", ClusterError("was answered 502: <html>Bad gateway</html>")),
+        (502, "<html>Bad gateway</html>", ClusterError("failed with 502: <html>Bad gateway</html>")),
         (302, "", ClusterError("does not answer")),
     ],
 )

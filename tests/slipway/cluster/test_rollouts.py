@@ -298,7 +298,7 @@ def test_a_cluster_that_does_not_answer_for_long_ends_the_wait(monkeypatch: pyte
     cluster = RecordedCluster("entrypoint", error=ClusterError("the cluster does not answer: connection refused"))
     assert not wait(cluster, 0.5).error
     monkeypatch.setattr(rollouts, "UNANSWERED_SECONDS", 0.2)
-    assert wait(cluster, 2).error == ("Rollouts cannot be waited for: the cluster does not answer: connection refused")
+    assert wait(cluster, 2).error == ("Waiting for rollouts failed: the cluster does not answer: connection refused")
 
 
 def test_who_may_not_read_rollouts_learns_it_at_once() -> None:
