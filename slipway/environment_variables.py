@@ -69,7 +69,7 @@ def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*"
         return True
     raise ConfigurationError(
         f"KUBECONFIG is set to {kubeconfig}, but no registry is: the lab's registry cannot serve another cluster.",
-        why="With a cluster of one's own, the registry it pulls from must be named too.",
+        why="With your own cluster, the registry that it pulls from must be set too.",
         next_step="Set SLIPWAY_REGISTRY or slipway:registry in Pulumi.<env>.yaml, or unset KUBECONFIG for the lab.",
     )
 
@@ -117,11 +117,11 @@ def _read(file: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError) as error:
         raise ConfigurationError(
-            f"{file} cannot be read: {error}", next_step="Run `slipway lab up`, which writes it anew."
+            f"{file} cannot be read: {error}", next_step="Run `slipway lab up`, which writes it again."
         ) from error
     if not isinstance(content, dict):
         raise ConfigurationError(
             f"{file} must hold a JSON object, not {type(content).__name__}.",
-            next_step="Run `slipway lab up`, which writes it anew.",
+            next_step="Run `slipway lab up`, which writes it again.",
         )
     return content

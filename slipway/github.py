@@ -113,7 +113,7 @@ class GitHub:
         if attempt > RETRIES:
             raise SlipwayError(
                 f"GitHub at {self.url} failed {attempt} times: {why}",
-                next_step="Check the network and GITHUB_API_URL; https://www.githubstatus.com tells of outages.",
+                next_step="Check the network and GITHUB_API_URL; https://www.githubstatus.com lists outages.",
             )
         self._wait(2.0 ** (attempt - 1), why)
 
@@ -134,11 +134,11 @@ class GitHub:
             except httpx.TransportError as error:
                 raise TransientError(f"{type(error).__name__}: {error}") from error
             except httpx.TooManyRedirects as error:
-                raise SlipwayError(f"GitHub at {self.url} redirects {path} in a circle.") from error
+                raise SlipwayError(f"GitHub at {self.url} redirects {path} in a loop.") from error
             if response.is_success:
                 return _checked_json(response, self.url)
             if response.status_code >= 500:
-                raise TransientError(f"{method} {path} was answered with {_answer(response)}")
+                raise TransientError(f"{method} {path} failed with {_answer(response)}")
             wait_seconds = self._rate_limited(response)
             if wait_seconds is None:
                 raise _refusal(response, method, path)
@@ -159,9 +159,9 @@ class GitHub:
     def _wait(self, seconds: float, why: str) -> None:
         if seconds > self._left_seconds:
             raise SlipwayError(
-                f"GitHub takes no more requests for {seconds:.0f} seconds.",
-                why=f"{why}\nNo more than {PATIENCE_SECONDS:.0f} seconds are waited in all.",
-                next_step="Run the command again later, or with a token of its own.",
+                f"GitHub accepts no requests for {seconds:.0f} seconds.",
+                why=f"{why}\nThe command waits at most {PATIENCE_SECONDS:.0f} seconds in all.",
+                next_step="Run the command again later, or with another token.",
             )
         self._left_seconds -= seconds
         self.say(f"Waiting {seconds:.0f} s for GitHub: {why}")
@@ -174,7 +174,7 @@ class GitHub:
             return None
         target, own = response.url.join(following), response.url
         if (target.scheme, target.host, target.port) != (own.scheme, own.host, own.port):
-            raise SlipwayError(f"GitHub's answer leads to another server, {target.host}, for its next page.")
+            raise SlipwayError(f"GitHub's answer links to another server, {target.host}, for its next page.")
         return str(target)
 
 
@@ -187,7 +187,7 @@ def token_of(environ: Mapping[str, str]) -> str:
             next_step="In a workflow: `env: {GITHUB_TOKEN: '${{ github.token }}'}` on the step.",
         )
     if not token.isascii() or not token.isprintable() or " " in token:
-        raise ConfigurationError("GITHUB_TOKEN is no token: it contains blanks or unprintable characters.")
+        raise ConfigurationError("GITHUB_TOKEN is not a token: it contains blanks or unprintable characters.")
     return token
 
 
@@ -196,7 +196,7 @@ def _checked_json(response: httpx.Response, url: str) -> httpx.Response:
         response.json()
     except ValueError as error:
         raise SlipwayError(
-            f"{url} does not answer as GitHub's API does: {response.request.method} {response.url} gave no JSON.",
+            f"{url} does not answer like GitHub's API: {response.request.method} {response.url} returned no JSON.",
             next_step="Check GITHUB_API_URL; for an Enterprise server it ends in /api/v3.",
         ) from error
     return response
@@ -205,7 +205,7 @@ def _checked_json(response: httpx.Response, url: str) -> httpx.Response:
 def _items(response: httpx.Response) -> list[dict[str, Any]]:
     content = response.json()
     if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-        raise SlipwayError(f"{response.url} gave something else than a list.", next_step="Check GITHUB_API_URL.")
+        raise SlipwayError(f"{response.url} did not return a list.", next_step="Check GITHUB_API_URL.")
     return content
 
 

@@ -59,7 +59,7 @@ class Project:
             raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Edit the file.") from error
         if misread:
             raise ConfigurationError(
-                f"{file.name} does not say to Pulumi what is written in it.",
+                f"Pulumi reads {file.name} differently from how it is written.",
                 why="\n".join(misread),
                 next_step="Edit it.",
             )
@@ -109,7 +109,7 @@ class Project:
     def _known_names(self, name: str) -> str:
         known = self.environments()
         if not known:
-            return f"{self.folder} has no Pulumi.<env>.yaml at all."
+            return f"{self.folder} has no Pulumi.<env>.yaml."
         nearest = difflib.get_close_matches(name, known, n=1)
         hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
         return f"Environments here: {', '.join(known)}.{hint}"
@@ -142,7 +142,7 @@ def require(start: Path) -> Project:
         os.fsencode(project.folder).decode()
     except UnicodeDecodeError as error:
         raise ConfigurationError(
-            f"The project is in {readable(project.folder)}, a name that is no UTF-8, which Pulumi takes of no folder.",
+            f"The project is in {readable(project.folder)}, whose name is not UTF-8, as Pulumi requires.",
             next_step="Move the clone, or rename the folder.",
         ) from error
     return project

@@ -200,6 +200,6 @@ def _require_cluster(environment: ShellEnvironment) -> None:
             ) from error
     elif "KUBECONFIG" not in os.environ:
         raise ConfigurationError(
-            "There is no cluster to deploy to: no lab was made, and KUBECONFIG is not set.",
+            "There is no cluster to deploy to: there is no lab, and KUBECONFIG is not set.",
             next_step="Run `slipway lab up`, or set KUBECONFIG and SLIPWAY_REGISTRY to your own cluster and registry.",
         )

@@ -100,7 +100,7 @@ def test_forced_colours_draw_no_line_anew_in_a_file(tmp_path: Path, variables: d
 @pytest.mark.parametrize(
     ("name", "variables", "told"),
     [
-        (b"caf\xe9", {}, "/caf\ufffd, a name that is no UTF-8, which Pulumi takes of no folder."),
+        (b"caf\xe9", {}, "/caf\ufffd, whose name is not UTF-8, as Pulumi requires."),
         (
             "café".encode(),
             {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},

@@ -69,7 +69,7 @@ def require_unchanged(stack: Stack, before: Approval) -> None:
     others = () if before.state == after.state else updates_since(stack, before)
     if lines := changed_since_preview(before, after, others):
         raise SlipwayError(
-            f"{stack} was not updated: what is there now is not what was previewed.",
+            f"{stack} was not updated: it has changed since the preview.",
             why="\n".join(lines),
             next_step=f"`slipway up -s {stack}` previews it as it is now.",
         )
@@ -252,9 +252,9 @@ def require_approved(stack: Stack, file: Path, now: Approval) -> None:
     others = () if before.state == now.state else updates_since(stack, before)
     if lines := changed_since_preview(before, now, others):
         raise SlipwayError(
-            f"{stack} was not updated: what is there now is not what was approved.",
+            f"{stack} was not updated: it has changed since the approval.",
             why="\n".join(lines),
-            next_step=f"`slipway preview -s {stack} --approval {file}` previews it as it is now, for another approval.",
+            next_step=f"`slipway preview -s {stack} --approval {file}` writes a new approval.",
         )
 
 
@@ -266,14 +266,14 @@ def to_text(approval: Approval, project: str, stack: str) -> str:
 def _read(file: Path, stack: str) -> Approval:
     try:
         content = _File.model_validate_json(file.read_bytes())
-        problem = "" if content.stack == stack else f"It is of {content.stack}."
+        problem = "" if content.stack == stack else f"It is for {content.stack}."
     except ValidationError as error:
         problem = "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
     except OSError as error:
         problem = str(error)
     if problem:
         raise ConfigurationError(
-            f"{file} is no approval of {stack}.",
+            f"{file} is not an approval of {stack}.",
             why=problem,
             next_step=f"`slipway preview -s {stack.rpartition('/')[2]} --approval {file}` writes one.",
         )

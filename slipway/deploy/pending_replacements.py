@@ -18,7 +18,7 @@ from slipway.state.checkpoint import Snapshot
 from slipway.state.integrity import in_engine_order
 
 CREATING, REPLACING = "create", "create-replacement"
-TAKEN_BACK = "A failed update had left objects to be removed that are declared again: they are taken back."
+TAKEN_BACK = "Reverted a replacement that a failed update left half-finished: the old objects are kept."
 
 
 def replacing(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:

@@ -10,7 +10,7 @@ from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, 
 from slipway.errors import ConfigurationError
 
 VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
-ADVICE = f"Fix what hangs; `slipway preview` is enough to try. What only takes long gets more time from {VARIABLE}."
+ADVICE = f"Fix the policy that hangs, and test it with `slipway preview`. For a slow one, raise {VARIABLE}."
 LOADING_SECONDS = 60.0
 # Longer than the deadline that the pack sets for its own rules (policy/judge.py), which names the rule.
 SILENCE_SECONDS = 300.0
@@ -79,8 +79,5 @@ class PolicyPackTimeout:
         watched = self._judging and not self._under_way and not (self.first_alone and self._last)
         if watched and silent_seconds > self.silence_seconds:
             after = f" after {self._last}" if self._last else ""
-            return (
-                f"neither the program nor the policy pack {self.pack} said anything{after} "
-                f"for {self.silence_seconds:g} s"
-            )
+            return f"the program and the policy pack {self.pack} sent no message{after} for {self.silence_seconds:g} s"
         return ""

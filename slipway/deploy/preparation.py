@@ -64,7 +64,7 @@ def _lab_databases(stack: Stack, *options: str) -> None:
     done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     if done.returncode:
         raise SlipwayError(
-            f"The lab's databases of {stack} could not be {'deleted' if options else 'made'}.",
+            f"The lab's databases of {stack} could not be {'deleted' if options else 'created'}.",
             why=done.stderr.strip(),
             next_step=f"`slipway lab databases {' '.join([stack.name, *options])}` tries again.",
         )
@@ -76,7 +76,7 @@ def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None
     present = stack.present() if name else None
     if present and has_namespace(present, name):
         import_state(stack, without_namespace(present, name))
-        say(f"Namespace {name} is somebody else's by now (managed: false): the state of {stack} forgets it.")
+        say(f"Removed Namespace {name} from the state of {stack}: `slipway:namespace` has `managed: false`.")
 
 
 def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:

@@ -81,7 +81,7 @@ class Preview:
             display.close(interrupted=ended.interrupted)
             log.write(ended.errors)
         if ended.exit_code or ended.interrupted:
-            self.progress.note(f"All that the engine said: {log.name}")
+            self.progress.note(f"Engine log: {log.name}")
             raise _error(self.stack, self.events, ended)
         if problems := self.events.problems():  # a program may report an error and go on
             raise SlipwayError(
@@ -124,7 +124,7 @@ def policy_pack(project: Project) -> Path:
     if not (pack / "PulumiPolicy.yaml").is_file():
         raise ConfigurationError(
             f"There is no policy pack: {pack / 'PulumiPolicy.yaml'} does not exist.",
-            why="Nothing is previewed without the policies, so that nothing looks compliant that nobody checked.",
+            why="A preview without the policies could hide violations.",
             next_step="Restore the folder from git.",
         )
     return pack
@@ -135,15 +135,15 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
         return SlipwayError(f"The preview of {stack} was interrupted.", code=ExitCode.INTERRUPTED)
     if ended.overdue:
         return SlipwayError(
-            f"The preview of {stack} was ended: {ended.overdue}.",
-            why="Nothing passes that was not judged, so nothing was changed.",
+            f"The preview of {stack} was stopped: {ended.overdue}.",
+            why="The policies were not evaluated, so nothing was changed.",
             next_step=ADVICE,
         )
     if ended.exit_code < 0:
         name = signal.Signals(-ended.exit_code).name
         return SlipwayError(
             f"The engine was killed by {name} while it previewed {stack}.",
-            why="Its memory is the usual reason: see `dmesg` for the OOM killer.",
+            why="The usual reason is memory: see `dmesg` for the OOM killer.",
             next_step=f"If the stack is locked now, release it with `pulumi cancel -s {stack}`.",
         )
     error = failure(stack, events.events, ended.errors)

@@ -51,9 +51,12 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
     else:  # its refresh was interrupted, too
         settled = present
     refresh(stack, unsettled(settled))
-    say(f"What became of {'it' if started == 1 else 'them'} was read from the cluster; {stack} is in order.")
+    say(
+        f"The state of {stack} is repaired: {'its result was' if started == 1 else 'their results were'} read from "
+        "the cluster."
+    )
     for name in unknown_creations(present):
-        say(f"Whether {name} was made, only its provider knows: look for it there, and remove it by hand.")
+        say(f"Check with its provider whether {name} was created, and remove it by hand.")
 
 
 def write_journal(stack: Stack, say: Callable[[str], None]) -> None:
@@ -173,8 +176,8 @@ def restore_unreadable(stack: Stack, say: Say) -> list[str]:
     if state is None:
         return []  # the next read of it says what to do
     kept = files.replace_state(stack.name, file, state)
-    say(f"The state of {stack} cannot be read: {file.name} was cut short. It is kept as {kept}.")
-    say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
+    say(f"The state of {stack} cannot be read: {file.name} is truncated. It is kept as {kept}.")
+    say(f"The state of update #{number} replaces it; later changes are read from the cluster.")
     return list(objects(state))
 
 
@@ -198,17 +201,17 @@ def repair(stack: Stack, say: Say) -> None:
     fixed = repaired(present, _recorded(history))
     if not problems(fixed):
         import_state(stack, fixed, UNCHECKED)
-        say("It is in order again.")
+        say("It is repaired.")
         return
     number, state = next(_whole_states(history), (0, None))
     if state is None:
         raise SlipwayError(
-            f"The state of {stack} is damaged, and no recorded one is whole.",
+            f"The state of {stack} is damaged, and so is each recorded state.",
             why="\n".join(wrong[:5]),
-            next_step="`pulumi state repair` may help; what runs is not touched.",
+            next_step="`pulumi state repair` may help; it does not change the cluster.",
         )
     import_state(stack, state, UNCHECKED)
-    say(f"The state that update #{number} left is in its place; what has changed since is read from the cluster.")
+    say(f"The state of update #{number} replaces it; later changes are read from the cluster.")
     refresh(stack, list(objects(state)))
 
 

@@ -64,7 +64,7 @@ def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> 
         except (OSError, yaml.YAMLError) as error:
             raise ValueError(f"{file} cannot be read: {error}") from error
         if not isinstance(spec, dict):
-            raise ValueError(f"{file} is no mapping")
+            raise ValueError(f"{file} is not a mapping")
         own, name = file.parent.relative_to(folder).as_posix(), str(spec.get("name"))
         written = [spec, overrides.get(name) if isinstance(overrides, dict) else None, defaults]
         sections = [each for each in written if isinstance(each, dict)]

@@ -143,18 +143,18 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
     """Return if the update succeeded; else show its failed builds and raise the error that says why."""
     if update.succeeded:
         return
-    progress.note(f"All that the engine said: {update.log}")
+    progress.note(f"Engine log: {update.log}")
     if remaining := update.not_deleted:
         raise NotDeletedError(
             f"{stack} is updated and its checks are met, but {counted(len(remaining), 'object')} could not be deleted.",
             why="\n".join(messages(update.events)) or ", ".join(map(str, remaining)),
-            next_step="A finalizer is the usual reason: whoever set it has to remove it. "
+            next_step="The usual reason is a finalizer, which its controller has to remove. "
             f"Then `slipway up -s {stack}` deletes what is left.",
         )
     if update.ended.interrupted:
         raise SlipwayError(
             f"The update of stack {stack} was interrupted.",
-            next_step=f"`slipway up -s {stack}` goes on where it stopped.",
+            next_step=f"`slipway up -s {stack}` continues where it stopped.",
             code=ExitCode.INTERRUPTED,
         )
     if update.ended.overdue:
@@ -170,10 +170,9 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
 
 def _hanging(stack: str, what: str) -> SlipwayError:
     return SlipwayError(
-        f"The update of stack {stack} was ended: {what}.",
+        f"The update of stack {stack} was stopped: {what}.",
         why="Nothing was changed.",
-        next_step=f"{ADVICE} Where the stack is not kept in a folder, release its lock with "
-        f"`pulumi cancel -s {stack}`.",
+        next_step=f"{ADVICE} If the backend is not a file:// one, release the lock with `pulumi cancel -s {stack}`.",
     )
 
 

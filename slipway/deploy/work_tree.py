@@ -36,10 +36,10 @@ def require_committed(project: Project, stack: str, *, allowed: bool) -> list[st
     if not files or allowed or tier(project, stack) != PRODUCTION:
         return files
     raise ConfigurationError(
-        f"{stack} is updated from a commit, and the work tree has changes that are in none.",
+        f"{stack} must be updated from a commit, and the work tree has uncommitted changes.",
         why="\n".join(files[:NAMED]) + (f"\nand {len(files) - NAMED} more" if len(files) > NAMED else ""),
         next_step="Commit them (or `git stash`), then update. "
-        "In an emergency --allow-dirty goes on, and the history will say so.",
+        "In an emergency use --allow-dirty; the history records it.",
     )
 
 
@@ -84,9 +84,9 @@ def uncommitted(folder: Path) -> list[str]:
         return []
     if done.returncode and any((parent / ".git").exists() for parent in (folder, *folder.parents)):
         raise ConfigurationError(
-            "git does not say whether everything is committed.",
+            "git cannot tell whether everything is committed.",
             why=done.stderr.strip(),
-            next_step="Run `git status` here, and fix what it complains of.",
+            next_step="Run `git status` here, and fix the error that it shows.",
         )
     lines = done.stdout.splitlines() if done.returncode == 0 else []
     # git quotes a name that has blanks.

@@ -63,7 +63,7 @@ def ensure_temporary(name: str, request: TemporaryRequest, say: Callable[[str], 
     like = request.like or _present_like(project, name)
     if like == name:
         raise ConfigurationError(
-            f"{name} cannot be made like itself.", next_step="Name another environment with --like."
+            f"{name} cannot be created with --like {name}.", next_step="Name another environment with --like."
         )
     source = open_stack(like, cluster=False)
     present = _present(source, name)
@@ -105,7 +105,7 @@ def _present(source: Stack, name: str) -> Temporary | None:
         found = Temporary(source.name)
     if found is None:
         raise ConfigurationError(
-            f"There is a stack {name} already, and it was not made with --like.",
+            f"There is a stack {name} already, and it was not created with --like.",
             why="Its state would become that of a temporary environment, which `slipway reap` deletes.",
             next_step="Choose another name with -s, or remove that stack with "
             f"`pulumi destroy -s {name} && pulumi stack rm {name}`.",

@@ -43,9 +43,9 @@ def require_removable(project: Project, name: str, *, committed: bool) -> None:
         return
     raise ConfigurationError(
         f"{name} was not taken down: Pulumi.{name}.yaml belongs to the repository.",
-        why=f"{name} is one of the environments that this project declares: all that it has would be deleted, with "
-        "what is stored in its volumes, and the history that rollbacks need.",
-        next_step=f"If that is meant: slipway down -s {name} --committed",
+        why=f"{name} is one of the environments that this project declares: its objects, the data in its volumes "
+        "and the history that rollbacks need would be deleted.",
+        next_step=f"To delete it anyway: slipway down -s {name} --committed",
     )
 
 
@@ -79,7 +79,7 @@ def any_stack(project: Project) -> Stack:
     names = project.environments()
     if not names:
         raise ConfigurationError(
-            f"{project.folder} has no Pulumi.<env>.yaml at all.", next_step="Run this in a clone of the project."
+            f"{project.folder} has no Pulumi.<env>.yaml.", next_step="Run this in a clone of the project."
         )
     return open_stack(names[0], cluster=False)
 
@@ -157,8 +157,8 @@ def _destroy(stack: Stack, progress: Progress) -> None:
         if ended.exit_code or ended.interrupted:
             raise OperationError  # for the progress: its line says that it failed
         return
-    progress.note(f"All that the engine said: {log.name}")
-    again = f"`slipway down -s {stack}` goes on where it stopped."
+    progress.note(f"Engine log: {log.name}")
+    again = f"`slipway down -s {stack}` continues where it stopped."
     if ended.interrupted:
         raise SlipwayError(f"{stack} was not taken down: interrupted.", next_step=again, code=ExitCode.INTERRUPTED)
     known = failure(stack.name, events, ended.errors)

@@ -44,10 +44,10 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
     namespace = config.get(NAMESPACE_KEY)
     if isinstance(namespace, Mapping) and namespace.get("managed") is False:
         raise ConfigurationError(
-            f"{name} cannot be made like {like}: somebody else manages the namespace of {like}, "
+            f"{name} cannot be created like {like}: {like} does not manage its namespace "
             f"{namespace.get('name')}, and both would be in it.",
-            why=f"A temporary environment makes a namespace of its own, slipway-{name}, and deletes it.",
-            next_step=f"Write Pulumi.{name}.yaml with a `{NAMESPACE_KEY}` that was made for it, or name another "
+            why=f"A temporary environment creates its own namespace, slipway-{name}, and deletes it.",
+            next_step=f"Write Pulumi.{name}.yaml with a `{NAMESPACE_KEY}` that was created for it, or name another "
             "environment with --like.",
         )
     derived = {key: copy.deepcopy(value) for key, value in config.items() if key not in OWN_KEYS}
@@ -64,7 +64,7 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
     notes += [f"{key} of {like} is left out" for key in OWN_KEYS if key in config and key != NAMESPACE_KEY]
     if secrets := sorted(key for key, value in derived.items() if is_secret(value)):
         notes.append(
-            f"secrets copied from {like}: {', '.join(secrets)}; what they lead to, such as a database, is shared"
+            f"secrets copied from {like}: {', '.join(secrets)}; the systems they open, such as databases, are shared"
         )
     pull_secrets = {str(each) for each in config.get(PULL_SECRETS_KEY) or ()}
     pull_secrets |= {each for service in services for each in service.spec.image_pull_secrets}
@@ -96,7 +96,7 @@ def _host(service: str, host: str, name: str) -> str:
     label, dot, domain = f"{name}-{rest}".partition(".")
     if len(label) > LABEL_MAX_LENGTH:
         raise ConfigurationError(
-            f"{name} cannot be made: the Ingress of {service} would have the host {label}{dot}{domain}.",
+            f"{name} cannot be created: the Ingress of {service} would have the host {label}{dot}{domain}.",
             why=f"Its first part has {len(label)} characters; allowed are {LABEL_MAX_LENGTH}.",
             next_step="Choose a shorter name with -s.",
         )
@@ -107,6 +107,6 @@ def _service_notes(spec: ServiceSpec, changed: Mapping[str, Mapping[str, Any]]) 
     if "service" in changed:
         yield f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken"
     if "ingress" in changed:
-        yield f"{spec.name}: its host is {changed['ingress']['host']}, which DNS has to lead here"
+        yield f"{spec.name}: its host is {changed['ingress']['host']}, which needs a DNS record for this cluster"
         if spec.ingress and spec.ingress.tls_secret_name:
             yield f"{spec.name}: its TLS secret {spec.ingress.tls_secret_name} is to be made in the new namespace"

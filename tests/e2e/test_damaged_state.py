@@ -55,7 +55,7 @@ def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any
     name, *more = command
     done = released.slipway(name, "-s", "e2e", "--yes", *more)
     assert "The state of e2e is damaged: " in done.output, done.output
-    assert "It is in order again." in done.output
+    assert "It is repaired." in done.output
     # As the first release left it, a rollback there has nothing to do.
     assert done.code == (2 if name == "rollback" else 0), done.output
     assert states.object_inputs(states.present(released)) == before
@@ -70,7 +70,7 @@ def test_a_state_that_cannot_be_read_is_taken_from_the_history(released: Any, sh
     file.write_text(text[: int(len(text) * share)])
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
-    assert "The state of e2e cannot be read: e2e.json was cut short. It is kept as " in done.output
+    assert "The state of e2e cannot be read: e2e.json is truncated. It is kept as " in done.output
     assert states.object_inputs(states.present(released)) == before
     assert list(file.parent.glob("e2e.json.*.refused")), "what was refused is kept"
 

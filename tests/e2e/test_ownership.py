@@ -152,7 +152,7 @@ def test_a_namespace_that_becomes_somebody_elses_is_forgotten_and_never_deleted(
     assert "Run `slipway up -s e2e`, which removes it from the state" in " ".join(refused.output.split())
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
-    assert f"Namespace {released.namespace} is somebody else's by now" in done.output
+    assert f"Removed Namespace {released.namespace} from the state of e2e" in done.output
     assert not [each for each in resources(released) if each["type"].endswith("v1:Namespace")]
     after = core(released).read_namespace(released.namespace).metadata
     assert (after.uid, after.deletion_timestamp) == (before.uid, None)

@@ -14,7 +14,7 @@ def test_a_value_that_pulumi_reads_otherwise_is_refused_before_pulumi_runs(tmp_p
     """Pulumi writes `668` into the file as soon as it saves it, and nobody can tell then what was there."""
     file = tmp_path / "Pulumi.dev.yaml"
     file.write_text("config:\n  user-service:PIN: 01234\n")
-    with pytest.raises(ConfigurationError, match="Pulumi\\.dev\\.yaml does not say to Pulumi") as caught:
+    with pytest.raises(ConfigurationError, match="Pulumi reads Pulumi\\.dev\\.yaml differently") as caught:
         Project(tmp_path).environment_file("dev")
     assert "Pulumi.dev.yaml:2: `user-service:PIN` is written 01234" in caught.value.why
     file.write_text("config:\n  user-service:PIN: '01234'\n")

@@ -257,7 +257,7 @@ def test_a_limit_without_a_time_is_waited_for_a_minute(fake: FakeGitHub, patient
 def test_patience_ends(fake: FakeGitHub, patient: Patient) -> None:
     used_up = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(patient.now) + 3600)}
     fake.trouble("GET", COMMENTS, Answer(429, used_up))
-    with pytest.raises(SlipwayError, match="takes no more requests for 3601 seconds") as raised:
+    with pytest.raises(SlipwayError, match="accepts no requests for 3601 seconds") as raised:
         put(fake, patient)
     assert raised.value.code is ExitCode.FAILED
     assert patient.waits == []
@@ -272,7 +272,7 @@ def test_patience_is_for_all_waits_together(fake: FakeGitHub, patient: Patient) 
 
 def test_a_limit_that_names_no_wait_ends_too(fake: FakeGitHub, patient: Patient) -> None:
     fake.trouble("GET", COMMENTS, *[Answer(429, {"Retry-After": "0"})] * int(PATIENCE_SECONDS + 2))
-    with pytest.raises(SlipwayError, match="takes no more requests"):
+    with pytest.raises(SlipwayError, match="accepts no requests"):
         put(fake, patient)
     assert sum(patient.waits) == PATIENCE_SECONDS
 
@@ -336,7 +336,7 @@ def test_a_wrong_token(fake: FakeGitHub, patient: Patient) -> None:
 def test_the_token_goes_to_no_other_server(fake: FakeGitHub, patient: Patient) -> None:
     elsewhere = {"Link": f'<http://localhost:{fake.port}{COMMENTS}?page=2>; rel="next"'}
     fake.trouble("GET", COMMENTS, Answer(200, elsewhere, []))
-    with pytest.raises(SlipwayError, match="leads to another server, localhost"):
+    with pytest.raises(SlipwayError, match="links to another server, localhost"):
         put(fake, patient)
 
 

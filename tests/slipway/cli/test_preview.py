@@ -155,7 +155,7 @@ def test_the_output_of_a_failing_unit_test_is_shown(preview: Preview) -> None:
     _, output, errors = preview("failing")
     assert "FAILED tests/test_users.py::test_hostile" in output
     assert "user-service: The unit tests stopped with exit code 1." in output
-    assert "All that the engine said: " in errors
+    assert "Engine log: " in errors
     assert re.search(r"What it printed \([2-9]\d lines\)", preview.markdown)
 
 

@@ -58,7 +58,7 @@ def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     done = project(*UP, "--markdown", str(comment))
     assert done.returncode == 0, done.stderr
     assert "pr-1 is like dev, in namespace slipway-pr-1, until 20" in done.stderr
-    assert "secrets copied from dev: scratch:token; what they lead to, such as a database, is shared" in done.stderr
+    assert "secrets copied from dev: scratch:token; the systems they open, such as databases, are shared" in done.stderr
     assert "## ✅ `pr-1` is up" in comment.read_text()
     assert "| `a-service` | http://10.0.0.1 |" in comment.read_text()
     assert project.git("status", "--porcelain") == ""
@@ -146,7 +146,7 @@ def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> No
     ("arguments", "message"),
     [
         (("--like", "def"), "There is no environment `def`"),
-        (("--like", "pr-1"), "pr-1 cannot be made like itself"),
+        (("--like", "pr-1"), "pr-1 cannot be created with --like pr-1"),
         (("--like", "dev", "--expires", "soon"), "--expires is 'soon'."),
         (("--expires", "3d"), "There is no temporary environment pr-1."),
         (("--like", "dev", "--markdown", "nowhere/a.md"), "--markdown nowhere/a.md cannot be written"),
@@ -183,7 +183,7 @@ def test_what_is_declared_or_made_by_hand_is_left_alone(project: Any) -> None:
     pulumi(project, "stack", "init", "pr-1", "--no-select")
     settings(project).unlink(missing_ok=True)
     done = project("up", "-s", "pr-1", "--like", "dev", "--yes")
-    assert (done.returncode, "it was not made with --like" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "it was not created with --like" in done.stderr) == (2, True), done.stderr
     assert not settings(project).exists()
 
     done = project("down", "-s", "dev", "--yes", "--committed")

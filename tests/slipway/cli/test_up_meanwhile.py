@@ -42,7 +42,7 @@ def test_an_update_by_somebody_else_stops_the_one_that_was_previewed_before(proj
 
     code, screen = project.on_terminal(b"Update dev? [y/N]: ", answer, "up", "-s", "dev")
     assert code == 1, screen
-    assert "dev was not updated: what is there now is not what was previewed." in screen
+    assert "dev was not updated: it has changed since the preview." in screen
     assert "state: update #1 by a, started at " in screen
     assert len(history(project)) == 1
 

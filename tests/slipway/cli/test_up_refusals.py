@@ -91,7 +91,7 @@ def test_a_pack_that_hangs_while_it_loads_is_ended(project: Any, hanging: str) -
     result = project("up", "-s", "dev", "--yes", "--refresh", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
     assert result.returncode == 1, result.stderr
     pack = project.folder / "policy"
-    assert f"The preview of dev was ended: the policy pack {pack} did not load in 3 s." in result.stderr
+    assert f"The preview of dev was stopped: the policy pack {pack} did not load in 3 s." in result.stderr
     assert "SLIPWAY_POLICY_TIMEOUT_SECONDS" in result.stderr
     assert running_in(project.folder) == []
 
@@ -100,7 +100,7 @@ def test_a_pack_that_never_answers_is_ended(project: Any) -> None:
     edit(project, "policy/analyzer.py", "        resource = _resource(request)\n", "        threading.Event().wait()\n")
     result = project("up", "-s", "dev", "--yes", "--refresh", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
     assert result.returncode == 1, result.stderr
-    assert f"neither the program nor the policy pack {project.folder / 'policy'} said anything" in result.stderr
+    assert f"the program and the policy pack {project.folder / 'policy'} sent no message" in result.stderr
     assert running_in(project.folder) == []
 
 
@@ -234,7 +234,7 @@ def test_what_moved_between_preview_and_approval_stops_the_update(project: Any, 
 
     code, screen = project.on_terminal(QUESTION, answer, "up", "-s", "dev")
     assert code == 1, screen
-    assert "dev was not updated: what is there now is not what was previewed." in screen
+    assert "dev was not updated: it has changed since the preview." in screen
     assert moved in screen
     assert "hidden-word" not in screen
 
@@ -246,7 +246,7 @@ def test_uncommitted_changes_are_refused_in_production(project: Any) -> None:
     (project.folder / "notes.txt").touch()
     result = project("up", "-s", "prod", "--yes")
     assert result.returncode == 2, result.stderr
-    assert "prod is updated from a commit, and the work tree has changes that are in none." in result.stderr
+    assert "prod must be updated from a commit, and the work tree has uncommitted changes." in result.stderr
     assert "__main__.py" in result.stderr
     assert "services/new.py" in result.stderr
     assert "notes.txt" not in result.stderr

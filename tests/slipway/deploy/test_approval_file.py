@@ -37,7 +37,7 @@ def test_what_is_as_it_was_may_go_on(prod: Stack, file: Path) -> None:
 
 
 def test_what_moved_is_named(prod: Stack, file: Path) -> None:
-    with pytest.raises(SlipwayError, match="not what was approved") as caught:
+    with pytest.raises(SlipwayError, match="has changed since the approval") as caught:
         require_approved(prod, file, replace(APPROVAL, commit="b" * 40, files={"__main__.py": "other"}))
     assert caught.value.why.splitlines() == ["commit: aaaaaaaa → bbbbbbbb", "files: __main__.py (changed)"]
 
@@ -47,7 +47,7 @@ def test_what_moved_is_named(prod: Stack, file: Path) -> None:
     [
         (lambda _: "no json", "Invalid JSON"),
         (lambda _: "[]", "object"),
-        (lambda text: text.replace("slipway/prod", "slipway/dev"), "It is of slipway/dev."),
+        (lambda text: text.replace("slipway/prod", "slipway/dev"), "It is for slipway/dev."),
         (lambda text: text.replace('"version":1', '"version":2').replace('"version": 1', '"version": 2'), "version: "),
         (lambda text: json.dumps({**json.loads(text), "more": 1}), "more: "),
         (lambda text: text.replace("2030-01-02", "soon"), "approval.taken: "),
@@ -55,12 +55,12 @@ def test_what_moved_is_named(prod: Stack, file: Path) -> None:
 )
 def test_another_file_is_no_approval(prod: Stack, file: Path, edit: Callable[[str], str], why: str) -> None:
     file.write_text(edit(file.read_text()))
-    with pytest.raises(ConfigurationError, match=r"is no approval of slipway/prod") as caught:
+    with pytest.raises(ConfigurationError, match=r"is not an approval of slipway/prod") as caught:
         require_approved(prod, file, APPROVAL)
     assert why in caught.value.why
     assert "slipway preview -s prod --approval" in caught.value.next_step
 
 
 def test_a_file_that_is_not_there(prod: Stack, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="is no approval"):
+    with pytest.raises(ConfigurationError, match="is not an approval"):
         require_approved(prod, tmp_path / "none.json", APPROVAL)

@@ -41,7 +41,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sta
 def test_a_lab_that_cannot_make_them_is_an_error(opened: Callable[..., Stack]) -> None:
     with pytest.raises(SlipwayError) as caught:
         ensure_databases(opened(), print)
-    assert caught.value.what == "The lab's databases of pr-1 could not be made."
+    assert caught.value.what == "The lab's databases of pr-1 could not be created."
     assert "There is no lab on this machine." in caught.value.why
     assert caught.value.next_step == "`slipway lab databases pr-1` tries again."
 

@@ -41,7 +41,7 @@ def test_silence_once_the_program_runs(loaded: PolicyPackTimeout) -> None:
     loaded.take("", Started(2, STACK, "same"), 2)
     loaded.take("", Finished(3, IMAGE, "same"), 3)
     assert loaded.overdue(22.9) == ""
-    assert "policy said anything after Image a for 20 s" in loaded.overdue(23.1)
+    assert "policy sent no message after Image a for 20 s" in loaded.overdue(23.1)
 
 
 def test_a_build_may_be_silent_for_as_long_as_it_wants(loaded: PolicyPackTimeout) -> None:
@@ -71,7 +71,7 @@ def test_an_update_may_be_silent_once_a_resource_was_under_way() -> None:
     assert "did not load" in watch.overdue(11.1)
     watch.take('{"preludeEvent":{}}', None, 2)
     watch.take("", Started(3, STACK, "same"), 3)
-    assert "said anything" in watch.overdue(13.1)
+    assert "sent no message" in watch.overdue(13.1)
     watch.take("", Started(4, IMAGE, "same"), 4)
     watch.take("", Finished(5, IMAGE, "same"), 5)
     assert watch.overdue(10_000) == ""

@@ -280,7 +280,7 @@ def test_a_recovery_that_is_cut_off_is_taken_up_again(tmp_path: Path, first: Any
     (tmp_path / "refresh").write_text("#!/bin/sh\n")
     said: list[str] = []
     recover(backend.stack, said.append)
-    assert said[-1] == "What became of it was read from the cluster; dev is in order."
+    assert said[-1] == "The state of dev is repaired: its result was read from the cluster."
     backend.put(settle(backend.state())[0])  # as a refresh leaves it
     recover(backend.stack, said.append)
     assert len([each for each in backend.commands() if each.startswith("refresh")]) == 3

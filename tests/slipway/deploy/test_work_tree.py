@@ -89,7 +89,7 @@ def test_production_needs_a_repository_that_git_reads(folder: Path) -> None:
     (folder / "policy").mkdir()
     (folder / "policy" / "settings.yaml").write_text("environments: {dev: dev}\n")
     project = Project(folder)
-    with pytest.raises(ConfigurationError, match="git does not say") as caught:
+    with pytest.raises(ConfigurationError, match="git cannot tell") as caught:
         require_committed(project, "prod", allowed=False)
     assert "git" in caught.value.why
     assert require_committed(project, "prod", allowed=True) == require_committed(project, "dev", allowed=False) == []

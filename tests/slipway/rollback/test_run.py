@@ -66,12 +66,12 @@ def test_a_failure_never_advises_to_go_forward() -> None:
     error = SlipwayError(
         "The update of stack prod was interrupted.",
         why="Ctrl-C",
-        next_step="`slipway up -s prod` goes on where it stopped.",
+        next_step="`slipway up -s prod` continues where it stopped.",
         code=ExitCode.INTERRUPTED,
     )
     own = rollback(RollbackRequest(12)).as_its_own(error)
     assert own.what == "The rollback of stack prod was interrupted."
-    assert own.next_step == "`slipway rollback -s prod --to 12` goes on where it stopped."
+    assert own.next_step == "`slipway rollback -s prod --to 12` continues where it stopped."
     assert (own.why, own.code) == (error.why, error.code)
     gone = SlipwayError(
         "The update of stack prod failed.", next_step=gone_advice("prod", 'deployments.apps "a" not found')

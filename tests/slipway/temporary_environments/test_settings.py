@@ -38,7 +38,7 @@ def test_all_is_taken_over_but_what_is_true_of_one_environment() -> None:
     assert derived.notes == (
         "slipway:rollbackTo of dev is left out",
         "slipway:adopt of dev is left out",
-        "secrets copied from dev: shop:TOKEN; what they lead to, such as a database, is shared",
+        "secrets copied from dev: shop:TOKEN; the systems they open, such as databases, are shared",
     )
     text = derived.text("pr-1", "dev", {"encryptionsalt": "v1:x"})
     assert text.startswith(
@@ -63,9 +63,9 @@ def test_node_ports_and_hosts_are_other_ones() -> None:
     }
     assert config == {"slipway:services": {"web": {"replicas": 3, "ingress": {"path": "/a"}}}}, "as it was"
     assert derived.notes == (
-        "web: its host is pr-1-shop.example, which DNS has to lead here",
+        "web: its host is pr-1-shop.example, which needs a DNS record for this cluster",
         "web: its TLS secret shop-tls is to be made in the new namespace",
-        "wild: its host is *.pr-1-shop.example, which DNS has to lead here",
+        "wild: its host is *.pr-1-shop.example, which needs a DNS record for this cluster",
         "tcp: the cluster chooses its node port; 30080 is taken",
     )
 
@@ -78,7 +78,7 @@ def test_secrets_that_images_are_pulled_with_are_said() -> None:
 
 def test_a_namespace_that_somebody_else_manages_is_not_shared() -> None:
     config = {"slipway:namespace": {"name": "team", "managed": False}}
-    with pytest.raises(ConfigurationError, match="somebody else manages the namespace of dev, team") as caught:
+    with pytest.raises(ConfigurationError, match="dev does not manage its namespace team") as caught:
         derive_settings(config, [], "pr-1", "dev")
     assert "`slipway:namespace`" in caught.value.next_step
 
