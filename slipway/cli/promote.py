@@ -43,14 +43,14 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
     """Write the digests into the settings of `target` and print what has changed; returns the exit code."""
     if source == target:
         raise ConfigurationError(
-            f"--from and --to are both {source}.", next_step="Name the environment that is promoted to with --to."
+            f"--from and --to are both {source}.", next_step="Name the target environment with --to."
         )
     project = projects.require(Path.cwd())
     if is_generated(project.folder / f"Pulumi.{source}.yaml") and not is_declared(project, source):
         raise ConfigurationError(
-            f"{source} is a temporary environment, and nothing is promoted from it.",
-            why="Its history, which says what was built and tested, goes when it is taken down.",
-            next_step="Merge its changes, and promote from the environment that builds them then.",
+            f"{source} is a temporary environment, which cannot be promoted from.",
+            why="Its history, which records builds and tests, is deleted with it.",
+            next_step="Merge its changes, and promote from the environment that then builds them.",
         )
     token = token_of(os.environ) if options.pull_request else ""
     from_stack, to_stack = open_stack(source, cluster=False), open_stack(target, cluster=False)
@@ -76,7 +76,7 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
             finally:  # only the pull request has the change
                 SettingsFile.of_text(settings.file, text).write(settings.text)
             proposed = f"Opened {url}" if url else "This promotion was proposed already"
-            typer.echo(f"{proposed} (branch {_branch(plan)}); {settings.file.name} is as it was here.")
+            typer.echo(f"{proposed} (branch {_branch(plan)}); the local {settings.file.name} is unchanged.")
             return ExitCode.DONE
     typer.echo(
         f"Next: git commit -m '{message(plan)}' -- {settings.file.name}\n"
@@ -99,7 +99,7 @@ def _proposed(plan: PromotionPlan, settings: SettingsFile, body: str) -> Propose
         there = SettingsFile.of_text(settings.file, text)
         if there.images != settings.images:
             raise ConfigurationError(
-                f"{settings.file.name} on GitHub promotes other images than here.",
+                f"{settings.file.name} on GitHub has other images than the local file.",
                 next_step="Bring this clone up to date with `git pull`, then promote again.",
             )
         return there.with_images(plan.images)
@@ -156,7 +156,7 @@ def _commits(move: ImageMove, folder: Path, paths: Sequence[Path]) -> Iterator[s
 
 
 def commit_line(commit: ServiceCommit) -> str:
-    taken_back = "taken back: " if commit.reverted else ""
+    taken_back = "reverted: " if commit.reverted else ""
     return f"{taken_back}{commit.commit[:COMMIT_DIGITS]} {clean(commit.subject)}"
 
 

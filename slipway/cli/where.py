@@ -107,7 +107,7 @@ def lines(images: Sequence[RunningImage], leads: Sequence[Ahead]) -> list[str]:
             text.append(f"  and {len(each.commits) - COMMITS_SHOWN} more")
     text += [
         f"{each.service}: Pulumi.{each.environment}.yaml has {digest(f'@{each.waiting.digest}')}, of update "
-        f"{each.waiting}: `slipway up -s {each.environment}` brings it"
+        f"{each.waiting}: `slipway up -s {each.environment}` deploys it"
         for each in images
         if each.waiting
     ]

@@ -65,13 +65,13 @@ def copy_image(copy: ImageCopy, environment: Mapping[str, str], say: Callable[[s
         raise SlipwayError(
             f"{copy.service} was not copied from {source} to {copy.target}.",
             why=(done.stderr.strip().splitlines() or ["crane gave no reason."])[-1],
-            next_step=f"`docker login {host}` stores credentials that may push there. No settings were changed; what "
-            "was copied already is not copied again.",
+            next_step=f"`docker login {host}` stores credentials that may push there. No settings were changed; "
+            "copied images are not copied again.",
         )
     for name in (f"{copy.target}@{copy.digest}", target):
         if (found := image_digest(name)) != copy.digest:
             raise SlipwayError(
-                f"{copy.service} was copied, and its registry has {found or 'nothing'} as {name}.",
+                f"{copy.service} was copied, but its registry has {found or 'no image'} as {name}.",
                 why="A registry that keeps no images of several platforms, or changes what is pushed, cannot be "
                 "promoted to.",
                 next_step="Use another registry, or one that stores OCI indexes as they are.",

@@ -94,8 +94,8 @@ def plan_promotion(
         if build.entry.dirty:
             raise ConfigurationError(
                 f"The image of {each.service} was built by #{build.entry.number} of {build.environment} from a work "
-                f"tree with changes that are in no commit.",
-                why="Nobody could say later what is in it.",
+                f"tree with uncommitted changes.",
+                why="Its content could not be traced to a commit.",
                 next_step=f"Commit them, run `slipway up -s {build.environment}`, and promote that; or an earlier "
                 "update, with --to-update.",
             )
@@ -122,7 +122,7 @@ def _update(history: History, number: int | None) -> UpdateInfo:
         if problem := unverified(history, entry):
             raise ConfigurationError(
                 f"Update #{number} of {stack} is not promoted: it {problem}.",
-                next_step=f"{lists}; without --to-update the last verified one is taken.",
+                next_step=f"{lists}; without --to-update the last verified one is promoted.",
             )
         return entry
     found = last_good(history)
@@ -146,8 +146,8 @@ def _require_as_promoted(settings: SettingsFile, running: Mapping[str, Promotion
         except ProvenanceError as error:
             raise ConfigurationError(
                 f"{settings.file.name}: {error.what}",
-                why=f"{error.why} The file is as it was.",
-                next_step="Put the file back as it is committed (`git restore`), or remove the service from "
+                why=f"{error.why} The file is unchanged.",
+                next_step="Restore the committed file (`git restore`), or remove the service from "
                 f"`{IMAGES_KEY}`; then promote again.",
             ) from error
 
@@ -156,7 +156,7 @@ def _chosen(source: str, update: UpdateInfo, references: Mapping[str, str], serv
     there = sorted(references)
     if not there:
         raise ConfigurationError(
-            f"Update #{update.number} of {source} left no service.", next_step="Name another with --to-update."
+            f"Update #{update.number} of {source} has no service.", next_step="Name another with --to-update."
         )
     if missing := [name for name in services if name not in references]:
         near = difflib.get_close_matches(missing[0], there, n=1)
@@ -177,8 +177,8 @@ def _promotion(source: str, history: History, update: UpdateInfo, service: str, 
     commit = earlier.commit if earlier else entry.commit
     if not commit:
         raise ConfigurationError(
-            f"Update #{entry.number} of {source} was made from no commit.",
-            why="A promotion says from which one an image is.",
+            f"Update #{entry.number} of {source} was not made from a commit.",
+            why="A promotion records the commit of each image.",
             next_step=f"Run `slipway up -s {source}` in a clone with git, and promote that.",
         )
     return Promotion(
@@ -210,7 +210,7 @@ def _missing_images(target: Stack, images: Mapping[str, tuple[str, Promotion]]) 
     if lost:
         raise SlipwayError(
             f"The registry does not have {', '.join(f'{each.source}@{each.digest}' for each in lost)} any more.",
-            why="Somebody, or a clean-up, has removed it. Nothing was changed.",
+            why="It was deleted, for example by a clean-up. Nothing was changed.",
             next_step="Build it again from its commit, or promote another update with --to-update.",
         )
     if missing:
@@ -248,7 +248,7 @@ def _target_notes(
         if file and here and file.digest == each.digest != here.digest:
             notes.append(
                 f"{service} of {target} runs {_short(here.digest)}, of update {here}, and {settings.file.name} has "
-                f"{_short(each.digest)} already: `slipway up -s {target}` brings it."
+                f"{_short(each.digest)} already: `slipway up -s {target}` deploys it."
             )
     for service, number in _rolled_back(target.history(), new).items():
         notes.append(f"#{number} of {target} was a rollback from {_short(new[service].digest)} of {service}.")

@@ -55,7 +55,7 @@ def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -
         ) from error
     except TransientError as error:
         raise SlipwayError(
-            f"GitHub did not say whether it made what it was asked for: {error}",
+            f"GitHub did not confirm the request: {error}",
             next_step=f"Look for branch {change.branch} of {repository}, delete it, and run the same command again.",
         ) from error
 
@@ -78,7 +78,7 @@ def repository_of(folder: Path, environ: Mapping[str, str]) -> str:
     found = REMOTE.search(git_output(folder, "remote", "get-url", "origin"))
     if found is None:
         raise ConfigurationError(
-            "Which repository on GitHub this is, is not known: git's remote `origin` names none.",
+            "The repository on GitHub is unknown: git's remote `origin` names none.",
             next_step="Set GITHUB_REPOSITORY=OWNER/NAME.",
         )
     return found["repository"]

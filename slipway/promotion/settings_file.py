@@ -70,8 +70,8 @@ class SettingsFile:
                 raise ConfigurationError(
                     f"{file.name}: `{where}` is {first['input']!r}: {first['msg']}.",
                     why="It was edited by hand.",
-                    next_step="Put the file back as it is committed (`git restore`), or remove that service from "
-                    f"`{IMAGES_KEY}`; `slipway promote` writes it anew.",
+                    next_step="Restore the committed file (`git restore`), or remove that service from "
+                    f"`{IMAGES_KEY}`; `slipway promote` writes it again.",
                 ) from error
         return cls(file, text, found, config.get(BUILD_KEY) not in NOT_BUILT)
 
@@ -88,7 +88,7 @@ class SettingsFile:
         images = {name: each.model_dump(by_alias=True) for name, each in {**self.images, **new}.items()}
         expected = {**before, "config": {**(before.get("config") or {}), IMAGES_KEY: images}}
         if after != (expected if new else before):
-            raise _refused(self.file, f"`{IMAGES_KEY}` is written in a way that lines cannot be changed in")
+            raise _refused(self.file, f"`{IMAGES_KEY}` has a format in which lines cannot be changed")
         return text
 
     def write(self, text: str) -> None:
@@ -96,7 +96,7 @@ class SettingsFile:
         file = self.file.resolve()
         if file.read_bytes() != self.text.encode():
             raise SlipwayError(
-                f"{self.file.name} was changed while it was being promoted to; it is as that change left it.",
+                f"{self.file.name} was changed during the promotion; that change is kept.",
                 next_step="Run the same command again.",
             )
         with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as written:
@@ -133,7 +133,7 @@ def _require_plain(file: Path, text: str) -> None:
         raise _refused(file, "it begins with a byte order mark")
     for number, line in enumerate(text.splitlines(), 1):
         if "\t" in line:
-            raise _refused(file, f"line {number} has a tab; allowed: blanks")
+            raise _refused(file, f"line {number} has a tab; allowed: spaces")
     try:
         tokens = list(yaml.scan(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
@@ -142,7 +142,7 @@ def _require_plain(file: Path, text: str) -> None:
         yaml.AnchorToken: "an anchor",
         yaml.AliasToken: "an alias of an anchor",
         yaml.TagToken: "a tag",
-        yaml.DocumentStartToken: "a mark that begins a document",
+        yaml.DocumentStartToken: "a document start marker",
     }
     for token in tokens:
         if kind := kinds.get(type(token)):
@@ -151,9 +151,9 @@ def _require_plain(file: Path, text: str) -> None:
 
 def _refused(file: Path, why: str) -> ConfigurationError:
     return ConfigurationError(
-        f"{file.name} cannot be promoted to: {why}.",
-        why="Lines of it would be changed, and what they mean must be known. The file is as it was.",
-        next_step="Write it without, and run the same command again.",
+        f"{file.name} cannot be edited: {why}.",
+        why="A promotion changes single lines, which this format does not allow. The file is unchanged.",
+        next_step="Change the format, and run the same command again.",
     )
 
 
@@ -169,7 +169,7 @@ class Edit:
 def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit]:
     config = _value_of(yaml.compose(text, Loader=yaml.SafeLoader), "config")
     if not isinstance(config, yaml.MappingNode) or config.flow_style or not config.value:
-        raise _refused(file, "`config` is no mapping with a line for each key")
+        raise _refused(file, "`config` is not a mapping with a line for each key")
     column = config.value[0][0].start_mark.column
     images = _value_of(config, IMAGES_KEY)
     present = {key.value: (key, value) for key, value in images.value} if isinstance(images, yaml.MappingNode) else {}

@@ -139,7 +139,7 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
         assert both.running() == (released[0], second)
         shown = both.promote()
         assert "nothing to promote" in shown
-        assert f"`slipway up -s {SECOND}` brings it" in shown
+        assert f"`slipway up -s {SECOND}` deploys it" in shown
         both.up(SECOND)
         assert both.running() == released
         load.wait_for(1000)

@@ -179,7 +179,7 @@ def test_after_a_rollback_of_the_source_the_build_is_that_of_its_target(shop: Sh
 
 def test_what_is_in_no_commit_is_not_promoted(shop: Shop) -> None:
     shop.add(images={"a": "a"}, dirty=True)
-    assert "was built by #1 of dev from a work tree with changes that are in no commit" in shop.promote(code=2)
+    assert "was built by #1 of dev from a work tree with uncommitted changes" in shop.promote(code=2)
     shop.add(images={"a": "b"})
     shop.promote()
 
@@ -227,7 +227,7 @@ def test_an_image_of_another_registry_is_copied_before_the_file_is_written(shop:
     assert "No settings were changed" in shown
     (crane / "fails").unlink()
     shown = shop.promote(code=1, variables=path)
-    assert f"a was copied, and its registry has nothing as {shop.registry.name}/live/a@{digest('a')}" in shown
+    assert f"a was copied, but its registry has no image as {shop.registry.name}/live/a@{digest('a')}" in shown
     tag = f"promoted-{'a' * 16}"
     source, target = f"{shop.registry.name}/a@{digest('a')}", f"{shop.registry.name}/live/a:{tag}"
     assert (crane / "asked").read_text().splitlines() == [f"copy {source} {target}"] * 2
@@ -301,7 +301,7 @@ def test_after_a_rollback_it_says_what_would_come_again(shop: Shop) -> None:
     assert "nothing to promote" in shown
     assert (
         "a of prod runs aaaaaaaa, of update #1 of dev, and Pulumi.prod.yaml has bbbbbbbb already: `slipway up -s prod` "
-        "brings it." in shown
+        "deploys it." in shown
     )
     assert "#3 of prod was a rollback from bbbbbbbb of a." in shown
     shop.promote("--to-update", "1")
@@ -335,7 +335,7 @@ def test_the_commits_of_what_an_image_is_built_from(shop: Shop) -> None:
     assert f"a aaaaaaaa → bbbbbbbb {last[:8]} Change the kit " in shown
     assert "Say hello" in shown
     assert "Something else" not in shown
-    assert f"taken back: {last[:8]} Change the kit" in shop.promote("--to-update", "1")
+    assert f"reverted: {last[:8]} Change the kit" in shop.promote("--to-update", "1")
     assert commits_between(shop.slipway.folder, first, "f" * 40, ()) is None
 
 
@@ -416,7 +416,7 @@ def test_a_pull_request_has_the_change_and_the_clone_stays_as_it_was(shop: Shop,
     github.branches["main"] = SETTINGS + "  on: github\n"
     shown = shop.promote("--pull-request", variables=variables)
     assert "Opened https://github.example/acme/shop/pull/8 (branch promote-to-prod-" in shown
-    assert "Pulumi.prod.yaml is as it was here." in shown
+    assert "the local Pulumi.prod.yaml is unchanged." in shown
     assert shop.file.read_text() == SETTINGS
     (opened,) = github.opened
     assert (opened["title"], opened["base"]) == ("Promote #1 of dev to prod", "main")
@@ -429,7 +429,7 @@ def test_a_pull_request_has_the_change_and_the_clone_stays_as_it_was(shop: Shop,
     assert f"was proposed already (branch {opened['head']})" in shop.promote("--pull-request", variables=variables)
     assert len(github.opened) == 1
     github.branches["main"] = proposed
-    assert "promotes other images than here" in shop.promote("--pull-request", code=2, variables=variables)
+    assert "has other images than the local file" in shop.promote("--pull-request", code=2, variables=variables)
 
 
 @pytest.mark.parametrize(
@@ -446,5 +446,5 @@ def test_nothing_is_promoted_from_a_temporary_environment(shop: Shop) -> None:
     shop.add(images={"a": "a"})
     (shop.slipway.folder / "Pulumi.pr-1.yaml").write_text("# Made by `slipway up --like dev`.\nconfig: {}\n")
     done = shop.slipway("promote", "--from", "pr-1", "--to", "prod")
-    assert (done.returncode, "pr-1 is a temporary environment, and nothing is promoted" in done.stderr) == (2, True)
+    assert (done.returncode, "pr-1 is a temporary environment, which cannot be promoted" in done.stderr) == (2, True)
     assert shop.file.read_text() == SETTINGS

@@ -122,7 +122,7 @@ def test_a_rolled_back_environment_shows_what_runs_and_what_waits(shop: Shop) ->
         (digest("b"), 2, None),
         (digest("a"), 3, digest("b")),
     ]
-    assert "a: Pulumi.prod.yaml has bbbbbbbb, of update #2 of dev: `slipway up -s prod` brings it" in shop.where()
+    assert "a: Pulumi.prod.yaml has bbbbbbbb, of update #2 of dev: `slipway up -s prod` deploys it" in shop.where()
 
 
 def test_a_rollback_of_what_builds_is_of_the_commit_that_built_it(shop: Shop) -> None:

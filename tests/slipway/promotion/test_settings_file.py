@@ -137,7 +137,7 @@ PLAIN = "config:\n  slipway:build: false\n"
         (PLAIN + "  a:b: c\t# d\n", "line 3 has a tab"),
         (PLAIN + "\ta:b: c\n", "line 3 has a tab"),
         (PLAIN + "  a:b: !!str 1\n", "line 3 has a tag"),
-        ("---\n" + PLAIN, "line 1 has a mark that begins a document"),
+        ("---\n" + PLAIN, "line 1 has a document start marker"),
         ("\ufeff" + PLAIN, "byte order mark"),
         ("config: [\n", "while parsing"),
         (PLAIN + "  slipway:images: [a]\n", "allowed: a mapping"),
@@ -146,8 +146,8 @@ PLAIN = "config:\n  slipway:build: false\n"
 def test_a_file_whose_lines_mean_more_than_they_say_is_refused(text: str, why: str) -> None:
     with pytest.raises(ConfigurationError, match=why) as caught:
         SettingsFile.of_text(FILE, text)
-    assert caught.value.what.startswith("Pulumi.prod.yaml cannot be promoted to: ")
-    assert "as it was" in caught.value.why
+    assert caught.value.what.startswith("Pulumi.prod.yaml cannot be edited: ")
+    assert "The file is unchanged" in caught.value.why
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_file_whose_lines_mean_more_than_they_say_is_refused(text: str, why: s
     ],
 )
 def test_braces_that_no_line_fits_into_are_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be promoted to"):
+    with pytest.raises(ConfigurationError, match="cannot be edited"):
         SettingsFile.of_text(FILE, text).with_images({"b": promotion()})
 
 
@@ -187,7 +187,7 @@ def test_a_file_is_replaced_at_once_with_the_rights_it_had(tmp_path: Path) -> No
     read = SettingsFile.read(link)
     read.write("new")
     assert (file.read_text(), file.stat().st_mode & 0o777, link.is_symlink()) == ("new", 0o640, True)
-    with pytest.raises(SlipwayError, match="was changed while"):
+    with pytest.raises(SlipwayError, match="was changed during"):
         read.write("newer")
     assert file.read_text() == "new"
     assert sorted(each.name for each in tmp_path.iterdir()) == ["Pulumi.prod.yaml", "real.yaml"]
