@@ -121,7 +121,7 @@ def _marker(body: str) -> str:
     found = MARKER.match(body.lstrip())
     if found is None:
         raise ConfigurationError(
-            "The file does not start with the hidden line of a preview, so its comment could not be found again.",
+            "The file does not start with the hidden line of a preview, so its comment could not be found later.",
             next_step="Write it with `slipway preview -s ENV --markdown FILE`.",
         )
     return found[0]
@@ -138,7 +138,7 @@ def _body(file: Path) -> str:
     if len(body) > LONGEST_BODY:
         raise ConfigurationError(
             f"{file} has {len(body):,} characters; GitHub takes at most {LONGEST_BODY:,} in a comment.",
-            next_step="Write it with `slipway preview -s ENV --markdown FILE`, which keeps to that.",
+            next_step="Write it with `slipway preview -s ENV --markdown FILE`, which keeps to this limit.",
         )
     _marker(body)
     return body

@@ -43,7 +43,7 @@ def doctor(json_output: bool) -> int:
     Returns 0 if everything needed is there, else 1. A user with their own cluster and registry does not need the parts
     that only the lab needs.
     """
-    with Progress().step("Looking at every part"):
+    with Progress().step("Check every part"):
         parts = survey()
         cluster, uses_lab = _cluster()
         statuses = [_unless_lab_is_spared(status, uses_lab) for status in [*_machine(parts), *parts]] + [cluster]
@@ -82,7 +82,7 @@ def _memory() -> PartStatus:
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available_gib = int(lines["MemAvailable"].split()[0]) / (1 << 20)
     ok = available_gib >= MEMORY_GIB
-    to_do = "" if ok else "end other programs; the lab takes about 1 GiB, building Kubernetes about 2"
+    to_do = "" if ok else "stop other programs; the lab takes about 1 GiB, building Kubernetes about 2"
     return PartStatus("memory", f">= {MEMORY_GIB} GiB", f"{available_gib:.1f} GiB", "", "", ok, to_do, for_lab=True)
 
 
@@ -121,7 +121,7 @@ def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
     if proxy_of(address, os.environ) or found.proxy(used):
         to_do = no_answer(used, kubeconfig)
     elif not _answers(address):
-        to_do = f"see why nothing listens at {address}"
+        to_do = f"check why {address} does not answer"
     ok = not to_do
     return PartStatus("your cluster", "answers", "answers" if ok else "no answer", address, "", ok, to_do)
 
@@ -171,5 +171,5 @@ def _print_table(statuses: Sequence[PartStatus]) -> None:
     ]
     print_table(("", "part", "wanted", "found", "how", "where", "what to do"), rows, below=("where", "what to do"))
     missing = sum(not status.ok for status in statuses)
-    closing = f"{missing} of {len(statuses)} need something done." if missing else "Everything needed is there."
+    closing = f"{missing} of {len(statuses)} parts need a fix." if missing else "All parts are ready."
     Console(highlight=False).print(Text(closing))

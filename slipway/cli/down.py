@@ -33,8 +33,8 @@ def down(*, name: str, options: DownOptions) -> int:
     """Take environment `name` down; returns the exit code."""
     if not options.yes and not sys.stdin.isatty():
         raise ConfigurationError(
-            "Standard input is no terminal, so nobody can be asked.",
-            next_step="Add --yes to take it down without asking.",
+            "Standard input is not a terminal, so there is no prompt.",
+            next_step="Add --yes to take it down without a prompt.",
         )
     project = projects.require(Path.cwd())
     removal.require_removable(project, name, committed=options.committed)
@@ -51,12 +51,12 @@ def down(*, name: str, options: DownOptions) -> int:
             else:
                 found = objects(stack.present() or {})
                 if not options.yes and not _is_wanted(_question(name, found)):
-                    raise SlipwayError(f"{name} was not taken down: you said no.")
+                    raise SlipwayError(f"{name} was not taken down: you answered no.")
                 removal.remove(stack, Progress())
-                typer.echo(f"{name} is gone: {counted(len(found), 'object')}, its stack and its history.")
+                typer.echo(f"Deleted {name}: {counted(len(found), 'object')}, its stack and its history.")
     except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(
-            "Interrupted.", next_step=f"`slipway down -s {name}` goes on.", code=ExitCode.INTERRUPTED
+            "Interrupted.", next_step=f"`slipway down -s {name}` continues.", code=ExitCode.INTERRUPTED
         ) from error
     if options.markdown:
         options.markdown.write_text(comment.taken_down(project.name, name), encoding="utf-8")
@@ -65,7 +65,7 @@ def down(*, name: str, options: DownOptions) -> int:
 
 def _question(name: str, found: Mapping[str, ResourceState]) -> str:
     claims = sum(each.type == CLAIM_TYPE for each in found.values())
-    data = f", and what is stored in {counted(claims, 'volume claim')}" if claims else ""
+    data = f", and the data in {counted(claims, 'volume claim')}" if claims else ""
     return f"Delete {name} with {counted(len(found), 'object')}{data}?"
 
 
@@ -73,4 +73,4 @@ def _is_wanted(question: str) -> bool:
     try:
         return typer.confirm(question, err=True)
     except typer.Abort as error:  # Ctrl-C or Ctrl-D
-        raise SlipwayError("Nothing was taken down: interrupted.", code=ExitCode.INTERRUPTED) from error
+        raise SlipwayError("Interrupted: the environment was not taken down.", code=ExitCode.INTERRUPTED) from error

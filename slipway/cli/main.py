@@ -129,7 +129,7 @@ def up(
     ] = None,
     no_rollback: Annotated[bool, _flag("--no-rollback", help="Keep a failed update as it is, for debugging.")] = False,
     allow_dirty: Annotated[
-        bool, _flag("--allow-dirty", help="Update production from uncommitted changes; the history says so.")
+        bool, _flag("--allow-dirty", help="Update production from uncommitted changes; the history records it.")
     ] = False,
     refresh: Annotated[
         bool, _flag("--refresh", help="Read the cluster first, and revert changes that were made by hand.")
@@ -245,7 +245,7 @@ def rollback(
         ),
     ] = "",
 ) -> None:
-    """Roll an environment back to exactly a recorded state, and prove it."""
+    """Roll an environment back to exactly a recorded state, and verify it."""
     from slipway.cli.rollback import rollback as command
     from slipway.rollback.run import RollbackOptions
 
@@ -423,7 +423,7 @@ def lab_up(
 
     progress = Progress()
     if if_needed and brings_own_cluster():
-        progress.note("KUBECONFIG and a registry of your own are set: no lab.")
+        progress.note("KUBECONFIG and a registry of your own are set: the lab is not used.")
         raise typer.Exit(lab.install(progress))
     code = lab.up(progress)
     make_lab_stacks(progress.note)

@@ -108,14 +108,14 @@ def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: in
         with_port = ", ".join(each for each in Template if MADE[each].port)
         raise ConfigurationError(
             f"A service of template {template} has no port.",
-            why="Nothing connects to it.",
+            why="It accepts no connections.",
             next_step=f"Leave --port out, or choose a template that has one: {with_port}.",
         )
     if port is not None and port not in PORTS:
         raise ConfigurationError(
             f"{port} cannot be the port of a service.",
             why=f"Allowed are {PORTS.start} to {PORTS.stop - 1}; lower ones need rights that pods do not have.",
-            next_step=f"Leave --port out to use {TEMPLATE_PORT}; every pod has an address of its own.",
+            next_step=f"Leave --port out to use {TEMPLATE_PORT}; every pod has its own address.",
         )
     _refuse_taken(name, folder, services)
     _write(folder, name, package, TEMPLATES / template, port or TEMPLATE_PORT)
@@ -135,7 +135,7 @@ def _package(name: str, template: Template) -> str:
     if MADE[template].package and taken:
         raise ConfigurationError(
             f"A service cannot be named {name!r}.",
-            why=f"Its Python package would be `{package}`, and hide the one that has this name already.",
+            why=f"Its Python package would be `{package}`, which hides an existing package.",
             next_step=_suggest(f"{name}-service"),
         )
     return package
@@ -169,12 +169,12 @@ def _refuse_taken(name: str, folder: Path, services: Path) -> None:
     if folder.exists() or folder.is_symlink():
         raise ConfigurationError(
             f"{folder} exists already.",
-            why="Nothing is ever overwritten.",
+            why="`slipway new` does not overwrite files.",
             next_step="Choose another name, or remove it first.",
         )
     for file, taken in _names(services):
         if taken == name:
-            raise ConfigurationError(f"{file} is named {name!r} already.", next_step="Choose another name.")
+            raise ConfigurationError(f"{file} already has the name {name!r}.", next_step="Choose another name.")
 
 
 def _names(services: Path) -> Iterator[tuple[Path, object]]:
@@ -205,9 +205,9 @@ def _write(folder: Path, name: str, package: str, template: Path, port: int) -> 
             made.rename(folder)
     except OSError as error:
         raise SlipwayError(
-            f"{folder} could not be made: {error.strerror}.",
-            why=f"Met at {error.filename}." if error.filename else "",
-            next_step="Nothing was left behind; see to that and run it again.",
+            f"{folder} could not be created: {error.strerror}.",
+            why=f"The error is at {error.filename}." if error.filename else "",
+            next_step="No files were left behind; fix the error and run it again.",
         ) from error
 
 
@@ -222,7 +222,7 @@ def _print_next_steps(name: str, folder: Path, template: Template) -> None:
     steps = {
         made.tests.format(folder=folder): "its unit tests; the image build runs them too",
         "slipway up -s dev": "build, test, deploy and check it",
-        f"{folder}/{made.code.format(package=folder.name)}": "where it goes on from here",
+        f"{folder}/{made.code.format(package=folder.name)}": "the code to change",
         f"{folder}/service.yaml": made.settings,
     }
     width = max(map(len, steps))

@@ -97,7 +97,7 @@ class Output:
         if "standard output" in errors and not only_left and not changes:
             code = code or ExitCode.FAILED
         why = ", ".join(f"{name}: {os.strerror(error.errno or 0)}" for name, error in errors.items())
-        outcome = f"It went on to its end, with exit code {code}." if changes else "The output is incomplete."
+        outcome = f"The command finished with exit code {code}." if changes else "The output is incomplete."
         kept = f" The rest of its output is in {self.lost.file}." if self.lost.file.exists() else ""
         message = f"The output of `slipway {self.command}` could not be written ({why}). {outcome}{kept}"
         self.lost.write(f"\n{message}\n".encode(errors="surrogateescape"))

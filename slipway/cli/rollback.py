@@ -25,8 +25,8 @@ def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bo
     """Roll the stack `name` back to update `to`, or to the last good one; returns the exit code."""
     if not (yes or preview) and not sys.stdin.isatty():
         raise ConfigurationError(
-            "Standard input is no terminal, so nobody can be asked.",
-            next_step="Add --yes to roll back without asking, or --preview to see what it would do.",
+            "Standard input is not a terminal, so there is no prompt.",
+            next_step="Add --yes to roll back without a prompt, or --preview to see what it would do.",
         )
     try:
         progress = Progress()
@@ -41,7 +41,7 @@ def rollback(*, name: str, to: int | None, options: RollbackOptions, preview: bo
         if preview:
             return ExitCode.DONE
         if not yes and not _is_wanted(prepared):
-            raise SlipwayError(f"{stack} was not rolled back: you said no.")
+            raise SlipwayError(f"{stack} was not rolled back: you answered no.")
         carry_out(prepared, progress)
         return ExitCode.DONE
     except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
@@ -55,15 +55,15 @@ def carry_out(prepared: Rollback, progress: Progress) -> None:
         proof = prepared.verify()
     except KeyboardInterrupt as error:
         raise SlipwayError(
-            f"Interrupted: {stack} was rolled back to #{target}, and not yet compared with it.",
-            next_step=f"`slipway diff -s {stack} {target}` and `slipway verify -s {stack}` do that.",
+            f"Interrupted: {stack} was rolled back to #{target}, but not yet compared with it.",
+            next_step=f"`slipway diff -s {stack} {target}` and `slipway verify -s {stack}` compare it.",
             code=ExitCode.INTERRUPTED,
         ) from error
     only = prepared.request.services
     what = f"{', '.join(only)} of {stack} {'is' if len(only) == 1 else 'are'}" if only else f"{stack} is"
     typer.echo(f"{what} back at #{target}: {proof}, {checks_met(update)}.")
     if (setting := prepared.stack.config().get(ROLLBACK_SETTING)) not in (None, str(target)):
-        typer.echo(f"Pulumi.{stack}.yaml says {ROLLBACK_SETTING}: {setting}, and the next update goes there.")
+        typer.echo(f"Pulumi.{stack}.yaml has {ROLLBACK_SETTING}: {setting}, so the next update rolls back to it.")
 
 
 def headline(prepared: Rollback) -> str:
@@ -74,7 +74,7 @@ def headline(prepared: Rollback) -> str:
     if prepared.warning:
         lines.append(prepared.warning)
     if prepared.moved:
-        lines.append(f"Not in the cluster as the state says, so looked at first: {prepared.moved}")
+        lines.append(f"The cluster differs from the state, so these are refreshed first: {prepared.moved}")
     if prepared.reason:
         lines.append(f"Today's policies are overridden: {prepared.reason}")
     return "\n".join(lines)

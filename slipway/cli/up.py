@@ -86,7 +86,7 @@ def up(*, name: str, options: UpOptions) -> int:
         return _up(name, options)
     except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(
-            "Interrupted.", next_step=f"`slipway up -s {name}` begins anew.", code=ExitCode.INTERRUPTED
+            "Interrupted.", next_step=f"`slipway up -s {name}` starts again.", code=ExitCode.INTERRUPTED
         ) from error
 
 
@@ -180,7 +180,8 @@ def _updated(
 def _require_consent_possible(*, agreed: bool) -> None:
     if not agreed and not sys.stdin.isatty():
         raise ConfigurationError(
-            "Standard input is no terminal, so nobody can be asked.", next_step="Add --yes to update without asking."
+            "Standard input is not a terminal, so there is no prompt.",
+            next_step="Add --yes to update without a prompt.",
         )
 
 
@@ -231,7 +232,7 @@ def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
     _show_services(outputs(unchanged.deployed.state))
     typer.echo(
         f"{stack} is as update #{before.number} left it: {counted(len(unchanged.deployed.objects()), 'object')} as "
-        f"declared, {counted(unchanged.checks, 'check')} met. --force runs the engine all the same."
+        f"declared, {counted(unchanged.checks, 'check')} met. --force runs the engine anyway."
     )
     return ExitCode.DONE
 
@@ -244,7 +245,7 @@ def _drift_code(stack: Stack, progress: Progress) -> ExitCode:
     try:
         drift = find_drift(stack, stack.beside_cluster(state), to_stderr)
     except SlipwayError as error:
-        progress.note(f"Whether the cluster is as it was recorded is not known: {error.what} {error.why}".rstrip())
+        progress.note(f"The cluster could not be compared with the state: {error.what} {error.why}".rstrip())
         return ExitCode.DONE
     return _show_drift(stack, drift) if drift.changes else ExitCode.DONE
 
@@ -260,7 +261,7 @@ def _targets(stack: Stack, last: LastUpdate, approved: Approval, progress: Progr
     if not targets or not has_same_bases(stack.present() or {}):
         return ()
     progress.note(
-        f"Only {', '.join(targets)} changed: all else stays as update #{last.number} left it. --force updates all."
+        f"Only {', '.join(targets)} changed: other services stay as update #{last.number} left it. --force updates all."
     )
     return targets
 
@@ -277,7 +278,7 @@ def _remove_additions(stack: Stack, progress: Progress) -> None:
 
 def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
     """The gate if everything is as the last update left it, which passed."""
-    since = f"nothing has moved since update #{before.number}"
+    since = f"nothing has changed since update #{before.number}"
     typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
     return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
 
@@ -319,7 +320,7 @@ def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     except typer.Abort as error:  # Ctrl-C or Ctrl-D
         raise SlipwayError(f"{stack} was not updated: interrupted.", code=ExitCode.INTERRUPTED) from error
     if not agreed:
-        raise SlipwayError(f"{stack} was not updated: you said no.")
+        raise SlipwayError(f"{stack} was not updated: you answered no.")
     return Stage("approve", time.monotonic() - began)
 
 

@@ -46,7 +46,7 @@ class FailedUpdate:
         try:
             prepared = Rollback.prepare(self.stack, target.number, RollbackOptions(automatic=True))
         except NothingToRollBackError:
-            left = f"It left {self.stack} as update #{target.number} had: nothing to roll back."
+            left = f"{self.stack} is still as update #{target.number} left it: nothing to roll back."
             return _with_note(self.error, left + self._migrated_before())
         except SlipwayError as second:
             return self._not_undone(second, target)
@@ -68,7 +68,7 @@ class FailedUpdate:
         """A sentence on migrations that the update did not run: only their database shows whether they ran in it."""
         services = ", ".join(sorted(migrations(resources(self.stack.present() or {}))))
         return services and (
-            f"\nThe migration of {services} ran in an earlier update. Where the database is an empty one since, "
+            f"\nThe migration of {services} ran in an earlier update. If the database is empty now, "
             f"`slipway up -s {self.stack} --force` runs it again."
         )
 
@@ -82,8 +82,8 @@ class FailedUpdate:
         except SlipwayError as second:
             return self._failed_twice(second, prepared.target)
         others = prepared.moved.by_others()
-        by_hand = f"Not in the cluster as the state said, which may be why: {others}." if others else ""
-        log = f"Why it failed is said above; all that the engine said: {self.update.log}"
+        by_hand = f"The cluster differed from the state, which may be the cause: {others}." if others else ""
+        log = f"The cause is above. Engine log: {self.update.log}"
         return SlipwayError(
             f"The update of {self.stack} failed and was rolled back to #{prepared.target.number}: "
             f"{proof}, {checks_met(rollback)}.",

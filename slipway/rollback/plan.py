@@ -219,7 +219,7 @@ def _require_no_replaced_data(
     ]
     if replaced:
         raise DataAtStakeError(
-            "The rollback would replace what holds data: the present one would be deleted with it.",
+            "The rollback would replace objects that hold data, which deletes the data.",
             why="\n".join(replaced),
             next_step="Save the data and add --include-stateful, or choose another update with --to.",
         )
@@ -240,7 +240,7 @@ def _require_no_destructive_migration(chosen: Mapping[str, ResourceState], now: 
     ]
     if over:
         raise DataAtStakeError(
-            "The rollback would go back over a migration that the release before cannot work with.",
+            "The rollback would go back past a migration that the earlier release does not support.",
             why="\n".join(over),
             next_step="Restore the data and add --include-stateful, which runs no migration backwards, or go forward "
             "with a fixed release.",

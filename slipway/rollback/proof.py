@@ -56,7 +56,7 @@ class ClusterDifference:
     def lines(self) -> list[str]:
         """The changed fields of each object, without values."""
         changed = [f"{each.resource}: {', '.join(one.path for one in each.fields) or 'gone'}" for each in self.changes]
-        return [*changed, *(f"{name}: recorded by half" for name in self.half_recorded)]
+        return [*changed, *(f"{name}: partly recorded" for name in self.half_recorded)]
 
 
 def cluster_difference(stack: Stack, state: Snapshot, services: tuple[str, ...]) -> ClusterDifference:
@@ -177,7 +177,7 @@ def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ..
             f"The rollback ran, and {comparison} recorded inputs are as in #{target}, "
             "but not every rollout is complete.",
             why="\n".join(f"Deployment {name}" for name in moved.incomplete),
-            next_step=f"`slipway verify -s {stack}` says what each of them lacks.",
+            next_step=f"`slipway verify -s {stack}` shows what is missing.",
         )
     return Proof(comparison, moved.unread, moved.undeclared, moved.unknown)
 

@@ -103,8 +103,8 @@ class Rollback:
         if not self.migrated:
             return ""
         return (
-            f"Data stay as the migrations since #{self.target.number} left them ({', '.join(self.migrated)}): "
-            "a rollback runs none, neither backwards nor again."
+            f"The migrations since #{self.target.number} are not undone ({', '.join(self.migrated)}): "
+            "a rollback runs no migrations, neither backwards nor again."
         )
 
     def arguments(self) -> list[str]:
@@ -173,9 +173,9 @@ class Rollback:
         history = self.stack.history()
         if (last := history.numbers[-1]) != self.source:
             raise SlipwayError(
-                f"{self.stack} was not rolled back: it is not as it was when that was prepared.",
-                why=f"#{self.source} was its last update then, now that is #{last}.",
-                next_step=f"`slipway history -s {self.stack}` shows what came between; ask for the rollback again.",
+                f"{self.stack} was not rolled back: it has changed since the rollback was prepared.",
+                why=f"Its last update was #{self.source}, now it is #{last}.",
+                next_step=f"`slipway history -s {self.stack}` shows the updates since; start the rollback again.",
             )
         return history.present()
 
@@ -234,7 +234,8 @@ def require_history(history: History) -> None:
 
 def _never_updated(stack: str) -> ConfigurationError:
     return ConfigurationError(
-        f"Stack {stack} has no history: it was never updated.", next_step=f"`slipway up -s {stack}` begins it."
+        f"Stack {stack} has no history: it was never updated.",
+        next_step=f"`slipway up -s {stack}` makes the first entry.",
     )
 
 
@@ -245,7 +246,7 @@ def _target(history: History, number: int) -> UpdateInfo:
         raise ConfigurationError(error.what, why=error.why, next_step=error.next_step) from error
     if entry.problem or not entry.succeeded:
         raise ConfigurationError(
-            f"Update #{number} of {history.stack} is nothing to go back to: {entry.problem or 'it failed'}.",
+            f"Update #{number} of {history.stack} cannot be rolled back to: {entry.problem or 'it failed'}.",
             next_step=f"`slipway history -s {history.stack}` lists those that succeeded.",
         )
     return entry
@@ -306,7 +307,7 @@ def _require_policies(plan: RollbackPlan, stack: Stack, target: UpdateInfo, conf
             judge.evaluate(map(from_checkpoint, _promoted_builds(plan, stack, target))),
         ]
     except (PolicyFileError, RuleError) as error:
-        raise SlipwayError("The policies could not be asked, so nothing was changed.", why=str(error)) from error
+        raise SlipwayError("The policies could not be evaluated, so nothing was changed.", why=str(error)) from error
     for report in reports:
         if report.refusals:
             what, _, why = refusal(report).partition("\n")

@@ -37,7 +37,7 @@ def default_target(history: History, present: Snapshot, services: Collection[str
     of_what = f" of {', '.join(services)}" if services else ""
     raise ConfigurationError(
         f"{history.stack} has no earlier state{of_what} to go back to.",
-        why="No update before the present state succeeded with another outcome, or each was rolled back from.",
+        why="Each earlier update failed, has the same state, or was rolled back from.",
         next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
     )
 
@@ -65,7 +65,7 @@ def unverified(history: History, entry: UpdateInfo) -> str:
     if entry.problem or not entry.succeeded:
         return f"cannot be read: {entry.problem}" if entry.problem else "failed"
     if entry.kind not in RELEASES:
-        return f"is a {entry.kind}, which asks no checks"
+        return f"is a {entry.kind}, which runs no checks"
     states = _States(history)
     if entry.number in {good.number for good in states.good_releases()}:
         return ""
@@ -76,7 +76,7 @@ def unverified(history: History, entry: UpdateInfo) -> str:
         if states.fingerprint(each.rollback.source) == states.fingerprint(entry.number)
     )
     by = next((f" by #{each.number}" for each in undone), "")
-    return f"was rolled back from{by}" if by else "did not ask the checks of every service"
+    return f"was rolled back from{by}" if by else "did not run the checks of every service"
 
 
 def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> str:

@@ -106,7 +106,7 @@ def test_orders_stay_over_a_migration_and_over_a_rollback_of_it(whole_example: A
     assert statuses(project) == ["confirmed"]
     back = project.slipway("rollback", "-s", "e2e", "--yes")
     assert back.code == 0, back.output
-    assert "Data stay as the migrations since" in back.output
+    assert "The migrations since" in back.output
     order(project, "oar")
     eventually(lambda: statuses(project), ["confirmed", "confirmed"])
 

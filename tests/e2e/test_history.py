@@ -123,7 +123,7 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
 
     done = changed.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
     assert done.code == 0, done.output
-    looked = next(line for line in done.output.splitlines() if line.startswith("Not in the cluster as the state says"))
+    looked = next(line for line in done.output.splitlines() if line.startswith("The cluster differs from the state"))
     for each in ("Deployment user-service", "Service order-service", "PodDisruptionBudget order-service"):
         assert each in looked
     left_over = "and 1 object that was never recorded (ConfigMap leftover), 2 checks met"
@@ -149,7 +149,7 @@ def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     assert "Deployment order-service, gone from the cluster" in plain.output
     forced = released.slipway("up", "-s", "e2e", "--yes", "--force")
     assert forced.code == 4, "an update finds out by its checks: " + forced.output
-    assert "Not in the cluster as the state said, which may be why: Deployment order-service." in forced.output
+    assert "The cluster differed from the state, which may be the cause: Deployment order-service." in forced.output
     assert json_of(released, "verify")["ok"]
 
 

@@ -45,7 +45,7 @@ def test_head_reads_one_line(released: Any) -> None:
     require_in_order(released)
     said = released.slipway("history", "-s", "e2e").output
     assert "The output of `slipway up` could not be written (standard output: Broken pipe, " in said
-    assert "It went on to its end, with exit code 0." in said
+    assert "The command finished with exit code 0." in said
 
 
 @pytest.mark.thorough

@@ -63,7 +63,7 @@ def test_a_machine_that_has_everything(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert (
         next(line for line in lines if line.startswith("ok  lab")).split("not made")[1].strip() == "`make up` makes it"
     )
-    assert lines[-1] == "Everything needed is there."
+    assert lines[-1] == "All parts are ready."
 
 
 def test_a_missing_part_is_marked_and_fails(
@@ -75,7 +75,7 @@ def test_a_missing_part_is_marked_and_fails(
     assert [line.split() for line in lines if line.startswith("!!")] == [
         ["!!", "Tool", "1.2.3", "-", "`make", "up`", "installs", "it"]
     ]
-    assert lines[-1] == "1 of 7 need something done."
+    assert lines[-1] == "1 of 7 parts need a fix."
 
 
 def test_json_holds_every_column(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,7 +225,7 @@ def test_a_cluster_that_does_not_answer(
     monkeypatch.setenv("SLIPWAY_REGISTRY", "registry.example.test")
     monkeypatch.setenv("KUBECONFIG", str(write_kubeconfig(machine / "mine", "https://127.0.0.1:1")))
     status = as_json(capsys)["your cluster"]
-    assert (status["ok"], status["to_do"]) == (False, "see why nothing listens at https://127.0.0.1:1")
+    assert (status["ok"], status["to_do"]) == (False, "check why https://127.0.0.1:1 does not answer")
     monkeypatch.setenv("KUBECONFIG", str(machine / "no-such-file"))
     assert str(as_json(capsys)["your cluster"]["to_do"]).startswith(
         "the kubeconfig has no current-context; name one with"

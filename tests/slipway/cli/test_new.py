@@ -139,7 +139,7 @@ def test_it_says_what_comes_next(root: Path, capsys: pytest.CaptureFixture[str])
         "Made services/greeter: the service greeter, with a Dockerfile and tests, answering GET /hello.\n"
         "  .venv/bin/python -m pytest services/greeter  its unit tests; the image build runs them too\n"
         "  slipway up -s dev                            build, test, deploy and check it\n"
-        "  services/greeter/greeter/routes.py           where it goes on from here\n"
+        "  services/greeter/greeter/routes.py           the code to change\n"
         "  services/greeter/service.yaml                its replicas, resources, secrets, calls and checks\n"
     )
 
@@ -205,7 +205,7 @@ def test_a_name_taken_by_another_folder_is_refused(root: Path) -> None:
     (root / "services/greeter").rename(root / "services/moved")
     (root / "services/broken").mkdir()
     (root / "services/broken/service.yaml").write_text("{")
-    with pytest.raises(ConfigurationError, match=r"moved/service.yaml is named 'greeter' already"):
+    with pytest.raises(ConfigurationError, match=r"moved/service.yaml already has the name 'greeter'"):
         new("greeter", root)
 
 

@@ -78,7 +78,7 @@ def test_an_update_whose_output_is_closed_ends_well_and_says_so(command: Command
     assert errors.startswith(
         "step 0\nstep 1\nstep 2\nThe output of `slipway up` could not be written (standard output: "
     )
-    assert "Broken pipe). It went on to its end, with exit code 0. The rest of its output is in " in errors
+    assert "Broken pipe). The command finished with exit code 0. The rest of its output is in " in errors
     assert command.kept().startswith("line 0\nline 1\nline 2\n")
 
 
@@ -105,7 +105,7 @@ def test_an_update_whose_disk_is_full_ends_well_and_says_so(command: Command) ->
     with FULL.open("w") as full:
         code, _, errors = command("up", stdout=full.fileno())
     assert code == 0
-    assert "(standard output: No space left on device). It went on to its end, with exit code 0." in errors
+    assert "(standard output: No space left on device). The command finished with exit code 0." in errors
 
 
 def test_a_terminal_that_is_gone_ends_nothing(command: Command) -> None:

@@ -166,7 +166,7 @@ def test_what_failed_or_was_rolled_back_from_is_not_promoted(shop: Shop) -> None
     assert "it was rolled back from by #5." in shop.promote("--to-update", "4", code=2)
     assert "nothing to promote" in shop.promote(), "the rollback left what #2 had built"
     shop.add(kind="refresh")
-    assert "it is a refresh, which asks no checks." in shop.promote("--to-update", "6", code=2)
+    assert "it is a refresh, which runs no checks." in shop.promote("--to-update", "6", code=2)
 
 
 def test_after_a_rollback_of_the_source_the_build_is_that_of_its_target(shop: Shop) -> None:

@@ -61,7 +61,7 @@ def test_a_reason_needs_approval_and_is_not_refused_by_what_it_overrides(project
     assert "Today's policies are overridden: the harbour burns" in screen
     assert "required-labels" in screen
     assert QUESTION.decode() in screen, screen
-    assert "dev was not rolled back: you said no." in screen
+    assert "dev was not rolled back: you answered no." in screen
     assert code == 1
     assert updates(project) == 1
 
@@ -85,8 +85,8 @@ def test_an_update_by_somebody_else_stops_the_one_that_was_prepared_before(proje
 
     code, screen = project.on_terminal(QUESTION, answer, "rollback", "-s", "dev", "--to", "1", *REASON)
     assert code == 1, screen
-    assert "dev was not rolled back: it is not as it was when that was prepared." in screen
-    assert "#1 was its last update then, now that is #2." in screen
+    assert "dev was not rolled back: it has changed since the rollback was prepared." in screen
+    assert "Its last update was #1, now it is #2." in screen
     assert updates(project) == 2
 
 

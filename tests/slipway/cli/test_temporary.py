@@ -106,7 +106,7 @@ def test_what_is_protected_goes_with_it(scratch: Any) -> None:
     done = scratch(*UP)
     assert done.returncode == 0, done.stderr
     code, screen = scratch.on_terminal(b"? [y/N]: ", lambda: b"n\n", "down", "-s", "pr-1")
-    assert (code, "pr-1 was not taken down: you said no." in screen) == (1, True), screen
+    assert (code, "pr-1 was not taken down: you answered no." in screen) == (1, True), screen
     assert settings(scratch).is_file()
     done = scratch("down", "-s", "pr-1", "--yes")
     assert (done.returncode, left(scratch)) == (0, []), done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.lab
 
-NOT_NEEDED = "Preview of scratch/dev: not needed, nothing has moved since update #"
+NOT_NEEDED = "Preview of scratch/dev: not needed, nothing has changed since update #"
 PREVIEWED = "Preview of scratch/dev: nothing to do"
 
 

@@ -342,7 +342,7 @@ def test_replacing_what_holds_data_is_refused(
 ) -> None:
     add(first, kind, "user-service", then)
     add(second, kind, "user-service", now)
-    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+    with pytest.raises(SlipwayError, match="would replace objects that hold data") as caught:
         plan(first, second)
     assert field in caught.value.why
     assert plan(first, second, include_stateful=True).kept == ()
@@ -352,7 +352,7 @@ def test_a_trigger_replaces_what_holds_data_as_well(first: Any, second: Any) -> 
     add(first, CLAIM, "user-service")
     claim = add(second, CLAIM, "user-service")
     next(each for each in second["resources"] if each["urn"] == claim)["replacementTrigger"] = "2026-11"
-    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+    with pytest.raises(SlipwayError, match="would replace objects that hold data") as caught:
         plan(first, second)
     assert "its replacement trigger differs" in caught.value.why
     assert "--include-stateful" in caught.value.next_step
@@ -362,7 +362,7 @@ def test_a_trigger_replaces_what_holds_data_as_well(first: Any, second: Any) -> 
 def test_what_was_declared_to_be_replaced_on_a_change_is_refused(first: Any, second: Any) -> None:
     add(first, CLAIM, "user-service", {"resources": {"requests": {"storage": "1Gi"}}}, replaceOnChanges=["spec"])
     claim = add(second, CLAIM, "user-service", {"resources": {"requests": {"storage": "2Gi"}}})
-    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+    with pytest.raises(SlipwayError, match="would replace objects that hold data") as caught:
         plan(first, second)
     assert "to be replaced when spec changes" in caught.value.why
     find(first, CLAIM, "user-service").pop("replaceOnChanges")
@@ -387,7 +387,7 @@ def test_whatever_the_provider_replaces_data_for_is_known_here(kind: str) -> Non
 def test_replacing_data_under_another_name_is_refused(first: Any, second: Any) -> None:
     add(first, CLAIM, "user-service")
     add(second, CLAIM, "user-service", id="slipway-dev/user-service-2")
-    with pytest.raises(SlipwayError, match="would replace what holds data") as caught:
+    with pytest.raises(SlipwayError, match="would replace objects that hold data") as caught:
         plan(first, second)
     assert "it was slipway-dev/user-service and is slipway-dev/user-service-2" in caught.value.why
 
@@ -395,7 +395,7 @@ def test_replacing_data_under_another_name_is_refused(first: Any, second: Any) -
 def test_replacing_data_that_was_renamed_since_is_refused(first: Any, second: Any) -> None:
     old = add(first, STATEFUL_SET, "user-service", {"serviceName": "a"})
     add(second, STATEFUL_SET, "user-service", {"serviceName": "b"}, urn=urn(STATEFUL_SET, "renamed"), aliases=[old])
-    with pytest.raises(SlipwayError, match="would replace what holds data"):
+    with pytest.raises(SlipwayError, match="would replace objects that hold data"):
         plan(first, second)
 
 
@@ -454,7 +454,7 @@ def test_a_namespace_that_a_failed_update_only_left_behind_comes_back(first: Any
     namespace["id"] = namespace["inputs"]["metadata"]["name"] = "another"
     assert namespace["urn"] in plan(first, second).objects()
     second["resources"].pop()
-    with pytest.raises(DataAtStakeError, match="replace what holds data"):
+    with pytest.raises(DataAtStakeError, match="replace objects that hold data"):
         plan(first, second)
 
 
@@ -539,7 +539,7 @@ def test_a_migration_that_a_failed_update_was_about_to_replace_is_there_still(fi
 def test_a_rollback_over_a_destructive_migration_is_refused(first: Any, second: Any) -> None:
     migrated(first, "one", "registry.example/a")
     migrated(second, "two", "registry.example/b", destructive=True)
-    with pytest.raises(DataAtStakeError, match="over a migration that the release before cannot work with") as raised:
+    with pytest.raises(DataAtStakeError, match="past a migration that the earlier release does not support") as raised:
         plan(first, second)
     assert raised.value.why == "user-service: its migration (Job user-service-two) is declared destructive"
     assert job_of(plan(first, second, include_stateful=True)).inputs["spec"]["suspend"] is True

@@ -61,7 +61,7 @@ def test_an_object_of_which_only_the_state_has_the_new_inputs_is_looked_at() -> 
     inputs = {"spec": {"replicas": 1}}
     nothing = Drift(Difference((), True), {})
     half = recorded(inputs=inputs, outputs={"__inputs": {"spec": {"replicas": 2}}})
-    assert compared_with(half, nothing, ()).lines() == ["Deployment user-service: recorded by half"]
+    assert compared_with(half, nothing, ()).lines() == ["Deployment user-service: partly recorded"]
     assert not compared_with(recorded(inputs=inputs, outputs={"__inputs": inputs}), nothing, ())
 
 

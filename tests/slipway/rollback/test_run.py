@@ -217,7 +217,7 @@ def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(
     assert calls == [12]
     assert (ended.what, ended.code) == (error.what, error.code)
     left, *more = ended.why.splitlines()[-2:] if migrated else ended.why.splitlines()[-1:]
-    assert left == "It left dev as update #12 had: nothing to roll back."
+    assert left == "dev is still as update #12 left it: nothing to roll back."
     assert ["slipway up -s dev --force" in each and "of web" in each for each in more] == [True] * migrated
 
 
@@ -225,7 +225,7 @@ def test_failing_checks_are_a_wreck_though_this_update_changed_nothing(
     ("second", "flag"),
     [
         (SlipwayError("A rule is broken.", code=ExitCode.POLICY), '--to 12 --break-glass "REASON"'),
-        (DataAtStakeError("The rollback would replace what holds data."), "--to 12 --include-stateful"),
+        (DataAtStakeError("The rollback would replace objects that hold data."), "--to 12 --include-stateful"),
         (SlipwayError("The registry does not have it."), "--to 12 "),
     ],
 )
