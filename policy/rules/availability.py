@@ -25,8 +25,8 @@ LEAST_REPLICAS = 2
     title="Deployments and StatefulSets have two replicas or more",
     why="With one, every drained node and every crash is an outage.",
     source="kube-score: deployment-replicas; https://kubernetes.io/docs/concepts/workloads/pods/disruptions/",
-    remedy="Set `replicas` to 2 or more, or `autoscaling.minReplicas` where it is scaled. A Deployment of "
-    "strategy `Recreate`, whose PersistentVolumeClaim one pod alone may have, is not asked.",
+    remedy="Set `replicas`, or `autoscaling.minReplicas`, to 2 or more. The rule does not apply to a Deployment of "
+    "strategy `Recreate` whose pods mount a PersistentVolumeClaim.",
     of=objects("Deployment", "StatefulSet"),
     levels=ONLY_IN_PROD,
 )
@@ -41,10 +41,10 @@ def replicas(workload: View, stack: DeclaredStack) -> Iterator[Problem]:
 
 @stack_rule(
     "disruption-budget",
-    title="A PodDisruptionBudget watches over each Deployment's pods",
+    title="A PodDisruptionBudget selects the pods of each Deployment and StatefulSet",
     why="Without one, draining nodes may evict all pods of a service at once.",
     source=DISRUPTIONS_PAGE,
-    remedy="Declare a PodDisruptionBudget whose selector takes the pods.",
+    remedy="Declare a PodDisruptionBudget whose selector matches the pods.",
     of=objects("Deployment", "StatefulSet"),
     levels=ADVISED_IN_DEV,
 )
@@ -65,8 +65,8 @@ def _takes(budget: Resource, pod: Pod, stack: DeclaredStack) -> bool:
 
 @stack_rule(
     "disruption-budget-satisfiable",
-    title="PodDisruptionBudgets select pods and let one go",
-    why="One that allows no eviction blocks the draining of nodes for ever; one that selects nothing protects nothing.",
+    title="PodDisruptionBudgets select pods and allow an eviction",
+    why="A budget that allows no eviction blocks every node drain; one that selects no pods protects none.",
     source=f"{DISRUPTIONS_PAGE}#specifying-a-poddisruptionbudget",
     remedy="Set `maxUnavailable: 1`, and the selector to the labels of the pods.",
     of=objects("PodDisruptionBudget"),
@@ -74,7 +74,7 @@ def _takes(budget: Resource, pod: Pod, stack: DeclaredStack) -> bool:
 def disruption_budget_satisfiable(budget: View, stack: DeclaredStack) -> Iterator[Problem]:
     selector = budget.at("spec", "selector")
     if not selector.present or not stack.selects_any(budget.resource, selector):
-        yield selector.problem("the selector takes no pod of the stack; allowed: the labels of a workload's pods")
+        yield selector.problem("the selector matches no pod of the stack; allowed: the labels of a workload's pods")
         return
     pods = known_matches(
         stack.pods_having(selector.at("matchLabels")), partial(stack.selects, budget.resource, selector)
@@ -86,9 +86,9 @@ def _lets_one_go(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterato
     """If neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
     most, least = budget.at("spec", "maxUnavailable"), budget.at("spec", "minAvailable")
     if not most.present and not least.present:
-        yield most.problem("neither maxUnavailable nor minAvailable is set: no pod may ever be evicted; allowed: one")
+        yield most.problem("neither maxUnavailable nor minAvailable is set: no pod can be evicted; allowed: one")
     elif most.present and (share(most, 100, round_up=True) or 0) < 1:
-        yield most.problem(f"maxUnavailable is {most.shown()}: no pod may ever be evicted; allowed: 1 or more")
+        yield most.problem(f"maxUnavailable is {most.shown()}: no pod can be evicted; allowed: 1 or more")
     elif least.present:
         scaled = (View.of(pod.resource) for pod in pods if pod.resource.kind in SCALED_KINDS)
         yield from problems_of(scaled, lambda workload: _pods_left(least, fewest_replicas(workload, stack)))
@@ -100,7 +100,7 @@ def _pods_left(least: View, replicas: View) -> Iterator[Problem]:
     kept = share(least, pods, round_up=True)
     if kept is not None and kept >= pods:
         yield least.problem(
-            f"minAvailable is {least.shown()} of {pods:g} pods of {replicas.resource.ref}: none may ever be evicted; "
+            f"minAvailable is {least.shown()} of {pods:g} pods of {replicas.resource.ref}: none can be evicted; "
             "allowed: less than the replicas, or `maxUnavailable: 1`"
         )
 
@@ -123,9 +123,9 @@ def _is_alone(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[P
 @rule(
     "topology-spread",
     title="Pods of a service are spread over nodes",
-    why="Replicas on one node fall together with it.",
+    why="If all replicas run on one node, they all stop when it fails.",
     source=SPREAD_PAGE,
-    remedy="Set topologySpreadConstraints over `kubernetes.io/hostname` whose labelSelector takes the pod's own "
+    remedy="Set topologySpreadConstraints over `kubernetes.io/hostname` whose labelSelector matches the pod's own "
     "labels, or a podAntiAffinity with a term that does.",
     of=objects("Deployment", "StatefulSet"),
     levels=ADVISED_IN_DEV,
@@ -138,14 +138,14 @@ def topology_spread(workload: View) -> Iterator[Problem]:
     def check(constraint: View) -> Iterator[Problem]:
         if not _takes_own(labels, constraint.at("labelSelector")):
             yield constraint.at("labelSelector").problem(
-                "the labelSelector does not take the pod's own labels; allowed: one that does"
+                "the labelSelector does not match the pod's own labels; allowed: one that does"
             )
 
     if any_known((partial(_spread_evenly, constraints, labels), partial(_kept_apart, template)), lambda holds: holds()):
         return
     if not constraints.items():
         yield constraints.problem(
-            "the pods have no topologySpreadConstraints, and no term of a podAntiAffinity takes their own labels; "
+            "the pods have no topologySpreadConstraints, and no term of a podAntiAffinity matches their own labels; "
             "allowed: either"
         )
     yield from problems_of(constraints.items(), check)
@@ -172,8 +172,8 @@ def _takes_own(labels: View, selector: View) -> bool:
 
 @stack_rule(
     "autoscaler-owns-replicas",
-    title="A scaled workload does not fix its replicas",
-    why="Every update would set them back and throw away what the load asked for.",
+    title="A workload with a HorizontalPodAutoscaler does not set replicas",
+    why="Every update would reset the number of replicas that the autoscaler has set.",
     source=f"{AUTOSCALER_PAGE}#migrating-deployments-and-statefulsets-to-horizontal-autoscaling",
     remedy="Leave `replicas` out of the workload, or remove the HorizontalPodAutoscaler.",
     of=objects("HorizontalPodAutoscaler"),
@@ -190,7 +190,7 @@ def autoscaler_owns_replicas(scaler: View, stack: DeclaredStack) -> Iterator[Pro
 @stack_rule(
     "autoscaler-target",
     title="A HorizontalPodAutoscaler scales a workload of the stack, within a range",
-    why="A target that does not exist is never scaled, and nothing says so.",
+    why="An autoscaler whose target does not exist scales nothing, and the update still succeeds.",
     source=AUTOSCALER_PAGE,
     remedy="Name an existing workload of the same namespace, and minReplicas of at most maxReplicas.",
     of=objects("HorizontalPodAutoscaler"),
@@ -216,10 +216,10 @@ def _names(workloads: list[Resource]) -> str:
 
 @rule(
     "selector-matches-pods",
-    title="A workload's selector takes the pods of its own template",
-    why="The API server refuses it, or the workload counts another's pods as its own.",
+    title="A workload's selector matches the labels of its pod template",
+    why="Otherwise the API server rejects the workload, or it adopts the pods of another workload.",
     source=f"{DEPLOYMENT_PAGE}#selector",
-    remedy="Let spec.selector.matchLabels be among the labels of spec.template.metadata.",
+    remedy="Set spec.selector.matchLabels to labels that spec.template.metadata has.",
     of=objects("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"),
 )
 def selector_matches_pods(workload: View) -> Iterator[Problem]:
@@ -228,7 +228,7 @@ def selector_matches_pods(workload: View) -> Iterator[Problem]:
     if not selector.at("matchLabels").entries() and not selector.at("matchExpressions").items():
         yield selector.problem("the selector is missing or empty; allowed: labels of the pod template")
     elif not matches(selector, labels):
-        yield selector.problem("the selector does not take the pods of its own template; allowed: their labels")
+        yield selector.problem("the selector does not match the labels of the pod template; allowed: these labels")
 
 
 SCALED_KINDS = ("Deployment", "StatefulSet", "ReplicaSet")

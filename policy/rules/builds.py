@@ -21,12 +21,12 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 @stack_rule(
     "unit-tests-first",
-    title="A build that runs the unit tests precedes every pushed image",
-    why="An image whose unit tests did not run, or ran on other files, is deployed on hope.",
+    title="Unit tests run before an image is pushed",
+    why="Otherwise an image is deployed whose unit tests did not run, or ran on other files.",
     source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
-    remedy="Take files of the image from the stage that runs the tests (`COPY --from=test`), or declare an Image "
-    "`NAME-test` of the same context and Dockerfile with that stage, and let the pushed one depend on it, as "
-    "`ServiceImage` does.",
+    remedy="Copy files into the image from the stage that runs the tests (`COPY --from=test`), or declare an Image "
+    "`NAME-test` of the same context and Dockerfile with that stage as `target`, and let the pushed image depend on "
+    "it, as `ServiceImage` does.",
     of=any_of(builds, other_builds),
 )
 def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
@@ -57,7 +57,7 @@ def _unit_tests(build: View) -> str:
 
 def _past_the_tests(build: View) -> Iterator[Problem]:
     if build.at("skipPush").read() is not True:
-        yield build.problem(f"{build.resource.type} is pushed past the unit tests; allowed: {IMAGE}")
+        yield build.problem(f"{build.resource.type} is pushed without unit tests; allowed: {IMAGE}")
 
 
 def _test_image(test: View, pushed: View) -> Iterator[Problem]:
@@ -78,29 +78,29 @@ def _tests(stage: str, pushed: View) -> Iterator[Problem]:
     target = pushed.at("target")
     if not stage or stage == target.text():
         yield pushed.problem(
-            f"what runs the unit tests builds target {f'`{stage}`' if stage else 'none'}, the image itself "
-            f"{target.shown()}; allowed: a stage of its own"
+            f"the target of the unit tests is {f'`{stage}`' if stage else 'missing'}, the target of the image is "
+            f"{target.shown()}; allowed: a separate stage for the tests"
         )
     named = pushed.at("context", "named")
     # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
     for each in filter(None, (stage, target.text())):
         if each in named.entries():
-            yield named.problem(f"the named context `{each}` takes the place of that stage; allowed: another name")
+            yield named.problem(f"the named context `{each}` replaces the stage of that name; allowed: another name")
 
 
 @rule(
     "unit-tests-exist",
-    title="Images are built after unit tests",
-    why="What nobody tested is tested by its users.",
+    title="Images have unit tests",
+    why="Without unit tests, bugs are found only after the deployment.",
     source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
-    remedy="Give the Dockerfile a stage that runs the unit tests, and take `testTarget: null` out of service.yaml.",
+    remedy="Give the Dockerfile a stage that runs the unit tests, and remove `testTarget: null` from service.yaml.",
     of=builds,
     levels=ADVISED,
 )
 def unit_tests_exist(build: View) -> Iterator[Problem]:
     if is_pushed(build) and _unit_tests(build) == NO_TESTS:
         yield build.problem(
-            "the image says that it has no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
+            "the image is declared to have no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
         )
 
 
@@ -113,9 +113,9 @@ def _precedes(test: Resource, pushed: Resource) -> bool:
 @rule(
     "promoted-image-tested",
     title="A promoted image names the build whose unit tests passed",
-    why="An environment that builds nothing runs what another has tested; without a trace to that build nobody knows.",
+    why="A promoted image is not built here: only the record of its build shows that its unit tests passed.",
     source="https://slsa.dev/spec/v1.0/provenance",
-    remedy="Let `slipway promote` write `slipway:images`: it takes nothing that was not built after its unit tests.",
+    remedy="Write `slipway:images` with `slipway promote`: it only takes images built after their unit tests.",
     of=promoted_images,
 )
 def promoted_image_tested(image: View) -> Iterator[Problem]:

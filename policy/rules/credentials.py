@@ -11,13 +11,13 @@ from policy.secret_literals import finding
 from policy.view import View, problems_of
 
 SECRETS_PAGE = "https://kubernetes.io/docs/concepts/configuration/secret/"
-REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value by `pulumi config set --secret`."
+REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value with `pulumi config set --secret`."
 
 
 @rule(
     "no-secret-in-env",
-    title="No secret stands in a container's environment",
-    why="Everybody who may read the workload reads it, and it stays in the history for ever.",
+    title="No environment variable of a container has a secret in plain text",
+    why="Anyone who may read the workload can read the secret, and it stays in the history.",
     source=f"kube-linter: env-var-secret; {SECRETS_PAGE}",
     remedy=REMEDY,
     of=containers,
@@ -36,7 +36,7 @@ def no_secret_in_env(container: View) -> Iterator[Problem]:
 
 @rule(
     "no-secret-in-config-map",
-    title="No secret stands in a ConfigMap",
+    title="No ConfigMap contains a secret",
     why="ConfigMaps are not encrypted, and far more people and services may read them than Secrets.",
     source=SECRETS_PAGE,
     remedy=REMEDY,
@@ -54,7 +54,7 @@ def no_secret_in_config_map(config_map: View) -> Iterator[Problem]:
 @rule(
     "no-secret-in-build",
     title="No secret is a build argument",
-    why="Build arguments are written into the image's history, for everybody who can pull it.",
+    why="Build arguments are stored in the image's history: anyone who can pull the image can read them.",
     source="https://docs.docker.com/reference/build-checks/secrets-used-in-arg-or-env/",
     remedy="Use a secret mount (`RUN --mount=type=secret`) and the build's `secrets`.",
     of=builds,

@@ -26,7 +26,7 @@ CONTEXT_PAGE = "https://kubernetes.io/docs/tasks/configure-pod-container/securit
 @rule(
     "high-user-id",
     title="Containers run under a high user and group id",
-    why="Ids below 10000 are people and daemons on the node: an escaped process would own their files.",
+    why="Ids below 10000 belong to users and daemons of the node: an escaped process would own their files.",
     source=f"kube-score: container-security-context-user-group-id; {CONTEXT_PAGE}",
     remedy="Set securityContext.runAsUser and .runAsGroup to 10000 or more.",
     of=of_linux(pod_specs),
@@ -48,7 +48,7 @@ def high_user_id(spec: View) -> Iterator[Problem]:
 @rule(
     "read-only-root",
     title="The root file system is read-only",
-    why="What cannot be written cannot be replaced by an attacker, nor fill the node.",
+    why="An attacker cannot replace files that are read-only, and writes cannot fill the node's disk.",
     source=f"kube-linter: no-read-only-root-fs; {CONTEXT_PAGE}",
     remedy="Set securityContext.readOnlyRootFilesystem to true and mount an emptyDir where it writes (`scratch`).",
     of=of_linux(containers),
@@ -62,7 +62,7 @@ def read_only_root(container: View) -> Iterator[Problem]:
 @rule(
     "no-token",
     title="Pods get no token of the API server",
-    why="A service does not speak to the API server; whoever breaks into it would.",
+    why="A service does not use the API server, but an attacker in its pod would.",
     source=f"{ACCOUNTS_PAGE}#opt-out-of-api-credential-automounting",
     remedy="Set automountServiceAccountToken to false in the pod's spec, and project tokens for other audiences only.",
     of=pod_specs,
@@ -89,7 +89,7 @@ def _mounted_tokens(volume: View) -> Iterator[Problem]:
 @stack_rule(
     "own-service-account",
     title="Each workload has a ServiceAccount of its own",
-    why="Rights given to a shared account are given to everybody who shares it.",
+    why="Rights of a shared ServiceAccount apply to every workload that uses it.",
     source=ACCOUNTS_PAGE,
     remedy="Declare a ServiceAccount beside the workload and name it in serviceAccountName.",
     of=pods,
@@ -129,10 +129,10 @@ def _shares(other: View, account: View) -> bool:
 
 @rule(
     "no-runtime-socket",
-    title="No pod reaches the container runtime",
-    why="Whoever holds the runtime's socket is root on the node.",
+    title="No pod mounts the socket of the container runtime",
+    why="A process that can use the socket is root on the node.",
     source="kube-linter: docker-sock",
-    remedy="Take the mount away; build images with BuildKit outside the pod.",
+    remedy="Remove the volume; build images with BuildKit outside the pod.",
     of=pod_specs,
 )
 def no_runtime_socket(spec: View) -> Iterator[Problem]:
@@ -146,8 +146,8 @@ def no_runtime_socket(spec: View) -> Iterator[Problem]:
 
 @rule(
     "no-host-path-storage",
-    title="No PersistentVolume is a path of a node",
-    why="It is a hostPath volume by another name, and its data die with the node.",
+    title="No PersistentVolume uses a hostPath",
+    why="It has the same risks as a hostPath volume, and its data are lost with the node.",
     source="https://kubernetes.io/docs/concepts/storage/volumes/#hostpath",
     remedy="Use a storage class of the cluster.",
     of=objects("PersistentVolume"),

@@ -32,9 +32,9 @@ def _who(subject: View) -> str:
 @rule(
     "image-by-digest",
     title="Containers run images by digest",
-    why="A tag can be moved: what runs would not be what was tested, and a rollback would not bring it back.",
+    why="A tag can be moved: the tested image would not be the one that runs, and a rollback could not restore it.",
     source=f"{IMAGES_PAGE}#image-names",
-    remedy="Deploy `repository@sha256:…`: the digest that the build gave.",
+    remedy="Deploy `repository@sha256:…` with the digest of the built image.",
     of=containers_and_volumes,
 )
 def image_by_digest(subject: View) -> Iterator[Problem]:
@@ -48,7 +48,7 @@ def image_by_digest(subject: View) -> Iterator[Problem]:
 @stack_rule(
     "image-registry",
     title="Images come from an allowed registry",
-    why="An image from anywhere else was built by nobody we know, and its registry may be gone when a pod needs it.",
+    why="The origin of any other image is unknown, and its registry may be unavailable when a pod needs it.",
     source="https://kubernetes.io/docs/concepts/security/security-checklist/#images",
     remedy="Push the image to the stack's own registry (`slipway:registry`), or add its registry to `registries` in "
     "policy/settings.yaml.",
@@ -78,9 +78,9 @@ def _complete(reference: str) -> str:
 @rule(
     "base-image-by-digest",
     title="Builds start from base images by digest",
-    why="A base image's tag moves under the build: the same source would give another image tomorrow.",
+    why="The tag of a base image can be moved: the same source would then give another image.",
     source="https://docs.docker.com/build/building/best-practices/#pin-base-image-versions",
-    remedy="Hand `BASE_IMAGE` over with its digest, as `Environment.base_image()` does.",
+    remedy="Pass `BASE_IMAGE` with its digest, as `Environment.base_image()` does.",
     of=builds,
 )
 def base_image_by_digest(build: View) -> Iterator[Problem]:
@@ -96,10 +96,10 @@ def base_image_by_digest(build: View) -> Iterator[Problem]:
 
 @rule(
     "image-tag-fixed",
-    title="Pushed images have a tag of their own",
-    why="A clean-up of untagged images in the registry would take what a rollback needs; `latest` is overwritten.",
+    title="Pushed images have a tag other than `latest`",
+    why="Registries may delete untagged images, which a rollback needs; `latest` is overwritten.",
     source=f"{IMAGES_PAGE}#image-names",
-    remedy="Give `tags` one that changes with the content, as `ServiceImage` does.",
+    remedy="Set `tags` to a tag that changes with the content, as `ServiceImage` does.",
     of=builds,
 )
 def image_tag_fixed(build: View) -> Iterator[Problem]:

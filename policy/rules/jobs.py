@@ -26,7 +26,7 @@ def _job_specs(resource: Resource) -> list[View]:
 @rule(
     "job-deadline",
     title="Jobs have a deadline",
-    why="One that hangs runs for ever, keeps the next one from starting, and nobody notices.",
+    why="A Job that hangs never ends and never fails, and the next one does not start.",
     source=f"{JOB_PAGE}#job-termination-and-cleanup",
     remedy="Set activeDeadlineSeconds (`cronJob.activeDeadlineSeconds`, `migration.activeDeadlineSeconds`).",
     of=_job_specs,
@@ -40,8 +40,8 @@ def job_deadline(job: View) -> Iterator[Problem]:
 
 @rule(
     "job-retries",
-    title="Jobs are not tried again and again",
-    why="Each try starts a pod: one that cannot succeed leaves many behind, and is noticed late.",
+    title="Jobs have few retries",
+    why="Each retry starts a pod: a Job that cannot succeed leaves many pods, and fails late.",
     source=f"{JOB_PAGE}#pod-backoff-failure-policy",
     remedy=f"Set backoffLimit to {MOST_RETRIES} or less (`cronJob.backoffLimit`).",
     of=_job_specs,
@@ -56,8 +56,8 @@ def job_retries(job: View) -> Iterator[Problem]:
 
 @rule(
     "cron-job-history",
-    title="CronJobs keep a few of their Jobs",
-    why="Without a failed one nobody can read why it failed, and too many slow the API server down.",
+    title="CronJobs keep a few finished Jobs",
+    why="The logs of a failed Job show why it failed; too many finished Jobs slow down the API server.",
     source=f"{CRON_JOB_PAGE}#jobs-history-limits",
     remedy=f"Set failedJobsHistoryLimit to 1 to {MOST_JOBS_KEPT}, and successfulJobsHistoryLimit to at most that.",
     of=objects("CronJob"),

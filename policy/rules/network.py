@@ -34,9 +34,9 @@ def _pods_behind(service: Resource, stack: DeclaredStack) -> list[Pod]:
 @stack_rule(
     "service-selects-pods",
     title="A Service selects pods of the stack",
-    why="One that selects none accepts connections to nowhere.",
+    why="A Service that selects no pods has no endpoints, and connections to it fail.",
     source=f"{SERVICE_PAGE}#defining-a-service",
-    remedy="Let spec.selector be labels of a workload's pods in the same namespace.",
+    remedy="Set spec.selector to labels of a workload's pods in the same namespace.",
     of=objects("Service"),
 )
 def service_selects_pods(service: View, stack: DeclaredStack) -> Iterator[Problem]:
@@ -48,8 +48,8 @@ def service_selects_pods(service: View, stack: DeclaredStack) -> Iterator[Proble
 
 @stack_rule(
     "service-port",
-    title="A Service's ports lead to ports of its pods",
-    why="A targetPort that no container has refuses every connection.",
+    title="A Service's target ports are ports of its pods",
+    why="Connections to a targetPort that no container has are refused.",
     source=f"{SERVICE_PAGE}#field-spec-ports",
     remedy="Set targetPort to the name or the number of one of the containers' ports.",
     of=objects("Service"),
@@ -66,7 +66,7 @@ def service_port(service: View, stack: DeclaredStack) -> Iterator[Problem]:
             target = _target(port)
             if str(target.read()) not in known:
                 yield target.problem(
-                    f"port {port.at('port').shown()} leads to {target.shown()}, which {pod.resource.ref} has not; "
+                    f"port {port.at('port').shown()} targets {target.shown()}, which is no port of {pod.resource.ref}; "
                     f"allowed: {', '.join(sorted(known - {'None'})) or 'a port that its containers declare'}"
                 )
 
@@ -86,7 +86,7 @@ def _containers(pod: Pod) -> list[View]:
 @stack_rule(
     "ingress-backend",
     title="An Ingress leads to a Service and port of the stack",
-    why="One that leads elsewhere answers 503 to everybody.",
+    why="An Ingress without such a backend answers every request with 503.",
     source=f"{INGRESS_PAGE}#the-ingress-resource",
     remedy="Name a Service of the same namespace and one of its ports.",
     of=objects("Ingress"),
@@ -94,7 +94,7 @@ def _containers(pod: Pod) -> list[View]:
 def ingress_backend(ingress: View, stack: DeclaredStack) -> Iterator[Problem]:
     backends = _backends(ingress)
     if not backends:
-        yield ingress.at("spec").problem("the Ingress leads nowhere; allowed: rules or a defaultBackend with a service")
+        yield ingress.at("spec").problem("the Ingress has no backend; allowed: rules or a defaultBackend of a service")
     for backend in backends:
         name, port = backend.at("service", "name"), backend.at("service", "port")
         found = stack.named("Service", name, ingress.resource)
@@ -128,7 +128,7 @@ def _serves(service: Resource, port: View) -> bool:
 @stack_rule(
     "ingress-tls",
     title="Every host of an Ingress has TLS",
-    why="Without it passwords and data cross the internet for everybody to read.",
+    why="Without TLS, passwords and data cross the internet unencrypted.",
     source=f"{INGRESS_PAGE}#tls",
     remedy="Name the certificate's Secret for the host in spec.tls (`ingress.tlsSecretName`).",
     of=objects("Ingress"),
@@ -145,13 +145,13 @@ def ingress_tls(ingress: View, _stack: DeclaredStack) -> Iterator[Problem]:
             yield rule.problem(f"{met} has no TLS; allowed: an entry of spec.tls with the host and a secretName")
     default = ingress.at("spec", "defaultBackend")
     if default.present and not entries:
-        yield default.problem("it answers to every host without TLS; allowed: an entry of spec.tls with a secretName")
+        yield default.problem("it answers every host without TLS; allowed: an entry of spec.tls with a secretName")
 
 
 @stack_rule(
     "network-policy",
-    title="NetworkPolicies close every pod in both directions",
-    why="A pod that no policy selects talks to everything and is talked to by everything.",
+    title="NetworkPolicies isolate every pod for ingress and egress",
+    why="A pod that no NetworkPolicy selects accepts all connections and can open any.",
     source=f"{POLICY_PAGE}#the-two-sorts-of-pod-isolation",
     remedy="Declare a NetworkPolicy with policyTypes Ingress and Egress that selects the pod.",
     of=pods,
@@ -185,10 +185,10 @@ def _directions(spec: View) -> list[str | None]:
 
 @stack_rule(
     "exposure-declared",
-    title="NodePort and LoadBalancer are declared to be public",
-    why="A Service's type opens it to the whole network: a single word, easily copied along.",
+    title="A NodePort or LoadBalancer is open in the NetworkPolicy of its pods",
+    why="The type alone exposes a Service outside the cluster, and is easily copied by mistake.",
     source=f"{SERVICE_PAGE}#publishing-services-service-types",
-    remedy="Use ClusterIP, or open the pods' port to everybody in their NetworkPolicy (an ingress rule with it in "
+    remedy="Use ClusterIP, or open the pods' port to all sources in their NetworkPolicy (an ingress rule with it in "
     "`ports` and without `from`), as `service.type` in service.yaml does.",
     of=objects("Service"),
 )
@@ -196,7 +196,7 @@ def exposure_declared(service: View, stack: DeclaredStack) -> Iterator[Problem]:
     view = service.at("spec", "type")
     outside = service.at("spec", "externalIPs")
     if outside.items():
-        yield outside.problem("the Service answers on external addresses; allowed: none")
+        yield outside.problem("the Service has externalIPs; allowed: none")
     if view.read() not in EXPOSED_TYPES:
         return
 
@@ -206,7 +206,7 @@ def exposure_declared(service: View, stack: DeclaredStack) -> Iterator[Problem]:
         if not any_known(policies, partial(_opens, port=port, pod=pod, stack=stack)):
             yield view.problem(
                 f"the Service is of type {view.shown()}, and no NetworkPolicy opens port {_target(port).shown()} of "
-                f"{pod.resource.ref} to everybody; allowed: `ClusterIP`, or a NetworkPolicy that does"
+                f"{pod.resource.ref} to all sources; allowed: `ClusterIP`, or a NetworkPolicy that does"
             )
 
     ports = service.at("spec", "ports").items()

@@ -43,8 +43,8 @@ def _in_a_namespace(resource: Resource) -> list[View]:
 
 @rule(
     "own-namespace",
-    title="Nothing goes into the default or a system namespace",
-    why="There it meets everybody else's objects, quotas and policies, and cannot be taken away as a whole.",
+    title="No object is in the default or a system namespace",
+    why="These namespaces have other objects, quotas and policies, and the stack cannot be deleted with its namespace.",
     source=f"{NAMESPACES_PAGE}#initial-namespaces",
     remedy="Set metadata.namespace, as `Microservice` does.",
     of=_in_a_namespace,
@@ -65,9 +65,9 @@ def _kubernetes_objects(resource: Resource) -> list[View]:
 @rule(
     "no-removed-api",
     title="No object uses an API that Kubernetes has removed",
-    why="The cluster does not know it: the update fails half way.",
+    why="The API server rejects the object, and the update fails half way.",
     source="https://kubernetes.io/docs/reference/using-api/deprecation-guide/",
-    remedy="Use the API version that took its place.",
+    remedy="Use the API version that replaces it.",
     of=_kubernetes_objects,
 )
 def no_removed_api(view: View) -> Iterator[Problem]:
@@ -82,8 +82,8 @@ def no_removed_api(view: View) -> Iterator[Problem]:
 
 @rule(
     "required-labels",
-    title="Objects say what they are, what they belong to and who manages them",
-    why="Without these labels nobody can tell what may be deleted, and selectors and dashboards miss it.",
+    title="Objects have the labels app.kubernetes.io/name, part-of and managed-by",
+    why="Without these labels it is unclear which objects may be deleted, and selectors and dashboards miss them.",
     source=LABELS_PAGE,
     remedy="Set the app.kubernetes.io labels, as `Microservice` does.",
     of=_kubernetes_objects,
@@ -95,8 +95,8 @@ def required_labels(view: View) -> Iterator[Problem]:
 
 @rule(
     "required-pod-labels",
-    title="Pods say what they are",
-    why="Logs, metrics and network policies know a pod by its labels alone.",
+    title="Pods have the label app.kubernetes.io/name",
+    why="Logs, metrics and network policies identify a pod only by its labels.",
     source=LABELS_PAGE,
     remedy="Set app.kubernetes.io/name in the pod template's metadata.",
     of=pods,
@@ -122,14 +122,16 @@ def _partial_or_hidden(resource: Resource) -> list[View]:
 
 @rule(
     "objects-visible",
-    title="Every object is declared whole, by itself",
-    why="What a Helm Release installs or a Patch changes is hidden from every other rule.",
+    title="Every object is a resource of its own",
+    why="The other rules cannot check objects that a Helm Release installs or a Patch changes.",
     source="https://www.pulumi.com/docs/iac/crossguard/",
     remedy="Declare the objects themselves (a Chart, or a ConfigGroup, does so), not a Release, a Patch or a List.",
     of=_partial_or_hidden,
 )
 def objects_visible(view: View) -> Iterator[Problem]:
-    yield view.problem(f"{view.resource.type} hides what it makes or changes; allowed: whole objects, one by one")
+    yield view.problem(
+        f"{view.resource.type} hides the objects that it creates or changes; allowed: each object as its own resource"
+    )
 
 
 def _code_of_its_own(resource: Resource) -> list[View]:
@@ -138,24 +140,24 @@ def _code_of_its_own(resource: Resource) -> list[View]:
 
 @rule(
     "restorable",
-    title="Every resource can be brought back from a record",
-    why="A rollback declares what is recorded. What a command did stays done, and it would run again; a dynamic "
-    "provider is code in the state, which would run as it was.",
+    title="A rollback can restore every resource",
+    why="A rollback declares the recorded resources. It cannot undo a command, and would run it again; a dynamic "
+    "provider is code in the state, and a rollback would run the old code.",
     source="https://www.pulumi.com/docs/iac/concepts/resources/dynamic-providers/",
-    remedy="Do it in a migration, an init container or a Job, whose image is recorded by its digest.",
+    remedy="Use a migration, an init container or a Job, whose image is recorded by its digest.",
     of=_code_of_its_own,
 )
 def restorable(view: View) -> Iterator[Problem]:
     yield view.problem(
-        f"{view.resource.type} runs code that no rollback takes back; allowed: resources of providers that keep what "
-        "they are declared as"
+        f"{view.resource.type} runs code that a rollback cannot undo; allowed: resources whose provider sets the "
+        "declared inputs"
     )
 
 
 @rule(
     "namespace-restricted",
     title="Namespaces enforce Pod Security `restricted`",
-    why="The API server then refuses what came in by another way than this program.",
+    why="The API server then also rejects violating pods that do not come from this program.",
     source="https://kubernetes.io/docs/concepts/security/pod-security-admission/",
     remedy="Set the label pod-security.kubernetes.io/enforce to restricted.",
     of=objects("Namespace"),

@@ -46,7 +46,7 @@ VOLUME_TYPES = (
     "secret",
 )
 
-baseline = partial(rule, source=BASELINE, remedy="Remove the field, or set it to what is allowed.")
+baseline = partial(rule, source=BASELINE, remedy="Remove the field, or set it to an allowed value.")
 restricted = partial(rule, source=RESTRICTED)
 
 
@@ -73,7 +73,7 @@ def _must_not_be_true(id: str, title: str, why: str, *keys: str) -> Rule:
 host_process = _must_not_be_true(
     "pod-security-host-process",
     "No Windows HostProcess",
-    "Such a container runs on the node itself.",
+    "A HostProcess container runs directly on the node.",
     "securityContext",
     "windowsOptions",
     "hostProcess",
@@ -81,7 +81,7 @@ host_process = _must_not_be_true(
 privileged = _must_not_be_true(
     "pod-security-privileged",
     "No privileged containers",
-    "Privileged switches off nearly every boundary between container and node.",
+    "A privileged container is hardly isolated from the node.",
     "securityContext",
     "privileged",
 )
@@ -89,7 +89,7 @@ privileged = _must_not_be_true(
 
 @baseline(
     "pod-security-host-namespaces",
-    title="No namespaces of the host",
+    title="No host namespaces",
     why="The pod would see the node's network, processes or memory.",
     of=pod_specs,
 )
@@ -102,7 +102,7 @@ def host_namespaces(spec: View) -> Iterator[Problem]:
 @restricted(
     "pod-security-capabilities",
     title="All capabilities are dropped",
-    why="Each is a piece of root's power that a service does not need.",
+    why="Each capability is a right of root that a service does not need.",
     remedy="Set securityContext.capabilities to `{drop: [ALL]}`.",
     of=linux_containers,
 )
@@ -120,7 +120,7 @@ def capabilities(container: View) -> Iterator[Problem]:
 @baseline(
     "pod-security-host-path",
     title="No hostPath volumes",
-    why="A path of the node shows other pods' files, and writing there takes the node over.",
+    why="A hostPath gives access to files of other pods, and write access can take over the node.",
     of=pod_specs,
 )
 def host_path(spec: View) -> Iterator[Problem]:
@@ -135,21 +135,21 @@ def host_path(spec: View) -> Iterator[Problem]:
 @baseline(
     "pod-security-host-ports",
     title="No host ports",
-    why="The port is open on the node past every Service and most policies, and only one pod a node can have it.",
+    why="A host port bypasses Services and most NetworkPolicies, and only one pod per node can use it.",
     of=containers,
 )
 def host_ports(container: View) -> Iterator[Problem]:
     for port in container.at("ports").items():
         if port.at("hostPort").read() not in (None, 0):
             yield port.at("hostPort").problem(
-                f"{container_name(container)} takes host port {port.at('hostPort').shown()}; allowed: none"
+                f"{container_name(container)} uses host port {port.at('hostPort').shown()}; allowed: none"
             )
 
 
 @baseline(
     "pod-security-host-probes",
-    title="Probes and hooks ask the pod itself",
-    why="With `host` set, the kubelet asks any address of its network on the pod's behalf.",
+    title="Probes and hooks do not set `host`",
+    why="With `host` set, the kubelet connects to any address of its network for the pod.",
     of=containers,
 )
 def host_probes(container: View) -> Iterator[Problem]:
@@ -159,13 +159,13 @@ def host_probes(container: View) -> Iterator[Problem]:
         for handler in ("httpGet", "tcpSocket"):
             host = each.at(handler, "host")
             if host.read() not in (None, ""):
-                yield host.problem(f"{container_name(container)} asks host {host.shown()}; allowed: nothing")
+                yield host.problem(f"{container_name(container)} sets host {host.shown()}; allowed: no `host`")
 
 
 @baseline(
     "pod-security-app-armor",
-    title="AppArmor is not switched off",
-    why="The runtime's default profile stops known ways out of a container.",
+    title="AppArmor is not disabled",
+    why="The runtime's default profile blocks known container escapes.",
     of=pods_and_containers,
 )
 def app_armor(subject: View) -> Iterator[Problem]:
@@ -178,8 +178,8 @@ def app_armor(subject: View) -> Iterator[Problem]:
 
 @baseline(
     "pod-security-app-armor-annotation",
-    title="AppArmor is not switched off by an annotation",
-    why="The older way of saying it is still honoured.",
+    title="AppArmor is not disabled by an annotation",
+    why="The old annotation still has an effect.",
     of=pods,
 )
 def app_armor_annotation(pod: View) -> Iterator[Problem]:
@@ -193,8 +193,8 @@ def app_armor_annotation(pod: View) -> Iterator[Problem]:
 
 @baseline(
     "pod-security-selinux",
-    title="SELinux keeps containers apart",
-    why="Another user, role or type may reach the files of other containers and of the node.",
+    title="SELinux isolates containers",
+    why="With another user, role or type, a container may access files of other containers and of the node.",
     of=pods_and_containers,
 )
 def selinux(subject: View) -> Iterator[Problem]:
@@ -210,7 +210,7 @@ def selinux(subject: View) -> Iterator[Problem]:
 @baseline(
     "pod-security-proc-mount",
     title="/proc stays masked",
-    why="The unmasked one shows and changes the kernel's state.",
+    why="An unmasked /proc lets the container read and change the kernel's state.",
     of=containers,
 )
 def proc_mount(container: View) -> Iterator[Problem]:
@@ -222,7 +222,7 @@ def proc_mount(container: View) -> Iterator[Problem]:
 @restricted(
     "pod-security-seccomp",
     title="A seccomp profile is set",
-    why="It keeps the process from system calls that no service needs and exploits do.",
+    why="The profile blocks system calls that services do not need and exploits use.",
     remedy="Set securityContext.seccompProfile to `{type: RuntimeDefault}` on the pod.",
     of=linux_pod_specs,
 )
@@ -248,8 +248,8 @@ def _containers(spec: View) -> list[View]:
 
 @baseline(
     "pod-security-sysctls",
-    title="Only sysctls that are the pod's own",
-    why="Others change the kernel for the whole node.",
+    title="Only safe sysctls",
+    why="Other sysctls change the kernel of the whole node.",
     of=pod_specs,
 )
 def sysctls(spec: View) -> Iterator[Problem]:
@@ -261,8 +261,8 @@ def sysctls(spec: View) -> Iterator[Problem]:
 
 @restricted(
     "pod-security-volume-types",
-    title="Only volumes that come through the API",
-    why="Other types mount storage past the cluster's own control.",
+    title="Only allowed volume types",
+    why="Other types mount storage that the cluster does not control.",
     remedy="Use one of the allowed types, such as a PersistentVolumeClaim.",
     of=pod_specs,
 )
@@ -281,7 +281,7 @@ def volume_types(spec: View) -> Iterator[Problem]:
 @restricted(
     "pod-security-privilege-escalation",
     title="No process gains more rights than its parent",
-    why="A set-uid program in the image would make root of anybody.",
+    why="A set-uid program in the image could make any process root.",
     remedy="Set securityContext.allowPrivilegeEscalation to false.",
     of=linux_containers,
 )
@@ -294,7 +294,7 @@ def privilege_escalation(container: View) -> Iterator[Problem]:
 @restricted(
     "pod-security-non-root",
     title="Containers must not run as root",
-    why="Root in a container is root on the node as soon as one boundary gives way.",
+    why="Root in a container is root on the node if the isolation fails.",
     remedy="Set securityContext.runAsNonRoot to true on the pod.",
     of=pod_specs,
 )
@@ -316,7 +316,7 @@ def non_root(spec: View) -> Iterator[Problem]:
 @restricted(
     "pod-security-non-root-user",
     title="No container has user id 0",
-    why="runAsUser 0 is root by number.",
+    why="User id 0 is root.",
     remedy="Set securityContext.runAsUser to an id of 10000 or more.",
     of=pods_and_containers,
 )

@@ -55,7 +55,7 @@ def _presence(probe: str, id: str, title: str, why: str) -> Rule:
     def check(container: View) -> Iterator[Problem]:
         found = container.at(probe)
         if not any(found.at(handler).present for handler in HANDLERS):
-            met = f"a `{probe}` that asks nothing" if found.present else f"no `{probe}`"
+            met = f"a `{probe}` without a handler" if found.present else f"no `{probe}`"
             yield found.problem(f"{container_name(container)} has {met}; allowed: one with {', '.join(HANDLERS)}")
 
     return check
@@ -65,13 +65,13 @@ startup_probe = _presence(
     "startupProbe",
     "startup-probe",
     "Containers have a startup probe",
-    "Without it the liveness probe must be patient enough for the slowest start, and so finds a hang late.",
+    "Without it the liveness probe must allow for the slowest start, and detects a hang late.",
 )
 readiness_probe = _presence(
     "readinessProbe",
     "readiness-probe",
     "Containers have a readiness probe",
-    "Without it a pod gets requests before it can answer them, and a rollout goes on over broken pods.",
+    "Without it a pod gets requests before it can answer them, and a rollout continues although its pods do not work.",
 )
 liveness_probe = _presence(
     "livenessProbe",
@@ -84,9 +84,9 @@ liveness_probe = _presence(
 @rule(
     "worker-liveness",
     title="Workers have a liveness probe",
-    why="Nothing is sent to a worker, so nobody notices one that hangs: without the probe it is never restarted.",
+    why="A worker gets no requests, so a hang has no symptom: without the probe it is never restarted.",
     source=PROBES_PAGE,
-    remedy="Say how it is known to be alive: `health: {live: {exec: [...]}}` in service.yaml.",
+    remedy="Declare a liveness probe: `health: {live: {exec: [...]}}` in service.yaml.",
     of=_worker_containers,
     levels=ADVISED_IN_DEV,
 )
@@ -100,10 +100,10 @@ def worker_liveness(container: View) -> Iterator[Problem]:
 
 @rule(
     "liveness-differs",
-    title="The liveness probe is not the readiness probe again",
-    why="Alike, they fail together: a container that is only busy is restarted instead of being left alone.",
+    title="The liveness probe differs from the readiness probe",
+    why="Equal probes fail together: a container that is only busy is restarted.",
     source=f"{PROBES_PAGE}#define-readiness-probes; kube-score: pod-probes",
-    remedy="Ask another path, or let liveness wait longer than readiness (periodSeconds times failureThreshold).",
+    remedy="Probe another path, or let liveness fail later than readiness (periodSeconds times failureThreshold).",
     of=serving_containers,
 )
 def liveness_differs(container: View) -> Iterator[Problem]:
@@ -113,9 +113,9 @@ def liveness_differs(container: View) -> Iterator[Problem]:
     same = bool(declared) and all_known(partial(_ask_the_same, container, *pair) for pair in declared)
     if same and _patience_seconds(live) <= _patience_seconds(ready):
         yield live.problem(
-            f"{container_name(container)} asks the same for liveness as for readiness and gives up after "
-            f"{_patience_seconds(live):g} s, as readiness after {_patience_seconds(ready):g} s; "
-            "allowed: another question, or more patience"
+            f"{container_name(container)} has the same handler for liveness and readiness; liveness fails after "
+            f"{_patience_seconds(live):g} s, readiness after {_patience_seconds(ready):g} s; "
+            "allowed: another handler, or a later failure of liveness"
         )
 
 
@@ -157,8 +157,8 @@ def _seconds(view: View, key: str, default: float) -> float:
 
 @rule(
     "probe-port",
-    title="Probes ask a port that the container has",
-    why="A probe of a port that does not exist fails for ever: no rollout ends.",
+    title="Probes use a port of the container",
+    why="A probe of a port that does not exist always fails, and no rollout completes.",
     source=f"{PROBES_PAGE}#use-a-named-port",
     remedy="Name a port of the container's `ports`, or declare the number there.",
     of=serving_containers,
@@ -169,7 +169,7 @@ def probe_port(container: View) -> Iterator[Problem]:
             port = container.at(probe, handler, "port")
             if container.at(probe, handler).present and not _has_port(container, port):
                 yield port.problem(
-                    f"`{probe}` of {container_name(container)} asks port {port.shown()}; allowed: {_ports(container)}"
+                    f"`{probe}` of {container_name(container)} uses port {port.shown()}; allowed: {_ports(container)}"
                 )
 
 
@@ -190,8 +190,8 @@ def _ports(container: View) -> str:
 
 @rule(
     "probe-timings",
-    title="Probes have time to be answered",
-    why="A readiness or liveness probe that may take longer than its period piles up on a slow container.",
+    title="The timeout of a probe is not longer than its period",
+    why="A readiness or liveness probe with a longer timeout puts constant load on a slow container.",
     source=f"{PROBES_PAGE}#configure-probes",
     remedy="Set timeoutSeconds to at most periodSeconds, and the seconds and thresholds to 1 or more.",
     of=serving_containers,
@@ -207,14 +207,14 @@ def probe_timings(container: View) -> Iterator[Problem]:
         # A startup probe may ask every second, for speed: the kubelet asks again only after an answer.
         if name != "startupProbe" and timeout > period:
             yield probe.at("timeoutSeconds").problem(
-                f"`{name}` waits {timeout:g} s for an answer and asks every {period:g} s; allowed: at most the period"
+                f"`{name}` has a timeout of {timeout:g} s and a period of {period:g} s; allowed: at most the period"
             )
 
 
 @rule(
     "startup-within-deadline",
-    title="A container may not take longer to start than its rollout may",
-    why="The rollout is given up while the pod is still allowed to start: its failure is blamed on the wrong thing.",
+    title="A container's time to start is less than the rollout's deadline",
+    why="Otherwise the rollout fails while the pod may still start, and reports the wrong cause.",
     source="https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#progress-deadline-seconds",
     remedy="Raise rollout.progressDeadlineSeconds, or lower health.startupTimeoutSeconds.",
     of=objects("Deployment"),
@@ -234,7 +234,7 @@ def startup_within_deadline(deployment: View) -> Iterator[Problem]:
 @rule(
     "pre-stop",
     title="Containers wait before they stop",
-    why="Load balancers send requests for some seconds to a pod that is going; one that stops at once drops them.",
+    why="Load balancers send requests to a terminating pod for some seconds; if it stops at once, they fail.",
     source=f"{LIFECYCLE_PAGE}#pod-termination",
     remedy="Give the container a `lifecycle.preStop`, such as `sleep: {seconds: 5}`.",
     of=main_containers,
@@ -249,8 +249,8 @@ def pre_stop(container: View) -> Iterator[Problem]:
 
 @rule(
     "termination-grace",
-    title="There is time to finish after the preStop wait",
-    why="The grace period includes preStop: what is left of it is all the time that open requests have.",
+    title="The grace period is longer than the preStop wait",
+    why="The grace period includes preStop: open requests have only the rest of it to finish.",
     source=f"{LIFECYCLE_PAGE}#hook-handler-execution",
     remedy="Set terminationGracePeriodSeconds to more than the preStop sleep.",
     of=serving_pod_specs,
@@ -261,5 +261,5 @@ def termination_grace(spec: View) -> Iterator[Problem]:
     longest = max(slept, default=0)
     if grace <= longest:
         yield spec.at("terminationGracePeriodSeconds").problem(
-            f"the pod is killed after {grace:g} s and sleeps {longest:g} s before it stops; allowed: more than that"
+            f"the grace period is {grace:g} s and preStop sleeps {longest:g} s; allowed: a longer grace period"
         )

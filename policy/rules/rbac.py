@@ -21,7 +21,7 @@ MASTERS = "system:masters"
 
 @rule(
     "rbac-no-wildcards",
-    title="Roles name what they allow",
+    title="Roles have no wildcards",
     why="A wildcard also allows every verb and resource that is added later.",
     source=f"{GOOD_PRACTICES}#least-privilege",
     remedy="List the verbs, API groups and resources that are needed.",
@@ -35,13 +35,13 @@ def rbac_no_wildcards(role: View) -> Iterator[Problem]:
                     yield value.problem(f"{key} has {value.shown()}; allowed: names without `*`")
     aggregation = role.at("aggregationRule")
     if aggregation.present:
-        yield aggregation.problem("the role takes over what others are given; allowed: rules of its own")
+        yield aggregation.problem("the role has an aggregationRule; allowed: `rules` of its own")
 
 
 @rule(
     "rbac-no-escalation",
-    title="No role lets its holder give itself more",
-    why="escalate, bind and impersonate are as good as every right there is.",
+    title="No role has the verbs escalate, bind or impersonate",
+    why="An account with escalate, bind or impersonate can get every other right.",
     source=f"{GOOD_PRACTICES}#privilege-escalation-risks",
     remedy="Leave these verbs to the cluster's administrators.",
     of=roles,
@@ -56,9 +56,9 @@ def rbac_no_escalation(role: View) -> Iterator[Problem]:
 @rule(
     "rbac-no-secret-reads",
     title="No role reads Secrets",
-    why="Whoever lists Secrets holds every password and every token of the namespace.",
+    why="An account that can list Secrets can read every password and token of the namespace.",
     source=f"{GOOD_PRACTICES}#listing-secrets",
-    remedy="Mount the one Secret that a pod needs; the kubelet reads it on the pod's behalf.",
+    remedy="Mount the one Secret that a pod needs; the kubelet reads it for the pod.",
     of=roles,
 )
 def rbac_no_secret_reads(role: View) -> Iterator[Problem]:
@@ -71,10 +71,10 @@ def rbac_no_secret_reads(role: View) -> Iterator[Problem]:
 
 @rule(
     "rbac-no-admin-binding",
-    title="Nobody is bound to a role that allows everything",
-    why="cluster-admin, admin and edit include Secrets, and cluster-admin every right there is.",
+    title="No binding refers to cluster-admin, admin or edit",
+    why="cluster-admin, admin and edit give access to Secrets, and cluster-admin allows everything.",
     source=f"{GOOD_PRACTICES}#least-privilege; kube-linter: cluster-admin-role-binding",
-    remedy="Bind a role of the stack's own that names what is needed.",
+    remedy="Bind a role of this stack that lists the rights that are needed.",
     of=bindings,
 )
 def rbac_no_admin_binding(binding: View) -> Iterator[Problem]:
@@ -86,7 +86,7 @@ def rbac_no_admin_binding(binding: View) -> Iterator[Problem]:
 @rule(
     "rbac-named-subjects",
     title="Rights are given to named accounts",
-    why="A right of everybody, or of the default account, is a right of every pod that is broken into.",
+    why="An attacker in any pod can use the rights of all users and of the default ServiceAccount.",
     source=f"{GOOD_PRACTICES}#hardening",
     remedy="Bind the role to the ServiceAccount of the workload that needs it.",
     of=bindings,

@@ -16,7 +16,7 @@ RESOURCES_PAGE = "https://kubernetes.io/docs/concepts/configuration/manage-resou
 @rule(
     "requests-set",
     title="Containers request CPU and memory",
-    why="Without requests the scheduler places pods blindly, and a full node evicts these first.",
+    why="Without requests the scheduler does not know what a pod needs, and a full node evicts it first.",
     source=f"{RESOURCES_PAGE}#requests-and-limits",
     remedy="Set `resources.requests.cpu` and `.memory` (`resources` in service.yaml).",
     of=containers,
@@ -29,9 +29,9 @@ def requests_set(container: View) -> Iterator[Problem]:
 @rule(
     "memory-limit",
     title="Containers have a memory limit, not below their request",
-    why="One leaking container takes the node's memory, and the kernel then kills whom it likes.",
+    why="A container with a memory leak takes all memory of the node, and the kernel then kills any process.",
     source=f"{RESOURCES_PAGE}#how-pods-with-resource-limits-are-run",
-    remedy="Set `resources.limits.memory`, at least as much as is requested.",
+    remedy="Set `resources.limits.memory` to at least the request.",
     of=containers,
 )
 def memory_limit(container: View) -> Iterator[Problem]:

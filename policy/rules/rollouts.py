@@ -20,11 +20,11 @@ MOST_REVISIONS = 10
 
 @rule(
     "max-unavailable-zero",
-    title="A rollout takes no pod away before a new one is ready",
-    why="Otherwise every update runs for a while with less than what was asked for, and a bad one breaks it.",
+    title="A rollout stops no pod before a new one is ready",
+    why="Otherwise a pod is missing during every update, and a failed update interrupts the service.",
     source=f"{DEPLOYMENT_PAGE}#max-unavailable",
     remedy="Set strategy.rollingUpdate to `{maxUnavailable: 0, maxSurge: 1}`. `Recreate` is for pods that mount a "
-    "PersistentVolumeClaim, which the next pod may get only when the one before it is gone.",
+    "PersistentVolumeClaim, which a new pod can mount only after the old one is deleted.",
     of=objects("Deployment"),
 )
 def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
@@ -41,8 +41,8 @@ def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
 
 @rule(
     "progress-deadline",
-    title="A stuck rollout is given up before the engine's patience ends",
-    why="The Deployment's own reason is worth more than `timed out waiting`, and it comes sooner.",
+    title="A stuck rollout fails before the engine's timeout",
+    why="The reason in the Deployment's status says more than `timed out waiting`, and comes sooner.",
     source=f"{DEPLOYMENT_PAGE}#progress-deadline-seconds",
     remedy="Set progressDeadlineSeconds above minReadySeconds and, where the provider waits for the rollout, below the "
     "resource's custom timeouts (10 minutes where none are set).",
@@ -74,7 +74,7 @@ def _is_awaited(deployment: View) -> bool:
 @rule(
     "revision-history",
     title="Deployments keep a few old ReplicaSets",
-    why="None leaves `kubectl rollout undo` nothing to go back to, and too many slow the API server down.",
+    why="`kubectl rollout undo` needs an old ReplicaSet, and too many slow down the API server.",
     source=f"{DEPLOYMENT_PAGE}#revision-history-limit",
     remedy="Set revisionHistoryLimit to between 1 and 10.",
     of=objects("Deployment"),

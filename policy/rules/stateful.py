@@ -20,7 +20,7 @@ STATEFUL_KINDS = ("PersistentVolumeClaim", "PersistentVolume", "StatefulSet")
 @rule(
     "stateful-protected",
     title="Stateful resources are protected",
-    why="A renamed resource is deleted and made anew, and its data are gone.",
+    why="A renamed resource is deleted and created again, and its data are lost.",
     source=PROTECT_PAGE,
     remedy="Declare it with `ResourceOptions(protect=True)`.",
     of=objects(*STATEFUL_KINDS),
@@ -34,7 +34,7 @@ def stateful_protected(view: View) -> Iterator[Problem]:
 @stack_rule(
     "stateful-namespace-protected",
     title="A namespace with stateful resources is protected",
-    why="Deleting a namespace deletes every claim in it, whatever protects the claims themselves.",
+    why="Deleting a namespace deletes every claim in it, even if the claims are protected.",
     source=PROTECT_PAGE,
     remedy="Declare the Namespace with `ResourceOptions(protect=True)`.",
     of=objects("Namespace"),
@@ -48,14 +48,14 @@ def stateful_namespace_protected(view: View, stack: DeclaredStack) -> Iterator[P
     inside = known_matches(stateful, lambda each: bool(stateful and namespace(each).read() == name.read()))
     if inside:
         yield view.problem(
-            f"it holds {', '.join(each.ref for each in inside)} and is not protected; allowed: `protect=True`"
+            f"it contains {', '.join(each.ref for each in inside)} and is not protected; allowed: `protect=True`"
         )
 
 
 @rule(
     "stateful-data-kept",
-    title="Data stay when what used them goes",
-    why="`Delete` throws the disk away with the claim, or the claims with the StatefulSet.",
+    title="Data are kept when a StatefulSet or claim is deleted",
+    why="`Delete` deletes the disk with the claim, or the claims with the StatefulSet.",
     source=f"{CLAIMS_PAGE}#persistentvolumeclaim-retention; {RECLAIM_PAGE}",
     remedy="Use `Retain`.",
     of=objects("StatefulSet", "PersistentVolume"),

@@ -136,7 +136,7 @@ def test_every_port_of_the_service_is_opened() -> None:
     found = result(judged(edited(EXPOSED, two), rules=["exposure-declared"]), "exposure-declared", "Service/api")
     assert [str(each) for each in found.problems] == [
         f"spec.type: the Service is of type `NodePort`, and no NetworkPolicy opens port `9999` of Deployment/{name} to "
-        "everybody; allowed: `ClusterIP`, or a NetworkPolicy that does"
+        "all sources; allowed: `ClusterIP`, or a NetworkPolicy that does"
         for name in ("api", "scaled")
     ]
 

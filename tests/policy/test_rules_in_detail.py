@@ -195,7 +195,7 @@ NAMED = {"location": "services/api", "named": {"kit": {"location": "services/kit
     ("tests", "words"),
     [
         ([], "there is no Image `api-test`"),
-        ([image("api-test", "runtime")], "builds target `runtime`"),
+        ([image("api-test", "runtime")], "the target of the unit tests is `runtime`"),
         ([image("api-test", "test", context={"location": "elsewhere"})], "the same context"),
         ([image("api-test", "test", dockerfile={"location": "other/Dockerfile"})], "the same dockerfile"),
         ([image("api-test", "test", context=NAMED)], "other named contexts than its test"),
