@@ -69,7 +69,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         """All rules; this project sets their levels, so there is nothing for the engine to configure."""
         waivers = analyzer_pb2.PolicyInfo(
             name=WAIVERS,
-            displayName="Waivers are in order",
+            displayName="Waivers have no errors",
             description="An expired, unknown or unused waiver is an error.",
             enforcementLevel=analyzer_pb2.MANDATORY,
             policy_type=analyzer_pb2.POLICY_TYPE_STACK,
@@ -201,7 +201,7 @@ def _waiver_problem(problem: str, level: Level = Level.MANDATORY) -> analyzer_pb
         policyName=WAIVERS,
         policyPackName=PACK,
         policyPackVersion=VERSION,
-        description="Waivers are in order",
+        description="Waivers have no errors",
         message=problem,
         enforcementLevel=LEVELS[level],
     )

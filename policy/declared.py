@@ -110,7 +110,7 @@ class _Logger(logging.Logger):
         self._monitor = monitor
 
     def error(self, msg: object, *_args: object, **_more: Any) -> None:
-        self._monitor.cannot_see(f"what becomes of the program's error: {msg}")
+        self._monitor.cannot_see(f"the effect of the program's error: {msg}")
 
 
 class _Monitor(MockMonitor):

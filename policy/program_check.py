@@ -116,7 +116,7 @@ def judge(
         try:
             output, errors = process.communicate(json.dumps(asdict(request)), timeout_seconds)
         except subprocess.TimeoutExpired:
-            return Verdict(error=f"the gate did not finish in {timeout_seconds:g} s")
+            return Verdict(error=f"the policy check did not finish in {timeout_seconds:g} s")
     try:
         answer: dict[str, Any] = json.loads(output)
         findings = [RuleFinding(**each) for each in answer.pop("findings")]
@@ -124,7 +124,9 @@ def judge(
         return Verdict(**answer, findings=findings, objects=objects)
     except (ValueError, TypeError, KeyError):
         stderr_tail = "\n".join(errors.splitlines()[-STDERR_TAIL_LINES:])
-        return Verdict(error=f"the gate ended without a verdict, with exit code {process.returncode}:\n{stderr_tail}")
+        return Verdict(
+            error=f"the policy check ended with exit code {process.returncode} and no result:\n{stderr_tail}"
+        )
 
 
 @contextmanager

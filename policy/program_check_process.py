@@ -73,7 +73,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         return Verdict(error=str(error))
     except Exception:  # noqa: BLE001 (whatever the program raised: it is not judged, so it does not pass)
         lines = traceback.format_exc().splitlines()[-TRACEBACK_LINES:]
-        return Verdict(error="the program failed while it was looked at:\n" + "\n".join(lines))
+        return Verdict(error="the program failed while its resources were collected:\n" + "\n".join(lines))
 
 
 def _object(resource: Resource) -> DeclaredObject:

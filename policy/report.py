@@ -9,7 +9,7 @@ from policy.model import Level, Result, State
 from slipway.engine.messages import DECIDED_AT_UPDATE, POLICY_ERROR, POLICY_VIOLATION, WAIVED
 
 ERROR = f"{POLICY_ERROR} "
-WHERE_TO_LOOK = "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
+WHERE_TO_LOOK = "All rules: docs/policy.md. To waive a rule for a limited time: policy/waivers.yaml."
 
 
 def message(result: Result) -> str:
@@ -28,7 +28,7 @@ def refusal(report: Report) -> str:
         return ""
     rules = len({result.rule.id for result in report.refusals})
     broken = f"stack {report.settings.stack} breaks {rules} mandatory rule{'' if rules == 1 else 's'}" if rules else ""
-    waivers = "policy/waivers.yaml is not in order" if report.waiver_problems else ""
+    waivers = "policy/waivers.yaml has errors" if report.waiver_problems else ""
     what = " and ".join(filter(None, (broken, waivers)))
     lines = [*_listed(report.refusals), *(f"  {problem}" for problem in report.waiver_problems)]
     return "\n".join([f"{POLICY_VIOLATION} {what}.", *lines, WHERE_TO_LOOK])
@@ -38,7 +38,7 @@ def undecided(report: Report) -> str:
     """The mandatory rules that cannot be decided before the update; empty if there are none."""
     mandatory = [each for each in report.of(State.UNDECIDED) if each.level is Level.MANDATORY]
     return (
-        "\n".join(["what mandatory rules ask is not known before the update.", *_listed(mandatory)])
+        "\n".join(["values that mandatory rules need are not known before the update.", *_listed(mandatory)])
         if mandatory
         else ""
     )

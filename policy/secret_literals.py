@@ -137,7 +137,7 @@ def _by_name(name: str, value: str) -> str:
         return ""
     if _is_password(words, value):
         return "a password"
-    return "a secret under a telling name" if SECRET_WORDS & set(words) and _is_random(value) else ""
+    return "a secret by its name" if SECRET_WORDS & set(words) and _is_random(value) else ""
 
 
 def _is_about_one(words: list[str]) -> bool:
@@ -163,7 +163,7 @@ def _by_last_word(name: str, value: str) -> str:
     """`CLIENT_SECRET` is a secret, whatever its value looks like; the name of a Secret goes in `CLIENT_SECRET_NAME`."""
     words = NAME_WORD.findall(name)
     is_secret = bool(words) and words[-1].lower() == "secret" and not PLACEHOLDER.fullmatch(value)
-    return "a secret under a telling name" if is_secret else ""
+    return "a secret by its name" if is_secret else ""
 
 
 def _is_entry(key: str, value: str) -> bool:

@@ -107,7 +107,7 @@ def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: lis
             problems.append(f"{where}: no rule has the id `{entry.rule}`; {hint}All ids: docs/policy.md")
         elif entry.stack and entry.stack not in stacks:
             hint = _did_you_mean(entry.stack, stacks)
-            problems.append(f"{where}: there is no stack `{entry.stack}`; {hint}Those here: {', '.join(stacks)}")
+            problems.append(f"{where}: there is no stack `{entry.stack}`; {hint}The stacks: {', '.join(stacks)}")
         elif entry.expires < today:
             expired = source.where(("waivers", index, "expires"))
             problems.append(f"{expired}: the waiver of {entry.rule} for {entry.resource} expired on {entry.expires}")

@@ -39,7 +39,7 @@ def test_a_waiver_holds_through_its_last_day(tmp_path: Path) -> None:
 
 def test_a_waiver_for_a_stack_that_there_is_not_is_reported(tmp_path: Path) -> None:
     (problem,) = read(tmp_path, f"waivers:\n{ENTRY}    stack: prd\n", stack="dev").problems
-    assert "there is no stack `prd`; did you mean `prod`? Those here: dev, " in problem
+    assert "there is no stack `prd`; did you mean `prod`? The stacks: dev, " in problem
 
 
 def test_a_waiver_for_one_stack_is_none_in_another(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_refusal_says_all_a_person_needs_rule_by_rule() -> None:
         "`livenessProbe`; allowed: one with httpGet, tcpSocket, grpc, exec\n"
         "    Why: Without it a process that hangs is never restarted.\n"
         "    Fix: Give the container a `livenessProbe` (`health` in service.yaml).\n"
-        "Every rule: docs/policy.md. To break one for a while, for a reason: policy/waivers.yaml."
+        "All rules: docs/policy.md. To waive a rule for a limited time: policy/waivers.yaml."
     )
 
 

@@ -168,7 +168,7 @@ def test_a_program_that_refuses_itself_is_quoted() -> None:
         ),
         (
             lambda copy: replace(copy / "__main__.py", "enforce_policies()", "raise SystemExit(3)"),
-            "the gate ended without a verdict, with exit code 3",
+            "the policy check ended with exit code 3",
         ),
         (
             lambda copy: replace(copy / "policy/program_check_process.py", "import json\n", "import jso\n"),
@@ -187,7 +187,7 @@ def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
     replace(copy / "__main__.py", "enforce_policies()", "import time; time.sleep(60)")
     started = time.monotonic()
     verdict = program_check.judge(request_for("dev", copy, timeout_seconds=1.0), margin_seconds=1.0)
-    assert verdict.error == "the gate did not finish in 2 s"
+    assert verdict.error == "the policy check did not finish in 2 s"
     assert time.monotonic() - started < 10
 
 

@@ -120,9 +120,9 @@ def test_what_the_gate_cannot_see_is_left_to_the_engine(gate: Gate) -> None:
 def test_what_only_the_update_knows_is_left_to_the_engine(gate: Gate) -> None:
     """The update that could decide it is the one that must not begin."""
     gate.verdict = program_check.Verdict(
-        notes="Policies that only …", undecided="what mandatory rules ask is not known"
+        notes="Policies that only …", undecided="values that mandatory rules need are not known"
     )
-    with pytest.raises(pulumi.RunError, match=r"mandatory rules ask is not known.*\n.*slipway up"):
+    with pytest.raises(pulumi.RunError, match=r"mandatory rules need are not known.*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
     assert "An update would be refused." in gate.warnings[-1]

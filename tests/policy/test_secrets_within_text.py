@@ -155,7 +155,7 @@ def test_a_password_is_found_wherever_it_stands(text: str) -> None:
 
 @pytest.mark.parametrize("text", WITH_A_KEY)
 def test_a_key_is_found_wherever_it_stands(text: str) -> None:
-    assert finding("SETTINGS", text).startswith("a secret under a telling name (`")
+    assert finding("SETTINGS", text).startswith("a secret by its name (`")
 
 
 @pytest.mark.parametrize("text", HARMLESS)
