@@ -28,13 +28,13 @@ def _context_name(text: str) -> str:
             f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
         )
     if text in (TEST_STAGE, RUNTIME_STAGE):
-        raise ValueError(f"{text!r} is a stage of the Dockerfile, which would not be built: names other than that")
+        raise ValueError(f"{text!r} is a stage of the Dockerfile, which the context would replace: choose another name")
     return text
 
 
 def _relative_path(text: str) -> str:
     if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is nothing of this repository: give a path from service.yaml, like '../kit'")
+        raise ValueError(f"{text!r} is not in this repository: give a path relative to service.yaml, like '../kit'")
     return text
 
 
@@ -56,7 +56,7 @@ Platform = Literal[
 
 
 class Build(Model):
-    """How the image is built, under the names that Docker and Compose have for it.
+    """How the image is built, with the keys of Docker and Compose.
 
     `context` and `dockerfile` are paths from service.yaml. `secrets` are ids of `RUN --mount=type=secret`, `ssh` those
     of `--mount=type=ssh`. `test_target` is None for a service without unit tests.

@@ -128,11 +128,11 @@ def _service_folders(root: Path) -> Iterator[Path]:
 def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
     shown = folder.relative_to(root.parent)
     if not is_utf_8(folder.name):
-        why = "its name is no UTF-8, which neither Pulumi nor a builder takes"
+        why = "its name is not UTF-8, which Pulumi and BuildKit require"
         raise CatalogError([f"{readable(shown)}: {why}; rename the folder"])
     if folder.is_symlink():
-        where = f"only what is in {root.name}/ is built and approved; move the folder here"
-        raise CatalogError([f"{shown}: it is a link to {folder.readlink()}, and {where}"])
+        where = f"only folders in {root.name}/ are built and approved; move the folder here"
+        raise CatalogError([f"{shown}: it is a symbolic link to {folder.readlink()}, and {where}"])
     if not (folder / SPEC_FILE).is_file():
         raise CatalogError([f"{shown}: has a Dockerfile and no {SPEC_FILE}; write one, or remove the folder"])
     source = read(folder / SPEC_FILE, shown_as=shown / SPEC_FILE)
@@ -179,7 +179,7 @@ def _build_problems(service: Service, root: Path) -> Iterator[tuple[KeyPath, str
         elif not (root.parent / folder).is_dir():
             yield path, f"{text}, and there is no folder {folder}; {allowed}"
         elif path[0] == "contexts" and (folder == main or folder in main.parents or main in folder.parents):
-            yield path, f"{text}, which is in the build's own context or around it, and in the build already; {allowed}"
+            yield path, f"{text}, which overlaps the build context and is already in the build; {allowed}"
     dockerfile = root.parent / service.dockerfile
     if problem := _place_problem(service.dockerfile, root):
         yield ("build", "dockerfile"), f"`dockerfile` is {build.dockerfile!r}, {problem}"
@@ -197,7 +197,7 @@ def _place_problem(path: Path, root: Path) -> str:
     if path.parts[:1] != (root.name,) or len(path.parts) == 1:
         return f"which is outside of {root.name}/"
     if (root.parent / path).resolve() != root.parent.resolve() / path:
-        return "which is a link"
+        return "which is a symbolic link"
     return ""
 
 
@@ -238,7 +238,7 @@ def _as_written(source: YamlSource) -> tuple[dict[str, Any], list[str]]:
                 texts[key] = source.unquoted[path]
             else:  # from an anchor: how it is written is not known here
                 shown = ".".join(map(str, path))
-                problems.append(f"{source.file}:{source.line(path)}: `{shown}` is {value} to YAML; put it in quotes")
+                problems.append(f"{source.file}:{source.line(path)}: YAML reads `{shown}` as {value}; put it in quotes")
     return data, problems
 
 
@@ -259,8 +259,8 @@ def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
     if (spec.secret_names or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
         yield (
             ("secrets",) if spec.secrets else ("files",) if spec.secret_names else ("build", "secrets"),
-            f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` say something else in a "
-            "stack's configuration; give the service another name",
+            f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` are reserved in a stack's "
+            "configuration; give the service another name",
         )
     lists: dict[str, Sequence[str]] = {
         "calls": spec.calls,
@@ -294,11 +294,11 @@ def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
             f"{BASE_IMAGE_ARGUMENT} is set by Slipway itself, from `slipway:baseImage`; choose another name",
         )
     if spec.build.test_target == spec.build.target:
-        yield ("build", "testTarget"), f"`{spec.build.target}` is what `target` names too; choose another stage"
+        yield ("build", "testTarget"), f"`{spec.build.target}` is also the `target`; choose another stage"
     if spec.image:
         for key in ("build", "contexts"):
             if key in spec.model_fields_set:
-                yield (key,), f"`image` is built elsewhere, so that `{key}` says nothing; keep one of the two"
+                yield (key,), f"`image` is built elsewhere, so `{key}` has no effect; keep one of the two"
 
 
 def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
@@ -317,7 +317,7 @@ def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
         yield (
             ("checks",),
             f"`checks` have {size:,} bytes, and the annotation that records them holds "
-            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten what they `has`",
+            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten their `has`",
         )
 
 
@@ -421,7 +421,7 @@ def _unknown_overrides(
     for name in overrides.services:
         if complete and name not in names:
             hint = _did_you_mean(name, names)
-            yield f"{overrides.where((name,))}: no service is named `{name}`; {hint}There are: {', '.join(names)}"
+            yield f"{overrides.where((name,))}: no service is named `{name}`; {hint}The services: {', '.join(names)}"
 
 
 def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
@@ -442,7 +442,7 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
         for path, what, value in claims:
             first = claimed.setdefault((what, value), source.file)
             if first != source.file:
-                yield f"{source.file}:{source.line(path)}: {what} `{value}` is taken by {first}; choose another"
+                yield f"{source.file}:{source.line(path)}: {what} `{value}` is already used by {first}; choose another"
 
 
 def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
@@ -452,10 +452,10 @@ def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -
         for index, callee in enumerate(service.spec.calls):
             where = f"{source.file}:{source.line(('calls', index))}"
             if callee in kinds:
-                yield f"{where}: calls `{callee}`, which is a {kinds[callee]} and has no port; take it out"
+                yield f"{where}: calls `{callee}`, which is a {kinds[callee]} and has no port; remove the call"
             if complete and callee not in names:
                 hint = _did_you_mean(callee, names)
-                yield f"{where}: calls `{callee}`, which is no service; {hint}There are: {', '.join(names)}"
+                yield f"{where}: calls `{callee}`, which is not a service; {hint}The services: {', '.join(names)}"
 
 
 def _callees_first(found: list[tuple[Service, YamlSource]]) -> tuple[Service, ...]:
@@ -467,8 +467,8 @@ def _callees_first(found: list[tuple[Service, YamlSource]]) -> tuple[Service, ..
         source = next(source for service, source in found if service.name == circle[0])
         raise CatalogError(
             [
-                f"{source.file}:{source.line(('calls',))}: services call each other in a circle: "
-                f"{' -> '.join(circle)}; a rollout needs one to come first, so take one of the calls out"
+                f"{source.file}:{source.line(('calls',))}: services call each other in a cycle: "
+                f"{' -> '.join(circle)}; a rollout needs an order, so remove one of the calls"
             ]
         ) from error
     return tuple(by_name[name] for name in order)

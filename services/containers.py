@@ -47,8 +47,8 @@ OWN_VOLUMES = re.compile(r"(scratch|files)(-.*)?")
 def _image(text: str) -> str:
     if IMAGE_PATTERN.fullmatch(text) is None:
         raise ValueError(
-            f"{text!r} is no image by digest; allowed: registry/repository@sha256: and 64 hex digits. A tag can be "
-            "moved, and what was tested would not be what runs"
+            f"{text!r} is not an image with a digest; allowed: registry/repository@sha256: and 64 hex digits. A tag "
+            "can be moved, and the tested image would not be the one that runs"
         )
     return text
 
@@ -61,13 +61,13 @@ def _object_key(text: str) -> str:
 
 def _source_path(text: str) -> str:
     if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is no file of this repository: a path from service.yaml, like 'config/app.toml'")
+        raise ValueError(f"{text!r} is not in this repository: give a path relative to service.yaml, like 'app.toml'")
     return text
 
 
 def _volume_name(text: str) -> str:
     if OWN_VOLUMES.fullmatch(text):
-        raise ValueError(f"{text!r} names a volume that Slipway makes: names that do not begin with scratch or files")
+        raise ValueError(f"{text!r} is used by Slipway: choose a name that does not begin with scratch or files")
     return text
 
 
@@ -85,7 +85,7 @@ def _port_reference(value: Any) -> int | str:
     if isinstance(value, str):
         return port_name(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= PORT_MAX:
-        raise ValueError(f"{value!r} is no port: the name of one of the container's `ports`, or a number to {PORT_MAX}")
+        raise ValueError(f"{value!r} is not a port: give a name in the container's `ports`, or a number to {PORT_MAX}")
     return value
 
 
@@ -210,7 +210,7 @@ class FileSource(Model):
 
 
 class ClaimRequests(Model):
-    """How much storage a claim asks for."""
+    """How much storage a claim requests."""
 
     storage: Storage
 
@@ -241,11 +241,13 @@ class Claim(Model):
     def _is_named_or_made(self) -> Claim:
         if self.claim_name and (self.resources or self.storage_class_name is not None or self.volume_name):
             raise ValueError(
-                "`claimName` is a claim that is there already; `resources`, `storageClassName` and `volumeName` belong "
-                "to one that the service makes: give either"
+                "`claimName` is an existing claim; `resources`, `storageClassName` and `volumeName` are for a new one: "
+                "give one or the other"
             )
         if not self.claim_name and not self.resources:
-            raise ValueError("give `resources: {requests: {storage: 1Gi}}` for a new claim, or the `claimName` of one")
+            raise ValueError(
+                "give `resources: {requests: {storage: 1Gi}}` for a new claim, or `claimName` for an existing one"
+            )
         return self
 
 
@@ -263,7 +265,7 @@ class KeyPathItem(Model):
 
 
 class SecretVolume(Model):
-    """A Secret that is created elsewhere, one file per key; its changes arrive in running pods."""
+    """A Secret that is created elsewhere, one file per key; running pods see its changes."""
 
     secret_name: SubdomainName
     items: list[KeyPathItem] = []
@@ -271,7 +273,7 @@ class SecretVolume(Model):
 
 
 class ConfigMapVolume(Model):
-    """A ConfigMap that is created elsewhere, one file per key; its changes arrive in running pods."""
+    """A ConfigMap that is created elsewhere, one file per key; running pods see its changes."""
 
     name: SubdomainName
     items: list[KeyPathItem] = []

@@ -85,7 +85,7 @@ def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, byt
     if not files:
         raise ValueError(f"which is an empty folder; {allowed}")
     if link := next(_links(files, root), None):
-        raise ValueError(f"in which {link.relative_to(root.absolute())} is a link or no file; {allowed}")
+        raise ValueError(f"in which {link.relative_to(root.absolute())} is a symbolic link or not a file; {allowed}")
     return [
         (
             str(each.relative_to(source)) if each != source else "",

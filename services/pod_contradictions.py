@@ -25,7 +25,7 @@ def pod_contradictions(spec: ServiceSpec) -> Problems:
     yield from _volumes(spec)
     yield from _names(spec)
     if spec.dns_policy == "None" and not (spec.dns_config and spec.dns_config.nameservers):
-        yield ("dnsPolicy",), "`dnsPolicy: None` needs `dnsConfig` with `nameservers`: pods would find no name"
+        yield ("dnsPolicy",), "`dnsPolicy: None` needs `dnsConfig` with `nameservers`: pods could resolve no name"
 
 
 def _ports(spec: ServiceSpec) -> Problems:
@@ -37,11 +37,11 @@ def _ports(spec: ServiceSpec) -> Problems:
     in_pod, in_service = {(spec.port, "TCP")}, {(SERVICE_PORT, "TCP")}
     for path, port in listed:
         if port.name in names:
-            yield path, f"a port `{port.name}` is there already; `{PORT_NAME}` is the service's own `port`"
+            yield path, f"a port `{port.name}` already exists; `{PORT_NAME}` is the service's own `port`"
         if (port.container_port, port.protocol) in in_pod:
-            yield path, f"containerPort {port.container_port} is taken by another port of the pod; choose another"
+            yield path, f"containerPort {port.container_port} is used by another port of the pod; choose another"
         if (port.service_port, port.protocol) in in_service:
-            yield path, f"the Service has port {port.service_port} already; give another one as `port`"
+            yield path, f"the Service already has port {port.service_port}; give another one as `port`"
         names.add(port.name)
         in_pod.add((port.container_port, port.protocol))
         in_service.add((port.service_port, port.protocol))
@@ -49,14 +49,14 @@ def _ports(spec: ServiceSpec) -> Problems:
     for index, check in enumerate(spec.checks):
         if check.port and check.port not in of_http:
             known = ", ".join(sorted(of_http))
-            yield ("checks", index, "port"), f"`checks.{index}.port` is {check.port!r}; there are: {known}"
+            yield ("checks", index, "port"), f"`checks.{index}.port` is {check.port!r}; allowed: {known}"
 
 
 def _containers(spec: ServiceSpec) -> Problems:
     names: set[str] = set()
     for at, container in spec.containers:
         if container.name in names:
-            yield (*at, "name"), f"a container `{container.name}` is there already; choose another name"
+            yield (*at, "name"), f"a container `{container.name}` already exists; choose another name"
         names.add(container.name)
         if isinstance(container, Sidecar):
             yield from _probed_ports(at, container)
@@ -72,14 +72,14 @@ def _probed_ports(at: KeyPath, sidecar: Sidecar) -> Problems:
         handler = probe and (probe.http_get or probe.tcp_socket or probe.grpc)
         if handler and handler.port not in known:
             shown = ", ".join(map(str, sorted(known, key=str))) or "none, until it has `ports`"
-            yield (*at, key), f"`{key}` asks port {handler.port!r}, which the container has not; there are: {shown}"
+            yield (*at, key), f"`{key}` uses port {handler.port!r}, which the container does not have; allowed: {shown}"
 
 
 def _volumes(spec: ServiceSpec) -> Problems:
     names = [volume.name for volume in spec.volumes]
     for index, volume in enumerate(spec.volumes):
         if volume.name in names[:index]:
-            yield ("volumes", index), f"a volume `{volume.name}` is there already; choose another name"
+            yield ("volumes", index), f"a volume `{volume.name}` already exists; choose another name"
     mounted = {volume.name for volume in spec.volumes if volume.mount_path}
     for at, container in spec.containers:
         paths: set[str] = set()
@@ -96,7 +96,7 @@ def _volumes(spec: ServiceSpec) -> Problems:
                 mounted.add(mount.name)
                 if mount.name not in names:
                     known = ", ".join(names) or "none"
-                    yield (*here, "name"), f"it mounts volume `{mount.name}`, which is none of `volumes`: {known}"
+                    yield (*here, "name"), f"it mounts volume `{mount.name}`, which is not in `volumes`: {known}"
         for mount_path, where in mount_paths:
             if mount_path and mount_path in paths:
                 yield where, f"{mount_path} is mounted twice in container `{container.name}`; choose another path"
@@ -105,7 +105,7 @@ def _volumes(spec: ServiceSpec) -> Problems:
         if volume.name not in mounted:
             yield (
                 ("volumes", index),
-                f"volume `{volume.name}` is mounted nowhere; give it a `mountPath`, or a sidecar `volumeMounts`",
+                f"volume `{volume.name}` is not mounted; give it a `mountPath`, or a sidecar `volumeMounts`",
             )
     yield from _claims(spec)
 
@@ -118,14 +118,14 @@ def _claims(spec: ServiceSpec) -> Problems:
             continue
         name = spec.claim_name(volume)
         if name in claimed:
-            yield ("volumes", index), f"the PersistentVolumeClaim `{name}` is claimed twice; keep one volume of it"
+            yield ("volumes", index), f"the PersistentVolumeClaim `{name}` is in two volumes; keep one of them"
         claimed.add(name)
         most = spec.autoscaling.max_replicas if spec.autoscaling else spec.replicas
         if not claim.is_shared and most > 1:
             yield (
                 ("autoscaling",) if spec.autoscaling else ("replicas",),
-                f"{most} pods would claim volume `{volume.name}`, which is {claim.access_modes[0]}; allowed: "
-                "`replicas: 1` without `autoscaling`, or `accessModes: [ReadWriteMany]` where its storage class has it",
+                f"{most} pods would mount volume `{volume.name}`, which is {claim.access_modes[0]}; allowed: "
+                "`replicas: 1` without `autoscaling`, or `accessModes: [ReadWriteMany]` if the storage class has it",
             )
 
 

@@ -60,7 +60,7 @@ def cores(text: str) -> str:
     allowed = "allowed are cores like 0.5 or 2, and thousandths of one like 250m"
     match = QUANTITY_PATTERN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no amount of CPU; {allowed}")
+        raise ValueError(f"{text!r} is not an amount of CPU; {allowed}")
     value = parse_quantity(text)
     hint = f"did you mean `{match[1]}m`? " if match[2] != "m" and Decimal(match[1]) >= 1 else ""
     if match[2] not in (None, "m") or value > CORES_LIMIT:

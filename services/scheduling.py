@@ -20,7 +20,7 @@ def _address(text: str) -> str:
     try:
         return str(ip_address(text))
     except ValueError as error:
-        raise ValueError(f"{text!r} is no IP address; allowed are addresses like 10.0.0.7 or 2001:db8::7") from error
+        raise ValueError(f"{text!r} is not an IP address; allowed are forms like 10.0.0.7 or 2001:db8::7") from error
 
 
 Address = Annotated[StrictStr, AfterValidator(_address)]
@@ -44,11 +44,11 @@ class Toleration(KubernetesShape):
     @model_validator(mode="after")
     def _can_match(self) -> Toleration:
         if self.operator == "Exists" and self.value:
-            raise ValueError(f"`value` is {self.value!r}, and `operator: Exists` takes none; leave it out")
+            raise ValueError(f"`value` is {self.value!r}, and `operator: Exists` takes none; remove it")
         if self.operator == "Equal" and self.key is None:
-            raise ValueError("`key` is missing; only `operator: Exists` does without, and tolerates every taint")
+            raise ValueError("`key` is missing; only `operator: Exists` may omit it, and then tolerates every taint")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
-            raise ValueError("`tolerationSeconds` goes with `effect: NoExecute`")
+            raise ValueError("`tolerationSeconds` needs `effect: NoExecute`")
         return self
 
 
@@ -80,7 +80,7 @@ class NodeRequirement(KubernetesShape):
 
 def _require_values(operator: str, values: list[str]) -> None:
     if operator in MANY_WITHOUT_VALUES and values:
-        raise ValueError(f"`values` has {len(values)}, and `operator: {operator}` takes none; leave it out")
+        raise ValueError(f"`values` has {len(values)}, and `operator: {operator}` takes none; remove it")
     if operator in NUMERIC and (len(values) != 1 or not values[0].isdecimal()):
         raise ValueError(f"`operator: {operator}` takes one whole number in `values`, in quotes")
     if operator in ("In", "NotIn") and not values:
@@ -172,7 +172,7 @@ class TopologySpreadConstraint(KubernetesShape):
     @model_validator(mode="after")
     def _can_be_met(self) -> TopologySpreadConstraint:
         if self.min_domains is not None and self.when_unsatisfiable != "DoNotSchedule":
-            raise ValueError("`minDomains` goes with `whenUnsatisfiable: DoNotSchedule`")
+            raise ValueError("`minDomains` needs `whenUnsatisfiable: DoNotSchedule`")
         return self
 
 

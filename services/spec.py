@@ -84,7 +84,7 @@ def variable_problem(name: str, value: str) -> str:
     if size > VARIABLE_MAX_BYTES:
         return (
             f"has {size:,} bytes with its name, and Linux starts no process with more than {VARIABLE_MAX_BYTES:,} in "
-            "one variable; put it into the image, or where the service can fetch it"
+            "one variable; put it into the image, or let the service fetch it"
         )
     return ""
 
@@ -99,11 +99,11 @@ def service_name(text: str) -> str:
     if text.endswith(TEST_SUFFIX):
         tested = text.removesuffix(TEST_SUFFIX)
         raise ValueError(
-            f"{text!r} is what the unit tests of a service {tested!r} are called: names with another ending"
+            f"{text!r} is the name of the unit tests of a service {tested!r}: choose a name with another ending"
         )
     if text == DEFAULT_ACCOUNT:
         raise ValueError(
-            f"{text!r} is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+            f"{text!r} is a ServiceAccount that every namespace has: choose another name, such as 'default-service'"
         )
     return text
 
@@ -123,7 +123,7 @@ def json_path_keys(path: str) -> list[str | int]:
     steps = path.removeprefix("$")
     if path == steps or JSON_STEP_PATTERN.sub("", steps):
         raise ValueError(
-            f"{path!r} is no path to one value of a JSON body; allowed are `$`, names and indexes, as in "
+            f"{path!r} is not a path to one value of a JSON body; allowed are `$`, names and indexes, as in "
             '`$.users[0].name` or `$["full name"]`'
         )
     found = JSON_STEP_PATTERN.finditer(steps)
@@ -206,9 +206,9 @@ class Check(Model):
             met = f"{' and '.join(methods)} are given" if methods else "none is given"
             raise ValueError(f"{met}; give one of `get`, `head` and `post`, with the path to ask for")
         if self.body is not None and self.post is None:
-            raise ValueError(f"`body` goes with `post`, and this check has `{methods[0]}`")
+            raise ValueError(f"`body` needs `post`, and this check has `{methods[0]}`")
         if self.head is not None and (self.has is not None or self.json_values):
-            raise ValueError("an answer to `head` has no body: `has` and `json` go with `get` and `post`")
+            raise ValueError("an answer to `head` has no body: `has` and `json` need `get` or `post`")
         return self
 
 
@@ -231,7 +231,7 @@ class Autoscaling(Model):
 
 
 class Ingress(Model):
-    """Reached from outside under `https://host/path`, or http if no TLS secret is named."""
+    """Opens the service to the outside at `https://host/path`, or http if no TLS secret is named."""
 
     host: Host
     path: AbsolutePath = "/"

@@ -42,7 +42,7 @@ _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
 def _time_zone(text: str) -> str:
     known = available_timezones()
     if known and text not in known:  # a machine without the database knows none
-        raise ValueError(f"{text!r} is no time zone of the IANA database, such as Etc/UTC or Europe/Berlin")
+        raise ValueError(f"{text!r} is not a time zone of the IANA database, such as Etc/UTC or Europe/Berlin")
     return text
 
 
@@ -69,7 +69,7 @@ def _field_problem(part: str, least: int, most: int, names: list[str]) -> str:
     values, slash, step = part.partition("/")
     allowed = f"allowed are {least} to {most}{', ' + ' '.join(names) if names else ''}, `*`, ranges (1-5), steps (*/10)"
     if slash and not (step.isdecimal() and int(step) > 0):
-        return f"whose step is no number above 0; {allowed}"
+        return f"whose step is not a number above 0; {allowed}"
     if values in ("*", "?"):
         return ""
     first, dash, last = values.partition("-")
@@ -80,7 +80,7 @@ def _field_problem(part: str, least: int, most: int, names: list[str]) -> str:
         elif each.isascii() and each.isdecimal() and least <= int(each) <= most:
             numbers.append(int(each))
         else:
-            return f"which is none; {allowed}"
+            return f"which is invalid; {allowed}"
     return f"a range that ends before it begins; {allowed}" if numbers != sorted(numbers) else ""
 
 
@@ -113,7 +113,7 @@ Command = Annotated[list[StrictStr], BeforeValidator(_command), Field(min_length
 
 
 class Handlers(Model):
-    """How the kubelet can ask: one of these. `tcp` is short for `tcpSocket`."""
+    """How the kubelet probes: one of these. `tcp` is short for `tcpSocket`."""
 
     http_get: HttpGet | None = None
     grpc: Grpc | None = None
@@ -142,7 +142,7 @@ class Probe(Handlers):
     @model_validator(mode="after")
     def _is_one_question(self) -> Probe:
         if len(self.given) != 1:
-            met = f"{' and '.join(self.given)} are given" if self.given else "nothing is asked"
+            met = f"{' and '.join(self.given)} are given" if self.given else "none is given"
             raise ValueError(f"{met}; give one of {', '.join(HANDLERS)}, or an HTTP path as text")
         return self
 
@@ -168,7 +168,7 @@ def _with_texts(schema: JsonDict) -> None:
 
 
 class Health(Handlers):
-    """The probes of the kubelet: has it started, is it alive, may it get requests.
+    """The startup, liveness and readiness probes.
 
     Each is an HTTP path as text or one of the handlers; a handler in their place is used for those that are not given.
     """

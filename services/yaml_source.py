@@ -135,8 +135,8 @@ def misread_settings(source: YamlSource) -> list[str]:
         text_value = is_text(path[3:] if path[1] == SERVICES_KEY else path[2:] if path[1] == DEFAULTS_KEY else ())
         if (len(path) == 2 or text_value) and is_read_as_another(text):
             problems.append(
-                f"{source.file}:{source.line(path)}: `{key}` is written {text}, of which Pulumi makes another "
-                f"text; put it in quotes: '{text}'"
+                f"{source.file}:{source.line(path)}: `{key}` is written {text}, which Pulumi changes to "
+                f"another text; put it in quotes: '{text}'"
             )
         elif path[1] in {SERVICES_KEY, DEFAULTS_KEY} and not text_value and is_odd_number(text):
             problems.append(

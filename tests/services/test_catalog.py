@@ -111,7 +111,7 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ("name: a\nresources: {cpu: 0.0005}\n", "services/a/service.yaml:2: `resources.cpu`: '0.0005' is finer than"),
         (
             "name: a\nresources: {cpu: '٣'}\n",
-            "services/a/service.yaml:2: `resources.cpu`: '٣' is no amount of CPU",
+            "services/a/service.yaml:2: `resources.cpu`: '٣' is not an amount of CPU",
         ),
         (
             "name: a\nimagePullSecrets: [ok, a_b]\n",
@@ -136,7 +136,7 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ("name: a\nenv: {PORT: '1'}\n", "services/a/service.yaml:2: PORT is set by Slipway itself"),
         ("name: a\nenv: {X: y}\nsecrets: [X]\n", "services/a/service.yaml:2: X is both in `env` and in `secrets`"),
         ("name: a\ncalls: [a]\n", "services/a/service.yaml:2: a calls itself"),
-        ("name: a\ncalls: [b]\n", "services/a/service.yaml:2: calls `b`, which is no service; There are: a"),
+        ("name: a\ncalls: [b]\n", "services/a/service.yaml:2: calls `b`, which is not a service; The services: a"),
         ("name: a\nname: b\n", "services/a/service.yaml:2: `name` is given twice, first on line 1"),
         ("name: [\n", "services/a/service.yaml:2: not valid YAML"),
         ("name: a\nenv: {SINCE: 2026-13-45}\n", "services/a/service.yaml:1: not valid YAML: month must be in 1..12"),
@@ -169,16 +169,16 @@ def test_callees_come_before_their_callers(root: Path) -> None:
         ),
         (
             "name: a\nchecks:\n  - {get: /a, body: {a: 1}}\n",
-            "services/a/service.yaml:3: `checks.0`: `body` goes with `post`, and this check has `get`",
+            "services/a/service.yaml:3: `checks.0`: `body` needs `post`, and this check has `get`",
         ),
         (
             "name: a\nchecks:\n  - {head: /a, has: users}\n",
-            "services/a/service.yaml:3: `checks.0`: an answer to `head` has no body: `has` and `json` go with",
+            "services/a/service.yaml:3: `checks.0`: an answer to `head` has no body: `has` and `json` need",
         ),
         (
             "name: a\nchecks:\n  - get: /a\n    json: {$.users.*: 1}\n",
-            "services/a/service.yaml:4: `checks.0.json.$.users.*`: '$.users.*' is no path to one value of a JSON body; "
-            "allowed are",
+            "services/a/service.yaml:4: `checks.0.json.$.users.*`: '$.users.*' is not a path to one value of a JSON "
+            "body; allowed are",
         ),
         (
             "name: a\nchecks:\n  - get: /a\n    headers: {A b: x}\n",
@@ -219,11 +219,11 @@ def test_a_named_build_context_is_a_folder_of_the_repository(root: Path) -> None
         ("{kit: ../kti}", "`kit` is '../kti', and there is no folder services/kti; allowed: a folder below services/"),
         ("{kit: ../../other}", "`kit` is '../../other', which is outside of services/; allowed: a folder below"),
         ("{kit: ..}", "`kit` is '..', which is outside of services/; allowed: a folder below services/, like '../kit'"),
-        ("{kit: ../linked}", "`kit` is '../linked', which is a link; allowed: a folder below services/"),
-        ("{kit: src}", "`kit` is 'src', which is in the build's own context or around it, and in the build already"),
-        ("{kit: /etc}", "`contexts.kit`: '/etc' is nothing of this repository: give a path from service.yaml, like"),
-        ("{kit: 'docker-image://a'}", "`contexts.kit`: 'docker-image://a' is nothing of this repository"),
-        ("{test: ../kit}", "`contexts.test`: 'test' is a stage of the Dockerfile, which would not be built"),
+        ("{kit: ../linked}", "`kit` is '../linked', which is a symbolic link; allowed: a folder below services/"),
+        ("{kit: src}", "`kit` is 'src', which overlaps the build context and is already in the build"),
+        ("{kit: /etc}", "`contexts.kit`: '/etc' is not in this repository: give a path relative to service.yaml, like"),
+        ("{kit: 'docker-image://a'}", "`contexts.kit`: 'docker-image://a' is not in this repository"),
+        ("{test: ../kit}", "`contexts.test`: 'test' is a stage of the Dockerfile, which the context would"),
         ("{runtime: ../kit}", "`contexts.runtime`: 'runtime' is a stage of the Dockerfile"),
         ("{Kit: ../kit}", "`contexts.Kit`: 'Kit' cannot name a build context: lower-case letters and digits"),
     ],
@@ -308,7 +308,7 @@ def test_a_build_has_its_context_dockerfile_arguments_and_secrets(root: Path) ->
         ),
         (
             "{secrets: [pip_token], testTarget: runtime}",
-            "2: `runtime` is what `target` names too; choose another stage",
+            "2: `runtime` is also the `target`; choose another stage",
         ),
         (
             "{secrets: [pip_token], args: {BASE_IMAGE: x}}",
@@ -359,15 +359,15 @@ def test_an_image_that_is_built_elsewhere_needs_no_dockerfile(root: Path) -> Non
     [
         (
             "redis:7",
-            "2: `image`: 'redis:7' is no image by digest; allowed: registry/repository@sha256: and 64 hex",
+            "2: `image`: 'redis:7' is not an image with a digest; allowed: registry/repository@sha256: and 64 hex",
         ),
         (
             f"{PINNED}\nbuild: {{args: {{A: b}}}}",
-            "3: `image` is built elsewhere, so that `build` says nothing; keep one",
+            "3: `image` is built elsewhere, so `build` has no effect; keep one",
         ),
         (
             f"{PINNED}\ncontexts: {{kit: ../kit}}",
-            "3: `image` is built elsewhere, so that `contexts` says nothing; keep",
+            "3: `image` is built elsewhere, so `contexts` has no effect; keep",
         ),
     ],
 )
@@ -382,8 +382,8 @@ def test_duplicate_names_and_port_clashes_name_both_files(root: Path) -> None:
     write(root, "b", "name: a\n")
     write(root, "c", "name: c\nservice:\n  type: NodePort\n  nodePort: 30001\n")
     assert problems(root) == [
-        "services/b/service.yaml:1: the name `a` is taken by services/a/service.yaml; choose another",
-        "services/c/service.yaml:4: the node port `30001` is taken by services/a/service.yaml; choose another",
+        "services/b/service.yaml:1: the name `a` is already used by services/a/service.yaml; choose another",
+        "services/c/service.yaml:4: the node port `30001` is already used by services/a/service.yaml; choose another",
     ]
 
 
@@ -391,8 +391,8 @@ def test_a_service_cannot_be_called_as_the_unit_tests_of_another(root: Path) -> 
     """Each service builds an image of its name, and one of its tests: two resources would have one URN."""
     write(root, "a", "port: 8080\nname: load-test\n")
     assert problems(root) == [
-        "services/a/service.yaml:2: `name`: 'load-test' is what the unit tests of a service 'load' are called: "
-        "names with another ending"
+        "services/a/service.yaml:2: `name`: 'load-test' is the name of the unit tests of a service 'load': "
+        "choose a name with another ending"
     ]
 
 
@@ -400,7 +400,7 @@ def test_a_service_cannot_be_called_as_an_account_that_is_there_already(root: Pa
     """Each service has a ServiceAccount of its name, which Kubernetes made, and which rules refuse."""
     write(root, "a", "name: default\n")
     write(root, "b", "name: b\ncalls: [default]\n")
-    message = "'default' is a ServiceAccount that every namespace has: other names, such as 'default-service'"
+    message = "'default' is a ServiceAccount that every namespace has: choose another name, such as 'default-service'"
     assert problems(root) == [
         f"services/a/service.yaml:1: `name`: {message}",
         f"services/b/service.yaml:2: `calls.0`: {message}",
@@ -414,8 +414,8 @@ def test_a_service_whose_folder_is_a_link(root: Path, tmp_path: Path) -> None:
     (root / "a").rename(tmp_path / "elsewhere" / "a")
     (root / "a").symlink_to("../elsewhere/a")
     assert problems(root) == [
-        "services/a: it is a link to ../elsewhere/a, and only what is in services/ is built and approved; move the "
-        "folder here"
+        "services/a: it is a symbolic link to ../elsewhere/a, and only folders in services/ are built and approved; "
+        "move the folder here"
     ]
 
 
@@ -423,7 +423,7 @@ def test_a_service_whose_folder_has_a_name_that_is_no_utf_8(root: Path) -> None:
     write(root, "a", "name: a\n")
     (root / "a").rename(Path(os.fsdecode(os.fsencode(root) + b"/caf\xe9")))
     assert problems(root) == [
-        "services/caf\ufffd: its name is no UTF-8, which neither Pulumi nor a builder takes; rename the folder"
+        "services/caf\ufffd: its name is not UTF-8, which Pulumi and BuildKit require; rename the folder"
     ]
 
 
@@ -446,7 +446,8 @@ def test_two_services_cannot_have_one_address(root: Path) -> None:
     write(root, "a", "name: a\ningress: {host: shop.example, path: /x}\n")
     write(root, "b", "name: b\ningress: {host: shop.example, path: /x}\n")
     assert problems(root) == [
-        "services/b/service.yaml:2: the address `shop.example/x` is taken by services/a/service.yaml; choose another"
+        "services/b/service.yaml:2: the address `shop.example/x` is already used by services/a/service.yaml; "
+        "choose another"
     ]
 
 
@@ -455,7 +456,7 @@ def test_a_circle_of_calls_is_shown(root: Path) -> None:
     write(root, "b", "name: b\ncalls: [c]\n")
     write(root, "c", "name: c\ncalls: [a]\n")
     (problem,) = problems(root)
-    assert "in a circle: a -> b -> c -> a" in problem
+    assert "in a cycle: a -> b -> c -> a" in problem
     assert problem.startswith("services/a/service.yaml:2: ")
 
 
@@ -482,7 +483,7 @@ def test_a_variable_that_no_process_can_have_is_refused(root: Path) -> None:
     write(root, "a", f'name: a\nenv:\n  OK: {"x" * (128 * 1024 - 4)}\n  BIG: {"x" * 200_000}\n  NUL: "a\\0b"\n')
     assert problems(root) == [
         "services/a/service.yaml:4: `env.BIG` has 200,005 bytes with its name, and Linux starts no process with more "
-        "than 131,072 in one variable; put it into the image, or where the service can fetch it",
+        "than 131,072 in one variable; put it into the image, or let the service fetch it",
         "services/a/service.yaml:5: `env.NUL` has a NUL character, which no environment variable can hold",
     ]
 
@@ -519,7 +520,7 @@ def test_numbers_and_dates_in_env_arrive_as_they_are_written(root: Path) -> None
 def test_a_number_in_env_that_comes_from_an_anchor_is_refused(root: Path) -> None:
     write(root, "a", "name: a\nenv:\n  <<: &shared {ZIP: 01234}\n  B: x\n")
     (problem,) = problems(root)
-    assert problem == "services/a/service.yaml:2: `env.ZIP` is 668 to YAML; put it in quotes"
+    assert problem == "services/a/service.yaml:2: YAML reads `env.ZIP` as 668; put it in quotes"
 
 
 @pytest.mark.parametrize(
@@ -563,7 +564,7 @@ def test_what_pulumi_reads_otherwise_is_refused_in_an_environments_file(tmp_path
         "slipway:services.a.replicas",
     ]
     assert found[0] == (
-        "Pulumi.dev.yaml:2: `a:PIN` is written 01234, of which Pulumi makes another text; put it in quotes: '01234'"
+        "Pulumi.dev.yaml:2: `a:PIN` is written 01234, which Pulumi changes to another text; put it in quotes: '01234'"
     )
 
 
@@ -596,7 +597,7 @@ def test_an_override_of_no_service_is_an_error(root: Path, tmp_path: Path) -> No
     write(root, "order", "name: order\n")
     environment = overrides(tmp_path, "config:\n  slipway:services:\n    oder: {replicas: 1}\n")
     assert problems(root, environment) == [
-        "Pulumi.dev.yaml:3: no service is named `oder`; did you mean `order`? There are: order"
+        "Pulumi.dev.yaml:3: no service is named `oder`; did you mean `order`? The services: order"
     ]
 
 

@@ -40,13 +40,13 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
     [
         ("comand: [a]", "2: unknown key `comand`; did you mean `command`?"),
         ("args: [1]", "2: `args.0` is 1; it should be a valid string"),
-        ("ports: [{name: http, containerPort: 9090}]", "2: a port `http` is there already"),
+        ("ports: [{name: http, containerPort: 9090}]", "2: a port `http` already exists"),
         ("ports: [{name: Web, containerPort: 9090}]", "2: `ports.0.name`: 'Web' cannot name a port: lower-case"),
         ("ports: [{name: web, containerPort: 80}]", "2: `ports.0.containerPort` is 80; it should be greater than"),
-        ("ports: [{name: web, containerPort: 8080}]", "2: containerPort 8080 is taken by another port of the pod"),
-        ("ports: [{name: web, containerPort: 9090, port: 80}]", "2: the Service has port 80 already"),
+        ("ports: [{name: web, containerPort: 8080}]", "2: containerPort 8080 is used by another port of the pod"),
+        ("ports: [{name: web, containerPort: 9090, port: 80}]", "2: the Service already has port 80"),
         ("ports: [{name: web, containerport: 9}]", "2: unknown key `ports.0.containerport`; did you mean `containerPo"),
-        ("checks:\n  - {get: /, port: web}", "3: `checks.0.port` is 'web'; there are: http"),
+        ("checks:\n  - {get: /, port: web}", "3: `checks.0.port` is 'web'; allowed: http"),
         (
             "env:\n  A: {valueFrom: {secretKeyReff: {name: a, key: b}}}",
             "3: unknown key `env.A.valueFrom.secretKeyReff`",
@@ -57,19 +57,19 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
         ("envFrom: [{secretRef: {name: a}, configMapRef: {name: b}}]", "2: `envFrom.0`: `secretRef` and `configMapRef"),
         ("files: {/etc/a: missing.toml}", "2: `files` has 'missing.toml', and there is no services/a/missing.toml"),
         ("files: {/etc/a: ../../out.toml}", "2: `files` has '../../out.toml', which is outside of services/"),
-        ("files: {/etc/a: /etc/passwd}", "2: `files./etc/a.source`: '/etc/passwd' is no file of this repository"),
+        ("files: {/etc/a: /etc/passwd}", "2: `files./etc/a.source`: '/etc/passwd' is not in this repository"),
         ("files: {/etc/a: {source: x, secret: Y}}", "2: `files./etc/a`: `source` and `secret` are given; give one of"),
         ("files: {/a/b: {content: x}, /a.b: {content: y}}", "2: /a.b and /a/b would both be key `a.b` of a ConfigMap"),
         ("files:\n  /tmp: {content: x}", "3: /tmp is mounted twice in container `a`"),
         ("volumes:\n  - {name: v, mountPath: /v}", "3: `volumes.0`: none is given; give one of `persistentVolumeClaim"),
-        ("volumes:\n  - {name: v, emptyDir: {}}", "3: volume `v` is mounted nowhere; give it a `mountPath`"),
+        ("volumes:\n  - {name: v, emptyDir: {}}", "3: volume `v` is not mounted; give it a `mountPath`"),
         (
             "volumes: [{name: scratch-0, mountPath: /v, emptyDir: {}}]",
-            "2: `volumes.0.name`: 'scratch-0' names a volume",
+            "2: `volumes.0.name`: 'scratch-0' is used by Slipway",
         ),
         (
             "replicas: 2\nvolumes: [{name: v, mountPath: /v, persistentVolumeClaim: {claimName: c}}]",
-            "2: 2 pods would claim volume `v`, which is ReadWriteOnce; allowed: `replicas: 1` without `autoscaling`",
+            "2: 2 pods would mount volume `v`, which is ReadWriteOnce; allowed: `replicas: 1` without `autoscaling`",
         ),
         (
             "volumes: [{name: v, mountPath: /v, persistentVolumeClaim: {storageClassName: fast}}]",
@@ -79,12 +79,12 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
             "volumes: [{name: v, mountPath: /v, persistentVolumeClaim: {resources: {requests: {storage: 1GB}}}}]",
             "2: `volumes.0.persistentVolumeClaim.resources.requests.storage`: '1GB' is not a Kubernetes quantity; did",
         ),
-        ("sidecars: [{name: p, image: 'nginx:1'}]", "2: `sidecars.0.image`: 'nginx:1' is no image by digest; allowed:"),
-        ("sidecars:\n  - name: a", "3: a container `a` is there already"),
+        ("sidecars: [{name: p, image: 'nginx:1'}]", "2: `sidecars.0.image`: 'nginx:1' is not an image with a digest"),
+        ("sidecars:\n  - name: a", "3: a container `a` already exists"),
         ("sidecars:\n  - name: p\n    resources: {memory: 1}", "4: `sidecars.0.resources.memory`: '1' is 1 bytes"),
         (
             "sidecars:\n  - name: p\n    startupProbe: {httpGet: {path: /, port: web}}",
-            "4: `startupProbe` asks port 'web', which the container has not; there are: none",
+            "4: `startupProbe` uses port 'web', which the container does not have; allowed: none",
         ),
         (
             "sidecars:\n  - name: p\n    startupProbe: {httpGet: {path: /, prot: web}}",
@@ -92,7 +92,7 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
         ),
         (
             "initContainers:\n  - name: p\n    volumeMounts: [{name: v, mountPath: /v}]",
-            "4: it mounts volume `v`, which is none of `volumes`: none",
+            "4: it mounts volume `v`, which is not in `volumes`: none",
         ),
         ("initContainers: [{name: p, startupProbe: {}}]", "2: unknown key `initContainers.0.startupProbe`"),
         ("sidecars:\n  - name: p\n    env: {A: 010}\n    args: [010]", "5: `sidecars.0.args.0` is written 010, which"),
@@ -113,7 +113,7 @@ def problems(root: Path, overrides: Overrides | None = None) -> list[str]:
             "topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: Never}]",
             "2: `topologySpreadConstraints.0.whenUnsatisfiable` is 'Never'; it should be 'DoNotSchedule' or 'ScheduleA",
         ),
-        ("hostAliases: [{ip: 300.1.1.1, hostnames: [a]}]", "2: `hostAliases.0.ip`: '300.1.1.1' is no IP address"),
+        ("hostAliases: [{ip: 300.1.1.1, hostnames: [a]}]", "2: `hostAliases.0.ip`: '300.1.1.1' is not an IP address"),
         ("dnsPolicy: None", "2: `dnsPolicy: None` needs `dnsConfig` with `nameservers`"),
         ("dnsPolicy: ClusterFirstWithHostNet", "2: `dnsPolicy` is 'ClusterFirstWithHostNet'; it should be"),
         ("priorityClassName: High!", "2: `priorityClassName`: 'High!' is not a name of Kubernetes"),
@@ -130,7 +130,7 @@ def test_two_services_may_not_claim_one_volume(root: Path) -> None:
     write(root, "a", f"name: a\n{claim}\n")
     write(root, "b", f"name: b\n{claim}\n")
     (problem,) = problems(root)
-    taken = "the PersistentVolumeClaim `shared` is taken by services/a/service.yaml"
+    taken = "the PersistentVolumeClaim `shared` is already used by services/a/service.yaml"
     assert problem == f"services/b/service.yaml:2: {taken}; choose another"
 
 
@@ -154,7 +154,9 @@ def test_links_and_what_no_config_map_holds_are_refused(root: Path) -> None:
     (folder / "link").symlink_to("/etc/hostname")
     (folder / "large").write_bytes(bytes(1024 * 1024 + 1))
     linked, large = problems(root)
-    assert linked.startswith("services/a/service.yaml:3: `files` has 'link', in which a/link is a link or no file")
+    assert linked.startswith(
+        "services/a/service.yaml:3: `files` has 'link', in which a/link is a symbolic link or not a file"
+    )
     assert large.startswith("services/a/service.yaml:2: `files` have 1,048,577 bytes in all, and a ConfigMap holds")
 
 
@@ -200,7 +202,7 @@ def test_a_mistake_of_an_environment_is_answered_with_its_file_and_line(root: Pa
     found = problems(root, Overrides(source.data["config"]["slipway:services"], {}, source))
     assert found[0].startswith("Pulumi.prod.yaml:5: unknown key `tolerations.0.kye`; did you mean `key`?")
     assert misread_settings(source)[-1].startswith(
-        "Pulumi.prod.yaml:8: `slipway:services.a.sidecars.0.env.A` is written 010, of which Pulumi makes another text"
+        "Pulumi.prod.yaml:8: `slipway:services.a.sidecars.0.env.A` is written 010, which Pulumi changes to another text"
     )
 
 

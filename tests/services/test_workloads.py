@@ -32,22 +32,22 @@ def problems(root: Path, *texts: str) -> list[str]:
             "services/a/service.yaml:2: `kind` is 'Wroker'; it should be 'Service', 'Worker' or",
         ),
         ("name: a\nkind: CronJob\n", "services/a/service.yaml:2: a CronJob needs `cronJob` with a schedule"),
-        ("name: a\ncronJob: {schedule: '@daily'}\n", "services/a/service.yaml:2: `cronJob` goes with `kind: CronJob`"),
+        ("name: a\ncronJob: {schedule: '@daily'}\n", "services/a/service.yaml:2: `cronJob` needs `kind: CronJob`"),
         ("name: a\nkind: Worker\nport: 9000\n", "services/a/service.yaml:3: a Worker has no port and no Service"),
         (
             "name: a\nkind: Worker\nchecks: [{get: /}]\n",
-            "services/a/service.yaml:3: a Worker can be asked nothing over",
+            "services/a/service.yaml:3: a Worker gets no HTTP requests",
         ),
         ("name: a\nkind: Worker\nhealth: {live: /x}\n", "services/a/service.yaml:3: a Worker has no port of its own"),
         ("name: a\nkind: Worker\nhealth: {tcp: {}}\n", "services/a/service.yaml:3: a Worker has no port of its own"),
-        (f"{CRON_JOB}replicas: 2\n", "services/a/service.yaml:4: a CronJob starts a Job at the times of its schedule"),
+        (f"{CRON_JOB}replicas: 2\n", "services/a/service.yaml:4: a CronJob starts Jobs on its schedule"),
         (
             f"{CRON_JOB}health: {{exec: [x]}}\n",
-            "services/a/service.yaml:4: a CronJob ends by itself, and its exit code",
+            "services/a/service.yaml:4: a CronJob runs Jobs, and their exit codes",
         ),
         (
             "name: a\nkind: CronJob\ncronJob: {schedule: '61 2 * * *'}\n",
-            "services/a/service.yaml:3: `cronJob.schedule`: '61 2 * * *' has '61' as minute, which is none; ",
+            "services/a/service.yaml:3: `cronJob.schedule`: '61 2 * * *' has '61' as minute, which is invalid; ",
         ),
         (
             "name: a\nkind: CronJob\ncronJob: {schedule: '2 * * *'}\n",
@@ -55,7 +55,7 @@ def problems(root: Path, *texts: str) -> list[str]:
         ),
         (
             "name: a\nkind: CronJob\ncronJob: {schedule: '@daily', timeZone: Mars}\n",
-            "services/a/service.yaml:3: `cronJob.timeZone`: 'Mars' is no time zone",
+            "services/a/service.yaml:3: `cronJob.timeZone`: 'Mars' is not a time zone",
         ),
         (
             "name: a\nhealth: {grpc: {}, tcp: {}}\n",
@@ -63,7 +63,7 @@ def problems(root: Path, *texts: str) -> list[str]:
         ),
         (
             "name: a\nhealth:\n  live: {}\n",
-            "services/a/service.yaml:3: `health.live`: nothing is asked; give one of httpGet",
+            "services/a/service.yaml:3: `health.live`: none is given; give one of httpGet",
         ),
         (
             "name: a\nhealth:\n  live: {grcp: {}}\n",
@@ -80,12 +80,12 @@ def test_what_a_kind_has_no_use_for_is_named_with_its_line(tmp_path: Path, text:
 
 def test_a_worker_cannot_be_called(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path / "services", "name: b\nkind: Worker\n", "name: a\ncalls: [b]\n")
-    assert problem == "services/a/service.yaml:2: calls `b`, which is a Worker and has no port; take it out"
+    assert problem == "services/a/service.yaml:2: calls `b`, which is a Worker and has no port; remove the call"
 
 
 def test_the_pods_of_a_migration_have_a_name_that_no_service_has(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path / "services", "name: a\nmigration: {command: [x]}\n", "name: a-migration\n")
-    assert "the name `a-migration` is taken by services/a/service.yaml" in problem
+    assert "the name `a-migration` is already used by services/a/service.yaml" in problem
 
 
 def test_defaults_of_an_environment_that_a_kind_has_no_use_for_do_not_count(tmp_path: Path) -> None:
