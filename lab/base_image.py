@@ -113,7 +113,7 @@ def python_version(archive: Path) -> str:
         for member in tar:
             if member.name.removeprefix("./") == "usr/bin/python3":
                 return member.linkname.rpartition("python")[2]
-    raise SlipwayError("the base image holds no /usr/bin/python3", why=f"looked in {archive}")
+    raise SlipwayError("the base image has no /usr/bin/python3", why=f"looked in {archive}")
 
 
 def _bootstrap(settings: LabSettings, recipe: Recipe, archive: Path, step: Step) -> None:

@@ -57,9 +57,9 @@ def _pass_on_controllers(folder: Path) -> None:
             (folder / "cgroup.subtree_control").write_text(f"+{name}")
         except OSError as error:
             raise ConfigurationError(
-                f"the control group {folder} cannot pass the controller {name} on: {error.strerror}",
-                why="in a container, the processes of its root group stand in the way",
-                next_step="move them into a group of their own first, or run the lab on the machine itself",
+                f"the controller {name} cannot be enabled in the control group {folder}: {error.strerror}",
+                why="in a container, processes in its root group prevent this",
+                next_step="move them into another group first, or run the lab on the machine itself",
             ) from error
 
 

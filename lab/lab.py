@@ -96,7 +96,7 @@ class Lab:
             self._remove_traces()
             if purge:
                 self._purge()
-        kept = "Pulumi's history and its passphrase stay" if purge else "Its data stay"
+        kept = "Pulumi's history and its passphrase are kept" if purge else "Its data are kept"
         return f"The lab is down. {kept} in {self.settings.home}"
 
     def status(self) -> list[ProcessStatus]:
@@ -225,7 +225,7 @@ class Lab:
     def _make_base_image(self) -> None:
         if not base_image.is_current(self.settings):
             self._changed = True
-            with self.progress.step("Making the base image for Python services") as step:
+            with self.progress.step("Building the base image for Python services") as step:
                 base_image.make(self.settings, step)
 
     def _prepare_databases(self) -> None:

@@ -51,7 +51,7 @@ def unmount_below(folders: Iterable[Path]) -> None:
     if left:
         raise SlipwayError(
             f"{len(left)} mounts of the lab cannot be removed: {', '.join(map(str, left[:5]))}",
-            next_step="see who uses them with `fuser -vm PATH`, then run `slipway lab down` again",
+            next_step="find the processes that use them with `fuser -vm PATH`, then run `slipway lab down` again",
         )
 
 

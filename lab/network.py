@@ -50,7 +50,7 @@ def require_free_ranges(network: Network) -> None:
         raise ConfigurationError(
             f"this machine already has routes into the lab's networks: {', '.join(taken)}",
             why=f"pods get {network.pod_range}, services {network.service_range}, the node {network.node_address}",
-            next_step="leave that network (a VPN, another cluster), or change the ranges in lab/settings.py",
+            next_step="disconnect from that network (a VPN, another cluster), or change the ranges in lab/settings.py",
         )
 
 
@@ -68,9 +68,7 @@ def _ensure_bridge(name: str, address: str) -> None:
     if not links:
         run(["ip", "link", "add", name, "type", "bridge"])
     elif links[0].get("linkinfo", {}).get("info_kind") != "bridge":
-        raise ConfigurationError(
-            f"there is an interface {name} that is no bridge", next_step=f"remove it: ip link delete {name}"
-        )
+        raise ConfigurationError(f"the interface {name} is not a bridge", next_step=f"remove it: ip link delete {name}")
     run(["ip", "address", "replace", address, "dev", name])
     run(["ip", "link", "set", name, "up"])
 
@@ -81,7 +79,7 @@ def _filter_bridged_packets() -> None:
         attempt(["modprobe", "br_netfilter"])
     if not BRIDGE_FILTER.exists():
         raise ConfigurationError(
-            "the kernel cannot filter bridged packets, so Services would not answer pods",
+            "the kernel cannot filter bridged packets, so pods could not reach Services",
             next_step="load the module br_netfilter (in a container: on its host)",
         )
     if BRIDGE_FILTER.read_text().strip() != "1":

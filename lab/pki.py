@@ -191,7 +191,7 @@ def _make_authority(folder: Path, name: str, now: datetime) -> None:
 def _make_certificate(folder: Path, spec: CertificateSpec, now: datetime) -> None:
     pair = _load_pair(folder, spec.authority)
     if pair is None:
-        raise ValueError(f"the authority {spec.authority} was not made before {spec.name}")
+        raise ValueError(f"the certificate authority {spec.authority} of {spec.name} does not exist")
     authority, authority_key = pair
     key = ec.generate_private_key(ec.SECP256R1())
     names = spec.alternative_names()

@@ -92,7 +92,7 @@ def require_free(name: str, needed: Iterable[Listen]) -> None:
             time.sleep(0.1)
         if pids:
             raise SlipwayError(
-                f"{name} needs {listen.protocol} port {listen.port} on {listen.address}, which is taken",
+                f"{name} needs {listen.protocol} port {listen.port} on {listen.address}, which is in use",
                 why="; ".join(_describe(pid) for pid in pids),
                 next_step="stop that process, or change the port in lab/settings.py, then run `slipway lab up` again",
             )
@@ -100,5 +100,5 @@ def require_free(name: str, needed: Iterable[Listen]) -> None:
 
 def _describe(pid: int) -> str:
     if pid == 0:
-        return "by a process that cannot be seen from here (another container or network namespace)"
+        return "by a process that is not visible here (in another container or network namespace)"
     return f"by process {pid}: {' '.join(command_line(pid))[:200]}"

@@ -120,9 +120,9 @@ def require_environment(name: str) -> None:
     """Raise ConfigurationError if `name` is invalid."""
     if not STACK_NAME.fullmatch(name):
         raise ConfigurationError(
-            f"{name!r} is no name of an environment.",
-            why="Allowed: letters, digits, '_', '.' and '-', the first no '.' or '-'.",
-            next_step="Name the one of a Pulumi.<environment>.yaml.",
+            f"{name!r} is not a valid name of an environment.",
+            why="Allowed: letters, digits, '_', '.' and '-', not beginning with '.' or '-'.",
+            next_step="Use the name of a Pulumi.<environment>.yaml.",
         )
 
 

@@ -20,7 +20,7 @@ def require_root() -> None:
     if os.geteuid() != 0:
         raise ConfigurationError(
             f"the lab needs root, and this is user {os.geteuid()}",
-            why="it starts containers, makes network interfaces and packet filter rules",
+            why="it starts containers, and creates network interfaces and packet filter rules",
             next_step="run it as root (sudo), or set KUBECONFIG and slipway:registry to use a cluster of your own",
         )
 
@@ -34,7 +34,7 @@ def require_linux_features() -> None:
     filters = attempt(["iptables", "--wait", "10", "-t", "nat", "-S"])
     if filters.returncode != 0:
         raise ConfigurationError(
-            "packet filter rules cannot be made here, so Services could not answer",
+            "packet filter rules cannot be created, so Services would not work",
             why=(filters.stderr or filters.stdout).strip()[-300:],
             next_step="load the modules ip_tables or nf_tables, iptable_nat; in a container, give it CAP_NET_ADMIN",
         )
@@ -60,5 +60,5 @@ def require_own_runtime(settings: LabSettings) -> None:
         raise ConfigurationError(
             f"another lab is up on this machine: {other}",
             why=f"this one would be {settings.home}",
-            next_step="take that one down first (with the SLIPWAY_HOME it was started with)",
+            next_step="run `slipway lab down` with the SLIPWAY_HOME of that lab first",
         )

@@ -119,7 +119,7 @@ class Processes:
         signalled = [process for group in groups.values() for process in group]
         stubborn = proc.kill_all(proc.wait_gone(signalled, timeout_seconds))
         if stubborn:
-            raise SlipwayError(f"processes {[process.pid for process in stubborn]} do not end, not even when killed")
+            raise SlipwayError(f"processes {[process.pid for process in stubborn]} do not end after SIGKILL")
         for name in names:
             self._record(name).unlink(missing_ok=True)
 
@@ -180,7 +180,7 @@ class Processes:
     def _remember(self, daemon: Daemon, pid: int) -> None:
         process = proc.identify(pid)
         if process is None:
-            raise self._failure(daemon, "it ended at once")
+            raise self._failure(daemon, "it exited immediately")
         record = {
             "pid": pid,
             "start_ticks": process.start_ticks,
@@ -196,7 +196,7 @@ class Processes:
                 return daemon.probe()
             except NotReadyError as problem:
                 if self.running(daemon.name) is None:
-                    raise self._failure(daemon, "it ended") from problem
+                    raise self._failure(daemon, "it exited") from problem
                 if time.monotonic() >= deadline:
                     raise self._failure(daemon, f"no healthy answer in {timeout_seconds:.0f} s: {problem}") from problem
             time.sleep(_POLL_SECONDS)
@@ -206,7 +206,7 @@ class Processes:
         return SlipwayError(
             f"{daemon.name} did not become ready: {reason}",
             why=f"the last lines of {log}:\n{last_lines(log)}",
-            next_step="read the whole log there; `slipway lab up` goes on from here once the cause is gone",
+            next_step="read the whole log and fix the cause; then `slipway lab up` continues from here",
         )
 
     def _reap(self, pid: int) -> None:

@@ -81,7 +81,7 @@ def _install(tools: Sequence[DebianTool], progress: Progress) -> None:
         _disable(sorted(_service_units() - units), log, step)
     if still := [tool for tool in tools if not tool.find()]:
         raise SlipwayError(
-            f"apt-get installed {', '.join(tool.package for tool in still)}, but what the lab needs of it is not there",
+            f"apt-get installed {', '.join(tool.package for tool in still)}, but programs for the lab are missing",
             why="; ".join(f"{tool.package}: {', '.join(tool.executables)}" for tool in still),
             next_step=f"The log is {log}.",
         )
@@ -105,7 +105,7 @@ def _refuse_early(missing: list[str]) -> None:
     if os.geteuid() != 0:
         raise SlipwayError(
             f"The lab lacks {', '.join(missing)}, and only root can install packages",
-            next_step=f"Run the same command as root, or have it done once: apt-get install {packages}",
+            next_step=f"Run the same command as root, or install the packages as root: apt-get install {packages}",
         )
 
 

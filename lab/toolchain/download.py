@@ -60,7 +60,7 @@ class Downloader:
             shutil.rmtree(file.parent)
         missing = [name for name in part.executables if not (bin_folder / name).is_file()]
         if missing:
-            raise UnavailableError(f"{addresses[0][0]} holds no {', '.join(missing)}")
+            raise UnavailableError(f"{addresses[0][0]} does not contain {', '.join(missing)}")
         return addresses[0][0]
 
     def _small_text(self, url: str) -> str:
@@ -87,12 +87,12 @@ class Downloader:
                 break
             except httpx.HTTPError as error:
                 if attempt == ATTEMPTS:
-                    raise UnavailableError(f"{url} broke off ({error or type(error).__name__})") from error
+                    raise UnavailableError(f"{url} was interrupted ({error or type(error).__name__})") from error
         with partial.open("rb") as stream:
             actual = hashlib.file_digest(stream, algorithm).hexdigest()
         if actual != digest:
             partial.unlink()
-            raise UnavailableError(f"{url} has the {algorithm} {actual}, its publisher says {digest}")
+            raise UnavailableError(f"{url} has the {algorithm} {actual}, its publisher's is {digest}")
         return partial.replace(partial.with_suffix(""))
 
     def _append(self, url: str, partial: Path, step: Step) -> None:
@@ -131,7 +131,7 @@ def _statement_digest(name: str, statement: str) -> tuple[str, str]:
         digests = {subject["name"]: subject["digest"]["sha256"] for subject in json.loads(statement)["subject"]}
         return "sha256", str(digests[name]).lower()
     except (ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(f"the publisher's provenance statement names no digest of {name}") from error
+        raise UnavailableError(f"the publisher's provenance statement has no digest of {name}") from error
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:

@@ -167,7 +167,7 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
         folder=build.folder,
         silence_seconds=FETCH_SILENCE_SECONDS,
         next_step=f"Go asks the proxies that `go env GOPROXY` names: set GOPROXY to one that serves these modules, "
-        f"or put {executables} {part.version} on PATH, and run the same command again. It goes on from there.",
+        f"or put {executables} {part.version} on PATH, and run the same command again. It continues from there.",
     )
 
 

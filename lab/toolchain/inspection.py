@@ -105,14 +105,14 @@ def _not_installed(part: Part) -> PartStatus:
     path = next(iter(found.values()))
     version = reported_version(part, path)
     unusable = why_unusable(part, found)
-    to_do = f"{unusable}; {INSTALL}" if unusable else "`make up` will take it"
+    to_do = f"{unusable}; {INSTALL}" if unusable else "`make up` will use it"
     return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=not unusable, to_do=to_do)
 
 
 def _damaged(part: Part, stamp: Stamp) -> PartStatus:
     folder = part_folder(part)
     changed = changed_files(folder, stamp, thorough=True)
-    to_do = f"{', '.join(changed) or 'what it is made from'} changed since it was installed; `make up` makes it anew"
+    to_do = f"{', '.join(changed) or 'its source'} changed since it was installed; `make up` installs it again"
     return PartStatus(part.title, _wanted(part), stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
 
 
@@ -135,7 +135,7 @@ def _go_status(*, needed: bool) -> PartStatus:
     required = f">= {'.'.join(map(str, wanted_version()))}"
     if go := find_go():
         return PartStatus("Go", required, ".".join(map(str, go.version)), str(go.executable), "", ok=True)
-    to_do = f"`make up` installs Go {pinned_version()}" if needed else "not needed while all that it builds is there"
+    to_do = f"`make up` installs Go {pinned_version()}" if needed else "not needed while its builds are installed"
     return PartStatus("Go", required, "", "", "", ok=not needed, to_do=to_do)
 
 

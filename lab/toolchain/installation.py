@@ -129,7 +129,7 @@ class Installation:
                 continue
             self._complete(part, partial, source, origin)
             if source == "fallback":
-                self._progress.note(f"{part.title}: this checkout's own is used, as {' and '.join(reasons)}")
+                self._progress.note(f"{part.title}: this checkout's own is used, because {' and '.join(reasons)}")
             return
 
     def _from_path(self, part: Part, folder: Path) -> tuple[str, str]:
@@ -137,7 +137,7 @@ class Installation:
         if not executables:
             raise UnavailableError(f"{' and '.join(part.executables)} {part.version} is not on PATH")
         if unusable := why_unusable(part, executables):
-            reason = f"{next(iter(executables.values()))} is passed over: {unusable}"
+            reason = f"{next(iter(executables.values()))} is not used: {unusable}"
             self._progress.note(f"{part.title} {part.version}: {reason}")
             raise UnavailableError(reason)
         for name, path in executables.items():
@@ -167,7 +167,7 @@ class Installation:
                 for name in part.executables:
                     (folder / name).symlink_to(part.multicall)
             if wrong := _wrong_version(part, folder):
-                raise SlipwayError(f"Building {part.title} {part.version} made something else", why=wrong)
+                raise SlipwayError(f"Building {part.title} {part.version} gave another version", why=wrong)
         return "build", str(go)
 
     def _from_checkout(self, part: Part, folder: Path) -> tuple[str, str]:
@@ -206,9 +206,9 @@ class Installation:
             link_atomically(beside, on_path)
             return
         if not is_launcher(beside):
-            reason = f"{on_path} tells {version or 'no version'}, not {part.version}" if on_path else "none is on PATH"
+            reason = f"{on_path} has {version or 'no version'}, not {part.version}" if on_path else "none is on PATH"
             self._progress.note(
-                f"Python language host: this checkout's own is used, as an engine built here brings none and {reason}"
+                f"Python language host: this checkout's own is used, because an engine built here has none and {reason}"
             )
         point_launcher(beside, LANGUAGE_HOST_MODULE)
 
@@ -216,7 +216,7 @@ class Installation:
 def _wrong_version(part: Part, folder: Path) -> str:
     """The wrong versions that the installed executables report; empty if there are none."""
     return "; ".join(
-        f"{name} says it is {reported_version(part, folder / name) or 'of no version'}"
+        f"{name} reports {reported_version(part, folder / name) or 'no version'}"
         for name in part.executables
         if not has_version(part, folder / name)
     )

@@ -63,7 +63,7 @@ def _why_not(part: Part, executable: Path) -> str:
     version = reported_version(part, executable)
     if version[:1].isdigit():
         return f"another version ({version})"
-    return "it does not start as a plugin" if part.question is None else "it does not tell its version"
+    return "it does not start as a plugin" if part.question is None else "it does not report its version"
 
 
 def _is_half_installed(executable: Path) -> bool:

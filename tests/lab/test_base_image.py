@@ -104,7 +104,7 @@ def test_the_tag_tells_the_python_that_is_really_in_the_image(tmp_path: Path) ->
 
 
 def test_an_image_without_python_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SlipwayError, match="holds no /usr/bin/python3"):
+    with pytest.raises(SlipwayError, match="has no /usr/bin/python3"):
         python_version(archive_with(tmp_path / "a.tar", "./usr/bin/perl", "perl5"))
 
 

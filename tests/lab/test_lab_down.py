@@ -135,7 +135,7 @@ def test_a_taken_port_stops_up_and_names_who_has_it(lab: Lab) -> None:
     with socket.create_server(("127.0.0.1", lab.settings.ports.registry)):
         with pytest.raises(SlipwayError) as caught:
             lab.up()
-        assert "registry needs tcp port 5000 on 127.0.0.1, which is taken" in caught.value.what
+        assert "registry needs tcp port 5000 on 127.0.0.1, which is in use" in caught.value.what
         assert f"by process {os.getpid()}" in caught.value.why
         assert _lab(lab.settings).processes.running_names() == []
     lab.up()

@@ -58,7 +58,7 @@ def test_the_error_says_who_and_what_to_do(bound: Listen, monkeypatch: pytest.Mo
     monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
     with pytest.raises(SlipwayError) as caught:
         require_free("registry", [bound])
-    assert caught.value.what == f"registry needs tcp port {bound.port} on 127.0.0.1, which is taken"
+    assert caught.value.what == f"registry needs tcp port {bound.port} on 127.0.0.1, which is in use"
     assert caught.value.why.startswith(f"by process {os.getpid()}: ")
     assert "lab/settings.py" in caught.value.next_step
 

@@ -34,5 +34,5 @@ def test_environments_that_were_made_stay_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "..", ".x", "-x", "a/b", "a b", "x" * 101, "a;DROP", "ä"])
 def test_what_cannot_be_an_environment_is_refused(name: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no name of an environment"):
+    with pytest.raises(ConfigurationError, match="is not a valid name of an environment"):
         postgres.require_environment(name)

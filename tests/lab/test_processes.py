@@ -186,7 +186,7 @@ def test_one_that_ends_at_once_fails_with_the_end_of_its_log(
     script = "import sys; print('the reason why'); sys.exit(3)"
     with pytest.raises(SlipwayError) as caught:
         processes.ensure([replace(daemon, command=(sys.executable, "-c", script))], progress)
-    assert caught.value.what.startswith("thing did not become ready: it ended")
+    assert caught.value.what.startswith("thing did not become ready: it exited")
     assert "the reason why" in caught.value.why
     assert str(settings.logs / "thing.log") in caught.value.why
 
@@ -207,7 +207,7 @@ def test_a_taken_port_is_reported_before_anything_starts(
     monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        with pytest.raises(SlipwayError, match=f"other needs tcp port {port} on 127.0.0.1, which is taken"):
+        with pytest.raises(SlipwayError, match=f"other needs tcp port {port} on 127.0.0.1, which is in use"):
             processes.require_ports([daemon, replace(daemon, name="other", listens=(Listen("127.0.0.1", port),))])
     assert processes.running_names() == []
 

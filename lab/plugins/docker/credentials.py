@@ -113,7 +113,7 @@ def _decode(entry: Mapping[str, str]) -> Login | None:
 def _ask_helper(helper: str, key: str) -> Login | None:
     """Docker's protocol: the registry on stdin, JSON on stdout, an exit code for "no such login"."""
     if not re.fullmatch(r"[\w.-]+", helper):
-        raise PluginError(f"Docker's configuration names a credential helper {helper!r}, which is no program's name")
+        raise PluginError(f"Docker's configuration has the credential helper {helper!r}, which is not a program name")
     command = f"docker-credential-{helper}"
     try:
         done = subprocess.run(
@@ -149,7 +149,7 @@ def _parse(content: str, where: str) -> Mapping[str, Any]:
     except json.JSONDecodeError as error:
         raise PluginError(f"{where} is not valid JSON: {error}") from error
     if not isinstance(config, dict):
-        raise PluginError(f"{where} is not a Docker configuration: it holds no object")
+        raise PluginError(f"{where} is not a Docker configuration: it is not a JSON object")
     return config
 
 

@@ -106,7 +106,7 @@ class _Question:
                 f"without a login{self._problem}; use `docker login` or set docker:registryAuth, "
                 "and check the name: registries hide which images do not exist"
             )
-        return f"for the user {self._login.username}; check the password and what the user may read"
+        return f"for the user {self._login.username}; check the password and the user's rights"
 
     def _authorization(self, response: httpx.Response) -> str:
         """Answer the registry's challenge, with a token if it takes one."""
@@ -130,8 +130,7 @@ class _Question:
         response = self._client.get(realm, params=parameters, headers=headers)
         if response.status_code != 200:
             raise _RefusedError(
-                f"{realm}, which gives out the tokens for {self._server}, answered {response.status_code} "
-                f"{self._as_whom()}"
+                f"{realm}, the token service of {self._server}, answered {response.status_code} {self._as_whom()}"
             )
         try:
             answer = response.json()

@@ -52,7 +52,7 @@ class PythonEnvironment:
         if not self.exists():
             raise PluginError(
                 f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} does not exist; "
-                "run `pulumi install` to make it and install the program's dependencies into it"
+                "run `pulumi install` to create it and install the program's dependencies into it"
             )
 
     def require_place(self) -> None:
@@ -62,7 +62,7 @@ class PythonEnvironment:
         if not self.virtualenv.is_dir() or any(self.virtualenv.iterdir()):
             raise PluginError(
                 f"the virtualenv option of Pulumi.yaml is {self.option!r}, but {self.virtualenv} exists and is "
-                "no virtual environment; name another folder, then run `pulumi install` to make it"
+                "not a virtual environment; set another folder, then run `pulumi install` to create it"
             )
 
     def activated(self, inherited: Mapping[str, str] = os.environ) -> dict[str, str]:

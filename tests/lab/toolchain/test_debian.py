@@ -144,7 +144,7 @@ def test_a_package_that_does_not_bring_its_program_is_an_error(progress: Progres
     on_path("apt-get", "true")
     with pytest.raises(SlipwayError) as caught:
         install_debian_tools(progress, TOOLS)
-    assert caught.value.what == "apt-get installed frob-server, but what the lab needs of it is not there"
+    assert caught.value.what == "apt-get installed frob-server, but programs for the lab are missing"
     assert caught.value.why == "frob-server: frobd"
 
 

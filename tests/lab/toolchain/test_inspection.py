@@ -62,7 +62,7 @@ def test_a_part_that_is_on_path_and_not_yet_installed(
     make_part: MakePart, on_path: Put, look: Callable[[Part], PartStatus]
 ) -> None:
     tool = on_path("tool", "echo tool v1.2.3")
-    expected = PartStatus("Tool", "1.2.3", "1.2.3", str(tool), "PATH", ok=True, to_do="`make up` will take it")
+    expected = PartStatus("Tool", "1.2.3", "1.2.3", str(tool), "PATH", ok=True, to_do="`make up` will use it")
     assert look(make_part()) == expected
 
 
@@ -87,8 +87,8 @@ def test_a_part_on_path_that_is_of_no_use(
 @pytest.mark.parametrize(
     ("body", "changes", "version", "to_do"),
     [
-        ("echo tool v1.0.9", {}, "1.0.9", "`make up` will take it"),
-        ("echo tool", {}, "tool", "it does not tell its version; `make up` installs it"),
+        ("echo tool v1.0.9", {}, "1.0.9", "`make up` will use it"),
+        ("echo tool", {}, "tool", "it does not report its version; `make up` installs it"),
         (
             "echo tool v1.0.9",
             {"executables": ("tool", "toolctl")},
@@ -102,7 +102,7 @@ def test_a_part_on_path_of_which_any_version_will_do(
 ) -> None:
     tool = request.getfixturevalue("on_path")("tool", body)
     part = request.getfixturevalue("make_part")(any_version=True, **changes)
-    expected = PartStatus("Tool", "any", version, str(tool), "PATH", ok="will take" in to_do, to_do=to_do)
+    expected = PartStatus("Tool", "any", version, str(tool), "PATH", ok="will use" in to_do, to_do=to_do)
     assert request.getfixturevalue("look")(part) == expected
 
 
@@ -132,7 +132,7 @@ def test_a_part_whose_bytes_changed_is_seen_even_when_size_and_time_did_not(
     os.utime(tool, ns=(before.st_atime_ns, before.st_mtime_ns))
     status = look(part)
     assert not status.ok
-    assert status.to_do == "tool changed since it was installed; `make up` makes it anew"
+    assert status.to_do == "tool changed since it was installed; `make up` installs it again"
 
 
 def test_a_plugin_that_does_not_start(make_part: MakePart, look: Callable[[Part], PartStatus]) -> None:

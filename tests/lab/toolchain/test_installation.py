@@ -68,8 +68,8 @@ def test_another_version_on_path_is_passed_over_and_reported_once(
     ensure(part, progress)
     assert source(part) == "download"
     assert says(part) == "tool v1.2.3"
-    assert screen.getvalue().splitlines()[0] == f"Tool 1.2.3: {tool} is passed over: another version (1.2.4)"
-    assert screen.getvalue().count("is passed over") == 1
+    assert screen.getvalue().splitlines()[0] == f"Tool 1.2.3: {tool} is not used: another version (1.2.4)"
+    assert screen.getvalue().count("is not used") == 1
 
 
 def test_what_is_brought_is_of_the_pinned_version_where_any_will_do(
@@ -79,7 +79,7 @@ def test_what_is_brought_is_of_the_pinned_version_where_any_will_do(
     part = make_part(site.offer_archive({"tool": "echo tool v9.9.9"}), any_version=True)
     with pytest.raises(SlipwayError) as caught:
         ensure(part)
-    assert caught.value.why == "tool says it is 0.0.1"
+    assert caught.value.why == "tool reports 0.0.1"
 
 
 def test_path_is_passed_over_when_one_of_several_executables_is_missing(
@@ -100,7 +100,7 @@ def test_a_download_of_another_version_is_passed_over(
     ensure(part, progress)
     assert source(part) == "build"
     assert "skipped after" in screen.getvalue()
-    assert "tool says it is 9.9.9" in screen.getvalue()
+    assert "tool reports 9.9.9" in screen.getvalue()
 
 
 def test_a_download_that_breaks_off_again_and_again_is_reported_and_the_part_built(
@@ -111,7 +111,7 @@ def test_a_download_that_breaks_off_again_and_again_is_reported_and_the_part_bui
     site.cut["/tool.tar.gz"] = [30, 40, 50]
     ensure(part, progress)
     assert (source(part), says(part)) == ("build", "tool v1.2.3")
-    assert re.search(r"Downloading Tool 1\.2\.3: skipped after .*/tool\.tar\.gz broke off \(", screen.getvalue())
+    assert re.search(r"Downloading Tool 1\.2\.3: skipped after .*/tool\.tar\.gz was interrupted \(", screen.getvalue())
 
 
 def test_what_cannot_be_downloaded_is_built(
@@ -232,8 +232,8 @@ def test_a_build_of_another_version_is_refused(make_part: MakePart, fake_go: Cal
     fake_go(version="0.0.1")
     with pytest.raises(SlipwayError) as caught:
         ensure(make_part())
-    assert caught.value.what == "Building Tool 1.2.3 made something else"
-    assert caught.value.why == "tool says it is 0.0.1"
+    assert caught.value.what == "Building Tool 1.2.3 gave another version"
+    assert caught.value.why == "tool reports 0.0.1"
     assert source(make_part()) == ""
 
 
@@ -349,7 +349,7 @@ class TestPlugins:
         assert launcher.endswith('exec "$python" -P -m lab.plugins.tool "$@"\n')
         notes = [line for line in screen.getvalue().splitlines() if "own is used" in line]
         assert notes == [
-            "Tool: this checkout's own is used, as pulumi-resource-tool 1.2.3 is not on PATH and "
+            "Tool: this checkout's own is used, because pulumi-resource-tool 1.2.3 is not on PATH and "
             "127.0.0.1:1 cannot be reached ([Errno 111] Connection refused)"
         ]
 
@@ -371,7 +371,7 @@ class TestPlugins:
     ) -> None:
         ensure(provider, progress)
         assert source(provider) == "fallback"
-        assert f"Tool 1.2.3: {half_a_plugin} is passed over: it does not start as a plugin" in screen.getvalue()
+        assert f"Tool 1.2.3: {half_a_plugin} is not used: it does not start as a plugin" in screen.getvalue()
 
     def test_one_in_the_users_pulumi_home_that_was_not_finished_is_passed_over_and_reported(
         self, provider: Part, home: Path, put_plugin: PutPlugin, progress: Progress, screen: io.StringIO
@@ -381,7 +381,7 @@ class TestPlugins:
         mark.touch()
         ensure(provider, progress)
         assert source(provider) == "fallback"
-        message = f"Tool 1.2.3: {plugin} is passed over: `pulumi plugin install` did not finish it"
+        message = f"Tool 1.2.3: {plugin} is not used: `pulumi plugin install` did not finish it"
         assert message in screen.getvalue()
         mark.unlink()
         ensure(provider)
@@ -458,8 +458,8 @@ class TestPlugins:
         ensure(part)
         assert fallback.is_launcher(bin_folder(part) / LANGUAGE_HOST)
         assert capsys.readouterr().err.splitlines()[-1] == (
-            "Python language host: this checkout's own is used, as an engine built here brings none and "
-            f"{other} tells 1.2.2, not 1.2.3"
+            "Python language host: this checkout's own is used, because an engine built here has none and "
+            f"{other} has 1.2.2, not 1.2.3"
         )
 
     def test_an_engine_on_path_is_only_taken_with_its_language_host(

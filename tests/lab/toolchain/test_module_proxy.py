@@ -122,7 +122,7 @@ def test_a_proxy_that_refuses_is_reported_with_what_to_do(proxy: Any, part: Part
     assert error.next_step == (
         f"The whole log is in {home}/cache/logs/tool-1.2.3.log. Go asks the proxies that `go env GOPROXY` names: set "
         "GOPROXY to one that serves these modules, or put tool 1.2.3 on PATH, and run the same command again. "
-        "It goes on from there."
+        "It continues from there."
     )
     proxy.refuse = False
     assert is_there(part)

@@ -191,7 +191,7 @@ def test_wrong_password(new_registry: NewRegistry, new_provider: NewProvider, ch
     refusal = provider.refusal(f"{registry.address}/team/app:1.0")
 
     assert "401" in refusal
-    assert "for the user deploy; check the password and what the user may read" in refusal
+    assert "for the user deploy; check the password and the user's rights" in refusal
     assert "guess" not in refusal
 
 

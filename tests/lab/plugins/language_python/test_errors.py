@@ -121,8 +121,8 @@ def test_exit_status_of_the_program(new_project: NewProject, program: str, code:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        ({"virtualenv": "nowhere"}, "nowhere does not exist; run `pulumi install` to make it"),
-        ({"virtualenv": "."}, "exists and is no virtual environment; name another folder"),
+        ({"virtualenv": "nowhere"}, "nowhere does not exist; run `pulumi install` to create it"),
+        ({"virtualenv": "."}, "exists and is not a virtual environment; set another folder"),
         ({"toolchain": "uv"}, "runtime.options.toolchain is 'uv', but Slipway's fallback language host has only 'pip'"),
         (
             {"typechecker": "mypy"},
