@@ -142,8 +142,8 @@ def test_the_repository_of_a_hook_is_not_taken_for_the_projects(
     folder, variables = repository
     own = previewed_commit(folder)
     code = (
-        "import sys\nfrom pathlib import Path\nfrom slipway.cli import main\nfrom slipway.deploy import commits\n"
-        "main.app = lambda: print(commits.previewed_commit(Path.cwd()))\nmain.main()"
+        "import sys\nfrom pathlib import Path\nfrom slipway.cli import main\nfrom slipway.deploy import work_tree\n"
+        "main.app = lambda: print(work_tree.previewed_commit(Path.cwd()))\nmain.main()"
     )
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **variables}
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, check=True)

@@ -27,10 +27,10 @@ def test_what_lets_no_other_thread_run_is_ended_with_the_process() -> None:
     # A regular expression holds the interpreter's lock for as long as it takes, here for ever.
     program = (
         "import re\n"
-        "from policy import deadline\n"
-        "deadline.LAST_RESORT_SECONDS = 0.3\n"
+        "from policy import judge\n"
+        "judge.LAST_RESORT_SECONDS = 0.3\n"
         "def evil_rule(): re.match(r'(a|aa)+$', 'a' * 200 + 'b')\n"
-        "deadline.Deadline(0.2).run(evil_rule, lambda: 'it')\n"
+        "judge.Deadline(0.2).run(evil_rule, lambda: 'it')\n"
     )
     started = time.monotonic()
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=20, check=False)
