@@ -182,7 +182,7 @@ def test_files_of_a_clone_under_umask_077(args: ServiceImageArgs) -> None:
     (args.context / "app").chmod(0o700)
     (told,) = problems(args)
     assert told.startswith(f"{args.context}: only the owner can read 2 of its files and folders, such as app ")
-    assert "(mode 700), and a pod runs as another user; a clone made under umask 077 is like that: `chmod -R " in told
+    assert "(mode 700), and a pod runs as another user; umask 077 sets such modes: `chmod -R " in told
     (args.context / "Dockerfile").write_text("FROM a\nCOPY --chmod=755 . .\n")
     assert problems(args) == []
 

@@ -111,7 +111,7 @@ def test_no_verdict_lets_nothing_pass(gate: Gate, verdict: program_check.Verdict
 
 def test_what_the_gate_cannot_see_is_left_to_the_engine(gate: Gate) -> None:
     gate.verdict = program_check.Verdict(not_inspectable="the remote component eks:index:Cluster `c`")
-    with pytest.raises(pulumi.RunError, match=r"cannot see the remote component .*\n.*slipway up"):
+    with pytest.raises(pulumi.RunError, match=r"cannot inspect the remote component .*\n.*slipway up"):
         run(preview=False)
     run(preview=True)
     assert "An update would be refused." in gate.warnings[0]

@@ -148,7 +148,7 @@ def test_an_archive_that_lacks_the_executable_is_refused(
     downloader: Downloader, site: Any, make_part: MakePart, folder: Path
 ) -> None:
     part = make_part(site.offer_archive({"other": "true"}))
-    with pytest.raises(UnavailableError, match=r"tool\.tar\.gz holds no tool"):
+    with pytest.raises(UnavailableError, match=r"tool\.tar\.gz does not contain tool"):
         fetch(downloader, part, folder)
 
 

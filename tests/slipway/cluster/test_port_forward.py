@@ -136,7 +136,7 @@ def test_a_pod_that_does_not_come_to_an_end_is_given_up_in_time(authorities: Pat
     ("words", "reason"),
     [
         (b"", "closed connection without response"),
-        (b"SSH-2.0-OpenSSH_9\r\n", "no HTTP/1.1"),
+        (b"SSH-2.0-OpenSSH_9\r\n", "is not HTTP/1.1"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "IncompleteRead"),
     ],
 )

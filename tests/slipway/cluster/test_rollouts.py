@@ -291,7 +291,7 @@ def test_a_deployment_that_somebody_deletes_is_reported(monkeypatch: pytest.Monk
     monkeypatch.setattr(rollouts, "CACHE_SECONDS", 0.2)
     cluster = RecordedCluster("starting")
     monkeypatch.setattr(cluster, "rollouts", lambda _namespace, _names: {})
-    assert "Deployment diagnosis-capture/starting is gone" in wait(cluster, 2).error
+    assert "Deployment diagnosis-capture/starting was deleted" in wait(cluster, 2).error
 
 
 def test_a_cluster_that_does_not_answer_for_long_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
