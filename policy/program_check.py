@@ -1,4 +1,4 @@
-"""The program's own gate: judges what a program declares, in a separate process, before anything is registered;
+"""The program's own policy check: judges what a program declares, in a separate process, before anything is registered;
 and the token by which `slipway up` says that it has passed.
 
 Uses only the standard library, so that it costs nothing in a program that `slipway up` has checked.
@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DEADLINE_SECONDS = 60.0
 # From the rules' deadline to that of the whole process, which must load and run the program first.
 MARGIN_SECONDS = 30.0
-# The language host puts the configuration here, secret values included: the gate's process gets it on stdin instead.
+# The language host puts the configuration here, secret values included: the check's process gets it on stdin instead.
 CONFIG_VARIABLES = ("PULUMI_CONFIG", "PULUMI_CONFIG_SECRET_KEYS")
 STDERR_TAIL_LINES = 8
 
@@ -84,7 +84,7 @@ class DeclaredObject:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict of the gate. A text that does not apply is empty; `notes` may be set with any of the others.
+    """The verdict of the check. A text that does not apply is empty; `notes` may be set with any of the others.
 
     `refusal` lists the violations, `undecided` the mandatory rules that only the engine can decide. `program_error` is
     the error of the program itself, `not_inspectable` is something that only the engine can see. `error` is why there
@@ -131,7 +131,7 @@ def judge(
 
 @contextmanager
 def _started(environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """The gate's process. It holds the other end of a pipe that closes when this process ends, in any way."""
+    """The check's process. It holds the other end of a pipe that closes when this process ends, in any way."""
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(
@@ -180,7 +180,7 @@ def token(folder: Path, project: str, stack: str) -> str:
 
 
 def is_passed(environ: Mapping[str, str], folder: Path, project: str, stack: str) -> bool:
-    """Whether the environment says that exactly this program, of this stack, passed the gate."""
+    """Whether the environment says that exactly this program, of this stack, passed the check."""
     given = environ.get(VARIABLE, "")
     return bool(given) and hmac.compare_digest(given, token(folder, project, stack))
 

@@ -1,4 +1,4 @@
-"""The gate's own process: reads a program's configuration from stdin, judges what it declares, writes the verdict.
+"""The policy check's process: reads a program's configuration from stdin, judges what it declares, writes the verdict.
 
 The configuration holds secret values: they only come through the pipe, and none of them goes back.
 """

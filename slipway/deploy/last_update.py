@@ -1,4 +1,4 @@
-"""Remembers the inputs with which the last update passed the gate. The same inputs need no second preview; if only one
+"""The inputs with which the last update passed the policies. The same inputs need no second preview; if only one
 service has changed since, the update need not declare the others.
 
 A preview is a second run of the program. In an unchanged environment it would double the time of `slipway up --yes` and

@@ -62,7 +62,7 @@ class Preview:
             self._run(stack, pack, UpdateDisplay(self.progress, whole))
 
     def _run(self, stack: Stack, pack: Path, display: UpdateDisplay) -> None:
-        # The pack evaluates the same program, so the program skips its own gate.
+        # The pack evaluates the same program, so the program skips its own check.
         engine = stack.engine.with_variables(STREAMING, skip_program_gate(self.project, self.stack), self.variables)
         arguments = ["preview", "--stack", self.stack, "--json", "--policy-pack", str(pack), *self.arguments]
         if self.refresh:
@@ -114,7 +114,7 @@ class Preview:
 
 
 def skip_program_gate(project: Project, stack: str) -> dict[str, str]:
-    """The variable that makes the program skip its own gate, only for the files as they are now."""
+    """The variable that makes the program skip its own policy check, only for the files as they are now."""
     return {program_check.VARIABLE: program_check.token(project.folder, project.name, stack)}
 
 

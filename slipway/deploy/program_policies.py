@@ -60,7 +60,7 @@ class PassedPolicies:
     seconds: float
     """How long the check took."""
     variables: Mapping[str, str]
-    """They make the program skip its own gate, only for the files that were judged."""
+    """They make the program skip its own policy check, only for the files that were judged."""
 
 
 def passed_policies(stack: Stack) -> PassedPolicies | None:
