@@ -216,11 +216,14 @@ class Environment(pulumi.ComponentResource):
             self._name,
             metadata={
                 "name": self.settings.namespace.name,
-                "labels": {
-                    "app.kubernetes.io/managed-by": "pulumi",
-                    # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
-                    "pod-security.kubernetes.io/enforce": "restricted",
-                },
+                # A build that fails changes nothing in the cluster.
+                "labels": self.after_builds(
+                    {
+                        "app.kubernetes.io/managed-by": "pulumi",
+                        # https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+                        "pod-security.kubernetes.io/enforce": "restricted",
+                    }
+                ),
             },
             # Deleting a namespace deletes every claim in it, even if the claims are protected.
             opts=pulumi.ResourceOptions(

@@ -21,7 +21,7 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
     options = pulumi.ResourceOptions(parent=environment, provider=environment.kubernetes)
     metadata: meta.v1.ObjectMetaArgsDict = {
         "name": NAME,
-        "namespace": environment.namespace,
+        "namespace": environment.after_builds(environment.namespace),
         "labels": object_labels(NAME),
     }
     declared: list[pulumi.CustomResource] = []

@@ -68,10 +68,15 @@ class RuleFinding:
     state: str
 
 
+def may_change_something(type_: str) -> bool:
+    """Whether resources of this type token may be anything else than the program's own, an image or a provider."""
+    return not type_.startswith(("slipway:", "docker-build:", "pulumi:"))
+
+
 @dataclass(frozen=True)
 class DeclaredObject:
-    """A Kubernetes object that the program declares: the type token and the name of its resource, and how the cluster
-    finds it. A part that only the update knows is empty.
+    """A resource that the program declares: its type token and name, and how the cluster finds the object. A part that
+    only the update knows, or that a resource outside of Kubernetes does not have, is empty.
     """
 
     type: str
@@ -88,8 +93,8 @@ class Verdict:
 
     `refusal` lists the violations, `undecided` the mandatory rules that only the engine can decide. `program_error` is
     the error of the program itself, `not_inspectable` is something that only the engine can see. `error` is why there
-    is no verdict. `judged` are type and name of all resources that the rules were checked on, `objects` those in
-    Kubernetes, `rules` is the number of rules.
+    is no verdict. `judged` are type and name of all resources that the rules were checked on, `objects` those that
+    `may_change_something`, `rules` is the number of rules.
     """
 
     refusal: str = ""

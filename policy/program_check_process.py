@@ -18,7 +18,7 @@ from policy.declaration import Resource
 from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError
 from policy.labels import namespace, object_name
 from policy.model import Level, State
-from policy.program_check import DeclaredObject, RuleFinding, Verdict
+from policy.program_check import DeclaredObject, RuleFinding, Verdict, may_change_something
 from policy.report import notes, refusal, undecided
 from policy.view import View
 from policy.yaml_lines import PolicyFileError
@@ -63,7 +63,7 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
         active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        objects = [_object(each) for each in resources if each.type.startswith("kubernetes:")]
+        objects = [_object(each) for each in resources if may_change_something(each.type)]
         return replace(_of(report), rules=len(active) + 1, judged=judged, objects=objects)  # and the check of waivers
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))

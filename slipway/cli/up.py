@@ -132,7 +132,7 @@ def _up(name: str, options: UpOptions) -> int:
         passed = passed_policies(stack) if _needs_no_preview(stack, options) else None
         gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
-    inputs = "" if passed else policy_inputs(stack)
+    inputs = policy_inputs(stack) if gate.rules and not passed else ""
     if pending_replacements.revert(stack, gate.replacing):
         progress.note(pending_replacements.TAKEN_BACK)
     if options.refresh:
@@ -147,7 +147,7 @@ def _up(name: str, options: UpOptions) -> int:
     update = _updated(stack, arguments, progress, environment=variables, pack=pack, rollback=options.rollback)
     if gate.rules:
         last_update.record_last_update(stack, approved)
-        if not passed:
+        if inputs:
             record_passed(stack, inputs, gate.rules, update.violations)
     _show_summary(update, gate)
     _show_proof(stack, update)

@@ -6,11 +6,9 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -23,12 +21,14 @@ from slipway.backend.self_managed import ORGANIZATION
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.collections import ApiResource, object_path
 from slipway.cluster.diagnosis.objects import object_at, text_at
+from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import inputs_hash
 from slipway.deploy.preview import skip_program_gate
 from slipway.deploy.summary import Violation
+from slipway.deploy.targets import has_services_alone
 from slipway.engine.events import Urn
-from slipway.engine.stages import KUBERNETES_PREFIX
+from slipway.errors import SlipwayError
 from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, resources
 from slipway.state.content_names import stem
@@ -71,8 +71,7 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
     """
     began = time.monotonic()
     folder = stack.project.folder
-    others_rules = folder.resolve() != program_check.CHECKOUT
-    if others_rules or stack.backend_url().startswith(("http:", "https:")):
+    if folder.resolve() != program_check.CHECKOUT or stack.backend_url().startswith(("http:", "https:")):
         return None
     if stack.has_new_digests():  # a preview looks them up, and refuses before anything changes
         return None
@@ -85,7 +84,7 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
             return None
         verdict = _PolicyVerdict(judged.rules, judged.notes, judged.objects)
         _write(stack, inputs, verdict)
-    if _may_exist(stack, verdict.objects):
+    if creates_beside_others(stack, verdict.objects):
         return None
     return PassedPolicies(verdict.rules, verdict.notes, time.monotonic() - began, variables)
 
@@ -93,15 +92,17 @@ def passed_policies(stack: Stack) -> PassedPolicies | None:
 def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Violation]) -> None:
     """Record that an update of all services passed the policy pack, with these results that refuse nothing.
 
-    `inputs` is what `policy_inputs` returned before the update, which evaluated as many `rules`. Nothing is recorded
-    where a service declares objects of its own: a policy may ask for values of these that only a preview knows in time.
+    `inputs` is what `policy_inputs` returned before the update, which evaluated as many `rules`. Nothing is recorded if
+    anything but the services is declared: a policy may ask for values of it that only a preview knows in time.
     """
-    if any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
-        return
-    notes = [f"  {each.rule} [{each.weight}] {each.resource or 'the stack'}: {each.message}" for each in violations]
-    notes = ["Policy advice and waivers:", *notes] if notes else []
-    recorded = (each for each in resources(stack.present() or {}) if each.type.startswith(KUBERNETES_PREFIX))
-    _write(stack, inputs, _PolicyVerdict(rules, "\n".join(notes), [_recorded_object(each) for each in recorded]))
+    with suppress(SlipwayError):  # the update succeeded anyway, and the next one evaluates again
+        state = stack.present() or {}
+        if not has_services_alone(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
+            return
+        notes = [f"  {each.rule} [{each.weight}] {each.resource or 'the stack'}: {each.message}" for each in violations]
+        notes = ["Policy advice and waivers:", *notes] if notes else []
+        recorded = (each for each in resources(state) if program_check.may_change_something(each.type))
+        _write(stack, inputs, _PolicyVerdict(rules, "\n".join(notes), [_recorded_object(each) for each in recorded]))
 
 
 def _recorded_object(resource: ResourceState) -> DeclaredObject:
@@ -123,9 +124,10 @@ def policy_inputs(stack: Stack) -> str:
     return inputs_hash(stack, files, settings_of(stack))
 
 
-def _may_exist(stack: Stack, declared: Iterable[DeclaredObject]) -> bool:
-    """Whether any of the objects that would be created may exist already. It is another owner's then, which a preview
-    finds before anything changes. An object named by its content is not new if it has a predecessor.
+def creates_beside_others(stack: Stack, declared: Iterable[DeclaredObject]) -> bool:
+    """Whether an object would be created anywhere but in a namespace that does not exist either. In any other place a
+    preview may find, before anything changes, that it is another owner's or that the API server refuses it. An object
+    named by its content is not new if it has a predecessor.
     """
     urns = (Urn(each.urn) for each in resources(stack.present() or {}))
     known = {stem(f"urn::::{urn.type}::{urn.name}") for urn in urns}
@@ -134,26 +136,28 @@ def _may_exist(stack: Stack, declared: Iterable[DeclaredObject]) -> bool:
         return False
     try:
         cluster = stack.cluster()
-        exists = partial(_exists, cluster)
-        namespaces = {each for each in new if each.kind == "Namespace"}
-        absent = {each.name for each in namespaces if not exists(each)}
-        others = [each for each in new if each not in namespaces and each.namespace not in absent]
-        with ThreadPoolExecutor() as pool:
-            return len(absent) < len(namespaces) or any(pool.map(exists, others))
+        namespaces = [each for each in new if (each.api_version, each.kind) == (NAMESPACE.api_version, NAMESPACE.name)]
+        absent = {each.name for each in namespaces if each.name and not _exists(cluster, each.name)}
+        return any(
+            each.name not in absent if each in namespaces else not _is_inside(cluster, each, absent) for each in new
+        )
     except ClusterError:  # a preview says what is wrong
         return True
 
 
-def _exists(cluster: Cluster, declared: DeclaredObject) -> bool:
-    """Whether the cluster has the object; True if that is not certain."""
-    if not all((declared.api_version, declared.kind, declared.namespace, declared.name)):
-        return True
-    kind = ApiResource(declared.api_version, declared.kind)
-    path = object_path(cluster, kind, declared.namespace, declared.name)
+def _exists(cluster: Cluster, namespace: str) -> bool:
     try:
-        return path is None or bool(cluster.read(path))
+        return bool(cluster.read(f"{NAMESPACE.root}/namespaces/{namespace}"))
     except NotFoundError:
         return False
+
+
+def _is_inside(cluster: Cluster, declared: DeclaredObject, namespaces: Collection[str]) -> bool:
+    """Whether the object is certainly in one of these namespaces: its kind is served, and is not cluster-scoped."""
+    if not declared.api_version or declared.namespace not in namespaces:
+        return False
+    path = object_path(cluster, ApiResource(declared.api_version, declared.kind), declared.namespace, declared.name)
+    return f"/namespaces/{declared.namespace}/" in (path or "")
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
@@ -164,8 +168,12 @@ def _sources(folder: Path) -> Iterator[tuple[str, str]]:
     with_resources = tuple(f"{file.parent.relative_to(folder)}/" for file in declaring)
     for name, file in source_files(folder):
         read = HOW_BUILT.search(file.name) or name.startswith(with_resources)
-        content = program_check.content_hash(file) if read and file.is_file() else ""
-        yield f"source {name}", f"{file.lstat().st_mode:o} {file.exists()} {content}"
+        try:
+            content = program_check.content_hash(file) if read and file.is_file() else ""
+            described = f"{file.lstat().st_mode:o} {file.exists()} {content}"
+        except FileNotFoundError:  # deleted just now
+            continue
+        yield f"source {name}", described
 
 
 def _mounted_files(stack: Stack) -> Iterator[tuple[str, str]]:

@@ -13,10 +13,6 @@ from slipway.engine.events import STACK_TYPE
 from slipway.stack import Stack
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot, is_settled, resources
 
-"""Keys of service.yaml that affect no object of another service. Any other key counts as affecting others."""
-
-"""Keys of objects made of other files than service.yaml and named by content: another content is another object."""
-
 
 def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
     """The only services that an update can change since the last one.
@@ -38,7 +34,7 @@ def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[
     changed, renaming = of_files[0] | of_settings, of_files[1] | of_settings
     changed |= _callers(known, renaming)
     deployed = {each.service for each in resources(state) if each.service}
-    is_known = {each.name for each in known} == deployed and _has_services_alone(state)
+    is_known = {each.name for each in known} == deployed and has_services_alone(state)
     return sorted(changed) if is_known and 2 * len(changed) <= len(known) else ()
 
 
@@ -87,7 +83,7 @@ def _is_own(setting: str, service: str) -> bool:
     return service not in RESERVED_NAMESPACES and setting.startswith(f"{service}:")
 
 
-def _has_services_alone(state: Snapshot) -> bool:
+def has_services_alone(state: Snapshot) -> bool:
     """Whether only the environment and its services are declared: other resources may depend on any service."""
     found = resources(state)
     environments = {each.urn for each in found if each.type == ENVIRONMENT_TYPE}

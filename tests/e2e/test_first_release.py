@@ -130,17 +130,28 @@ def test_an_update_builds_and_changes_just_what_has_changed(released: Any) -> No
     assert generations(released)["user-service"] > generation["user-service"]
 
 
-def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(released: Any) -> None:
-    before, test_file = generations(released), released.folder / "services/user_service/tests/test_broken.py"
-    test_file.write_text("def test_broken() -> None:\n    assert 'keel' == 'mast', 'the ship is upside down'\n")
-    result = released.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 1, result.output
-    assert "the ship is upside down" in result.output
-    assert "test_broken" in result.output
-    assert generations(released) == before
+def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(project: Any) -> None:
+    test_file = project.folder / "services/user_service/tests/test_broken.py"
+    broken = "def test_broken() -> None:\n    assert 'keel' == 'mast', 'the ship is upside down'\n"
+    assert project.run("pulumi", "stack", "init", "e2e").code == 0
+
+    test_file.write_text(broken)
+    first = project.slipway("up", "-s", "e2e", "--yes")
+    assert (first.code, "the ship is upside down" in first.output) == (1, True), first.output
+    assert project.namespace not in [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
+
     test_file.unlink()
-    fixed = released.up()
+    fixed = project.slipway("up", "-s", "e2e", "--yes")
     assert fixed.code == 0, fixed.output
+    assert "preview not needed" in fixed.output
+
+    before = generations(project)
+    test_file.write_text(broken)
+    again = project.slipway("up", "-s", "e2e", "--yes")
+    assert again.code == 1, again.output
+    assert "the ship is upside down" in again.output
+    assert "test_broken" in again.output
+    assert generations(project) == before
 
 
 def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_in(released: Any) -> None:

@@ -14,8 +14,10 @@ import pytest
 from kubernetes.client import CoreV1Api
 
 from policy import program_check
+from policy.program_check import DeclaredObject
 from slipway.deploy.program_policies import (
     PassedPolicies,
+    creates_beside_others,
     judge_program,
     passed_policies,
     policy_inputs,
@@ -163,33 +165,50 @@ def test_whatever_does_not_pass_is_left_to_a_preview(stack: Stack, file: str, ol
     assert not stack.own_file("policies").exists()
 
 
-def test_the_first_update_needs_no_preview_where_nothing_exists_that_it_creates(stack: Stack) -> None:
+def test_the_first_update_needs_no_preview_in_a_namespace_that_it_creates(stack: Stack) -> None:
     deploy(stack, ())
     passed = passed_policies(stack)
     assert passed
     assert passed.rules > 50
+    api = CoreV1Api(stack.cluster().client)
+    api.create_namespace({"metadata": {"name": "judged"}})
+    try:
+        assert passed_policies(stack) is None, "the namespace may be somebody else's"
+    finally:
+        api.delete_namespace("judged")
 
 
-def test_what_would_be_created_and_exists_is_left_to_a_preview(stack: Stack) -> None:
-    """It may be somebody else's."""
+def test_what_would_be_created_in_a_namespace_that_exists_is_left_to_a_preview(stack: Stack) -> None:
+    """It may be somebody else's, and the API server may refuse it."""
     objects = judge_program(stack).judged
     service = ("kubernetes:core/v1:Service", "order-service")
     assert service in map(tuple, objects)
     deploy(stack, [each for each in objects if tuple(each) != service])
-    assert passed_policies(stack), "its namespace does not exist"
-    namespace = {"metadata": {"name": "judged"}}
-    api = CoreV1Api(stack.cluster().client)
-    api.create_namespace(namespace)
-    try:
-        assert passed_policies(stack), "the namespace has no Service of that name"
-        api.create_namespaced_service(
-            "judged", {"metadata": {"name": "order-service"}, "spec": {"ports": [{"port": 80}]}}
-        )
-        assert passed_policies(stack) is None
-        deploy(stack, ())
-        assert passed_policies(stack) is None, "the namespace is new to the stack and exists"
-    finally:
-        api.delete_namespace("judged")
+    assert passed_policies(stack) is None
+    deploy(stack, objects)
+    assert passed_policies(stack)
+
+
+NAMESPACE = DeclaredObject("kubernetes:core/v1:Namespace", "dev", "v1", "Namespace", "default", "judged")
+
+
+@pytest.mark.parametrize(
+    ("declared", "beside"),
+    [
+        (DeclaredObject("kubernetes:core/v1:Service", "a", "v1", "Service", "judged", "a"), False),
+        (DeclaredObject("kubernetes:core/v1:Service", "a", "v1", "Service", "elsewhere", "a"), True),
+        (DeclaredObject("kubernetes:core/v1:Service", "a", "v1", "Service", "", ""), True),
+        (DeclaredObject("kubernetes:core/v1:PersistentVolume", "a", "v1", "PersistentVolume", "judged", "a"), True),
+        (DeclaredObject("kubernetes:acme.example/v1:Thing", "a", "acme.example/v1", "Thing", "judged", "a"), True),
+        (DeclaredObject("acme:index:Thing", "a", "", "", "", ""), True),
+    ],
+    ids=["inside", "elsewhere", "unknown", "cluster-scoped", "of an unknown kind", "outside of Kubernetes"],
+)
+def test_only_what_is_inside_a_new_namespace_needs_no_preview(
+    stack: Stack, declared: DeclaredObject, *, beside: bool
+) -> None:
+    deploy(stack, ())
+    assert creates_beside_others(stack, [NAMESPACE, declared]) is beside
 
 
 def test_a_backend_that_does_not_say_its_organization_has_a_preview(stack: Stack) -> None:
