@@ -96,7 +96,7 @@ def test_a_release_is_checked_and_verified_where_the_api_server_cannot_reach_the
     verified = project.slipway("verify", "-s", "e2e")
     assert verified.code == 1, verified.output
     assert f"GET /users of pod {pods[1]} answered 200" in flat(verified.output)
-    assert "wanted 0 at $.total, which is 1 (1 of 2 pods, asked" in flat(verified.output)
+    assert "expected 0 at $.total, which is 1 (1 of 2 pods, asked" in flat(verified.output)
     failed = project.slipway("up", "-s", "e2e", "--yes")
     assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output), failed.output
 

@@ -160,7 +160,7 @@ def test_one_digest_goes_through_both_environments_and_back(project: Any, tmp_pa
 
     project.replace(SOURCE, '"""', '"""In no commit. ')
     both.up("e2e")
-    assert "in no commit" in both.done(SECOND, "promote", "--from", "e2e", "--to", SECOND, code=2)
+    assert "uncommitted changes" in both.done(SECOND, "promote", "--from", "e2e", "--to", SECOND, code=2)
     assert both.file.read_text() == good
 
 
