@@ -190,7 +190,7 @@ def test_a_mixed_estate_goes_up_is_broken_rolled_back_and_verified(estate: Any, 
     estate.replace("services/web/main.py", "version 1", "version 2")
     broken = estate.slipway("up", "-s", "e2e", "--yes")
     assert broken.code == 4, broken.output
-    for words in ("the migration of web failed", "exit code 1", "column vat exists already", "a rollback runs no migrations"):
+    for words in ("the migration of web failed", "exit code 1", "column vat exists already", "runs no migrations"):
         assert words in broken.output
     assert pods_of(estate, "web") == before
     assert migrations(estate) == {migration: "Complete"}
