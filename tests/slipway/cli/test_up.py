@@ -63,10 +63,9 @@ def is_clean(project: Any) -> bool:
 def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    shown, services, gate, build, *_ = re.split(r"\n(?=\S)", result.stdout.strip())
-    assert shown.startswith("Preview of scratch/dev: nothing to do")
+    services, gate, build, *_ = re.split(r"\n(?=\S)", result.stdout.strip())
     assert services == "a-service  http://10.0.0.1"
-    assert re.fullmatch(r"G  preview \d+\.\d s \(1 policy asked\) · approve not needed", gate)
+    assert re.fullmatch(r"G  policies \d+\.\d s \(\d+ policies asked\) · preview not needed · approve by --yes", gate)
     assert build.startswith("B  nothing changed")
     assert "Created stack dev" in result.stderr
     assert "Created stack prod" in result.stderr

@@ -25,6 +25,7 @@ from slipway.deploy.program_policies import (
 )
 from slipway.deploy.summary import Violation
 from slipway.stack import Stack
+from slipway.state.checkpoint import ENVIRONMENT_TYPE
 from tests.example import leave_out_postgresql
 from tests.lab_exports import lab_exports
 from tests.slipway.opened import stack_in
@@ -63,8 +64,11 @@ def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stack:
 
 
 def deploy(stack: Stack, objects: Iterable[tuple[str, str]]) -> None:
-    """Have a state of these, types and names."""
-    resources = [{"urn": f"urn:pulumi:dev::slipway::{type_}::{name}", "type": type_} for type_, name in objects]
+    """Have a state of these, types and names, below the environment."""
+    named = sorted(objects, key=lambda each: each[0] != ENVIRONMENT_TYPE)
+    resources = [{"urn": f"urn:pulumi:dev::slipway::{type_}::{name}", "type": type_} for type_, name in named]
+    if named and named[0][0] == ENVIRONMENT_TYPE:
+        resources[1:] = [{**each, "parent": resources[0]["urn"]} for each in resources[1:]]
     file = stack.project.folder / "state.json"
     file.write_text(json.dumps({"version": 3, "deployment": {"resources": resources}}))
     imported = stack.engine.run("stack", "import", "--stack", "dev", "--file", str(file))
@@ -133,6 +137,8 @@ def test_the_content_of_a_file_that_a_service_mounts_counts(stack: Stack) -> Non
     file = stack.project.folder / "services/user_service/motd.txt"
     file.write_text("one\n")
     edit(stack, SERVICE, "env: ", "files: {/etc/motd: motd.txt}\nenv: ")
+    assert passed_policies(stack) is None, "an object that is new is previewed"
+    deploy(stack, judge_program(stack).judged)
     first, _ = verdict(stack)
     file.write_text("two\n")
     second, _ = verdict(stack)
