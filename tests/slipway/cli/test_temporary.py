@@ -77,7 +77,7 @@ def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
 
     done = project("down", "-s", "pr-1", "--yes", "--markdown", str(comment))
     assert done.returncode == 0, done.stderr
-    assert "pr-1 is gone" in done.stdout
+    assert "Deleted pr-1" in done.stdout
     assert "`pr-1` was taken down" in comment.read_text()
     assert left(project) == []
     assert "pr-1" not in (project.folder / ".git" / "info" / "exclude").read_text()
