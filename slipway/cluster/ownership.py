@@ -106,7 +106,9 @@ class Ownership:
         """
         with self._lock:
             path = object_path(self._cluster, kind, namespace, name)
-        live = None if path is None or namespace in self._new_namespaces else self._read(path)
+        # Of a cluster-scoped object the namespace says nothing.
+        is_inside = namespace in self._new_namespaces and f"/namespaces/{namespace}/" in (path or "")
+        live = None if path is None or is_inside else self._read(path)
         if live is None:
             if kind == NAMESPACE:
                 self._new_namespaces.add(name)

@@ -50,17 +50,29 @@ def test_a_namespace_of_somebody_else_is_refused_and_says_whose_it_is(project: A
     assert core(project).read_namespace(foreign_namespace).metadata.resource_version == before.resource_version
 
 
-def test_an_image_still_looked_up_when_something_else_fails_is_not_told_of(
-    project: Any, foreign_namespace: str
-) -> None:
-    project.configure(namespace=foreign_namespace)
+BROKEN_IMAGE = """
+import pulumi_docker_build
+
+pulumi_docker_build.Image(
+    "broken",
+    push=False,
+    context={"location": "services/user_service"},
+    dockerfile={"inline": "FROM scratch\\nCOPY absent /\\n"},
+)
+"""
+
+
+def test_an_image_still_looked_up_when_something_else_fails_is_not_told_of(project: Any) -> None:
+    program = project.folder / "__main__.py"
+    program.write_text(program.read_text().replace("\nfor name", f"{BROKEN_IMAGE}\nfor name"))
     assert project.run("pulumi", "stack", "init", "e2e").code == 0
     with socket.create_server(("127.0.0.1", 0)) as never_answers:
         host = f"127.0.0.1:{never_answers.getsockname()[1]}"
-        refused = project.with_environment(SLIPWAY_BASE_IMAGE=f"{host}/python:3").up()
-    assert refused.code not in (0, 4), refused.output
-    assert f"Namespace {foreign_namespace} exists already" in refused.output
-    assert "unhandled exception" not in refused.output
+        failed = project.with_environment(SLIPWAY_BASE_IMAGE=f"{host}/python:3").up()
+    assert failed.code not in (0, 4), failed.output
+    assert "/absent" in failed.output
+    assert "unhandled exception" not in failed.output
+    assert project.namespace not in [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
 
 
 def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: Any, foreign_namespace: str) -> None:
