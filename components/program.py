@@ -25,6 +25,7 @@ from slipway.errors import is_debugging
 ALREADY_REPORTED = 32
 INTERRUPT_SECONDS = 1.0  # the interrupt came after 0.04 s at most, on two busy cores
 
+P = ParamSpec("P")
 Value = TypeVar("Value")
 
 
@@ -53,13 +54,10 @@ async def silent_when_cancelled(invoked: Awaitable[Value]) -> Value:
         raise pulumi.RunError(str(error)) from error
 
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 _THREADS = ThreadPoolExecutor(16, "slipway")
 
 
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(function: Callable[P, Value], *args: P.args, **kwargs: P.kwargs) -> Value:
     """Like `asyncio.to_thread`, in threads of our own.
 
     The SDK waits in the event loop's threads until the engine has registered resources. With many resources it uses all

@@ -18,6 +18,30 @@ from slipway.state.namespaces import has_namespace, without_namespace
 TIMEOUT_SECONDS = 300
 
 
+def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
+    """Create the stack and its databases on the lab if they are missing, release the lock of an engine that is gone,
+    and repair what a killed update or a damaged state has left; raises SlipwayError if another update holds the stack.
+    """
+    to_read = restore_unreadable(stack, say)
+    stack.stacks.ensure(stack.name, say)
+    ensure_databases(stack, say)
+    stack.stacks.require_unlocked(stack.name)
+    write_journal(stack, say)
+    repair(stack, say)
+    recover(stack, say)
+    refresh(stack, to_read)
+    forget_unmanaged_namespace(stack, say)
+
+
+def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None:
+    """Remove from the state a Namespace that the stack no longer manages; the cluster keeps it as it is."""
+    name = stack.unmanaged_namespace()
+    present = stack.present() if name else None
+    if present and has_namespace(present, name):
+        import_state(stack, without_namespace(present, name))
+        say(f"Removed Namespace {name} from the state of {stack}: `slipway:namespace` has `managed: false`.")
+
+
 def ensure_databases(stack: Stack, say: Callable[[str], None]) -> None:
     """Make the lab create the databases of `stack`, if a service takes the address of one from the lab and there is
     none yet. SlipwayError if the lab cannot.
@@ -68,27 +92,3 @@ def _lab_databases(stack: Stack, *options: str) -> None:
             why=done.stderr.strip(),
             next_step=f"`slipway lab databases {' '.join([stack.name, *options])}` tries again.",
         )
-
-
-def forget_unmanaged_namespace(stack: Stack, say: Callable[[str], None]) -> None:
-    """Remove from the state a Namespace that the stack no longer manages; the cluster keeps it as it is."""
-    name = stack.unmanaged_namespace()
-    present = stack.present() if name else None
-    if present and has_namespace(present, name):
-        import_state(stack, without_namespace(present, name))
-        say(f"Removed Namespace {name} from the state of {stack}: `slipway:namespace` has `managed: false`.")
-
-
-def prepare_stack(stack: Stack, say: Callable[[str], None]) -> None:
-    """Create the stack and its databases on the lab if they are missing, release the lock of an engine that is gone,
-    and repair what a killed update or a damaged state has left; raises SlipwayError if another update holds the stack.
-    """
-    to_read = restore_unreadable(stack, say)
-    stack.stacks.ensure(stack.name, say)
-    ensure_databases(stack, say)
-    stack.stacks.require_unlocked(stack.name)
-    write_journal(stack, say)
-    repair(stack, say)
-    recover(stack, say)
-    refresh(stack, to_read)
-    forget_unmanaged_namespace(stack, say)
