@@ -116,6 +116,11 @@ def object_path(cluster: Cluster, kind: ApiResource, namespace: str, name: str) 
     return f"{kind.root}/{where}{text_at(found, 'name')}/{name}"
 
 
+def is_inside(path: str | None, namespace: str) -> bool:
+    """Whether the object at that path is in the namespace: not so if it is cluster-scoped and only names it."""
+    return f"/namespaces/{namespace}/" in (path or "")
+
+
 def _whole(kind: ApiResource, item: Object) -> dict[str, Any]:
     """The item with its kind, which items of a list do not have."""
     return {"apiVersion": kind.api_version, "kind": kind.name, **item}

@@ -19,7 +19,7 @@ from pathlib import Path
 from slipway.backend import History
 from slipway.backend.backends import find_backend_url
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
-from slipway.cluster.collections import ApiResource, object_path
+from slipway.cluster.collections import ApiResource, is_inside, object_path
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
@@ -106,9 +106,8 @@ class Ownership:
         """
         with self._lock:
             path = object_path(self._cluster, kind, namespace, name)
-        # Of a cluster-scoped object the namespace says nothing.
-        is_inside = namespace in self._new_namespaces and f"/namespaces/{namespace}/" in (path or "")
-        live = None if path is None or is_inside else self._read(path)
+        is_in_new = namespace in self._new_namespaces and is_inside(path, namespace)
+        live = None if path is None or is_in_new else self._read(path)
         if live is None:
             if kind == NAMESPACE:
                 self._new_namespaces.add(name)

@@ -19,7 +19,7 @@ from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides,
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
-from slipway.cluster.collections import ApiResource, object_path
+from slipway.cluster.collections import ApiResource, is_inside, object_path
 from slipway.cluster.diagnosis.objects import object_at, text_at
 from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files
@@ -157,7 +157,7 @@ def _is_inside(cluster: Cluster, declared: DeclaredObject, namespaces: Collectio
     if not declared.api_version or declared.namespace not in namespaces:
         return False
     path = object_path(cluster, ApiResource(declared.api_version, declared.kind), declared.namespace, declared.name)
-    return f"/namespaces/{declared.namespace}/" in (path or "")
+    return is_inside(path, declared.namespace)
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, str]]:
