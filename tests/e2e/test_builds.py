@@ -107,6 +107,7 @@ def built(project: Any) -> set[str]:
     }
 
 
+@pytest.mark.thorough
 def test_images_are_built_from_elsewhere_without_tests_or_not_at_all(project: Any, agent: str) -> None:
     project = project.with_environment(SSH_AUTH_SOCK=agent)
     for name in ("user_service", "order_service", "kit"):

@@ -100,6 +100,7 @@ def answer(url: str, body: Any = None) -> bytes:
         return bytes(response.read())
 
 
+@pytest.mark.thorough
 def test_ports_files_volumes_and_containers_through_a_release_and_back(project: Any, volume: str) -> None:
     settings = "  user-service:SIGNING_KEY: signed\n  slipway:services: {user-service: {env: {GREETING: hello}}}"
     project.configure(settings, namespace={"name": volume, "managed": False})

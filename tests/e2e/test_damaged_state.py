@@ -103,7 +103,13 @@ def half_an_object(before: State, after: State) -> None:
     [
         pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap", marks=pytest.mark.thorough),
         pytest.param(CONFIG_MAP_TOO, some, "", id="some of it", marks=pytest.mark.thorough),
-        pytest.param(CONFIG_MAP_TOO, nothing, "ConfigMap user-service-", id="nothing, with a ConfigMap"),
+        pytest.param(
+            CONFIG_MAP_TOO,
+            nothing,
+            "ConfigMap user-service-",
+            id="nothing, with a ConfigMap",
+            marks=pytest.mark.thorough,
+        ),
         pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing", marks=pytest.mark.thorough),
         pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object", marks=pytest.mark.thorough),
     ],
@@ -132,6 +138,7 @@ def test_a_rollback_brings_the_target_back_whatever_was_recorded(
         assert released.slipway("drift", "-s", "e2e").code == 0
 
 
+@pytest.mark.thorough
 def test_what_somebody_added_beside_what_is_declared_is_named(released: Any) -> None:
     """Where the rollback has nothing to do with the object; else the provider takes away what `kubectl` has set."""
     number = states.count(released)

@@ -51,6 +51,7 @@ GIVEN_UP: list[Any] = [
         overrides(resources={"memory": "12Mi"}),
         ["memory", "limit of 12Mi", "Raise `resources.memory` (now 12Mi)"],
         id="out-of-memory",
+        marks=pytest.mark.thorough,  # the plain update below has the same cause
     ),
     pytest.param(
         command("/no/such/program"),
@@ -79,6 +80,7 @@ GIVEN_UP: list[Any] = [
         overrides(),
         ["needs ConfigMap gone, which its namespace does not have", "CreateContainerConfigError"],
         id="missing-config-map",
+        marks=pytest.mark.thorough,
     ),
     pytest.param(
         program("components/pod.py", '{"secret_ref": {"name": secret_name}}', '{"secret_ref": {"name": "gone"}}'),
@@ -172,6 +174,7 @@ def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: A
     assert f"{released.namespace}-other" not in [each["metadata"]["name"] for each in there]
 
 
+@pytest.mark.thorough
 def test_a_failing_check_shows_the_log_of_the_service(released: Any) -> None:
     released.configure(overrides(checks=[{"get": "/users", "has": "no such words"}]))
     failed = failing_up(released)

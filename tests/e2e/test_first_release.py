@@ -154,6 +154,7 @@ def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(projec
     assert generations(project) == before
 
 
+@pytest.mark.thorough
 def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_in(released: Any) -> None:
     before = images(released)
     released.replace(KIT, 'status="ready"', 'status="raedy"')
@@ -172,6 +173,7 @@ def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_
     }
 
 
+@pytest.mark.thorough
 def test_a_failing_check_fails_the_update_and_runs_again(released: Any) -> None:
     wrong = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
     released.configure(f"  slipway:services: {json.dumps(wrong)}\n")

@@ -42,6 +42,7 @@ def json_of(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
     return json.loads(done.output)
 
 
+@pytest.mark.thorough
 def test_updates_are_listed_distinguished_and_verified(changed: Any, tmp_path: Any) -> None:
     second, first = json_of(changed, "history")
     assert [(each["number"], each["kind"], each["succeeded"]) for each in (first, second)] == [

@@ -235,6 +235,7 @@ def test_a_recovery_that_was_killed_too_is_taken_up_again(released: Any) -> None
     require_in_order(released, ALL, before)
 
 
+@pytest.mark.thorough
 def test_an_automatic_rollback_that_was_killed_can_be_requested(released: Any) -> None:
     before = history(released)
     bad = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}

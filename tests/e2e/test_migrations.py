@@ -30,6 +30,7 @@ def orders(project: Any) -> int:
     return int(answer.json()["total"])
 
 
+@pytest.mark.thorough
 def test_a_database_gets_its_tables_whenever_it_comes_to_lack_them(whole_example: Any) -> None:
     project = whole_example
     first = project.slipway("up", "-s", "e2e", "--yes")

@@ -101,6 +101,7 @@ def test_a_release_is_checked_and_verified_where_the_api_server_cannot_reach_the
     assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output), failed.output
 
 
+@pytest.mark.thorough
 def test_the_first_answer_counts_and_every_kind_of_request_is_sent(shut_off: Any, port: int) -> None:
     """The same check is met in an update and by `verify`: neither follows a redirect."""
     del port
@@ -132,6 +133,7 @@ def test_the_first_answer_counts_and_every_kind_of_request_is_sent(shut_off: Any
         assert done.code == 0, done.output
 
 
+@pytest.mark.thorough
 def test_a_changed_port_and_a_removed_call_shut_no_old_pod_off(released: Any) -> None:
     """What the policy before opens stays open until the pods before are gone."""
     seen: list[tuple[list[str], bool]] = []

@@ -75,6 +75,7 @@ def test_an_image_still_looked_up_when_something_else_fails_is_not_told_of(proje
     assert project.namespace not in [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
 
 
+@pytest.mark.thorough
 def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: Any, foreign_namespace: str) -> None:
     before = core(project).read_namespace(foreign_namespace).metadata
     project.configure(namespace={"name": foreign_namespace, "managed": False})

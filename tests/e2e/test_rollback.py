@@ -198,6 +198,7 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
     assert states.state_file(ship).read_bytes() == content
     assert states.count(ship) == CHANGED
 
+    require_refusals(ship)
     with without_sources(ship):
         result = ship.slipway("rollback", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
@@ -231,6 +232,9 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
     no_image_touched(ship, states.count(ship))
     assert seen(ship) == changed
     assert states.in_cluster(ship)["serviceaccounts user-service"][0] == before["serviceaccounts user-service"][0]
+
+    refuse_a_state_of_another_cluster(ship)
+    override_and_waive_a_policy(ship, good)
 
 
 def test_one_service_goes_back_and_the_others_are_not_touched(
@@ -322,9 +326,8 @@ REFUSED: list[Any] = [
 ]
 
 
-def test_what_must_not_be_is_refused_before_anything_is_touched(
-    ship: Any, good: dict[str, Any], changed: dict[str, Any]
-) -> None:
+def require_refusals(ship: Any) -> None:
+    """What must not be is refused before anything is touched."""
     before, content, updates = states.in_cluster(ship), states.state_file(ship).read_bytes(), states.count(ship)
     for wrong, arguments, variables, code, message in REFUSED:
         with wrong(ship):
@@ -337,6 +340,9 @@ def test_what_must_not_be_is_refused_before_anything_is_touched(
         assert states.state_file(ship).read_bytes() == content
         assert states.count(ship) == updates
 
+
+def refuse_a_state_of_another_cluster(ship: Any) -> None:
+    before = states.in_cluster(ship)
     recorded, outputs = states.present(ship), ship.outputs()
     environment = next(each for each in recorded.values() if each["type"] == "slipway:index:Environment")
     cluster = environment["outputs"]["cluster"]
@@ -349,7 +355,9 @@ def test_what_must_not_be_is_refused_before_anything_is_touched(
     assert states.object_inputs(states.present(ship)) == states.object_inputs(recorded)
     assert ship.outputs() == outputs
 
-    # What a policy refuses, a reason overrides, and is recorded; a waiver needs none.
+
+def override_and_waive_a_policy(ship: Any, good: dict[str, Any]) -> None:
+    """What a policy refuses, a reason overrides, and is recorded; a waiver needs none."""
     elsewhere = ship.with_environment(**ELSEWHERE)
     result = elsewhere.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD, "--break-glass", "the harbour burns")
     assert result.code == 0, result.output
@@ -452,12 +460,10 @@ def test_a_wreck_is_left_for_a_look_and_then_rolled_back(ship: Any, good: dict[s
     assert seen(ship) == good
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "by_setting",
-    [
-        pytest.param(True, id="by a setting in git"),
-        pytest.param(False, id="by the program before", marks=pytest.mark.thorough),
-    ],
+    [pytest.param(True, id="by a setting in git"), pytest.param(False, id="by the program before")],
 )
 def test_plain_updates_go_back_from_one_that_failed(ship: Any, good: dict[str, Any], by_setting: bool) -> None:
     """The ConfigMap and the Secret that it brought others for are still there, and are no obstacle."""

@@ -22,6 +22,7 @@ def scale(project: Any, replicas: int) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_what_is_as_the_last_update_left_it_is_looked_at_and_left(released: Any) -> None:
     assert released.slipway("up", "-s", "e2e", "--yes", "--force").code == 0
     before = updates(released)

@@ -50,6 +50,7 @@ def namespaces(project: Any) -> list[str]:
     return [name for name in names if name.startswith(project.namespace)]
 
 
+@pytest.mark.thorough
 def test_node_ports_change_hands_in_two_updates_and_a_service_may_have_no_pod(project: Any) -> None:
     one, two, other = (31000 + each for each in secrets.SystemRandom().sample(range(1000), 3))
     idle = {"replicas": 0}

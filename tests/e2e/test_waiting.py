@@ -51,6 +51,7 @@ def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(released: A
     assert time.monotonic() - began > 4 * 12
 
 
+@pytest.mark.thorough
 def test_what_will_not_go_takes_no_good_release_back(released: Any) -> None:
     with_short_patience(released)
     listed = kubectl(released, "get", "configmap", "-o", "name")
