@@ -78,7 +78,8 @@ def test_a_rule_that_raises_is_named_and_lets_nothing_pass(project: Any) -> None
 
 
 def test_a_rule_that_never_ends_is_named(project: Any) -> None:
-    edit(project, "policy/judge.py", "DEADLINE_SECONDS = 60.0", "DEADLINE_SECONDS = 2.0")
+    for file in ("policy/judge.py", "policy/program_check.py"):  # of the policy pack, and of the program
+        edit(project, file, "DEADLINE_SECONDS = 60.0", "DEADLINE_SECONDS = 2.0")
     spoil_rule(project, f"__import__('time').sleep(1000 * (rule.id == '{RULE}'))")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 1, result.stderr
