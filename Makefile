@@ -33,7 +33,7 @@ lint: venv ## Linters, types, import contracts
 unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolchain
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --ignore tests/e2e -m 'not (lab or e2e or toolchain or slow)'
 
-test: lint lab ## Linters, types, import contracts and every test
+test: lint lab ## Linters, types, import contracts and tests of all parts; every test with SLIPWAY_TEST_ALL=1
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20
 
 record: lab ## Everything recorded that tests read, anew; KINDS="diagnosis states" for some of it
