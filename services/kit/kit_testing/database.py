@@ -1,4 +1,4 @@
-"""The database: allowed URLs, tables created once, and outages."""
+"""The database of a service: allowed URLs, tables created once, and outages."""
 
 from __future__ import annotations
 
