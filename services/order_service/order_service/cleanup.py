@@ -12,8 +12,7 @@ from kit.database import Database
 from kit.logs import log_config
 from sqlalchemy import URL, delete, select
 
-from .database import open_database
-from .orders import Order
+from .orders import Order, open_database
 from .settings import database_url
 
 SERVICE = "order-cleanup"

@@ -11,7 +11,7 @@ from kit.payload import init_payload
 from kit.problems import init_problems
 from kit.telemetry import init_telemetry
 
-from .database import open_database
+from .orders import open_database
 from .routes import orders
 from .settings import SERVICE, Settings
 from .user_service import UserService

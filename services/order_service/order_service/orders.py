@@ -1,13 +1,14 @@
-"""The orders: their table, and what callers may send and get of them."""
+"""The orders: their table and its database, and what callers may send and get of them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Literal, TypedDict
 
+from kit.database import Database
 from kit.payload import Id, Page, Payload, Text
 from pydantic import Field
-from sqlalchemy import CheckConstraint, DateTime, Index, String, func, text
+from sqlalchemy import URL, CheckConstraint, DateTime, Index, String, func, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 MAX_QUANTITY = 1_000_000
@@ -73,3 +74,10 @@ class OrderPage(Page):
 
     user_id: Id | None = None
     status: Status | None = None
+
+
+def open_database(url: URL, service: str) -> Database:
+    """The database that order-service, order-worker and order-cleanup share. In PostgreSQL the migration has made the
+    tables; a file of SQLite is in one pod alone, which makes them there.
+    """
+    return Database(url, Base.metadata, service, makes_tables=url.get_backend_name() == "sqlite")

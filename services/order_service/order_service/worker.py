@@ -15,8 +15,7 @@ from kit.logs import log_config
 from sqlalchemy import URL, func, select
 from sqlalchemy.exc import ProgrammingError
 
-from .database import open_database
-from .orders import Order
+from .orders import Order, open_database
 from .settings import database_url
 
 SERVICE = "order-worker"
