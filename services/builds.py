@@ -1,13 +1,17 @@
-"""How a service's image is built: `build` and `contexts` of service.yaml."""
+"""How a service's image is built: `build` and `contexts` of service.yaml, and the Dockerfile that has to fit them."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StrictStr
 
 from services.fields import EnvName, EnvValue, Model
+from services.yaml_source import KeyPath
 
 # The program itself passes it to each build.
 BASE_IMAGE_ARGUMENT = "BASE_IMAGE"
@@ -70,3 +74,131 @@ class Build(Model):
     platforms: list[Platform] = []
     target: StageName = RUNTIME_STAGE
     test_target: StageName | None = TEST_STAGE
+
+
+# https://docs.docker.com/reference/dockerfile/#format: instructions are not case-sensitive, `\` continues a line.
+_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(?P<base>\S+)(?:\s+AS\s+(?P<stage>\S+))?\s*$", re.IGNORECASE)
+_ARG = re.compile(r"^\s*ARG\s+(?P<names>.+)$", re.IGNORECASE)
+_FLAGS = re.compile(r"^\s*(?P<instruction>COPY|RUN)\s+(?P<flags>(?:--\S+\s+)+)", re.IGNORECASE)
+_SECRET_MOUNT = re.compile(r"--mount=(?P<options>\S*\btype=secret\b\S*)")
+# https://docs.docker.com/reference/dockerfile/#here-documents
+_HERE_DOCUMENT = re.compile(r"(?<!\S)\d*<<(?P<tabs>-?)(?P<quote>[\"']?)(?P<end>[^\s<\"']+)(?P=quote)")
+# https://docs.docker.com/reference/dockerfile/#escape: with another character, lines continue that here seem to end.
+_ESCAPE = re.compile(r"^\s*#\s*escape\s*=", re.IGNORECASE | re.MULTILINE)
+# Without an `id` a secret has the name of the file that it is mounted as.
+# https://docs.docker.com/reference/dockerfile/#run---mounttypesecret
+_TARGETS = ("target", "dst", "destination")
+
+
+@dataclass(frozen=True)
+class Dockerfile:
+    """`stages` and `arguments` by name, `secrets` by their ids; each with the first line, from 1, that names it.
+
+    `sources` has, for each stage in lower case, the stages that it begins with or takes files from.
+    """
+
+    stages: dict[str, int]
+    arguments: dict[str, int]
+    secrets: dict[str, int]
+    sources: dict[str, set[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, file: Path) -> Dockerfile:
+        """Raises OSError if it cannot be read."""
+        text = file.read_text(encoding="utf-8", errors="replace")
+        found, stage, repeated = cls({}, {}, {}), "", set[str]()
+        for number, line in _instructions(text):
+            if match := _FROM.match(line):
+                stage = (match["stage"] or "").lower()
+                repeated |= {stage} & set(found.stages)
+                found.stages.setdefault(stage, number)
+                found.sources[stage] = found._earlier({match["base"]})
+            elif match := _FLAGS.match(line):
+                found.sources.setdefault(stage, set()).update(found._earlier(_taken_from(match)) - {stage})
+            elif match := _ARG.match(line):
+                for declared in match["names"].split():
+                    found.arguments.setdefault(declared.partition("=")[0], number)
+            for mount in _SECRET_MOUNT.finditer(line):
+                options = dict(option.partition("=")[::2] for option in mount["options"].split(","))
+                target = next((options[key] for key in _TARGETS if key in options), "")
+                found.secrets.setdefault(options.get("id") or PurePosixPath(target).name, number)
+        # Two stages with one name, or without a name, cannot be distinguished.
+        known = {} if _ESCAPE.search(text) else found.sources
+        return replace(found, sources={name: of - repeated for name, of in known.items() if name not in repeated})
+
+    def _earlier(self, names: Collection[str]) -> set[str]:
+        """The `names` that are stages so far; a name that no earlier stage has is an image."""
+        return {name.lower() for name in names} & set(self.sources)
+
+    def takes_in(self, target: str, stage: str, replaced: Collection[str] = ()) -> bool:
+        """Whether a build of stage `target` can only succeed after one of `stage`; `replaced` are stages that a named
+        context replaces.
+
+        False if that is not known: if a build argument names the base, for instance.
+        """
+        seen, waiting = set(replaced), [target.lower()]
+        while waiting:
+            if (each := waiting.pop()) not in seen:
+                seen.add(each)
+                waiting += self.sources.get(each, ())
+        return stage.lower() in seen - set(replaced)
+
+
+def _taken_from(instruction: re.Match[str]) -> set[str]:
+    """The stages and images that a COPY or RUN with flags takes files from."""
+    flags = [flag.partition("=")[::2] for flag in instruction["flags"].split()]
+    if instruction["instruction"].upper() == "COPY":
+        return {value for name, value in flags if name == "--from"}
+    mounts = [dict(each.partition("=")[::2] for each in value.split(",")) for name, value in flags if name == "--mount"]
+    # Of the other types, `from` of a tmpfs is ignored.
+    return {mount["from"] for mount in mounts if "from" in mount and mount.get("type", "bind") in ("bind", "cache")}
+
+
+def _instructions(text: str) -> Iterator[tuple[int, str]]:
+    """Instructions, each as one line with the number of its first; comments and here-documents are left out."""
+    lines = text.splitlines()
+    instruction, first, skipped = "", 0, 0
+    for number, line in enumerate(lines, 1):
+        if number <= skipped or line.lstrip().startswith("#"):
+            continue
+        first = first if instruction else number
+        instruction += line.removesuffix("\\")
+        if line.endswith("\\") and number < len(lines):
+            continue
+        for document in _HERE_DOCUMENT.finditer(instruction):
+            begins = max(number, skipped)
+            inside = (each.lstrip("\t") if document["tabs"] else each for each in lines[begins:])
+            # Without its end it is no here-document: a word in quotes, for instance.
+            skipped = next((at for at, each in enumerate(inside, begins + 1) if each == document["end"]), skipped)
+        yield first, instruction
+        instruction = ""
+    if instruction:
+        yield first, instruction
+
+
+def build_problems(build: Build, file: Path, shown: Path) -> Iterator[tuple[KeyPath, str]]:
+    """Contradictions between the Dockerfile and `build` of service.yaml: a key of service.yaml, or none, and the
+    problem.
+    """
+    found = Dockerfile.read(file)
+    stages = sorted(filter(None, found.stages))
+    for key, stage in (("target", build.target), ("testTarget", build.test_target)):
+        if stage is not None and stage.lower() not in found.stages:
+            there = f"its stages: {', '.join(stages)}" if stages else "it names no stage (`FROM … AS NAME`)"
+            none = "; `build: {testTarget: null}` declares that there are no unit tests" if key == "testTarget" else ""
+            yield ("build", key), f"{shown} has no stage `{stage}`; {there}{none}"
+    for name in sorted(set(build.args) - set(found.arguments)):
+        there = ", ".join(sorted(set(found.arguments))) or "none"
+        yield ("build", "args", name), f"{shown} has no `ARG {name}`; it has: {there}"
+    for name, line in found.secrets.items():
+        if name not in build.secrets:
+            yield (
+                (),
+                f"{shown}:{line}: the build secret `{name}` would be empty; name it in `build.secrets` of service.yaml",
+            )
+    for index, name in enumerate(build.secrets):
+        if name not in found.secrets:
+            yield (
+                ("build", "secrets", index),
+                f"{shown} mounts no secret `{name}` (`RUN --mount=type=secret,id={name}`)",
+            )

@@ -15,8 +15,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from services.builds import BASE_IMAGE_ARGUMENT, Build
-from services.dockerfile import build_problems
+from services.builds import BASE_IMAGE_ARGUMENT, Build, build_problems
 from services.fields import ANNOTATIONS_MAX_BYTES
 from services.files import MountedFile, is_utf_8, mounted_files, readable
 from services.kinds import kind_problems

@@ -14,7 +14,7 @@ import pytest
 
 from components.service_image import context_problems
 from services import catalog
-from services.dockerfile import Dockerfile
+from services.builds import Dockerfile
 from slipway.cli import new as command
 from slipway.cli.new import MADE, TEMPLATES, Template, new, template_of
 from slipway.errors import ConfigurationError, SlipwayError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from services.dockerfile import Dockerfile
+from services.builds import Dockerfile
 
 TESTED = """\
 ARG BASE=python
