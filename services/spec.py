@@ -47,8 +47,18 @@ from services.fields import (
     env_value,
 )
 from services.quantities import Storage
-from services.scheduling import Affinity, DnsConfig, DnsPolicy, HostAlias, Toleration, TopologySpreadConstraint
-from services.workloads import CronJobSpec, Health, Kind, Migration
+from services.workloads import (
+    Affinity,
+    CronJobSpec,
+    DnsConfig,
+    DnsPolicy,
+    Health,
+    HostAlias,
+    Kind,
+    Migration,
+    Toleration,
+    TopologySpreadConstraint,
+)
 from services.yaml_source import KeyPath
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#rfc-1035-label-names, shorter because
