@@ -21,9 +21,8 @@ from components.kubernetes_defaults import COMPONENT_LABEL, NAME_LABEL, object_l
 from components.migration import RecordedMigrations, migration_job
 from components.pod import pod_template
 from components.rollouts import AwaitedRollouts
-from services.catalog import config_data
 from services.files import MountedFile
-from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec
+from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec, config_data
 from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster

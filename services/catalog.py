@@ -6,7 +6,7 @@ import copy
 import difflib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from graphlib import CycleError, TopologicalSorter
@@ -15,12 +15,10 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from services.builds import BASE_IMAGE_ARGUMENT, Build, build_problems
-from services.fields import ANNOTATIONS_MAX_BYTES
+from services.builds import Build, build_problems
+from services.contradictions import contradictions
 from services.files import MountedFile, is_utf_8, mounted_files, readable
-from services.kinds import kind_problems
-from services.pod_contradictions import pod_contradictions
-from services.spec import OBJECT_MAX_BYTES, ServiceSpec, variable_problem
+from services.spec import ServiceSpec
 from services.workloads import MIGRATION_SUFFIX
 from services.yaml_source import (
     CONTAINER_LISTS,
@@ -37,11 +35,6 @@ from services.yaml_source import (
 
 SPEC_FILE = "service.yaml"
 RESOURCES_FILE = "resources.py"
-# For the annotations of a Deployment besides its checks.
-ANNOTATIONS_RESERVED_BYTES = 4 * 1024
-# Of a stack's configuration, in which the secrets of a service are set under its name: Pulumi's, the program's own and
-# those of its providers.
-RESERVED_NAMESPACES = {"pulumi", "slipway", "kubernetes", "docker", "docker-build"}
 CATALOG_FOLDER = Path(__file__).resolve().parent
 
 
@@ -146,12 +139,7 @@ def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Servi
         raise CatalogError(_explain(error, source, overrides, str(name))) from error
     problems = [
         f"{_where(path, source, overrides, spec.name)}: {text}"
-        for path, text in (
-            *kind_problems(spec.kind, {*written, *override}, spec),
-            *_contradictions(spec),
-            *_build_contradictions(spec),
-            *_oversized(spec),
-        )
+        for path, text in contradictions(spec, {*written, *override})
     ]
     contexts = {name: _below(shown, location) for name, location in spec.contexts.items()}
     files, unusable = mounted_files(spec, folder, root)
@@ -246,90 +234,6 @@ def _value_at(data: Any, path: KeyPath) -> Any:
         known = isinstance(part, int) if isinstance(data, list) else isinstance(data, dict) and part in data
         data = data[part] if known else None
     return data
-
-
-def _contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
-    """Values that are allowed alone but not together."""
-    given = ({"PORT"} if spec.has_port else set()) | {url_variable(callee) for callee in spec.calls}
-    for name in sorted((given & set(spec.env)) | (given & set(spec.secrets))):
-        yield ("env", name), f"{name} is set by Slipway itself; choose another name"
-    for name in sorted(set(spec.env) & set(spec.secrets)):
-        yield ("env", name), f"{name} is both in `env` and in `secrets`; keep one"
-    if (spec.secret_names or spec.build.secrets) and spec.name in RESERVED_NAMESPACES:
-        yield (
-            ("secrets",) if spec.secrets else ("files",) if spec.secret_names else ("build", "secrets"),
-            f"secrets of {spec.name} cannot be set: keys that begin with `{spec.name}:` are reserved in a stack's "
-            "configuration; give the service another name",
-        )
-    lists: dict[str, Sequence[str]] = {
-        "calls": spec.calls,
-        "secrets": spec.secrets,
-        "imagePullSecrets": spec.image_pull_secrets,
-        "build.secrets": spec.build.secrets,
-        "build.ssh": spec.build.ssh,
-        "build.platforms": spec.build.platforms,
-    }
-    for key, values in lists.items():
-        for name in sorted({value for value in values if values.count(value) > 1}):
-            yield tuple(key.split(".")), f"{name} is listed twice"
-    if spec.name in spec.calls:
-        yield ("calls",), f"{spec.name} calls itself; name other services only"
-    if spec.autoscaling and spec.autoscaling.min_replicas > spec.autoscaling.max_replicas:
-        yield (
-            ("autoscaling",),
-            f"minReplicas {spec.autoscaling.min_replicas} is more than maxReplicas {spec.autoscaling.max_replicas}",
-        )
-    if spec.service.node_port and spec.service.type == "ClusterIP":
-        yield ("service", "nodePort"), "nodePort needs `type: NodePort` or `type: LoadBalancer`"
-    if spec.rollout.min_ready_seconds >= spec.rollout.progress_deadline_seconds:
-        yield ("rollout",), "minReadySeconds must be less than progressDeadlineSeconds, or no rollout can end"
-    yield from pod_contradictions(spec)
-
-
-def _build_contradictions(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
-    if BASE_IMAGE_ARGUMENT in spec.build.args:
-        yield (
-            ("build", "args", BASE_IMAGE_ARGUMENT),
-            f"{BASE_IMAGE_ARGUMENT} is set by Slipway itself, from `slipway:baseImage`; choose another name",
-        )
-    if spec.build.test_target == spec.build.target:
-        yield ("build", "testTarget"), f"`{spec.build.target}` is also the `target`; choose another stage"
-    if spec.image:
-        for key in ("build", "contexts"):
-            if key in spec.model_fields_set:
-                yield (key,), f"`image` is built elsewhere, so `{key}` has no effect; keep one of the two"
-
-
-def _oversized(spec: ServiceSpec) -> Iterator[tuple[KeyPath, str]]:
-    """Values too large for a process, ConfigMap or annotation."""
-    for name, value in spec.literal_env.items():
-        if problem := variable_problem(name, value):
-            yield ("env", name), f"`env.{name}` {problem}"
-    size = sum(len(value.encode()) for value in config_data(spec).values())
-    if size > OBJECT_MAX_BYTES:
-        yield (
-            ("env",),
-            f"`env` has {size:,} bytes in all, and a ConfigMap holds {OBJECT_MAX_BYTES:,}; put some into the image",
-        )
-    size = len(json.dumps([check.recorded() for check in spec.checks]).encode())
-    if size > ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:
-        yield (
-            ("checks",),
-            f"`checks` have {size:,} bytes, and the annotation that records them holds "
-            f"{ANNOTATIONS_MAX_BYTES - ANNOTATIONS_RESERVED_BYTES:,}; shorten their `has`",
-        )
-
-
-def config_data(spec: ServiceSpec) -> dict[str, str]:
-    """The data of the service's ConfigMap: its port, its `env`, and the address of each service that it calls."""
-    urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
-    port = {"PORT": str(spec.port)} if spec.has_port else {}
-    return {**port, **spec.literal_env, **urls}
-
-
-def url_variable(callee: str) -> str:
-    """Environment variable with a called service's address: `user-service` gives `USER_SERVICE_URL`."""
-    return callee.upper().replace("-", "_") + "_URL"
 
 
 def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, name: str) -> list[str]:

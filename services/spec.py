@@ -352,3 +352,15 @@ class ServiceSpec(Model):
         """Whether two of its pods cannot run at once: they would need one volume that only one node may mount."""
         claims = [volume.persistent_volume_claim for volume in self.volumes if volume.persistent_volume_claim]
         return not all(claim.is_shared for claim in claims)
+
+
+def config_data(spec: ServiceSpec) -> dict[str, str]:
+    """The data of the service's ConfigMap: its port, its `env`, and the address of each service that it calls."""
+    urls = {url_variable(callee): f"http://{callee}" for callee in spec.calls}
+    port = {"PORT": str(spec.port)} if spec.has_port else {}
+    return {**port, **spec.literal_env, **urls}
+
+
+def url_variable(callee: str) -> str:
+    """Environment variable with a called service's address: `user-service` gives `USER_SERVICE_URL`."""
+    return callee.upper().replace("-", "_") + "_URL"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.catalog import RESERVED_NAMESPACES, RESOURCES_FILE
+from services.catalog import RESOURCES_FILE
+from services.contradictions import RESERVED_NAMESPACES
 from services.yaml_source import SERVICES_KEY
 from slipway.deploy.approval import SERVICES, Approval
 from slipway.deploy.last_update import LastUpdate
