@@ -1,4 +1,4 @@
-"""What a valid service.yaml must not have together: values that contradict each other or the kind, or are too large."""
+"""Values of a service.yaml that are valid alone and invalid together, or with its kind, or too large."""
 
 from __future__ import annotations
 
