@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StrictStr
 
-from services.fields import EnvName, EnvValue, Model
+from services.fields import EnvName, EnvValue, Model, matching
 from services.yaml_source import KeyPath
 
 # The program itself passes it to each build.
@@ -20,17 +20,7 @@ STAGE_PATTERN = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 TEST_STAGE, RUNTIME_STAGE = "test", "runtime"
 
 
-def _stage_name(text: str) -> str:
-    if STAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name a stage: lower-case letters and digits, with '.', '_', '-' between")
-    return text
-
-
-def _context_name(text: str) -> str:
-    if STAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"
-        )
+def _replaces_no_stage(text: str) -> str:
     if text in (TEST_STAGE, RUNTIME_STAGE):
         raise ValueError(f"{text!r} is a stage of the Dockerfile, which the context would replace: choose another name")
     return text
@@ -42,9 +32,16 @@ def _relative_path(text: str) -> str:
     return text
 
 
-ContextName = Annotated[StrictStr, AfterValidator(_context_name)]
+ContextName = Annotated[
+    StrictStr,
+    matching(STAGE_PATTERN, "cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"),
+    AfterValidator(_replaces_no_stage),
+]
 RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
-StageName = Annotated[StrictStr, AfterValidator(_stage_name)]
+StageName = Annotated[
+    StrictStr,
+    matching(STAGE_PATTERN, "cannot name a stage: lower-case letters and digits, with '.', '_', '-' between"),
+]
 # Of docker-build's own; pods run on Linux. https://www.pulumi.com/registry/packages/docker-build/api-docs/image/#platform
 Platform = Literal[
     "linux/386",

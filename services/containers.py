@@ -32,6 +32,7 @@ from services.fields import (
     Resources,
     SubdomainName,
     WritablePath,
+    matching,
     port_name,
 )
 from services.quantities import Storage
@@ -42,21 +43,6 @@ KEY_PATTERN = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
 PORT_MAX = 65535
 # Volumes that the program names itself.
 OWN_VOLUMES = re.compile(r"(scratch|files)(-.*)?")
-
-
-def _image(text: str) -> str:
-    if IMAGE_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} is not an image with a digest; allowed: registry/repository@sha256: and 64 hex digits. A tag "
-            "can be moved, and the tested image would not be the one that runs"
-        )
-    return text
-
-
-def _object_key(text: str) -> str:
-    if KEY_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'")
-    return text
 
 
 def _source_path(text: str) -> str:
@@ -89,8 +75,18 @@ def _port_reference(value: Any) -> int | str:
     return value
 
 
-ImageByDigest = Annotated[StrictStr, AfterValidator(_image)]
-ObjectKey = Annotated[StrictStr, AfterValidator(_object_key)]
+ImageByDigest = Annotated[
+    StrictStr,
+    matching(
+        IMAGE_PATTERN,
+        "is not an image with a digest; allowed: registry/repository@sha256: and 64 hex digits. A tag "
+        "can be moved, and the tested image would not be the one that runs",
+    ),
+]
+ObjectKey = Annotated[
+    StrictStr,
+    matching(KEY_PATTERN, "cannot be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"),
+]
 SourcePath = Annotated[StrictStr, AfterValidator(_source_path)]
 VolumeName = Annotated[LabelName, AfterValidator(_volume_name)]
 PortReference = Annotated[

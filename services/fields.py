@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StrictStr
 from pydantic.alias_generators import to_camel
 
-from services.quantities import Cores, Memory, Storage
+from services.quantities import Cores, Memory, Storage, number_as_text
 
 
 def absolute_path(text: str) -> str:
@@ -39,53 +39,33 @@ ANNOTATIONS_MAX_BYTES = 256 * 1024
 KEY_MAX_LENGTH = 253
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 QUALIFIED_PATTERN = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?", re.ASCII)
+LABEL_VALUE_PATTERN = re.compile(rf"({QUALIFIED_PATTERN.pattern})?", re.ASCII)
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 # https://www.rfc-editor.org/rfc/rfc6335#section-5.1
 PORT_NAME_MAX_LENGTH = 15
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _number_as_text(value: object) -> object:
-    """`PORT: 8080` is a number to YAML and text to a process."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+def matching(pattern: re.Pattern[str], refusal: str, *, most: int | None = None) -> AfterValidator:
+    """Accepts texts that match the whole pattern, with at most `most` characters; `refusal` follows any other text."""
+
+    def check(text: str) -> str:
+        if pattern.fullmatch(text) is None or (most is not None and len(text) > most):
+            raise ValueError(f"{text!r} {refusal}")
+        return text
+
+    return AfterValidator(check)
 
 
 def env_value(value: object) -> object:
     if isinstance(value, bool) or value is None:
         raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
-    return _number_as_text(value)
-
-
-def _env_name(text: str) -> str:
-    if ENV_NAME_PATTERN.fullmatch(text) is None or len(text) > KEY_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} cannot name an environment variable: letters, digits and '_', no digit first, at most "
-            f"{KEY_MAX_LENGTH} characters"
-        )
-    return text
+    return number_as_text(value)
 
 
 def _writable_path(text: str) -> str:
     if text != absolute_path(text).rstrip("/") or ":" in text or ".." in text.split("/"):
         raise ValueError(f"{text!r} cannot be mounted: give a folder other than '/', without '..', ':' or a last '/'")
-    return text
-
-
-def _subdomain(text: str) -> str:
-    if SUBDOMAIN_PATTERN.fullmatch(text) is None or len(text) > SUBDOMAIN_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
-            f"at most {SUBDOMAIN_MAX_LENGTH} characters"
-        )
-    return text
-
-
-def _label(text: str) -> str:
-    if LABEL_PATTERN.fullmatch(text) is None or len(text) > LABEL_MAX_LENGTH:
-        raise ValueError(
-            f"{text!r} is not a DNS label: lower-case letters, digits and '-', no '-' at an end, at most "
-            f"{LABEL_MAX_LENGTH} characters"
-        )
     return text
 
 
@@ -110,29 +90,52 @@ def _qualified_name(text: str) -> str:
     return text
 
 
-def _label_value(text: str) -> str:
-    if text and QUALIFIED_PATTERN.fullmatch(text) is None:
-        raise ValueError(
-            f"{text!r} cannot be the value of a label: letters, digits, '-', '_' and '.', a letter or digit at both "
-            f"ends, at most {LABEL_MAX_LENGTH} characters"
-        )
-    return text
-
-
 def _quoted(value: object) -> object:
     if not isinstance(value, str):
         raise ValueError(f'must be text; put it in quotes, as in "{str(value).lower()}"')
     return value
 
 
-SubdomainName = Annotated[StrictStr, AfterValidator(_subdomain)]
-EnvName = Annotated[StrictStr, AfterValidator(_env_name)]
+SubdomainName = Annotated[
+    StrictStr,
+    matching(
+        SUBDOMAIN_PATTERN,
+        "is not a name of Kubernetes: lower-case letters, digits, '-' and '.', neither at an end, "
+        f"at most {SUBDOMAIN_MAX_LENGTH} characters",
+        most=SUBDOMAIN_MAX_LENGTH,
+    ),
+]
+EnvName = Annotated[
+    StrictStr,
+    matching(
+        ENV_NAME_PATTERN,
+        "cannot name an environment variable: letters, digits and '_', no digit first, at most "
+        f"{KEY_MAX_LENGTH} characters",
+        most=KEY_MAX_LENGTH,
+    ),
+]
 EnvValue = Annotated[str, BeforeValidator(env_value)]
 WritablePath = Annotated[StrictStr, AfterValidator(_writable_path)]
-LabelName = Annotated[StrictStr, AfterValidator(_label)]
+LabelName = Annotated[
+    StrictStr,
+    matching(
+        LABEL_PATTERN,
+        "is not a DNS label: lower-case letters, digits and '-', no '-' at an end, at most "
+        f"{LABEL_MAX_LENGTH} characters",
+        most=LABEL_MAX_LENGTH,
+    ),
+]
 PortName = Annotated[StrictStr, AfterValidator(port_name)]
 QualifiedName = Annotated[StrictStr, AfterValidator(_qualified_name)]
-LabelValue = Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)]
+LabelValue = Annotated[
+    str,
+    BeforeValidator(_quoted),
+    matching(
+        LABEL_VALUE_PATTERN,
+        "cannot be the value of a label: letters, digits, '-', '_' and '.', a letter or digit at both "
+        f"ends, at most {LABEL_MAX_LENGTH} characters",
+    ),
+]
 Labels = dict[QualifiedName, LabelValue]
 Annotations = dict[QualifiedName, Annotated[str, BeforeValidator(_quoted)]]
 

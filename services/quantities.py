@@ -50,8 +50,8 @@ def parse_quantity(quantity: str) -> Decimal:
     return Decimal(match[1]) * SCALE[match[2] or ""]
 
 
-def _number_as_text(value: object) -> object:
-    """`cpu: 1` is a number to YAML and text to Kubernetes."""
+def number_as_text(value: object) -> object:
+    """A number of YAML as the text that Kubernetes or a process gets: `cpu: 1`, `PORT: 8080`."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -98,6 +98,6 @@ def _bytes(text: str, minimum: int, minimum_text: str) -> str:
     return text
 
 
-Cores = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(cores)]
-Memory = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(memory)]
-Storage = Annotated[str, BeforeValidator(_number_as_text), AfterValidator(storage)]
+Cores = Annotated[str, BeforeValidator(number_as_text), AfterValidator(cores)]
+Memory = Annotated[str, BeforeValidator(number_as_text), AfterValidator(memory)]
+Storage = Annotated[str, BeforeValidator(number_as_text), AfterValidator(storage)]

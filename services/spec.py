@@ -45,6 +45,7 @@ from services.fields import (
     SubdomainName,
     WritablePath,
     env_value,
+    matching,
 )
 from services.quantities import Storage
 from services.workloads import (
@@ -145,12 +146,6 @@ def _json_path(text: str) -> str:
     return text
 
 
-def _header_name(text: str) -> str:
-    if HEADER_NAME_PATTERN.fullmatch(text) is None:
-        raise ValueError(f"{text!r} cannot name an HTTP header: letters, digits and '-'")
-    return text
-
-
 def _header_value(text: str) -> str:
     if not text.isascii() or not text.isprintable():
         raise ValueError(f"{text!r} cannot be sent as an HTTP header: printable ASCII on one line")
@@ -173,7 +168,7 @@ Host = Annotated[
     StrictStr, AfterValidator(_host), Field(json_schema_extra={"pattern": rf"^(\*\.)?{SUBDOMAIN_PATTERN.pattern}$"})
 ]
 JsonPath = Annotated[StrictStr, AfterValidator(_json_path)]
-HeaderName = Annotated[StrictStr, AfterValidator(_header_name)]
+HeaderName = Annotated[StrictStr, matching(HEADER_NAME_PATTERN, "cannot name an HTTP header: letters, digits and '-'")]
 HeaderValue = Annotated[str, BeforeValidator(env_value), AfterValidator(_header_value)]
 
 
