@@ -111,12 +111,20 @@ class Dockerfile:
                 found.stages.setdefault(stage, number)
                 found.sources[stage] = found._earlier({match["base"]})
             elif match := _FLAGS.match(line):
-                found.sources.setdefault(stage, set()).update(found._earlier(_taken_from(match)) - {stage})
+                flags = [flag.partition("=")[::2] for flag in match["flags"].split()]
+                if match["instruction"].upper() == "COPY":
+                    taken = {value for name, value in flags if name == "--from"}
+                else:
+                    mounts = [_options(value) for name, value in flags if name == "--mount"]
+                    # BuildKit ignores `from` of other types, such as tmpfs.
+                    mounts = [each for each in mounts if each.get("type", "bind") in ("bind", "cache")]
+                    taken = {each["from"] for each in mounts if "from" in each}
+                found.sources.setdefault(stage, set()).update(found._earlier(taken) - {stage})
             elif match := _ARG.match(line):
                 for declared in match["names"].split():
                     found.arguments.setdefault(declared.partition("=")[0], number)
             for mount in _SECRET_MOUNT.finditer(line):
-                options = dict(option.partition("=")[::2] for option in mount["options"].split(","))
+                options = _options(mount["options"])
                 target = next((options[key] for key in _TARGETS if key in options), "")
                 found.secrets.setdefault(options.get("id") or PurePosixPath(target).name, number)
         # Two stages with one name, or without a name, cannot be distinguished.
@@ -141,14 +149,9 @@ class Dockerfile:
         return stage.lower() in seen - set(replaced)
 
 
-def _taken_from(instruction: re.Match[str]) -> set[str]:
-    """The stages and images that a COPY or RUN with flags takes files from."""
-    flags = [flag.partition("=")[::2] for flag in instruction["flags"].split()]
-    if instruction["instruction"].upper() == "COPY":
-        return {value for name, value in flags if name == "--from"}
-    mounts = [dict(each.partition("=")[::2] for each in value.split(",")) for name, value in flags if name == "--mount"]
-    # Of the other types, `from` of a tmpfs is ignored.
-    return {mount["from"] for mount in mounts if "from" in mount and mount.get("type", "bind") in ("bind", "cache")}
+def _options(mount: str) -> dict[str, str]:
+    """The options of a `--mount`: `type=secret,id=token` gives `{"type": "secret", "id": "token"}`."""
+    return dict(option.partition("=")[::2] for option in mount.split(","))
 
 
 def _instructions(text: str) -> Iterator[tuple[int, str]]:

@@ -98,23 +98,34 @@ def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tup
     overrides = overrides or Overrides.none()
     problems: list[str] = []
     found: list[tuple[Service, YamlSource]] = []
-    for folder in _service_folders(root):
+    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+        if not (folder / SPEC_FILE).exists() and not (folder / "Dockerfile").exists():
+            continue
         try:
             found.append(_read_service(folder, root, overrides))
         except (CatalogError, YamlError) as error:
             problems.extend(str(error).splitlines())
-    problems.extend(_unknown_overrides(found, overrides, complete=not problems))
+    names = [service.name for service, _ in found]
+    # A service with problems is not among these names: only without problems is a name that is not there wrong.
+    if not problems:
+        for name in overrides.services:
+            if name not in names:
+                hint = f"{_did_you_mean(name, names)}The services: {', '.join(names)}"
+                problems.append(f"{overrides.where((name,))}: no service is named `{name}`; {hint}")
     problems.extend(_clashes(found))
-    problems.extend(_unknown_calls(found, complete=not problems))
+    is_complete = not problems
+    without_port = {service.name: service.spec.kind for service, _ in found if not service.spec.has_port}
+    for service, source in found:
+        for index, callee in enumerate(service.spec.calls):
+            where = f"{source.file}:{source.line(('calls', index))}"
+            if kind := without_port.get(callee):
+                problems.append(f"{where}: calls `{callee}`, which is a {kind} and has no port; remove the call")
+            if is_complete and callee not in names:
+                hint = f"{_did_you_mean(callee, names)}The services: {', '.join(names)}"
+                problems.append(f"{where}: calls `{callee}`, which is not a service; {hint}")
     if problems:
         raise CatalogError(problems)
     return _callees_first(found)
-
-
-def _service_folders(root: Path) -> Iterator[Path]:
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-        if (folder / SPEC_FILE).exists() or (folder / "Dockerfile").exists():
-            yield folder
 
 
 def _read_service(folder: Path, root: Path, overrides: Overrides) -> tuple[Service, YamlSource]:
@@ -241,8 +252,18 @@ def _explain(error: ValidationError, source: YamlSource, overrides: Overrides, n
     for detail in error.errors():
         # Brackets are pydantic's: `[key]` for the key itself, or the tag of the type that a value was taken for.
         path: KeyPath = tuple(part for part in detail["loc"] if not str(part).startswith("["))
-        where = _where(path, source, overrides, name)
-        problems.append(f"{where}: {_sentence(detail['type'], detail['msg'], detail['input'], path)}")
+        key = ".".join(map(str, path))
+        message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+        if detail["type"] == "extra_forbidden":
+            allowed = allowed_keys(path[:-1])
+            text = f"unknown key `{key}`; {_did_you_mean(str(path[-1]), allowed)}Allowed here: {', '.join(allowed)}"
+        elif detail["type"] == "missing":
+            text = f"`{key}` is missing"
+        elif detail["type"] == "value_error":
+            text = f"`{key}`: {message}"
+        else:
+            text = f"`{key}` is {detail['input']!r}; {message}"
+        problems.append(f"{_where(path, source, overrides, name)}: {text}")
     return problems
 
 
@@ -261,18 +282,6 @@ def _present(data: Any, path: KeyPath) -> bool:
             return False
         data = data[part]
     return bool(path)
-
-
-def _sentence(kind: str, message: str, value: Any, path: KeyPath) -> str:
-    key = ".".join(map(str, path))
-    if kind == "extra_forbidden":
-        allowed = allowed_keys(path[:-1])
-        return f"unknown key `{key}`; {_did_you_mean(str(path[-1]), allowed)}Allowed here: {', '.join(allowed)}"
-    if kind == "missing":
-        return f"`{key}` is missing"
-    message = message.removeprefix("Value error, ").replace("Input should", "it should")
-    met = "" if kind == "value_error" else f" is {value!r};"
-    return f"`{key}`{met} {message}" if met else f"`{key}`: {message}"
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
@@ -317,16 +326,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for inner in get_args(annotation) if (model := _model_in(inner))), None)
 
 
-def _unknown_overrides(
-    found: list[tuple[Service, YamlSource]], overrides: Overrides, *, complete: bool
-) -> Iterator[str]:
-    names = [service.name for service, _ in found]
-    for name in overrides.services:
-        if complete and name not in names:
-            hint = _did_you_mean(name, names)
-            yield f"{overrides.where((name,))}: no service is named `{name}`; {hint}The services: {', '.join(names)}"
-
-
 def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
     """Names, node ports, Ingress addresses and claims that two services both have."""
     claimed: dict[tuple[str, str], Path] = {}
@@ -346,19 +345,6 @@ def _clashes(found: list[tuple[Service, YamlSource]]) -> Iterator[str]:
             first = claimed.setdefault((what, value), source.file)
             if first != source.file:
                 yield f"{source.file}:{source.line(path)}: {what} `{value}` is already used by {first}; choose another"
-
-
-def _unknown_calls(found: list[tuple[Service, YamlSource]], *, complete: bool) -> Iterator[str]:
-    names = [service.name for service, _ in found]
-    kinds = {service.name: service.spec.kind for service, _ in found if not service.spec.has_port}
-    for service, source in found:
-        for index, callee in enumerate(service.spec.calls):
-            where = f"{source.file}:{source.line(('calls', index))}"
-            if callee in kinds:
-                yield f"{where}: calls `{callee}`, which is a {kinds[callee]} and has no port; remove the call"
-            if complete and callee not in names:
-                hint = _did_you_mean(callee, names)
-                yield f"{where}: calls `{callee}`, which is not a service; {hint}The services: {', '.join(names)}"
 
 
 def _callees_first(found: list[tuple[Service, YamlSource]]) -> tuple[Service, ...]:

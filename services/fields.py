@@ -47,7 +47,10 @@ ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def matching(pattern: re.Pattern[str], refusal: str, *, most: int | None = None) -> AfterValidator:
-    """Accepts texts that match the whole pattern, with at most `most` characters; `refusal` follows any other text."""
+    """Accepts texts that match all of the pattern and have at most `most` characters.
+
+    The message for another text is the text itself, followed by `refusal`.
+    """
 
     def check(text: str) -> str:
         if pattern.fullmatch(text) is None or (most is not None and len(text) > most):

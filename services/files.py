@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,8 +83,13 @@ def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, byt
     files = [source] if source.is_file() else [each for each in sorted(source.rglob("*")) if not each.is_dir()]
     if not files:
         raise ValueError(f"which is an empty folder; {allowed}")
-    if link := next(_links(files, root), None):
-        raise ValueError(f"in which {link.relative_to(root.absolute())} is a symbolic link or not a file; {allowed}")
+    for each in files:
+        # Git and an approval do not see the content behind a symbolic link.
+        below_root = [each, *(parent for parent in each.parents if parent.is_relative_to(root.absolute()))][:-1]
+        link = next((part for part in below_root if part.is_symlink()), None if each.is_file() else each)
+        if link:
+            shown = link.relative_to(root.absolute())
+            raise ValueError(f"in which {shown} is a symbolic link or not a file; {allowed}")
     return [
         (
             str(each.relative_to(source)) if each != source else "",
@@ -94,15 +98,6 @@ def _contents(file: FileSource, folder: Path, root: Path) -> list[tuple[str, byt
         )
         for each in files
     ]
-
-
-def _links(files: list[Path], root: Path) -> Iterator[Path]:
-    """Files whose content git and an approval do not see."""
-    for file in files:
-        inside = [file, *(parent for parent in file.parents if parent.is_relative_to(root.absolute()))]
-        yield from (each for each in inside[:-1] if each.is_symlink())
-        if not file.is_file():
-            yield file
 
 
 def is_utf_8(name: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from flask import Flask
 from flask.typing import ResponseReturnValue
-from sqlalchemy import URL, Connection, Engine, MetaData, create_engine, event, literal, make_url, select, text
+from sqlalchemy import URL, MetaData, create_engine, event, literal, make_url, select, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session
@@ -56,7 +56,17 @@ class Database:
 
     def __init__(self, url: URL, metadata: MetaData, service: str, *, makes_tables: bool = True) -> None:
         self._metadata = metadata
-        self._engine = _engine(url, service)
+        self._engine = create_engine(
+            url,
+            connect_args=_connect_arguments(url, service),
+            pool_pre_ping=True,
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT_SECONDS,
+            pool_recycle=1800,
+        )
+        if url.get_backend_name() == "sqlite":
+            event.listen(self._engine, "connect", _set_up_sqlite)
         self._tables_made = not makes_tables
         self._tables_lock = threading.Lock()
 
@@ -90,7 +100,13 @@ class Database:
         if self._tables_made:
             return
         with self._tables_lock, self._engine.begin() as connection:
-            _make_tables(connection, self._metadata)
+            if connection.dialect.name == "postgresql":
+                # CREATE TABLE IF NOT EXISTS alone fails if two replicas run it at once (unique violation in pg_type)
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
+            for table in self._metadata.sorted_tables:
+                connection.execute(CreateTable(table, if_not_exists=True))
+                for index in table.indexes:
+                    connection.execute(CreateIndex(index, if_not_exists=True))
             self._tables_made = True
 
 
@@ -104,21 +120,6 @@ def init_database(app: Flask) -> None:
 
     for kind in UNAVAILABLE:
         app.register_error_handler(kind, answer)
-
-
-def _engine(url: URL, service: str) -> Engine:
-    engine = create_engine(
-        url,
-        connect_args=_connect_arguments(url, service),
-        pool_pre_ping=True,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
-        pool_timeout=POOL_TIMEOUT_SECONDS,
-        pool_recycle=1800,
-    )
-    if url.get_backend_name() == "sqlite":
-        event.listen(engine, "connect", _set_up_sqlite)
-    return engine
 
 
 def _connect_arguments(url: URL, service: str) -> dict[str, Any]:
@@ -142,16 +143,6 @@ def _set_up_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
-
-
-def _make_tables(connection: Connection, metadata: MetaData) -> None:
-    if connection.dialect.name == "postgresql":
-        # CREATE TABLE IF NOT EXISTS alone fails if two replicas run it at once (unique violation in pg_type)
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _TABLES_LOCK})
-    for table in metadata.sorted_tables:
-        connection.execute(CreateTable(table, if_not_exists=True))
-        for index in table.indexes:
-            connection.execute(CreateIndex(index, if_not_exists=True))
 
 
 def first_line(error: Exception) -> str:

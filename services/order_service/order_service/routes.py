@@ -23,10 +23,6 @@ def _database() -> Database:
     return cast(Database, current_app.extensions["database"])
 
 
-def _user_service() -> UserService:
-    return cast(UserService, current_app.extensions["user_service"])
-
-
 def _no_such(order_id: int) -> NotFound:
     return NotFound(f"there is no order {order_id}")
 
@@ -52,7 +48,8 @@ def list_orders() -> Response:
 def create_order() -> tuple[Response, int, dict[str, str]]:
     """Places an order: 201 with its address, 422 where user-service knows no such user, 503 where it is away."""
     new = read_body(NewOrder)
-    if not _user_service().has_user(new.user_id):
+    user_service = cast(UserService, current_app.extensions["user_service"])
+    if not user_service.has_user(new.user_id):
         raise InvalidInput([{"field": "user_id", "message": f"There is no user {new.user_id}"}])
     order = Order(user_id=new.user_id, item=new.item, quantity=new.quantity)
     with _database().transaction() as session:

@@ -45,15 +45,12 @@ def user_service_url() -> str:
     """`USER_SERVICE_URL`, which the platform gives to services that call user-service."""
     name, example = "USER_SERVICE_URL", "http://user-service"
     value = settings.required(name, example)
-    if not _is_http(value):
+    try:
+        parts = urlsplit(value)
+        # reading the port is what checks it
+        is_http = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_http = False
+    if not is_http:
         raise settings.SettingsError(f"{name} is {value!r}; set it to an http or https URL like {example}")
     return value.rstrip("/")
-
-
-def _is_http(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        # reading the port is what checks it
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False

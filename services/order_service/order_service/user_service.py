@@ -62,21 +62,12 @@ class UserService:
         self._client.close()
 
     def _ask(self, user_id: int) -> bool:
-        status = self._get(f"/users/{user_id}")
-        if status in _RETRIED_STATUSES:
-            raise _NoAnswerError(f"status {status}")
-        if status not in (200, 404):
-            _log.error("user-service answered %s where 200 or 404 was expected", status)
-            raise BadGateway("user-service gave an answer that is not understood, so the user cannot be checked")
-        return status == 200
-
-    def _get(self, path: str) -> int:
         started, outcome = time.monotonic(), "no answer"
         timeout = httpx.Timeout(ATTEMPT_TIMEOUT_SECONDS, pool=CONNECTION_WAIT_SECONDS)
+        headers = {REQUEST_ID_HEADER: request_id() or ""}
         try:
-            answer = self._client.get(path, timeout=timeout, headers={REQUEST_ID_HEADER: request_id() or ""})
-            outcome = str(answer.status_code)
-            return answer.status_code
+            status = self._client.get(f"/users/{user_id}", timeout=timeout, headers=headers).status_code
+            outcome = str(status)
         except httpx.PoolTimeout:
             _log.warning("all %s connections to user-service wait for an answer", MAX_CONNECTIONS)
             raise _unavailable("user-service is slow") from None
@@ -84,6 +75,12 @@ class UserService:
             raise _NoAnswerError(f"{type(error).__name__}: {error}") from error
         finally:
             self._duration.labels(outcome).observe(time.monotonic() - started)
+        if status in _RETRIED_STATUSES:
+            raise _NoAnswerError(f"status {status}")
+        if status not in (200, 404):
+            _log.error("user-service answered %s where 200 or 404 was expected", status)
+            raise BadGateway("user-service gave an answer that is not understood, so the user cannot be checked")
+        return status == 200
 
 
 def _unavailable(what: str) -> ServiceUnavailable:
