@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StrictStr
 
-from services.fields import EnvName, EnvValue, Model, matching
+from services.fields import RELATIVE_PATH_PATTERN, EnvName, EnvValue, Model, matching
 from services.yaml_source import KeyPath
 
 # The program itself passes it to each build.
@@ -26,18 +26,15 @@ def _replaces_no_stage(text: str) -> str:
     return text
 
 
-def _relative_path(text: str) -> str:
-    if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is not in this repository: give a path relative to service.yaml, like '../kit'")
-    return text
-
-
 ContextName = Annotated[
     StrictStr,
     matching(STAGE_PATTERN, "cannot name a build context: lower-case letters and digits, with '.', '_', '-' between"),
     AfterValidator(_replaces_no_stage),
 ]
-RelativePath = Annotated[StrictStr, AfterValidator(_relative_path)]
+RelativePath = Annotated[
+    StrictStr,
+    matching(RELATIVE_PATH_PATTERN, "is not in this repository: give a path relative to service.yaml, like '../kit'"),
+]
 StageName = Annotated[
     StrictStr,
     matching(STAGE_PATTERN, "cannot name a stage: lower-case letters and digits, with '.', '_', '-' between"),

@@ -80,10 +80,6 @@ class Overrides:
     key: str = SERVICES_KEY
     defaults_key: str = DEFAULTS_KEY
 
-    @classmethod
-    def none(cls) -> Overrides:
-        return cls(services={}, defaults={})
-
     def where(self, path: KeyPath) -> str:
         if self.source is None:
             return ".".join(map(str, (self.key, *path)))
@@ -95,7 +91,7 @@ def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tup
 
     Raises CatalogError with all problems at once.
     """
-    overrides = overrides or Overrides.none()
+    overrides = overrides or Overrides(services={}, defaults={})
     problems: list[str] = []
     found: list[tuple[Service, YamlSource]] = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
@@ -290,13 +286,9 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def allowed_keys(path: KeyPath) -> list[str]:
-    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file; none if they are free."""
-    model = model_at(path)
-    return sorted(field.alias or name for name, field in model.model_fields.items()) if model else []
-
-
-def model_at(path: KeyPath) -> type[BaseModel] | None:
-    """The type of the mapping at `path`; `None` if its keys are free, and if there is no mapping."""
+    """Keys that `service.yaml` may have in the mapping at `path`, as written in the file; none if they are free,
+    and none if there is no mapping.
+    """
     annotation: Any = ServiceSpec
     for part in path:
         if isinstance(part, int):
@@ -307,8 +299,9 @@ def model_at(path: KeyPath) -> type[BaseModel] | None:
             fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
             annotation = fields.get(str(part))
         else:
-            return None
-    return None if _mapping_in(annotation) else _model_in(annotation)
+            return []
+    found = None if _mapping_in(annotation) else _model_in(annotation)
+    return sorted(field.alias or name for name, field in found.model_fields.items()) if found else []
 
 
 def _mapping_in(annotation: Any) -> Any:

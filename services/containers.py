@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from services.fields import (
+    RELATIVE_PATH_PATTERN,
     AbsolutePath,
     Annotations,
     EnvName,
@@ -43,12 +44,6 @@ KEY_PATTERN = re.compile(r"[-._a-zA-Z0-9]+", re.ASCII)
 PORT_MAX = 65535
 # Volumes that the program names itself.
 OWN_VOLUMES = re.compile(r"(scratch|files)(-.*)?")
-
-
-def _source_path(text: str) -> str:
-    if not text or text.startswith("/") or "://" in text:
-        raise ValueError(f"{text!r} is not in this repository: give a path relative to service.yaml, like 'app.toml'")
-    return text
 
 
 def _volume_name(text: str) -> str:
@@ -87,7 +82,10 @@ ObjectKey = Annotated[
     StrictStr,
     matching(KEY_PATTERN, "cannot be a key of a Secret or ConfigMap: letters, digits, '-', '_' and '.'"),
 ]
-SourcePath = Annotated[StrictStr, AfterValidator(_source_path)]
+SourcePath = Annotated[
+    StrictStr,
+    matching(RELATIVE_PATH_PATTERN, "is not in this repository: give a path relative to service.yaml, like 'app.toml'"),
+]
 VolumeName = Annotated[LabelName, AfterValidator(_volume_name)]
 PortReference = Annotated[
     int | str, PlainValidator(_port_reference), WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})

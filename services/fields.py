@@ -43,6 +43,8 @@ LABEL_VALUE_PATTERN = re.compile(rf"({QUALIFIED_PATTERN.pattern})?", re.ASCII)
 LABEL_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 # https://www.rfc-editor.org/rfc/rfc6335#section-5.1
 PORT_NAME_MAX_LENGTH = 15
+# Not empty, not absolute, no URL.
+RELATIVE_PATH_PATTERN = re.compile(r"(?!/)(?!.*://).+", re.DOTALL)
 ENV_NAME_PATTERN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -21,29 +21,16 @@ _QUIET_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 _log = logging.getLogger("request")
 
 
-class _HttpMetrics:
-    """The counters of one app; correct for one process, which is why gunicorn runs a single worker with threads."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self.requests = Counter("http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
-        self.duration = Histogram(
-            "http_request_duration_seconds", "Time to answer a request.", ("method", "route"), registry=registry
-        )
-
-    def record(self, status: int, seconds: float) -> None:
-        # labels must stay few: a path or method a caller makes up must not become a new time series
-        route = request.url_rule.rule if request.url_rule else "unmatched"
-        method = request.method if request.method in _KNOWN_METHODS else "other"
-        self.requests.labels(method, route, str(status)).inc()
-        self.duration.labels(method, route).observe(seconds)
-
-
 def init_telemetry(app: Flask) -> CollectorRegistry:
     """Sets all of this up for `app`; returns the registry for the service's own metrics."""
     registry = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
-    metrics = _HttpMetrics(registry)
+    # Correct for one process, which is why gunicorn runs a single worker with threads.
+    requests = Counter("http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
+    duration = Histogram(
+        "http_request_duration_seconds", "Time to answer a request.", ("method", "route"), registry=registry
+    )
 
     @app.before_request
     def start() -> None:
@@ -55,7 +42,11 @@ def init_telemetry(app: Flask) -> CollectorRegistry:
     def finish(response: Response) -> Response:
         response.headers[REQUEST_ID_HEADER] = g.request_id
         seconds = time.perf_counter() - g.started_seconds
-        metrics.record(response.status_code, seconds)
+        # labels must stay few: a path or method a caller makes up must not become a new time series
+        route = request.url_rule.rule if request.url_rule else "unmatched"
+        method = request.method if request.method in _KNOWN_METHODS else "other"
+        requests.labels(method, route, str(response.status_code)).inc()
+        duration.labels(method, route).observe(seconds)
         _log_answer(response.status_code, seconds)
         return response
 
