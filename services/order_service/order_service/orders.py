@@ -16,7 +16,7 @@ Status = Literal["open", "confirmed"]
 
 
 class Base(DeclarativeBase):
-    """The tables of order-service. In PostgreSQL they are made by the migrations; a test compares the two."""
+    """The tables of order-service. In PostgreSQL the migrations create them; a test compares the two."""
 
 
 class OrderBody(TypedDict):
@@ -77,7 +77,7 @@ class OrderPage(Page):
 
 
 def open_database(url: URL, service: str) -> Database:
-    """The database that order-service, order-worker and order-cleanup share. In PostgreSQL the migration has made the
-    tables; a file of SQLite is in one pod alone, which makes them there.
+    """The database that order-service, order-worker and order-cleanup share. In PostgreSQL the migration has created
+    the tables; a file of SQLite is in one pod alone, which creates them there.
     """
     return Database(url, Base.metadata, service, makes_tables=url.get_backend_name() == "sqlite")

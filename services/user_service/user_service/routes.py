@@ -1,4 +1,4 @@
-"""The HTTP interface of user-service: list, make, read and delete users."""
+"""The HTTP interface of user-service: list, create, read and delete users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _no_such(user_id: int) -> NotFound:
 
 @users.get("/users")
 def list_users() -> Response:
-    """A page of users in the order they were made, and how many there are."""
+    """A page of users in the order they were created, and how many there are."""
     page = read_query(Page)
     with _database().transaction() as session:
         total = session.scalar(select(func.count()).select_from(User))
@@ -38,7 +38,7 @@ def list_users() -> Response:
 
 @users.post("/users")
 def create_user() -> tuple[Response, int, dict[str, str]]:
-    """Makes a user: 201 with its address, 409 where the e-mail address is taken."""
+    """Creates a user: 201 with its address, 409 where the e-mail address is taken."""
     new = read_body(NewUser)
     user = User(name=new.name, email=new.email)
     try:

@@ -55,7 +55,7 @@ def _email(value: str) -> str:
 
 
 class NewUser(Payload):
-    """What a caller sends to make a user."""
+    """What a caller sends to create a user."""
 
     name: Text
     email: Annotated[str, AfterValidator(_email)]
