@@ -102,7 +102,7 @@ def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tup
         except (CatalogError, YamlError) as error:
             problems.extend(str(error).splitlines())
     names = [service.name for service, _ in found]
-    # A service with problems is not among these names: only without problems is a name that is not there wrong.
+    # A service with problems is not in `names`, so unknown names are reported only if no service has problems.
     if not problems:
         for name in overrides.services:
             if name not in names:

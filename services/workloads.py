@@ -264,7 +264,10 @@ DnsPolicy = Literal["ClusterFirst", "Default", "None"]
 
 
 class KubernetesShape(Model):
-    """A part of a pod's spec that is passed to Kubernetes as it is written."""
+    """A part of a pod's spec that is passed to Kubernetes as it is written.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#PodSpec
+    """
 
 
 class Toleration(KubernetesShape):
