@@ -1,4 +1,4 @@
-"""An environment: its cluster connection, its namespace, its registry, its secrets."""
+"""An environment: its cluster connection, its namespace and the limits there, its registry, its secrets."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from pulumi.runtime import invoke_async
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_docker_build import Provider as BuildProvider
+from pulumi_kubernetes import core, meta
 
-from components.cluster import checks_problem, cluster_id, kubeconfig_problem
 from components.inputs import held_back
-from components.kubernetes_defaults import register_kubernetes_defaults
+from components.kubernetes_defaults import object_labels, register_kubernetes_defaults
 from components.migration import RecordedMigrations
 from components.network import assigned_ports, passed_on, wanted_ports
+from components.preflight import checks_problem, cluster_id, kubeconfig_problem, promotion_problems
 from components.program import in_thread, silent_when_cancelled
-from components.promotions import promotion_problems
 from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
 from components.service_resources import ServiceResources, mentions_stateful_kinds
-from components.settings import StackSettings, configuration_error
+from components.settings import LimitRangeItem, StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.backend import History
@@ -50,6 +50,8 @@ from slipway.state.targets import TargetsError, targets_of
 
 # At the default of 50, client-side throttling dominates large stacks, not the API server.
 QUERIES_PER_SECOND = 500
+# Of the ResourceQuota and of the LimitRange in the cluster.
+LIMITS_NAME = "environment"
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,49 @@ class Environment(pulumi.ComponentResource):
     def repository(self, service: Service) -> str:
         """The repository for images of the service, without a tag."""
         return self.settings.repository(service.name)
+
+
+def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
+    """Outputs that resolve once both exist: a pod created earlier would have no defaults, and would not be counted."""
+    settings, stack = environment.settings, pulumi.get_stack()
+    options = pulumi.ResourceOptions(parent=environment, provider=environment.kubernetes)
+    metadata: meta.v1.ObjectMetaArgsDict = {
+        "name": LIMITS_NAME,
+        "namespace": environment.after_builds(environment.namespace),
+        "labels": object_labels(LIMITS_NAME),
+    }
+    declared: list[pulumi.CustomResource] = []
+    if settings.resource_quota:
+        declared.append(
+            core.v1.ResourceQuota(
+                stack,
+                metadata=metadata,
+                spec={"hard": settings.resource_quota.hard},
+                opts=options,
+            )
+        )
+    if settings.limit_range:
+        declared.append(
+            core.v1.LimitRange(
+                stack,
+                metadata=metadata,
+                spec={"limits": [_item(each) for each in settings.limit_range.limits]},
+                opts=options,
+            )
+        )
+    return [each.id for each in declared]
+
+
+def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
+    """Only the fields that are set: an empty mapping would be drift, because the API server drops it."""
+    amounts = {
+        "default": item.default,
+        "default_request": item.default_request,
+        "max": item.max,
+        "min": item.min,
+        "max_limit_request_ratio": item.max_limit_request_ratio,
+    }
+    return {"type": item.type, **{name: amount for name, amount in amounts.items() if amount}}
 
 
 def _require_forgotten(namespace: str) -> None:

@@ -40,7 +40,7 @@ def object_labels(name: str) -> dict[str, str]:
     }
 
 
-# Of components.recorded_state, which also declares the recorded objects that the provider declared.
+# Of components.rollback, which also declares the recorded objects that the provider declared.
 RECORDED = "RecordedComponent"
 # Components whose objects the provider itself declares.
 REMOTE_TYPES = {

@@ -16,7 +16,7 @@ from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 from pulumi_kubernetes import batch
 
-from components.job import job_spec
+from components.pod import job_spec
 from components.program import in_thread
 from services.workloads import Migration
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError

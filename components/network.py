@@ -8,8 +8,8 @@ from typing import Any
 import pulumi
 from pulumi_kubernetes import core, networking
 
-from components.containers import further_ports
 from components.kubernetes_defaults import NAME_LABEL
+from components.pod import further_ports
 from components.rollouts import AwaitedRollouts
 from services.spec import PORT_NAME, Ingress, ServiceSpec
 from slipway.state.checkpoint import ResourceState, Snapshot, resources

@@ -8,13 +8,11 @@ from typing import Any, TypeAlias
 import pulumi
 from pulumi import Output, ResourceOptions
 
-from components.cron_job import CronJob
-from components.environment import Environment
-from components.health import recent_logs, verified
+from components.environment import Environment, declare_limits
 from components.inputs import after
+from components.kinds import CronJob, Microservice, Worker
 from components.kubernetes_defaults import object_labels
-from components.limits import declare_limits
-from components.microservice import Microservice
+from components.rollouts import recent_logs, verified
 from components.service_image import (
     DOCKERFILE,
     PrebuiltImage,
@@ -26,7 +24,6 @@ from components.service_image import (
 )
 from components.service_resources import Service
 from components.settings import configuration_error
-from components.worker import Worker
 from components.workload import Workload, WorkloadArgs
 from services.workloads import Kind
 from slipway.cluster.checks import ready_pods

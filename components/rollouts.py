@@ -1,4 +1,4 @@
-"""Waits for rollouts: in the program, at every update, whether or not it changes anything.
+"""Waits for rollouts and then runs the checks: in the program, at every update, whether or not it changes anything.
 
 The provider applies a Deployment and does not wait (`pulumi.com/waitFor`). So the state has the applied Deployment,
 even if its rollout fails. If the provider's own wait is cancelled, it records nothing of the update, and the next one
@@ -8,8 +8,9 @@ takes the broken Deployment for the previous one.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -20,10 +21,13 @@ from pulumi.runtime.settings import get_monitor
 from pulumi_kubernetes import core
 
 from components.program import in_thread
+from services.spec import Check
+from slipway.cluster.checks import Ask, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
 from slipway.cluster.jobs import AwaitedJob
 from slipway.cluster.rollouts import Rollout, RolloutError, Rollouts
+from slipway.engine.messages import checks_failed
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 from slipway.state.checkpoint import ResourceState
 
@@ -34,6 +38,10 @@ POLL_FACTOR = 4.0
 ADDRESS_SECONDS = 60.0
 ADDRESS_POLL_SECONDS = 2.0
 PENDING = "pending"
+SERVICES_WITH_LOG = 2
+FAILURE_SHOWN = 500
+LINE_SHOWN = 160
+LOG_LINES_SHOWN = 8
 
 
 class AwaitedRollouts:
@@ -180,3 +188,64 @@ def _pauses() -> Iterator[float]:
 
 def _is_update() -> bool:
     return not pulumi.runtime.is_dry_run() and not isinstance(get_monitor(), MockMonitor)
+
+
+def checks_annotation(checks: Sequence[Check]) -> str:
+    """The checks as recorded on the Deployment, so that a rollback verifies a state by its own checks."""
+    return json.dumps([check.recorded() for check in checks], separators=(",", ":"))
+
+
+def verified(
+    deployments: Iterable[pulumi.Output[object]],
+    checks: Mapping[str, Sequence[Check]],
+    ask: Callable[[], Ask],
+    timeout_seconds: int,
+    *,
+    next_step: str,
+    recent_logs: Callable[[str], Sequence[str]] = lambda _: (),
+) -> pulumi.Output[int]:
+    """Resolves to the number of checks once all `deployments` are rolled out and all `checks` pass.
+
+    The checks run at the end of every update, whether or not it changed anything: an after-hook of a failed resource
+    does not run again in the next update. Raises RunError, which fails the update; a preview runs none. `recent_logs`
+    returns the last log lines of a service whose checks fail.
+    """
+    total = sum(len(each) for each in checks.values())
+
+    async def verify(_: object) -> int:
+        if pulumi.runtime.is_dry_run():
+            return total
+        try:
+            failures = await in_thread(lambda: failing(checks, ask(), timeout_seconds))
+        except ClusterError as error:
+            raise pulumi.RunError(f"The checks cannot run: {error}") from error
+        if failures:
+            lines = await in_thread(lambda: list(_with_logs(failures, recent_logs)))
+            listed = "\n  ".join(lines)
+            raise pulumi.RunError(f"{checks_failed(len(failures), total)}\n  {listed}\n{next_step}")
+        return total
+
+    return pulumi.Output.all(*deployments).apply(verify)
+
+
+def _with_logs(failures: Sequence[str], recent_logs: Callable[[str], Sequence[str]]) -> Iterator[str]:
+    """Each failure, `service: what`, and after the last of a service its log; only of few services, to fit a screen."""
+    services = [failure.partition(":")[0] for failure in failures]
+    shown = list(dict.fromkeys(services))[:SERVICES_WITH_LOG]
+    for index, (service, failure) in enumerate(zip(services, failures, strict=True)):
+        yield failure[:FAILURE_SHOWN]
+        if service in shown and service not in services[index + 1 :] and (lines := recent_logs(service)):
+            yield f"  log {service}:"
+            yield from (f"    | {line[:LINE_SHOWN]}" for line in lines)
+
+
+def recent_logs(context: str | None, namespace: str) -> Callable[[str], Sequence[str]]:
+    """A function that returns the last log lines of a service, or why they cannot be read; it never raises."""
+
+    def read(service: str) -> Sequence[str]:
+        try:
+            return Cluster.connect(context).log(namespace, service, LOG_LINES_SHOWN)
+        except ClusterError as error:
+            return [f"(its log cannot be read: {error})"]
+
+    return read

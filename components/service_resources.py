@@ -14,7 +14,7 @@ import pulumi
 import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes import core, networking
 
-from components import containers, network
+from components import network, pod
 from components.inputs import changed, key_of, plain
 from components.kubernetes_defaults import NAME_LABEL
 from components.pod import USER_ID
@@ -280,7 +280,7 @@ def _container(given: dict[str, Any], service: Service, own: str) -> dict[str, A
     defaults: dict[str, Any] = {
         "name": own,
         "image": service.image,
-        "resources": containers.resources(service.spec),
+        "resources": pod.resources(service.spec),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,

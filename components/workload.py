@@ -14,13 +14,11 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 
 from components import network
-from components.containers import PodFiles, file_data, service_ports, shape
-from components.health import checks_annotation
 from components.inputs import after
 from components.kubernetes_defaults import COMPONENT_LABEL, NAME_LABEL, object_labels
 from components.migration import RecordedMigrations, migration_job
-from components.pod import pod_template
-from components.rollouts import AwaitedRollouts
+from components.pod import PodFiles, file_data, pod_template, service_ports, shape
+from components.rollouts import AwaitedRollouts, checks_annotation
 from services.files import MountedFile
 from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec, config_data
 from services.workloads import MIGRATION_SUFFIX, Migration

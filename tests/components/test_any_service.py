@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from components.microservice import Microservice
+from components.kinds import Microservice
 from components.rollouts import AwaitedRollouts
 from components.workload import WorkloadArgs
 from services.quantities import CORES_LIMIT, MEMORY_MINIMUM

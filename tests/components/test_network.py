@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from components import network
-from components.microservice import Microservice
+from components.kinds import Microservice
 from components.rollouts import AwaitedRollouts
 from components.workload import WorkloadArgs
 from services.spec import ServiceSpec

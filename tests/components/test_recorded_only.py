@@ -16,11 +16,11 @@ from pulumi_kubernetes import batch, core, helm
 from components import environment as environments
 from components.environment import Environment, EnvironmentArgs
 from components.recorded_only import export_recorded
-from components.recorded_state import RecordedState
+from components.rollback import RecordedState
 from components.settings import NamespaceSettings, StackSettings
 from slipway.rollback.plan import RollbackRequest, plan_rollback
 from slipway.state.checkpoint import resources
-from tests.components.test_recorded_state import ROOT, STACK, STATES, Echo, Monitor, inputs
+from tests.components.test_rollback import ROOT, STACK, STATES, Echo, Monitor, inputs
 
 STACK_URN = f"{STACK}pulumi:pulumi:Stack::slipway-dev"
 CRON_JOB = f"{STACK}kubernetes:batch/v1:CronJob::nightly"

@@ -1,17 +1,22 @@
-"""How rollouts are waited for: all of them in one reading, soon at first, and at most twice a second."""
+"""Rollouts are waited for, all in one reading, soon at first and at most twice a second; then the checks run."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+import json
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import pulumi
 import pytest
 
 from components import rollouts
-from components.rollouts import AwaitedRollouts
+from components.rollouts import AwaitedRollouts, checks_annotation, verified
+from services.spec import Check
+from slipway.cluster.checks import Answer
+from slipway.cluster.client import ForbiddenError
 from slipway.cluster.rollouts import Rollout, RolloutError
 
 WEB = pulumi.resource.DependencyResource("urn:pulumi:dev::shop::kubernetes:apps/v1:Deployment::web")
@@ -79,3 +84,42 @@ def test_pauses_grow_up_to_half_a_second() -> None:
     assert first == rollouts.FIRST_POLL_SECONDS
     assert others == sorted(others)
     assert others[-1] == rollouts.POLL_SECONDS
+
+
+def test_checks_are_recorded_as_they_were_written() -> None:
+    checks = [Check(get="/users", has="users"), Check(get="/none", status=404)]
+    checks.append(Check.model_validate({"post": "/users", "body": {"name": None}, "json": {"$.id": None}}))
+    checks.append(Check.model_validate({"head": "/", "headers": {"Host": "a"}, "timeoutSeconds": 90}))
+    assert [Check.model_validate(each) for each in json.loads(checks_annotation(checks))] == checks
+
+
+def test_a_cluster_that_lets_nobody_ask_is_no_failed_check(declare: Callable[..., Any]) -> None:
+    def ask(*_: object) -> list[Answer]:
+        raise ForbiddenError("pods/portforward is not allowed")
+
+    with pytest.raises(pulumi.RunError) as raised:
+        declare(lambda: verified([], {"a": [Check(get="/")]}, lambda: ask, 30, next_step="Look."))
+    assert str(raised.value) == "The checks cannot run: pods/portforward is not allowed"
+
+
+def test_a_failing_check_is_reported_with_the_log_of_its_service(declare: Callable[..., Any]) -> None:
+    checks = {"user-service": [Check(get="/users", has="users")], "order-service": [Check(get="/orders")]}
+
+    def ask(service: str, check: Check, _timeout_seconds: float) -> list[Answer]:
+        if service == "order-service":
+            return [Answer(200, "[]", "order-1")]
+        return [Answer(200, "users", "user-1"), Answer(500, f"no {check.path}", "user-2")]
+
+    def program() -> None:
+        verified([], checks, lambda: ask, 0, next_step="Look.", recent_logs=lambda service: [f"{service} fell over"])
+
+    with pytest.raises(pulumi.RunError) as raised:
+        declare(program)
+    assert str(raised.value).splitlines() == [
+        "1 of 2 checks failed:",
+        "  user-service: GET /users of pod user-2 answered 500: no /users; expected status 200 "
+        "(1 of 2 pods, asked 1 time in 0 s)",
+        "    log user-service:",
+        "      | user-service fell over",
+        "Look.",
+    ]

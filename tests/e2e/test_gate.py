@@ -14,7 +14,7 @@ from slipway.deploy.approval import normalized
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 RULE = "liveness-probe"
-HEALTH, PROBES = "components/health.py", "spec.health.probes(spec.kind).items()"
+POD, PROBES = "components/pod.py", "spec.health.probes(spec.kind).items()"
 SERVICE = "services/user_service/service.yaml"
 NAME = "user-service"
 
@@ -73,7 +73,7 @@ def test_what_keeps_all_rules_goes_through(project: Any) -> None:
 
 def test_a_service_without_a_liveness_probe_is_refused(released: Any) -> None:
     generation, recorded, content = generations(released), state(released), state_file(released).read_bytes()
-    released.replace(HEALTH, PROBES, f'{PROBES} if name != "live"')
+    released.replace(POD, PROBES, f'{PROBES} if name != "live"')
     for command, code in ((("preview", "-s", "e2e"), 3), (("up", "-s", "e2e", "--yes"), 3), ((), 1)):
         result = released.slipway(*command) if command else released.up()
         assert result.code == code, result.output

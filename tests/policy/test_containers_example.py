@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from components.kinds import Microservice
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
 from components.workload import WorkloadArgs
 from policy.declaration import Resource

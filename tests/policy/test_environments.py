@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from components.kinds import Microservice
 from components.kubernetes_defaults import register_kubernetes_defaults
-from components.microservice import Microservice
 from components.rollouts import AwaitedRollouts
 from components.workload import WorkloadArgs
 from policy.declaration import Resource

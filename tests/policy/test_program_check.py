@@ -75,7 +75,7 @@ def test_the_repositorys_own_environments_pass(stack: str) -> None:
 
 def test_a_removed_probe_is_refused_by_name(copy: Path) -> None:
     probes = "spec.health.probes(spec.kind).items()"
-    replace(copy / "components/health.py", probes, f'{probes} if name != "live"')
+    replace(copy / "components/pod.py", probes, f'{probes} if name != "live"')
     verdict = program_check.judge(request_for("dev", copy))
     assert verdict.refusal.startswith(
         "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe [mandatory]"

@@ -160,15 +160,13 @@ def judge_here(folder: str) -> None:
 
 def without_probe(checkout: Checkout) -> None:
     probes = "spec.health.probes(spec.kind).items()"
-    checkout.replace("components/health.py", probes, f'{probes} if name != "live"')
+    checkout.replace("components/pod.py", probes, f'{probes} if name != "live"')
 
 
 def broken_in_many_ways(checkout: Checkout) -> None:
     without_probe(checkout)
     checkout.replace("components/pod.py", '"image": image,', '"image": "elsewhere.example/thing:latest",')
-    checkout.replace(
-        "components/containers.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False'
-    )
+    checkout.replace("components/pod.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False')
     checkout.replace("components/network.py", '"policy_types": ["Ingress", "Egress"]', '"policy_types": ["Ingress"]')
     checkout.replace("components/workload.py", '"max_unavailable": 1,', '"max_unavailable": 0,')
     checkout.replace("components/service_image.py", 'f"{IN_STAGE}{stage}"', '"somewhere"')

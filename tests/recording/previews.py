@@ -53,7 +53,7 @@ PolicyPack("slipway", enforcement_level=EnforcementLevel.MANDATORY, policies=[
 HUGE = """
 import hashlib
 import pulumi, pulumi_kubernetes as kubernetes
-from components.microservice import Microservice
+from components.kinds import Microservice
 from components.workload import WorkloadArgs
 from components.rollouts import AwaitedRollouts
 from services.spec import ServiceSpec
@@ -95,7 +95,7 @@ FIFTY = """
 import os
 from pathlib import Path
 import pulumi, pulumi_docker_build as docker_build, pulumi_kubernetes as kubernetes
-from components.microservice import Microservice
+from components.kinds import Microservice
 from components.workload import WorkloadArgs
 from components.rollouts import AwaitedRollouts
 from components.service_image import ServiceImage, ServiceImageArgs

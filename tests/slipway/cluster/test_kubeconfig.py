@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from components.cluster import kubeconfig_problem
+from components.preflight import kubeconfig_problem
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 

@@ -159,7 +159,7 @@ def test_everything_that_could_change_a_verdict_has_the_policies_asked_again(sta
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
-        ("components/containers.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False'),
+        ("components/pod.py", '"read_only_root_filesystem": True', '"read_only_root_filesystem": False'),
         (SERVICE, "name: user-service", "name: user-service\nreplicas: many"),
         ("__main__.py", "enforce_policies()", "raise ValueError"),
         ("policy/waivers.yaml", "waivers: []", "waivers: no list"),

@@ -10,7 +10,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components import promotions, release
+from components import preflight, release
 from components.environment import Environment, EnvironmentArgs
 from components.settings import StackSettings
 from slipway.backend.promotion import Promotion
@@ -107,14 +107,14 @@ def look_up(monkeypatch: pytest.MonkeyPatch, declare: Any) -> Callable[..., tupl
     ) -> tuple[list[str], list[str]]:
         found: list[str] = []
         warnings: list[str] = []
-        monkeypatch.setattr(promotions, "_histories", lambda: lambda _: Source(source))
-        monkeypatch.setattr(promotions, "image_digest", registry)
-        monkeypatch.setattr(promotions, "get_monitor", lambda: None)
+        monkeypatch.setattr(preflight, "_histories", lambda: lambda _: Source(source))
+        monkeypatch.setattr(preflight, "image_digest", registry)
+        monkeypatch.setattr(preflight, "get_monitor", lambda: None)
         monkeypatch.setattr(pulumi.log, "warn", lambda text, *_: warnings.append(text))
 
         def asked() -> None:
             settings, _ = StackSettings.from_config("prod")
-            found.extend(promotions.promotion_problems(settings, SERVICES, lambda: present or {}))
+            found.extend(preflight.promotion_problems(settings, SERVICES, lambda: present or {}))
 
         declare(asked, stack="prod", config=config(images))
         return found, warnings

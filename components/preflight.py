@@ -1,4 +1,4 @@
-"""Checks, before anything is registered, whether an environment that builds nothing can run its promoted images."""
+"""What is looked up before anything is registered: the cluster, the stack's state, and images promoted to the stack."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from pulumi.runtime.settings import get_monitor
 from components.settings import StackSettings
 from slipway.backend import History
 from slipway.backend.promotion import Promotion, ProvenanceError, build_of, promotions, was_never_updated
+from slipway.cluster.checks import missing_rights
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
+from slipway.cluster.diagnosis.objects import text_at
+from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.project import Project
@@ -24,6 +28,40 @@ from slipway.state.checkpoint import Snapshot
 
 # Registries answer one request in tens of milliseconds.
 REQUESTS_AT_ONCE = 16
+
+
+def kubeconfig_problem(context: str | None) -> str:
+    """Why no cluster can be reached with KUBECONFIG and `context`; empty if both are usable."""
+    variable = os.environ.get("KUBECONFIG", "")
+    try:
+        kubeconfig = read_kubeconfig(variable)
+        if kubeconfig.files:
+            kubeconfig.context(context)
+            return ""
+    except KubeconfigError as error:
+        return str(error)
+    if variable.strip(os.pathsep):
+        return f"KUBECONFIG names {variable}, which does not exist; set it to a kubeconfig file"
+    # Without a kubeconfig the provider uses the account of the pod that it runs in.
+    return f"`slipway:context` is {context!r}, but there is no kubeconfig to find it in" if context else ""
+
+
+def checks_problem(context: str | None, namespace: str) -> str:
+    """Why checks could not run at the end of an update, found before it begins; empty if nothing is wrong."""
+    try:
+        return missing_rights(Cluster.connect(context), namespace)
+    except ForbiddenError:  # without the right to review its rights, an account finds out when it uses them
+        return ""
+    except ClusterError as error:
+        return str(error)
+
+
+def cluster_id(context: str | None) -> str:
+    """The uid of namespace kube-system, which no two clusters share; empty if it cannot be read."""
+    try:
+        return text_at(Cluster.connect(context).read("/api/v1/namespaces/kube-system"), "metadata", "uid")
+    except ClusterError:
+        return ""
 
 
 def promotion_problems(
