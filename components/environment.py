@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import pulumi
@@ -24,7 +23,14 @@ from components.inputs import held_back
 from components.kubernetes_defaults import object_labels, register_kubernetes_defaults
 from components.migration import RecordedMigrations
 from components.network import assigned_ports, passed_on, wanted_ports
-from components.preflight import checks_problem, cluster_id, kubeconfig_problem, promotion_problems
+from components.preflight import (
+    checks_problem,
+    cluster_id,
+    journal_problem,
+    kubeconfig_problem,
+    present_state,
+    promotion_problems,
+)
 from components.program import in_thread, silent_when_cancelled
 from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts
@@ -33,13 +39,7 @@ from components.service_resources import ServiceResources, mentions_stateful_kin
 from components.settings import LimitRangeItem, StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
-from slipway.backend import History
-from slipway.backend.recording import RecordedStack
 from slipway.cluster.client import Cluster
-from slipway.engine.pulumi_cli import Pulumi
-from slipway.environment_variables import BACKEND_URL
-from slipway.errors import ConfigurationError
-from slipway.project import Project
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, Snapshot, outputs, resources
@@ -70,7 +70,7 @@ class EnvironmentArgs:
     def from_config(cls) -> EnvironmentArgs:
         """Read the stack's configuration and the catalogue; raises RunError, which lists every problem."""
         settings, source = StackSettings.from_config(pulumi.get_stack())
-        if problem := _journal_problem(pulumi.get_stack()) or kubeconfig_problem(settings.context):
+        if problem := journal_problem(pulumi.get_stack()) or kubeconfig_problem(settings.context):
             raise configuration_error([problem])
         rollback = settings.rollback()
         args = cls(settings, (), rollback) if rollback else cls._of_services(settings, source)
@@ -86,10 +86,10 @@ class EnvironmentArgs:
         except CatalogError as error:
             raise configuration_error(error.problems) from error
         promoted = [service.name for service in services if not service.spec.image]
-        if problems := promotion_problems(settings, promoted, _present_state):
+        if problems := promotion_problems(settings, promoted):
             raise configuration_error(problems)
         ports = wanted_ports((service.spec for service in services), settings.namespace.name)
-        if ports and (problems := passed_on(ports, assigned_ports(_present_state()))):
+        if ports and (problems := passed_on(ports, assigned_ports(present_state()))):
             raise configuration_error(problems)
         try:
             targets = targets_of(os.environ)
@@ -181,12 +181,12 @@ class Environment(pulumi.ComponentResource):
     def migrations(self) -> RecordedMigrations:
         """The migrations in the state before this update, which is read on first use."""
         connect = partial(Cluster.connect, self.settings.context)
-        return RecordedMigrations.of(connect, _present_state(), again=os.environ.get(RERUN_VARIABLE) == "1")
+        return RecordedMigrations.of(connect, present_state(), again=os.environ.get(RERUN_VARIABLE) == "1")
 
     @cached_property
     def _undeclared(self) -> Snapshot:
         """The state before this update if this run does not declare all services; empty if it does."""
-        return _present_state() if self.targets else {}
+        return present_state() if self.targets else {}
 
     def undeclared_outputs(self) -> Mapping[str, Any]:
         """The entries of the stack's output `services` that this run does not declare, by name: they stay."""
@@ -324,38 +324,10 @@ def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
 
 def _require_forgotten(namespace: str) -> None:
     """Fails if the state has the namespace: the engine would delete it, undeclared, with everything in it."""
-    if has_namespace(_present_state(), namespace):
+    if has_namespace(present_state(), namespace):
         raise configuration_error(
             [
                 f"`slipway:namespace` has `managed: false` for {namespace}, but the stack's state has it: the "
                 f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which removes it from the state"
             ]
         )
-
-
-def _journal_problem(stack: str) -> str:
-    """Says that the state lacks what a killed update did; empty if not so, and where `slipway` runs the engine."""
-    if os.environ.get(BACKEND_URL) or isinstance(get_monitor(), MockMonitor):
-        return ""
-    try:
-        recorded = RecordedStack.of(_history(stack).source)
-    except ConfigurationError:  # of a kind that only the engine reads, which has no journal
-        return ""
-    if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
-        return ""
-    return (
-        f"an update of {stack} was killed, and the state lacks some of its changes. Run `slipway up -s {stack}`, "
-        "which writes the state from the update's journal"
-    )
-
-
-def _present_state() -> Snapshot:
-    """The stack's state before this update; empty if there is none, and under mocks."""
-    if isinstance(get_monitor(), MockMonitor):
-        return {}
-    return _history(pulumi.get_stack()).present() or {}
-
-
-def _history(stack: str) -> History:
-    folder = Path.cwd()
-    return History.open(Pulumi(folder, os.environ), Project(folder), stack)

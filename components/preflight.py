@@ -16,12 +16,14 @@ from pulumi.runtime.settings import get_monitor
 from components.settings import StackSettings
 from slipway.backend import History
 from slipway.backend.promotion import Promotion, ProvenanceError, build_of, promotions, was_never_updated
+from slipway.backend.recording import RecordedStack
 from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
 from slipway.cluster.diagnosis.objects import text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.engine.pulumi_cli import Pulumi
-from slipway.errors import SlipwayError
+from slipway.environment_variables import BACKEND_URL
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project
 from slipway.registry import RegistryError, image_digest
 from slipway.state.checkpoint import Snapshot
@@ -64,9 +66,36 @@ def cluster_id(context: str | None) -> str:
         return ""
 
 
-def promotion_problems(
-    settings: StackSettings, services: Sequence[str], present_state: Callable[[], Snapshot]
-) -> list[str]:
+def journal_problem(stack: str) -> str:
+    """Says that the state lacks what a killed update did; empty if not so, and where `slipway` runs the engine."""
+    if os.environ.get(BACKEND_URL) or isinstance(get_monitor(), MockMonitor):
+        return ""
+    try:
+        recorded = RecordedStack.of(history(stack).source)
+    except ConfigurationError:  # of a kind that only the engine reads, which has no journal
+        return ""
+    if recorded is None or not recorded.is_left_over(holds_lock=not pulumi.runtime.is_dry_run()):
+        return ""
+    return (
+        f"an update of {stack} was killed, and the state lacks some of its changes. Run `slipway up -s {stack}`, "
+        "which writes the state from the update's journal"
+    )
+
+
+def present_state() -> Snapshot:
+    """The stack's state before this update; empty if there is none, and under mocks."""
+    if isinstance(get_monitor(), MockMonitor):
+        return {}
+    return history(pulumi.get_stack()).present() or {}
+
+
+def history(stack: str) -> History:
+    """The recorded updates of `stack` in the program's backend."""
+    folder = Path.cwd()
+    return History.open(Pulumi(folder, os.environ), Project(folder), stack)
+
+
+def promotion_problems(settings: StackSettings, services: Sequence[str]) -> list[str]:
     """Problems of `slipway:build` and `slipway:images` for these services; empty if there are none.
 
     A digest that does not run here yet is looked up: in the history of the environment that it was promoted from, and
@@ -81,12 +110,19 @@ def promotion_problems(
             ]
         return []
     if missing := [name for name in services if name not in settings.images]:
-        return [_missing(stack, missing, [name for name in settings.images if name not in services])]
+        others = [name for name in Project(Path.cwd()).environments() if name != stack]
+        source = others[0] if len(others) == 1 else "ENV"
+        unknown = [name for name in settings.images if name not in services]
+        misspelt = f" (it also has {', '.join(unknown)}: not a service)" if unknown else ""
+        return [
+            f"{stack} builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
+            f"{', '.join(missing)}{misspelt}; run `slipway promote --from {source} --to {stack}`, which writes it"
+        ]
     if isinstance(get_monitor(), MockMonitor):
         return []
     running = promotions(present_state())
     new = {name: settings.images[name] for name in services if running.get(name) != settings.images[name]}
-    histories = _histories()
+    histories = cache(history)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
         origins = pool.map(lambda name: _origin(histories, name, new[name], stack), new)
         images = pool.map(lambda name: _in_registry(f"{settings.repository(name)}@{new[name].digest}"), new)
@@ -103,23 +139,6 @@ class _ImageStatus:
 
     problem: str = ""
     warning: str = ""
-
-
-def _missing(stack: str, missing: Sequence[str], unknown: Sequence[str]) -> str:
-    others = [name for name in Project(Path.cwd()).environments() if name != stack]
-    source = others[0] if len(others) == 1 else "ENV"
-    misspelt = f" (it also has {', '.join(unknown)}: not a service)" if unknown else ""
-    return (
-        f"{stack} builds nothing (`slipway:build` is false), and `slipway:images` has no digest of "
-        f"{', '.join(missing)}{misspelt}; run `slipway promote --from {source} --to {stack}`, which writes it"
-    )
-
-
-def _histories() -> Callable[[str], History]:
-    """Opens the history of an environment in this stack's backend, once each."""
-    folder = Path.cwd()
-    engine, project = Pulumi(folder, os.environ), Project(folder)
-    return cache(lambda stack: History.open(engine, project, stack))
 
 
 def _origin(histories: Callable[[str], History], service: str, promotion: Promotion, stack: str) -> _ImageStatus:

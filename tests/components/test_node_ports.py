@@ -83,7 +83,7 @@ def test_a_rollback_over_a_swap_is_refused_too() -> None:
 def test_the_program_refuses_it_before_anything_is_declared(declare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     services = tuple(Service(each, Path("services/x")) for each in (spec("a", 30002), spec("b", 30001)))
     monkeypatch.setattr(environment, "load", lambda **_: services)
-    monkeypatch.setattr(environment, "_present_state", lambda: BOTH)
+    monkeypatch.setattr(environment, "present_state", lambda: BOTH)
     with pytest.raises(
         pulumi.RunError, match=r"Configuration error:\n  node port 30001 of b still .*\n  node port 30002"
     ):

@@ -107,14 +107,15 @@ def look_up(monkeypatch: pytest.MonkeyPatch, declare: Any) -> Callable[..., tupl
     ) -> tuple[list[str], list[str]]:
         found: list[str] = []
         warnings: list[str] = []
-        monkeypatch.setattr(preflight, "_histories", lambda: lambda _: Source(source))
+        monkeypatch.setattr(preflight, "history", lambda _: Source(source))
+        monkeypatch.setattr(preflight, "present_state", lambda: present or {})
         monkeypatch.setattr(preflight, "image_digest", registry)
         monkeypatch.setattr(preflight, "get_monitor", lambda: None)
         monkeypatch.setattr(pulumi.log, "warn", lambda text, *_: warnings.append(text))
 
         def asked() -> None:
             settings, _ = StackSettings.from_config("prod")
-            found.extend(preflight.promotion_problems(settings, SERVICES, lambda: present or {}))
+            found.extend(preflight.promotion_problems(settings, SERVICES))
 
         declare(asked, stack="prod", config=config(images))
         return found, warnings
