@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from bench import results
 from bench.choice import Choice, Operation, Size, first_of, parse
-from bench.helm_part import install_helm
+from bench.helm import install_helm
 from bench.processes import CommandError, Run
 from bench.report import write_documentation
 from bench.results import Measurement, describe

@@ -77,7 +77,14 @@ def parse(sizes: str, operations: str, pairs: str) -> Choice:
     """Parse the three variables. Raises ConfigurationError, which names the allowed values, if one is invalid."""
     chosen = tuple(dict.fromkeys(_size(word) for word in (sizes or DEFAULT_SIZES).split()))
     named = {_operation(word) for word in operations.split()} or set(Operation)
-    return Choice(chosen, tuple(each for each in Operation if each in named), _pairs(pairs or str(DEFAULT_PAIRS)))
+    pairs = pairs or str(DEFAULT_PAIRS)
+    if not _is_number(pairs) or int(pairs) < MIN_PAIRS:
+        raise ConfigurationError(
+            f"PAIRS is {pairs!r}.",
+            why=f"Allowed are numbers from {MIN_PAIRS}.",
+            next_step="For example: make bench PAIRS=5",
+        )
+    return Choice(chosen, tuple(each for each in Operation if each in named), int(pairs))
 
 
 def _size(word: str) -> Size:
@@ -102,16 +109,6 @@ def _operation(word: str) -> Operation:
             why=f"Allowed are {', '.join(Operation)}." + (f" Did you mean {nearest[0]}?" if nearest else ""),
             next_step='For example: make bench OPERATIONS="unchanged one"',
         ) from error
-
-
-def _pairs(text: str) -> int:
-    if not _is_number(text) or int(text) < MIN_PAIRS:
-        raise ConfigurationError(
-            f"PAIRS is {text!r}.",
-            why=f"Allowed are numbers from {MIN_PAIRS}.",
-            next_step="For example: make bench PAIRS=5",
-        )
-    return int(text)
 
 
 def _is_number(text: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from bench.choice import Operation, Size
-from bench.helm_part import HELM
+from bench.helm import HELM_PART
 from bench.processes import Run
 from lab.toolchain.fallback import is_launcher
 from lab.toolchain.layout import bin_folder
@@ -128,25 +128,17 @@ def load(file: Path = FILE) -> Results:
 def describe() -> dict[str, str]:
     """Names and values, in the order of the table."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    processors = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     host = bin_folder(PULUMI) / LANGUAGE_HOST
+    parts = (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD, KUBERNETES, BUILDKIT, HELM_PART)
     return {
         "cores": str(os.cpu_count()),
-        "processor": _processor(),
+        "processor": " ".join(processors[0].split()) if processors else platform.machine(),
         "memory": f"{memory_gib:.0f} GiB",
-        "system": f"{_distribution()}, Linux {platform.release()}",
+        "system": f"{distribution}, Linux {platform.release()}",
         "Python": platform.python_version(),
-        **{
-            part.title: part.version for part in (PULUMI, KUBERNETES_PROVIDER, DOCKER_BUILD, KUBERNETES, BUILDKIT, HELM)
-        },
+        **{part.title: part.version for part in parts},
         "Python language host": "the lab's own" if is_launcher(host) else PULUMI.version,
     }
-
-
-def _processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return " ".join(names[0].split()) if names else platform.machine()
-
-
-def _distribution() -> str:
-    return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 from bench.choice import TITLES, Operation
 from bench.processes import Run
-from bench.services import BenchServices
-from bench.tools import Tool
+from bench.tools import BenchServices, Tool
 
 # Time for the cluster's controllers to finish work for the run before.
 PAUSE_SECONDS = 1.0

@@ -1,22 +1,25 @@
-"""The two compared tools: the commands of each for an operation, on the same objects, in separate namespaces."""
+"""The two compared tools, each with its commands for an operation, and the services that both deploy."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Protocol
 
 import httpx
 
-from bench import chart
+from bench import helm
 from bench.choice import Operation, Size
-from bench.many_updates import UPDATES, copy_release, copy_updates
 from bench.processes import CommandError, Run, timed
-from bench.services import PATH, BenchServices
+from slipway.cli.new import new
 from slipway.paths import data_home
 from tests.recording.workspace import STACK, Workspace
 
@@ -27,6 +30,27 @@ SLIPWAY, HELM, HELM_QPS = "slipway", "helm", "helm qps 500"
 QPS = ("--qps", "500", "--burst-limit", "1000")
 # Data that the command line reads: the lab, the toolchain, and the engine's plugins.
 KEPT_DATA = ("lab", "toolchain.json", "pulumi-home")
+# How many updates the history has that is timed.
+UPDATES = 1000
+SECOND = 1_000_000_000
+# No instruction runs anything: what is timed is the builder, and the way to it and to the registry.
+DOCKERFILE = """\
+ARG BASE_IMAGE=python:3.12-slim
+
+FROM scratch AS test
+COPY version.txt /
+
+FROM scratch AS runtime
+COPY --from=test version.txt /
+USER 10001:10001
+"""
+SERVICE = """\
+name: {name}
+replicas: 0
+env: {{LOG_LEVEL: info}}
+"""
+ANSWER, VERSION = "service=SERVICE)", 'service=SERVICE, version="{version}")'
+PATH = "/hello"
 
 
 class Bench(Workspace):
@@ -57,6 +81,55 @@ class Bench(Workspace):
         for arguments in (("init", "-q"), ("add", "-A"), (*identity, "commit", "-q", "-m", "services to be timed")):
             timed(["git", *arguments], folder=self.folder, environment=self.engine.environment)
         return workload
+
+
+class BenchServices:
+    """The services of a copy in `folder`, in place of those that are committed there.
+
+    Each has a version, which is part of what is built. No two runs write the same: the builder knows none of it.
+    """
+
+    def __init__(self, folder: Path, size: Size, run: str) -> None:
+        self._folder, self._size, self._run = folder / "services", size, run
+        self.names = [f"bench-{number:03}" for number in range(1, size.services + 1)]
+        self.versions = dict.fromkeys(self.names, 1)
+
+    def write(self) -> None:
+        """Remove the services that are there, and write those of the size, in version 1."""
+        for spec in self._folder.glob("*/service.yaml"):
+            shutil.rmtree(spec.parent)
+        for name in self.names:
+            if self._size.real:
+                with redirect_stdout(StringIO()):  # what a person does next
+                    new(name, self._folder.parent)
+            else:
+                service = self._service(name)
+                service.mkdir()
+                (service / "Dockerfile").write_text(DOCKERFILE)
+                (service / "service.yaml").write_text(SERVICE.format(name=name))
+        self._write_versions(self.names, replacing=ANSWER)
+
+    def change(self, *names: str) -> None:
+        """A new version of these services, of all where none is named."""
+        for name in names or self.names:
+            self._write_versions([name], replacing=VERSION.format(version=self.text(name)))
+
+    def text(self, name: str) -> str:
+        """The version that is in the service's files."""
+        return f"{self._run}-{self.versions[name]}"
+
+    def _write_versions(self, names: list[str], *, replacing: str) -> None:
+        for name in names:
+            if replacing != ANSWER:
+                self.versions[name] += 1
+            if not self._size.real:
+                (self._service(name) / "version.txt").write_text(self.text(name))
+                continue
+            routes = self._service(name) / name.replace("-", "_") / "routes.py"
+            routes.write_text(routes.read_text().replace(replacing, VERSION.format(version=self.text(name))))
+
+    def _service(self, name: str) -> Path:
+        return self._folder / name.replace("-", "_")
 
 
 class Tool(Protocol):
@@ -114,6 +187,18 @@ class SlipwayTool:
         return timed(command, folder=self.bench.folder, environment=self.bench.engine.environment)[0]
 
 
+def copy_updates(folder: Path, stack: str, count: int) -> None:
+    """Fill the history `folder` of a file backend up to `count` updates: older copies of its first, a second apart."""
+    updates = sorted(folder.glob(f"{stack}-*.history.json"))
+    stamp = int(updates[0].name.removeprefix(f"{stack}-").removesuffix(".history.json"))
+    update = json.loads(updates[0].read_text())
+    for number in range(1, count - len(updates) + 1):
+        earlier = {name: update[name] - number for name in ("startTime", "endTime")}
+        copy = folder / f"{stack}-{stamp - number * SECOND}"
+        Path(f"{copy}.history.json").write_text(json.dumps({**update, **earlier}))
+        os.link(folder / f"{stack}-{stamp}.checkpoint.json", f"{copy}.checkpoint.json")
+
+
 @dataclass(frozen=True)
 class HelmTool:
     """Helm, with a chart of the objects that Slipway's stack has now."""
@@ -136,20 +221,20 @@ class HelmTool:
 
     def prepare(self, operation: Operation) -> None:
         if operation is Operation.HISTORY:
-            copy_release(self.bench.kubectl, self.namespace, UPDATES)
+            helm.copy_release(self.bench.kubectl, self.namespace, UPDATES)
         else:
             state = json.loads(self.bench.run("stack", "export", "--stack", STACK).output)["deployment"]
-            chart.write(self._chart, chart.objects_of(state, self.namespace))
+            helm.write_chart(self._chart, helm.objects_of(state, self.namespace))
 
     def do(self, operation: Operation, _service: str, /) -> Run:
-        release, wait = (chart.NAME, str(self._chart)), ("--wait", "--timeout", HELM_TIMEOUT)
-        rollback = ("rollback", chart.NAME, *wait)
+        release, wait = (helm.NAME, str(self._chart)), ("--wait", "--timeout", HELM_TIMEOUT)
+        rollback = ("rollback", helm.NAME, *wait)
         commands: Mapping[Operation, Sequence[str]] = {
             Operation.INSTALL: ("install", *release, "--create-namespace", *wait),
             Operation.GATE: ("upgrade", *release, "--dry-run=server"),
             Operation.ROLLBACK_ONE: rollback,
             Operation.ROLLBACK_ALL: rollback,
-            Operation.HISTORY: ("history", chart.NAME),
+            Operation.HISTORY: ("history", helm.NAME),
         }
         command = commands.get(operation, ("upgrade", *release, *wait))
         return timed(

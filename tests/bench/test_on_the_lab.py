@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bench.choice import Operation, Size
-from bench.helm_part import install_helm
+from bench.helm import install_helm
 from bench.processes import Run
 from bench.rounds import Rounds
 from bench.tools import HELM, Bench, HelmTool, SlipwayTool, Tool

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import plot
+from bench import report
 from bench.choice import Operation, Size
 from bench.processes import Run
 from bench.report import BEGIN, CHECKOUT, END, PAGE, RATIOS, README, documentation
@@ -67,7 +67,7 @@ def bars(svg: str) -> dict[str, ElementTree.Element]:
 
 
 def test_bars_of_ratios_go_left_and_right_of_one() -> None:
-    svg = plot.ratio_bars("t", {"a & b": {"x": 0.5, "y": 2.0}}, {"x": "#000000", "y": "#111111"})
+    svg = report.ratio_bars("t", {"a & b": {"x": 0.5, "y": 2.0}}, {"x": "#000000", "y": "#111111"})
     drawn = bars(svg)
     faster, slower = drawn["a & b, x: 0.50"], drawn["a & b, y: 2.00"]
     one = float(faster.attrib["x"]) + float(faster.attrib["width"])
@@ -77,7 +77,7 @@ def test_bars_of_ratios_go_left_and_right_of_one() -> None:
 
 
 def test_parts_of_a_bar_lie_side_by_side() -> None:
-    svg = plot.stacked_bars("t", {"a": {"Slipway": {"x": 1.0, "y": 3.0}}}, {"x": "#000000", "y": "#111111"}, "s")
+    svg = report.stacked_bars("t", {"a": {"Slipway": {"x": 1.0, "y": 3.0}}}, {"x": "#000000", "y": "#111111"}, "s")
     first, second = bars(svg)["x: 1.0 s"], bars(svg)["y: 3.0 s"]
     assert float(first.attrib["x"]) + float(first.attrib["width"]) == pytest.approx(float(second.attrib["x"]), abs=0.2)
     assert float(second.attrib["width"]) == pytest.approx(3 * float(first.attrib["width"]), abs=0.2)

@@ -12,7 +12,7 @@ from bench import rounds
 from bench.choice import Operation, Size
 from bench.processes import Run
 from bench.rounds import Rounds, steps
-from bench.services import BenchServices
+from bench.tools import BenchServices
 
 
 @dataclass

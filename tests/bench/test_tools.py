@@ -1,14 +1,15 @@
-"""The services that are written, and what a change of them is."""
+"""The services that are written, what a change of them is, and a long history as Pulumi's file backend keeps it."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from bench.choice import Size
-from bench.services import BenchServices
+from bench.tools import BenchServices, copy_updates
 from services.catalog import load
 
 
@@ -64,3 +65,16 @@ def test_a_change_is_of_one_file_of_each_service_that_is_named(tmp_path: Path, s
     workload.change()
     changed = {name.partition("/")[0] for name, text in contents(tmp_path).items() if text != before[name]}
     assert changed == {name.replace("-", "_") for name in workload.names}
+
+
+def test_a_file_backend_has_as_many_updates_as_requested_for_all_older(tmp_path: Path) -> None:
+    for stamp, start in ((2_000_000_000_000_000_000, 100), (2_000_000_005_000_000_000, 105)):
+        (tmp_path / f"dev-{stamp}.history.json").write_text(json.dumps({"startTime": start, "endTime": start + 1}))
+        (tmp_path / f"dev-{stamp}.checkpoint.json").write_text(f"state of {start}")
+    copy_updates(tmp_path, "dev", 10)
+    files = sorted(tmp_path.glob("*.history.json"))
+    assert len(files) == len(list(tmp_path.glob("*.checkpoint.json"))) == 10
+    starts = [json.loads(file.read_text())["startTime"] for file in files]
+    assert starts == [*range(92, 100), 100, 105]
+    assert all(re.fullmatch(r"dev-\d{19}\.history\.json", file.name) for file in files)
+    assert (tmp_path / files[0].name.replace("history", "checkpoint")).read_text() == "state of 100"
