@@ -36,7 +36,7 @@ from components.recorded_only import RecordedOnly, register_transformation
 from components.rollouts import AwaitedRollouts
 from components.secrets import read_secrets
 from components.service_resources import ServiceResources, mentions_stateful_kinds
-from components.settings import LimitRangeItem, StackSettings, configuration_error
+from components.settings import StackSettings, configuration_error
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.cluster.client import Cluster
@@ -127,27 +127,43 @@ class Environment(pulumi.ComponentResource):
             register_transformation(self.resources.fill_in)
             register_kubernetes_defaults(args.settings.context, args.settings.adopt)
             super().__init__(ENVIRONMENT_TYPE, name, None, opts)
-            self._declare(name, args)
+            self._name = name
+            self.settings = args.settings
+            self.rollouts = AwaitedRollouts(args.settings.context)
+            self.services = args.services
+            self.targets, self.declared = args.targets, args.declared
+            self.rollback = args.rollback
+            self.secrets = args.secrets
+            self.kubernetes = kubernetes.Provider(
+                name,
+                context=args.settings.context,
+                # Otherwise the SDK sends KUBECONFIG: the state has a path of this machine, a list of several files is
+                # not read, and the provider leaves a copy with its credentials in the folder for temporary files.
+                kubeconfig="",
+                kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
+                opts=pulumi.ResourceOptions(parent=self),
+            )
+            self.docker = self._image_registries(name)
 
-    def _declare(self, name: str, args: EnvironmentArgs) -> None:
-        self._name = name
-        self.settings = args.settings
-        self.rollouts = AwaitedRollouts(args.settings.context)
-        self.services = args.services
-        self.targets, self.declared = args.targets, args.declared
-        self.rollback = args.rollback
-        self.secrets = args.secrets
-        self.kubernetes = kubernetes.Provider(
+            async def ask_cluster(_: object) -> str | None:
+                return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
+
+            # Recorded so that a rollback knows if it is on another cluster; `None` in a preview.
+            self.register_outputs({"cluster": pulumi.Output.from_input(None).apply(ask_cluster)})
+
+    def _image_registries(self, name: str) -> docker.Provider:
+        """Asks registries, no Docker engine; a registry on loopback uses plain HTTP, as it does for Docker itself."""
+        hosts = (address.partition("/")[0] for address in (self.settings.base_image, self.settings.registry))
+        plain = [host for host in dict.fromkeys(hosts) if speaks_plain_http(host)]
+        return docker.Provider(
             name,
-            context=args.settings.context,
-            # Otherwise the SDK sends KUBECONFIG: the state has a path of this machine, a list of several files is not
-            # read, and the provider leaves a copy with its credentials in the folder for temporary files.
-            kubeconfig="",
-            kube_client_settings={"qps": QUERIES_PER_SECOND, "burst": 2 * QUERIES_PER_SECOND},
+            disable_docker_daemon_check=True,
+            registry_auth=[
+                docker.ProviderRegistryAuthArgs(address=f"http://{host}", auth_disabled=True) for host in plain
+            ]
+            or None,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        self.docker = self._image_registries(name)
-        self.register_outputs({"cluster": self._cluster()})
 
     def after_builds(self, value: Any) -> pulumi.Output[Any]:
         """`value`, held back until all images that the program declares until its end are built and tested."""
@@ -155,10 +171,10 @@ class Environment(pulumi.ComponentResource):
 
     @cached_property
     def _built(self) -> asyncio.Future[Any]:
-        return asyncio.ensure_future(self._all_images())
+        async def all_images() -> None:
+            await asyncio.gather(*(image.future() for image in self.images))
 
-    async def _all_images(self) -> None:
-        await asyncio.gather(*(image.future() for image in self.images))
+        return asyncio.ensure_future(all_images())
 
     def own_rollouts(self) -> pulumi.Output[bool]:
         """Resolves once all Deployments that no component of ours waits for are rolled out."""
@@ -168,14 +184,6 @@ class Environment(pulumi.ComponentResource):
             await asyncio.gather(*(each.future() for each in waiting))
 
         return held_back(pulumi.Output.from_input(True), rolled_out)
-
-    def _cluster(self) -> pulumi.Output[str | None]:
-        """The cluster's id, recorded so that a rollback knows if it is on another cluster; `None` in a preview."""
-
-        async def ask(_: object) -> str | None:
-            return None if pulumi.runtime.is_dry_run() else await in_thread(cluster_id, self.settings.context)
-
-        return pulumi.Output.from_input(None).apply(ask)
 
     @cached_property
     def migrations(self) -> RecordedMigrations:
@@ -211,13 +219,24 @@ class Environment(pulumi.ComponentResource):
     @cached_property
     def namespace(self) -> pulumi.Output[str]:
         """The name of the Namespace, which is declared on first use unless its setting `managed` is false."""
+        name = self.settings.namespace.name
         if not self.settings.namespace.managed:
-            _require_forgotten(self.settings.namespace.name)
-            return pulumi.Output.from_input(self.settings.namespace.name)
+            if has_namespace(present_state(), name):
+                # The engine would delete it, undeclared, with everything in it.
+                raise configuration_error(
+                    [
+                        f"`slipway:namespace` has `managed: false` for {name}, but the stack's state has it: the "
+                        f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which removes it from the "
+                        "state"
+                    ]
+                )
+            return pulumi.Output.from_input(name)
+        claims = [volume.persistent_volume_claim for service in self.services for volume in service.spec.volumes]
+        has_claims = any(claim and not claim.claim_name for claim in claims)
         namespace = kubernetes.core.v1.Namespace(
             self._name,
             metadata={
-                "name": self.settings.namespace.name,
+                "name": name,
                 # A build that fails changes nothing in the cluster.
                 "labels": self.after_builds(
                     {
@@ -231,28 +250,10 @@ class Environment(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 provider=self.kubernetes,
-                protect=self._has_claims() or any(map(mentions_stateful_kinds, self.services)) or None,
+                protect=has_claims or any(map(mentions_stateful_kinds, self.services)) or None,
             ),
         )
         return namespace.metadata.apply(lambda metadata: str(metadata.name))
-
-    def _has_claims(self) -> bool:
-        volumes = [volume for service in self.services for volume in service.spec.volumes]
-        return any(claim and not claim.claim_name for claim in (each.persistent_volume_claim for each in volumes))
-
-    def _image_registries(self, name: str) -> docker.Provider:
-        """Asks registries, no Docker engine; a registry on loopback uses plain HTTP, as it does for Docker itself."""
-        hosts = (address.partition("/")[0] for address in (self.settings.base_image, self.settings.registry))
-        plain = [host for host in dict.fromkeys(hosts) if speaks_plain_http(host)]
-        return docker.Provider(
-            name,
-            disable_docker_daemon_check=True,
-            registry_auth=[
-                docker.ProviderRegistryAuthArgs(address=f"http://{host}", auth_disabled=True) for host in plain
-            ]
-            or None,
-            opts=pulumi.ResourceOptions(parent=self),
-        )
 
     def base_image(self) -> pulumi.Output[str]:
         """The base image of every build, pinned by digest; fails if the registry does not have its tag."""
@@ -274,10 +275,6 @@ class Environment(pulumi.ComponentResource):
         found = await invoke_async("docker:index/getRegistryImage:getRegistryImage", {"name": image}, options)
         return str(found["sha256Digest"])
 
-    def repository(self, service: Service) -> str:
-        """The repository for images of the service, without a tag."""
-        return self.settings.repository(service.name)
-
 
 def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
     """Outputs that resolve once both exist: a pod created earlier would have no defaults, and would not be counted."""
@@ -290,44 +287,19 @@ def declare_limits(environment: Environment) -> list[pulumi.Output[Any]]:
     }
     declared: list[pulumi.CustomResource] = []
     if settings.resource_quota:
-        declared.append(
-            core.v1.ResourceQuota(
-                stack,
-                metadata=metadata,
-                spec={"hard": settings.resource_quota.hard},
-                opts=options,
-            )
-        )
+        hard = settings.resource_quota.hard
+        declared.append(core.v1.ResourceQuota(stack, metadata=metadata, spec={"hard": hard}, opts=options))
     if settings.limit_range:
-        declared.append(
-            core.v1.LimitRange(
-                stack,
-                metadata=metadata,
-                spec={"limits": [_item(each) for each in settings.limit_range.limits]},
-                opts=options,
-            )
-        )
+        limits: list[core.v1.LimitRangeItemArgsDict] = []
+        for item in settings.limit_range.limits:
+            amounts = {
+                "default": item.default,
+                "default_request": item.default_request,
+                "max": item.max,
+                "min": item.min,
+                "max_limit_request_ratio": item.max_limit_request_ratio,
+            }
+            # An empty mapping would be drift, because the API server drops it.
+            limits.append({"type": item.type, **{name: amount for name, amount in amounts.items() if amount}})
+        declared.append(core.v1.LimitRange(stack, metadata=metadata, spec={"limits": limits}, opts=options))
     return [each.id for each in declared]
-
-
-def _item(item: LimitRangeItem) -> core.v1.LimitRangeItemArgsDict:
-    """Only the fields that are set: an empty mapping would be drift, because the API server drops it."""
-    amounts = {
-        "default": item.default,
-        "default_request": item.default_request,
-        "max": item.max,
-        "min": item.min,
-        "max_limit_request_ratio": item.max_limit_request_ratio,
-    }
-    return {"type": item.type, **{name: amount for name, amount in amounts.items() if amount}}
-
-
-def _require_forgotten(namespace: str) -> None:
-    """Fails if the state has the namespace: the engine would delete it, undeclared, with everything in it."""
-    if has_namespace(present_state(), namespace):
-        raise configuration_error(
-            [
-                f"`slipway:namespace` has `managed: false` for {namespace}, but the stack's state has it: the "
-                f"update would delete it. Run `slipway up -s {pulumi.get_stack()}`, which removes it from the state"
-            ]
-        )

@@ -9,8 +9,9 @@ from pulumi_kubernetes import batch, core, networking
 
 from components import network
 from components.kubernetes_defaults import COMPONENT_LABEL
-from components.pod import job_spec
+from components.pod import further_ports, job_spec
 from components.workload import Workload, WorkloadArgs
+from services.spec import PORT_NAME, SERVICE_PORT
 from services.workloads import CronJobSpec
 
 
@@ -31,10 +32,36 @@ class Microservice(Workload):
         self._disruption_budget()
         if self._spec.autoscaling:
             self._autoscaler(self._spec.autoscaling)
-        if self._spec.ingress:
-            self._ingress(self._spec.ingress)
+        if declared := self._spec.ingress:
+            networking.v1.Ingress(
+                name,
+                metadata=self._metadata(annotations=declared.annotations),
+                spec=network.ingress(self._spec, declared),
+                opts=self._child(),
+            )
         self.url = network.url(self._spec, service, args.rollouts)
         self.register_outputs({"url": self.url})
+
+    def _service(self) -> core.v1.Service:
+        exposure = self._spec.service
+        own: dict[str, Any] = {
+            "name": PORT_NAME,
+            "port": SERVICE_PORT,
+            "target_port": PORT_NAME,
+            "protocol": "TCP",
+        }
+        if exposure.node_port:
+            own["node_port"] = exposure.node_port
+        further = [
+            {"name": port.name, "port": port.service_port, "target_port": port.name, "protocol": port.protocol}
+            for port in further_ports(self._spec)
+        ]
+        return core.v1.Service(
+            self._name,
+            metadata=self._metadata(annotations=exposure.annotations),
+            spec={"type": exposure.type, "selector": self._selector, "ports": [own, *further]},
+            opts=self._child(),
+        )
 
 
 WORKER = {COMPONENT_LABEL: "worker"}

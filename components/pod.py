@@ -107,7 +107,12 @@ def _own_container(
         ],
         "env": env(spec),
     }
-    mounts = [*scratch_mounts(spec, "scratch"), *own_mounts(spec)]
+    mounts = scratch_mounts(spec, "scratch")
+    for volume in spec.volumes:
+        if volume.mount_path:
+            mount: Object = {"name": volume.name, "mount_path": volume.mount_path}
+            mount |= {"sub_path": volume.sub_path} if volume.sub_path else {}
+            mounts.append(mount | ({"read_only": True} if volume.read_only else {}))
     return {
         "name": spec.name,
         "image": image,
@@ -274,14 +279,6 @@ def ports(container: ServiceSpec | Sidecar) -> list[Object]:
     ]
 
 
-def service_ports(spec: ServiceSpec) -> list[Object]:
-    """The ports of the Service that target `further_ports`."""
-    return [
-        {"name": port.name, "port": port.service_port, "target_port": port.name, "protocol": port.protocol}
-        for port in further_ports(spec)
-    ]
-
-
 def further_ports(spec: ServiceSpec) -> list[Any]:
     """All ports of the pods except the service's own."""
     return [*spec.ports, *(port for sidecar in spec.sidecars for port in sidecar.ports)]
@@ -313,17 +310,6 @@ def file_mounts(container: str, files: Iterable[MountedFile]) -> list[Object]:
         for file in files
         if file.container == container
     ]
-
-
-def own_mounts(spec: ServiceSpec) -> list[Object]:
-    """Where the service's own container mounts the pod's `volumes`."""
-    found = []
-    for volume in spec.volumes:
-        if volume.mount_path:
-            mount: Object = {"name": volume.name, "mount_path": volume.mount_path}
-            mount |= {"sub_path": volume.sub_path} if volume.sub_path else {}
-            found.append(mount | ({"read_only": True} if volume.read_only else {}))
-    return found
 
 
 def volumes(spec: ServiceSpec, files: PodFiles, claims: Mapping[str, pulumi.Input[str]]) -> list[Object]:

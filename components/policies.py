@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
 from pathlib import Path
 
 import pulumi
@@ -46,7 +45,18 @@ def enforce_policies() -> None:
     elif problem:
         raise pulumi.RunError(f"{problem}\nNothing was changed.")
     elif not previews:
-        register_transformation(_refusing_all_but({(type_, name) for type_, name in verdict.judged}))
+        judged = {(type_, name) for type_, name in verdict.judged}
+
+        def refuse_unjudged(args: pulumi.ResourceTransformationArgs) -> None:
+            # A program may declare more in an update than in the check: in an `apply`, or if it asks whether it is a
+            # preview. The check does not list resources that are only read.
+            if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
+                kind = args.type_.rsplit(":", 1)[-1]
+                raise pulumi.RunError(
+                    f"{POLICY_ERROR} the program's policy check did not see {kind} {args.name}.\n{NEXT_STEP}"
+                )
+
+        register_transformation(refuse_unjudged)
 
 
 def _problem(verdict: program_check.Verdict) -> str:
@@ -56,19 +66,3 @@ def _problem(verdict: program_check.Verdict) -> str:
     if verdict.error or verdict.refusal:
         return f"{POLICY_ERROR} {verdict.error}" if verdict.error else verdict.refusal
     return f"{POLICY_ERROR} {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""
-
-
-def _refusing_all_but(judged: Collection[tuple[str, str]]) -> pulumi.ResourceTransformation:
-    """Refuses resources that the rules have not seen, except those that are only read, which the check does not list.
-
-    A program may declare more in an update than in the check: in an `apply`, or if it asks whether it is a preview.
-    """
-
-    def refuse(args: pulumi.ResourceTransformationArgs) -> None:
-        if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
-            kind = args.type_.rsplit(":", 1)[-1]
-            raise pulumi.RunError(
-                f"{POLICY_ERROR} the program's policy check did not see {kind} {args.name}.\n{NEXT_STEP}"
-            )
-
-    return refuse

@@ -67,7 +67,7 @@ def build(environment: Environment) -> dict[str, AnyImage]:
     base_image = environment.base_image() if built else ""
     images: dict[str, AnyImage] = {}
     for service in environment.declared:
-        name, spec, repository = service.name, service.spec, environment.repository(service)
+        name, spec, repository = service.name, service.spec, settings.repository(service.name)
         if spec.image:
             images[name] = PrebuiltImage(name, spec.image)
         elif not settings.build:

@@ -63,33 +63,29 @@ def restore(environment: Environment, request: RollbackRequest) -> Mapping[str, 
     """
     recorded_only = environment.recorded_only or RecordedOnly()
     with recorded_only.declaring():
-        outputs = _restore(environment, request, recorded_only)
+        try:
+            target, present = _states(request)
+            recorded_only.remember_read(present)
+            plan = plan_rollback(target, present, request)
+        except SlipwayError as error:
+            raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
+        _require_same_cluster(environment, target)
+        if problems := passed_on(declared_ports(plan.resources), assigned_ports(present)):
+            what = "a node port belongs to another Service now; roll back first to a recorded state in which it is free"
+            raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}.", *problems]))
+        _require_images(environment, plan, present)
+        for each in plan.kept:
+            kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
+            pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
+        migrated = services_migrated_since(plan, [present])
+        if migrated and ROLLBACK_VARIABLE not in os.environ:  # the command says so before it begins
+            pulumi.log.warn(f"The migrations of {', '.join(migrated)} are not undone: a rollback runs no migrations.")
+        if any(each.type == IMAGE_TYPE for each in resources(present)):
+            _ = environment.docker_build  # for the images that stay in the state, whether or not the target built any
+        recorded = RecordedState(environment, _to_declare(plan, present, request))
+        outputs = {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
     export_recorded(outputs)
     return outputs
-
-
-def _restore(environment: Environment, request: RollbackRequest, recorded_only: RecordedOnly) -> dict[str, Any]:
-    try:
-        target, present = _states(request)
-        recorded_only.remember_read(present)
-        plan = plan_rollback(target, present, request)
-    except SlipwayError as error:
-        raise pulumi.RunError(f"{ROLLBACK_ERROR} {error}") from error
-    _require_same_cluster(environment, target)
-    if problems := passed_on(declared_ports(plan.resources), assigned_ports(present)):
-        what = "a node port belongs to another Service now; roll back first to a recorded state in which it is free."
-        raise pulumi.RunError("\n  ".join([f"{ROLLBACK_ERROR} {what}", *problems]))
-    _require_images(environment, plan, present)
-    for each in plan.kept:
-        kind, why = each.type.rsplit(":", 1)[-1], "is protected" if each.raw.get("protect") else "may hold data"
-        pulumi.log.warn(f"{kind} {each.name} stays, though update #{request.target} did not have it: it {why}.")
-    migrated = services_migrated_since(plan, [present])
-    if migrated and ROLLBACK_VARIABLE not in os.environ:  # the command says so before it begins
-        pulumi.log.warn(f"The migrations of {', '.join(migrated)} are not undone: a rollback runs no migrations.")
-    if any(each.type == IMAGE_TYPE for each in resources(present)):
-        _ = environment.docker_build  # for the images that stay in the state, whether or not the target built any
-    recorded = RecordedState(environment, _to_declare(plan, present, request))
-    return {**values(plan.outputs), "checks": _verified(environment, plan, request, recorded)}
 
 
 def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest) -> RollbackPlan:
@@ -216,20 +212,17 @@ class RecordedState:
         if recorded.type == ENVIRONMENT_TYPE:
             return self._environment
         opts = self._options(recorded)
-        if recorded.type.startswith(PROVIDER_PREFIX):
-            return self._provider(recorded, opts)
-        if recorded.custom:
+        if not recorded.custom:
+            return RecordedComponent(recorded, opts)
+        if not recorded.type.startswith(PROVIDER_PREFIX):
             return RecordedResource(recorded, self._inputs(recorded), opts)
-        return RecordedComponent(recorded, opts)
-
-    def _provider(self, recorded: ResourceState, opts: pulumi.ResourceOptions) -> pulumi.Resource | None:
         if recorded.name == UNVERSIONED_PROVIDER or recorded.name.startswith(DEFAULT_PROVIDER):
             return None  # the engine makes it
-        present = [self._environment.kubernetes, self._environment.docker]
+        present: list[pulumi.ProviderResource] = [self._environment.kubernetes, self._environment.docker]
         if recorded.type == f"{PROVIDER_PREFIX}docker-build":  # an environment that builds nothing has none
             present.append(self._environment.docker_build)
-        same = (each for each in present if _is_declared_as(each, recorded))
-        return next(same, None) or RecordedProvider(recorded, opts)
+        declared = {(f"{PROVIDER_PREFIX}{each.package}", each.pulumi_resource_name): each for each in present}
+        return declared.get((recorded.type, recorded.name)) or RecordedProvider(recorded, opts)
 
     def _inputs(self, recorded: ResourceState) -> dict[str, Any]:
         """The inputs, each with its recorded dependencies: the values alone do not tell the order."""
@@ -248,11 +241,15 @@ class RecordedState:
     def _options(self, recorded: ResourceState) -> pulumi.ResourceOptions:
         raw, made = recorded.raw, self.resources
         alias = self._plan.aliases.get(recorded.urn)
-        provider = made.get(recorded.provider)
+        provider, used = made.get(recorded.provider), recorded.provider.rsplit("::", 1)[-1]
+        # The plugin's version if a default provider was used: `default_0_0_22` is 0.0.22.
+        version = used.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if used.startswith(DEFAULT_PROVIDER) else None
+        # The engine records seconds.
+        timeouts = {key: f"{seconds}s" for key, seconds in (raw.get("customTimeouts") or {}).items() if seconds}
         return pulumi.ResourceOptions(
             parent=made.get(recorded.parent),
             provider=provider if isinstance(provider, pulumi.ProviderResource) else None,
-            version=_default_version(recorded),
+            version=version,
             depends_on=[made[urn] for urn in recorded.dependencies if urn in made],
             deleted_with=made.get(str(raw.get("deletedWith"))),
             aliases=[alias] if alias else None,
@@ -265,25 +262,8 @@ class RecordedState:
             replace_with=[made[urn] for urn in raw.get("replaceWith") or () if urn in made],
             replacement_trigger=values(raw.get("replacementTrigger")),
             additional_secret_outputs=raw.get("additionalSecretOutputs"),
-            custom_timeouts=_timeouts(raw.get("customTimeouts") or {}),
+            custom_timeouts=pulumi.CustomTimeouts(**timeouts) if timeouts else None,
         )
-
-
-def _is_declared_as(provider: pulumi.ProviderResource, recorded: ResourceState) -> bool:
-    declared = (f"{PROVIDER_PREFIX}{provider.package}", provider.pulumi_resource_name)
-    return declared == (recorded.type, recorded.name)
-
-
-def _default_version(recorded: ResourceState) -> str | None:
-    """The plugin's version if a default provider was used: `default_0_0_22` is 0.0.22."""
-    name = recorded.provider.rsplit("::", 1)[-1]
-    return name.removeprefix(DEFAULT_PROVIDER).replace("_", ".") if name.startswith(DEFAULT_PROVIDER) else None
-
-
-def _timeouts(recorded: Mapping[str, float]) -> pulumi.CustomTimeouts | None:
-    """The engine records seconds."""
-    named = {key: f"{value}s" for key, value in recorded.items() if value}
-    return pulumi.CustomTimeouts(**named) if named else None
 
 
 def values(value: Any) -> Any:

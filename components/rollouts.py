@@ -93,26 +93,27 @@ class AwaitedRollouts:
     def ended(self, job: pulumi.Resource) -> pulumi.Output[bool]:
         """Resolves once the Job has completed; otherwise fails the update with one screen that says why."""
         metadata: pulumi.Output[Mapping[str, Any]] = job.metadata  # type: ignore[attr-defined]
-        return metadata.apply(lambda known: self._wait_for_end(job, known))
 
-    async def _wait_for_end(self, job: pulumi.Resource, metadata: Mapping[str, Any]) -> bool:
-        if not _is_update():
+        async def wait(known: Mapping[str, Any]) -> bool:
+            if not _is_update():
+                return True
+            awaited, shown = AwaitedJob(self._connect, str(known["namespace"]), str(known["name"])), ""
+            pauses = _pauses()
+            try:
+                while not await in_thread(awaited.done):
+                    if awaited.status != shown:
+                        shown = awaited.status
+                        pulumi.log.info(f"{ROLLING_OUT}: migration {shown}", job, ephemeral=True)
+                    await asyncio.sleep(next(pauses))
+            except RolloutError as error:
+                failure = pulumi.RunError(str(error))
+                self._fail(failure)
+                raise failure from error
+            if shown:
+                pulumi.log.info(ROLLED_OUT, job, ephemeral=True)
             return True
-        awaited, shown = AwaitedJob(self._connect, str(metadata["namespace"]), str(metadata["name"])), ""
-        pauses = _pauses()
-        try:
-            while not await in_thread(awaited.done):
-                if awaited.status != shown:
-                    shown = awaited.status
-                    pulumi.log.info(f"{ROLLING_OUT}: migration {shown}", job, ephemeral=True)
-                await asyncio.sleep(next(pauses))
-        except RolloutError as error:
-            failure = pulumi.RunError(str(error))
-            self._fail(failure)
-            raise failure from error
-        if shown:
-            pulumi.log.info(ROLLED_OUT, job, ephemeral=True)
-        return True
+
+        return metadata.apply(wait)
 
     async def _watch(self) -> None:
         shown: dict[Rollout, str] = {}

@@ -67,7 +67,10 @@ class ServiceImage(pulumi.ComponentResource):
         tests, labels, stage = [], None, args.build.test_target
         if not stage:
             labels = {UNIT_TESTS_LABEL: UNTESTED}
-        elif _has_tests_in_one_build(args, stage):
+        elif not args.cache and Dockerfile.read(args.dockerfile or args.context / DOCKERFILE).takes_in(
+            args.build.target, stage, args.named_contexts
+        ):
+            # The image's own build, in a preview too, cannot succeed before `stage` has been built.
             labels = {UNIT_TESTS_LABEL: f"{IN_STAGE}{stage}"}
         else:
             # The provider reads named contexts through the .dockerignore of the main one, and may miss changes in them.
@@ -75,9 +78,12 @@ class ServiceImage(pulumi.ComponentResource):
             tests = [self._image(f"{name}{TEST_SUFFIX}", args, stage, exports=[{"cacheonly": {}}], labels=of_test)]
         # Each content has its own tag: clean-ups of untagged images never delete the image of a rollback.
         tag = content.apply(lambda hashed: f"{args.repository}:{hashed}")
-        image = self._image(
-            name, args, args.build.target, exports=_exports(args), tags=[tag], labels=labels, depends_on=tests
-        )
+        # Without an export the provider uses `push` and builds nothing of it in a preview, which would push the cache.
+        # https://github.com/pulumi/pulumi-docker-build/blob/v0.0.22/provider/internal/image.go (buildable)
+        exports: list[docker_build.ExportArgsDict] | None = None
+        if not args.cache:
+            exports = [{"raw": "type=registry"}]  # the same as `push`: `registry` has other media types
+        image = self._image(name, args, args.build.target, exports=exports, tags=[tag], labels=labels, depends_on=tests)
         self.reference = image.digest.apply(partial(_by_digest, args.repository))
         self.register_outputs({"reference": self.reference})
 
@@ -128,23 +134,6 @@ class ServiceImage(pulumi.ComponentResource):
             opts=pulumi.ResourceOptions(parent=self, depends_on=depends_on, retain_on_delete=True),
             **more,
         )
-
-
-def _exports(args: ServiceImageArgs) -> list[docker_build.ExportArgsDict] | None:
-    """The exports that push an image; `None` to use `push`: then the provider builds nothing of it in a preview, which
-    would push the cache.
-
-    https://github.com/pulumi/pulumi-docker-build/blob/v0.0.22/provider/internal/image.go (buildable)
-    """
-    return None if args.cache else [{"raw": "type=registry"}]  # the same as `push`: `registry` has other media types
-
-
-def _has_tests_in_one_build(args: ServiceImageArgs, stage: str) -> bool:
-    """Whether the image's own build, in a preview too, cannot succeed before `stage` has been built."""
-    if args.cache:
-        return False
-    file = Dockerfile.read(args.dockerfile or args.context / DOCKERFILE)
-    return file.takes_in(args.build.target, stage, args.named_contexts)
 
 
 def _by_digest(repository: str, digest: str) -> str | pulumi.Output[str]:

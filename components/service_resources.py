@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pulumi
@@ -89,7 +88,18 @@ class ServiceResources:
                 continue
             self.service = given
             try:
-                _function(file)(given)
+                # It cannot import from its own folder: each service has its own packages.
+                spec = importlib.util.spec_from_file_location(f"slipway_resources_{file.parent.name}", file)
+                if spec is None or spec.loader is None:
+                    raise ResourcesError("it cannot be loaded as Python")
+                module = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(module)
+                function = getattr(module, FUNCTION, None)
+                if not callable(function):
+                    raise ResourcesError(
+                        f"it has no function `{FUNCTION}`; allowed: `def {FUNCTION}(service: Service) -> None`"
+                    )
+                function(given)
             except (Exception, SystemExit) as error:
                 declare_nothing()
                 raise configuration_error([_problem(error, file)]) from error
@@ -132,34 +142,25 @@ class ServiceResources:
         self._owners.setdefault(key, owner)
 
     def _object(self, service: Service, type_: str, name: str, props: dict[str, Any]) -> dict[str, Any]:
-        if type_ == CRD_TYPE:
-            self._read_definition(props)
-        namespaced = self._is_namespaced(type_)
+        definition = plain(props.get("spec")) if type_ == CRD_TYPE else None
+        if isinstance(definition, Mapping) and definition.get("scope") == "Cluster":
+            custom_kind = (plain(definition.get("names")) or {}).get("kind")
+            for version in map(plain, definition.get("versions") or ()):
+                custom_type = f"{definition.get('group')}/{version.get('name')}:{custom_kind}"
+                self._cluster_wide.add(f"{KUBERNETES_PREFIX}{custom_type}")
+        group, kind = type_.split(":")[1].partition("/")[0], type_.rsplit(":", 1)[-1]
+        built_in = group in BUILT_IN_GROUPS
+        namespaced = kind in NAMESPACED_KINDS if built_in else type_ not in self._cluster_wide
         metadata = changed(props.get("metadata"), lambda known: _metadata(known, service, name, namespaced=namespaced))
         props["metadata"] = metadata
         labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
         of_another = labels.get(NAME_LABEL) if isinstance(labels, Mapping) else None
         if of_another in self.names - {service.name}:
             raise ResourcesError(f"its label {NAME_LABEL} names another service, {of_another}")
-        kind = type_.rsplit(":", 1)[-1]
-        if type_.split(":")[1].partition("/")[0] in BUILT_IN_GROUPS and kind in POD_TEMPLATES:
+        if built_in and kind in POD_TEMPLATES:
             own_name = metadata.get("name") if isinstance(metadata, Mapping) else None
             _with_pod_defaults(service, self.names, own_name if isinstance(own_name, str) else name, kind, props)
         return props
-
-    def _read_definition(self, props: Mapping[str, Any]) -> None:
-        spec = plain(props.get("spec"))
-        if not isinstance(spec, Mapping) or spec.get("scope") != "Cluster":
-            return
-        kind = (plain(spec.get("names")) or {}).get("kind")
-        versions = (plain(each) for each in spec.get("versions") or ())
-        self._cluster_wide |= {f"{KUBERNETES_PREFIX}{spec.get('group')}/{each.get('name')}:{kind}" for each in versions}
-
-    def _is_namespaced(self, type_: str) -> bool:
-        group = type_.split(":")[1].partition("/")[0]
-        if group in BUILT_IN_GROUPS:
-            return type_.rsplit(":", 1)[-1] in NAMESPACED_KINDS
-        return type_ not in self._cluster_wide
 
 
 def mentions_stateful_kinds(service: catalog.Service) -> bool:
@@ -171,19 +172,6 @@ def mentions_stateful_kinds(service: catalog.Service) -> bool:
 
 _latest: list[ServiceResources] = []
 """Of the newest environment: a process that declares several, like tests, has the transformations of all of them."""
-
-
-def _function(file: Path) -> Callable[[Service], None]:
-    """`resources` of the file, which cannot import from its own folder: each service has its own packages."""
-    spec = importlib.util.spec_from_file_location(f"slipway_resources_{file.parent.name}", file)
-    if spec is None or spec.loader is None:
-        raise ResourcesError("it cannot be loaded as Python")
-    module: ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    function = getattr(module, FUNCTION, None)
-    if not callable(function):
-        raise ResourcesError(f"it has no function `{FUNCTION}`; allowed: `def {FUNCTION}(service: Service) -> None`")
-    return function  # type: ignore[no-any-return]
 
 
 def _problem(error: BaseException, file: Path) -> str:
@@ -214,7 +202,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
     own = name if name not in names else f"{name}-{kind.lower()}"
     needs: list[str] = []
 
-    def pod(known: dict[str, Any]) -> dict[str, Any]:
+    def filled_in(known: dict[str, Any]) -> dict[str, Any]:
         labels = {**service.labels, NAME_LABEL: own}
         known["metadata"] = changed(known.get("metadata"), lambda metadata: _pod_metadata(metadata, labels, names))
         known["spec"] = changed(known.get("spec"), lambda spec: _pod_spec(spec, service, own, kind, needs))
@@ -222,7 +210,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
 
     *path, last = (*POD_TEMPLATES[kind],) or ("",)
     if not last:  # a Pod
-        props.update(pod(props))
+        props.update(filled_in(props))
     else:
         target = props
         for field_name in path:
@@ -233,7 +221,7 @@ def _with_pod_defaults(service: Service, names: Collection[str], name: str, kind
             target[key] = dict(inner)
             target = target[key]
         key = key_of(target, last)
-        target[key] = changed(target.get(key), pod)
+        target[key] = changed(target.get(key), filled_in)
     if needs:
         core.v1.ServiceAccount(own, metadata={"name": own}, automount_service_account_token=False)
         rules = {**network.policy_spec(service.spec, ()), "pod_selector": {"match_labels": {NAME_LABEL: own}}}

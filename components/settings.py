@@ -6,6 +6,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -185,11 +186,26 @@ class StackSettings(BaseModel):
     @classmethod
     def from_config(cls, stack: str) -> tuple[StackSettings, YamlSource | None]:
         """The stack's settings, and its file or `None`; raises RunError, which lists every problem."""
-        source = _stack_file(Path(f"Pulumi.{stack}.yaml"))
+        # The file is read for lines in messages only: the values come from Pulumi, which may have read them elsewhere.
+        file, source = Path(f"Pulumi.{stack}.yaml"), None
+        with suppress(YamlError):
+            source = read(file) if file.exists() else None
         problems = [*_unknown_keys(source), *(misread_settings(source) if source else ()), *_secrets(source)]
         if problems:
             raise configuration_error(problems)
-        values = {"namespace": default_namespace(stack)} | _from_environment() | _from_config()
+        values: dict[str, Any] = {"namespace": default_namespace(stack)}
+        # Of a lab or a build server; the stack's own configuration takes precedence.
+        values |= {key: value for key, variable in VARIABLES.items() if (value := os.environ.get(variable))}
+        config = pulumi.Config(KEYS_NAMESPACE)
+        for key in keys():
+            text = config.get(key)
+            if text is None:
+                continue
+            values[key] = text
+            is_text = key in {"registry", "baseImage", "context", "metricsFrom"}
+            if not is_text and (key != "namespace" or text.startswith("{")):
+                with suppress(pulumi.ConfigTypeError):
+                    values[key] = config.get_object(key)
         if "registry" not in values:
             raise configuration_error([NO_REGISTRY])
         try:
@@ -201,40 +217,6 @@ class StackSettings(BaseModel):
 def keys() -> list[str]:
     """The keys a stack's configuration may have, without `slipway:`."""
     return sorted(field.alias or name for name, field in StackSettings.model_fields.items())
-
-
-def _from_environment() -> dict[str, Any]:
-    """Settings of a lab or a build server; the stack's own configuration takes precedence."""
-    return {key: value for key, variable in VARIABLES.items() if (value := os.environ.get(variable))}
-
-
-def _from_config() -> dict[str, Any]:
-    config = pulumi.Config(KEYS_NAMESPACE)
-    values: dict[str, Any] = {}
-    for key in keys():
-        text = config.get(key)
-        if text is None:
-            continue
-        is_text = key in {"registry", "baseImage", "context", "metricsFrom"} or (
-            key == "namespace" and not text.startswith("{")
-        )
-        values[key] = text if is_text else _parsed(config, key, text)
-    return values
-
-
-def _parsed(config: pulumi.Config, key: str, text: str) -> Any:
-    try:
-        return config.get_object(key)
-    except pulumi.ConfigTypeError:
-        return text
-
-
-def _stack_file(file: Path) -> YamlSource | None:
-    """The file, only for lines in messages: the values come from Pulumi, which may have read them elsewhere."""
-    try:
-        return read(file) if file.exists() else None
-    except YamlError:
-        return None
 
 
 def _unknown_keys(source: YamlSource | None) -> list[str]:

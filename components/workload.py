@@ -17,11 +17,12 @@ from components import network
 from components.inputs import after
 from components.kubernetes_defaults import COMPONENT_LABEL, NAME_LABEL, object_labels
 from components.migration import RecordedMigrations, migration_job
-from components.pod import PodFiles, file_data, pod_template, service_ports, shape
+from components.pod import PodFiles, file_data, pod_template, shape
 from components.rollouts import AwaitedRollouts, checks_annotation
 from services.files import MountedFile
 from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec, config_data
-from services.workloads import MIGRATION_SUFFIX, Migration
+from services.spec import Autoscaling, ServiceSpec
+from services.workloads import MIGRATION_SUFFIX
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster
 
@@ -66,7 +67,13 @@ class Workload(pulumi.ComponentResource):
         super().__init__(type_, name, None, opts)
         self._name, self._args, self._spec = name, args, args.spec
         self._selector = {NAME_LABEL: self._spec.name}
-        self._service_account = self._account()
+        annotations = self._spec.service_account.annotations
+        self._service_account = core.v1.ServiceAccount(
+            self._name,
+            metadata=self._metadata(annotations=annotations),
+            automount_service_account_token=False,
+            opts=self._child(),
+        )
 
     def _metadata(
         self, name: str | None = None, annotations: Mapping[str, str] | None = None
@@ -85,15 +92,6 @@ class Workload(pulumi.ComponentResource):
 
     def _child(self) -> ResourceOptions:
         return ResourceOptions(parent=self)
-
-    def _account(self) -> core.v1.ServiceAccount:
-        annotations = self._spec.service_account.annotations
-        return core.v1.ServiceAccount(
-            self._name,
-            metadata=self._metadata(annotations=annotations),
-            automount_service_account_token=False,
-            opts=self._child(),
-        )
 
     def _network_policy(self) -> networking.v1.NetworkPolicy:
         """Named by its rules. NetworkPolicies add up, so during a rollout the old pods keep what the old policy allows:
@@ -183,23 +181,6 @@ class Workload(pulumi.ComponentResource):
             name, metadata=self._metadata(name), string_data=Output.secret(values), immutable=True, opts=opts
         )
 
-    def _service(self) -> core.v1.Service:
-        exposure = self._spec.service
-        port: dict[str, Any] = {
-            "name": PORT_NAME,
-            "port": SERVICE_PORT,
-            "target_port": PORT_NAME,
-            "protocol": "TCP",
-        }
-        if exposure.node_port:
-            port["node_port"] = exposure.node_port
-        return core.v1.Service(
-            self._name,
-            metadata=self._metadata(annotations=exposure.annotations),
-            spec={"type": exposure.type, "selector": self._selector, "ports": [port, *service_ports(self._spec)]},
-            opts=self._child(),
-        )
-
     def _deployment(
         self, network_policy: networking.v1.NetworkPolicy, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
     ) -> apps.v1.Deployment:
@@ -218,7 +199,11 @@ class Workload(pulumi.ComponentResource):
         # Empty fields are left out: a refresh would not find their null.
         if not spec.autoscaling:
             deployment_spec["replicas"] = spec.replicas
-        if min_ready_seconds := self._min_ready_seconds():
+        min_ready_seconds = rollout.min_ready_seconds
+        is_asked = {"ready", "startup"} & set(spec.health.probes(spec.kind))
+        if not is_asked and "min_ready_seconds" not in rollout.model_fields_set:
+            min_ready_seconds = UNASKED_SECONDS
+        if min_ready_seconds:
             deployment_spec["min_ready_seconds"] = min_ready_seconds
         return apps.v1.Deployment(
             self._name,
@@ -232,44 +217,30 @@ class Workload(pulumi.ComponentResource):
         callees = (each for callee in self._args.callees for each in callee.depended_on)
         return ResourceOptions(parent=self, depends_on=[network_policy, *callees])
 
-    def _min_ready_seconds(self) -> int:
-        """As service.yaml says; a pod without a readiness or startup probe must run for a while before it counts."""
-        rollout = self._spec.rollout
-        is_asked = {"ready", "startup"} & set(self._spec.health.probes(self._spec.kind))
-        return (
-            rollout.min_ready_seconds
-            if is_asked or rollout.model_fields_set & {"min_ready_seconds"}
-            else UNASKED_SECONDS
-        )
-
     def _image(self, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None) -> Output[str]:
-        """The image, once its callees are rolled out and its migration is done."""
+        """The image, held back until the callees are rolled out and the migration has completed: until then the pods of
+        the previous release run.
+        """
         before = [callee.rolled_out for callee in self._args.callees]
         if self._spec.migration:
-            before.append(self._migrated(self._spec.migration, config_map, secret))
+            labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
+            rules = network.migration_policy(self._spec, labels)
+            policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
+            network_policy = networking.v1.NetworkPolicy(
+                policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
+            )
+            job = migration_job(
+                self._spec.name,
+                self._spec.migration,
+                self._pod_template(Output.from_input(self._args.image), config_map, secret),
+                self._metadata(),
+                self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
+                pod_labels=labels,
+                parent=self,
+                depends_on=[network_policy, self._service_account],
+            )
+            before.append(self._args.rollouts.ended(job))
         return after(Output.from_input(self._args.image), before)
-
-    def _migrated(
-        self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
-    ) -> Output[bool]:
-        """Resolves once the migration has completed, while the pods of the previous release still run."""
-        labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
-        rules = network.migration_policy(self._spec, labels)
-        policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
-        network_policy = networking.v1.NetworkPolicy(
-            policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
-        )
-        job = migration_job(
-            self._spec.name,
-            migration,
-            self._pod_template(Output.from_input(self._args.image), config_map, secret),
-            self._metadata(),
-            self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
-            pod_labels=labels,
-            parent=self,
-            depends_on=[network_policy, self._service_account],
-        )
-        return self._args.rollouts.ended(job)
 
     def _pod_template(
         self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
@@ -309,12 +280,6 @@ class Workload(pulumi.ComponentResource):
                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": target}}],
             },
             opts=self._child(),
-        )
-
-    def _ingress(self, declared: Ingress) -> None:
-        rules = network.ingress(self._spec, declared)
-        networking.v1.Ingress(
-            self._name, metadata=self._metadata(annotations=declared.annotations), spec=rules, opts=self._child()
         )
 
 
