@@ -28,6 +28,7 @@ HELM_PART = Part(
         {"helm.sh/helm/v4/internal/version.version": "v4.3.1"},
     ),
 )
+# Of the chart and of its release.
 NAME = "bench"
 CHART = {"apiVersion": "v2", "name": NAME, "version": "1.0.0"}
 NAMESPACE = "Namespace"

@@ -14,6 +14,8 @@ from components.workload import Workload, WorkloadArgs
 from services.spec import PORT_NAME, SERVICE_PORT
 from services.workloads import CronJobSpec
 
+WORKER = {COMPONENT_LABEL: "worker"}
+
 
 class Microservice(Workload):
     """A Deployment with its ServiceAccount, Service, ConfigMap, NetworkPolicy and PodDisruptionBudget, and if the
@@ -62,9 +64,6 @@ class Microservice(Workload):
             spec={"type": exposure.type, "selector": self._selector, "ports": [own, *further]},
             opts=self._child(),
         )
-
-
-WORKER = {COMPONENT_LABEL: "worker"}
 
 
 class Worker(Workload):

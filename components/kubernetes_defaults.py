@@ -29,17 +29,6 @@ from slipway.state.directives import NAMESPACE_TYPE, directives
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 NAME_LABEL = "app.kubernetes.io/name"
 COMPONENT_LABEL = "app.kubernetes.io/component"
-
-
-def object_labels(name: str) -> dict[str, str]:
-    """The labels of every object of this project; `name` is its owner, such as a service."""
-    return {
-        NAME_LABEL: name,
-        "app.kubernetes.io/part-of": pulumi.get_project(),
-        "app.kubernetes.io/managed-by": "pulumi",
-    }
-
-
 # Of components.rollback, which also declares the recorded objects that the provider declared.
 RECORDED = "RecordedComponent"
 # Components whose objects the provider itself declares.
@@ -53,6 +42,15 @@ REMOTE_TYPES = {
 DELETE_TIMEOUT = "120s"
 # Everything in it is deleted first.
 NAMESPACE_DELETE_TIMEOUT = "600s"
+
+
+def object_labels(name: str) -> dict[str, str]:
+    """The labels of every object of this project; `name` is its owner, such as a service."""
+    return {
+        NAME_LABEL: name,
+        "app.kubernetes.io/part-of": pulumi.get_project(),
+        "app.kubernetes.io/managed-by": "pulumi",
+    }
 
 
 def register_kubernetes_defaults(context: str | None, adopt: Collection[str]) -> None:

@@ -19,6 +19,7 @@ DNS_PORT = 53
 # https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-metadata-name
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
+SERVICE_TYPE = "kubernetes:core/v1:Service"
 
 
 def policy_spec(
@@ -117,9 +118,6 @@ def url(spec: ServiceSpec, service: core.v1.Service, rollouts: AwaitedRollouts) 
 def address_url(host: str) -> str:
     """An IPv6 address is put in brackets: https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2"""
     return f"http://[{host}]" if ":" in host else f"http://{host}"
-
-
-SERVICE_TYPE = "kubernetes:core/v1:Service"
 
 
 def wanted_ports(specs: Iterable[ServiceSpec], namespace: str) -> dict[int, str]:
