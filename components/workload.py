@@ -20,8 +20,7 @@ from components.migration import RecordedMigrations, migration_job
 from components.pod import PodFiles, file_data, pod_template, shape
 from components.rollouts import AwaitedRollouts, checks_annotation
 from services.files import MountedFile
-from services.spec import PORT_NAME, SERVICE_PORT, Autoscaling, Ingress, ServiceSpec, config_data
-from services.spec import Autoscaling, ServiceSpec
+from services.spec import Autoscaling, ServiceSpec, config_data
 from services.workloads import MIGRATION_SUFFIX
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster
