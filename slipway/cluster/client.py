@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete, is_rolled_out
-from slipway.cluster.diagnosis.logs import LINES_READ, last_lines, tails
+from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
 from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig

@@ -12,7 +12,7 @@ from functools import cached_property
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError
 from slipway.cluster.deployed import metadata
 from slipway.cluster.diagnosis import Diagnosis, diagnose_job, screen
-from slipway.cluster.diagnosis.jobs import has_failed, is_done, last_ended
+from slipway.cluster.diagnosis.model import has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import Object, condition, object_at, objects_at, text_at
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.rollouts import UNANSWERED_SECONDS, RolloutError

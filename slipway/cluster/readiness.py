@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from slipway.cluster.client import Cluster
 from slipway.cluster.collections import ApiResource, Key, LiveObjects
 from slipway.cluster.deployed import metadata
-from slipway.cluster.diagnosis.jobs import FAILED, has_failed, is_done, last_ended
+from slipway.cluster.diagnosis.model import FAILED, has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import (
     Object,
     condition,

@@ -1,13 +1,13 @@
-"""What is wrong with a pod, its probes included, or with the creation of pods."""
+"""What is wrong with a pod, its containers and probes included, or with the creation of pods."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-from slipway.cluster.diagnosis import advice, containers
-from slipway.cluster.diagnosis.model import Cause, Evidence, Finding, container_spec
+from slipway.cluster.diagnosis import advice
+from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
 from slipway.cluster.diagnosis.objects import (
     Object,
     condition,
@@ -31,53 +31,6 @@ _KILL_MARGIN = timedelta(seconds=10)
 # Events and statuses give whole seconds.
 _CLOCK_MARGIN = timedelta(seconds=2)
 
-
-def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
-    """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
-    newest, answer = _EPOCH, ""
-    for event in events:
-        match = _UNHEALTHY.match(text_at(event, "message"))
-        if match and match[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
-            newest, answer = event_time(event) or _EPOCH, match[2].strip()
-    return answer
-
-
-def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
-    """`Liveness` or `Startup` if the kubelet ended that run of a container because of its probe; else empty.
-
-    If a probe has killed before, the exit code of a run that was asked to end is enough: the kubelet stops reporting
-    each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
-    """
-    finished = time_at(ended, "finishedAt")
-    was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
-    grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
-    for event in events:
-        match, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
-        if not match or not _is_about(event, container):
-            continue
-        if was_stopped:
-            return match[1].capitalize()
-        if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
-            return match[1].capitalize()
-    return ""
-
-
-def question(pod: Object, container: str, probe: str) -> str:
-    """What a probe asks: `GET /readyz on port http`."""
-    definition = object_at(container_spec(pod, container), f"{probe.lower()}Probe")
-    if "httpGet" in definition:
-        return f"GET {text_at(definition, 'httpGet', 'path') or '/'} on port {text_at(definition, 'httpGet', 'port')}"
-    if "exec" in definition:
-        return f"the command {' '.join(map(str, object_at(definition, 'exec').get('command') or ()))}"
-    kind = "grpc" if "grpc" in definition else "tcpSocket"
-    return f"a connection to port {text_at(definition, kind, 'port')}"
-
-
-def _is_about(event: Object, container: str) -> bool:
-    path = text_at(event, "involvedObject", "fieldPath")
-    return not path or f"{{{container}}}" in path
-
-
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
 # A claim without a volume: it is not provisioned, or not yet.
 _UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims|PersistentVolumeClaim is not bound")
@@ -90,6 +43,19 @@ _EVICTED = "Evicted"
 _DEADLINE = "DeadlineExceeded"
 # https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
 _SCALING_UP = "TriggeredScaleUp"
+
+_PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull")
+_INVALID = ("InvalidImageName", "ImageInspectError")
+_HARMLESS = ("ContainerCreating", "PodInitializing", "")
+# 126 and 127 are the shell's "cannot execute" and "not found"; 128 is containerd's code if a container never started.
+_NEVER_STARTED = ("StartError", "ContainerCannotRun")
+_SHELL_ENTRYPOINT = (126, 127)
+_KILLED = 137
+# Reasons of a run that ended together with its node or its container runtime: it did not end by itself.
+_ENDED_WITH_NODE = ("Unknown", "ContainerStatusUnknown")
+# After a run this long, the kubelet also restarts its count.
+# https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
+_LONG_RUN = timedelta(minutes=10)
 
 
 def findings(evidence: Evidence) -> list[Finding]:
@@ -117,13 +83,27 @@ def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
-    found = [containers.finding(pod, status, events) for status in _unready_statuses(pod)]
+    found = [of_container(pod, status, events) for status in _unready_statuses(pod)]
     known = [each for each in found if each is not None]
     clear = [each for each in known if each.cause is not Cause.STARTING]
     starting = Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending")
     # A container that cannot run says more than a running one that is not ready, which may wait for it.
     clear.sort(key=lambda each: each.cause in _RUNNING)
     return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
+
+
+def of_container(pod: Object, status: Object, events: Sequence[Object]) -> Finding | None:
+    """What keeps this container from being ready; `None` if that is not known."""
+    waits = object_at(status, "state", "waiting")
+    reason = text_at(waits, "reason")
+    found = None
+    if reason not in (*_HARMLESS, "CrashLoopBackOff"):
+        found = _not_started(pod, status, waits, events)
+    elif (ended := _last_end(status)) and text_at(ended, "reason") not in _ENDED_WITH_NODE:
+        found = _ended(pod, status, ended, events)
+    elif "running" in object_at(status, "state"):
+        found = _not_ready(pod, status, events)
+    return found
 
 
 def _has_failed(pod: Object) -> bool:
@@ -133,20 +113,16 @@ def _has_failed(pod: Object) -> bool:
     return text_at(pod, "spec", "restartPolicy") == "Never" and any(codes)
 
 
-def is_ready(pod: Object) -> bool:
-    return condition(pod, "Ready").get("status") == "True"
-
-
-def _has_ended(pod: Object) -> bool:
-    return any(number_at(status, "restartCount") for status in _kept_running(pod))
-
-
 def _kept_running(pod: Object) -> list[Object]:
     """Statuses of the sidecars and of the main containers."""
     always = [each for each in objects_at(pod, "spec", "initContainers") if each.get("restartPolicy") == "Always"]
     sidecars = {text_at(each, "name") for each in always}
     of_init = [each for each in objects_at(pod, "status", "initContainerStatuses") if text_at(each, "name") in sidecars]
     return [*of_init, *objects_at(pod, "status", "containerStatuses")]
+
+
+def _has_ended(pod: Object) -> bool:
+    return any(number_at(status, "restartCount") for status in _kept_running(pod))
 
 
 def _unready_statuses(pod: Object) -> Iterator[Object]:
@@ -204,3 +180,149 @@ def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
         return None
     cause = Cause.MISSING_OBJECT if advice.is_missing_object(messages[-1]) else Cause.VOLUME
     return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())
+
+
+def is_ready(pod: Object) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
+def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Object]) -> Finding:
+    reason, message = text_at(waits, "reason"), text_at(waits, "message")
+    if reason in _PULLING:
+        message = _pull_message(message, events)
+    elif advice.is_passing(message):
+        message = _missing_message(events) or message
+    text = advice.unwrapped(message) or reason
+    ended = _last_end(status)
+    code = number_at(ended, "exitCode") if ended else None
+    return Finding(
+        _cause_of_waiting(reason, message),
+        name_of(pod),
+        text_at(status, "name"),
+        reason,
+        text,
+        code,
+        ends_of(status),
+        may_mend=advice.is_passing(message),
+    )
+
+
+def _cause_of_waiting(reason: str, message: str) -> Cause:
+    if reason in _INVALID:
+        return Cause.IMAGE_INVALID
+    if reason == "ErrImageNeverPull":
+        return Cause.IMAGE_NOT_FOUND
+    if reason in _PULLING:
+        return advice.pull_cause(message)
+    if advice.is_missing_object(message):
+        return Cause.MISSING_OBJECT
+    return Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG
+
+
+def _pull_message(message: str, events: Sequence[Object]) -> str:
+    """The message, or that of the event: older kubelets lose the registry's answer while they back off."""
+    if advice.unwrapped(message):
+        return message
+    messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
+    return re.sub(r'^Failed to pull image "[^"]*": ', "", messages[-1]) if messages else message
+
+
+def _missing_message(events: Sequence[Object]) -> str:
+    """The event's message: a kubelet whose cache is late reports only that in the status, even if it knows more."""
+    messages = [advice.unwrapped(text_at(event, "message")) for event in events]
+    return next((message for message in messages if advice.is_missing_object(message)), "")
+
+
+def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:
+    code, name = number_at(ended, "exitCode"), text_at(status, "name")
+    probe = killed_by(events, pod, name, ended)
+    make = _finding_maker(pod, status, code)
+    if probe:
+        return make(Cause[probe.upper()], last_answer(events, name, probe))
+    message = advice.unwrapped(text_at(ended, "message"))
+    if text_at(ended, "reason") in _NEVER_STARTED:
+        return make(Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG, message)
+    # Even if the runtime misses the kernel's report, a kill that no probe caused is the kernel's.
+    if text_at(ended, "reason") == "OOMKilled" or (code == _KILLED and text_at(ended, "reason") == "Error"):
+        return make(Cause.OUT_OF_MEMORY, message)
+    if code in _SHELL_ENTRYPOINT:
+        return make(Cause.ENTRYPOINT, message)
+    return make(Cause.CRASH if code else Cause.ENDED, message)
+
+
+def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
+    """Which probe a running container does not satisfy."""
+    name = text_at(status, "name")
+    make = _finding_maker(pod, status, None)
+    for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):
+        if answer := last_answer(events, name, probe):
+            return make(Cause[probe.upper()], answer)
+    return make(Cause.STARTING, "")
+
+
+def _finding_maker(pod: Object, status: Object, code: int | None) -> Callable[[Cause, str], Finding]:
+    def make(cause: Cause, reason: str) -> Finding:
+        return Finding(cause, name_of(pod), text_at(status, "name"), _state(status), reason, code, ends_of(status))
+
+    return make
+
+
+def _state(status: Object) -> str:
+    """The one word that `kubectl get pods` shows."""
+    state = object_at(status, "state")
+    if "running" in state:
+        return "Running, ready" if status.get("ready") else "Running, not ready"
+    return text_at(state, "waiting", "reason") or text_at(state, "terminated", "reason") or "Waiting"
+
+
+def ends_of(status: Object) -> int:
+    """How often the container has ended since it last ran well or went down with its node, including the present run
+    if it is over.
+    """
+    state, ended = object_at(status, "state"), _last_end(status)
+    over = "terminated" in state or text_at(state, "waiting", "reason") in ("CrashLoopBackOff", "RunContainerError")
+    if text_at(ended, "reason") in _ENDED_WITH_NODE:
+        return 0
+    began, finished = time_at(ended, "startedAt"), time_at(ended, "finishedAt")
+    if began and finished and finished - began >= _LONG_RUN:
+        return 1
+    return number_at(status, "restartCount") + over
+
+
+def _last_end(status: Object) -> Object:
+    return object_at(status, "state", "terminated") or object_at(status, "lastState", "terminated")
+
+
+def last_answer(events: Iterable[Object], container: str, probe: str) -> str:
+    """The newest answer that the `probe` (`Readiness`, `Liveness`, `Startup`) of a container got; empty for none."""
+    newest, answer = _EPOCH, ""
+    for event in events:
+        match = _UNHEALTHY.match(text_at(event, "message"))
+        if match and match[1] == probe and _is_about(event, container) and (event_time(event) or _EPOCH) >= newest:
+            newest, answer = event_time(event) or _EPOCH, match[2].strip()
+    return answer
+
+
+def killed_by(events: Iterable[Object], pod: Object, container: str, ended: Object) -> str:
+    """`Liveness` or `Startup` if the kubelet ended that run of a container because of its probe; else empty.
+
+    If a probe has killed before, the exit code of a run that was asked to end is enough: the kubelet stops reporting
+    each kill. One event stands for all kills of a probe, so the run may have ended long before the last.
+    """
+    finished = time_at(ended, "finishedAt")
+    was_stopped = ended.get("exitCode") in _STOPPED and ended.get("reason") != "OOMKilled"
+    grace = timedelta(seconds=number_at(pod, "spec", "terminationGracePeriodSeconds", default=30))
+    for event in events:
+        match, first, last = _KILLING.match(text_at(event, "message")), first_event_time(event), event_time(event)
+        if not match or not _is_about(event, container):
+            continue
+        if was_stopped:
+            return match[1].capitalize()
+        if finished and first and last and first - _CLOCK_MARGIN <= finished <= last + grace + _KILL_MARGIN:
+            return match[1].capitalize()
+    return ""
+
+
+def _is_about(event: Object, container: str) -> bool:
+    path = text_at(event, "involvedObject", "fieldPath")
+    return not path or f"{{{container}}}" in path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 
-from slipway.cluster.diagnosis.headlines import exit_words
+from slipway.cluster.diagnosis.advice import exit_words
 from slipway.cluster.diagnosis.model import Diagnosis, LogTail
 
 WIDTH = 100
