@@ -19,7 +19,7 @@ from components.program import in_thread
 from components.recorded_only import register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import ApiResource
+from slipway.cluster.deployed import ApiResource
 from slipway.cluster.ownership import Creations, Ownership
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import OWNERSHIP_HOOK

@@ -17,8 +17,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
-from slipway.cluster.client import no_answer
-from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
+from slipway.cluster.client import KubeconfigError, no_answer, read_kubeconfig
 from slipway.environment_variables import owns_cluster
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file

@@ -17,8 +17,7 @@ from rich.text import Text
 from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
-from slipway.cluster.additions import remove_additions
-from slipway.cluster.drift import Drift
+from slipway.cluster.drift import Drift, remove_additions
 from slipway.deploy import approval, last_update, pending_replacements, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift

@@ -1,4 +1,4 @@
-"""Reads the cluster for the command line: the objects of a Deployment, and its pods' logs."""
+"""Reads the kubeconfig files and the cluster: the objects of a Deployment, its pods' logs, and whatever has a path."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import os
 import ssl
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote, urlsplit
+
+import yaml
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete, is_rolled_out
 from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
-from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.masking import masked_text
 from slipway.proxies import proxy_of
-
-AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
 
 # The client is imported only when needed: it takes a fifth of a second, and most commands do not use it.
 # ruff: noqa: PLC0415
+
+AnyEvidence = TypeVar("AnyEvidence", bound=Evidence)
 
 TIMEOUT_SECONDS = 4.0
 FIELD_MANAGER = "pulumi-slipway"
@@ -51,6 +53,70 @@ class NotFoundError(ClusterError):
 
 class ForbiddenError(ClusterError):
     """We may not read it."""
+
+
+class KubeconfigError(ValueError):
+    """A kubeconfig cannot be read, or lacks what is needed; the text says which file, and what to do."""
+
+
+@dataclass(frozen=True)
+class Kubeconfig:
+    """`files` are those that exist; `current_context` is empty if none of them has one."""
+
+    files: tuple[Path, ...] = ()
+    current_context: str = ""
+    contexts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clusters: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def context(self, chosen: str | None) -> str:
+        """The name of the context to use: `chosen`, or else the current one; KubeconfigError if there is none."""
+        known = f"it has: {', '.join(self.contexts) or 'no context'}"
+        name = chosen or self.current_context
+        setting = f"`slipway:context` is {chosen!r}" if chosen else f"the current-context is {name!r}"
+        if not name:
+            raise KubeconfigError(
+                f"the kubeconfig has no current-context; name one with `slipway:context`, or choose one with "
+                f"`kubectl config use-context`; {known}"
+            )
+        if name not in self.contexts:
+            raise KubeconfigError(f"{setting}, which the kubeconfig does not have; {known}")
+        return name
+
+    def server(self, context: str) -> str:
+        """The API server's address in a context; empty if it names none."""
+        return self._of_cluster(context, "server")
+
+    def proxy(self, context: str) -> str:
+        """The proxy of a context's cluster, whatever the environment says; empty if there is none."""
+        return self._of_cluster(context, "proxy-url")
+
+    def _of_cluster(self, context: str, key: str) -> str:
+        cluster = self.clusters.get(str(self.contexts.get(context, {}).get("cluster")), {})
+        return str(cluster.get(key, ""))
+
+
+def read_kubeconfig(variable: str | None) -> Kubeconfig:
+    """Read the files that `variable`, the value of KUBECONFIG, names, or else the file in the home folder.
+
+    They are merged as kubectl does it, the first file that sets a value counts:
+    https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/#merging-kubeconfig-files
+
+    Raises KubeconfigError if a file is not a kubeconfig.
+    """
+    named = [Path(file).expanduser() for file in (variable or "").split(os.pathsep) if file]
+    files = tuple(file for file in named or [Path.home() / ".kube" / "config"] if file.is_file())
+    current = ""
+    found: dict[str, dict[str, dict[str, Any]]] = {"contexts": {}, "clusters": {}}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+            current = current or str(content.get("current-context") or "")
+            for kind, entries in found.items():
+                for entry in content.get(kind) or ():
+                    entries.setdefault(str(entry["name"]), entry.get(kind.removesuffix("s")) or {})
+        except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+            raise KubeconfigError(f"{file} is not a kubeconfig: {error!r}") from error
+    return Kubeconfig(files, current, **found)
 
 
 def client(context: str | None, kubeconfig: str | None = None) -> ApiClient:

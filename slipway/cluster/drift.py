@@ -1,4 +1,4 @@
-"""Where an object in the cluster differs from its recorded inputs. Pure: recorded and live objects in, the drift out.
+"""Where the cluster differs from the recorded inputs of its objects, and how what was added to them is taken back.
 
 Drift is a declared field that is gone or has another value, or a field set by a manager other than the program's
 provider and the cluster's controllers. A provider's refresh finds only the first kind: it ignores fields that were
@@ -14,14 +14,24 @@ from __future__ import annotations
 import base64
 import copy
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from services.quantities import quantity_value
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import ApiResource, Key, LiveObjects
-from slipway.cluster.deployed import Deployed, cluster_errors, metadata
+from slipway.cluster.deployed import (
+    ApiResource,
+    Deployed,
+    Key,
+    LiveObjects,
+    cluster_errors,
+    key_of,
+    kind_of,
+    metadata,
+    object_path,
+    recorded_name,
+)
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
 from slipway.engine.events import Urn
 from slipway.state.checkpoint import ResourceState
@@ -50,6 +60,112 @@ QUANTITIES = {"limits", "requests", "sizeLimit", "hard", "capacity", "averageVal
 # The keys of the API's associative lists. A list whose items differ in one of them is compared item by item.
 ITEM_KEYS = ("name", "mountPath", "containerPort", "port", "ip", "topologyKey", "uid", "type")
 _MISSING = object()
+
+MANAGED_BY, PART_OF, NAME = (f"app.kubernetes.io/{name}" for name in ("managed-by", "part-of", "name"))
+MANAGER = "pulumi"
+# Kinds that the program can create: an object of these with its labels belongs to it, whether or not a state has it.
+OWN_KINDS = frozenset(
+    ApiResource(version, kind)
+    for version, kinds in {
+        "v1": ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"),
+        "apps/v1": ("Deployment", "StatefulSet", "DaemonSet"),
+        "autoscaling/v2": ("HorizontalPodAutoscaler",),
+        "batch/v1": ("CronJob", "Job"),
+        "networking.k8s.io/v1": ("Ingress", "NetworkPolicy"),
+        "policy/v1": ("PodDisruptionBudget",),
+    }.items()
+    for kind in kinds
+)
+
+
+@dataclass(frozen=True)
+class Drift:
+    """`changes` go from the state to the cluster: a deletion is gone from the cluster, a creation is not in the state.
+
+    `changed_by` names, by URN, the field managers other than the program's own that wrote an object; `live` has the
+    existing objects, and `inputs` the result of `found_inputs` for each.
+    """
+
+    difference: Difference
+    changed_by: Mapping[str, tuple[str, ...]]
+    live: Mapping[str, Object] = field(default_factory=dict, repr=False)
+    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    @property
+    def changes(self) -> tuple[ResourceChange, ...]:
+        return self.difference.changes
+
+
+def find(deployed: Deployed, project: str, others: frozenset[ApiResource] = OWN_KINDS) -> Drift:
+    """The drift from a state, which should be decrypted; SlipwayError if the cluster does not answer.
+
+    Objects that the state does not have are searched for among its own kinds and `others`.
+    """
+    recorded = deployed.objects()
+    with cluster_errors():
+        return drift(recorded, to_read(recorded, deployed.cluster, others), deployed.stack, project)
+
+
+def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[ApiResource] = OWN_KINDS) -> LiveObjects:
+    """Everything that has to be read to find the drift of these resources."""
+    kinds = {kind_of(each) for each in recorded}
+    namespaces = {str(about["namespace"]) for each in recorded if (about := metadata(each)).get("namespace")}
+    cluster_wide = frozenset(
+        (kind_of(each), recorded_name(each)) for each in recorded if not metadata(each).get("namespace")
+    )
+    return LiveObjects(cluster, frozenset(kinds) | others, frozenset(namespaces), cluster_wide)
+
+
+def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
+    """`recorded` are the state's resources in Kubernetes, which should be decrypted."""
+    by_urn = {each.urn: live.objects.get(key_of(each, live)) for each in recorded}
+    by_controllers, autoscaled = controllers(live.objects.values()), _autoscaled(live)
+    found = [
+        _found(each, item, by_controllers, autoscaled=key_of(each, live) in autoscaled)
+        for each in recorded
+        if (item := by_urn[each.urn]) is not None
+    ]
+    compared = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
+    unknown = _unknown(recorded, live, stack, project)
+    everything = tuple(sorted((*compared.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
+    there = {urn: item for urn, item in by_urn.items() if item is not None}
+    by = {urn: names for urn, item in there.items() if (names := managers(item, by_controllers))}
+    inputs = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
+    return Drift(Difference(everything, compared.secrets_compared), by, there, inputs)
+
+
+def _found(
+    resource: ResourceState, item: Object, by_controllers: frozenset[str], *, autoscaled: bool
+) -> dict[str, object]:
+    inputs = found_inputs(resource.inputs, item, resource.outputs, by_controllers=by_controllers, autoscaled=autoscaled)
+    return {**resource.raw, "inputs": inputs}
+
+
+def _autoscaled(live: LiveObjects) -> set[Key]:
+    """The objects that a HorizontalPodAutoscaler scales."""
+    scalers = [(key, object_at(item, "spec", "scaleTargetRef")) for key, item in live.objects.items()]
+    return {
+        Key(ApiResource(text_at(target, "apiVersion"), text_at(target, "kind")), key.namespace, text_at(target, "name"))
+        for key, target in scalers
+        if key.kind.name == "HorizontalPodAutoscaler"
+    }
+
+
+def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
+    """Objects that have the program's labels, but are not in the state."""
+    known = {key_of(each, live) for each in recorded}
+    found = []
+    for key, item in live.objects.items():
+        labels = object_at(item, "metadata", "labels")
+        if text_at(item, "metadata", "deletionTimestamp"):
+            continue  # it is being deleted
+        if any(each.get("controller") for each in objects_at(item, "metadata", "ownerReferences")):
+            continue  # its controller creates it from a template, and would create it again
+        if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
+            version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
+            urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"
+            found.append(ResourceChange(Urn(urn), Operation.CREATE, text_at(labels, NAME)))
+    return found
 
 
 def controllers(items: Iterable[Object]) -> frozenset[str]:
@@ -96,6 +212,12 @@ def foreign_entries(live: Object, by_controllers: frozenset[str] = CONTROLLERS) 
     ]
 
 
+def managers(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> tuple[str, ...]:
+    """The other managers that wrote the object, the latest first."""
+    entries = sorted(foreign_entries(live, by_controllers), key=lambda entry: text_at(entry, "time"), reverse=True)
+    return tuple(dict.fromkeys(text_at(entry, "manager") for entry in entries))
+
+
 def _of_people(fields: Mapping[str, Any], live: Object, manager: str, *, autoscaled: bool) -> dict[str, Any]:
     """The fields of an entry without those that the cluster adds to every object of the kind: if they were removed, it
     would add them again.
@@ -120,12 +242,6 @@ def _without(fields: Mapping[str, Any], name: str, text: str) -> dict[str, Any]:
     rest = {key: each for key, each in object_at(fields, name).items() if text not in key}
     others = {key: each for key, each in fields.items() if key != name}
     return others if set(rest) <= {"."} else {**others, name: rest}
-
-
-def managers(live: Object, by_controllers: frozenset[str] = CONTROLLERS) -> tuple[str, ...]:
-    """The other managers that wrote the object, the latest first."""
-    entries = sorted(foreign_entries(live, by_controllers), key=lambda entry: text_at(entry, "time"), reverse=True)
-    return tuple(dict.fromkeys(text_at(entry, "manager") for entry in entries))
 
 
 def _with_text(live: Object, declared: Mapping[str, Any]) -> dict[str, Any]:
@@ -153,6 +269,15 @@ def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
     return declared if _is_same(declared, live, path) else copy.deepcopy(live)
 
 
+def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -> list[Any]:
+    if key := item_key(declared, live):
+        by_key = {item[key]: item for item in live}
+        return [_overlay(item, by_key[item[key]], path) for item in declared if item[key] in by_key]
+    if len(declared) == len(live):
+        return [_overlay(item, now, path) for item, now in zip(declared, live, strict=True)]
+    return copy.deepcopy(live)
+
+
 def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
     """`found`, with the declared value wherever the found value is the result of applying it."""
     if found == declared or is_secret(declared):
@@ -168,15 +293,6 @@ def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
     if lists and len(declared) == len(applied) == len(found):
         return [_as_declared(*each) for each in zip(declared, applied, found, strict=True)]
     return declared if found == applied and declared is not _MISSING else found
-
-
-def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -> list[Any]:
-    if key := item_key(declared, live):
-        by_key = {item[key]: item for item in live}
-        return [_overlay(item, by_key[item[key]], path) for item in declared if item[key] in by_key]
-    if len(declared) == len(live):
-        return [_overlay(item, now, path) for item, now in zip(declared, live, strict=True)]
-    return copy.deepcopy(live)
 
 
 def item_key(*lists: Sequence[Any]) -> str:
@@ -267,127 +383,75 @@ def _matches(item: Any, keys: Mapping[str, Any], *, missing: bool) -> bool:
     return enough and all(item[key] == keys[key] for key in present)
 
 
-MANAGED_BY, PART_OF, NAME = (f"app.kubernetes.io/{name}" for name in ("managed-by", "part-of", "name"))
-MANAGER = "pulumi"
-# Kinds that the program can create: an object of these with its labels belongs to it, whether or not a state has it.
-OWN_KINDS = frozenset(
-    ApiResource(version, kind)
-    for version, kinds in {
-        "v1": ("ConfigMap", "PersistentVolumeClaim", "Secret", "Service", "ServiceAccount"),
-        "apps/v1": ("Deployment", "StatefulSet", "DaemonSet"),
-        "autoscaling/v2": ("HorizontalPodAutoscaler",),
-        "batch/v1": ("CronJob", "Job"),
-        "networking.k8s.io/v1": ("Ingress", "NetworkPolicy"),
-        "policy/v1": ("PodDisruptionBudget",),
-    }.items()
-    for kind in kinds
-)
+Pointer = tuple[str, ...]
+KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}
+"""Their writer wants to act before the object is deleted, or to delete it with another."""
 
 
 @dataclass(frozen=True)
-class Drift:
-    """`changes` go from the state to the cluster: a deletion is gone from the cluster, a creation is not in the state.
+class Addition:
+    """A field or an item of a list that is not declared: its path in the live object, and its value."""
 
-    `changed_by` names, by URN, the field managers other than the program's own that wrote an object; `live` has the
-    existing objects, and `inputs` the result of `found_inputs` for each.
+    pointer: Pointer
+    value: Any
+
+    def operations(self) -> list[dict[str, Any]]:
+        """As JSON Patch (RFC 6902); it fails if there is another value by now."""
+        path = "".join(f"/{part.replace('~', '~0').replace('/', '~1')}" for part in self.pointer)
+        return [{"op": "test", "path": path, "value": self.value}, {"op": "remove", "path": path}]
+
+
+def remove_additions(deployed: Deployed, found: Drift) -> list[str]:
+    """Remove every addition of `found`, one object at a time; returns the objects, for people.
+
+    An apply reverts declared fields and leaves others: https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts
+    Raises SlipwayError if the cluster refuses. Objects that are in no state stay.
     """
-
-    difference: Difference
-    changed_by: Mapping[str, tuple[str, ...]]
-    live: Mapping[str, Object] = field(default_factory=dict, repr=False)
-    inputs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
-
-    @property
-    def changes(self) -> tuple[ResourceChange, ...]:
-        return self.difference.changes
-
-
-def find(deployed: Deployed, project: str, others: frozenset[ApiResource] = OWN_KINDS) -> Drift:
-    """The drift from a state, which should be decrypted; SlipwayError if the cluster does not answer.
-
-    Objects that the state does not have are searched for among its own kinds and `others`.
-    """
-    recorded = deployed.objects()
+    changed = []
     with cluster_errors():
-        return drift(recorded, to_read(recorded, deployed.cluster, others), deployed.stack, project)
+        for resource in deployed.objects():
+            live, inputs = found.live.get(resource.urn), found.inputs.get(resource.urn)
+            if live is None or inputs is None or not (added := list(additions(resource.inputs, inputs, live))):
+                continue
+            namespace = str(metadata(resource).get("namespace", ""))
+            path = object_path(deployed.cluster, kind_of(resource), namespace, recorded_name(resource))
+            if path:
+                deployed.cluster.patch(path, [operation for each in added for operation in each.operations()])
+            changed.append(str(Urn(resource.urn)))
+    return changed
 
 
-def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[ApiResource] = OWN_KINDS) -> LiveObjects:
-    """Everything that has to be read to find the drift of these resources."""
-    kinds = {kind_of(each) for each in recorded}
-    namespaces = {str(about["namespace"]) for each in recorded if (about := metadata(each)).get("namespace")}
-    cluster_wide = frozenset((kind_of(each), name_of(each)) for each in recorded if not metadata(each).get("namespace"))
-    return LiveObjects(cluster, frozenset(kinds) | others, frozenset(namespaces), cluster_wide)
+def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> Iterator[Addition]:
+    """What `found` has besides `declared`, in an order in which they can be removed one after another. Pure.
+
+    In a list whose items have no key, another value is not an addition: an apply sets the whole list.
+    """
+    if is_secret(declared):
+        return
+    if isinstance(declared, Mapping) and isinstance(found, Mapping) and isinstance(live, Mapping):
+        for key, each in found.items():
+            if key not in live or (*pointer, key) in KEPT:
+                continue
+            if key in declared or (isinstance(each, dict | list) and each != live[key]):  # or only some of it was added
+                yield from additions(declared.get(key, type(each)()), each, live[key], (*pointer, key))
+            else:
+                yield Addition((*pointer, key), live[key])
+    elif isinstance(declared, list) and isinstance(found, list) and isinstance(live, list):
+        yield from _of_list(declared, found, live, pointer)
 
 
-def kind_of(resource: ResourceState) -> ApiResource:
-    """The kind in its inputs, else the kind of its type: `kubernetes:core/v1:Secret` is `v1`, `Secret`."""
-    _, version, name = resource.type.split(":", 2)
-    version = str(resource.inputs.get("apiVersion") or version.removeprefix("core/"))
-    return ApiResource(version, str(resource.inputs.get("kind") or name))
-
-
-def name_of(resource: ResourceState) -> str:
-    return resource.id.rpartition("/")[2] or str(metadata(resource).get("name", ""))
-
-
-def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
-    """`recorded` are the state's resources in Kubernetes, which should be decrypted."""
-    by_urn = {each.urn: _find(each, live) for each in recorded}
-    by_controllers, autoscaled = controllers(live.objects.values()), _autoscaled(live)
-    found = [
-        _found(each, item, by_controllers, autoscaled=_key(each, live) in autoscaled)
-        for each in recorded
-        if (item := by_urn[each.urn]) is not None
-    ]
-    compared = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
-    unknown = _unknown(recorded, live, stack, project)
-    everything = tuple(sorted((*compared.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
-    there = {urn: item for urn, item in by_urn.items() if item is not None}
-    by = {urn: names for urn, item in there.items() if (names := managers(item, by_controllers))}
-    inputs = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
-    return Drift(Difference(everything, compared.secrets_compared), by, there, inputs)
-
-
-def _key(resource: ResourceState, live: LiveObjects) -> Key:
-    kind = kind_of(resource)
-    namespace = str(metadata(resource).get("namespace", "")) if live.is_namespaced(kind) else ""
-    return Key(kind, namespace, name_of(resource))
-
-
-def _find(resource: ResourceState, live: LiveObjects) -> Object | None:
-    return live.objects.get(_key(resource, live))
-
-
-def _found(
-    resource: ResourceState, item: Object, by_controllers: frozenset[str], *, autoscaled: bool
-) -> dict[str, object]:
-    inputs = found_inputs(resource.inputs, item, resource.outputs, by_controllers=by_controllers, autoscaled=autoscaled)
-    return {**resource.raw, "inputs": inputs}
-
-
-def _autoscaled(live: LiveObjects) -> set[Key]:
-    """The objects that a HorizontalPodAutoscaler scales."""
-    scalers = [(key, object_at(item, "spec", "scaleTargetRef")) for key, item in live.objects.items()]
-    return {
-        Key(ApiResource(text_at(target, "apiVersion"), text_at(target, "kind")), key.namespace, text_at(target, "name"))
-        for key, target in scalers
-        if key.kind.name == "HorizontalPodAutoscaler"
-    }
-
-
-def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
-    """Objects that have the program's labels, but are not in the state."""
-    known = {_key(each, live) for each in recorded}
-    found = []
-    for key, item in live.objects.items():
-        labels = object_at(item, "metadata", "labels")
-        if text_at(item, "metadata", "deletionTimestamp"):
-            continue  # it is being deleted
-        if any(each.get("controller") for each in objects_at(item, "metadata", "ownerReferences")):
-            continue  # its controller creates it from a template, and would create it again
-        if key not in known and labels.get(MANAGED_BY) == MANAGER and labels.get(PART_OF) == project:
-            version = key.kind.api_version if "/" in key.kind.api_version else f"core/{key.kind.api_version}"
-            urn = f"urn:pulumi:{stack}::{project}::kubernetes:{version}:{key.kind.name}::{key.name}"
-            found.append(ResourceChange(Urn(urn), Operation.CREATE, text_at(labels, NAME)))
-    return found
+def _of_list(declared: list[Any], found: list[Any], live: list[Any], pointer: Pointer) -> Iterator[Addition]:
+    """From its end, so that the indexes of earlier items stay the same."""
+    if not (key := item_key(found, live)):
+        added = [each for each in found if each not in declared] if len(found) > len(declared) else []
+        yield from (
+            Addition((*pointer, str(at)), each) for at, each in reversed(list(enumerate(live))) if each in added
+        )
+        return
+    known, present = ({item.get(key): item for item in items} for items in (declared, found))
+    for at, item in reversed(list(enumerate(live))):
+        name = item[key]
+        if name in known and name in present:
+            yield from additions(known[name], present[name], item, (*pointer, str(at)))
+        elif name in present:
+            yield Addition((*pointer, str(at)), item)

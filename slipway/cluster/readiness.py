@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import ApiResource, Key, LiveObjects
-from slipway.cluster.deployed import metadata
+from slipway.cluster.deployed import ApiResource, key_of, kind_of
 from slipway.cluster.diagnosis.model import FAILED, has_failed, is_done, last_ended
 from slipway.cluster.diagnosis.objects import (
     Object,
@@ -18,8 +17,7 @@ from slipway.cluster.diagnosis.objects import (
     objects_at,
     text_at,
 )
-from slipway.cluster.drift import kind_of
-from slipway.cluster.drift import name_of as recorded_name
+from slipway.cluster.drift import to_read
 from slipway.state.checkpoint import ResourceState
 
 JOB = ApiResource("batch/v1", "Job")
@@ -151,15 +149,13 @@ def unready_objects(recorded: Iterable[ResourceState], cluster: Cluster) -> list
     asked = [(each, kind) for each in recorded if (kind := kind_of(each)) in _KINDS or _is_custom(kind)]
     if not asked:
         return []
-    namespaces = frozenset(str(about["namespace"]) for each, _ in asked if (about := metadata(each)).get("namespace"))
-    cluster_wide = frozenset((kind, recorded_name(each)) for each, kind in asked if not metadata(each).get("namespace"))
-    live = LiveObjects(cluster, frozenset(kind for _, kind in asked) | {JOB}, namespaces, cluster_wide)
+    live = to_read([each for each, _ in asked], cluster, frozenset({JOB}))
     found = []
     for each, kind in asked:
-        namespace = str(metadata(each).get("namespace", "")) if live.is_namespaced(kind) else ""
-        item = live.objects.get(Key(kind, namespace, recorded_name(each)))
-        jobs = [job for key, job in live.objects.items() if key.kind == JOB and key.namespace == namespace]
+        key = key_of(each, live)
+        item = live.objects.get(key)
+        jobs = [job for other, job in live.objects.items() if other.kind == JOB and other.namespace == key.namespace]
         why = "it is gone from the cluster" if item is None else problem(kind, item, jobs)
         if why:
-            found.append(UnreadyObject(kind.name, recorded_name(each), namespace, each.service, why))
+            found.append(UnreadyObject(kind.name, key.name, key.namespace, each.service, why))
     return sorted(found, key=lambda each: (each.service, each.kind, each.name))

@@ -19,7 +19,7 @@ from services.catalog import RESOURCES_FILE, SPEC_FILE, CatalogError, Overrides,
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
-from slipway.cluster.collections import ApiResource, is_inside, object_path
+from slipway.cluster.deployed import ApiResource, is_inside, object_path
 from slipway.cluster.diagnosis.objects import object_at, text_at
 from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slipway.cluster.client import NotFoundError
-from slipway.cluster.collections import ApiResource
+from slipway.cluster.deployed import ApiResource
 from slipway.cluster.ownership import NAMESPACE, Creations, Ownership, OwnershipError
 
 ISSUER = ApiResource("cert-manager.io/v1", "ClusterIssuer")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.cli.verify import lines
-from slipway.cluster.collections import ApiResource
+from slipway.cluster.deployed import ApiResource
 from slipway.cluster.readiness import UnreadyObject, problem
 from slipway.cluster.verdicts import with_objects
 from slipway.cluster.verification import ServiceVerdict

@@ -13,8 +13,8 @@ from kubernetes.client import ApiClient
 from rich.console import Console
 
 from slipway.cluster.client import Cluster
-from slipway.cluster.collections import ApiResource, Key, LiveObjects
-from slipway.cluster.drift import Drift, drift, kind_of
+from slipway.cluster.deployed import ApiResource, Key, LiveObjects, kind_of
+from slipway.cluster.drift import Drift, drift
 from slipway.deploy.preview_events import PreviewEvents
 from slipway.deploy.summary import Commits, PreviewSummary
 from slipway.engine.stages import KUBERNETES_PREFIX
