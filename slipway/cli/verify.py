@@ -8,8 +8,7 @@ from typing import Any
 
 import typer
 
-from slipway.cluster.verdicts import verdicts_of
-from slipway.cluster.verification import ServiceVerdict
+from slipway.cluster.verification import ServiceVerdict, verdicts_of
 from slipway.errors import ExitCode
 from slipway.render.words import counted
 from slipway.stack import open_stack

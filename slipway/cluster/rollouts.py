@@ -1,4 +1,4 @@
-"""Whether Deployments are rolled out; ends the wait early for a rollout that waiting cannot fix."""
+"""Whether Deployments are rolled out and Jobs are done; ends the wait early for what waiting cannot fix."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
-from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, is_rolled_out, screen
-from slipway.cluster.diagnosis.model import Finding
-from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, text_at, time_at
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError
+from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, diagnose_job, is_rolled_out, screen
+from slipway.cluster.diagnosis.model import Finding, has_failed, is_done
+from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, text_at, time_at
 from slipway.cluster.diagnosis.pods import is_ready
 from slipway.cluster.diagnosis.screen import WIDTH
 from slipway.cluster.port_forward import ASKED_CAUSES, probe_answer
@@ -208,6 +208,69 @@ class Rollouts:
         if not pods and not _is_since(evidence.current_set(), self._since):
             return None
         return replace(evidence, pods=pods)
+
+
+@dataclass
+class AwaitedJob:
+    """A Job to wait for; each call of `done` reads it again, and nothing is read before the first."""
+
+    connect: Callable[[], Cluster]
+    namespace: str
+    name: str
+    status: str = ""
+    """The state of a Job that has not ended, in words."""
+    _seen: bool = False
+    _first_seen: dict[tuple[str, str], float] = field(default_factory=dict)
+    _answered_seconds: float = field(default_factory=time.monotonic)
+
+    def done(self) -> bool:
+        """Whether it has done its work, or is suspended. A Job that is missing from the beginning did its work in an
+        earlier update.
+
+        Raises RolloutError, one screen, as soon as it has failed, or fails for a reason that does not go away.
+        """
+        try:
+            job = self._cluster.read(f"/apis/batch/v1/namespaces/{self.namespace}/jobs/{self.name}")
+            self._seen = True
+            if is_done(job) or object_at(job, "spec").get("suspend") is True:
+                return True
+            evidence = self._cluster.job_evidence(job)
+            diagnosis = diagnose_job(evidence)
+            hopeless = has_failed(job) or self._is_hopeless(diagnosis)
+            if hopeless:
+                diagnosis = diagnose_job(self._cluster.with_logs(evidence, diagnosis.finding))
+        except NotFoundError as error:
+            if not self._seen:
+                return True
+            raise RolloutError(
+                f"{DIAGNOSIS}Job {self.namespace}/{self.name} was deleted before it ended. "
+                "The next update runs it again."
+            ) from error
+        except ForbiddenError as error:
+            raise RolloutError(f"Waiting for Jobs failed: {error}") from error
+        except ClusterError as error:
+            if time.monotonic() - self._answered_seconds < UNANSWERED_SECONDS:
+                return False
+            raise RolloutError(f"Waiting for Jobs failed: {error}") from error
+        self._answered_seconds = time.monotonic()
+        self.status = diagnosis.finding.state or "no pods yet"
+        if hopeless:
+            width = min(shutil.get_terminal_size((WIDTH, 24)).columns, WIDTH)
+            raise RolloutError(DIAGNOSIS + screen(diagnosis, width))
+        return False
+
+    @cached_property
+    def _cluster(self) -> Cluster:
+        return self.connect()
+
+    def _is_hopeless(self, diagnosis: Diagnosis) -> bool:
+        """Whether the failure has lasted for as long as it may take to go away; the Job itself counts its ends."""
+        if diagnosis.patience_seconds is None or diagnosis.finding.ends:
+            self._first_seen.clear()
+            return False
+        key = diagnosis.cause, diagnosis.finding.container
+        since = self._first_seen.setdefault(key, time.monotonic())
+        return time.monotonic() - since >= diagnosis.patience_seconds
 
 
 def _is_stale(rollout: Rollout, evidence: Evidence | None) -> bool:

@@ -1,21 +1,49 @@
-"""Whether the deployed services are as the state says, and work: rollouts, images in running pods, checks. Pure: the
-cluster's answers are passed in."""
+"""Whether each service of a state works: its rollout, running images, checks, migration, cron job and other objects."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from services.spec import Check
-from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
-from slipway.cluster.deployed import metadata
-from slipway.cluster.diagnosis import Evidence, is_complete
-from slipway.cluster.diagnosis.objects import Object, number_at, object_at, objects_at, text_at
+from slipway.cluster.checks import CHECKS_ANNOTATION, ReadyPods, failing, recorded_checks
+from slipway.cluster.client import Cluster, ClusterError, NotFoundError
+from slipway.cluster.deployed import Deployed, cluster_errors, metadata
+from slipway.cluster.diagnosis import Evidence, diagnose_job, is_complete
+from slipway.cluster.diagnosis.model import has_failed, is_done, last_ended
+from slipway.cluster.diagnosis.objects import Object, condition, number_at, object_at, objects_at, text_at
+from slipway.cluster.readiness import UnreadyObject, unready_objects
+from slipway.engine.events import Urn
+from slipway.errors import SlipwayError
 from slipway.state.checkpoint import ResourceState
 from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.images import CRON_JOB_TYPE
+from slipway.state.migrations import is_suspended, migrations
+
+CHECKS_TIMEOUT_SECONDS = 10.0
 
 DIGEST = "@sha256:"
+
+CRON_JOB_COMPONENT = "slipway:index:CronJob"
+POD = ("template", "spec")
+
+
+@dataclass(frozen=True)
+class ServiceVerdict:
+    """The findings about one service; it works if there are no problems."""
+
+    service: str
+    namespace: str
+    pods_wanted: int
+    pods_available: int
+    images: tuple[str, ...]
+    checks: int
+    problems: tuple[str, ...]
+    about: str = ""
+    """Text about a service that keeps no pods, instead of their number."""
 
 
 @dataclass(frozen=True)
@@ -32,18 +60,99 @@ class RecordedDeployment:
 
 
 @dataclass(frozen=True)
-class ServiceVerdict:
-    """The findings about one service; it works if there are no problems."""
+class RecordedCronJob:
+    """What the state says about one CronJob."""
 
-    service: str
+    name: str
     namespace: str
-    pods_wanted: int
-    pods_available: int
-    images: tuple[str, ...]
-    checks: int
-    problems: tuple[str, ...]
-    about: str = ""
-    """Text about a service that keeps no pods, instead of their number."""
+    service: str
+    schedule: str
+    images: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class RecordedMigration:
+    """What the state says about the Job that runs a service's migration."""
+
+    name: str
+    namespace: str
+    service: str
+
+
+def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
+    """Compare every Deployment and CronJob of the state with the cluster, with the migrations before their rollouts and
+    the unready objects of their services. A verdict for each unready object without a service follows at the end.
+    SlipwayError if the cluster does not answer.
+    """
+    objects = deployed.objects()
+    workloads = of_workloads(objects)
+    recorded, migrations = recorded_deployments(objects), recorded_migrations(workloads)
+    cron_jobs = recorded_cron_jobs(workloads)
+    looked_after = {each.urn for each in workloads}
+    others = [each for each in objects if each.urn not in looked_after]
+    if not recorded and not cron_jobs:
+        raise SlipwayError(
+            f"The state of {deployed.stack} has no Deployment or CronJob: there is nothing to verify.",
+            next_step=f"`slipway up -s {deployed.stack}` deploys its services.",
+        )
+    cluster = deployed.cluster
+    with cluster_errors(), ThreadPoolExecutor() as pool:
+        asking = pool.submit(_unmet, cluster, recorded)
+        of_cron_jobs = pool.submit(cron_job_verdicts, cluster, cron_jobs)
+        of_migrations = pool.submit(migration_problems, cluster, migrations)
+        of_others = pool.submit(unready_objects, others, cluster)
+        found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
+        evidence = [found[each.namespace].get(each.name) for each in recorded]
+        reasons = list(pool.map(lambda pair: _rollout_reason(cluster, *pair), zip(recorded, evidence, strict=True)))
+        unmet, problems, unready = asking.result(), of_migrations.result(), of_others.result()
+        verdicts = [
+            verdict(each, seen, reason, unmet[each.namespace, each.name])
+            for each, seen, reason in zip(recorded, evidence, reasons, strict=True)
+        ]
+        verdicts += of_cron_jobs.result()
+    services = sorted(
+        (
+            replace(each, problems=(*each.problems, problems[each.service])) if each.service in problems else each
+            for each in verdicts
+        ),
+        key=lambda each: (each.namespace, each.service),
+    )
+    return with_objects(services, unready)
+
+
+def with_objects(verdicts: Sequence[ServiceVerdict], unready: Sequence[UnreadyObject]) -> list[ServiceVerdict]:
+    """Add each unready object as a problem of its service, or as a verdict of its own if it has no service."""
+    services = {each.service for each in verdicts}
+    problems = {each: [f"{one}: {one.problem}" for one in unready if one.service == each] for each in services}
+    seen: set[str] = set()
+    found = []
+    for each in verdicts:
+        more = () if each.service in seen else problems[each.service]
+        seen.add(each.service)
+        found.append(replace(each, problems=(*each.problems, *more)))
+    own = [one for one in unready if one.service not in services]
+    return found + [ServiceVerdict(str(one), one.namespace, 0, 0, (), 0, (one.problem,)) for one in own]
+
+
+def _unmet(cluster: Cluster, recorded: Sequence[RecordedDeployment]) -> dict[tuple[str, str], list[str]]:
+    """The checks of each Deployment that were not met in time."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for namespace in {each.namespace for each in recorded}:
+        checks = {each.name: each.checks for each in recorded if each.namespace == namespace}
+        for line in failing(checks, ReadyPods(cluster, namespace), CHECKS_TIMEOUT_SECONDS):
+            found[namespace, line.partition(":")[0]].append(line)
+    return found
+
+
+def _rollout_reason(cluster: Cluster, recorded: RecordedDeployment, evidence: Evidence | None) -> str:
+    """Why a rollout does not progress."""
+    if evidence is None or is_complete(evidence):
+        return ""
+    try:
+        diagnosis = cluster.diagnosis(recorded.namespace, recorded.name)
+    except ClusterError:  # then the reason is not known
+        return ""
+    return diagnosis.headline if diagnosis else ""
 
 
 def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDeployment]:
@@ -140,3 +249,109 @@ def _digest(reference: Any) -> str:
     """`sha256:…` of an image reference; empty if it has none."""
     _, found, digits = str(reference).partition(DIGEST)
     return f"sha256:{digits}" if found else ""
+
+
+def of_workloads(recorded: Iterable[ResourceState]) -> list[ResourceState]:
+    """The CronJobs that are services, and the Jobs of migrations; none that a service declares in addition."""
+    found = list(recorded)
+    jobs = {each.urn for each in migrations(found).values()}
+    return [each for each in found if each.urn in jobs or _is_service(each)]
+
+
+def _is_service(resource: ResourceState) -> bool:
+    if resource.type != CRON_JOB_TYPE or not resource.parent:
+        return False
+    parent = Urn(resource.parent)
+    return (parent.type, parent.name) == (CRON_JOB_COMPONENT, resource.name)
+
+
+def recorded_cron_jobs(recorded: Iterable[ResourceState]) -> list[RecordedCronJob]:
+    """The CronJobs in order of names."""
+    found = []
+    for each in recorded:
+        if each.type == CRON_JOB_TYPE:
+            about, spec = metadata(each), object_at(each.inputs, "spec")
+            name, namespace = str(about.get("name", each.name)), str(about.get("namespace", "default"))
+            images = images_by_container(object_at(spec, "jobTemplate", "spec", *POD))
+            schedule = f"{text_at(spec, 'schedule')} {text_at(spec, 'timeZone')}".strip()
+            found.append(RecordedCronJob(name, namespace, each.service or name, schedule, images))
+    return sorted(found, key=lambda each: (each.namespace, each.name))
+
+
+def recorded_migrations(recorded: Iterable[ResourceState]) -> list[RecordedMigration]:
+    """The migrations that are meant to run: none that a rollback has declared again."""
+    return [
+        RecordedMigration(str(metadata(each)["name"]), str(metadata(each).get("namespace", "default")), service)
+        for service, each in migrations(recorded).items()
+        if not is_suspended(each)
+    ]
+
+
+def migration_problems(cluster: Cluster, recorded: Sequence[RecordedMigration]) -> dict[str, str]:
+    """What is wrong with the migrations, by service. A Job that is gone from the cluster did its work before."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(lambda each: _migration_problem(cluster, each), recorded)
+        return {each.service: problem for each, problem in zip(recorded, found, strict=True) if problem}
+
+
+def _migration_problem(cluster: Cluster, recorded: RecordedMigration) -> str:
+    try:
+        job = cluster.read(f"/apis/batch/v1/namespaces/{recorded.namespace}/jobs/{recorded.name}")
+    except NotFoundError:
+        return ""
+    if is_done(job):
+        return ""
+    headline = _job_reason(cluster, job)
+    return f"its migration {'failed' if has_failed(job) else 'has not ended'}: Job {recorded.name}{headline}"
+
+
+def cron_job_verdicts(cluster: Cluster, recorded: Sequence[RecordedCronJob]) -> list[ServiceVerdict]:
+    """Compare each CronJob of the state with the cluster, with the result of the last Job of its present template."""
+    verdicts = []
+    for namespace in dict.fromkeys(each.namespace for each in recorded):
+        cron_jobs, jobs = cluster.cron_jobs(namespace)
+        verdicts += [
+            _verdict(cluster, each, cron_jobs.get(each.name), jobs) for each in recorded if each.namespace == namespace
+        ]
+    return verdicts
+
+
+def _verdict(
+    cluster: Cluster, recorded: RecordedCronJob, live: Object | None, jobs: Sequence[Object]
+) -> ServiceVerdict:
+    problems: list[str] = []
+    about = f"CronJob at {recorded.schedule}"
+    if live is None:
+        problems.append("its CronJob is gone from the cluster")
+    else:
+        spec = object_at(live, "spec")
+        problems += wrong_images(recorded.images, images_by_container(object_at(spec, "jobTemplate", "spec", *POD)))
+        about += ", suspended" if spec.get("suspend") is True else ""
+        last = last_ended((job for job in jobs if _has_template_of(job, live)), live)
+        if not last:
+            about += ", no Job of it has ended yet"
+        elif has_failed(last):
+            problems.append(f"its last Job {text_at(last, 'metadata', 'name')} failed{_job_reason(cluster, last)}")
+        else:
+            about += f", last Job ended well at {text_at(condition(last, 'Complete'), 'lastTransitionTime')}"
+    return ServiceVerdict(
+        recorded.service, recorded.namespace, 0, 0, tuple(recorded.images.values()), 0, tuple(problems), about
+    )
+
+
+def _has_template_of(job: Object, cron_job: Object) -> bool:
+    """Whether the Job is from the CronJob's present template: an earlier one says nothing about a release."""
+    now = objects_at(cron_job, "spec", "jobTemplate", "spec", *POD, "containers")
+    return objects_at(job, "spec", *POD, "containers") == now
+
+
+def _job_reason(cluster: Cluster, job: Object) -> str:
+    """`: why` a Job fails or does not end; empty if that cannot be read."""
+    try:
+        evidence = cluster.job_evidence(job)
+        diagnosis = diagnose_job(cluster.with_logs(evidence, diagnose_job(evidence).finding))
+    except ClusterError:
+        return ""
+    log = next((tail.lines[-1] for tail in diagnosis.logs if tail.lines), "")
+    headline = diagnosis.headline.removeprefix(f"{evidence.subject} ").removeprefix("failed: ")
+    return f": {headline}" + (f", its log ends with: {log[:200]}" if log else "")

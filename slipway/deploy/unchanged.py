@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cluster.deployed import Deployed
 from slipway.cluster.drift import Drift
-from slipway.cluster.verdicts import verdicts_of
+from slipway.cluster.verification import verdicts_of
 from slipway.deploy.drift import find_drift
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError

@@ -15,14 +15,13 @@ from slipway.cluster.client import Cluster, NotFoundError
 from slipway.cluster.diagnosis import Cause, JobEvidence, Log, diagnose_job, screen
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.screen import MAX_LINES
-from slipway.cluster.jobs import (
-    AwaitedJob,
+from slipway.cluster.rollouts import AwaitedJob, RolloutError
+from slipway.cluster.verification import (
     cron_job_verdicts,
     migration_problems,
     recorded_cron_jobs,
     recorded_migrations,
 )
-from slipway.cluster.rollouts import RolloutError
 from slipway.state.checkpoint import ResourceState
 
 RECORDED = Path(__file__).parent / "recorded_jobs"

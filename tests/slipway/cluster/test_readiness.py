@@ -9,8 +9,7 @@ import pytest
 from slipway.cli.verify import lines
 from slipway.cluster.deployed import ApiResource
 from slipway.cluster.readiness import UnreadyObject, problem
-from slipway.cluster.verdicts import with_objects
-from slipway.cluster.verification import ServiceVerdict
+from slipway.cluster.verification import ServiceVerdict, with_objects
 
 CRON_JOB = ApiResource("batch/v1", "CronJob")
 JOB = ApiResource("batch/v1", "Job")
