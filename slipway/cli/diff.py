@@ -9,9 +9,8 @@ import typer
 
 from slipway.deploy.drift import opened
 from slipway.errors import ExitCode, SlipwayError
-from slipway.render.groups import by_service
 from slipway.render.markdown_text import clean
-from slipway.render.verdict import OUTSIDE
+from slipway.render.service_changes import OUTSIDE, by_service
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
 from slipway.state.difference import Difference, Operation, ResourceChange, difference

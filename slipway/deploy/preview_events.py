@@ -30,7 +30,7 @@ from slipway.engine.events import (
 )
 from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
 from slipway.masking import masked, masked_text, without_keys
-from slipway.render.groups import image_changes
+from slipway.render.service_changes import image_changes
 from slipway.state.checkpoint import TEST_SUFFIX, WORKLOAD_COMPONENTS, service_of, with_owners
 from slipway.state.content_names import CONTENT, successors
 from slipway.state.difference import Operation, ResourceChange

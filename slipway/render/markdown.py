@@ -26,8 +26,7 @@ from slipway.render.markdown_text import (
     some_of,
     table_head,
 )
-from slipway.render.service_changes import service_changes
-from slipway.render.verdict import counts, restarts_text, symbol, verdict
+from slipway.render.service_changes import counts, restarts_text, service_changes, symbol, verdict
 from slipway.render.words import commits_text, counted, grouped_violations, is_incomplete, rules_text
 
 MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]+) -->")

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 from slipway.deploy.summary import PreviewSummary
 from slipway.masking import SECRET
-from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, ChangeGroup, by_service, grouped
 from slipway.render.markdown_text import (
     FOLD_END,
     Item,
@@ -25,9 +24,19 @@ from slipway.render.markdown_text import (
     some_of,
     table_head,
 )
-from slipway.render.service_changes import Fate, ServiceChanges, alike, pods_text
+from slipway.render.service_changes import (
+    FEW_VALUES,
+    OUTSIDE,
+    SMALLEST_GROUP,
+    ChangeGroup,
+    Fate,
+    ServiceChanges,
+    alike,
+    by_service,
+    grouped,
+    pods_text,
+)
 from slipway.render.settings import CALLED_BY, WORDS_OF_OBJECTS, Setting, is_name_of_content, resource_settings, within
-from slipway.render.verdict import OUTSIDE
 from slipway.render.words import (
     CHANGES,
     DRIFT_NOTES,

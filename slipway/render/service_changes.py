@@ -1,27 +1,37 @@
-"""What changes for each service, which of its pods restart, and what a rollback cannot restore. Pure."""
+"""What changes for each service or group of alike objects, how a preview ended, and what no rollback restores. Pure."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from slipway.cluster.diagnosis.objects import object_at, text_at
-from slipway.deploy.summary import PreviewSummary
-from slipway.engine.stages import IMAGE_TYPE
+from slipway.deploy.summary import ImageChange, PreviewResult, PreviewSummary
+from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
 from slipway.masking import UNKNOWN
-from slipway.render.groups import by_service
-from slipway.render.markdown_text import shortened
+from slipway.render.markdown_text import shortened, some_of
 from slipway.render.settings import SERVICE, Setting, resource_settings
-from slipway.render.words import commits_text, image_texts
+from slipway.render.words import commits_text, counted, image_texts
 from slipway.state.difference import Operation, ResourceChange
+from slipway.state.fields import FieldChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 # The provider's hash of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/
 CONTEXT_HASH = "contextHash"
 # The settings shown for a new service; its service.yaml has all.
 KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
+NAMED_SERVICES = 6
+OUTSIDE = "outside any service"
+
+IMAGE_FIELD = "image"
+
+SMALLEST_GROUP = 4
+# At most this many different values are shown in one line.
+FEW_VALUES = 3
 
 
 class Fate(StrEnum):
@@ -30,6 +40,13 @@ class Fate(StrEnum):
     REMOVED = "removed"
     CHANGED = "changed"
     NEW = "new"
+
+
+FATES = {
+    Fate.REMOVED: ("is removed", "are removed"),
+    Fate.CHANGED: ("changes", "change"),
+    Fate.NEW: ("is new", "are new"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,28 @@ class ServiceChanges:
     def likeness(self) -> object:
         """Equal for services with the same changed settings."""
         return self.fate, self.restarts, tuple(setting.name for setting in self.settings)
+
+
+@dataclass(frozen=True)
+class ChangeGroup:
+    """Resources of one kind with the same changed fields; a lone resource is a group of one.
+
+    `fields` are those of the first resource; `varying` are the paths whose values differ between resources.
+    """
+
+    changes: tuple[ResourceChange, ...]
+    fields: tuple[FieldChange, ...]
+    varying: frozenset[str] = frozenset()
+
+    def values(self, path: str) -> Counter[tuple[str | None, str | None]]:
+        """The pairs of old and new value at `path` with the number of resources that have each, most frequent first."""
+        fields = (field for change in self.changes for field in change.fields if field.path == path)
+        counted = Counter((field.old, field.new) for field in fields)
+        return Counter(dict(counted.most_common()))
+
+    @property
+    def first(self) -> ResourceChange:
+        return self.changes[0]
 
 
 def service_changes(summary: PreviewSummary) -> tuple[ServiceChanges, ...]:
@@ -79,6 +118,115 @@ def _of_service(service: str, changes: Sequence[ResourceChange], summary: Previe
         shown = tuple(setting for setting in ordered if setting.name in KEYS_OF_NEW and setting.new != "ClusterIP")
         return ServiceChanges(service, Fate.NEW, shown, restarts=False, pods=pods)
     return ServiceChanges(service, Fate.CHANGED, ordered, any(map(_restarts, workloads)), pods, lost)
+
+
+def by_service(changes: Iterable[ResourceChange]) -> list[tuple[str, list[ResourceChange]]]:
+    """Changes under their service's name, in order of names; changes of no service come first."""
+    ordered = sorted(changes, key=lambda change: (change.service, change.resource.kind, change.resource.name))
+    return [(service, list(group)) for service, group in groupby(ordered, key=lambda change: change.service)]
+
+
+def alike(changes: Iterable[ServiceChanges], smallest: int) -> list[list[ServiceChanges]]:
+    """Groups of `smallest` or more services with the same changed settings; every other service alone."""
+    groups: dict[object, list[ServiceChanges]] = {}
+    for each in changes:
+        groups.setdefault(each.likeness if each.service else each, []).append(each)
+    parts = ([group] if len(group) >= smallest else [[one] for one in group] for group in groups.values())
+    return [part for each in parts for part in each]
+
+
+def pods_text(changes: ServiceChanges) -> str:
+    """What happens to the service's pods: `its 2 pods restart`; empty if it is no service."""
+    if not changes.service:
+        return ""
+    number = changes.pods
+    pods = "its pods" if number is None else "its pod" if number == 1 else f"its {number} pods"
+    one = number == 1
+    if changes.fate is Fate.REMOVED:
+        return "removed" if number == 0 else f"removed, {pods} {'ends' if one else 'end'}"
+    if changes.fate is Fate.NEW:
+        return "new" if number is None else f"new, {number} {'pod' if one else 'pods'}"
+    if number == 0:
+        return "it has no pods"
+    return f"{pods} {'restarts' if one else 'restart'}" if changes.restarts else "no pod restarts"
+
+
+def verdict(summary: PreviewSummary) -> str:
+    """How it ended, in a few words."""
+    refusals = len(summary.refusals())
+    if summary.result is PreviewResult.REFUSED:
+        return f"refused by policy, {counted(refusals, 'mandatory violation')}"
+    if summary.result is PreviewResult.FAILED:
+        also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
+        return f"failed{also}"
+    if summary.result is PreviewResult.INTERRUPTED:
+        return "interrupted"
+    drifted = f"; {counted(len(summary.drift), 'object')} drifted from the state" if summary.drift else ""
+    return f"{counts(summary)}{drifted}"
+
+
+def symbol(summary: PreviewSummary) -> str:
+    """❌ if it may not happen, ⚠️ if something is deleted or has drifted, or if nothing was checked."""
+    if summary.result is not PreviewResult.SUCCEEDED:
+        return "❌"
+    lost = any(not change.kept for change in summary.of(Operation.DELETE))
+    risky = lost or any(change.deleted_first for change in summary.changes) or summary.drift or not summary.rules
+    return "⚠️" if risky else "✅"
+
+
+def counts(summary: PreviewSummary) -> str:
+    """`2 services change, 1 service is new, 1 other object changes`."""
+    changes = service_changes(summary)
+    fates = Counter(each.fate for each in changes if each.service)
+    parts = [f"{counted(fates[fate], 'service')} {FATES[fate][fates[fate] != 1]}" for fate in Fate if fates[fate]]
+    others = sum(not change.service and change.resource.type != IMAGE_TYPE for change in summary.changes)
+    if others:
+        parts.append(f"{counted(others, 'other object')} {FATES[Fate.CHANGED][others != 1]}")
+    return ", ".join(parts) or "nothing changes in the cluster" * bool(summary.built()) or "nothing to do"
+
+
+def restarts_text(changes: Sequence[ServiceChanges], services: Sequence[str], most: int = NAMED_SERVICES) -> str:
+    """Which pods restart, and that no others do: `order-service (2 pods); no pod of the other 48 services.`"""
+    restarting = [each for each in changes if each.restarts and each.pods != 0]
+    others = len(set(services) - {each.service for each in restarting})
+    if not restarting:
+        return "No pod restarts."
+    pods = [f" ({counted(each.pods, 'pod')})" if each.pods is not None else "" for each in restarting]
+    names = [f"{each.service or OUTSIDE}{number}" for each, number in zip(restarting, pods, strict=True)]
+    rest = f"; no pod of the other {counted(others, 'service') if others > 1 else 'service'}" if others else ""
+    return f"Pods restart: {some_of(names, most)}{rest}."
+
+
+def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
+    """Groups in the order of the changes; fewer than SMALLEST_GROUP alike changes stay separate."""
+    groups: dict[object, list[ResourceChange]] = {}
+    for change in changes:
+        groups.setdefault(_likeness(change), []).append(change)
+    found: list[ChangeGroup] = []
+    for alike in groups.values():
+        if len(alike) >= SMALLEST_GROUP:
+            found.append(_group(alike))
+        else:
+            found += [ChangeGroup((change,), change.fields) for change in alike]
+    return found
+
+
+def image_changes(changes: Iterable[ResourceChange]) -> tuple[ImageChange, ...]:
+    """One for each container whose image changes, with the new tag of its service's build, if there is one."""
+    changes = tuple(changes)
+    tags = {change.service: tag for change in changes if (tag := _built_tag(change))}
+    return tuple(
+        ImageChange(change.resource, change.service, field.old or "", field.new or "", tags.get(change.service, ""))
+        for change in sorted(changes, key=lambda change: change.resource.name)
+        if change.resource.type.startswith(KUBERNETES_PREFIX)
+        for field in change.fields
+        if is_image(field)
+    )
+
+
+def is_image(field: FieldChange) -> bool:
+    """Whether the field is a container's image."""
+    return field.path.rsplit(".", 1)[-1] == IMAGE_FIELD and ".containers" in field.path
 
 
 def _restarts(change: ResourceChange) -> bool:
@@ -139,26 +287,24 @@ def _is_url_of_callee(name: str, calls: Setting | None) -> bool:
     return any(each and name == f"env.{each.upper().replace('-', '_')}_URL" for each in called)
 
 
-def pods_text(changes: ServiceChanges) -> str:
-    """What happens to the service's pods: `its 2 pods restart`; empty if it is no service."""
-    if not changes.service:
+def _built_tag(change: ResourceChange) -> str:
+    """The first new tag of an image that is rebuilt, without its repository."""
+    if change.resource.type != IMAGE_TYPE:
         return ""
-    number = changes.pods
-    pods = "its pods" if number is None else "its pod" if number == 1 else f"its {number} pods"
-    one = number == 1
-    if changes.fate is Fate.REMOVED:
-        return "removed" if number == 0 else f"removed, {pods} {'ends' if one else 'end'}"
-    if changes.fate is Fate.NEW:
-        return "new" if number is None else f"new, {number} {'pod' if one else 'pods'}"
-    if number == 0:
-        return "it has no pods"
-    return f"{pods} {'restarts' if one else 'restart'}" if changes.restarts else "no pod restarts"
+    tags = (field.new for field in change.fields if field.path.startswith("tags") and field.new not in (None, UNKNOWN))
+    return next(((tag or "").rsplit("/", 1)[-1].partition(":")[2] for tag in tags), "")
 
 
-def alike(changes: Iterable[ServiceChanges], smallest: int) -> list[list[ServiceChanges]]:
-    """Groups of `smallest` or more services with the same changed settings; every other service alone."""
-    groups: dict[object, list[ServiceChanges]] = {}
-    for each in changes:
-        groups.setdefault(each.likeness if each.service else each, []).append(each)
-    parts = ([group] if len(group) >= smallest else [[one] for one in group] for group in groups.values())
-    return [part for each in parts for part in each]
+def _likeness(change: ResourceChange) -> object:
+    fields = tuple((field.path, field.kind, field.replaces) for field in change.fields)
+    return change.operation, change.resource.type, change.deleted_first, change.kept, fields
+
+
+def _group(alike: list[ResourceChange]) -> ChangeGroup:
+    fields = alike[0].fields
+    varying = frozenset(
+        field.path
+        for index, field in enumerate(fields)
+        if len({(change.fields[index].old, change.fields[index].new) for change in alike}) > 1
+    )
+    return ChangeGroup(tuple(alike), fields, varying)

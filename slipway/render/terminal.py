@@ -13,11 +13,22 @@ from rich.text import Text
 
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation, ViolationState
 from slipway.masking import SECRET
-from slipway.render.groups import FEW_VALUES, SMALLEST_GROUP, by_service
 from slipway.render.markdown_text import clean, shortened, some_of
-from slipway.render.service_changes import Fate, ServiceChanges, alike, pods_text, service_changes
+from slipway.render.service_changes import (
+    FEW_VALUES,
+    OUTSIDE,
+    SMALLEST_GROUP,
+    Fate,
+    ServiceChanges,
+    alike,
+    by_service,
+    counts,
+    pods_text,
+    restarts_text,
+    service_changes,
+    verdict,
+)
 from slipway.render.settings import WORDS_OF_OBJECTS, Setting, resource_settings, within
-from slipway.render.verdict import OUTSIDE, counts, restarts_text, verdict
 from slipway.render.words import DRIFT_NOTES, commits_text, counted, grouped_violations, is_incomplete, rules_text
 from slipway.state.difference import Operation, ResourceChange
 

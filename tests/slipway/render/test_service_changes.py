@@ -15,11 +15,18 @@ from slipway.deploy.summary import PreviewResult, PreviewSummary
 from slipway.engine.events import Urn
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.masking import UNKNOWN, masked
-from slipway.render.groups import image_changes
 from slipway.render.json_summary import shape
 from slipway.render.markdown import render
-from slipway.render.service_changes import Fate, ServiceChanges, pods_text, service_changes
-from slipway.render.verdict import counts, restarts_text, verdict
+from slipway.render.service_changes import (
+    Fate,
+    ServiceChanges,
+    counts,
+    image_changes,
+    pods_text,
+    restarts_text,
+    service_changes,
+    verdict,
+)
 from slipway.state.difference import Operation, ResourceChange
 from slipway.state.fields import StepDetails, field_changes
 from tests.slipway.render.reading import plain

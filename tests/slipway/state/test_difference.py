@@ -7,7 +7,7 @@ from typing import Any
 
 from slipway.cli.diff import lines, shape
 from slipway.masking import SECRET
-from slipway.render.verdict import OUTSIDE
+from slipway.render.service_changes import OUTSIDE
 from slipway.state.difference import MAY_HAVE_CHANGED, Operation, difference
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
