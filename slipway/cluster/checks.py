@@ -199,7 +199,13 @@ class ReadyPods:
     def __call__(self, service: str, check: Check, timeout_seconds: float) -> Sequence[Answer]:
         try:
             port_name = check.port or PORT_NAME
-            found = endpoints(self._endpoint_slices(), service, port_name)
+            with self._listing:
+                # No older than the pause between two tries, so that each try sees the present pods.
+                if monotonic() - self._listed_seconds >= PAUSE_SECONDS:
+                    self._slices = self.cluster.endpoint_slices(self.namespace)
+                    self._listed_seconds = monotonic()
+                slices = self._slices
+            found = endpoints(slices, service, port_name)
             if not found:
                 return [Answer(None, f"no ready pod with a port {port_name!r} is behind Service {service}")]
             if len(found) == 1:
@@ -210,14 +216,6 @@ class ReadyPods:
             raise ForbiddenError(f"{error}; {RIGHTS_NEEDED}") from error
         except ClusterError as error:
             return [Answer(None, str(error))]
-
-    def _endpoint_slices(self) -> Sequence[Object]:
-        """No older than the pause between two tries, so that each try sees the present pods."""
-        with self._listing:
-            if monotonic() - self._listed_seconds >= PAUSE_SECONDS:
-                self._slices = self.cluster.endpoint_slices(self.namespace)
-                self._listed_seconds = monotonic()
-            return self._slices
 
     def _answer(self, endpoint: Endpoint, service: str, check: Check, timeout_seconds: float) -> Answer:
         body, headers = check.body, {"Host": service, "Accept": "*/*", "User-Agent": "slipway"}

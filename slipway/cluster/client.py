@@ -252,7 +252,10 @@ class Cluster:
         pods = sorted(evidence.current_pods(), key=lambda pod: text_at(pod, "metadata", "creationTimestamp"))
         if not pods:
             return ()
-        newest = Finding(Cause.STARTING, name_of(pods[-1]), _main_container(pods[-1], deployment))
+        # The container with the Deployment's name, else the first: a mesh may put its own container in front.
+        containers = [text_at(each, "name") for each in objects_at(pods[-1], "spec", "containers")]
+        main = deployment if deployment in containers else next(iter(containers), "")
+        newest = Finding(Cause.STARTING, name_of(pods[-1]), main)
         read = self.with_logs(evidence, newest)
         return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
 
@@ -411,12 +414,6 @@ def _selector_of(deployments: Sequence[Object]) -> dict[str, str]:
         return {}
     key = min(common)
     return {"labelSelector": f"{key} in ({','.join(sorted({str(each[key]) for each in labels}))})"}
-
-
-def _main_container(pod: Object, deployment: str) -> str:
-    """The container with the Deployment's name, else the first: a mesh may put its own container in front."""
-    names = [text_at(each, "name") for each in objects_at(pod, "spec", "containers")]
-    return deployment if deployment in names else next(iter(names), "")
 
 
 def status_message(body: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
@@ -118,10 +118,12 @@ class LiveObjects:
         for kind in sorted(self.kinds):
             served = self._served.get(kind)
             if served and served.get("namespaced"):
-                requests += [self._listing(kind, text_at(served, "name"), each) for each in sorted(self.namespaces)]
+                plural = text_at(served, "name")
+                requests += [partial(self._list, kind, plural, each) for each in sorted(self.namespaces)]
             elif served:
+                plural = text_at(served, "name")
                 names = sorted(name for other, name in self.cluster_wide if other == kind)
-                requests += [self._reading(kind, text_at(served, "name"), name) for name in names]
+                requests += [partial(self._read, kind, plural, name) for name in names]
         found: dict[Key, Object] = {}
         with ThreadPoolExecutor(PARALLEL_REQUESTS) as pool:
             for part in pool.map(lambda request: request(), requests):
@@ -139,21 +141,17 @@ class LiveObjects:
     def is_namespaced(self, kind: ApiResource) -> bool:
         return bool(self._served.get(kind, {}).get("namespaced", True))
 
-    def _listing(self, kind: ApiResource, plural: str, namespace: str) -> Callable[[], dict[Key, Object]]:
-        def listed() -> dict[Key, Object]:
-            items = objects_at(self.cluster.read(f"{kind.root}/namespaces/{namespace}/{plural}"), "items")
-            return {Key(kind, namespace, name_of(item)): _whole(kind, item) for item in items}
+    def _list(self, kind: ApiResource, plural: str, namespace: str) -> dict[Key, Object]:
+        items = objects_at(self.cluster.read(f"{kind.root}/namespaces/{namespace}/{plural}"), "items")
+        # The items of a list do not have their kind.
+        about = {"apiVersion": kind.api_version, "kind": kind.name}
+        return {Key(kind, namespace, name_of(item)): {**about, **item} for item in items}
 
-        return listed
-
-    def _reading(self, kind: ApiResource, plural: str, name: str) -> Callable[[], dict[Key, Object]]:
-        def read() -> dict[Key, Object]:
-            try:
-                return {Key(kind, "", name): self.cluster.read(f"{kind.root}/{plural}/{name}")}
-            except NotFoundError:
-                return {}
-
-        return read
+    def _read(self, kind: ApiResource, plural: str, name: str) -> dict[Key, Object]:
+        try:
+            return {Key(kind, "", name): self.cluster.read(f"{kind.root}/{plural}/{name}")}
+        except NotFoundError:
+            return {}
 
 
 @lru_cache(maxsize=64)
@@ -182,8 +180,3 @@ def object_path(cluster: Cluster, kind: ApiResource, namespace: str, name: str) 
 def is_inside(path: str | None, namespace: str) -> bool:
     """Whether the object at that path is in the namespace: not so if it is cluster-scoped and only names it."""
     return f"/namespaces/{namespace}/" in (path or "")
-
-
-def _whole(kind: ApiResource, item: Object) -> dict[str, Any]:
-    """The item with its kind, which items of a list do not have."""
-    return {"apiVersion": kind.api_version, "kind": kind.name, **item}

@@ -119,36 +119,30 @@ def to_read(recorded: list[ResourceState], cluster: Cluster, others: frozenset[A
 def drift(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> Drift:
     """`recorded` are the state's resources in Kubernetes, which should be decrypted."""
     by_urn = {each.urn: live.objects.get(key_of(each, live)) for each in recorded}
-    by_controllers, autoscaled = controllers(live.objects.values()), _autoscaled(live)
-    found = [
-        _found(each, item, by_controllers, autoscaled=key_of(each, live) in autoscaled)
-        for each in recorded
-        if (item := by_urn[each.urn]) is not None
-    ]
+    by_controllers = controllers(live.objects.values())
+    scalers = [(key, item) for key, item in live.objects.items() if key.kind.name == "HorizontalPodAutoscaler"]
+    autoscaled = set()
+    for key, item in scalers:
+        version, kind, name = (text_at(item, "spec", "scaleTargetRef", each) for each in ("apiVersion", "kind", "name"))
+        autoscaled.add(Key(ApiResource(version, kind), key.namespace, name))
+    found: list[dict[str, object]] = []
+    for each in recorded:
+        if (live_object := by_urn[each.urn]) is not None:
+            inputs = found_inputs(
+                each.inputs,
+                live_object,
+                each.outputs,
+                by_controllers=by_controllers,
+                autoscaled=key_of(each, live) in autoscaled,
+            )
+            found.append({**each.raw, "inputs": inputs})
     compared = difference({"resources": [each.raw for each in recorded]}, {"resources": found})
     unknown = _unknown(recorded, live, stack, project)
     everything = tuple(sorted((*compared.changes, *unknown), key=lambda each: (each.service, each.resource.kind)))
     there = {urn: item for urn, item in by_urn.items() if item is not None}
     by = {urn: names for urn, item in there.items() if (names := managers(item, by_controllers))}
-    inputs = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
-    return Drift(Difference(everything, compared.secrets_compared), by, there, inputs)
-
-
-def _found(
-    resource: ResourceState, item: Object, by_controllers: frozenset[str], *, autoscaled: bool
-) -> dict[str, object]:
-    inputs = found_inputs(resource.inputs, item, resource.outputs, by_controllers=by_controllers, autoscaled=autoscaled)
-    return {**resource.raw, "inputs": inputs}
-
-
-def _autoscaled(live: LiveObjects) -> set[Key]:
-    """The objects that a HorizontalPodAutoscaler scales."""
-    scalers = [(key, object_at(item, "spec", "scaleTargetRef")) for key, item in live.objects.items()]
-    return {
-        Key(ApiResource(text_at(target, "apiVersion"), text_at(target, "kind")), key.namespace, text_at(target, "name"))
-        for key, target in scalers
-        if key.kind.name == "HorizontalPodAutoscaler"
-    }
+    as_found = {ResourceState(raw).urn: ResourceState(raw).inputs for raw in found}
+    return Drift(Difference(everything, compared.secrets_compared), by, there, as_found)
 
 
 def _unknown(recorded: list[ResourceState], live: LiveObjects, stack: str, project: str) -> list[ResourceChange]:
@@ -265,17 +259,13 @@ def _overlay(declared: Any, live: Any, path: tuple[str, ...]) -> Any:
             if now is not _MISSING or _is_nothing(each)
         }
     if isinstance(declared, list) and isinstance(live, list):
-        return _overlay_list(declared, live, path)
+        if key := item_key(declared, live):
+            by_key = {item[key]: item for item in live}
+            return [_overlay(item, by_key[item[key]], path) for item in declared if item[key] in by_key]
+        if len(declared) == len(live):
+            return [_overlay(item, now, path) for item, now in zip(declared, live, strict=True)]
+        return copy.deepcopy(live)
     return declared if _is_same(declared, live, path) else copy.deepcopy(live)
-
-
-def _overlay_list(declared: list[Any], live: list[Any], path: tuple[str, ...]) -> list[Any]:
-    if key := item_key(declared, live):
-        by_key = {item[key]: item for item in live}
-        return [_overlay(item, by_key[item[key]], path) for item in declared if item[key] in by_key]
-    if len(declared) == len(live):
-        return [_overlay(item, now, path) for item, now in zip(declared, live, strict=True)]
-    return copy.deepcopy(live)
 
 
 def _as_declared(declared: Any, applied: Any, found: Any) -> Any:
@@ -341,7 +331,14 @@ def _add(found: Any, live: Any, fields: Mapping[str, Any], path: tuple[str, ...]
             if not of_server and name != LAST_APPLIED and not name.startswith(DEPLOYMENT_ANNOTATIONS):
                 _add_field(found, live, name, below or {}, path)
         elif kind == "k" and isinstance(found, list) and isinstance(live, list):
-            _add_item(found, live, json.loads(name), below or {}, path)
+            # An item of an associative list, identified by its keys; a declared item may omit a key with its default.
+            keys = json.loads(name)
+            item = next((each for each in live if _matches(each, keys, missing=False)), None)
+            known = next((each for each in found if _matches(each, keys, missing=True)), None)
+            if item is not None and known is not None:
+                _add(known, item, below or {}, path)
+            elif item is not None:
+                found.append(copy.deepcopy(item))
         elif kind == "v" and isinstance(found, list) and isinstance(live, list):
             value = json.loads(name)
             if value in live and value not in found:
@@ -359,20 +356,6 @@ def _add_field(found: dict[str, Any], live: Object, name: str, below: Mapping[st
             found[name] = into
     elif not _is_nothing(value):
         found[name] = copy.deepcopy(value)
-
-
-def _add_item(
-    found: list[Any], live: Iterable[Any], keys: Mapping[str, Any], below: Mapping[str, Any], path: tuple[str, ...]
-) -> None:
-    """Add an item of an associative list, identified by its keys; a declared item may omit a key with its default."""
-    item = next((each for each in live if _matches(each, keys, missing=False)), None)
-    if item is None:
-        return
-    known = next((each for each in found if _matches(each, keys, missing=True)), None)
-    if known is None:
-        found.append(copy.deepcopy(item))
-    else:
-        _add(known, item, below, path)
 
 
 def _matches(item: Any, keys: Mapping[str, Any], *, missing: bool) -> bool:
@@ -437,21 +420,16 @@ def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> It
             else:
                 yield Addition((*pointer, key), live[key])
     elif isinstance(declared, list) and isinstance(found, list) and isinstance(live, list):
-        yield from _of_list(declared, found, live, pointer)
-
-
-def _of_list(declared: list[Any], found: list[Any], live: list[Any], pointer: Pointer) -> Iterator[Addition]:
-    """From its end, so that the indexes of earlier items stay the same."""
-    if not (key := item_key(found, live)):
-        added = [each for each in found if each not in declared] if len(found) > len(declared) else []
-        yield from (
-            Addition((*pointer, str(at)), each) for at, each in reversed(list(enumerate(live))) if each in added
-        )
-        return
-    known, present = ({item.get(key): item for item in items} for items in (declared, found))
-    for at, item in reversed(list(enumerate(live))):
-        name = item[key]
-        if name in known and name in present:
-            yield from additions(known[name], present[name], item, (*pointer, str(at)))
-        elif name in present:
-            yield Addition((*pointer, str(at)), item)
+        # From its end, so that the indexes of earlier items stay the same.
+        items = reversed(list(enumerate(live)))
+        if not (key := item_key(found, live)):
+            added = [each for each in found if each not in declared] if len(found) > len(declared) else []
+            yield from (Addition((*pointer, str(at)), each) for at, each in items if each in added)
+            return
+        known, present = ({item.get(key): item for item in items} for items in (declared, found))
+        for at, item in items:
+            name = item[key]
+            if name in known and name in present:
+                yield from additions(known[name], present[name], item, (*pointer, str(at)))
+            elif name in present:
+                yield Addition((*pointer, str(at)), item)

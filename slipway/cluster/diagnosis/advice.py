@@ -12,6 +12,7 @@ from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, tex
 from slipway.masking import masked_text
 
 _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
+_NOT_FOUND_OBJECT = re.compile(r'(?i)(secret|configmap|serviceaccount|persistentvolumeclaim) "([^"]*)" not found')
 
 _KINDS = {
     "secret": "Secret",
@@ -196,21 +197,24 @@ def _names(case: Case) -> dict[str, str]:
     }
 
 
-def _quoted(command: str) -> str:
-    return f" `{command}`" if command else ""
+def _entrypoint(case: Case) -> str:
+    command = f" `{case.command}`" if case.command else ""
+    return f"cannot be started: its command{command} cannot be run"
 
 
-def _missing(reason: str) -> str:
-    if found := re.search(r"key (\S+) in (\S+) [^/\s]+/(\S+)", reason):
-        return f"the key {found[1]} of {found[2]} {found[3]}"
-    found = re.search(r'(secret|configmap|serviceaccount|persistentvolumeclaim) "([^"]*)" not found', reason, re.I)
-    return f"{_KINDS[found[1].lower()]} {found[2]}" if found else "something"
+def _missing_object(case: Case) -> str:
+    what = "something"
+    if found := re.search(r"key (\S+) in (\S+) [^/\s]+/(\S+)", case.finding.reason):
+        what = f"the key {found[1]} of {found[2]} {found[3]}"
+    elif found := _NOT_FOUND_OBJECT.search(case.finding.reason):
+        what = f"{_KINDS[found[1].lower()]} {found[2]}"
+    return f"needs {what}, which its namespace does not have"
 
 
-def _requested(container: Object) -> str:
-    requests = object_at(container, "resources", "requests")
+def _resources(case: Case) -> str:
+    requests = object_at(case.container, "resources", "requests")
     text = ", ".join(f"{name} {requests[name]}" for name in ("cpu", "memory") if name in requests)
-    return f": each pod asks for {text}" if text else ""
+    return f"has no node with room for it{f': each pod asks for {text}' if text else ''}"
 
 
 def _crash(case: Case) -> str:
@@ -251,7 +255,7 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.OUT_OF_MEMORY: _memory,
     Cause.READ_ONLY: lambda _: "crashes: it writes to a read-only file system",
     Cause.PERMISSION: lambda _: "crashes: permission denied",
-    Cause.ENTRYPOINT: lambda case: f"cannot be started: its command{_quoted(case.command)} cannot be run",
+    Cause.ENTRYPOINT: _entrypoint,
     Cause.LIVENESS: _probe("is restarted, because its liveness probe fails"),
     Cause.STARTUP: _startup,
     Cause.READINESS: _probe("runs, but does not become ready"),
@@ -259,10 +263,10 @@ _SENTENCES: Mapping[Cause, Callable[[Case], str]] = {
     Cause.IMAGE_NOT_FOUND: lambda case: f"has an image that its registry does not have: {case.image}",
     Cause.IMAGE_REFUSED: lambda case: f"has an image that its registry refuses to serve: {case.image}",
     Cause.REGISTRY_UNREACHABLE: lambda case: f"has an image that cannot be pulled: {case.image}",
-    Cause.MISSING_OBJECT: lambda case: f"needs {_missing(case.finding.reason)}, which its namespace does not have",
+    Cause.MISSING_OBJECT: _missing_object,
     Cause.CONTAINER_CONFIG: lambda _: "has a container that cannot be created",
     Cause.VOLUME: lambda _: "has a pod that cannot be set up on its node",
-    Cause.RESOURCES: lambda case: f"has no node with room for it{_requested(case.container)}",
+    Cause.RESOURCES: _resources,
     Cause.PLACEMENT: lambda _: "has no node that its placement rules allow",
     Cause.QUOTA: lambda _: "gets no more pods: the namespace's quota is used up",
     Cause.ADMISSION: lambda _: "gets no pods: the API server refuses them",

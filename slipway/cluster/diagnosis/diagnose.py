@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
     """
     found = [known] if known else [refined(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
+    others = Counter(each.cause for each in found if each not in same)
     pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})
     case = advice.Case(evidence.service, main, pod, evidence.kubectl, evidence.subject)
     return Diagnosis(
@@ -50,7 +51,7 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
         events=_events(evidence, main, pod),
         advice=advice.steps(case),
         commands=advice.commands(case),
-        others=_others(found, same),
+        others=tuple(f"{count} other{'s' if count > 1 else ''}: {cause}" for cause, count in others.items()),
         patience_seconds=patience_seconds(main, len(same)),
     )
 
@@ -98,31 +99,22 @@ def _main(found: Sequence[Finding]) -> tuple[Finding, list[Finding]]:
     return main, [main, *(each for each in found if each is not main and _kind(each) == _kind(main))]
 
 
-def _others(found: Sequence[Finding], same: Sequence[Finding]) -> tuple[str, ...]:
-    counted = Counter(each.cause for each in found if each not in same)
-    return tuple(f"{count} other{'s' if count > 1 else ''}: {cause}" for cause, count in counted.items())
-
-
 def _events(evidence: Evidence, main: Finding, pod: Object) -> tuple[str, ...]:
     """Warnings about the pod, or about the creation of pods, newest first, without those that repeat the reason."""
     about = evidence.events_of(pod) if pod else evidence.events_of(evidence.current_set())
     lines: dict[str, str] = {}
     for event in sorted(about, key=lambda each: str(event_time(each) or ""), reverse=True):
+        reason, count = text_at(event, "reason"), event_count(event)
         message = advice.unwrapped(text_at(event, "message").removeprefix(_COMBINED))
-        if _is_news(event, message, main):
-            times = f" ({event_count(event)} times)" if event_count(event) > 1 else ""
-            lines.setdefault(message, f"{text_at(event, 'reason')}{times}: {masked_text(message)}")
+        # Refusals differ only in the names of pods that were never created.
+        is_news = (event.get("type") == "Warning" and main.pod) or message.endswith("will be restarted")
+        is_known = main.reason and main.reason in message and reason != "Unhealthy"
+        # A probe gets no answer if nothing runs.
+        is_empty = reason == "Unhealthy" and main.cause not in _PROBED
+        if is_news and not (is_known or is_empty or reason in _DULL or message in _ECHOES):
+            times = f" ({count} times)" if count > 1 else ""
+            lines.setdefault(message, f"{reason}{times}: {masked_text(message)}")
     return tuple(lines.values())[:EVENTS_KEPT]
-
-
-def _is_news(event: Object, message: str, main: Finding) -> bool:
-    reason = text_at(event, "reason")
-    if reason in _DULL or message in _ECHOES or (main.reason and main.reason in message and reason != "Unhealthy"):
-        return False
-    if reason == "Unhealthy" and main.cause not in _PROBED:
-        return False  # a probe gets no answer if nothing runs
-    # Refusals differ only in the names of pods that were never created.
-    return (event.get("type") == "Warning" and bool(main.pod)) or message.endswith("will be restarted")
 
 
 # Seconds without a break. Any other cause may recover by itself: the Deployment's own deadline decides.
@@ -209,15 +201,12 @@ def refined(finding: Finding, logs: Sequence[Log]) -> Finding:
 
 def chosen(logs: Sequence[Log], finding: Finding) -> list[Log]:
     """The runs worth reading, most informative first: if a container ended, the run that ended."""
-    own = [log for log in logs if (log.pod, log.container) == (finding.pod, finding.container) and _says_something(log)]
+    own = [log for log in logs if (log.pod, log.container) == (finding.pod, finding.container) and log.text.strip()]
+    # A runtime that has deleted a log returns one line that says so.
+    kept = [log for log in own if not log.text.startswith("unable to retrieve container logs")]
     # In a back-off the "present" run is the one that ended; if a container runs again, only the previous run can tell.
     restarted = finding.state.startswith("Running") and finding.ends > 0
-    return sorted(own, key=lambda log: log.previous != restarted)
-
-
-def _says_something(log: Log) -> bool:
-    """Whether there is a log: a runtime that has deleted it returns one line that says so."""
-    return bool(log.text.strip()) and not log.text.startswith("unable to retrieve container logs")
+    return sorted(kept, key=lambda log: log.previous != restarted)
 
 
 def _last_match(pattern: re.Pattern[str], text: str) -> str:
@@ -226,26 +215,25 @@ def _last_match(pattern: re.Pattern[str], text: str) -> str:
 
 
 def tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
-    """The last lines of the runs worth reading."""
+    """The last lines of the runs worth reading; lines that differ only in numbers appear once, with their count, such
+    as a probe's lines in an access log.
+    """
     found: list[LogTail] = []
     for log in chosen(logs, finding)[:2]:
         run = "run before this one" if log.previous else "last run" if finding.ends else "so far"
         lines = [_readable(line) for line in masked_text(without_control(log.text)).splitlines() if line.strip()]
-        kept = tuple(_without_repetition(lines))[-LINES_KEPT:]
+        kinds = [_NUMBER.sub("0", line) for line in lines]
+        counts = Counter(kinds)
+        shown = []
+        for index, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
+            if counts[kind] <= REPETITIONS_KEPT:
+                shown.append(line)
+            elif kind not in kinds[index + 1 :]:
+                shown.append(f"{line} ({counts[kind]} times)")
+        kept = tuple(shown[-LINES_KEPT:])
         if kept and all(kept != other.lines for other in found):
             found.append(LogTail(f"{log.container}, {run}", kept))
     return tuple(found)
-
-
-def _without_repetition(lines: Sequence[str]) -> Iterator[str]:
-    """Lines that differ only in numbers, such as a probe's lines in an access log, once with their count."""
-    kinds = [_NUMBER.sub("0", line) for line in lines]
-    counts = Counter(kinds)
-    for index, (line, kind) in enumerate(zip(lines, kinds, strict=True)):
-        if counts[kind] <= REPETITIONS_KEPT:
-            yield line
-        elif kind not in kinds[index + 1 :]:
-            yield f"{line} ({counts[kind]} times)"
 
 
 def _readable(line: str) -> str:

@@ -61,12 +61,18 @@ _LONG_RUN = timedelta(minutes=10)
 def findings(evidence: Evidence) -> list[Finding]:
     """What is wrong with the creation of pods, then with each pod of the newest template."""
     if evidence.is_paused:
-        return [_paused(evidence.deployment)]
+        # https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pausing-and-resuming-a-deployment
+        entries = objects_at(evidence.deployment, "metadata", "managedFields")
+        by = next((each for each in entries if "f:paused" in object_at(each, "fieldsV1", "f:spec")), {})
+        who = f"`spec.paused` was set by {text_at(by, 'manager')} at {text_at(by, 'time')}" if by else ""
+        return [Finding(Cause.PAUSED, "", "", "Paused", who)]
     pods = evidence.current_pods()
     refused = list(_refused(evidence))
     waiting = [pod for pod in pods if not is_ready(pod)]
-    # A service without a readiness probe is ready between two crashes.
-    return refused + [of_pod(pod, evidence.events_of(pod)) for pod in waiting or list(filter(_has_ended, pods))]
+    if not waiting:
+        # A service without a readiness probe is ready between two crashes.
+        waiting = [pod for pod in pods if any(number_at(each, "restartCount") for each in _kept_running(pod))]
+    return refused + [of_pod(pod, evidence.events_of(pod)) for pod in waiting]
 
 
 def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
@@ -83,27 +89,41 @@ def of_pod(pod: Object, events: Sequence[Object]) -> Finding:
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         return _unscheduled(pod, scheduled, events)
-    found = [of_container(pod, status, events) for status in _unready_statuses(pod)]
+    # Init containers first: while one fails, nothing else runs. One that has succeeded is done.
+    of_init = objects_at(pod, "status", "initContainerStatuses")
+    unready = [each for each in of_init if text_at(each, "state", "terminated", "exitCode") != "0"]
+    unready += objects_at(pod, "status", "containerStatuses")
+    unready = [each for each in unready if not each.get("ready")]
+    if is_ready(pod):
+        unready += [each for each in _kept_running(pod) if each.get("ready") and number_at(each, "restartCount")]
+    found = [of_container(pod, status, events) for status in unready]
     known = [each for each in found if each is not None]
     clear = [each for each in known if each.cause is not Cause.STARTING]
-    starting = Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending")
     # A container that cannot run says more than a running one that is not ready, which may wait for it.
     clear.sort(key=lambda each: each.cause in _RUNNING)
-    return next(iter(clear), None) or _unmounted(pod, events) or next(iter(known), starting)
+    if clear:
+        return clear[0]
+    messages = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
+    if messages:
+        cause = Cause.MISSING_OBJECT if advice.is_missing_object(messages[-1]) else Cause.VOLUME
+        return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())
+    return next(iter(known), Finding(Cause.STARTING, name_of(pod), "", text_at(pod, "status", "phase") or "Pending"))
 
 
 def of_container(pod: Object, status: Object, events: Sequence[Object]) -> Finding | None:
     """What keeps this container from being ready; `None` if that is not known."""
-    waits = object_at(status, "state", "waiting")
-    reason = text_at(waits, "reason")
-    found = None
+    reason, ended = text_at(status, "state", "waiting", "reason"), _last_end(status)
     if reason not in (*_HARMLESS, "CrashLoopBackOff"):
-        found = _not_started(pod, status, waits, events)
-    elif (ended := _last_end(status)) and text_at(ended, "reason") not in _ENDED_WITH_NODE:
-        found = _ended(pod, status, ended, events)
-    elif "running" in object_at(status, "state"):
-        found = _not_ready(pod, status, events)
-    return found
+        return _not_started(pod, status, events)
+    if ended and text_at(ended, "reason") not in _ENDED_WITH_NODE:
+        return _ended(pod, status, ended, events)
+    if "running" not in object_at(status, "state"):
+        return None
+    make = _finding_maker(pod, status, None)
+    for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):
+        if answer := last_answer(events, text_at(status, "name"), probe):
+            return make(Cause[probe.upper()], answer)
+    return make(Cause.STARTING, "")
 
 
 def _has_failed(pod: Object) -> bool:
@@ -119,33 +139,6 @@ def _kept_running(pod: Object) -> list[Object]:
     sidecars = {text_at(each, "name") for each in always}
     of_init = [each for each in objects_at(pod, "status", "initContainerStatuses") if text_at(each, "name") in sidecars]
     return [*of_init, *objects_at(pod, "status", "containerStatuses")]
-
-
-def _has_ended(pod: Object) -> bool:
-    return any(number_at(status, "restartCount") for status in _kept_running(pod))
-
-
-def _unready_statuses(pod: Object) -> Iterator[Object]:
-    """Init containers first: while one fails, nothing else runs. An init container that has succeeded is done."""
-    for status in objects_at(pod, "status", "initContainerStatuses"):
-        if not status.get("ready") and text_at(status, "state", "terminated", "exitCode") != "0":
-            yield status
-    all_ready = is_ready(pod)
-    for status in objects_at(pod, "status", "containerStatuses"):
-        if not status.get("ready"):
-            yield status
-    if all_ready:
-        yield from (
-            status for status in _kept_running(pod) if status.get("ready") and number_at(status, "restartCount")
-        )
-
-
-def _paused(deployment: Object) -> Finding:
-    """https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pausing-and-resuming-a-deployment"""
-    entries = objects_at(deployment, "metadata", "managedFields")
-    by = next((each for each in entries if "f:paused" in object_at(each, "fieldsV1", "f:spec")), {})
-    who = f"`spec.paused` was set by {text_at(by, 'manager')} at {text_at(by, 'time')}" if by else ""
-    return Finding(Cause.PAUSED, "", "", "Paused", who)
 
 
 def _refused(evidence: Evidence) -> Iterator[Finding]:
@@ -174,63 +167,41 @@ def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Fi
     return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
 
 
-def _unmounted(pod: Object, events: Sequence[Object]) -> Finding | None:
-    messages = [text_at(event, "message") for event in events if event.get("reason") in _MOUNT_EVENTS]
-    if not messages:
-        return None
-    cause = Cause.MISSING_OBJECT if advice.is_missing_object(messages[-1]) else Cause.VOLUME
-    return Finding(cause, name_of(pod), "", "ContainerCreating", messages[-1].strip())
-
-
 def is_ready(pod: Object) -> bool:
     return condition(pod, "Ready").get("status") == "True"
 
 
-def _not_started(pod: Object, status: Object, waits: Object, events: Sequence[Object]) -> Finding:
-    reason, message = text_at(waits, "reason"), text_at(waits, "message")
-    if reason in _PULLING:
-        message = _pull_message(message, events)
-    elif advice.is_passing(message):
-        message = _missing_message(events) or message
-    text = advice.unwrapped(message) or reason
+def _not_started(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
+    reason, message = (text_at(status, "state", "waiting", key) for key in ("reason", "message"))
+    reported = [text_at(event, "message") for event in events]
+    if reason in _PULLING and not advice.unwrapped(message):
+        # Older kubelets lose the registry's answer while they back off; the event still has it.
+        pulls = [each for each in reported if each.startswith("Failed to pull")]
+        message = re.sub(r'^Failed to pull image "[^"]*": ', "", pulls[-1]) if pulls else message
+    elif reason not in _PULLING and advice.is_passing(message):
+        # A kubelet whose cache is late reports only that in the status, even if it knows more.
+        message = next(filter(advice.is_missing_object, map(advice.unwrapped, reported)), message)
+    if reason in _INVALID:
+        cause = Cause.IMAGE_INVALID
+    elif reason == "ErrImageNeverPull":
+        cause = Cause.IMAGE_NOT_FOUND
+    elif reason in _PULLING:
+        cause = advice.pull_cause(message)
+    elif advice.is_missing_object(message):
+        cause = Cause.MISSING_OBJECT
+    else:
+        cause = Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG
     ended = _last_end(status)
-    code = number_at(ended, "exitCode") if ended else None
     return Finding(
-        _cause_of_waiting(reason, message),
+        cause,
         name_of(pod),
         text_at(status, "name"),
         reason,
-        text,
-        code,
+        advice.unwrapped(message) or reason,
+        number_at(ended, "exitCode") if ended else None,
         ends_of(status),
         may_mend=advice.is_passing(message),
     )
-
-
-def _cause_of_waiting(reason: str, message: str) -> Cause:
-    if reason in _INVALID:
-        return Cause.IMAGE_INVALID
-    if reason == "ErrImageNeverPull":
-        return Cause.IMAGE_NOT_FOUND
-    if reason in _PULLING:
-        return advice.pull_cause(message)
-    if advice.is_missing_object(message):
-        return Cause.MISSING_OBJECT
-    return Cause.ENTRYPOINT if advice.is_entrypoint(message) else Cause.CONTAINER_CONFIG
-
-
-def _pull_message(message: str, events: Sequence[Object]) -> str:
-    """The message, or that of the event: older kubelets lose the registry's answer while they back off."""
-    if advice.unwrapped(message):
-        return message
-    messages = [text_at(event, "message") for event in events if text_at(event, "message").startswith("Failed to pull")]
-    return re.sub(r'^Failed to pull image "[^"]*": ', "", messages[-1]) if messages else message
-
-
-def _missing_message(events: Sequence[Object]) -> str:
-    """The event's message: a kubelet whose cache is late reports only that in the status, even if it knows more."""
-    messages = [advice.unwrapped(text_at(event, "message")) for event in events]
-    return next((message for message in messages if advice.is_missing_object(message)), "")
 
 
 def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object]) -> Finding:
@@ -248,16 +219,6 @@ def _ended(pod: Object, status: Object, ended: Object, events: Sequence[Object])
     if code in _SHELL_ENTRYPOINT:
         return make(Cause.ENTRYPOINT, message)
     return make(Cause.CRASH if code else Cause.ENDED, message)
-
-
-def _not_ready(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
-    """Which probe a running container does not satisfy."""
-    name = text_at(status, "name")
-    make = _finding_maker(pod, status, None)
-    for probe in ("Readiness", "Liveness") if status.get("started") else ("Startup",):
-        if answer := last_answer(events, name, probe):
-            return make(Cause[probe.upper()], answer)
-    return make(Cause.STARTING, "")
 
 
 def _finding_maker(pod: Object, status: Object, code: int | None) -> Callable[[Cause, str], Finding]:

@@ -21,31 +21,30 @@ _LOG_MARK = "    | "
 def screen(diagnosis: Diagnosis, width: int = WIDTH) -> str:
     """What is wrong, where, messages, what to do: `MAX_LINES` lines at most; only commands may exceed `width`."""
     width = max(width, MIN_WIDTH)
-    head = [*textwrap.wrap(diagnosis.headline, width)[:3], *_facts(diagnosis, width)]
-    foot = [
-        *_list("events", diagnosis.events, width, 1),
-        *_list("next", diagnosis.advice, width, 2),
-        *_commands(diagnosis),
-    ]
-    room = MAX_LINES - len(head) - len(foot)
-    return "\n".join([*head, *_logs(diagnosis, width, room), *foot])
-
-
-def _facts(diagnosis: Diagnosis, width: int) -> Iterator[str]:
-    finding = diagnosis.finding
+    head = textwrap.wrap(diagnosis.headline, width)[:3]
     if diagnosis.pods:
-        yield from _list("pods", (_pods(diagnosis),), width, 2)
-    if finding.state:
-        yield from _list("state", (_state(diagnosis),), width, 1)
-    if finding.reason:
-        yield from _list("reason", (finding.reason,), width, _REASON_LINES)
-
-
-def _pods(diagnosis: Diagnosis) -> str:
-    first, count = diagnosis.pods[0], len(diagnosis.pods)
-    of = max(diagnosis.pods_wanted, count)
-    others = f" ({'; '.join(diagnosis.others)})" if diagnosis.others else ""
-    return f"{count} of {of}: {first}{' and others like it' if count > 1 else ''}{others}"
+        count = len(diagnosis.pods)
+        like_it = " and others like it" if count > 1 else ""
+        others = f" ({'; '.join(diagnosis.others)})" if diagnosis.others else ""
+        pods = f"{count} of {max(diagnosis.pods_wanted, count)}: {diagnosis.pods[0]}{like_it}{others}"
+        head += _list("pods", (pods,), width, 2)
+    if diagnosis.finding.state:
+        head += _list("state", (_state(diagnosis),), width, 1)
+    if diagnosis.finding.reason:
+        head += _list("reason", (diagnosis.finding.reason,), width, _REASON_LINES)
+    foot = [*_list("events", diagnosis.events, width, 1), *_list("next", diagnosis.advice, width, 2)]
+    # Whole, whatever the width, so that they can be copied.
+    foot += [f"  {'':<{_INDENT - 1}} $ {command}" for command in diagnosis.commands]
+    # The runs of the container share the room; the last one also gets the lines that the others leave.
+    room = MAX_LINES - len(head) - len(foot)
+    tails = diagnosis.logs[: max(room // 4, 1)]
+    logs: list[str] = []
+    for index, tail in enumerate(tails):
+        left = len(tails) - index
+        lines = _tail(tail, width, room // left if left > 1 else room)
+        room -= len(lines)
+        logs += lines
+    return "\n".join([*head, *logs, *foot])
 
 
 def _state(diagnosis: Diagnosis) -> str:
@@ -69,22 +68,6 @@ def _list(title: str, items: tuple[str, ...], width: int, lines: int) -> Iterato
         for line in wrapped:
             yield f"  {title:<{_INDENT - 1}} {line}"
             title = ""
-
-
-def _commands(diagnosis: Diagnosis) -> Iterator[str]:
-    """Whole, whatever the width, so that they can be copied."""
-    for command in diagnosis.commands:
-        yield f"  {'':<{_INDENT - 1}} $ {command}"
-
-
-def _logs(diagnosis: Diagnosis, width: int, room: int) -> Iterator[str]:
-    """The runs share the room; the last one also gets the lines that the others leave."""
-    tails = diagnosis.logs[: max(room // 4, 1)]
-    for index, tail in enumerate(tails):
-        left = len(tails) - index
-        lines = _tail(tail, width, room // left if left > 1 else room)
-        room -= len(lines)
-        yield from lines
 
 
 def _tail(tail: LogTail, width: int, room: int) -> list[str]:
