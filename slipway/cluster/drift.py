@@ -421,13 +421,13 @@ def additions(declared: Any, found: Any, live: Any, pointer: Pointer = ()) -> It
                 yield Addition((*pointer, key), live[key])
     elif isinstance(declared, list) and isinstance(found, list) and isinstance(live, list):
         # From its end, so that the indexes of earlier items stay the same.
-        items = reversed(list(enumerate(live)))
+        backwards = reversed(list(enumerate(live)))
         if not (key := item_key(found, live)):
             added = [each for each in found if each not in declared] if len(found) > len(declared) else []
-            yield from (Addition((*pointer, str(at)), each) for at, each in items if each in added)
+            yield from (Addition((*pointer, str(at)), each) for at, each in backwards if each in added)
             return
         known, present = ({item.get(key): item for item in items} for items in (declared, found))
-        for at, item in items:
+        for at, item in backwards:
             name = item[key]
             if name in known and name in present:
                 yield from additions(known[name], present[name], item, (*pointer, str(at)))

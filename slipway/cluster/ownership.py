@@ -79,7 +79,8 @@ class Creations:
     def has(self, path: str, live: Object) -> bool:
         """Whether an update began to create this object and never recorded it."""
         began, created = self.started.get(path), time_at(live, "metadata", "creationTimestamp")
-        if began is None or created is None or not _is_applied_by_provider(live):
+        managers = [text_at(each, "manager") for each in objects_at(live, "metadata", "managedFields")]
+        if began is None or created is None or not any(each.startswith(PROVIDER_MANAGERS) for each in managers):
             return False
         return began - CLOCK_SLACK <= created <= began + CREATION_WINDOW
 
@@ -123,7 +124,9 @@ class Ownership:
                 f"{kind.name} {name} exists already: this stack's state has it as {other}.\n"
                 "`slipway up` repairs the state after a failed update; a resource that was renamed needs an alias."
             )
-        if self._was_recorded(uid_of(live)) or self.creations.has(str(path), live):
+        with self._lock:
+            was_recorded = uid_of(live) in self._recorded_uids
+        if was_recorded or self.creations.has(str(path), live):
             return f"Re-imported {kind.name} {name}: this stack created it, but its state does not list it."
         if any(fnmatch(label, pattern) for pattern in self.adopt):
             return f"Adopted {kind.name} {name}, as slipway:adopt says: {describe(live)}."
@@ -157,13 +160,9 @@ class Ownership:
                 return f"{each.urn.rsplit('::', 1)[-1]}{' (to be deleted)' if each.raw.get('delete') else ''}"
         return ""
 
-    def _was_recorded(self, uid: str) -> bool:
-        """Whether a state of this stack had the object: `pulumi state delete` removes it only from the present one."""
-        with self._lock:
-            return uid in self._recorded_uids
-
     @cached_property
     def _recorded_uids(self) -> frozenset[str]:
+        """The objects that a state of this stack has had: `pulumi state delete` removes one only from the present."""
         uids: set[str] = set()
         for number in self._history.numbers[-STATES_LOOKED_AT:]:
             with suppress(SlipwayError):  # a damaged one is reported elsewhere
@@ -192,11 +191,6 @@ def _next_step(kind: ApiResource, name: str) -> str:
         f"Rename or delete one of the two, or take it over with `slipway:adopt: [{kind.name}/{name}]` "
         "(`pulumi destroy` deletes it then)."
     )
-
-
-def _is_applied_by_provider(live: Object) -> bool:
-    entries = objects_at(live, "metadata", "managedFields")
-    return any(text_at(each, "manager").startswith(PROVIDER_MANAGERS) for each in entries)
 
 
 def _kubernetes_objects(state: Snapshot) -> Iterable[ResourceState]:

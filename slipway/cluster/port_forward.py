@@ -101,7 +101,10 @@ class PortForwards:
                 redirect_limit=0,
             )
         except websocket.WebSocketBadStatusException as error:
-            raise _refusal(error, path) from error
+            # It answers 403 without the right to `pods/portforward`.
+            kind = {403: ForbiddenError, 404: NotFoundError}.get(error.status_code, ClusterError)
+            message = status_message(error.resp_body or b"")
+            raise kind(f"GET {path} failed with {error.status_code}: {message}") from error
         except (websocket.WebSocketException, HTTPError, OSError) as error:
             raise unreachable(self.client, error) from error
         return made
@@ -122,13 +125,6 @@ class PortForwards:
             connection.set_tunnel(str(server.host), port, headers=pool.proxy_headers, scheme=scheme)
         connection.connect()
         return connection.sock
-
-
-def _refusal(error: Any, path: str) -> ClusterError:
-    """The API server's own message as an error; it answers 403 without the right to `pods/portforward`."""
-    text = f"GET {path} failed with {error.status_code}: {status_message(error.resp_body or b'')}"
-    kinds = {403: ForbiddenError, 404: NotFoundError}
-    return kinds.get(error.status_code, ClusterError)(text)
 
 
 class _Stream(io.RawIOBase):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -126,21 +126,10 @@ class Rollouts:
         elapsed = timedelta(seconds=time.monotonic() - self.began_seconds)
         return self._cluster.now() - elapsed - CLOCK_SLACK
 
-    def _failed(self, unready: Sequence[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
+    def _failed(self, unready: Iterable[tuple[Rollout, Evidence]]) -> list[Diagnosis]:
         """Rollouts that have failed for good: first those whose patience is over, then others that fail too."""
-        hopeless = [(found, late) for found, late in self._examined(unready) if late or not found.retryable]
-        now, keys = time.monotonic(), {_key(found) for found, _ in hopeless}
-        self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
-        over = [
-            found
-            for found, late in hopeless
-            if late or now - self._first_seen[_key(found)] >= (found.patience_seconds or 0.0)
-        ]
-        return over + [found for found, _ in hopeless if found not in over] if over else []
-
-    def _examined(self, unready: Iterable[tuple[Rollout, Evidence]]) -> Iterator[tuple[Diagnosis, bool]]:
-        """A diagnosis of each, with logs if a container has crashed for good, and whether its time is over."""
         events: dict[str, Sequence[Object]] = {}
+        hopeless: list[tuple[Diagnosis, bool]] = []
         for rollout, evidence in unready:
             late = self._is_late(rollout, evidence)
             current = evidence if late else self._of_this_update(rollout, evidence)
@@ -157,7 +146,16 @@ class Rollouts:
             crashed = diagnosis.cause is Cause.CRASH and diagnosis.finding.ends >= LOG_READ_AFTER_ENDS
             if late or crashed or not diagnosis.retryable:
                 diagnosis = diagnose(self._cluster.with_logs(seen, diagnosis.finding))
-            yield diagnosis, late
+            if late or not diagnosis.retryable:
+                hopeless.append((diagnosis, late))
+        now, keys = time.monotonic(), {_key(found) for found, _ in hopeless}
+        self._first_seen = {key: self._first_seen.get(key, now) for key in keys}
+        over = [
+            found
+            for found, late in hopeless
+            if late or now - self._first_seen[_key(found)] >= (found.patience_seconds or 0.0)
+        ]
+        return over + [found for found, _ in hopeless if found not in over] if over else []
 
     def _with_answer(self, seen: Evidence, diagnosis: Diagnosis, *, late: bool) -> Evidence:
         """The evidence with the present answer of the probe's path: the kubelet reports at most 25 answers of a pod, so

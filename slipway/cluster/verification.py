@@ -157,36 +157,49 @@ def _rollout_reason(cluster: Cluster, recorded: RecordedDeployment, evidence: Ev
 
 def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDeployment]:
     """The Deployments in order of names."""
-    found = [_recorded_deployment(each) for each in recorded if each.type == DEPLOYMENT_TYPE]
+    found = []
+    for each in recorded:
+        if each.type != DEPLOYMENT_TYPE:
+            continue
+        about, spec = metadata(each), object_at(each.inputs, "spec")
+        name, namespace = str(about.get("name", each.name)), str(about.get("namespace", "default"))
+        annotations = about.get("annotations")
+        text = annotations.get(CHECKS_ANNOTATION) if isinstance(annotations, Mapping) else None
+        checks, problem = [], ""
+        try:
+            checks = recorded_checks(text) if isinstance(text, str) else []
+        except ValueError as error:
+            problem = f"the checks recorded on it cannot be read: {error}"
+        replicas = spec.get("replicas")
+        desired = int(replicas) if isinstance(replicas, int | float) else None
+        images = images_by_container(object_at(spec, "template", "spec"))
+        found.append(RecordedDeployment(name, namespace, each.service or name, desired, images, tuple(checks), problem))
     return sorted(found, key=lambda each: (each.namespace, each.name))
-
-
-def _recorded_deployment(resource: ResourceState) -> RecordedDeployment:
-    about = metadata(resource)
-    name, namespace = str(about.get("name", resource.name)), str(about.get("namespace", "default"))
-    annotations = about.get("annotations")
-    text = annotations.get(CHECKS_ANNOTATION) if isinstance(annotations, Mapping) else None
-    checks, problem = [], ""
-    try:
-        checks = recorded_checks(text) if isinstance(text, str) else []
-    except ValueError as error:
-        problem = f"the checks recorded on it cannot be read: {error}"
-    replicas = object_at(resource.inputs, "spec").get("replicas")
-    desired = int(replicas) if isinstance(replicas, int | float) else None
-    images = images_by_container(object_at(resource.inputs, "spec", "template", "spec"))
-    return RecordedDeployment(name, namespace, resource.service or name, desired, images, tuple(checks), problem)
 
 
 def verdict(
     recorded: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
 ) -> ServiceVerdict:
     """`found` is `None` if the cluster has no such Deployment; `failing` are the checks that were not met."""
-    if found is None:
-        problems: list[str] = ["its Deployment is gone from the cluster"]
-    else:
-        problems = [*_rollout(recorded, found, why_incomplete), *_wrong_images(recorded, found)]
-    problems += [recorded.problem] if recorded.problem else []
     live = found.deployment if found else {}
+    desired = number_at(live, "spec", "replicas", default=1)
+    problems: list[str] = []
+    if found is None:
+        problems.append("its Deployment is gone from the cluster")
+    else:
+        if recorded.replicas is not None and recorded.replicas != desired:
+            problems.append(f"the Deployment in the cluster has {desired} replicas, the state says {recorded.replicas}")
+        seen, generation = number_at(live, "status", "observedGeneration"), number_at(live, "metadata", "generation")
+        if seen < generation:
+            problems.append(f"the cluster has not started its last change yet (generation {generation}, seen {seen})")
+        elif not is_complete(found):
+            updated, available = (number_at(live, "status", key) for key in ("updatedReplicas", "availableReplicas"))
+            counts = f"{updated} of {desired} pods updated, {available} available"
+            why = f": {why_incomplete}" if why_incomplete else ""
+            problems.append(f"its rollout is not complete: {counts}{why}")
+        problems += _wrong_images(recorded, found)
+    problems += [recorded.problem] if recorded.problem else []
+    problems += [f"check failed: {line.removeprefix(f'{recorded.name}: ')}" for line in failing]
     return ServiceVerdict(
         recorded.service,
         recorded.namespace,
@@ -194,24 +207,7 @@ def verdict(
         number_at(live, "status", "availableReplicas"),
         tuple(recorded.images.values()),
         len(recorded.checks),
-        (*problems, *(f"check failed: {line.removeprefix(f'{recorded.name}: ')}" for line in failing)),
-    )
-
-
-def _rollout(recorded: RecordedDeployment, found: Evidence, why: str) -> Iterator[str]:
-    live = found.deployment
-    desired = number_at(live, "spec", "replicas", default=1)
-    if recorded.replicas is not None and recorded.replicas != desired:
-        yield f"the Deployment in the cluster has {desired} replicas, the state says {recorded.replicas}"
-    if is_complete(found):
-        return
-    seen, generation = number_at(live, "status", "observedGeneration"), number_at(live, "metadata", "generation")
-    if seen < generation:
-        yield f"the cluster has not started its last change yet (generation {generation}, seen {seen})"
-        return
-    updated, available = (number_at(live, "status", key) for key in ("updatedReplicas", "availableReplicas"))
-    yield f"its rollout is not complete: {updated} of {desired} pods updated, {available} available" + (
-        f": {why}" if why else ""
+        tuple(problems),
     )
 
 
@@ -327,7 +323,9 @@ def _verdict(
         spec = object_at(live, "spec")
         problems += wrong_images(recorded.images, images_by_container(object_at(spec, "jobTemplate", "spec", *POD)))
         about += ", suspended" if spec.get("suspend") is True else ""
-        last = last_ended((job for job in jobs if _has_template_of(job, live)), live)
+        # A Job of an earlier template says nothing about this release.
+        template = objects_at(spec, "jobTemplate", "spec", *POD, "containers")
+        last = last_ended((job for job in jobs if objects_at(job, "spec", *POD, "containers") == template), live)
         if not last:
             about += ", no Job of it has ended yet"
         elif has_failed(last):
@@ -337,12 +335,6 @@ def _verdict(
     return ServiceVerdict(
         recorded.service, recorded.namespace, 0, 0, tuple(recorded.images.values()), 0, tuple(problems), about
     )
-
-
-def _has_template_of(job: Object, cron_job: Object) -> bool:
-    """Whether the Job is from the CronJob's present template: an earlier one says nothing about a release."""
-    now = objects_at(cron_job, "spec", "jobTemplate", "spec", *POD, "containers")
-    return objects_at(job, "spec", *POD, "containers") == now
 
 
 def _job_reason(cluster: Cluster, job: Object) -> str:
