@@ -328,34 +328,32 @@ def _add(found: Any, live: Any, fields: Mapping[str, Any], path: tuple[str, ...]
         kind, _, name = key.partition(":")
         if kind == "f" and isinstance(found, dict) and isinstance(live, Mapping) and name in live:
             of_server = path == ("metadata",) and name in SERVER_METADATA
-            if not of_server and name != LAST_APPLIED and not name.startswith(DEPLOYMENT_ANNOTATIONS):
-                _add_field(found, live, name, below or {}, path)
+            is_note = name == LAST_APPLIED or name.startswith(DEPLOYMENT_ANNOTATIONS)
+            if of_server or is_note or is_secret(found.get(name)):
+                continue
+            value, inside = live[name], below or {}
+            if name in found or (inside and set(inside) != {"."} and isinstance(value, dict | list)):
+                into = found.get(name, [] if isinstance(value, list) else {})
+                _add(into, value, inside, (*path, name))
+                if into or name in found:
+                    found[name] = into
+            elif not _is_nothing(value):
+                found[name] = copy.deepcopy(value)
         elif kind == "k" and isinstance(found, list) and isinstance(live, list):
             # An item of an associative list, identified by its keys; a declared item may omit a key with its default.
             keys = json.loads(name)
             item = next((each for each in live if _matches(each, keys, missing=False)), None)
+            if item is None:
+                continue
             known = next((each for each in found if _matches(each, keys, missing=True)), None)
-            if item is not None and known is not None:
-                _add(known, item, below or {}, path)
-            elif item is not None:
+            if known is None:
                 found.append(copy.deepcopy(item))
+            else:
+                _add(known, item, below or {}, path)
         elif kind == "v" and isinstance(found, list) and isinstance(live, list):
             value = json.loads(name)
             if value in live and value not in found:
                 found.append(value)
-
-
-def _add_field(found: dict[str, Any], live: Object, name: str, below: Mapping[str, Any], path: tuple[str, ...]) -> None:
-    value = live[name]
-    if is_secret(found.get(name)):
-        return
-    if name in found or (below and set(below) != {"."} and isinstance(value, dict | list)):
-        into = found.get(name, [] if isinstance(value, list) else {})
-        _add(into, value, below, (*path, name))
-        if into or name in found:
-            found[name] = into
-    elif not _is_nothing(value):
-        found[name] = copy.deepcopy(value)
 
 
 def _matches(item: Any, keys: Mapping[str, Any], *, missing: bool) -> bool:

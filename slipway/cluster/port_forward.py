@@ -140,8 +140,26 @@ class _Stream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        if not self._rest:
-            self._rest = self._received()
+        """Wait for the next data of the port, unless some is left; 0 at the end."""
+        from websocket import ABNF, WebSocketConnectionClosedException
+
+        while not self._rest:
+            try:
+                with self.limit():
+                    kind, frame = self.websocket.recv_data(control_frame=True)
+            except WebSocketConnectionClosedException:
+                return 0
+            if kind == ABNF.OPCODE_CLOSE:
+                return 0
+            if kind != ABNF.OPCODE_BINARY or not frame:
+                continue
+            channel, data = frame[0], frame[1:]
+            if channel not in self._begun:
+                self._begun.add(channel)
+                data = data[PORT_BYTES:]
+            if data and channel == ERROR:
+                raise ConnectionError(" ".join(data.decode(errors="replace").split()))
+            self._rest = bytes(data)
         count = min(len(buffer), len(self._rest))
         buffer[:count], self._rest = self._rest[:count], self._rest[count:]
         return count
@@ -160,29 +178,6 @@ class _Stream(io.RawIOBase):
             yield
         except WebSocketTimeoutException as error:
             raise TimeoutError("no answer in time") from error
-
-    def _received(self) -> bytes:
-        """The next data of the port; empty at the end."""
-        from websocket import ABNF, WebSocketConnectionClosedException
-
-        while True:
-            try:
-                with self.limit():
-                    kind, frame = self.websocket.recv_data(control_frame=True)
-            except WebSocketConnectionClosedException:
-                return b""
-            if kind == ABNF.OPCODE_CLOSE:
-                return b""
-            if kind != ABNF.OPCODE_BINARY or not frame:
-                continue
-            channel, data = frame[0], frame[1:]
-            if channel not in self._begun:
-                self._begun.add(channel)
-                data = data[PORT_BYTES:]
-            if data and channel == ERROR:
-                raise ConnectionError(" ".join(data.decode(errors="replace").split()))
-            if data:
-                return bytes(data)
 
 
 @dataclass(frozen=True)

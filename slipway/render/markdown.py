@@ -53,7 +53,29 @@ def marker(project: str, stack: str) -> str:
 
 def render(summary: PreviewSummary, links: Links | None = None, limit_bytes: int = GITHUB_LIMIT_BYTES) -> str:
     """The comment's text, at most `limit_bytes` long."""
-    return fit(_title(summary), _sections(summary), _footer(summary, links or Links()), limit_bytes)
+    changes = service_changes(summary)
+    in_cluster = [change for change in summary.changes if change.resource.type != IMAGE_TYPE]
+    # In reading order; those with the lowest numbers are cut last.
+    sections = [
+        Section("failures", 1, "### Failed\n\n", [_problem(problem) for problem in summary.problems]),
+        _violations("### Refused by policy\n\n", "violations", 2, summary.refusals()),
+        not_reversible(changes),
+        services(changes),
+        *drift(summary),
+        single_values(changes),
+        objects(in_cluster),
+        long_values(in_cluster),
+        *_policies(summary),
+        _unit_tests(summary),
+        _warnings(summary.warnings),
+    ]
+    links = links or Links()
+    about = [code(f"slipway preview -s {summary.stack}"), elapsed_text(summary.duration_seconds)]
+    if commits := commits_text(summary.commits):
+        about.append(f"[{commits}]({links.compare})" if links.compare else code(commits))
+    if links.run:
+        about.append(f"[log]({links.run})")
+    return fit(_title(summary), sections, f"<sub>{' · '.join(about)}</sub>\n", limit_bytes)
 
 
 def _title(summary: PreviewSummary) -> str:
@@ -71,49 +93,30 @@ def _title(summary: PreviewSummary) -> str:
     return "\n\n".join(lines) + "\n\n"
 
 
-def _sections(summary: PreviewSummary) -> list[Section]:
-    """The sections in reading order; those with the lowest numbers are cut last."""
-    changes = service_changes(summary)
-    in_cluster = [change for change in summary.changes if change.resource.type != IMAGE_TYPE]
-    return [
-        Section("failures", 1, "### Failed\n\n", [_problem(problem) for problem in summary.problems]),
-        _violations("### Refused by policy\n\n", "violations", 2, summary.refusals()),
-        not_reversible(changes),
-        services(changes),
-        *drift(summary),
-        single_values(changes),
-        objects(in_cluster),
-        long_values(in_cluster),
-        *_policies(summary),
-        _unit_tests(summary),
-        _warnings(summary.warnings),
-    ]
-
-
 def _problem(problem: PreviewProblem) -> Item:
     about = f"**{code(problem.service or str(problem.resource))}**: " if problem.resource else ""
+    step = f" {code(problem.step, STEP_LENGTH)}" if problem.step else ""
     message = clean(problem.message).strip()
     lines = message.split("\n")
-    step = f" {code(problem.step, STEP_LENGTH)}" if problem.step else ""
-    first = [_shortened(line) for line in lines[:MESSAGE_LINES]]
+    first = [
+        line if len(line) <= MESSAGE_LINE_LENGTH else f"{line[:MESSAGE_LINE_LENGTH]}…" for line in lines[:MESSAGE_LINES]
+    ]
     brief = f"- {about}{prose(chr(10).join(first))}{step}\n"
     if problem.next_step:
         brief += f"  <br>→ {prose(problem.next_step)}\n"
-    blocks = [_output(problem)] if problem.output else []
+    blocks = []
+    if problem.output:
+        text, number = _tail(problem.output)
+        total = len(problem.output)
+        of_all = f"last {number} of {total} lines" if number < total else counted(number, "line")
+        blocks.append(folded(f"What it printed ({of_all})", fence(text)))
     if first != lines:
-        blocks.append(folded("The whole message", fence(_tail(message.split("\n"))[0])))
-    inside = "\n".join(blocks)
-    return Item(f"{brief}\n{_indented(inside)}\n" if inside else brief, brief)
-
-
-def _shortened(line: str) -> str:
-    return line if len(line) <= MESSAGE_LINE_LENGTH else f"{line[:MESSAGE_LINE_LENGTH]}…"
-
-
-def _output(problem: PreviewProblem) -> str:
-    text, lines = _tail(problem.output)
-    of_all = f"last {lines} of {len(problem.output)} lines" if lines < len(problem.output) else counted(lines, "line")
-    return folded(f"What it printed ({of_all})", fence(text))
+        blocks.append(folded("The whole message", fence(_tail(lines)[0])))
+    if not blocks:
+        return Item(brief, brief)
+    # Within the item of the list.
+    inside = "\n".join(f"  {line}" if line else "" for line in "\n".join(blocks).split("\n"))
+    return Item(f"{brief}\n{inside}\n", brief)
 
 
 def _tail(lines: Sequence[str]) -> tuple[str, int]:
@@ -127,11 +130,6 @@ def _tail(lines: Sequence[str]) -> tuple[str, int]:
             break
         kept.append(cut)
     return "\n".join(reversed(kept)), len(kept)
-
-
-def _indented(block: str) -> str:
-    """Indents a block within the item of a list."""
-    return "\n".join(f"  {line}" if line else "" for line in block.split("\n"))
 
 
 def _violations(head: str, name: str, importance: int, violations: Iterable[Violation], tail: str = "") -> Section:
@@ -183,12 +181,3 @@ def _warnings(warnings: Sequence[str]) -> Section:
     return Section(
         "warnings", 12, head, [Item(line, line[:500] if len(line) <= 500 else "") for line in lines], FOLD_END
     )
-
-
-def _footer(summary: PreviewSummary, links: Links) -> str:
-    parts = [code(f"slipway preview -s {summary.stack}"), elapsed_text(summary.duration_seconds)]
-    if commits := commits_text(summary.commits):
-        parts.append(f"[{commits}]({links.compare})" if links.compare else code(commits))
-    if links.run:
-        parts.append(f"[log]({links.run})")
-    return f"<sub>{' · '.join(parts)}</sub>\n"

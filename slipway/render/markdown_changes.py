@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from slipway.deploy.summary import PreviewSummary
@@ -71,30 +71,28 @@ def not_reversible(changes: Sequence[ServiceChanges]) -> Section:
 
 def services(changes: Sequence[ServiceChanges]) -> Section:
     """One entry per service, or per group of services with the same changed settings; smaller groups come first."""
-    entries = [_service_entry(group) for group in sorted(alike(changes, SMALLEST_GROUP), key=len)]
+    entries = []
+    for group in sorted(alike(changes, SMALLEST_GROUP), key=len):
+        first = group[0]
+        if len(group) == 1:
+            name = f"**{code(first.service)}**" if first.service else f"*{OUTSIDE}*"
+        else:
+            name = f"**{len(group)} services**<br>{some_of([code(each.service) for each in group], NAMED_RESOURCES)}"
+        pods = pods_text(first) if len({each.pods for each in group}) == 1 else pods_text(replace(first, pods=None))
+        name += f"<br>{'each: ' if len(group) > 1 and pods else ''}{pods}" if pods else ""
+        if first.fate is Fate.REMOVED:
+            kept = "deleted; its images stay in the registry, for a rollback"
+            removed = row(name, "*all that it has in the cluster*", "", kept)
+            entries.append(Item(removed, removed))
+            continue
+        rows = [
+            _setting_row(name if index == 0 else "", setting.name, [each.settings[index] for each in group])
+            for index, setting in enumerate(first.settings)
+        ]
+        names = [_setting_name(each.name) for each in first.settings]
+        brief = row(name, some_of(names, NAMED_RESOURCES) or NOTHING, "", "")
+        entries.append(Item("".join(rows) or brief, brief))
     return Section("services", 4, table_head("service", "what changes", "now", "after"), entries)
-
-
-def _service_entry(group: Sequence[ServiceChanges]) -> Item:
-    first = group[0]
-    if len(group) == 1:
-        name = f"**{code(first.service)}**" if first.service else f"*{OUTSIDE}*"
-    else:
-        name = f"**{len(group)} services**<br>{some_of([code(each.service) for each in group], NAMED_RESOURCES)}"
-    pods = pods_text(first) if len({each.pods for each in group}) == 1 else pods_text(replace(first, pods=None))
-    name += f"<br>{'each: ' if len(group) > 1 and pods else ''}{pods}" if pods else ""
-    if first.fate is Fate.REMOVED:
-        removed = row(
-            name, "*all that it has in the cluster*", "", "deleted; its images stay in the registry, for a rollback"
-        )
-        return Item(removed, removed)
-    rows = [
-        _setting_row(name if index == 0 else "", setting.name, [each.settings[index] for each in group])
-        for index, setting in enumerate(first.settings)
-    ]
-    names = [_setting_name(each.name) for each in first.settings]
-    brief = row(name, some_of(names, NAMED_RESOURCES) or NOTHING, "", "")
-    return Item("".join(rows) or brief, brief)
 
 
 def _setting_row(name: str, setting: str, alike: Sequence[Setting]) -> str:
@@ -171,8 +169,19 @@ def drift(summary: PreviewSummary) -> list[Section]:
 
 def objects(changes: Sequence[ResourceChange]) -> Section:
     """Every Kubernetes object, folded: changed fields, and for each service the created and deleted objects."""
-    staying = [change for change in changes if change.operation in (Operation.REPLACE, Operation.UPDATE)]
-    entries = [_table_entry(group) for group in grouped(staying)]
+    entries = []
+    # One row per changed field, the first of which names the resource. Names that are hashes are left out.
+    for group in grouped(each for each in changes if each.operation in (Operation.REPLACE, Operation.UPDATE)):
+        first = group.first
+        replaced = first.operation is Operation.REPLACE and not is_named_by_content(first.resource.urn)
+        note = f"<br>replaced, 🔁 is why: {how_replaced(first)}" if replaced else ""
+        name = _names(group) + note + (f"<br>{DATA_LOSS}" if first.loses_data else "")
+        fields = [replace(field, replaces=replaced and field.replaces) for field in group.fields]
+        fields = [field for field in fields if not is_name_of_content(first, field)]
+        rows = [_field_row(name if index == 0 else "", group, field) for index, field in enumerate(fields)]
+        paths = [code(short_path(field.path)) for field in fields]
+        brief = row(name, some_of(paths, NAMED_RESOURCES) or "*takes the new values*", "", "")
+        entries.append(Item("".join(rows) or brief, brief))
     gone = [change for change in changes if change.operation is Operation.DELETE]
     made = [change for change in changes if change.operation is Operation.CREATE]
     entries += _per_service(gone, _goes) + _per_service(made, lambda *those: f"created: {_kinds(*those)}")
@@ -182,12 +191,17 @@ def objects(changes: Sequence[ResourceChange]) -> Section:
 
 def long_values(changes: Iterable[ResourceChange]) -> Section:
     """Values of several lines, as the difference between old and new."""
-    entries = [
-        Item(folded(f"{field.path} of {change.resource.kind} {_plain_name(change)}", _diff(field)))
-        for change in changes
-        for field in change.fields
-        if _is_long(field)
-    ]
+    entries = []
+    for change in changes:
+        for field in filter(_is_long, change.fields):
+            old, new = (clean(as_yaml(value) or value or "").splitlines() for value in (field.old, field.new))
+            compared = list(difflib.unified_diff(old, new, lineterm="", n=2))
+            lines = [line[:1000] for line in compared[2:]]  # without the headings
+            shown = lines[:DIFF_LINES]
+            if len(lines) > DIFF_LINES:
+                shown.append(f"… {len(lines) - DIFF_LINES} more lines")
+            title = f"{field.path} of {change.resource.kind} {_plain_name(change)}"
+            entries.append(Item(folded(title, fence("\n".join(shown), "diff"))))
     return Section("long values", 11, "", entries)
 
 
@@ -212,20 +226,6 @@ def _kinds(service: str, changes: Sequence[ResourceChange]) -> str:
     return prose(kinds_text(changes)) if service else ", ".join(map(_label, changes))
 
 
-def _table_entry(group: ChangeGroup) -> Item:
-    """One row per field; the first row names the resource. Names that are hashes are left out."""
-    first, replaced = group.first, group.first.operation is Operation.REPLACE
-    replaced = replaced and not is_named_by_content(first.resource.urn)
-    note = f"<br>replaced, 🔁 is why: {how_replaced(first)}" if replaced else ""
-    name = _names(group) + note + (f"<br>{DATA_LOSS}" if first.loses_data else "")
-    fields = [replace(field, replaces=replaced and field.replaces) for field in group.fields]
-    fields = [field for field in fields if not is_name_of_content(first, field)]
-    rows = [_group_row(name if index == 0 else "", group, field) for index, field in enumerate(fields)]
-    paths = [code(short_path(field.path)) for field in fields]
-    brief = row(name, some_of(paths, NAMED_RESOURCES) or "*takes the new values*", "", "")
-    return Item("".join(rows) or brief, brief)
-
-
 def _names(group: ChangeGroup) -> str:
     if len(group.changes) == 1:
         return _label(group.first)
@@ -242,27 +242,19 @@ def _plain_name(change: ResourceChange) -> str:
     return HASH.sub("", change.resource.name) if is_named_by_content(change.resource.urn) else change.resource.name
 
 
-def _group_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
+def _field_row(name: str, group: ChangeGroup, field: FieldChange) -> str:
     """A field of all the resources of a group; a few values, with the number of resources for each."""
-    if field.path not in group.varying:
-        return _field_row(name, field)
-    values = group.values(field.path)
-    if len(values) > FEW_VALUES:
-        return row(name, _path(field), "*differs*", "*differs*")
-    old = [_value(shortened(value or "")) for value in dict.fromkeys(old for old, _ in values)]
-    new = [f"{_value(shortened(value or ''))} in {number}" for (_, value), number in values.items()]
-    return row(name, _path(field), ", ".join(old), ", ".join(new))
-
-
-def _field_row(name: str, field: FieldChange) -> str:
+    path = f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
+    if field.path in group.varying:
+        values = group.values(field.path)
+        if len(values) > FEW_VALUES:
+            return row(name, path, "*differs*", "*differs*")
+        old = [_value(shortened(value or "")) for value in dict.fromkeys(old for old, _ in values)]
+        new = [f"{_value(shortened(value or ''))} in {number}" for (_, value), number in values.items()]
+        return row(name, path, ", ".join(old), ", ".join(new))
     if _is_long(field):
-        return row(name, _path(field), _size(field.old), f"{_size(field.new)} *below*")
-    old, new = value_texts(field)
-    return row(name, _path(field), _value(old), _value(new))
-
-
-def _path(field: FieldChange) -> str:
-    return f"{'🔁 ' if field.replaces else ''}{code(short_path(field.path))}"
+        return row(name, path, _size(field.old), f"{_size(field.new)} *below*")
+    return row(name, path, *map(_value, value_texts(field)))
 
 
 def _value(text: str) -> str:
@@ -281,17 +273,3 @@ def _is_long_text(text: str | None) -> bool:
 
 def _size(value: str | None) -> str:
     return NOTHING if value is None else counted(len((as_yaml(value) or value).splitlines()), "line")
-
-
-def _diff(field: FieldChange) -> str:
-    lines = list(_diff_lines(field))
-    shown = lines[:DIFF_LINES]
-    if len(lines) > DIFF_LINES:
-        shown.append(f"… {len(lines) - DIFF_LINES} more lines")
-    return fence("\n".join(shown), "diff")
-
-
-def _diff_lines(field: FieldChange) -> Iterator[str]:
-    old, new = (clean(as_yaml(value) or value or "").splitlines() for value in (field.old, field.new))
-    compared = difflib.unified_diff(old, new, lineterm="", n=2)
-    yield from (line[:1000] for line in list(compared)[2:])

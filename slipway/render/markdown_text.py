@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -45,12 +45,11 @@ def prose(text: str) -> str:
 
     Not for the start of a line of the document.
     """
-    return LINE_BREAK.join("".join(_with_code(line)) for line in _lines(text))
-
-
-def _with_code(line: str) -> Iterator[str]:
-    for index, part in enumerate(IN_BACKTICKS.split(line)):
-        yield code(part) if index % 2 else _inert(part)
+    lines = []
+    for line in _lines(text):
+        parts = IN_BACKTICKS.split(line)  # every other one was between backticks
+        lines.append("".join(code(part) if index % 2 else _inert(part) for index, part in enumerate(parts)))
+    return LINE_BREAK.join(lines)
 
 
 def _lines(text: str) -> list[str]:
@@ -59,7 +58,9 @@ def _lines(text: str) -> list[str]:
 
 def _inert(text: str) -> str:
     """The text without meaning in Markdown and HTML."""
-    return _without_links(MARKUP.sub(_reference, text))
+    without_markup = MARKUP.sub(_reference, text)
+    # References that `_reference` wrote have a `#` with digits after it, which stays.
+    return re.sub(r"(?P<reference>&#\d+;)|" + LINKED.pattern, _unlink, without_markup)
 
 
 def code(text: str, longest: int = 0) -> str:
@@ -116,11 +117,6 @@ def _reference(found: re.Match[str]) -> str:
     return f"&#{ord(found[0])};"
 
 
-def _without_links(text: str) -> str:
-    """The text without links. References that `_reference` wrote have a `#` with digits after it, which stays."""
-    return re.sub(r"(?P<reference>&#\d+;)|" + LINKED.pattern, _unlink, text)
-
-
 def _unlink(found: re.Match[str]) -> str:
     return found[0] if found["reference"] else f"{found[0]}{BETWEEN}"
 
@@ -158,7 +154,10 @@ def fit(before: str, sections: Sequence[Section], after: str, limit_bytes: int =
     for section, texts in zip(sections, chosen, strict=True):
         if any(texts):
             parts.append(f"{section.head}{''.join(texts)}{section.tail}\n")
-        notes += _notes(section, texts)
+        gone = sum(not text for text in texts)
+        brief = sum(bool(text) and text != entry.full for text, entry in zip(texts, section.entries, strict=True))
+        notes += [f"{gone} of {len(texts)} {section.name}"] if gone else []
+        notes += [f"the details of {brief} {section.name}"] if brief else []
     if notes:
         parts.append(f"> [!NOTE]\n> Cut to fit into a comment: {'; '.join(notes)}. The run's log has everything.\n\n")
     return "".join([*parts, after])
@@ -166,7 +165,10 @@ def fit(before: str, sections: Sequence[Section], after: str, limit_bytes: int =
 
 def _choose(sections: Sequence[Section], room_bytes: int) -> list[list[str]]:
     """For each section the texts of its entries, empty if left out."""
-    room = room_bytes - sum(_size(section.head + section.tail) + 1 + _note_room(section) for section in sections)
+    room = room_bytes
+    for section in sections:
+        # With both notes about it, with numbers of up to six digits.
+        room -= _size(section.head + section.tail) + 1 + 2 * (_size(section.name) + 30)
     chosen = [[""] * len(section.entries) for section in sections]
     by_importance = sorted(range(len(sections)), key=lambda index: sections[index].importance)
     for in_full in (False, True):
@@ -178,18 +180,6 @@ def _choose(sections: Sequence[Section], room_bytes: int) -> list[list[str]]:
                     chosen[number][index] = text
                     room -= more
     return chosen
-
-
-def _notes(section: Section, texts: Sequence[str]) -> list[str]:
-    gone = sum(not text for text in texts)
-    brief = sum(bool(text) and text != entry.full for text, entry in zip(texts, section.entries, strict=True))
-    notes = [f"{gone} of {len(texts)} {section.name}"] if gone else []
-    return notes + ([f"the details of {brief} {section.name}"] if brief else [])
-
-
-def _note_room(section: Section) -> int:
-    """Room for both notes about a section, with numbers of up to six digits."""
-    return 2 * (len(section.name.encode()) + 30)
 
 
 def _size(text: str) -> int:

@@ -112,11 +112,14 @@ def _of_service(service: str, changes: Sequence[ResourceChange], summary: Previe
     settings = {setting.name: setting for change in objects for setting in resource_settings(change)}
     settings |= {setting.name: setting for setting in _image_settings(service, changes, summary)}
     # The address of each called service is a variable too.
-    settings = {name: each for name, each in settings.items() if not _is_url_of_callee(name, settings.get("calls"))}
-    ordered = tuple(sorted(settings.values(), key=lambda setting: setting.rank))
+    calls = settings.get("calls")
+    called = {each.strip() for text in (calls.old, calls.new) for each in (text or "").split(",")} if calls else set()
+    addresses = {f"env.{each.upper().replace('-', '_')}_URL" for each in called if each}
+    shown = [each for name, each in settings.items() if name not in addresses]
+    ordered = tuple(sorted(shown, key=lambda setting: setting.rank))
     if workloads and service and operations == {Operation.CREATE}:
-        shown = tuple(setting for setting in ordered if setting.name in KEYS_OF_NEW and setting.new != "ClusterIP")
-        return ServiceChanges(service, Fate.NEW, shown, restarts=False, pods=pods)
+        keys = tuple(setting for setting in ordered if setting.name in KEYS_OF_NEW and setting.new != "ClusterIP")
+        return ServiceChanges(service, Fate.NEW, keys, restarts=False, pods=pods)
     return ServiceChanges(service, Fate.CHANGED, ordered, any(map(_restarts, workloads)), pods, lost)
 
 
@@ -201,20 +204,33 @@ def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
     """Groups in the order of the changes; fewer than SMALLEST_GROUP alike changes stay separate."""
     groups: dict[object, list[ResourceChange]] = {}
     for change in changes:
-        groups.setdefault(_likeness(change), []).append(change)
+        shapes = tuple((field.path, field.kind, field.replaces) for field in change.fields)
+        likeness = change.operation, change.resource.type, change.deleted_first, change.kept, shapes
+        groups.setdefault(likeness, []).append(change)
     found: list[ChangeGroup] = []
-    for alike in groups.values():
-        if len(alike) >= SMALLEST_GROUP:
-            found.append(_group(alike))
-        else:
-            found += [ChangeGroup((change,), change.fields) for change in alike]
+    for same in groups.values():
+        if len(same) < SMALLEST_GROUP:
+            found += [ChangeGroup((change,), change.fields) for change in same]
+            continue
+        fields = same[0].fields
+        varying = frozenset(
+            field.path
+            for index, field in enumerate(fields)
+            if len({(change.fields[index].old, change.fields[index].new) for change in same}) > 1
+        )
+        found.append(ChangeGroup(tuple(same), fields, varying))
     return found
 
 
 def image_changes(changes: Iterable[ResourceChange]) -> tuple[ImageChange, ...]:
     """One for each container whose image changes, with the new tag of its service's build, if there is one."""
     changes = tuple(changes)
-    tags = {change.service: tag for change in changes if (tag := _built_tag(change))}
+    tags: dict[str, str] = {}
+    for build in (change for change in changes if change.resource.type == IMAGE_TYPE):
+        new = [field.new or "" for field in build.fields if field.path.startswith("tags") and field.new is not None]
+        first = next((reference for reference in new if reference != UNKNOWN), "")
+        if tag := first.rsplit("/", 1)[-1].partition(":")[2]:
+            tags[build.service] = tag
     return tuple(
         ImageChange(change.resource, change.service, field.old or "", field.new or "", tags.get(change.service, ""))
         for change in sorted(changes, key=lambda change: change.resource.name)
@@ -280,31 +296,3 @@ def _sources(build: ResourceChange) -> str:
     context = object_at(build.after, "context")
     named = [text_at(each, "location") for each in object_at(context, "named").values() if isinstance(each, Mapping)]
     return " and ".join(filter(None, (text_at(context, "location"), *named))) or "its sources"
-
-
-def _is_url_of_callee(name: str, calls: Setting | None) -> bool:
-    called = {each.strip() for text in (calls.old, calls.new) for each in (text or "").split(",")} if calls else set()
-    return any(each and name == f"env.{each.upper().replace('-', '_')}_URL" for each in called)
-
-
-def _built_tag(change: ResourceChange) -> str:
-    """The first new tag of an image that is rebuilt, without its repository."""
-    if change.resource.type != IMAGE_TYPE:
-        return ""
-    tags = (field.new for field in change.fields if field.path.startswith("tags") and field.new not in (None, UNKNOWN))
-    return next(((tag or "").rsplit("/", 1)[-1].partition(":")[2] for tag in tags), "")
-
-
-def _likeness(change: ResourceChange) -> object:
-    fields = tuple((field.path, field.kind, field.replaces) for field in change.fields)
-    return change.operation, change.resource.type, change.deleted_first, change.kept, fields
-
-
-def _group(alike: list[ResourceChange]) -> ChangeGroup:
-    fields = alike[0].fields
-    varying = frozenset(
-        field.path
-        for index, field in enumerate(fields)
-        if len({(change.fields[index].old, change.fields[index].new) for change in alike}) > 1
-    )
-    return ChangeGroup(tuple(alike), fields, varying)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -136,7 +137,11 @@ def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = 
     itself as well, but a drift has nothing else to show.
     """
     if MIGRATION_LABEL in object_at(change.after or change.before, "metadata", "labels"):
-        return tuple(_of_migration(change))
+        # The command of a migration that is to run: another Job each time, or the same that a rollback suspends.
+        old, new = (_command(inputs) for inputs in (change.before, change.after))
+        if change.operation in (Operation.CREATE, Operation.REPLACE) and new:
+            return (Setting("migration", None, f"runs `{new}`"),)
+        return (Setting("migration", old, None),) if change.operation is Operation.DELETE else ()
     if change.operation is Operation.CREATE:
         return tuple(_of_whole_object(change, change.after, new=True))
     if change.operation is Operation.DELETE:
@@ -157,15 +162,6 @@ def resource_settings(change: ResourceChange, *, with_names_of_contents: bool = 
         for setting in [Setting(word, field.old, field.new)] if word else _in_words_of_kubernetes(change, field):
             found[setting.name] = setting
     return tuple(found.values())
-
-
-def _of_migration(change: ResourceChange) -> Iterator[Setting]:
-    """The command of a migration that is to run: another Job each time, or the same that a rollback suspends."""
-    old, new = (_command(inputs) for inputs in (change.before, change.after))
-    if change.operation in (Operation.CREATE, Operation.REPLACE) and new:
-        yield Setting("migration", None, f"runs `{new}`")
-    elif change.operation is Operation.DELETE:
-        yield Setting("migration", old, None)
 
 
 def _command(job: Mapping[str, Any]) -> str:
@@ -225,7 +221,12 @@ def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Itera
     """A field that service.yaml has no word for, leaf by leaf if it is an object or a list."""
     about = _object(change)
     name = f"{about} {field.path.replace('spec.template.spec.', '…', 1)}"
-    sides = [dict(_json_leaves(value)) for value in (field.old, field.new)]
+    sides: list[dict[str, str]] = []
+    for text in (field.old, field.new):
+        value = None
+        with suppress(ValueError):  # `slipway.masking.as_text` writes an object or a list as JSON
+            value = json.loads(text) if text and text[0] in "[{" else None
+        sides.append(dict(_leaves(value, ())) if isinstance(value, dict | list) else {})
     paths = dict.fromkeys(path for side in sides for path in side)
     if not paths:
         yield Setting(name, field.old, field.new)
@@ -237,16 +238,6 @@ def _in_words_of_kubernetes(change: ResourceChange, field: FieldChange) -> Itera
         return
     for path in changed:
         yield Setting(f"{name}{'' if path.startswith('[') else '.'}{path}", sides[0].get(path), sides[1].get(path))
-
-
-def _json_leaves(text: str | None) -> Iterator[tuple[str, str]]:
-    """The leaves of a value that is an object or a list: `slipway.masking.as_text` writes it as JSON."""
-    try:
-        value = json.loads(text) if text and text[0] in "[{" else None
-    except ValueError:
-        return
-    if isinstance(value, dict | list):
-        yield from _leaves(value, ())
 
 
 def _leaves(value: Any, path: tuple[str | int, ...]) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,14 @@ def print_table(
         line.rstrip()
         console.print(Text(line.plain, style="bold") if number == 0 else line, soft_wrap=True)
         for name in (each for each in headings if number and each in moved and str(cells[each]) not in _EMPTY):
-            console.print(Text(_wrapped(f"{name}: {cells[name]}", limit)), soft_wrap=True)
+            text = textwrap.fill(
+                f"{name}: {cells[name]}",
+                limit,
+                initial_indent=_INDENT,
+                subsequent_indent=f"{_INDENT}  ",
+                break_on_hyphens=False,
+            )
+            console.print(Text(text), soft_wrap=True)
 
 
 def _aligned(cell: Cell, width: int, *, to_right: bool) -> Text:
@@ -56,13 +63,3 @@ def _aligned(cell: Cell, width: int, *, to_right: bool) -> Text:
     else:
         text.pad_right(missing)
     return text
-
-
-def _wrapped(text: str, limit: int) -> str:
-    return textwrap.fill(
-        text,
-        limit,
-        initial_indent=_INDENT,
-        subsequent_indent=f"{_INDENT}  ",
-        break_on_hyphens=False,
-    )
