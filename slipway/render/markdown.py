@@ -99,6 +99,8 @@ def render(summary: PreviewSummary, links: Links | None = None, limit_bytes: int
     """The comment's text, at most `limit_bytes` long."""
     changes = service_changes(summary)
     in_cluster = [change for change in summary.changes if change.resource.type != IMAGE_TYPE]
+    tested = some_of([code(name) for name in summary.tested], 20)
+    tests = f"Unit tests passed: {tested}.\n" if tested else ""
     # In reading order; those with the lowest numbers are cut last.
     sections = [
         Section("failures", 1, "### Failed\n\n", [_problem(problem) for problem in summary.problems]),
@@ -110,7 +112,7 @@ def render(summary: PreviewSummary, links: Links | None = None, limit_bytes: int
         objects(in_cluster),
         long_values(in_cluster),
         *_policies(summary),
-        _unit_tests(summary),
+        Section("unit tests", 6, "", [Item(tests, tests)] if tests else []),
         _warnings(summary.warnings),
     ]
     links = links or Links()
@@ -426,12 +428,6 @@ def _policies(summary: PreviewSummary) -> list[Section]:
         if later
         else [Section("policies", 7, "", [Item(f"{rules_text(summary)}\n", f"{rules_text(summary)}\n")])]
     )
-
-
-def _unit_tests(summary: PreviewSummary) -> Section:
-    tested = [code(name) for name in summary.tested]
-    text = f"Unit tests passed: {some_of(tested, 20)}.\n" if tested else ""
-    return Section("unit tests", 6, "", [Item(text, text)] if text else [])
 
 
 def _warnings(warnings: Sequence[str]) -> Section:

@@ -96,13 +96,11 @@ def as_yaml(text: str | None) -> str:
 
 def commits_text(commits: Commits) -> str:
     """`1234abcd → 5678ef01`: the deployed commit and the previewed one, as far as they are known."""
-    known = [_short(commit) for commit in (commits.deployed, commits.previewed) if commit]
-    return " → ".join(dict.fromkeys(known))
-
-
-def _short(commit: str) -> str:
-    digits, dash, mark = commit.partition("-")
-    return f"{digits[:COMMIT_DIGITS]}{dash}{mark}"
+    shown = []
+    for commit in filter(None, (commits.deployed, commits.previewed)):
+        digits, dash, mark = commit.partition("-")
+        shown.append(f"{digits[:COMMIT_DIGITS]}{dash}{mark}")
+    return " → ".join(dict.fromkeys(shown))
 
 
 def grouped_violations(violations: Iterable[Violation]) -> dict[tuple[str, str, str], list[Violation]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kubernetes import client
 
-from slipway.cluster.diagnosis.screen import MAX_LINES
+from slipway.cluster.diagnosis.diagnose import MAX_LINES
 
 DOCKERFILE = "services/user_service/Dockerfile"
 CMD = 'CMD ["python", "-m", "gunicorn"]'

@@ -13,8 +13,8 @@ import pytest
 
 from slipway.cluster.client import Cluster, NotFoundError
 from slipway.cluster.diagnosis import Cause, JobEvidence, Log, diagnose_job, screen
+from slipway.cluster.diagnosis.diagnose import MAX_LINES
 from slipway.cluster.diagnosis.model import Finding
-from slipway.cluster.diagnosis.screen import MAX_LINES
 from slipway.cluster.rollouts import AwaitedJob, RolloutError
 from slipway.cluster.verification import (
     cron_job_verdicts,

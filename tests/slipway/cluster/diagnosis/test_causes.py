@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.cluster.diagnosis import Cause, Evidence, diagnose, screen
-from slipway.cluster.diagnosis.screen import MAX_LINES
+from slipway.cluster.diagnosis.diagnose import MAX_LINES
 
 Recorded = Callable[..., Evidence]
 
