@@ -17,7 +17,6 @@ from slipway.state.checkpoint import ResourceState, Snapshot, objects, resources
 from slipway.state.directives import HELM_PREFIX
 
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
-
 PARALLEL_REQUESTS = 16
 
 
@@ -117,11 +116,12 @@ class LiveObjects:
         requests: list[Callable[[], dict[Key, Object]]] = []
         for kind in sorted(self.kinds):
             served = self._served.get(kind)
-            if served and served.get("namespaced"):
-                plural = text_at(served, "name")
+            if not served:
+                continue
+            plural = text_at(served, "name")
+            if served.get("namespaced"):
                 requests += [partial(self._list, kind, plural, each) for each in sorted(self.namespaces)]
-            elif served:
-                plural = text_at(served, "name")
+            else:
                 names = sorted(name for other, name in self.cluster_wide if other == kind)
                 requests += [partial(self._read, kind, plural, name) for name in names]
         found: dict[Key, Object] = {}

@@ -24,9 +24,7 @@ from slipway.state.images import CRON_JOB_TYPE
 from slipway.state.migrations import is_suspended, migrations
 
 CHECKS_TIMEOUT_SECONDS = 10.0
-
 DIGEST = "@sha256:"
-
 CRON_JOB_COMPONENT = "slipway:index:CronJob"
 POD = ("template", "spec")
 
@@ -86,8 +84,7 @@ def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
     """
     objects = deployed.objects()
     workloads = of_workloads(objects)
-    recorded, migrations = recorded_deployments(objects), recorded_migrations(workloads)
-    cron_jobs = recorded_cron_jobs(workloads)
+    recorded, cron_jobs = recorded_deployments(objects), recorded_cron_jobs(workloads)
     looked_after = {each.urn for each in workloads}
     others = [each for each in objects if each.urn not in looked_after]
     if not recorded and not cron_jobs:
@@ -99,7 +96,7 @@ def verdicts_of(deployed: Deployed) -> list[ServiceVerdict]:
     with cluster_errors(), ThreadPoolExecutor() as pool:
         asking = pool.submit(_unmet, cluster, recorded)
         of_cron_jobs = pool.submit(cron_job_verdicts, cluster, cron_jobs)
-        of_migrations = pool.submit(migration_problems, cluster, migrations)
+        of_migrations = pool.submit(migration_problems, cluster, recorded_migrations(workloads))
         of_others = pool.submit(unready_objects, others, cluster)
         found = {namespace: cluster.rollouts(namespace) for namespace in {each.namespace for each in recorded}}
         evidence = [found[each.namespace].get(each.name) for each in recorded]
@@ -178,9 +175,9 @@ def recorded_deployments(recorded: Iterable[ResourceState]) -> list[RecordedDepl
 
 
 def verdict(
-    recorded: RecordedDeployment, found: Evidence | None, why_incomplete: str, failing: Sequence[str]
+    recorded: RecordedDeployment, found: Evidence | None, why_incomplete: str, unmet: Sequence[str]
 ) -> ServiceVerdict:
-    """`found` is `None` if the cluster has no such Deployment; `failing` are the checks that were not met."""
+    """`found` is `None` if the cluster has no such Deployment; `unmet` are the checks that were not met."""
     live = found.deployment if found else {}
     desired = number_at(live, "spec", "replicas", default=1)
     problems: list[str] = []
@@ -199,7 +196,7 @@ def verdict(
             problems.append(f"its rollout is not complete: {counts}{why}")
         problems += _wrong_images(recorded, found)
     problems += [recorded.problem] if recorded.problem else []
-    problems += [f"check failed: {line.removeprefix(f'{recorded.name}: ')}" for line in failing]
+    problems += [f"check failed: {line.removeprefix(f'{recorded.name}: ')}" for line in unmet]
     return ServiceVerdict(
         recorded.service,
         recorded.namespace,

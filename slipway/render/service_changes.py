@@ -26,9 +26,6 @@ CONTEXT_HASH = "contextHash"
 KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
 NAMED_SERVICES = 6
 OUTSIDE = "outside any service"
-
-IMAGE_FIELD = "image"
-
 SMALLEST_GROUP = 4
 # At most this many different values are shown in one line.
 FEW_VALUES = 3
@@ -123,128 +120,6 @@ def _of_service(service: str, changes: Sequence[ResourceChange], summary: Previe
     return ServiceChanges(service, Fate.CHANGED, ordered, any(map(_restarts, workloads)), pods, lost)
 
 
-def by_service(changes: Iterable[ResourceChange]) -> list[tuple[str, list[ResourceChange]]]:
-    """Changes under their service's name, in order of names; changes of no service come first."""
-    ordered = sorted(changes, key=lambda change: (change.service, change.resource.kind, change.resource.name))
-    return [(service, list(group)) for service, group in groupby(ordered, key=lambda change: change.service)]
-
-
-def alike(changes: Iterable[ServiceChanges], smallest: int) -> list[list[ServiceChanges]]:
-    """Groups of `smallest` or more services with the same changed settings; every other service alone."""
-    groups: dict[object, list[ServiceChanges]] = {}
-    for each in changes:
-        groups.setdefault(each.likeness if each.service else each, []).append(each)
-    parts = ([group] if len(group) >= smallest else [[one] for one in group] for group in groups.values())
-    return [part for each in parts for part in each]
-
-
-def pods_text(changes: ServiceChanges) -> str:
-    """What happens to the service's pods: `its 2 pods restart`; empty if it is no service."""
-    if not changes.service:
-        return ""
-    number = changes.pods
-    pods = "its pods" if number is None else "its pod" if number == 1 else f"its {number} pods"
-    one = number == 1
-    if changes.fate is Fate.REMOVED:
-        return "removed" if number == 0 else f"removed, {pods} {'ends' if one else 'end'}"
-    if changes.fate is Fate.NEW:
-        return "new" if number is None else f"new, {number} {'pod' if one else 'pods'}"
-    if number == 0:
-        return "it has no pods"
-    return f"{pods} {'restarts' if one else 'restart'}" if changes.restarts else "no pod restarts"
-
-
-def verdict(summary: PreviewSummary) -> str:
-    """How it ended, in a few words."""
-    refusals = len(summary.refusals())
-    if summary.result is PreviewResult.REFUSED:
-        return f"refused by policy, {counted(refusals, 'mandatory violation')}"
-    if summary.result is PreviewResult.FAILED:
-        also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
-        return f"failed{also}"
-    if summary.result is PreviewResult.INTERRUPTED:
-        return "interrupted"
-    drifted = f"; {counted(len(summary.drift), 'object')} drifted from the state" if summary.drift else ""
-    return f"{counts(summary)}{drifted}"
-
-
-def symbol(summary: PreviewSummary) -> str:
-    """❌ if it may not happen, ⚠️ if something is deleted or has drifted, or if nothing was checked."""
-    if summary.result is not PreviewResult.SUCCEEDED:
-        return "❌"
-    lost = any(not change.kept for change in summary.of(Operation.DELETE))
-    risky = lost or any(change.deleted_first for change in summary.changes) or summary.drift or not summary.rules
-    return "⚠️" if risky else "✅"
-
-
-def counts(summary: PreviewSummary) -> str:
-    """`2 services change, 1 service is new, 1 other object changes`."""
-    changes = service_changes(summary)
-    fates = Counter(each.fate for each in changes if each.service)
-    parts = [f"{counted(fates[fate], 'service')} {FATES[fate][fates[fate] != 1]}" for fate in Fate if fates[fate]]
-    others = sum(not change.service and change.resource.type != IMAGE_TYPE for change in summary.changes)
-    if others:
-        parts.append(f"{counted(others, 'other object')} {FATES[Fate.CHANGED][others != 1]}")
-    return ", ".join(parts) or "nothing changes in the cluster" * bool(summary.built()) or "nothing to do"
-
-
-def restarts_text(changes: Sequence[ServiceChanges], services: Sequence[str], most: int = NAMED_SERVICES) -> str:
-    """Which pods restart, and that no others do: `order-service (2 pods); no pod of the other 48 services.`"""
-    restarting = [each for each in changes if each.restarts and each.pods != 0]
-    others = len(set(services) - {each.service for each in restarting})
-    if not restarting:
-        return "No pod restarts."
-    pods = [f" ({counted(each.pods, 'pod')})" if each.pods is not None else "" for each in restarting]
-    names = [f"{each.service or OUTSIDE}{number}" for each, number in zip(restarting, pods, strict=True)]
-    rest = f"; no pod of the other {counted(others, 'service') if others > 1 else 'service'}" if others else ""
-    return f"Pods restart: {some_of(names, most)}{rest}."
-
-
-def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
-    """Groups in the order of the changes; fewer than SMALLEST_GROUP alike changes stay separate."""
-    groups: dict[object, list[ResourceChange]] = {}
-    for change in changes:
-        shapes = tuple((field.path, field.kind, field.replaces) for field in change.fields)
-        likeness = change.operation, change.resource.type, change.deleted_first, change.kept, shapes
-        groups.setdefault(likeness, []).append(change)
-    found: list[ChangeGroup] = []
-    for same in groups.values():
-        if len(same) < SMALLEST_GROUP:
-            found += [ChangeGroup((change,), change.fields) for change in same]
-            continue
-        fields = same[0].fields
-        varying = frozenset(
-            field.path
-            for index, field in enumerate(fields)
-            if len({(change.fields[index].old, change.fields[index].new) for change in same}) > 1
-        )
-        found.append(ChangeGroup(tuple(same), fields, varying))
-    return found
-
-
-def image_changes(changes: Iterable[ResourceChange]) -> tuple[ImageChange, ...]:
-    """One for each container whose image changes, with the new tag of its service's build, if there is one."""
-    changes = tuple(changes)
-    tags: dict[str, str] = {}
-    for build in (change for change in changes if change.resource.type == IMAGE_TYPE):
-        new = [field.new or "" for field in build.fields if field.path.startswith("tags") and field.new is not None]
-        first = next((reference for reference in new if reference != UNKNOWN), "")
-        if tag := first.rsplit("/", 1)[-1].partition(":")[2]:
-            tags[build.service] = tag
-    return tuple(
-        ImageChange(change.resource, change.service, field.old or "", field.new or "", tags.get(change.service, ""))
-        for change in sorted(changes, key=lambda change: change.resource.name)
-        if change.resource.type.startswith(KUBERNETES_PREFIX)
-        for field in change.fields
-        if is_image(field)
-    )
-
-
-def is_image(field: FieldChange) -> bool:
-    """Whether the field is a container's image."""
-    return field.path.rsplit(".", 1)[-1] == IMAGE_FIELD and ".containers" in field.path
-
-
 def _restarts(change: ResourceChange) -> bool:
     """A changed pod template is a rollout: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"""
     changed = any(field.path.startswith("spec.template") for field in change.fields)
@@ -296,3 +171,120 @@ def _sources(build: ResourceChange) -> str:
     context = object_at(build.after, "context")
     named = [text_at(each, "location") for each in object_at(context, "named").values() if isinstance(each, Mapping)]
     return " and ".join(filter(None, (text_at(context, "location"), *named))) or "its sources"
+
+
+def by_service(changes: Iterable[ResourceChange]) -> list[tuple[str, list[ResourceChange]]]:
+    """Changes under their service's name, in order of names; changes of no service come first."""
+    ordered = sorted(changes, key=lambda change: (change.service, change.resource.kind, change.resource.name))
+    return [(service, list(group)) for service, group in groupby(ordered, key=lambda change: change.service)]
+
+
+def alike(changes: Iterable[ServiceChanges], smallest: int) -> list[list[ServiceChanges]]:
+    """Groups of `smallest` or more services with the same changed settings; every other service alone."""
+    groups: dict[object, list[ServiceChanges]] = {}
+    for each in changes:
+        groups.setdefault(each.likeness if each.service else each, []).append(each)
+    parts = ([group] if len(group) >= smallest else [[one] for one in group] for group in groups.values())
+    return [part for each in parts for part in each]
+
+
+def grouped(changes: Iterable[ResourceChange]) -> list[ChangeGroup]:
+    """Groups in the order of the changes; fewer than SMALLEST_GROUP alike changes stay separate."""
+    groups: dict[object, list[ResourceChange]] = {}
+    for change in changes:
+        shapes = tuple((field.path, field.kind, field.replaces) for field in change.fields)
+        likeness = change.operation, change.resource.type, change.deleted_first, change.kept, shapes
+        groups.setdefault(likeness, []).append(change)
+    found: list[ChangeGroup] = []
+    for same in groups.values():
+        if len(same) < SMALLEST_GROUP:
+            found += [ChangeGroup((change,), change.fields) for change in same]
+            continue
+        fields = same[0].fields
+        varying = frozenset(
+            field.path
+            for index, field in enumerate(fields)
+            if len({(change.fields[index].old, change.fields[index].new) for change in same}) > 1
+        )
+        found.append(ChangeGroup(tuple(same), fields, varying))
+    return found
+
+
+def image_changes(changes: Iterable[ResourceChange]) -> tuple[ImageChange, ...]:
+    """One for each container whose image changes, with the new tag of its service's build, if there is one."""
+    changes = tuple(changes)
+    tags: dict[str, str] = {}
+    for build in (change for change in changes if change.resource.type == IMAGE_TYPE):
+        new = [field.new or "" for field in build.fields if field.path.startswith("tags") and field.new is not None]
+        first = next((reference for reference in new if reference != UNKNOWN), "")
+        if tag := first.rsplit("/", 1)[-1].partition(":")[2]:
+            tags[build.service] = tag
+    return tuple(
+        ImageChange(change.resource, change.service, field.old or "", field.new or "", tags.get(change.service, ""))
+        for change in sorted(changes, key=lambda change: change.resource.name)
+        if change.resource.type.startswith(KUBERNETES_PREFIX)
+        for field in change.fields
+        if field.path.rsplit(".", 1)[-1] == "image" and ".containers" in field.path
+    )
+
+
+def pods_text(changes: ServiceChanges) -> str:
+    """What happens to the service's pods: `its 2 pods restart`; empty if it is no service."""
+    if not changes.service:
+        return ""
+    number = changes.pods
+    pods = "its pods" if number is None else "its pod" if number == 1 else f"its {number} pods"
+    one = number == 1
+    if changes.fate is Fate.REMOVED:
+        return "removed" if number == 0 else f"removed, {pods} {'ends' if one else 'end'}"
+    if changes.fate is Fate.NEW:
+        return "new" if number is None else f"new, {number} {'pod' if one else 'pods'}"
+    if number == 0:
+        return "it has no pods"
+    return f"{pods} {'restarts' if one else 'restart'}" if changes.restarts else "no pod restarts"
+
+
+def restarts_text(changes: Sequence[ServiceChanges], services: Sequence[str], most: int = NAMED_SERVICES) -> str:
+    """Which pods restart, and that no others do: `order-service (2 pods); no pod of the other 48 services.`"""
+    restarting = [each for each in changes if each.restarts and each.pods != 0]
+    others = len(set(services) - {each.service for each in restarting})
+    if not restarting:
+        return "No pod restarts."
+    pods = [f" ({counted(each.pods, 'pod')})" if each.pods is not None else "" for each in restarting]
+    names = [f"{each.service or OUTSIDE}{number}" for each, number in zip(restarting, pods, strict=True)]
+    rest = f"; no pod of the other {counted(others, 'service') if others > 1 else 'service'}" if others else ""
+    return f"Pods restart: {some_of(names, most)}{rest}."
+
+
+def verdict(summary: PreviewSummary) -> str:
+    """How it ended, in a few words."""
+    refusals = len(summary.refusals())
+    if summary.result is PreviewResult.REFUSED:
+        return f"refused by policy, {counted(refusals, 'mandatory violation')}"
+    if summary.result is PreviewResult.FAILED:
+        also = f", and {counted(refusals, 'mandatory policy violation')}" if refusals else ""
+        return f"failed{also}"
+    if summary.result is PreviewResult.INTERRUPTED:
+        return "interrupted"
+    drifted = f"; {counted(len(summary.drift), 'object')} drifted from the state" if summary.drift else ""
+    return f"{counts(summary)}{drifted}"
+
+
+def symbol(summary: PreviewSummary) -> str:
+    """❌ if it may not happen, ⚠️ if something is deleted or has drifted, or if nothing was checked."""
+    if summary.result is not PreviewResult.SUCCEEDED:
+        return "❌"
+    lost = any(not change.kept for change in summary.of(Operation.DELETE))
+    risky = lost or any(change.deleted_first for change in summary.changes) or summary.drift or not summary.rules
+    return "⚠️" if risky else "✅"
+
+
+def counts(summary: PreviewSummary) -> str:
+    """`2 services change, 1 service is new, 1 other object changes`."""
+    changes = service_changes(summary)
+    fates = Counter(each.fate for each in changes if each.service)
+    parts = [f"{counted(fates[fate], 'service')} {FATES[fate][fates[fate] != 1]}" for fate in Fate if fates[fate]]
+    others = sum(not change.service and change.resource.type != IMAGE_TYPE for change in summary.changes)
+    if others:
+        parts.append(f"{counted(others, 'other object')} {FATES[Fate.CHANGED][others != 1]}")
+    return ", ".join(parts) or "nothing changes in the cluster" * bool(summary.built()) or "nothing to do"

@@ -13,14 +13,12 @@ from slipway.masking import masked_text
 
 _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")
 _NOT_FOUND_OBJECT = re.compile(r'(?i)(secret|configmap|serviceaccount|persistentvolumeclaim) "([^"]*)" not found')
-
 _KINDS = {
     "secret": "Secret",
     "configmap": "ConfigMap",
     "serviceaccount": "ServiceAccount",
     "persistentvolumeclaim": "PersistentVolumeClaim",
 }
-
 _REFUSED = re.compile(
     r"(?i)unauthorized|authentication required|authorization failed|access denied|requested access to the resource"
     r"|no basic auth|\b401\b|\b403\b|forbidden"

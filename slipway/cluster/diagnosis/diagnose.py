@@ -15,20 +15,18 @@ from slipway.cluster.diagnosis.model import FAILED, Cause, Diagnosis, Evidence, 
 from slipway.cluster.diagnosis.objects import Object, condition, event_count, event_time, name_of, number_at, text_at
 from slipway.masking import masked_text, without_control
 
+Kind = tuple[Cause, str, int | None]
+
 EVENTS_KEPT = 3
 # Messages that only repeat the pod's state.
 _ECHOES = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName")
 _PROBED = (Cause.READINESS, Cause.LIVENESS, Cause.STARTUP, Cause.STARTING)
 _DULL = ("BackOff",)
 _COMBINED = "(combined from similar events): "
-
-Kind = tuple[Cause, str, int | None]
-
 LINES_READ = 60
 LINES_KEPT = 12
 REPETITIONS_KEPT = 2
 _NUMBER = re.compile(r"\d+")
-
 WIDTH = 100
 """The width of a screen in columns, except on a narrower terminal."""
 MAX_LINES = 24

@@ -30,7 +30,6 @@ _KILLING = re.compile(r"^Container \S+ failed (liveness|startup) probe")
 _KILL_MARGIN = timedelta(seconds=10)
 # Events and statuses give whole seconds.
 _CLOCK_MARGIN = timedelta(seconds=2)
-
 _INSUFFICIENT = re.compile(r"Insufficient |Too many pods")
 # A claim without a volume: it is not provisioned, or not yet.
 _UNBOUND = re.compile(r"unbound immediate PersistentVolumeClaims|PersistentVolumeClaim is not bound")
@@ -43,7 +42,6 @@ _EVICTED = "Evicted"
 _DEADLINE = "DeadlineExceeded"
 # https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md#what-events-are-emitted-by-ca
 _SCALING_UP = "TriggeredScaleUp"
-
 _PULLING = ("ErrImagePull", "ImagePullBackOff", "RegistryUnavailable", "ErrImageNeverPull")
 _INVALID = ("InvalidImageName", "ImageInspectError")
 _HARMLESS = ("ContainerCreating", "PodInitializing", "")
