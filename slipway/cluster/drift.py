@@ -1,4 +1,4 @@
-"""Where the cluster differs from the recorded inputs of its objects, and how what was added to them is taken back.
+"""Where the cluster differs from the recorded inputs of its objects, and the removal of what was added to them.
 
 Drift is a declared field that is gone or has another value, or a field set by a manager other than the program's
 provider and the cluster's controllers. A provider's refresh finds only the first kind: it ignores fields that were

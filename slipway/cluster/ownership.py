@@ -162,7 +162,7 @@ class Ownership:
 
     @cached_property
     def _recorded_uids(self) -> frozenset[str]:
-        """The objects that a state of this stack has had: `pulumi state delete` removes one only from the present."""
+        """Those of every recorded state: `pulumi state delete` removes an object only from the present one."""
         uids: set[str] = set()
         for number in self._history.numbers[-STATES_LOOKED_AT:]:
             with suppress(SlipwayError):  # a damaged one is reported elsewhere

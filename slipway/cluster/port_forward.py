@@ -101,7 +101,7 @@ class PortForwards:
                 redirect_limit=0,
             )
         except websocket.WebSocketBadStatusException as error:
-            # It answers 403 without the right to `pods/portforward`.
+            # The API server answers 403 without the right to `pods/portforward`.
             kind = {403: ForbiddenError, 404: NotFoundError}.get(error.status_code, ClusterError)
             message = status_message(error.resp_body or b"")
             raise kind(f"GET {path} failed with {error.status_code}: {message}") from error

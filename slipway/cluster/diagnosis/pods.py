@@ -124,6 +124,10 @@ def of_container(pod: Object, status: Object, events: Sequence[Object]) -> Findi
     return make(Cause.STARTING, "")
 
 
+def is_ready(pod: Object) -> bool:
+    return condition(pod, "Ready").get("status") == "True"
+
+
 def _has_failed(pod: Object) -> bool:
     """Whether the pod belongs to a Job, and a container of it has ended with an error, for good."""
     statuses = [*objects_at(pod, "status", "containerStatuses"), *objects_at(pod, "status", "initContainerStatuses")]
@@ -163,10 +167,6 @@ def _unscheduled(pod: Object, scheduled: Object, events: Sequence[Object]) -> Fi
     helped = text_at(pod, "status", "nominatedNodeName") or any(event.get("reason") == _SCALING_UP for event in events)
     state = text_at(scheduled, "reason") or "Unschedulable"
     return Finding(cause, name_of(pod), "", f"Pending, {state}", message, may_mend=bool(helped))
-
-
-def is_ready(pod: Object) -> bool:
-    return condition(pod, "Ready").get("status") == "True"
 
 
 def _not_started(pod: Object, status: Object, events: Sequence[Object]) -> Finding:
