@@ -18,9 +18,8 @@ from slipway.backend import History
 from slipway.backend.promotion import Promotion, ProvenanceError, build_of, promotions, was_never_updated
 from slipway.backend.recording import RecordedStack
 from slipway.cluster.checks import missing_rights
-from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, KubeconfigError, read_kubeconfig
 from slipway.cluster.diagnosis.objects import text_at
-from slipway.cluster.kubeconfig import KubeconfigError, read_kubeconfig
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import BACKEND_URL
 from slipway.errors import ConfigurationError, SlipwayError

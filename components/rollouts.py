@@ -25,8 +25,8 @@ from services.spec import Check
 from slipway.cluster.checks import Ask, failing
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
-from slipway.engine.messages import checks_failed
 from slipway.cluster.rollouts import AwaitedJob, Rollout, RolloutError, Rollouts
+from slipway.engine.messages import checks_failed
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT
 from slipway.state.checkpoint import ResourceState
 

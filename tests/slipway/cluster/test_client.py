@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from components.cluster import kubeconfig_problem
+from components.preflight import kubeconfig_problem
 from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, KubeconfigError, NotFoundError, _selector_of, read_kubeconfig
 from slipway.cluster.diagnosis import Cause, screen
