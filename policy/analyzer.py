@@ -20,12 +20,10 @@ from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.config import get_config_env
 from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 
-from policy import report
-from policy.declaration import Options, Resource
-from policy.judge import Deadline, DeadlineError, Judge, RuleError
+from policy.declaration import Options, Resource, plain
+from policy.files import PolicyFileError
+from policy.judge import ERROR, Deadline, DeadlineError, Judge, RuleError, message
 from policy.model import Level, Result, Rule, State
-from policy.wire import plain
-from policy.yaml_lines import PolicyFileError
 
 T = TypeVar("T")
 PACK = "slipway"
@@ -151,9 +149,9 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         try:
             return self._deadline.run(ask, lambda: self._judge.current)
         except RuleError as error:
-            context.abort(grpc.StatusCode.INTERNAL, f"{report.ERROR}{error}")
+            context.abort(grpc.StatusCode.INTERNAL, f"{ERROR}{error}")
         except DeadlineError as error:
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{report.ERROR}{error}")
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, f"{ERROR}{error}")
 
     def _answer(self, results: Iterable[Result], *, stack_wide: bool) -> analyzer_pb2.AnalyzeResponse:
         results = list(results)
@@ -190,7 +188,7 @@ def _diagnostic(result: Result) -> analyzer_pb2.AnalyzeDiagnostic:
         policyPackName=PACK,
         policyPackVersion=VERSION,
         description=result.rule.title,
-        message=report.message(result),
+        message=message(result),
         enforcementLevel=LEVELS[level],
         urn=result.resource.urn,
     )
@@ -212,7 +210,7 @@ def serve() -> None:
     try:
         judge = Judge.of(os.environ.get("PULUMI_STACK", ""), get_config_env(), os.environ)
     except PolicyFileError as error:
-        sys.exit(f"{report.ERROR}{error}")
+        sys.exit(f"{ERROR}{error}")
     server = grpc.server(ThreadPoolExecutor(THREADS), options=UNLIMITED_MESSAGES)
     updating = os.environ.get(DRY_RUN_VARIABLE) == "false"
     analyzer_pb2_grpc.add_AnalyzerServicer_to_server(Analyzer(judge, updating=updating), server)

@@ -18,10 +18,9 @@ from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
-from policy.declaration import Options, Resource
+from policy.declaration import Options, Resource, plain, seconds
 from policy.kinds import IMAGE
 from policy.program_check import declaring
-from policy.wire import plain, seconds
 
 # The answers of a build and a registry: any digest will do, because rules only check its form.
 DIGEST = "sha256:" + "0" * 64

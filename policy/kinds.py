@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from policy.declaration import Resource
-from policy.view import View, any_known
+from policy.declaration import Resource, View, any_known
 
 # https://kubernetes.io/docs/reference/kubernetes-api/
 BUILT_IN_GROUPS = frozenset(

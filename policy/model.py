@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View
 from policy.stack import DeclaredStack
-from policy.view import View
 
 
 class Level(StrEnum):

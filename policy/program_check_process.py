@@ -14,14 +14,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from policy.declaration import Resource
-from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError
-from policy.labels import namespace, object_name
+from policy.declaration import Resource, View
+from policy.files import PolicyFileError
+from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError, notes, refusal, undecided
 from policy.model import Level, State
 from policy.program_check import DeclaredObject, RuleFinding, Verdict, may_change_something
-from policy.report import notes, refusal, undecided
-from policy.view import View
-from policy.yaml_lines import PolicyFileError
+from policy.stack import namespace, object_name
 from slipway.garbage_collection import collect_garbage_rarely
 
 TRACEBACK_LINES = 12

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View, all_known, any_known, known_matches, problems_of, share
 from policy.kinds import is_recreated, objects
-from policy.labels import is_object, matches, namespace, object_name
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD, rule, stack_rule
-from policy.quantities import share
-from policy.stack import DeclaredStack, Pod
-from policy.view import View, all_known, any_known, known_matches, problems_of
+from policy.stack import DeclaredStack, Pod, is_object, matches, namespace, object_name
 
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 DISRUPTIONS_PAGE = "https://kubernetes.io/docs/tasks/run-application/configure-pdb/"

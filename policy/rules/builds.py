@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View
 from policy.kinds import IMAGE, any_of, builds, is_pushed, other_builds, promoted_images
 from policy.model import ADVISED, rule, stack_rule
 from policy.stack import DeclaredStack
-from policy.view import View
 
 TEST_SUFFIX = "-test"
 # The value is `none` on an image without unit tests, `stage NAME` on an image that is built from their stage.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, problems_of
 from policy.kinds import builds, container_name, containers, objects
 from policy.model import rule
 from policy.secret_literals import finding
-from policy.view import View, problems_of
 
 SECRETS_PAGE = "https://kubernetes.io/docs/concepts/configuration/secret/"
 REMEDY = "Put it into a Secret: `secrets: [NAME]` in service.yaml, its value with `pulumi config set --secret`."

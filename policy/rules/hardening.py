@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View, all_known, known_matches, problems_of
 from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
-from policy.labels import same_namespace
 from policy.model import rule, stack_rule
-from policy.stack import DeclaredStack
-from policy.view import View, all_known, known_matches, problems_of
+from policy.stack import DeclaredStack, same_namespace
 
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"

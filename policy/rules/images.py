@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, problems_of
 from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
 from policy.model import rule, stack_rule
 from policy.stack import DeclaredStack
-from policy.view import View, problems_of
 
 DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 IMAGE_ARGUMENT = re.compile(r"(.*_)?IMAGE")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View
 from policy.kinds import is_built_in, objects
 from policy.model import ADVISED_IN_DEV, rule
-from policy.view import View
 
 JOB_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/job/"
 CRON_JOB_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/"

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import product
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View, all_known, any_known, known_matches, problems_of
 from policy.kinds import objects, pods
-from policy.labels import has_labels, object_name, same_namespace
 from policy.model import ONLY_IN_PROD, stack_rule
-from policy.stack import DeclaredStack, Pod
-from policy.view import View, all_known, any_known, known_matches, problems_of
+from policy.stack import DeclaredStack, Pod, has_labels, object_name, same_namespace
 
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"

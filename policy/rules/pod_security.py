@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, problems_of
 from policy.kinds import any_of, container_name, containers, of_linux, pod_specs, pods
 from policy.model import Rule, rule
-from policy.view import View, problems_of
 
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 BASELINE, RESTRICTED = f"{PAGE}#baseline", f"{PAGE}#restricted"

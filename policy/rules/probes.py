@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from policy.declaration import Problem, Resource
+from policy.declaration import Problem, Resource, View, all_known, any_known, known_matches
 from policy.kinds import container_name, main_containers, objects, pods, serving_containers, serving_pod_specs
 from policy.model import ADVISED_IN_DEV, Rule, rule
-from policy.view import View, all_known, any_known, known_matches
 
 PROBES = ("startupProbe", "readinessProbe", "livenessProbe")
 COMPONENT_LABEL, WORKER = "app.kubernetes.io/component", "worker"

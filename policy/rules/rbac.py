@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View
 from policy.kinds import objects
 from policy.model import rule
-from policy.view import View
 
 GOOD_PRACTICES = "https://kubernetes.io/docs/concepts/security/rbac-good-practices/"
 roles = objects("Role", "ClusterRole")

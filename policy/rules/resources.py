@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, amount
 from policy.kinds import container_name, containers
 from policy.model import rule
-from policy.quantities import amount
-from policy.view import View
 
 RESOURCES_PAGE = "https://kubernetes.io/docs/concepts/configuration/manage-resources-containers/"
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, share
 from policy.kinds import is_recreated, objects
 from policy.model import ONLY_IN_PROD, rule
-from policy.quantities import share
-from policy.view import View
 
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 # How long the engine's Kubernetes provider waits for a rollout by default.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from policy.declaration import Problem
+from policy.declaration import Problem, View, known_matches
 from policy.kinds import objects
-from policy.labels import namespace, object_name
 from policy.model import ADVISED_IN_DEV, rule, stack_rule
-from policy.stack import DeclaredStack
-from policy.view import View, known_matches
+from policy.stack import DeclaredStack, namespace, object_name
 
 PROTECT_PAGE = "https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"
 CLAIMS_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"

@@ -46,11 +46,10 @@ def require_committed(project: Project, stack: str, *, allowed: bool) -> list[st
 def tier(project: Project, stack: str) -> str:
     """The tier of `stack` in policy/settings.yaml; ConfigurationError if that cannot be read."""
     # Slow to load, and seldom needed.
-    from policy import settings  # noqa: PLC0415
-    from policy.yaml_lines import PolicyFileError  # noqa: PLC0415
+    from policy.files import PolicyFileError, load_settings  # noqa: PLC0415
 
     try:
-        return settings.load(stack, {}, {}, project.folder / "policy" / "settings.yaml").tier
+        return load_settings(stack, {}, {}, project.folder / "policy" / "settings.yaml").tier
     except PolicyFileError as error:
         raise ConfigurationError("policy/settings.yaml cannot be used.", why=str(error)) from error
 

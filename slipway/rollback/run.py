@@ -11,10 +11,9 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
-from policy.judge import Judge, RuleError
-from policy.report import refusal
-from policy.wire import from_checkpoint
-from policy.yaml_lines import PolicyFileError
+from policy.declaration import from_checkpoint
+from policy.files import PolicyFileError
+from policy.judge import Judge, RuleError, refusal
 from slipway.backend import History, UpdateInfo, rollback_message
 from slipway.backend.promotion import ProvenanceError, UnknownUpdateError, build_of, promotions_of
 from slipway.deploy import pending_replacements

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from components.settings import StackSettings
-from policy import waivers
+from policy.files import load_waivers
 from policy.rules import ALL
 from services.catalog import Overrides, load
 from slipway.paths import CHECKOUT
@@ -59,7 +59,7 @@ def test_an_example_can_be_copied(
     else:
         (tmp_path / "waivers.yaml").write_text(text, "utf-8")
         stack = document["waivers"][0]["stack"]
-        read = waivers.load(stack, (rule.id for rule in ALL), date(2029, 1, 1), tmp_path / "waivers.yaml")
+        read = load_waivers(stack, (rule.id for rule in ALL), date(2029, 1, 1), tmp_path / "waivers.yaml")
         assert [each.rule for each in read.entries] == [each["rule"] for each in document["waivers"]], read.problems
 
 

@@ -9,11 +9,10 @@ from datetime import date
 from typing import Any
 
 from policy.declaration import UNKNOWN, Options, Resource
+from policy.files import PolicySettings, Waiver, Waivers
 from policy.judge import Judge, Report
 from policy.model import Result, State, Tier
 from policy.rules import ALL
-from policy.settings import PolicySettings
-from policy.waivers import Waiver, Waivers
 
 Path = tuple[str | int, ...]
 RULES = {rule.id: rule for rule in ALL}

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from policy import settings, waivers
+from policy.files import PolicyFileError, Waivers, load_settings, load_waivers
 from policy.rule_table import FILE, updated
-from policy.yaml_lines import PolicyFileError
 from tests.policy.policy_examples import RULES
 
 TODAY = date(2026, 3, 1)
@@ -21,11 +20,11 @@ ENTRY = """\
 """
 
 
-def read(folder: Path, text: str, stack: str = "prod") -> waivers.Waivers:
+def read(folder: Path, text: str, stack: str = "prod") -> Waivers:
     file = folder / "policy" / "waivers.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(text)
-    return waivers.load(stack, RULES, TODAY, file)
+    return load_waivers(stack, RULES, TODAY, file)
 
 
 def test_a_waiver_holds_through_its_last_day(tmp_path: Path) -> None:
@@ -45,7 +44,7 @@ def test_a_waiver_for_a_stack_that_there_is_not_is_reported(tmp_path: Path) -> N
 def test_a_waiver_for_one_stack_is_none_in_another(tmp_path: Path) -> None:
     text = f"waivers:\n{ENTRY}    stack: prod\n"
     assert len(read(tmp_path, text, "prod").entries) == 1
-    assert read(tmp_path, text, "dev") == waivers.Waivers()
+    assert read(tmp_path, text, "dev") == Waivers()
 
 
 @pytest.mark.parametrize(
@@ -83,15 +82,15 @@ def test_a_broken_waiver_is_reported_with_its_line(tmp_path: Path, old: str, new
 
 
 def test_a_file_that_is_missing_waives_nothing_and_is_an_error(tmp_path: Path) -> None:
-    found = waivers.load("prod", RULES, TODAY, tmp_path / "waivers.yaml")
+    found = load_waivers("prod", RULES, TODAY, tmp_path / "waivers.yaml")
     assert found.entries == ()
     assert "cannot be read" in found.problems[0]
 
 
 def test_the_repositorys_own_files_are_in_order() -> None:
-    assert waivers.load("prod", RULES).problems == ()
-    assert waivers.load("dev", RULES).problems == ()
-    assert settings.load("dev", {}, {}).registries == ()
+    assert load_waivers("prod", RULES).problems == ()
+    assert load_waivers("dev", RULES).problems == ()
+    assert load_settings("dev", {}, {}).registries == ()
 
 
 @pytest.mark.parametrize(
@@ -107,16 +106,16 @@ def test_the_repositorys_own_files_are_in_order() -> None:
     ],
 )
 def test_a_stack_that_nobody_named_has_the_strictest_tier(stack: str, tier: str) -> None:
-    assert settings.load(stack, {}, {}).tier == tier
+    assert load_settings(stack, {}, {}).tier == tier
 
 
 def test_the_stacks_own_registry_is_allowed(tmp_path: Path) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("registries: [shared.example]\n")
     environ = {"SLIPWAY_REGISTRY": "lab.example"}
-    assert settings.load("dev", {}, environ, file).registries == ("lab.example", "shared.example")
+    assert load_settings("dev", {}, environ, file).registries == ("lab.example", "shared.example")
     config = {"slipway:registry": "own.example"}
-    assert settings.load("dev", config, environ, file).registries == ("own.example", "shared.example")
+    assert load_settings("dev", config, environ, file).registries == ("own.example", "shared.example")
 
 
 @pytest.mark.parametrize(
@@ -132,7 +131,7 @@ def test_broken_settings_are_reported_with_their_line(tmp_path: Path, text: str,
     file.parent.mkdir()
     file.write_text(text)
     with pytest.raises(PolicyFileError) as caught:
-        settings.load("dev", {}, {}, file)
+        load_settings("dev", {}, {}, file)
     assert problem in str(caught.value)
 
 

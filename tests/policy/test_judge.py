@@ -11,13 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policy.declaration import Options, Problem, Resource
-from policy.judge import REPLAY_KEY, REPLAY_VARIABLE, Judge, RuleError
+from policy.declaration import Options, Problem, Resource, View
+from policy.files import Waiver, Waivers
+from policy.judge import REPLAY_KEY, REPLAY_VARIABLE, Judge, RuleError, message, notes, refusal
 from policy.kinds import containers
 from policy.model import State
-from policy.report import message, notes, refusal
-from policy.view import View
-from policy.waivers import Waiver, Waivers
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.rollback import plan as replay
 from tests.policy.policy_examples import (
@@ -107,7 +105,7 @@ def test_todays_waivers_keep_nobody_from_going_back(
     """They are of a release that may be what went wrong: what it waived is not there any more."""
     unused = Waiver("pre-stop", "Deployment/new", "a good reason", date(2099, 1, 1), "policy/waivers.yaml:1")
     found = Waivers((unused,), ("policy/waivers.yaml:9: the waiver of pre-stop expired",))
-    monkeypatch.setattr("policy.judge.waivers_file.load", lambda *_: found)
+    monkeypatch.setattr("policy.judge.load_waivers", lambda *_: found)
     environ = {**environ, "SLIPWAY_REGISTRY": REGISTRY}
     report = Judge.of("prod", config, environ).evaluate(good().values())
     assert report.refuses is refuses

@@ -11,8 +11,8 @@ from policy.declaration import Options, Resource
 from policy.judge import Judge
 from policy.kinds import POD_TEMPLATES
 from policy.model import Level, State
-from policy.removed_apis import removal
 from policy.rules.images import _is_within
+from policy.rules.objects import removal
 from tests.policy.policy_examples import (
     APP,
     DIGEST,

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from pulumi_policy import deserialize, proxy
 
-from policy import wire
-from policy.declaration import Options, Resource
+from policy.declaration import Options, Resource, from_checkpoint, plain, seconds
 from slipway.values import OUTPUT_SIGNATURE, RESOURCE_REFERENCE_SIGNATURE, SECRET_SIGNATURE, SIGNATURE
 from tests.policy.policy_examples import UNKNOWN
 
@@ -33,15 +32,15 @@ from tests.policy.policy_examples import UNKNOWN
     ],
 )
 def test_values(written: Any, read: Any) -> None:
-    assert wire.plain(written) == read
+    assert plain(written) == read
 
 
 @pytest.mark.parametrize(
-    ("timeout", "seconds"),
+    ("timeout", "read"),
     [("150s", 150), ("2m30s", 150), ("1h", 3600), ("1.5m", 90), ("", None), (None, None), (150.0, 150), (0, None)],
 )
-def test_timeouts(timeout: Any, seconds: float | None) -> None:
-    assert wire.seconds(timeout) == seconds
+def test_timeouts(timeout: Any, read: float | None) -> None:
+    assert seconds(timeout) == read
 
 
 def test_a_recorded_resource() -> None:
@@ -56,4 +55,4 @@ def test_a_recorded_resource() -> None:
     }
     options = Options(True, 330.0, 330.0, frozenset({"urn:other"}))
     inputs = {"spec": {"replicas": 2}, "secret": UNKNOWN}
-    assert wire.from_checkpoint(recorded) == Resource("kubernetes:apps/v1:Deployment", "api", inputs, urn, options)
+    assert from_checkpoint(recorded) == Resource("kubernetes:apps/v1:Deployment", "api", inputs, urn, options)

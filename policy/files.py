@@ -1,20 +1,57 @@
-"""Reads `waivers.yaml`: which rule a resource may break, why, and until when."""
+"""Reads the YAML files of this folder, `settings.yaml` and `waivers.yaml`: every problem names file and line."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StrictStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 
-from policy.yaml_lines import PolicyFileError, YamlFile
+from policy.model import Tier
+from services.yaml_source import KeyPath, YamlError, YamlSource, read
 
-FILE = Path(__file__).with_name("waivers.yaml")
+SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
+STRICTEST: Tier = "prod"
+REGISTRY_KEY = "slipway:registry"
+REGISTRY_VARIABLE = "SLIPWAY_REGISTRY"
+
+
+class _SettingsFile(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    environments: dict[StrictStr, Tier] = {}
+    registries: list[StrictStr] = []
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """One stack's part of `settings.yaml`."""
+
+    stack: str
+    tier: Tier
+    registries: tuple[str, ...]
+
+
+def load_settings(
+    stack: str, config: Mapping[str, str], environ: Mapping[str, str], file: Path = SETTINGS_FILE
+) -> PolicySettings:
+    """The settings of `stack`; `config` are its configuration values, `environ` the process environment.
+
+    Raises PolicyFileError with every problem of the file.
+    """
+    document = YamlFile.read(file).parse(_SettingsFile)
+    fitting = (tier for pattern, tier in document.environments.items() if fnmatchcase(stack, pattern))
+    own = config.get(REGISTRY_KEY) or environ.get(REGISTRY_VARIABLE)
+    return PolicySettings(stack, next(fitting, STRICTEST), tuple(filter(None, [own, *document.registries])))
+
+
+WAIVERS_FILE = Path(__file__).with_name("waivers.yaml")
 RESOURCE = re.compile(r"[A-Za-z][A-Za-z0-9]*/\S+")
 LEAST_REASON = 10
 
@@ -77,7 +114,7 @@ class Waivers:
         ]
 
 
-def load(stack: str, rules: Iterable[str], today: date | None = None, file: Path = FILE) -> Waivers:
+def load_waivers(stack: str, rules: Iterable[str], today: date | None = None, file: Path = WAIVERS_FILE) -> Waivers:
     """The waivers of `stack`; `rules` are all rule ids. Never raises: a broken file waives nothing.
 
     The stacks are known from the `Pulumi.<stack>.yaml` files of this project.
@@ -96,7 +133,7 @@ def _did_you_mean(word: str, known: list[str]) -> str:
 
 
 def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
-    files = FILE.parent.parent.glob("Pulumi.*.yaml")
+    files = WAIVERS_FILE.parent.parent.glob("Pulumi.*.yaml")
     stacks = sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
     entries: list[Waiver] = []
     problems: list[str] = []
@@ -118,3 +155,53 @@ def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: lis
             else:
                 entries.append(waiver)
     return Waivers(tuple(entries), tuple(problems))
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class PolicyFileError(ValueError):
+    """All problems of a file of this folder, one per line, each with file and line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(problems))
+
+
+@dataclass(frozen=True)
+class YamlFile:
+    """A parsed file of this folder."""
+
+    source: YamlSource
+
+    @classmethod
+    def read(cls, file: Path) -> YamlFile:
+        """Raises PolicyFileError for a file that is missing or no YAML mapping, and for a key given twice."""
+        shown = Path(file.parent.name, file.name)  # as people know it: `policy/waivers.yaml`
+        try:
+            return cls(read(file, shown_as=shown, example=""))
+        except YamlError as error:
+            raise PolicyFileError([str(error)]) from error
+        except OSError as error:
+            raise PolicyFileError([f"{shown}:1: cannot be read: {error}"]) from error
+
+    def where(self, path: KeyPath) -> str:
+        """File and line of the value at `path`, or of the nearest value around it."""
+        return f"{self.source.file}:{self.source.line(path)}"
+
+    def parse(self, model: type[M]) -> M:
+        """The data as `model`; raises PolicyFileError with every problem."""
+        try:
+            return model.model_validate(self.source.data)
+        except ValidationError as error:
+            raise PolicyFileError([self._explain(dict(detail)) for detail in error.errors()]) from error
+
+    def _explain(self, detail: Mapping[str, Any]) -> str:
+        path: KeyPath = tuple(detail["loc"])
+        key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
+        if detail["type"] == "missing":
+            return f"{self.where(path)}: `{key}` is missing"
+        if detail["type"] == "extra_forbidden":
+            return f"{self.where(path)}: unknown key `{key}`"
+        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
+        return f"{self.where(path)}: `{key}` is {detail['input']!r}; {message}"
