@@ -61,6 +61,13 @@ class Rule:
     stack_wide: bool = False
 
 
+@dataclass(frozen=True)
+class Family:
+    """A heading in a module of rules: all rules from here to the next one belong together, in docs/policy.md too."""
+
+    title: str
+
+
 class State(StrEnum):
     """The outcome of a rule on a resource."""
 

@@ -7,9 +7,10 @@ from functools import partial
 
 from policy.declaration import Problem, Resource, View, all_known, any_known, known_matches, problems_of, share
 from policy.kinds import is_recreated, objects
-from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD, rule, stack_rule
+from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD, Family, rule, stack_rule
 from policy.stack import DeclaredStack, Pod, is_object, matches, namespace, object_name
 
+AVAILABILITY = Family("Availability")
 DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/deployment/"
 DISRUPTIONS_PAGE = "https://kubernetes.io/docs/tasks/run-application/configure-pdb/"
 AUTOSCALER_PAGE = "https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/"

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource, View, all_known, known_matches, problems_of
 from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
-from policy.model import rule, stack_rule
+from policy.model import Family, rule, stack_rule
 from policy.stack import DeclaredStack, same_namespace
 
+HARDENING = Family("Hardening")
 LEAST_USER_ID = 10_000
 DEFAULT_ACCOUNT = "default"
 # On the Job of a migration: the name of its service.

@@ -1,16 +1,27 @@
-"""Images: which ones may run, and where they come from."""
+"""Images: where they come from, that every pushed one was tested, and that the build of every promoted one is known."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 
-from policy.declaration import Problem, View, problems_of
-from policy.kinds import any_of, builds, container_name, containers, image_volumes, is_pushed
-from policy.model import rule, stack_rule
+from policy.declaration import Problem, Resource, View, problems_of
+from policy.kinds import (
+    IMAGE,
+    any_of,
+    builds,
+    container_name,
+    containers,
+    image_volumes,
+    is_pushed,
+    other_builds,
+    promoted_images,
+)
+from policy.model import ADVISED, Family, rule, stack_rule
 from policy.stack import DeclaredStack
 
-DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
+IMAGES = Family("Images")
+BY_DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}")
 IMAGE_ARGUMENT = re.compile(r"(.*_)?IMAGE")
 DEFAULT_REGISTRY = "docker.io"
 IMAGES_PAGE = "https://kubernetes.io/docs/concepts/containers/images/"
@@ -38,7 +49,7 @@ def _who(subject: View) -> str:
 )
 def image_by_digest(subject: View) -> Iterator[Problem]:
     image = _image(subject)
-    if not DIGEST.fullmatch(image.text() or ""):
+    if not BY_DIGEST.fullmatch(image.text() or ""):
         yield image.problem(
             f"{_who(subject)} has image {image.shown()}; allowed: `repository@sha256:` and 64 hex digits"
         )
@@ -85,7 +96,7 @@ def _complete(reference: str) -> str:
 def base_image_by_digest(build: View) -> Iterator[Problem]:
     def check(argument: tuple[str, View]) -> Iterator[Problem]:
         name, value = argument
-        if IMAGE_ARGUMENT.fullmatch(name) and not DIGEST.fullmatch(value.text() or ""):
+        if IMAGE_ARGUMENT.fullmatch(name) and not BY_DIGEST.fullmatch(value.text() or ""):
             yield value.problem(
                 f"build argument `{name}` is {value.shown()}; allowed: `repository@sha256:` and 64 hex digits"
             )
@@ -117,3 +128,124 @@ def _exported_names(build: View) -> list[View]:
     """The names in `exports`, which are pushed if there are no `tags`."""
     ways = [each.at(kind, "names") for each in build.at("exports").items() for kind in ("registry", "image")]
     return [name for names in ways for name in names.items()]
+
+
+BUILDS = Family("Builds")
+TEST_SUFFIX = "-test"
+# The value is `none` on an image without unit tests, `stage NAME` on an image that is built from their stage.
+# `components.service_image` writes it.
+UNIT_TESTS_LABEL = "slipway.dev/unit-tests"
+NO_TESTS, IN_STAGE = "none", "stage "
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@stack_rule(
+    "unit-tests-first",
+    title="Unit tests run before an image is pushed",
+    why="Otherwise an image is deployed whose unit tests did not run, or ran on other files.",
+    source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
+    remedy="Copy files into the image from the stage that runs the tests (`COPY --from=test`), or declare an Image "
+    "`NAME-test` of the same context and Dockerfile with that stage as `target`, and let the pushed image depend on "
+    "it, as `ServiceImage` does.",
+    of=any_of(builds, other_builds),
+)
+def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
+    pushed = build.resource
+    if pushed.type != IMAGE:
+        yield from _past_the_tests(build)
+        return
+    if not is_pushed(build) or (said := _unit_tests(build)) == NO_TESTS:
+        return
+    if said.startswith(IN_STAGE):
+        yield from _tests(said.removeprefix(IN_STAGE), build)
+        return
+    test_image = f"{pushed.name}{TEST_SUFFIX}"
+    test = stack.by_type_and_name.get((IMAGE, test_image))
+    if test is None:
+        yield build.problem(
+            f"the image is pushed and there is no Image `{test_image}`; allowed: one whose stage runs the unit tests"
+        )
+    else:
+        yield from _test_image(View.of(test), build)
+        if not _precedes(test, pushed):
+            yield build.problem(f"the image does not depend on Image `{test_image}`; allowed: `depends_on` it")
+
+
+def _unit_tests(build: View) -> str:
+    return build.at("labels", UNIT_TESTS_LABEL).text() or ""
+
+
+def _past_the_tests(build: View) -> Iterator[Problem]:
+    if build.at("skipPush").read() is not True:
+        yield build.problem(f"{build.resource.type} is pushed without unit tests; allowed: {IMAGE}")
+
+
+def _test_image(test: View, pushed: View) -> Iterator[Problem]:
+    yield from _tests(test.at("target").text() or "", pushed)
+    for keys in (("context", "location"), ("dockerfile", "location")):
+        tested, built = test.at(*keys), pushed.at(*keys)
+        if tested.read() != built.read():
+            yield built.problem(
+                f"the image is built from {built.shown()}, its test from {tested.shown()}; allowed: the same {keys[0]}"
+            )
+    named = pushed.at("context", "named")
+    if test.at("context", "named").known() != named.known():
+        yield named.problem("the image has other named contexts than its test; allowed: the same")
+
+
+def _tests(stage: str, pushed: View) -> Iterator[Problem]:
+    """The problems of `stage` as the stage of the unit tests; `stage` is empty if none is named."""
+    target = pushed.at("target")
+    if not stage or stage == target.text():
+        yield pushed.problem(
+            f"the target of the unit tests is {f'`{stage}`' if stage else 'missing'}, the target of the image is "
+            f"{target.shown()}; allowed: a separate stage for the tests"
+        )
+    named = pushed.at("context", "named")
+    # https://docs.docker.com/reference/cli/docker/buildx/build/#build-context
+    for each in filter(None, (stage, target.text())):
+        if each in named.entries():
+            yield named.problem(f"the named context `{each}` replaces the stage of that name; allowed: another name")
+
+
+@rule(
+    "unit-tests-exist",
+    title="Images have unit tests",
+    why="Without unit tests, bugs are found only after the deployment.",
+    source="https://docs.docker.com/build/building/multi-stage/#stop-at-a-specific-build-stage",
+    remedy="Give the Dockerfile a stage that runs the unit tests, and remove `testTarget: null` from service.yaml.",
+    of=builds,
+    levels=ADVISED,
+)
+def unit_tests_exist(build: View) -> Iterator[Problem]:
+    if is_pushed(build) and _unit_tests(build) == NO_TESTS:
+        yield build.problem(
+            "the image is declared to have no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
+        )
+
+
+def _precedes(test: Resource, pushed: Resource) -> bool:
+    """Whether `test` is built first; true if the dependencies are not known."""
+    dependencies = pushed.options.dependencies
+    return dependencies is None or not test.urn or test.urn in dependencies
+
+
+@rule(
+    "promoted-image-tested",
+    title="A promoted image names the build whose unit tests passed",
+    why="A promoted image is not built here: only the record of its build shows that its unit tests passed.",
+    source="https://slsa.dev/spec/v1.0/provenance",
+    remedy="Write `slipway:images` with `slipway promote`: it only takes images built after their unit tests.",
+    of=promoted_images,
+)
+def promoted_image_tested(image: View) -> Iterator[Problem]:
+    digest = image.at("digest")
+    if not DIGEST.fullmatch(digest.text() or ""):
+        yield digest.problem(f"the digest is {digest.shown()}; allowed: `sha256:` and 64 hex digits")
+    origin = image.at("promotedFrom")
+    environment, update = origin.at("environment"), origin.at("update")
+    if not environment.text():
+        yield environment.problem(f"the image is promoted from {environment.shown()}; allowed: an environment's name")
+    number = update.read()
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        yield update.problem(f"the image is promoted from update {update.shown()}; allowed: its number in the history")

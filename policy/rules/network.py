@@ -8,9 +8,10 @@ from itertools import product
 
 from policy.declaration import Problem, Resource, View, all_known, any_known, known_matches, problems_of
 from policy.kinds import objects, pods
-from policy.model import ONLY_IN_PROD, stack_rule
+from policy.model import ONLY_IN_PROD, Family, stack_rule
 from policy.stack import DeclaredStack, Pod, has_labels, object_name, same_namespace
 
+NETWORK = Family("Network")
 SERVICE_PAGE = "https://kubernetes.io/docs/concepts/services-networking/service/"
 INGRESS_PAGE = "https://kubernetes.io/docs/concepts/services-networking/ingress/"
 POLICY_PAGE = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from policy.declaration import Problem, Resource, View
 from policy.kinds import BUILT_IN_GROUPS, NAMESPACED_KINDS, group_version, is_built_in, objects, pods
-from policy.model import rule
+from policy.model import Family, rule
 from policy.stack import DEFAULT_NAMESPACE, namespace
 
+OBJECTS = Family("Objects")
 LABELS_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/"
 NAMESPACES_PAGE = "https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/"
 SYSTEM_PREFIX = "kube-"

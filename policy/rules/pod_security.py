@@ -7,8 +7,9 @@ from functools import partial
 
 from policy.declaration import Problem, View, problems_of
 from policy.kinds import any_of, container_name, containers, of_linux, pod_specs, pods
-from policy.model import Rule, rule
+from policy.model import Family, Rule, rule
 
+POD_SECURITY = Family("Pod Security")
 PAGE = "https://kubernetes.io/docs/concepts/security/pod-security-standards/"
 BASELINE, RESTRICTED = f"{PAGE}#baseline", f"{PAGE}#restricted"
 pods_and_containers = any_of(pod_specs, containers)

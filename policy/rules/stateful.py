@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 from policy.declaration import Problem, View, known_matches
 from policy.kinds import objects
-from policy.model import ADVISED_IN_DEV, rule, stack_rule
+from policy.model import ADVISED_IN_DEV, Family, rule, stack_rule
 from policy.stack import DeclaredStack, namespace, object_name
 
+STATEFUL = Family("Stateful kinds")
 PROTECT_PAGE = "https://www.pulumi.com/docs/iac/concepts/resources/options/protect/"
 CLAIMS_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/"
 RECLAIM_PAGE = "https://kubernetes.io/docs/concepts/storage/persistent-volumes/#reclaiming"

@@ -147,12 +147,14 @@ def test_a_program_that_refuses_itself_is_quoted() -> None:
     ("spoil", "words"),
     [
         (
-            lambda copy: replace(copy / "policy/rules/probes.py", "if grace <= longest:", "if grace <= longest / 0:"),
-            "rule `termination-grace` failed on Deployment/user-service: ZeroDivisionError at probes.py:",
+            lambda copy: replace(
+                copy / "policy/rules/containers.py", "if grace <= longest:", "if grace <= longest / 0:"
+            ),
+            "rule `termination-grace` failed on Deployment/user-service: ZeroDivisionError at containers.py:",
         ),
         (
             lambda copy: replace(
-                copy / "policy/rules/probes.py",
+                copy / "policy/rules/containers.py",
                 "    if grace <= longest:",
                 "    while True:\n        pass\n    if True:",
             ),

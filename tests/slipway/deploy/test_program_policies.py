@@ -123,7 +123,7 @@ def test_where_a_service_declares_own_objects_no_update_is_a_verdict(stack: Stac
 MOVES: dict[str, Callable[[Stack], object]] = {
     "program": lambda stack: edit(stack, "__main__.py", "enforce_policies()", "enforce_policies()  # changed"),
     "component": lambda stack: edit(stack, "components/pod.py", '"""', '"""Changed. '),
-    "rule": lambda stack: edit(stack, "policy/rules/probes.py", '"""', '"""Changed. '),
+    "rule": lambda stack: edit(stack, "policy/rules/containers.py", '"""', '"""Changed. '),
     "waivers": lambda stack: edit(stack, "policy/waivers.yaml", "waivers: []", "waivers: []  # none"),
     "service": lambda stack: edit(stack, SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug"),
     "Dockerfile": lambda stack: edit(stack, "services/user_service/Dockerfile", "FROM ", "# changed\nFROM "),
