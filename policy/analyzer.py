@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
@@ -23,12 +24,12 @@ from pulumi.runtime.proto import analyzer_pb2, analyzer_pb2_grpc, plugin_pb2
 from policy.declaration import Options, Resource, plain
 from policy.files import PolicyFileError
 from policy.judge import ERROR, Deadline, DeadlineError, Judge, RuleError, message
-from policy.model import Level, Result, Rule, State
+from policy.kinds import STACK_TYPE
+from policy.model import Level, Result, State
 
 T = TypeVar("T")
 PACK = "slipway"
 VERSION = "1.0.0"
-STACK_TYPE = "pulumi:pulumi:Stack"
 WAIVERS = "waivers"
 LEVELS = {
     Level.MANDATORY: analyzer_pb2.MANDATORY,
@@ -65,6 +66,18 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
 
     def GetAnalyzerInfo(self, _request: Empty, _context: Any) -> analyzer_pb2.AnalyzerInfo:  # noqa: N802
         """All rules; this project sets their levels, so there is nothing for the engine to configure."""
+        rules = [
+            analyzer_pb2.PolicyInfo(
+                name=rule.id,
+                displayName=rule.title,
+                description=rule.title,
+                enforcementLevel=LEVELS[self._judge.level(rule)],
+                policy_type=analyzer_pb2.POLICY_TYPE_STACK if rule.stack_wide else analyzer_pb2.POLICY_TYPE_RESOURCE,
+                remediation_steps=rule.remedy,
+                url=rule.source,
+            )
+            for rule in self._judge.rules
+        ]
         waivers = analyzer_pb2.PolicyInfo(
             name=WAIVERS,
             displayName="Waivers have no errors",
@@ -72,20 +85,7 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
             enforcementLevel=analyzer_pb2.MANDATORY,
             policy_type=analyzer_pb2.POLICY_TYPE_STACK,
         )
-        policies = [*map(self._info, self._judge.rules), waivers]
-        return analyzer_pb2.AnalyzerInfo(name=PACK, version=VERSION, supportsConfig=False, policies=policies)
-
-    def _info(self, rule: Rule) -> analyzer_pb2.PolicyInfo:
-        kinds = (analyzer_pb2.POLICY_TYPE_RESOURCE, analyzer_pb2.POLICY_TYPE_STACK)
-        return analyzer_pb2.PolicyInfo(
-            name=rule.id,
-            displayName=rule.title,
-            description=rule.title,
-            enforcementLevel=LEVELS[self._judge.level(rule)],
-            policy_type=kinds[rule.stack_wide],
-            remediation_steps=rule.remedy,
-            url=rule.source,
-        )
+        return analyzer_pb2.AnalyzerInfo(name=PACK, version=VERSION, supportsConfig=False, policies=[*rules, waivers])
 
     def Analyze(self, request: Any, context: grpc.ServicerContext) -> analyzer_pb2.AnalyzeResponse:  # noqa: N802
         """Judges one resource, before the engine operates on it."""
@@ -103,7 +103,12 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         """Judges all resources together, after the last operation. Rules can also see resources that the update leaves
         as they are; these are judged when they are declared.
         """
-        resources = [self._declared(each) for each in request.resources]
+        resources: list[Resource] = []
+        for listed in request.resources:
+            # As `Analyze` received it, with the dependencies that the engine sends only now.
+            known = self._seen.get(listed.urn) or _resource(listed)
+            options = replace(known.options, dependencies=frozenset(listed.dependencies))
+            resources.append(replace(known, options=options))
         unseen = {each.urn for each in resources if each.urn not in self._seen}
         results = self._within_deadline(lambda: self._judge.evaluate_stack(resources, unseen), context)
         answer = self._answer(results, stack_wide=True)
@@ -115,24 +120,6 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
         unused = self._judge.unused_waivers([*alone, *results])
         answer.diagnostics.extend(_waiver_problem(problem, level) for problem in unused)
         return answer
-
-    def _declared(self, listed: Any) -> Resource:
-        """The resource as `Analyze` received it, with the dependencies that the engine sends only now."""
-        known = self._seen.get(listed.urn) or _resource(listed)
-        options = known.options
-        return Resource(
-            known.type,
-            known.name,
-            known.inputs,
-            known.urn,
-            Options(
-                options.protect,
-                options.create_timeout_seconds,
-                options.update_timeout_seconds,
-                frozenset(listed.dependencies),
-                options.default_namespace,
-            ),
-        )
 
     def Remediate(self, _request: Any, _context: Any) -> analyzer_pb2.RemediateResponse:  # noqa: N802
         """Never changes a resource."""
@@ -155,10 +142,23 @@ class Analyzer(analyzer_pb2_grpc.AnalyzerServicer):
 
     def _answer(self, results: Iterable[Result], *, stack_wide: bool) -> analyzer_pb2.AnalyzeResponse:
         results = list(results)
+        diagnostics = [
+            analyzer_pb2.AnalyzeDiagnostic(
+                policyName=result.rule.id,
+                policyPackName=PACK,
+                policyPackVersion=VERSION,
+                description=result.rule.title,
+                message=message(result),
+                enforcementLevel=LEVELS[result.level if result.state is State.VIOLATION else Level.ADVISORY],
+                urn=result.resource.urn,
+            )
+            for result in results
+            if result.state is not State.PASS
+        ]
         evaluated = {result.rule.id for result in results}
         rest = (rule.id for rule in self._judge.rules if rule.stack_wide is stack_wide and rule.id not in evaluated)
         return analyzer_pb2.AnalyzeResponse(
-            diagnostics=[_diagnostic(result) for result in results if result.state is not State.PASS],
+            diagnostics=diagnostics,
             not_applicable=[analyzer_pb2.PolicyNotApplicable(policy_name=each) for each in rest],
         )
 
@@ -178,19 +178,6 @@ def _resource(described: Any) -> Resource:
             update_timeout_seconds=timeouts.update or None,
             default_namespace=plain(provider.get("namespace")),
         ),
-    )
-
-
-def _diagnostic(result: Result) -> analyzer_pb2.AnalyzeDiagnostic:
-    level = result.level if result.state is State.VIOLATION else Level.ADVISORY
-    return analyzer_pb2.AnalyzeDiagnostic(
-        policyName=result.rule.id,
-        policyPackName=PACK,
-        policyPackVersion=VERSION,
-        description=result.rule.title,
-        message=message(result),
-        enforcementLevel=LEVELS[level],
-        urn=result.resource.urn,
     )
 
 

@@ -105,7 +105,10 @@ class View:
         here = self
         for key in keys:
             path = f"{here.path}.{key}" if here.path else key
-            here = View(_below(here.value, key), path, self.resource)
+            value = here.value
+            if value is not UNKNOWN:
+                value = value.get(key) if isinstance(value, Mapping) else None
+            here = View(value, path, self.resource)
         return here
 
     @property
@@ -126,7 +129,8 @@ class View:
         """The value; raises Undecided if a part is unknown."""
         unknown = next((path for path, each in walk(self.value) if each is UNKNOWN), None)
         if unknown is not None:
-            raise Undecided("".join((self.path, *map(_path_part, unknown))).removeprefix("."))
+            below = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in unknown)
+            raise Undecided(f"{self.path}{below}".removeprefix("."))
         return self.value
 
     def text(self) -> str | None:
@@ -164,16 +168,6 @@ class View:
 
     def problem(self, message: str) -> Problem:
         return Problem(self.path, message)
-
-
-def _below(value: Any, key: str) -> Any:
-    if value is UNKNOWN:
-        return UNKNOWN
-    return value.get(key) if isinstance(value, Mapping) else None
-
-
-def _path_part(key: str | int) -> str:
-    return f"[{key}]" if isinstance(key, int) else f".{key}"
 
 
 def known_matches(candidates: Iterable[T], fits: Callable[[T], bool]) -> list[T]:

@@ -19,7 +19,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _ensure_event_loop, _sync_await
 
 from policy.declaration import Options, Resource, plain, seconds
-from policy.kinds import IMAGE
+from policy.kinds import IMAGE, STACK_TYPE
 from policy.program_check import declaring
 
 # The answers of a build and a registry: any digest will do, because rules only check its form.
@@ -28,7 +28,6 @@ OUTPUTS: dict[str, dict[str, Any]] = {IMAGE: {"digest": DIGEST, "contextHash": "
 ANSWERS: dict[str, dict[str, Any]] = {
     "docker:index/getRegistryImage:getRegistryImage": {"id": DIGEST, "sha256Digest": DIGEST}
 }
-STACK_TYPE = "pulumi:pulumi:Stack"
 
 
 class NotInspectableError(RuntimeError):
@@ -142,21 +141,18 @@ class _Monitor(MockMonitor):
             self._refuse(f"transforms of {request.type} `{request.name}`")
         inputs = plain(json_format.MessageToDict(request.object))
         self._namespaces[urn] = inputs.get("namespace")
-        self.resources_seen.append(Resource(request.type, request.name, inputs, urn, self._options(request)))
+        options = Options(
+            protect=bool(request.protect),
+            create_timeout_seconds=seconds(request.customTimeouts.create),
+            update_timeout_seconds=seconds(request.customTimeouts.update),
+            dependencies=frozenset(request.dependencies),
+            default_namespace=self._namespaces.get(request.provider.rpartition("::")[0]),
+        )
+        self.resources_seen.append(Resource(request.type, request.name, inputs, urn, options))
         outputs = struct_pb2.Struct()
         outputs.CopyFrom(request.object)
         outputs.update(OUTPUTS.get(request.type, {}))
         return resource_pb2.RegisterResourceResponse(urn=urn, id=request.name, object=outputs)
-
-    def _options(self, request: Any) -> Options:
-        timeouts = request.customTimeouts
-        return Options(
-            protect=bool(request.protect),
-            create_timeout_seconds=seconds(timeouts.create),
-            update_timeout_seconds=seconds(timeouts.update),
-            dependencies=frozenset(request.dependencies),
-            default_namespace=self._namespaces.get(request.provider.rpartition("::")[0]),
-        )
 
     def ReadResource(self, request: Any) -> Any:  # noqa: N802
         urn = self.make_urn(request.parent, request.type, request.name)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, field_validator
 
@@ -124,23 +124,16 @@ def load_waivers(stack: str, rules: Iterable[str], today: date | None = None, fi
         document = source.parse(_WaiversFile)
     except PolicyFileError as error:
         return Waivers(problems=error.problems)
-    return _sorted_out(document, source, stack, list(rules), today or datetime.now(UTC).date())
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"did you mean `{near[0]}`? " if near else ""
-
-
-def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: list[str], today: date) -> Waivers:
+    today = today or datetime.now(UTC).date()
+    ids = list(rules)
     files = WAIVERS_FILE.parent.parent.glob("Pulumi.*.yaml")
     stacks = sorted({stack, *(file.name.removeprefix("Pulumi.").removesuffix(".yaml") for file in files)})
     entries: list[Waiver] = []
     problems: list[str] = []
     for index, entry in enumerate(document.waivers):
         where = source.where(("waivers", index, "rule"))
-        if entry.rule not in rules:
-            hint = _did_you_mean(entry.rule, rules)
+        if entry.rule not in ids:
+            hint = _did_you_mean(entry.rule, ids)
             problems.append(f"{where}: no rule has the id `{entry.rule}`; {hint}All ids: docs/policy.md")
         elif entry.stack and entry.stack not in stacks:
             hint = _did_you_mean(entry.stack, stacks)
@@ -155,6 +148,11 @@ def _sorted_out(document: _WaiversFile, source: YamlFile, stack: str, rules: lis
             else:
                 entries.append(waiver)
     return Waivers(tuple(entries), tuple(problems))
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"did you mean `{near[0]}`? " if near else ""
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -194,14 +192,16 @@ class YamlFile:
         try:
             return model.model_validate(self.source.data)
         except ValidationError as error:
-            raise PolicyFileError([self._explain(dict(detail)) for detail in error.errors()]) from error
-
-    def _explain(self, detail: Mapping[str, Any]) -> str:
-        path: KeyPath = tuple(detail["loc"])
-        key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
-        if detail["type"] == "missing":
-            return f"{self.where(path)}: `{key}` is missing"
-        if detail["type"] == "extra_forbidden":
-            return f"{self.where(path)}: unknown key `{key}`"
-        message = str(detail["msg"]).removeprefix("Value error, ").replace("Input should", "it should")
-        return f"{self.where(path)}: `{key}` is {detail['input']!r}; {message}"
+            problems: list[str] = []
+            for detail in error.errors():
+                path: KeyPath = detail["loc"]
+                key = next((part for part in reversed(path) if isinstance(part, str)), "the file")
+                if detail["type"] == "missing":
+                    what = f"`{key}` is missing"
+                elif detail["type"] == "extra_forbidden":
+                    what = f"unknown key `{key}`"
+                else:
+                    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "it should")
+                    what = f"`{key}` is {detail['input']!r}; {message}"
+                problems.append(f"{self.where(path)}: {what}")
+            raise PolicyFileError(problems) from error

@@ -39,11 +39,18 @@ class Deadline:
     def run(self, work: Callable[[], T], doing: Callable[[], str]) -> T:
         """The result of `work`. If it takes too long, raises DeadlineError, which names the result of `doing`."""
         result: Future[T] = Future()
+
+        def fulfil() -> None:
+            try:
+                result.set_result(work())
+            except BaseException as error:  # noqa: BLE001 (handed over to the caller)
+                result.set_exception(error)
+
         with self._lock:
             self._running += 1
             faulthandler.dump_traceback_later(self._timeout_seconds + LAST_RESORT_SECONDS, exit=True)
         try:
-            threading.Thread(target=_fulfil, args=(result, work), daemon=True).start()
+            threading.Thread(target=fulfil, daemon=True).start()
             return result.result(self._timeout_seconds)
         except TimeoutError as error:
             if result.done():  # it raised a TimeoutError of its own
@@ -54,13 +61,6 @@ class Deadline:
                 self._running -= 1
                 if not self._running:
                     faulthandler.cancel_dump_traceback_later()
-
-
-def _fulfil(result: Future[T], work: Callable[[], T]) -> None:
-    try:
-        result.set_result(work())
-    except BaseException as error:  # noqa: BLE001 (handed over to the caller)
-        result.set_exception(error)
 
 
 UNDECIDED = "not known before the update"
@@ -113,10 +113,8 @@ class Judge:
     def evaluate(self, resources: Iterable[Resource]) -> Report:
         """All rules, over all resources of a stack."""
         resources = tuple(resources)
-        results = [result for each in resources for result in self.evaluate_resource(each)] + self.evaluate_stack(
-            resources
-        )
-        return self.report(results)
+        alone = [result for each in resources for result in self.evaluate_resource(each)]
+        return self.report([*alone, *self.evaluate_stack(resources)])
 
     def report(self, results: Iterable[Result]) -> Report:
         """The results of a whole stack, with the problems of the waivers."""
@@ -245,16 +243,14 @@ def _listed(results: Iterable[Result]) -> list[str]:
     by_rule: dict[str, list[Result]] = {}
     for result in results:
         by_rule.setdefault(result.rule.id, []).append(result)
-    return [line for same in by_rule.values() for line in _of_one_rule(same)]
-
-
-def _of_one_rule(results: list[Result]) -> list[str]:
-    first = results[0]
-    lines = [f"  {first.rule.id} [{first.level}] {first.rule.title}"]
-    for result in results:
-        lines += [f"    {result.resource.ref}  {problem}" for problem in result.problems]
-        if result.waiver:
-            lines.append(f"    {WAIVED}{result.waiver}")
-    if first.state is State.VIOLATION:
-        lines += [f"    Why: {first.rule.why}", f"    Fix: {first.rule.remedy}"]
+    lines: list[str] = []
+    for same in by_rule.values():
+        first = same[0]
+        lines.append(f"  {first.rule.id} [{first.level}] {first.rule.title}")
+        for result in same:
+            lines += [f"    {result.resource.ref}  {problem}" for problem in result.problems]
+            if result.waiver:
+                lines.append(f"    {WAIVED}{result.waiver}")
+        if first.state is State.VIOLATION:
+            lines += [f"    Why: {first.rule.why}", f"    Fix: {first.rule.remedy}"]
     return lines

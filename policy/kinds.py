@@ -25,7 +25,10 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
     "PodTemplate": ("template",),
     "CronJob": ("spec", "jobTemplate", "spec", "template"),
 } | dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), TEMPLATE)
+# In a pod's `spec`.
+CONTAINER_KEYS = ("initContainers", "containers", "ephemeralContainers")
 SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
+STACK_TYPE = "pulumi:pulumi:Stack"
 IMAGE = "docker-build:index:Image"
 SERVICE_IMAGE = "slipway:index:ServiceImage"
 # Both build and push without BuildKit's stages: https://www.pulumi.com/registry/packages/docker/api-docs/
@@ -109,8 +112,7 @@ def serving_pod_specs(resource: Resource) -> list[View]:
 
 def containers(resource: Resource) -> list[View]:
     """Every container: init, main and ephemeral."""
-    keys = ("initContainers", "containers", "ephemeralContainers")
-    return [each for spec in pod_specs(resource) for key in keys for each in spec.at(key).subjects()]
+    return [each for spec in pod_specs(resource) for key in CONTAINER_KEYS for each in spec.at(key).subjects()]
 
 
 def image_volumes(resource: Resource) -> list[View]:

@@ -10,13 +10,13 @@ import os
 import sys
 import threading
 import traceback
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from policy.declaration import Resource, View
 from policy.files import PolicyFileError
-from policy.judge import Deadline, DeadlineError, Judge, Report, RuleError, notes, refusal, undecided
+from policy.judge import Deadline, DeadlineError, Judge, RuleError, notes, refusal, undecided
 from policy.model import Level, State
 from policy.program_check import DeclaredObject, RuleFinding, Verdict, may_change_something
 from policy.stack import namespace, object_name
@@ -61,8 +61,16 @@ def _verdict(request: dict[str, Any]) -> Verdict:
         report = deadline.run(lambda: judge.evaluate(resources), lambda: judge.current)
         judged = sorted({(each.type, each.name) for each in resources})
         active = [rule for rule in judge.rules if judge.level(rule) is not Level.OFF]
-        objects = [_object(each) for each in resources if may_change_something(each.type)]
-        return replace(_of(report), rules=len(active) + 1, judged=judged, objects=objects)  # and the check of waivers
+        found = [each for each in report.results if each.state is not State.PASS]
+        return Verdict(
+            refusal=refusal(report),
+            notes=notes(report),
+            undecided=undecided(report),
+            findings=[RuleFinding(each.rule.id, each.level, each.resource.ref, each.state) for each in found],
+            rules=len(active) + 1,  # and the check of waivers
+            judged=judged,
+            objects=[_object(each) for each in resources if may_change_something(each.type)],
+        )
     except pulumi.RunError as error:
         return Verdict(program_error=str(error))
     except NotInspectableError as error:
@@ -83,12 +91,6 @@ def _object(resource: Resource) -> DeclaredObject:
     )
     texts = (each.value if isinstance(each.value, str) else "" for each in parts)
     return DeclaredObject(resource.type, resource.name, *texts)
-
-
-def _of(report: Report) -> Verdict:
-    found = [each for each in report.results if each.state is not State.PASS]
-    findings = [RuleFinding(each.rule.id, each.level, each.resource.ref, each.state) for each in found]
-    return Verdict(refusal=refusal(report), notes=notes(report), undecided=undecided(report), findings=findings)
 
 
 if __name__ == "__main__":

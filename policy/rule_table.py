@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from policy.model import Rule
 from policy.rules import ALL, FAMILIES
 
 FILE = Path(__file__).resolve().parent.parent / "docs" / "policy.md"
@@ -16,21 +15,18 @@ def tables() -> str:
     lines = [BEGIN, "", "## The rules", "", f"{len(ALL)} rules in {len(FAMILIES)} families."]
     for family, rules in FAMILIES.items():
         lines += ["", f"### {family}", "", "| rule | dev | prod | asks | why |", "| --- | --- | --- | --- | --- |"]
-        lines += map(_row, rules)
+        for rule in rules:
+            links = (f"[source]({each})" if each.startswith("https://") else each for each in rule.source.split("; "))
+            asks = f"{rule.title}. *Fix:* {rule.remedy} ({', '.join(links)})"
+            cells = (f"`{rule.id}`", rule.levels.dev, rule.levels.prod, asks, rule.why)
+            escaped = (cell.replace("|", "\\|") for cell in cells)
+            lines.append(f"| {' | '.join(escaped)} |")
     return "\n".join(lines) + "\n"
 
 
 def updated(text: str) -> str:
     """The document with its part generated again."""
     return text.partition(BEGIN)[0] + tables()
-
-
-def _row(rule: Rule) -> str:
-    links = (f"[source]({each})" if each.startswith("https://") else each for each in rule.source.split("; "))
-    asks = f"{rule.title}. *Fix:* {rule.remedy} ({', '.join(links)})"
-    cells = (f"`{rule.id}`", rule.levels.dev, rule.levels.prod, asks, rule.why)
-    escaped = (cell.replace("|", "\\|") for cell in cells)
-    return f"| {' | '.join(escaped)} |"
 
 
 if __name__ == "__main__":

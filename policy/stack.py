@@ -114,7 +114,11 @@ class DeclaredStack:
     def selecting(self, pod: Pod, kind: str, *keys: str) -> Iterator[Resource]:
         """Objects of the kind, their label selector below `keys`, that may select the pod; check each by `selects`."""
         if (kind, keys) not in self._selecting:
-            self._selecting[kind, keys] = _by_first_label(self.of_kind(kind), keys)
+            by_first_label: dict[Label, list[Resource]] = defaultdict(list)
+            for each in self.of_kind(kind):
+                wanted = _labels(View.of(each).at(*keys).at("matchLabels").value)
+                by_first_label[wanted[0] if wanted else None].append(each)
+            self._selecting[kind, keys] = by_first_label
         index = self._selecting[kind, keys]
         labels = _labels(pod.labels.value)
         if labels is None:
@@ -137,14 +141,6 @@ def _labels(value: Any) -> list[Label] | None:
         return [] if value is None else None
     known: list[Label] = [(str(key), each) for key, each in value.items() if isinstance(each, str)]
     return known if len(known) == len(value) else None
-
-
-def _by_first_label(objects: Iterable[Resource], keys: tuple[str, ...]) -> dict[Label, list[Resource]]:
-    found: dict[Label, list[Resource]] = defaultdict(list)
-    for each in objects:
-        labels = _labels(View.of(each).at(*keys).at("matchLabels").value)
-        found[labels[0] if labels else None].append(each)
-    return found
 
 
 DEFAULT_NAMESPACE = "default"

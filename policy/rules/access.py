@@ -279,25 +279,31 @@ def finding(name: str, value: str | None) -> str:
         match = shape.search(value)
         if match and not any(PLACEHOLDER.fullmatch(group) for group in match.groups()):
             return what
-    if what := _by_name(name, value) or _by_last_word(name, value):
+    if what := _by_name(name, value):
         return what
-    within = ((key, _by_name(key, inner)) for key, inner in pairs(value) if not _is_entry(key, inner))
-    return next((f"{what} (`{key}` in it)" for key, what in within if what), "")
+    # `CLIENT_SECRET` is a secret, whatever its value looks like; the name of a Secret goes in `CLIENT_SECRET_NAME`.
+    words = NAME_WORD.findall(name)
+    if words and words[-1].lower() == "secret" and not PLACEHOLDER.fullmatch(value):
+        return "a secret by its name"
+    for key, inner in pairs(value):
+        # `{key: new-checkout-v2, value: on}`: `key` alone, in a larger text, says nothing.
+        is_entry = key.lower() == "key" and not inner.isalnum()
+        if not is_entry and (what := _by_name(key, inner)):
+            return f"{what} (`{key}` in it)"
+    return ""
 
 
 def _by_name(name: str, value: str) -> str:
     words = [word.lower() for word in NAME_WORD.findall(name)]
-    if not words or _is_about_one(words) or PLACEHOLDER.fullmatch(value) or ADDRESS.fullmatch(value):
+    if not words or PLACEHOLDER.fullmatch(value) or ADDRESS.fullmatch(value):
+        return ""
+    *before, last = words
+    looks_up = last == "key" and bool(KEYS_TO_LOOK_UP & set(before[-1:]))
+    if looks_up or {last, last.removesuffix("s")} & HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words):
         return ""
     if _is_password(words, value):
         return "a password"
     return "a secret by its name" if SECRET_WORDS & set(words) and _is_random(value) else ""
-
-
-def _is_about_one(words: list[str]) -> bool:
-    *before, last = words
-    looks_up = last == "key" and bool(KEYS_TO_LOOK_UP & set(before[-1:]))
-    return looks_up or bool({last, last.removesuffix("s")} & HARMLESS_LAST_WORDS or HARMLESS_WORDS & set(words))
 
 
 def _is_password(words: list[str], value: str) -> bool:
@@ -313,18 +319,6 @@ def _is_password(words: list[str], value: str) -> bool:
     return named and not is_setting and not is_document
 
 
-def _by_last_word(name: str, value: str) -> str:
-    """`CLIENT_SECRET` is a secret, whatever its value looks like; the name of a Secret goes in `CLIENT_SECRET_NAME`."""
-    words = NAME_WORD.findall(name)
-    is_secret = bool(words) and words[-1].lower() == "secret" and not PLACEHOLDER.fullmatch(value)
-    return "a secret by its name" if is_secret else ""
-
-
-def _is_entry(key: str, value: str) -> bool:
-    """`{key: new-checkout-v2, value: on}`: `key` alone, in a larger text, says nothing."""
-    return key.lower() == "key" and not value.isalnum()
-
-
 def _is_random(value: str) -> bool:
     """Whether it is long, mixes letters and digits without blanks, and has hardly a pattern: a key, no words."""
     mixed = DIGIT.search(value) and LETTER.search(value)
@@ -332,9 +326,6 @@ def _is_random(value: str) -> bool:
         return False
     if HOST.fullmatch(value) or ALGORITHM.search(value):
         return False
-    return _bits_per_character(value) >= RANDOM_LEAST_BITS
-
-
-def _bits_per_character(text: str) -> float:
-    """Shannon entropy."""
-    return -sum(count / len(text) * math.log2(count / len(text)) for count in Counter(text).values())
+    shares = [count / len(value) for count in Counter(value).values()]
+    bits_per_character = -sum(share * math.log2(share) for share in shares)  # Shannon entropy
+    return bits_per_character >= RANDOM_LEAST_BITS

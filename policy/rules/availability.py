@@ -83,24 +83,25 @@ def disruption_budget_satisfiable(budget: View, stack: DeclaredStack) -> Iterato
 def _lets_one_go(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[Problem]:
     """If neither number is given, the disruption controller allows 0: k8s.io/kubernetes, disruption.go."""
     most, least = budget.at("spec", "maxUnavailable"), budget.at("spec", "minAvailable")
+
+    def check(workload: View) -> Iterator[Problem]:
+        replicas = fewest_replicas(workload, stack)
+        number = replicas.number()
+        running = 1 if number is None else number
+        kept = share(least, running, round_up=True)
+        if kept is not None and kept >= running:
+            yield least.problem(
+                f"minAvailable is {least.shown()} of {running:g} pods of {replicas.resource.ref}: none can be evicted; "
+                "allowed: less than the replicas, or `maxUnavailable: 1`"
+            )
+
     if not most.present and not least.present:
         yield most.problem("neither maxUnavailable nor minAvailable is set: no pod can be evicted; allowed: one")
     elif most.present and (share(most, 100, round_up=True) or 0) < 1:
         yield most.problem(f"maxUnavailable is {most.shown()}: no pod can be evicted; allowed: 1 or more")
     elif least.present:
         scaled = (View.of(pod.resource) for pod in pods if pod.resource.kind in SCALED_KINDS)
-        yield from problems_of(scaled, lambda workload: _pods_left(least, fewest_replicas(workload, stack)))
-
-
-def _pods_left(least: View, replicas: View) -> Iterator[Problem]:
-    number = replicas.number()
-    pods = 1 if number is None else number
-    kept = share(least, pods, round_up=True)
-    if kept is not None and kept >= pods:
-        yield least.problem(
-            f"minAvailable is {least.shown()} of {pods:g} pods of {replicas.resource.ref}: none can be evicted; "
-            "allowed: less than the replicas, or `maxUnavailable: 1`"
-        )
+        yield from problems_of(scaled, check)
 
 
 def _is_alone(budget: View, pods: list[Pod], stack: DeclaredStack) -> Iterator[Problem]:
@@ -133,13 +134,25 @@ def topology_spread(workload: View) -> Iterator[Problem]:
     labels = template.at("metadata", "labels")
     constraints = template.at("spec", "topologySpreadConstraints")
 
+    def spread_evenly() -> bool:
+        selectors = [each.at("labelSelector") for each in constraints.items()]
+        return bool(selectors) and all_known(partial(_takes_own, labels, each) for each in selectors)
+
+    # https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity
+    def kept_apart() -> bool:
+        affinity = template.at("spec", "affinity", "podAntiAffinity")
+        required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").subjects()
+        preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").subjects()
+        terms = [*required, *(each.at("podAffinityTerm") for each in preferred)]
+        return any_known(terms, lambda term: _takes_own(labels, term.at("labelSelector")))
+
     def check(constraint: View) -> Iterator[Problem]:
         if not _takes_own(labels, constraint.at("labelSelector")):
             yield constraint.at("labelSelector").problem(
                 "the labelSelector does not match the pod's own labels; allowed: one that does"
             )
 
-    if any_known((partial(_spread_evenly, constraints, labels), partial(_kept_apart, template)), lambda holds: holds()):
+    if any_known((spread_evenly, kept_apart), lambda holds: holds()):
         return
     if not constraints.items():
         yield constraints.problem(
@@ -147,20 +160,6 @@ def topology_spread(workload: View) -> Iterator[Problem]:
             "allowed: either"
         )
     yield from problems_of(constraints.items(), check)
-
-
-def _spread_evenly(constraints: View, labels: View) -> bool:
-    selectors = [each.at("labelSelector") for each in constraints.items()]
-    return bool(selectors) and all_known(partial(_takes_own, labels, each) for each in selectors)
-
-
-def _kept_apart(template: View) -> bool:
-    """https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity"""
-    affinity, labels = template.at("spec", "affinity", "podAntiAffinity"), template.at("metadata", "labels")
-    required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").subjects()
-    preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").subjects()
-    terms = [*required, *(each.at("podAffinityTerm") for each in preferred)]
-    return any_known(terms, lambda term: _takes_own(labels, term.at("labelSelector")))
 
 
 def _takes_own(labels: View, selector: View) -> bool:
@@ -196,20 +195,17 @@ def autoscaler_owns_replicas(scaler: View, stack: DeclaredStack) -> Iterator[Pro
 def autoscaler_target(scaler: View, stack: DeclaredStack) -> Iterator[Problem]:
     target = scaler.at("spec", "scaleTargetRef")
     if not scaled_by(scaler, stack):
-        workloads = stack.of_kind(*SCALED_KINDS)
+        workloads = [f"{each.kind} `{object_name(each).value}`" for each in stack.of_kind(*SCALED_KINDS)]
+        known = ", ".join(workloads) or "none, until one is declared"
         yield target.problem(
             f"the stack has no {target.at('kind').read()} named {target.at('name').shown()} in namespace "
-            f"{namespace(scaler.resource).shown()}; allowed: {_names(workloads)}"
+            f"{namespace(scaler.resource).shown()}; allowed: {known}"
         )
     fewest, most = scaler.at("spec", "minReplicas").number(), scaler.at("spec", "maxReplicas").number()
     if most is None or (fewest if fewest is not None else 1) > most:
         yield scaler.at("spec", "maxReplicas").problem(
             f"maxReplicas is {scaler.at('spec', 'maxReplicas').shown()}; allowed: minReplicas or more"
         )
-
-
-def _names(workloads: list[Resource]) -> str:
-    return ", ".join(f"{each.kind} `{object_name(each).value}`" for each in workloads) or "none, until one is declared"
 
 
 @rule(

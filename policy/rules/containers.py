@@ -240,8 +240,11 @@ def probe_port(container: View) -> Iterator[Problem]:
         for handler in ("httpGet", "tcpSocket", "grpc"):
             port = container.at(probe, handler, "port")
             if container.at(probe, handler).present and not _has_port(container, port):
+                ports = container.at("ports").items()
+                shown = [f"`{each.at('name').value}` ({each.at('containerPort').value})" for each in ports]
+                allowed = ", ".join(shown) or "the container declares none in `ports`"
                 yield port.problem(
-                    f"`{probe}` of {container_name(container)} uses port {port.shown()}; allowed: {_ports(container)}"
+                    f"`{probe}` of {container_name(container)} uses port {port.shown()}; allowed: {allowed}"
                 )
 
 
@@ -252,12 +255,6 @@ def _has_port(container: View, probed: View) -> bool:
     return number_or_name is not None and any_known(
         names_and_numbers, lambda each: str(each.read()) == str(number_or_name)
     )
-
-
-def _ports(container: View) -> str:
-    ports = container.at("ports").items()
-    shown = [f"`{port.at('name').value}` ({port.at('containerPort').value})" for port in ports]
-    return ", ".join(shown) or "the container declares none in `ports`"
 
 
 @rule(

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource, View, all_known, known_matches, problems_of
-from policy.kinds import container_name, containers, objects, of_linux, pod_specs, pods
+from policy.kinds import CONTAINER_KEYS, container_name, containers, objects, of_linux, pod_specs, pods
 from policy.model import Family, rule, stack_rule
-from policy.stack import DeclaredStack, same_namespace
+from policy.stack import DeclaredStack, Pod, same_namespace
 
 HARDENING = Family("Hardening")
 LEAST_USER_ID = 10_000
@@ -40,8 +40,7 @@ def high_user_id(spec: View) -> Iterator[Problem]:
                     f"{container_name(container)} has {name} {effective.shown()}; allowed: {LEAST_USER_ID} or more"
                 )
 
-    keys = ("initContainers", "containers", "ephemeralContainers")
-    return problems_of((each for key in keys for each in spec.at(key).items()), check)
+    return problems_of((each for key in CONTAINER_KEYS for each in spec.at(key).items()), check)
 
 
 @rule(
@@ -70,19 +69,19 @@ def no_token(spec: View) -> Iterator[Problem]:
     flag = spec.at("automountServiceAccountToken")
     if flag.read() is not False:
         yield flag.problem(f"automountServiceAccountToken is {flag.shown()}; allowed: `false`")
-    yield from problems_of(spec.at("volumes").items(), _mounted_tokens)
 
+    # A token for another audience, such as a vault, is no token of the API server.
+    def check(volume: View) -> Iterator[Problem]:
+        for source in volume.at("projected", "sources").items():
+            token = source.at("serviceAccountToken")
+            audience = token.at("audience")
+            if token.present and (not audience.text() or API_SERVER.fullmatch(audience.text() or "")):
+                yield token.problem(
+                    f"volume `{volume.at('name').value}` is a token of the API server, its audience "
+                    f"{audience.shown()}; allowed: none, or a token with another `audience`"
+                )
 
-def _mounted_tokens(volume: View) -> Iterator[Problem]:
-    """A token for another audience, such as a vault, is no token of the API server."""
-    for source in volume.at("projected", "sources").items():
-        token = source.at("serviceAccountToken")
-        audience = token.at("audience")
-        if token.present and (not audience.text() or API_SERVER.fullmatch(audience.text() or "")):
-            yield token.problem(
-                f"volume `{volume.at('name').value}` is a token of the API server, its audience {audience.shown()}; "
-                "allowed: none, or a token with another `audience`"
-            )
+    yield from problems_of(spec.at("volumes").items(), check)
 
 
 @stack_rule(
@@ -108,22 +107,22 @@ def own_service_account(pod: View, stack: DeclaredStack) -> Iterator[Problem]:
         for other in stack.pods_as(name)
         if other.resource is not pod.resource and not _is_migration_of(name, other.resource)
     ]
-    for other in known_matches(others, lambda each: _shares(each.spec, account)):
+
+    def shares(other: Pod) -> bool:
+        return all_known(
+            (
+                lambda: other.spec.at("serviceAccountName").read() == name,
+                lambda: same_namespace(other.resource, pod.resource),
+            )
+        )
+
+    for other in known_matches(others, shares):
         yield account.problem(f"{other.resource.ref} has the same ServiceAccount {account.shown()}; allowed: its own")
 
 
 def _is_migration_of(service: str, resource: Resource) -> bool:
     label = View.of(resource).at("metadata", "labels", MIGRATION_LABEL)
     return resource.kind == "Job" and label.value == service
-
-
-def _shares(other: View, account: View) -> bool:
-    return all_known(
-        (
-            lambda: other.at("serviceAccountName").read() == account.read(),
-            lambda: same_namespace(other.resource, account.resource),
-        )
-    )
 
 
 @rule(

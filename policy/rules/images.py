@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from policy.declaration import Problem, Resource, View, problems_of
+from policy.declaration import Problem, View, problems_of
 from policy.kinds import (
     IMAGE,
     any_of,
@@ -115,19 +115,16 @@ def base_image_by_digest(build: View) -> Iterator[Problem]:
 def image_tag_fixed(build: View) -> Iterator[Problem]:
     if not is_pushed(build):
         return
-    tags = build.at("tags").items() or _exported_names(build)
+    tags = build.at("tags").items()
+    if not tags:  # then the names in `exports` are pushed
+        ways = [each.at(kind, "names") for each in build.at("exports").items() for kind in ("registry", "image")]
+        tags = [name for names in ways for name in names.items()]
     if not tags:
         yield build.at("tags").problem("the image is pushed without a tag; allowed: tags other than `latest`")
     for tag in tags:
         name = (tag.text() or "").rpartition("/")[2]
         if ":" not in name or name.endswith(":latest"):
             yield tag.problem(f"the image is tagged {tag.shown()}; allowed: a tag other than `latest`")
-
-
-def _exported_names(build: View) -> list[View]:
-    """The names in `exports`, which are pushed if there are no `tags`."""
-    ways = [each.at(kind, "names") for each in build.at("exports").items() for kind in ("registry", "image")]
-    return [name for names in ways for name in names.items()]
 
 
 BUILDS = Family("Builds")
@@ -152,7 +149,8 @@ DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     pushed = build.resource
     if pushed.type != IMAGE:
-        yield from _past_the_tests(build)
+        if build.at("skipPush").read() is not True:
+            yield build.problem(f"{pushed.type} is pushed without unit tests; allowed: {IMAGE}")
         return
     if not is_pushed(build) or (said := _unit_tests(build)) == NO_TESTS:
         return
@@ -160,37 +158,31 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
         yield from _tests(said.removeprefix(IN_STAGE), build)
         return
     test_image = f"{pushed.name}{TEST_SUFFIX}"
-    test = stack.by_type_and_name.get((IMAGE, test_image))
-    if test is None:
+    found = stack.by_type_and_name.get((IMAGE, test_image))
+    if found is None:
         yield build.problem(
             f"the image is pushed and there is no Image `{test_image}`; allowed: one whose stage runs the unit tests"
         )
-    else:
-        yield from _test_image(View.of(test), build)
-        if not _precedes(test, pushed):
-            yield build.problem(f"the image does not depend on Image `{test_image}`; allowed: `depends_on` it")
-
-
-def _unit_tests(build: View) -> str:
-    return build.at("labels", UNIT_TESTS_LABEL).text() or ""
-
-
-def _past_the_tests(build: View) -> Iterator[Problem]:
-    if build.at("skipPush").read() is not True:
-        yield build.problem(f"{build.resource.type} is pushed without unit tests; allowed: {IMAGE}")
-
-
-def _test_image(test: View, pushed: View) -> Iterator[Problem]:
-    yield from _tests(test.at("target").text() or "", pushed)
+        return
+    test = View.of(found)
+    yield from _tests(test.at("target").text() or "", build)
     for keys in (("context", "location"), ("dockerfile", "location")):
-        tested, built = test.at(*keys), pushed.at(*keys)
+        tested, built = test.at(*keys), build.at(*keys)
         if tested.read() != built.read():
             yield built.problem(
                 f"the image is built from {built.shown()}, its test from {tested.shown()}; allowed: the same {keys[0]}"
             )
-    named = pushed.at("context", "named")
+    named = build.at("context", "named")
     if test.at("context", "named").known() != named.known():
         yield named.problem("the image has other named contexts than its test; allowed: the same")
+    # `None`, like a missing URN, if it is not known what the image depends on.
+    dependencies = pushed.options.dependencies
+    if dependencies is not None and found.urn and found.urn not in dependencies:
+        yield build.problem(f"the image does not depend on Image `{test_image}`; allowed: `depends_on` it")
+
+
+def _unit_tests(build: View) -> str:
+    return build.at("labels", UNIT_TESTS_LABEL).text() or ""
 
 
 def _tests(stage: str, pushed: View) -> Iterator[Problem]:
@@ -222,12 +214,6 @@ def unit_tests_exist(build: View) -> Iterator[Problem]:
         yield build.problem(
             "the image is declared to have no unit tests (`build: {testTarget: null}`); allowed: a stage that runs them"
         )
-
-
-def _precedes(test: Resource, pushed: Resource) -> bool:
-    """Whether `test` is built first; true if the dependencies are not known."""
-    dependencies = pushed.options.dependencies
-    return dependencies is None or not test.urn or test.urn in dependencies
 
 
 @rule(

@@ -60,7 +60,10 @@ def service_port(service: View, stack: DeclaredStack) -> Iterator[Problem]:
     if not ports.items() and service.at("spec", "clusterIP").read() != HEADLESS:
         yield ports.problem("the Service has no ports; allowed: at least one")
     for pod in _pods_behind(service.resource, stack):
-        known = {str(each.read()) for each in _container_ports(pod)}
+        known: set[str] = set()  # names and numbers
+        for container in _containers(pod):
+            for each in container.at("ports").items():
+                known |= {str(each.at("name").read()), str(each.at("containerPort").read())}
         for port in ports.items():
             target = _target(port)
             if str(target.read()) not in known:
@@ -68,14 +71,6 @@ def service_port(service: View, stack: DeclaredStack) -> Iterator[Problem]:
                     f"port {port.at('port').shown()} targets {target.shown()}, which is no port of {pod.resource.ref}; "
                     f"allowed: {', '.join(sorted(known - {'None'})) or 'a port that its containers declare'}"
                 )
-
-
-def _container_ports(pod: Pod) -> Iterator[View]:
-    """Names and numbers of the pod's ports."""
-    for container in _containers(pod):
-        for port in container.at("ports").items():
-            yield port.at("name")
-            yield port.at("containerPort")
 
 
 def _containers(pod: Pod) -> list[View]:
@@ -91,7 +86,10 @@ def _containers(pod: Pod) -> list[View]:
     of=objects("Ingress"),
 )
 def ingress_backend(ingress: View, stack: DeclaredStack) -> Iterator[Problem]:
-    backends = _backends(ingress)
+    paths = [path for rule in ingress.at("spec", "rules").items() for path in rule.at("http", "paths").items()]
+    declared = [ingress.at("spec", "defaultBackend"), *(path.at("backend") for path in paths)]
+    # A backend is a Service, or a `resource` of any other kind.
+    backends = [backend for backend in declared if backend.present and not backend.at("resource").present]
     if not backends:
         yield ingress.at("spec").problem("the Ingress has no backend; allowed: rules or a defaultBackend of a service")
     for backend in backends:
@@ -106,13 +104,6 @@ def ingress_backend(ingress: View, stack: DeclaredStack) -> Iterator[Problem]:
                 f"it leads to port {port.at('name').value or port.at('number').value} of Service {name.shown()}, "
                 "which has no such port; allowed: one of the Service's ports, by name or number"
             )
-
-
-def _backends(ingress: View) -> list[View]:
-    """All backends that are a Service."""
-    paths = [path for rule in ingress.at("spec", "rules").items() for path in rule.at("http", "paths").items()]
-    found = [ingress.at("spec", "defaultBackend"), *(path.at("backend") for path in paths)]
-    return [backend for backend in found if backend.present and not backend.at("resource").present]
 
 
 def _serves(service: Resource, port: View) -> bool:
@@ -241,28 +232,23 @@ def _is_open(rule: View, *, port: View, pod: Pod) -> bool:
 
 def _lets_through(opened: View, *, port: View, pod: Pod) -> bool:
     """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/#NetworkPolicyPort"""
-    return all_known(
-        (
-            lambda: _protocol(opened) == _protocol(port),
-            lambda: not opened.at("port").present or _spans(opened, _names_and_numbers(_target(port), pod)),
-        )
-    )
+
+    def is_in_range() -> bool:
+        first = opened.at("port")
+        if not first.present:
+            return True
+        # All names and numbers of the port in the pod: the NetworkPolicy and the Service may use different ones.
+        target = str(_target(port).read())
+        ports = [each for container in _containers(pod) for each in container.at("ports").items()]
+        called = [{str(each.at(key).read()) for key in ("name", "containerPort")} for each in ports]
+        names_and_numbers = {target}.union(*(each for each in called if target in each))
+        last = opened.at("endPort").number()
+        numbers = [int(each) for each in names_and_numbers if each.isdecimal()]
+        in_range = last is not None and any((first.number() or 0) <= each <= last for each in numbers)
+        return in_range or str(first.read()) in names_and_numbers
+
+    return all_known((lambda: _protocol(opened) == _protocol(port), is_in_range))
 
 
 def _protocol(port: View) -> str:
     return port.at("protocol").text() or "TCP"
-
-
-def _spans(opened: View, names_and_numbers: set[str]) -> bool:
-    first, last = opened.at("port"), opened.at("endPort").number()
-    numbers = [int(each) for each in names_and_numbers if each.isdecimal()]
-    in_range = last is not None and any((first.number() or 0) <= each <= last for each in numbers)
-    return in_range or str(first.read()) in names_and_numbers
-
-
-def _names_and_numbers(target: View, pod: Pod) -> set[str]:
-    """All names and numbers of the port in the pod: a NetworkPolicy and the Service may use different ones."""
-    number_or_name = str(target.read())
-    ports = [port for container in _containers(pod) for port in container.at("ports").items()]
-    called = [{str(port.at(key).read()) for key in ("name", "containerPort")} for port in ports]
-    return {number_or_name}.union(*(each for each in called if number_or_name in each))

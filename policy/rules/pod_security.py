@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from policy.declaration import Problem, View, problems_of
-from policy.kinds import any_of, container_name, containers, of_linux, pod_specs, pods
+from policy.kinds import CONTAINER_KEYS, any_of, container_name, containers, of_linux, pod_specs, pods
 from policy.model import Family, Rule, rule
 
 POD_SECURITY = Family("Pod Security")
@@ -242,8 +242,7 @@ def seccomp(spec: View) -> Iterator[Problem]:
 
 
 def _containers(spec: View) -> list[View]:
-    keys = ("initContainers", "containers", "ephemeralContainers")
-    return [container for key in keys for container in spec.at(key).items()]
+    return [container for key in CONTAINER_KEYS for container in spec.at(key).items()]
 
 
 @baseline(

@@ -50,11 +50,14 @@ def max_unavailable_zero(deployment: View) -> Iterator[Problem]:
 def progress_deadline(deployment: View) -> Iterator[Problem]:
     view = deployment.at("spec", "progressDeadlineSeconds")
     deadline = view.number()
-    annotated = deployment.at("metadata", "annotations", "pulumi.com/timeoutSeconds").text() or ""
+    annotations = deployment.at("metadata", "annotations")
+    annotated = annotations.at("pulumi.com/timeoutSeconds").text() or ""
     default = float(annotated) if annotated.isdecimal() else DEFAULT_ENGINE_TIMEOUT_SECONDS
     options = deployment.resource.options
     timeout = min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
-    if _is_awaited(deployment) and (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
+    # With `Microservice` the provider does not wait: the program does, which has no timeout.
+    skipped = annotations.at("pulumi.com/waitFor").text() or annotations.at("pulumi.com/skipAwait").text() == "true"
+    if not skipped and (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
         yield view.problem(
             f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
             "allowed: less than the engine waits"
@@ -62,12 +65,6 @@ def progress_deadline(deployment: View) -> Iterator[Problem]:
     ready = deployment.at("spec", "minReadySeconds")
     if (ready.number() or 0) >= (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline):
         yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: less than progressDeadlineSeconds")
-
-
-def _is_awaited(deployment: View) -> bool:
-    """Whether the provider waits for the rollout: with `Microservice` the program does, which has no timeout."""
-    annotations = deployment.at("metadata", "annotations")
-    return not annotations.at("pulumi.com/waitFor").text() and annotations.at("pulumi.com/skipAwait").text() != "true"
 
 
 @rule(
