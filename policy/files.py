@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr, ValidationError, f
 from policy.model import Tier
 from services.yaml_source import KeyPath, YamlError, YamlSource, read
 
+M = TypeVar("M", bound=BaseModel)
 SETTINGS_FILE = Path(__file__).with_name("settings.yaml")
 STRICTEST: Tier = "prod"
 REGISTRY_KEY = "slipway:registry"
@@ -153,9 +154,6 @@ def load_waivers(stack: str, rules: Iterable[str], today: date | None = None, fi
 def _did_you_mean(word: str, known: list[str]) -> str:
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean `{near[0]}`? " if near else ""
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class PolicyFileError(ValueError):

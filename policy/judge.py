@@ -1,4 +1,4 @@
-"""Checks rules on resources, within a deadline, and reports each result: violation, decided at update, waived, pass."""
+"""Checks rules on resources, within a deadline, and writes the results (violation, undecided, waived) as text."""
 
 from __future__ import annotations
 
@@ -216,11 +216,9 @@ def refusal(report: Report) -> str:
 def undecided(report: Report) -> str:
     """The mandatory rules that cannot be decided before the update; empty if there are none."""
     mandatory = [each for each in report.of(State.UNDECIDED) if each.level is Level.MANDATORY]
-    return (
-        "\n".join(["values that mandatory rules need are not known before the update.", *_listed(mandatory)])
-        if mandatory
-        else ""
-    )
+    if not mandatory:
+        return ""
+    return "\n".join(["values that mandatory rules need are not known before the update.", *_listed(mandatory)])
 
 
 def notes(report: Report) -> str:

@@ -27,6 +27,8 @@ POD_TEMPLATES: dict[str, tuple[str, ...]] = {
 } | dict.fromkeys(("DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"), TEMPLATE)
 # In a pod's `spec`.
 CONTAINER_KEYS = ("initContainers", "containers", "ephemeralContainers")
+# Of a Deployment without `progressDeadlineSeconds`.
+DEFAULT_PROGRESS_DEADLINE_SECONDS = 600
 SERVING_KINDS = frozenset({"DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"})
 STACK_TYPE = "pulumi:pulumi:Stack"
 IMAGE = "docker-build:index:Image"

@@ -272,7 +272,10 @@ MOST_DIGITS_OF_A_COUNT = 3
 
 
 def finding(name: str, value: str | None) -> str:
-    """What the value under this name looks like, such as `a JSON Web Token`; empty if it looks harmless."""
+    """What the value under this name, or a part of it such as `password=x`, looks like, such as `a JSON Web Token`.
+
+    Empty if it looks harmless. Never the value itself.
+    """
     if not value:
         return ""
     for what, shape in SHAPES.items():

@@ -138,8 +138,8 @@ def topology_spread(workload: View) -> Iterator[Problem]:
         selectors = [each.at("labelSelector") for each in constraints.items()]
         return bool(selectors) and all_known(partial(_takes_own, labels, each) for each in selectors)
 
-    # https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity
     def kept_apart() -> bool:
+        # https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity
         affinity = template.at("spec", "affinity", "podAntiAffinity")
         required = affinity.at("requiredDuringSchedulingIgnoredDuringExecution").subjects()
         preferred = affinity.at("preferredDuringSchedulingIgnoredDuringExecution").subjects()

@@ -8,6 +8,7 @@ from typing import Any
 
 from policy.declaration import Problem, Resource, View, all_known, amount, any_known, known_matches
 from policy.kinds import (
+    DEFAULT_PROGRESS_DEADLINE_SECONDS,
     container_name,
     containers,
     main_containers,
@@ -93,7 +94,6 @@ DEFAULT_PERIOD_SECONDS = 10
 DEFAULT_TIMEOUT_SECONDS = 1
 DEFAULT_FAILURES = 3
 DEFAULT_GRACE_SECONDS = 30
-DEFAULT_DEADLINE_SECONDS = 600
 
 
 def _served_containers(resource: Resource) -> list[View]:
@@ -290,7 +290,7 @@ def probe_timings(container: View) -> Iterator[Problem]:
     levels=ADVISED_IN_DEV,
 )
 def startup_within_deadline(deployment: View) -> Iterator[Problem]:
-    deadline = _seconds(deployment.at("spec"), "progressDeadlineSeconds", DEFAULT_DEADLINE_SECONDS)
+    deadline = _seconds(deployment.at("spec"), "progressDeadlineSeconds", DEFAULT_PROGRESS_DEADLINE_SECONDS)
     for container in serving_containers(deployment.resource):
         probe = container.at("startupProbe")
         if probe.present and _patience_seconds(probe) >= deadline:

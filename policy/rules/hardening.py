@@ -70,8 +70,8 @@ def no_token(spec: View) -> Iterator[Problem]:
     if flag.read() is not False:
         yield flag.problem(f"automountServiceAccountToken is {flag.shown()}; allowed: `false`")
 
-    # A token for another audience, such as a vault, is no token of the API server.
     def check(volume: View) -> Iterator[Problem]:
+        """A token for another audience, such as a vault, is no token of the API server."""
         for source in volume.at("projected", "sources").items():
             token = source.at("serviceAccountToken")
             audience = token.at("audience")

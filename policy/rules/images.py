@@ -175,7 +175,7 @@ def unit_tests_first(build: View, stack: DeclaredStack) -> Iterator[Problem]:
     named = build.at("context", "named")
     if test.at("context", "named").known() != named.known():
         yield named.problem("the image has other named contexts than its test; allowed: the same")
-    # `None`, like a missing URN, if it is not known what the image depends on.
+    # Without dependencies or a URN it is not known whether the test is built first.
     dependencies = pushed.options.dependencies
     if dependencies is not None and found.urn and found.urn not in dependencies:
         yield build.problem(f"the image does not depend on Image `{test_image}`; allowed: `depends_on` it")

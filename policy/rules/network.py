@@ -233,7 +233,7 @@ def _is_open(rule: View, *, port: View, pod: Pod) -> bool:
 def _lets_through(opened: View, *, port: View, pod: Pod) -> bool:
     """https://kubernetes.io/docs/reference/kubernetes-api/policy-resources/network-policy-v1/#NetworkPolicyPort"""
 
-    def is_in_range() -> bool:
+    def covers_the_target() -> bool:
         first = opened.at("port")
         if not first.present:
             return True
@@ -247,7 +247,7 @@ def _lets_through(opened: View, *, port: View, pod: Pod) -> bool:
         in_range = last is not None and any((first.number() or 0) <= each <= last for each in numbers)
         return in_range or str(first.read()) in names_and_numbers
 
-    return all_known((lambda: _protocol(opened) == _protocol(port), is_in_range))
+    return all_known((lambda: _protocol(opened) == _protocol(port), covers_the_target))
 
 
 def _protocol(port: View) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from policy.declaration import Problem, Resource, View, share
-from policy.kinds import is_built_in, is_recreated, objects
+from policy.kinds import DEFAULT_PROGRESS_DEADLINE_SECONDS, is_built_in, is_recreated, objects
 from policy.model import ADVISED_IN_DEV, ONLY_IN_PROD, Family, rule
 
 ROLLOUTS = Family("Rollouts")
@@ -13,7 +13,6 @@ DEPLOYMENT_PAGE = "https://kubernetes.io/docs/concepts/workloads/controllers/dep
 # How long the engine's Kubernetes provider waits for a rollout by default.
 # https://www.pulumi.com/registry/packages/kubernetes/api-docs/apps/v1/deployment/
 DEFAULT_ENGINE_TIMEOUT_SECONDS = 600
-DEFAULT_DEADLINE_SECONDS = 600
 MOST_REVISIONS = 10
 
 
@@ -57,13 +56,13 @@ def progress_deadline(deployment: View) -> Iterator[Problem]:
     timeout = min(options.create_timeout_seconds or default, options.update_timeout_seconds or default)
     # With `Microservice` the provider does not wait: the program does, which has no timeout.
     skipped = annotations.at("pulumi.com/waitFor").text() or annotations.at("pulumi.com/skipAwait").text() == "true"
-    if not skipped and (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
+    if not skipped and (DEFAULT_PROGRESS_DEADLINE_SECONDS if deadline is None else deadline) >= timeout:
         yield view.problem(
             f"progressDeadlineSeconds is {view.shown()} (600 where it is missing) and the engine waits {timeout:g} s; "
             "allowed: less than the engine waits"
         )
     ready = deployment.at("spec", "minReadySeconds")
-    if (ready.number() or 0) >= (DEFAULT_DEADLINE_SECONDS if deadline is None else deadline):
+    if (ready.number() or 0) >= (DEFAULT_PROGRESS_DEADLINE_SECONDS if deadline is None else deadline):
         yield ready.problem(f"minReadySeconds is {ready.shown()}; allowed: less than progressDeadlineSeconds")
 
 
