@@ -9,7 +9,7 @@ from components.policies import enforce_policies
 from components.program import drop_debug_details, exit_silently_when_cancelled, wait_at_once
 from components.release import release
 from components.rollback import restore
-from slipway.garbage_collection import collect_garbage_rarely
+from slipway.process import collect_garbage_rarely
 
 exit_silently_when_cancelled()
 drop_debug_details()

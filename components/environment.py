@@ -43,9 +43,7 @@ from slipway.cluster.client import Cluster
 from slipway.registry import speaks_plain_http
 from slipway.rollback.plan import RollbackRequest
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, Snapshot, outputs, resources
-from slipway.state.directives import DEPLOYMENT_TYPE
-from slipway.state.migrations import RERUN_VARIABLE
-from slipway.state.namespaces import has_namespace
+from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE, RERUN_VARIABLE, has_namespace
 from slipway.state.targets import TargetsError, targets_of
 
 # At the default of 50, client-side throttling dominates large stacks, not the API server.

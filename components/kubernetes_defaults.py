@@ -24,7 +24,7 @@ from slipway.cluster.ownership import Creations, Ownership
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.engine.stages import OWNERSHIP_HOOK
 from slipway.project import Project
-from slipway.state.directives import NAMESPACE_TYPE, directives
+from slipway.state.kubernetes_objects import NAMESPACE_TYPE, directives
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 NAME_LABEL = "app.kubernetes.io/name"

@@ -23,14 +23,14 @@ from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.diagnosis.model import has_failed
 from slipway.cluster.diagnosis.objects import Object, object_at, text_at, uid_of
 from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState, Snapshot, resources
-from slipway.state.directives import APPLIED_IS_ENOUGH
-from slipway.state.images import images_of
-from slipway.state.migrations import (
+from slipway.state.kubernetes_objects import (
+    APPLIED_IS_ENOUGH,
     DESTRUCTIVE_ANNOTATION,
     ENVIRONMENT_ANNOTATION,
     IDENTITY,
     RUN_ANNOTATION,
     identity_of,
+    images_of,
     migration_of,
     migrations,
 )

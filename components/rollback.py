@@ -25,7 +25,7 @@ from components.recorded_only import RecordedOnly, export_recorded
 from components.rollouts import recent_logs, verified
 from services.spec import Check
 from slipway.backend import History
-from slipway.backend.decryption import decrypted
+from slipway.backend.history import decrypted
 from slipway.cluster.checks import CHECKS_ANNOTATION, ready_pods, recorded_checks
 from slipway.engine.events import STACK_TYPE
 from slipway.engine.messages import ROLLBACK_ERROR
@@ -42,9 +42,8 @@ from slipway.rollback.plan import (
 )
 from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, ResourceState, Snapshot, resources
-from slipway.state.directives import DEPLOYMENT_TYPE
-from slipway.state.images import images_of
 from slipway.values import Secret, mapped, opened
+from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE, images_of
 
 # Messages of the docker provider ("got bad response from registry: 404 Not Found"), of registries, and of the lab's.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)

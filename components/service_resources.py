@@ -23,7 +23,7 @@ from policy.kinds import BUILT_IN_GROUPS, NAMESPACED_KINDS, POD_TEMPLATES
 from services import catalog
 from services.spec import ServiceSpec
 from slipway.engine.stages import KUBERNETES_PREFIX
-from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE
 
 FUNCTION = "resources"
 COMPONENT_KINDS = ("Chart", "ConfigFile", "ConfigGroup", "Directory")

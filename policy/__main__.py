@@ -7,7 +7,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policy.analyzer import serve
-from slipway.garbage_collection import collect_garbage_rarely
+from slipway.process import collect_garbage_rarely
 
 collect_garbage_rarely()
 serve()

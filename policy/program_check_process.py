@@ -20,7 +20,7 @@ from policy.judge import Deadline, DeadlineError, Judge, RuleError, notes, refus
 from policy.model import Level, State
 from policy.program_check import DeclaredObject, RuleFinding, Verdict, may_change_something
 from policy.stack import namespace, object_name
-from slipway.garbage_collection import collect_garbage_rarely
+from slipway.process import collect_garbage_rarely
 
 TRACEBACK_LINES = 12
 

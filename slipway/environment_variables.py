@@ -1,4 +1,4 @@
-"""Resolves the environment variables a shell or a child process needs: the user's own override the lab's."""
+"""Resolves the variables that a shell or a child process needs (the user's own override the lab's), and the proxies."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from slipway.errors import ConfigurationError
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
@@ -19,6 +21,9 @@ TRUE = {"1", "t", "true"}
 BACKEND_URL = "SLIPWAY_BACKEND_URL"
 """Set for the program while its engine uses another backend, that of `slipway.backend.update_service`."""
 REGISTRY_SETTING = re.compile(r"^\s*[\"']?slipway:registry[\"']?\s*:", re.MULTILINE)
+# Go never uses a proxy for loopback; Python and curl do unless a variable says so.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+NO_PROXY = ("no_proxy", "NO_PROXY")
 
 
 @dataclass(frozen=True)
@@ -125,3 +130,36 @@ def _read(file: Path) -> dict[str, Any] | None:
             next_step="Run `slipway lab up`, which writes it again.",
         )
     return content
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy and the environment variable that names it."""
+
+    variable: str
+    url: str
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def proxy_of(url: str, environment: Mapping[str, str]) -> Proxy | None:
+    """The proxy for `url`, `None` if there is none and for loopback; the client that connects applies `NO_PROXY`."""
+    parts = urlsplit(url)
+    if is_loopback(parts.hostname or ""):
+        return None
+    names = (f"{parts.scheme}_proxy", "all_proxy")
+    variables = [variable for name in names for variable in (name, name.upper())]
+    return next((Proxy(name, value) for name in variables if (value := environment.get(name))), None)
+
+
+def loopback_excluded(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables `NO_PROXY` and `no_proxy` with loopback among their hosts; empty if no proxy is set."""
+    if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
+        return {}
+    hosts = [host.strip() for name in NO_PROXY for host in environment.get(name, "").split(",") if host.strip()]
+    return dict.fromkeys(NO_PROXY, ",".join(dict.fromkeys([*hosts, *LOOPBACK])))

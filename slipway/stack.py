@@ -11,15 +11,14 @@ from pathlib import Path
 
 from slipway import project as projects
 from slipway.backend import History
-from slipway.backend.backends import backend_url, find_backend_url
-from slipway.backend.decryption import decrypted
+from slipway.backend.history import backend_url, decrypted, find_backend_url
 from slipway.backend.promotion import promotions
 from slipway.backend.recording import RecordedStack
 from slipway.backend.self_managed import file_backend
 from slipway.backend.stacks import Stacks
 from slipway.cluster.client import Cluster, ClusterError
 from slipway.cluster.deployed import Deployed, cluster_errors, context_of
-from slipway.engine.event_log import require_log_folder
+from slipway.engine.events import require_log_folder
 from slipway.engine.pulumi_cli import Completed, LineHandler, Overdue, Pulumi
 from slipway.environment_variables import ShellEnvironment, owns_cluster, resolve
 from slipway.errors import ConfigurationError, SlipwayError

@@ -1,19 +1,32 @@
-"""Opens the history of a stack in any backend, and reads only the requested parts of it."""
+"""Finds the backend that the engine uses, opens the history of a stack in it, and reads and decrypts its states."""
 
 from __future__ import annotations
 
+import json
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from slipway.backend.backends import backend_url, open_source
-from slipway.backend.source import Record, Source, UnreadableError
-from slipway.backend.update_info import UpdateInfo, entry, unreadable
-from slipway.engine.pulumi_cli import Pulumi
+import yaml
+
+from slipway.backend.pulumi_cloud import CloudHistory
+from slipway.backend.self_managed import CHECKPOINT_VERSION, ORGANIZATION, SelfManagedSource, backend_folder
+from slipway.backend.storage import EXTRAS, BucketStorage, Folder, bucket
+from slipway.backend.update_info import Record, Source, UnreadableError, UpdateInfo, entry, unreadable
+from slipway.engine.pulumi_cli import Completed, Pulumi
+from slipway.environment_variables import BACKEND_URL
 from slipway.errors import ConfigurationError, SlipwayError
+from slipway.masking import masked_text
 from slipway.project import Project
 from slipway.state.checkpoint import Snapshot, renamed
+from slipway.values import has_encrypted
+
+PULUMI_CLOUD = "https://api.pulumi.com"
+PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
 
 
 @dataclass(frozen=True)
@@ -113,3 +126,116 @@ class History:
             return entry(record.number, update, self.project)
         except ValueError as error:
             return unreadable(record.number, record.finished, f"{record.update}: {error}")
+
+
+def backend_url(engine: Pulumi, project: Project) -> str:
+    """The URL of the engine's backend; raises ConfigurationError if none is set."""
+    url = find_backend_url(engine, project)
+    if not url:
+        raise ConfigurationError(
+            "No backend is set, so there is no history.",
+            why="PULUMI_BACKEND_URL is not set, Pulumi.yaml has no `backend.url`, and `pulumi login` has not run.",
+            next_step='Run `eval "$(slipway env)"` for the lab\'s, or `pulumi login URL` for your own.',
+        )
+    return url
+
+
+def find_backend_url(engine: Pulumi, project: Project) -> str:
+    """The URL from the engine's sources, in its order: PULUMI_BACKEND_URL, `backend.url` of Pulumi.yaml, the login, and
+    Pulumi Cloud if only a token for it is set. Empty if there is none.
+    """
+    variables = engine.environment
+    if url := variables.get(BACKEND_URL):
+        return url
+    by_token = (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
+    return variables.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine) or by_token
+
+
+def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
+    """The history of `stack` in the backend at `url`; raises ConfigurationError for an unsupported kind of backend."""
+    scheme = urlsplit(url).scheme
+    if scheme in ("http", "https"):
+        return CloudHistory(url, engine, stack)
+    if folder := backend_folder(url, engine.folder):
+        return SelfManagedSource(Folder(folder), project, stack)
+    if scheme in EXTRAS:
+        found = bucket(url, engine.environment)
+        return SelfManagedSource(BucketStorage.open(found, engine.environment), project, stack)
+    raise ConfigurationError(
+        f"The history of the backend {masked_text(url)} cannot be read.",
+        why=f"Supported: file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
+        next_step="Move the stack to one of them, or use `pulumi stack history`.",
+    )
+
+
+def _project_backend(project: Project) -> str:
+    content = yaml.safe_load(project.file.read_text(encoding="utf-8"))
+    backend = content.get("backend") if isinstance(content, dict) else None
+    return str(backend.get("url") or "") if isinstance(backend, dict) else ""
+
+
+def _logged_in(engine: Pulumi) -> str:
+    """The backend of `pulumi login`, from its credentials file; empty if there is none."""
+    variables = engine.environment
+    home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
+    file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Run `pulumi login`.") from error
+    return str(content.get("current") or "") if isinstance(content, dict) else ""
+
+
+def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Snapshot:
+    """The state with its secrets decrypted (`plaintext` instead of `ciphertext`) by the engine itself.
+
+    The state contains its secrets provider; it is put, still encrypted, into a temporary backend for this call.
+    Decrypted secrets are never written to a file. Raises ConfigurationError if neither the present passphrase or key
+    nor a former passphrase decrypts it.
+    """
+    if not has_encrypted(snapshot):
+        return snapshot
+    done = _opened(engine, project, stack, snapshot)
+    if done.exit_code and (former := _former_passphrase(engine.environment)):
+        done = _opened(replace(engine, environment=former), project, stack, snapshot)
+    if done.exit_code:
+        raise ConfigurationError(
+            f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
+            why=(done.errors or done.output).strip(),
+            next_step=f"Set {PASSPHRASE} or {PASSPHRASE}_FILE, or give access to the key. If the state was recorded "
+            f"under another passphrase, also set {FORMER_PASSPHRASE} or {FORMER_PASSPHRASE}_FILE to that one.",
+        )
+    opened: Snapshot = json.loads(done.output)["deployment"]
+    return opened
+
+
+def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Completed:
+    with tempfile.TemporaryDirectory(prefix="slipway-state-") as name:
+        folder = Path(name)
+        (folder / "Pulumi.yaml").write_text(json.dumps({"name": project, "runtime": "python"}))
+        stacks = folder / ".pulumi" / "stacks" / project
+        stacks.mkdir(parents=True)
+        (folder / ".pulumi" / "meta.yaml").write_text("version: 1\n")
+        # Pending operations do not concern the secrets, and an export warns of them.
+        latest = {key: value for key, value in snapshot.items() if key != "pending_operations"}
+        checkpoint = {"stack": f"{ORGANIZATION}/{project}/{stack}", "latest": latest}
+        (stacks / f"{stack}.json").write_text(json.dumps({"version": CHECKPOINT_VERSION, "checkpoint": checkpoint}))
+        scratch = {
+            **engine.environment,
+            "PULUMI_BACKEND_URL": folder.as_uri(),
+            "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER": "true",
+        }
+        return replace(engine, environment=scratch).run(
+            "stack", "export", "--show-secrets", "--stack", stack, folder=folder
+        )
+
+
+def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | None:
+    """The environment with the passphrase before `pulumi stack change-secrets-provider`; `None` if none is set."""
+    for suffix in ("", "_FILE"):
+        if former := environment.get(f"{FORMER_PASSPHRASE}{suffix}"):
+            rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
+            return {**rest, f"{PASSPHRASE}{suffix}": former}
+    return None

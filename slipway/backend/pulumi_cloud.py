@@ -13,7 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from slipway.backend.source import Record, UnreadableError
+from slipway.backend.update_info import Record, UnreadableError
 from slipway.engine.errors import failure
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.state.checkpoint import Snapshot

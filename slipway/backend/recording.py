@@ -22,7 +22,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from slipway.backend.self_managed import CHECKPOINT, CHECKPOINT_VERSION, UPDATE, SelfManagedSource, decompressed
-from slipway.backend.source import Source
+from slipway.backend.update_info import Source
 from slipway.environment_variables import TRUE
 from slipway.state.checkpoint import Snapshot
 from slipway.state.integrity import problems

@@ -24,8 +24,8 @@ import yaml
 from pydantic_core import from_json
 
 from slipway.backend.lock_holders import Lock
-from slipway.backend.source import Record, UnreadableError
 from slipway.backend.storage import Storage, StoredFile
+from slipway.backend.update_info import Record, UnreadableError
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.state.checkpoint import Snapshot
 

@@ -17,8 +17,7 @@ from slipway.backend.promotion import PROMOTED_FROM, promotions
 from slipway.errors import SlipwayError
 from slipway.paths import cache_home
 from slipway.state.checkpoint import ResourceState, Snapshot, masked_secrets, objects
-from slipway.state.images import pod_spec_of
-from slipway.state.migrations import migration_of
+from slipway.state.kubernetes_objects import migration_of, pod_spec_of
 
 MARK_LENGTH = 16
 KEPT = 5_000

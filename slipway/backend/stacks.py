@@ -1,9 +1,11 @@
-"""Creates, lists, tags, unlocks and removes the stacks of the environments."""
+"""Creates, lists, tags, unlocks and removes the environments' stacks, and keeps the lab's salts out of commits."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from slipway.backend.lab_salts import LabSalts
 from slipway.backend.lock_holders import record_holder
 from slipway.backend.self_managed import FileBackend
 from slipway.engine.errors import failure
@@ -19,12 +20,19 @@ from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.project import Project
 
+SALT_LINE = re.compile(r"^encryptionsalt: (?P<salt>\S+)\n?", re.MULTILINE)
+SCRIPT = "slipway-lab-salts.sed"
+FILTER = "slipway-lab-salts"
+RULE = f"Pulumi.*.yaml filter={FILTER}"
+# In base64 and the colons between its parts, only `/` is special to sed, so the address ends with `|`.
+COMMAND = re.compile(r"^\\\|\^encryptionsalt: (?P<salt>\S+)\$\|d$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class Stacks:
     """The stacks of a project in its backend: `files` is set if that is a folder, `in_lab` if it is the lab's.
 
-    In the lab's backend a stack's salt is read from its state, and git sees no change: see `slipway.backend.lab_salts`.
+    In the lab's backend a stack's salt is read from its state, and git sees no change: see `LabSalts`.
     """
 
     project: Project
@@ -154,3 +162,76 @@ class Stacks:
         for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True)
+class LabSalts:
+    """The salts of lab stacks that were ever used from the clone that `folder` is in; git ignores these lines there.
+
+    With a passphrase the engine needs an `encryptionsalt` in `Pulumi.<stack>.yaml` and expects it to be committed. This
+    is right for a backend that a team shares. It is wrong for a lab, whose passphrase and stacks exist on one machine
+    only: a committed salt locks all others out. So git is set up, in this clone only, to ignore exactly these lines.
+    """
+
+    folder: Path
+
+    def put(self, salt: str, file: Path) -> None:
+        """Write `salt` to the settings `file`, in place of another lab's salt, without a change for git."""
+        self._overlook(salt)
+        settings = file.read_text(encoding="utf-8")
+        salted = with_salt(self.without(settings, but=salt), salt)
+        if salted != settings:
+            file.write_text(salted, encoding="utf-8")
+        self._refresh(file)
+
+    def known(self) -> set[str]:
+        directory = self._git_directory
+        script = directory / SCRIPT if directory else None
+        return set(COMMAND.findall(script.read_text(encoding="utf-8"))) if script and script.exists() else set()
+
+    def without(self, settings: str, but: str = "") -> str:
+        """The text of a `Pulumi.<env>.yaml` without a lab's salt; the salt of any other backend stays."""
+        known = self.known() - {but}
+        return SALT_LINE.sub(lambda line: "" if line["salt"] in known else line[0], settings)
+
+    def _overlook(self, salt: str) -> None:
+        directory, known = self._git_directory, self.known()
+        if directory is None or salt in known:
+            return
+        commands = (rf"\|^encryptionsalt: {known_salt}$|d" for known_salt in sorted({*known, salt}))
+        (directory / SCRIPT).write_text("\n".join(commands) + "\n")
+        _add_line(directory / "info" / "attributes", RULE)
+        self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
+
+    def _refresh(self, file: Path) -> None:
+        """Update the file's size in the index: git takes a different size for a change without reading the file."""
+        if self._git("diff-files", "--name-only", "--", file.name).stdout:
+            staged, seen = self._git("rev-parse", f":./{file.name}"), self._git("hash-object", file.name)
+            if seen.stdout == staged.stdout:
+                self._git("update-index", "--", file.name)
+
+    @cached_property
+    def _git_directory(self) -> Path | None:
+        found = self._git("rev-parse", "--git-common-dir")
+        return None if found.returncode else (self.folder / found.stdout.strip()).resolve()
+
+    def _git(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = ["git", *arguments]
+        try:
+            return subprocess.run(
+                command, cwd=self.folder, capture_output=True, encoding="utf-8", errors="surrogateescape", check=False
+            )
+        except FileNotFoundError:
+            return subprocess.CompletedProcess(command, 127, "", "git is not installed")
+
+
+def with_salt(settings: str, salt: str) -> str:
+    """The settings with `salt` added, unless they already have one."""
+    return settings if SALT_LINE.search(settings) else f"{settings.rstrip()}\nencryptionsalt: {salt}\n".lstrip()
+
+
+def _add_line(file: Path, line: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    existing = file.read_text(encoding="utf-8") if file.exists() else ""
+    if line not in existing.splitlines():
+        file.write_text(f"{existing}\n{line}\n".lstrip(), encoding="utf-8")

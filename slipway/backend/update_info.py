@@ -1,4 +1,4 @@
-"""One recorded update, and how its message marks a rollback. Pure."""
+"""A recorded update: where a backend keeps it, what it did, and how its message marks a rollback. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
+
+from slipway.state.checkpoint import Snapshot
 
 OVERRIDDEN = "; policies overridden: "
 ROLLBACK = re.compile(
@@ -19,6 +21,55 @@ ROLLBACK_KEY = "rollbackTo"
 ROLLBACK_SETTING = f"slipway:{ROLLBACK_KEY}"
 # The recorded kind of a `pulumi import` of single resources: pulumi, sdk/go/common/apitype/history.go.
 RESOURCE_IMPORT = "resource-import"
+
+
+class UnreadableError(Exception):
+    """A record that is missing, truncated or corrupt; the text names it and says which."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where a backend keeps one update, known from the list of updates alone."""
+
+    number: int
+    finished: datetime
+    update: str = ""
+    """The file of the engine's record of the update; empty if there is none."""
+    checkpoint: str = ""
+    """The file of the state after it; empty if there is none."""
+    problem: str = ""
+    """Why the record is incomplete; such an update is not read at all."""
+    size: int = 0
+    """The size of the checkpoint file, in bytes; 0 if it is not known."""
+
+
+class Source(Protocol):
+    """The history of one stack in a backend, self-managed or Pulumi Cloud."""
+
+    @property
+    def place(self) -> str:
+        """A text that identifies this stack and backend uniquely."""
+        ...
+
+    def records(self) -> Sequence[Record]:
+        """All updates, oldest first, numbered from 1."""
+        ...
+
+    def updates(self, records: Sequence[Record]) -> Sequence[Mapping[str, Any] | UnreadableError]:
+        """The engine's record of each, in the same order, with times in seconds since 1970."""
+        ...
+
+    def checkpoint(self, record: Record) -> Snapshot:
+        """The state that an update left; raises UnreadableError."""
+        ...
+
+    def present(self) -> Snapshot | None:
+        """The present state of the stack, `None` if the stack does not exist; raises UnreadableError."""
+        ...
+
+    def is_held(self) -> bool:
+        """Whether an update of the stack is in progress, or was killed and has left its lock."""
+        ...
 
 
 class UpdateKind(StrEnum):

@@ -13,8 +13,7 @@ from slipway.render.markdown_text import clean
 from slipway.render.service_changes import OUTSIDE, by_service
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
-from slipway.state.difference import Difference, Operation, ResourceChange, difference
-from slipway.state.fields import FieldChange
+from slipway.state.difference import Difference, FieldChange, Operation, ResourceChange, difference
 
 SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
 WORDS = {Operation.CREATE: "added", Operation.UPDATE: "changed", Operation.DELETE: "removed"}

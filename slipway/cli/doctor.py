@@ -18,13 +18,12 @@ from rich.text import Text
 
 from lab.toolchain import PartStatus, survey
 from slipway.cluster.client import KubeconfigError, no_answer, read_kubeconfig
-from slipway.environment_variables import owns_cluster
+from slipway.environment_variables import owns_cluster, proxy_of
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file
 from slipway.progress import Progress
 from slipway.project import Project
 from slipway.project import find as find_project
-from slipway.proxies import proxy_of
 from slipway.render.tables import print_table
 
 WANTED_PYTHON = (3, 11)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-from slipway.python_path import require_own_packages
+from slipway.process import collect_garbage_rarely, require_own_packages
 
 require_own_packages()  # before the first import of a package that PYTHONPATH may replace
 
@@ -22,7 +22,6 @@ from typer.core import TyperCommand, TyperGroup  # noqa: E402
 from typer.models import CommandFunctionType  # noqa: E402
 
 from slipway.errors import ExitCode, SlipwayError  # noqa: E402
-from slipway.garbage_collection import collect_garbage_rarely  # noqa: E402
 
 
 def _flags_without_values(parameters: list[Any]) -> list[Any]:

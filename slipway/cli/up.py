@@ -39,7 +39,7 @@ from slipway.render.terminal import drift_lines, show
 from slipway.render.words import counted, is_incomplete
 from slipway.stack import Stack, open_stack
 from slipway.state.checkpoint import objects, outputs
-from slipway.state.migrations import RERUN_VARIABLE
+from slipway.state.kubernetes_objects import RERUN_VARIABLE
 from slipway.state.targets import exclude_arguments, target_variables
 
 

@@ -21,8 +21,8 @@ from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, L
 from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, tails
 from slipway.cluster.diagnosis.model import Finding
 from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
+from slipway.environment_variables import proxy_of
 from slipway.masking import masked_text
-from slipway.proxies import proxy_of
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration

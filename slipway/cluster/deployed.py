@@ -14,7 +14,7 @@ from slipway.cluster.diagnosis.objects import Object, name_of, objects_at, text_
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import ResourceState, Snapshot, objects, resources
-from slipway.state.directives import HELM_PREFIX
+from slipway.state.kubernetes_objects import HELM_PREFIX
 
 PROVIDER_TYPE = "pulumi:providers:kubernetes"
 PARALLEL_REQUESTS = 16

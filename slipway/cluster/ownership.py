@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from slipway.backend import History
-from slipway.backend.backends import find_backend_url
+from slipway.backend.history import find_backend_url
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
 from slipway.cluster.deployed import ApiResource, is_inside, object_path
 from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of

@@ -5,9 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from slipway.engine.build_log import BuildLog, without_marks
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, StepEvent, Urn
-from slipway.engine.stages import IMAGE_TYPE, ROLLED_OUT, ROLLING_OUT
+from slipway.engine.stages import IMAGE_TYPE, ROLLED_OUT, ROLLING_OUT, BuildLog, without_marks
 from slipway.progress import Progress, Step
 
 VERBS = {

@@ -13,7 +13,7 @@ from slipway.environment_variables import lab_variables, secret_variable
 from slipway.errors import SlipwayError
 from slipway.paths import CHECKOUT, STACK_PLACEHOLDER
 from slipway.stack import Stack
-from slipway.state.namespaces import has_namespace, without_namespace
+from slipway.state.kubernetes_objects import has_namespace, without_namespace
 
 TIMEOUT_SECONDS = 300
 

@@ -14,7 +14,6 @@ from typing import Any
 
 from slipway.backend.promotion import runs_tests
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary, Violation
-from slipway.engine.build_log import EXIT_CODE, BuildLog
 from slipway.engine.errors import ECHOES
 from slipway.engine.events import (
     STACK_TYPE,
@@ -28,13 +27,11 @@ from slipway.engine.events import (
     is_debug,
     parse,
 )
-from slipway.engine.stages import IMAGE_TYPE, TEST_STAGE, build_logs
+from slipway.engine.stages import EXIT_CODE, IMAGE_TYPE, TEST_STAGE, BuildLog, build_logs
 from slipway.masking import masked, masked_text, without_keys
 from slipway.render.service_changes import image_changes
-from slipway.state.checkpoint import TEST_SUFFIX, WORKLOAD_COMPONENTS, service_of, with_owners
-from slipway.state.content_names import CONTENT, successors
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import FieldChange, StepDetails, field_changes
+from slipway.state.checkpoint import CONTENT, TEST_SUFFIX, WORKLOAD_COMPONENTS, service_of, successors, with_owners
+from slipway.state.difference import FieldChange, Operation, ResourceChange, StepDetails, field_changes
 
 STREAMING = {"PULUMI_ENABLE_STREAMING_JSON_PREVIEW": "true"}
 OPERATIONS = {

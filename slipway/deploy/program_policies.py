@@ -30,8 +30,7 @@ from slipway.deploy.targets import has_services_alone
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
-from slipway.state.checkpoint import ResourceState, resources
-from slipway.state.content_names import stem
+from slipway.state.checkpoint import ResourceState, resources, stem
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 # Also a Dockerfile of another name, whose content the catalogue reads.

@@ -16,11 +16,10 @@ from slipway.deploy.display import OperationError, UpdateDisplay
 from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import violation_in
 from slipway.deploy.summary import Violation
-from slipway.engine.build_log import BuildStep
 from slipway.engine.errors import failed_builds, failure, killed, messages
-from slipway.engine.event_log import open_log
-from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, parse
+from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, open_log, parse
 from slipway.engine.pulumi_cli import Completed
+from slipway.engine.stages import BuildStep
 from slipway.errors import ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.words import counted

@@ -7,10 +7,9 @@ import signal
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from slipway.engine.build_log import EXIT_CODE, BuildStep
 from slipway.engine.events import STACK_TYPE, Diagnostic, Event, Failed, Finished, Started, Urn
 from slipway.engine.messages import CHECKS_FAILED, CONFIGURATION_ERROR, DIAGNOSIS, POLICY_REFUSALS, ROLLBACK_ERROR
-from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, build_logs
+from slipway.engine.stages import EXIT_CODE, IMAGE_TYPE, KUBERNETES_PREFIX, OWNERSHIP_HOOK, BuildStep, build_logs
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 
 # Messages that the engine adds after it has reported the reason.

@@ -15,8 +15,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 
+from slipway.environment_variables import loopback_excluded
 from slipway.errors import ConfigurationError
-from slipway.proxies import loopback_excluded
 
 LAST_WORDS_LINES = 200
 KILL_AFTER_SECONDS = 3.0

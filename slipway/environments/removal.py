@@ -13,8 +13,7 @@ from slipway.backend.recording import RecordedStack
 from slipway.deploy.display import OperationError, UpdateDisplay
 from slipway.deploy.preparation import drop_databases, prepare_stack
 from slipway.engine.errors import failure, messages
-from slipway.engine.event_log import open_log
-from slipway.engine.events import Event, parse
+from slipway.engine.events import Event, open_log, parse
 from slipway.environments.temporary import (
     HEADER,
     Temporary,

@@ -61,9 +61,9 @@ from slipway.render.words import (
     short_path,
     value_texts,
 )
-from slipway.state.content_names import HASH, is_named_by_content
+from slipway.state.checkpoint import HASH, is_named_by_content
 from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import FieldChange
+from slipway.state.difference import FieldChange
 
 MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]+) -->")
 OUTPUT_LINES = 120

@@ -14,10 +14,8 @@ from services.workloads import MIGRATION_SUFFIX
 from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
 from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
 from slipway.masking import SECRET, UNKNOWN, as_text
-from slipway.state.checkpoint import MIGRATION_LABEL
-from slipway.state.content_names import HASH
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import FieldChange, path_text
+from slipway.state.checkpoint import HASH, MIGRATION_LABEL
+from slipway.state.difference import FieldChange, Operation, ResourceChange, path_text
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"
 CONFIG_MAP = "kubernetes:core/v1:ConfigMap"

@@ -11,8 +11,7 @@ import yaml
 from slipway.deploy.summary import Commits, ImageChange, PreviewResult, PreviewSummary, Violation
 from slipway.masking import UNKNOWN
 from slipway.render.markdown_text import shortened
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import FieldChange
+from slipway.state.difference import FieldChange, Operation, ResourceChange
 
 POD = "spec.template.spec."
 CHANGES = "(changes)"

@@ -18,7 +18,7 @@ from slipway.rollback.run import NothingToRollBackError, Rollback, RollbackOptio
 from slipway.rollback.target import last_good
 from slipway.stack import Stack
 from slipway.state.checkpoint import resources
-from slipway.state.migrations import migrations
+from slipway.state.kubernetes_objects import migrations
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,14 @@ from slipway.state.checkpoint import (
     ResourceState,
     Snapshot,
     outputs,
+    renames,
     resources,
+    stem,
 )
-from slipway.state.content_names import stem
-from slipway.state.directives import directed
-from slipway.state.images import images_of
 from slipway.state.integrity import in_order
-from slipway.state.migrations import (
+from slipway.state.kubernetes_objects import (
+    directed,
+    images_of,
     is_destructive,
     is_suspended,
     migration_of,
@@ -29,7 +30,6 @@ from slipway.state.migrations import (
     run_of,
     with_suspension,
 )
-from slipway.state.renames import renames
 from slipway.values import Path, mapped, opened
 
 ROLLBACK_VARIABLE = "SLIPWAY_ROLLBACK"

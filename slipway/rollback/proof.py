@@ -14,9 +14,8 @@ from slipway.render.words import counted
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, Snapshot, objects
-from slipway.state.comparison import Comparison, compared
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.directives import DEPLOYMENT_TYPE
+from slipway.state.difference import Comparison, Operation, ResourceChange, compared
+from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE
 from slipway.values import opened
 
 

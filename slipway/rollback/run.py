@@ -35,8 +35,8 @@ from slipway.rollback.target import UnfinishedRollback, default_target, mark_in_
 from slipway.rollback.unchanged import digest, unchanged_resources
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
-from slipway.state.comparison import compared
-from slipway.state.migrations import migrations
+from slipway.state.difference import compared
+from slipway.state.kubernetes_objects import migrations
 
 
 class NothingToRollBackError(ConfigurationError):

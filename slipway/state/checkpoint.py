@@ -1,16 +1,16 @@
-"""Reads a recorded state: its resources, the service of each, and a hash of the inputs that the cluster gets."""
+"""Reads a recorded state: its resources, the service of each, their names in another state, a hash of their inputs."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from slipway.engine.events import STACK_TYPE, Urn
 from slipway.engine.stages import IMAGE_TYPE
-from slipway.state.content_names import stem
 from slipway.values import Secret, mapped
 
 PROVIDER_PREFIX = "pulumi:providers:"
@@ -28,6 +28,15 @@ OWNER = "slipway:service"
 
 Snapshot = Mapping[str, Any]
 """The `latest` of a checkpoint: `manifest`, `secrets_providers`, `resources`, `pending_operations`."""
+
+# An object that is named by its content (`components.workload`): new content makes a new object.
+HASH = re.compile(r"-[0-9a-f]{8}$")
+TYPES = (
+    "kubernetes:core/v1:ConfigMap",
+    "kubernetes:core/v1:Secret",
+    "kubernetes:networking.k8s.io/v1:NetworkPolicy",
+)
+CONTENT = ("data", "stringData", "binaryData", "spec")
 
 
 @dataclass(frozen=True)
@@ -182,3 +191,40 @@ def _without_suspension(resource: ResourceState) -> Mapping[str, Any]:
 def masked_secrets(value: Any) -> Any:
     """The value with a mark for each secret, encrypted or not: every update encrypts the same secret again."""
     return mapped(value, lambda each, _: HIDDEN if isinstance(each, Secret) else each)
+
+
+def stem(urn: str) -> str:
+    """The URN without the hash of the content; unchanged for any other resource."""
+    return HASH.sub("", urn) if urn.split("::", 3)[2].endswith(TYPES) else urn
+
+
+def is_named_by_content(urn: str) -> bool:
+    return stem(urn) != urn
+
+
+def successors(before: Collection[str], after: Collection[str]) -> dict[str, str]:
+    """The URN of each object of `before` that is gone, with the URN of the object in `after` that replaced it.
+
+    An object replaces at most one other: failed updates may leave several.
+    """
+    come = {stem(urn): urn for urn in after if urn not in before and stem(urn) != urn}
+    gone = {stem(urn): urn for urn in before if urn not in after}
+    return {urn: come[name] for name, urn in gone.items() if name in come}
+
+
+def renames(then: Mapping[str, ResourceState], now: Mapping[str, ResourceState]) -> dict[str, str]:
+    """The URN in `now` of each resource in `then` that was renamed since and has another URN there.
+
+    It is recognized by the aliases that the engine recorded, or because it is the same object. As two resources, it
+    would be created again under one name, and the delete of the other name would then delete it.
+    """
+    gone = [each for urn, each in now.items() if urn not in then]
+    by_thing = {(each.type, each.id): each.urn for each in gone if each.is_object and each.id}
+    by_alias = {str(alias): each.urn for each in gone for alias in each.raw.get("aliases") or ()}
+    found: dict[str, str] = {}
+    for urn, each in then.items():
+        if urn not in now and each.type != STACK_TYPE:
+            present = by_alias.get(urn) or by_thing.get((each.type, each.id))
+            if present:
+                found[urn] = present
+    return found

@@ -14,7 +14,7 @@ from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
 from slipway.environment_variables import secret_variable
-from slipway.state.content_names import TYPES
+from slipway.state.checkpoint import TYPES
 from tests.committed_settings import committed_settings
 from tests.example import SERVICES
 

@@ -11,7 +11,7 @@ from components.kinds import Microservice
 from components.rollouts import AwaitedRollouts
 from components.workload import WorkloadArgs
 from services.spec import ServiceSpec
-from slipway.state.content_names import stem
+from slipway.state.checkpoint import stem
 
 POLICY, DEPLOYMENT = "kubernetes:networking.k8s.io/v1:NetworkPolicy", "kubernetes:apps/v1:Deployment"
 HTTP = {"port": "http", "protocol": "TCP"}

@@ -26,7 +26,7 @@ from components.rollback import RecordedState
 from components.settings import NamespaceSettings, StackSettings
 from slipway.rollback.plan import RollbackRequest, plan_rollback
 from slipway.state.checkpoint import resources
-from slipway.state.directives import directed
+from slipway.state.kubernetes_objects import directed
 
 ROOT = Path(__file__).resolve().parents[2]
 STATES = ROOT / "tests" / "slipway" / "recorded" / "states.json"

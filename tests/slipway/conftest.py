@@ -27,7 +27,7 @@ from slipway.cli.main import main
 from slipway.engine.events import Event, parse
 from slipway.paths import lab_environment_file, toolchain_environment_file
 from slipway.state.checkpoint import ResourceState
-from slipway.state.directives import directed
+from slipway.state.kubernetes_objects import directed
 
 ROOT = Path(__file__).parents[2]
 RECORDED = Path(__file__).parent / "recorded"

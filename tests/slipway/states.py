@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from slipway.state.checkpoint import ResourceState
-from slipway.state.content_names import stem
-from slipway.state.directives import directed
+from slipway.state.checkpoint import ResourceState, stem
+from slipway.state.kubernetes_objects import directed
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 STACK = "urn:pulumi:dev::slipway::"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.proxies import Proxy, loopback_excluded, proxy_of
+from slipway.environment_variables import Proxy, loopback_excluded, proxy_of
 
 OFFICE = "http://proxy.example:3128"
 

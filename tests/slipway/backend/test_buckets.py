@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.backend.buckets import BucketStorage, bucket, shared_credentials
+from slipway.backend.storage import BucketStorage, bucket, shared_credentials
 from slipway.errors import ConfigurationError
 
 HOSTED = {"virtual_hosted_style_request": True}

@@ -13,7 +13,7 @@ import pytest
 
 from slipway import values
 from slipway.backend import History, UpdateKind, rollback_message
-from slipway.backend.decryption import FORMER_PASSPHRASE, decrypted
+from slipway.backend.history import FORMER_PASSPHRASE, decrypted
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project

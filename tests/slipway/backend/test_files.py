@@ -14,7 +14,7 @@ import pytest
 import zstandard
 
 from slipway.backend import History, RollbackInfo, UpdateKind, parse_rollback, rollback_message
-from slipway.backend.backends import backend_url
+from slipway.backend.history import backend_url
 from slipway.backend.storage import Folder
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ConfigurationError, SlipwayError

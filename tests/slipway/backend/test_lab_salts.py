@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.backend.lab_salts import LabSalts, with_salt
+from slipway.backend.stacks import LabSalts, with_salt
 
 SETTINGS = "config:\n  # a comment\n  slipway:namespace: dev\n"
 SALT = "v1:H71dB65b1e8=:v1:/+oh9nS443L1xNgp:3NLmXeR6oadeG+0R9jDpRzLDY/mBCQ=="

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from slipway.cli.output import lasting_output
-from slipway.engine.event_log import EventLog
+from slipway.engine.events import EventLog
 from slipway.engine.pulumi_cli import Pulumi
 from tests.slipway.opened import engine_in
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway.engine.build_log import BuildLog, without_marks
+from slipway.engine.stages import BuildLog, without_marks
 
 
 def read(*lines: str) -> BuildLog:

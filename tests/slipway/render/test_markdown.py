@@ -18,8 +18,7 @@ from slipway.engine.events import Urn
 from slipway.engine.messages import DECIDED_AT_UPDATE, WAIVED
 from slipway.render.markdown import MARKER, render
 from slipway.render.markdown_text import GITHUB_LIMIT_BYTES, Item, Section, fit
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import FieldChange
+from slipway.state.difference import FieldChange, Operation, ResourceChange
 from tests.recording.previews import examples
 from tests.slipway.render.reading import LINKS
 

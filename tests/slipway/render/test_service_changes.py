@@ -27,8 +27,7 @@ from slipway.render.service_changes import (
     service_changes,
     verdict,
 )
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.fields import StepDetails, field_changes
+from slipway.state.difference import Operation, ResourceChange, StepDetails, field_changes
 from tests.slipway.render.reading import plain
 
 DEPLOYMENT, SERVICE = "kubernetes:apps/v1:Deployment", "kubernetes:core/v1:Service"

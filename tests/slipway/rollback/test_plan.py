@@ -20,8 +20,7 @@ from slipway.rollback.plan import (
     plan_rollback,
     services_migrated_since,
 )
-from slipway.state.checkpoint import ResourceState, fingerprint, objects, resources
-from slipway.state.content_names import stem
+from slipway.state.checkpoint import ResourceState, fingerprint, objects, resources, stem
 from slipway.state.difference import STATEFUL_KINDS
 from tests.slipway.states import CLAIM, STACK, STATEFUL_SET, add, find, remove, secret, urn, without
 

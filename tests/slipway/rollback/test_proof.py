@@ -10,8 +10,7 @@ from slipway.cluster.drift import Drift
 from slipway.engine.events import Urn
 from slipway.rollback.proof import ClusterDifference, compared_with
 from slipway.state.checkpoint import ResourceState
-from slipway.state.difference import Difference, Operation, ResourceChange
-from slipway.state.fields import FieldChange, Kind
+from slipway.state.difference import Difference, FieldChange, Kind, Operation, ResourceChange
 
 URN = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:apps/v1:Deployment::user-service"
 

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.backend import History, UpdateInfo, UpdateKind
-from slipway.backend.source import Record, UnreadableError
-from slipway.backend.update_info import RollbackInfo
+from slipway.backend.update_info import Record, RollbackInfo, UnreadableError
 from slipway.errors import ConfigurationError
 from slipway.rollback.target import default_target, last_good
 from tests.slipway.states import sealed, urn

@@ -27,7 +27,7 @@ from slipway.rollback.plan import DataAtStakeError, RollbackPlan, RollbackReques
 from slipway.rollback.proof import ClusterDifference
 from slipway.rollback.run import Rollback
 from slipway.stack import Stack
-from slipway.state.content_names import stem
+from slipway.state.checkpoint import stem
 from tests.slipway.opened import stack_in
 from tests.slipway.states import remove, urn
 

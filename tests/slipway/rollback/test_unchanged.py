@@ -9,7 +9,7 @@ import pytest
 
 from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
 from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
-from slipway.state.content_names import stem
+from slipway.state.checkpoint import stem
 from tests.slipway.states import find, urn
 
 SERVICE = urn("core/v1:Service", "user-service")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway.backend.decryption import decrypted
+from slipway.backend.history import decrypted
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import ExitCode, SlipwayError
 from slipway.state.checkpoint import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slipway.state.checkpoint import objects
-from slipway.state.comparison import Comparison, compared
+from slipway.state.difference import Comparison, compared
 from tests.slipway.states import add, find, named_by_service, secret, urn, without
 
 DEPLOYMENT = "apps/v1:Deployment"

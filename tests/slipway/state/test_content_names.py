@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway.state.checkpoint import service_of
-from slipway.state.content_names import stem, successors
+from slipway.state.checkpoint import service_of, stem, successors
 
 PREFIX = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes:"
 

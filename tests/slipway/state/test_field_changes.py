@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.masking import SECRET, UNKNOWN
-from slipway.state.fields import FieldChange, StepDetails, field_changes
+from slipway.state.difference import FieldChange, StepDetails, field_changes
 from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 
 DEPLOYMENT = "kubernetes:apps/v1:Deployment"

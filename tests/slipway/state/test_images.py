@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from slipway.state.checkpoint import ResourceState
-from slipway.state.images import images_of, pod_spec_of
+from slipway.state.kubernetes_objects import images_of, pod_spec_of
 from slipway.values import SECRET_SIGNATURE, SIGNATURE
 
 CONTAINERS = {"initContainers": [{"image": "a@sha256:1"}], "containers": [{"image": "b@sha256:2"}, {"name": "c"}]}
