@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.paths import toolchain_environment_file
-from slipway.state.integrity import problems, repaired
+from slipway.state.integrity import in_order, problems, repaired
 
 STATE: dict[str, Any] = json.loads((Path(__file__).parents[1] / "recorded" / "states.json").read_text())["second"]
 
@@ -125,3 +125,24 @@ def test_the_engine_agrees(state: dict[str, Any], how: str, tmp_path: Path) -> N
     BROKEN[how](state)
     assert imported(state)
     assert imported(repaired(state, [STATE])) == ""
+
+
+SIZE = 12
+
+
+@given(st.permutations(range(SIZE)), st.lists(st.tuples(st.integers(0, SIZE - 1), st.integers(0, SIZE - 1))))
+def test_what_is_needed_comes_first(given_order: list[int], pairs: list[tuple[int, int]]) -> None:
+    needed = {key: [low for low, high in pairs if high == key and low < high] for key in range(SIZE)}
+    order = list(in_order(given_order, needed.__getitem__))
+    assert sorted(order) == list(range(SIZE))
+    for key, others in needed.items():
+        assert all(order.index(other) < order.index(key) for other in others)
+
+
+def test_where_nothing_is_needed_it_stays_as_it_was() -> None:
+    assert list(in_order(["c", "a", "b"], lambda _: ())) == ["c", "a", "b"]
+
+
+def test_a_circle_loses_nothing() -> None:
+    needs = {"a": ["b"], "b": ["c"], "c": ["a", "not there"]}
+    assert sorted(in_order(needs, needs.__getitem__)) == ["a", "b", "c"]
