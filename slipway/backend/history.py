@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -39,8 +38,24 @@ class History:
 
     @classmethod
     def open(cls, engine: Pulumi, project: Project, stack: str) -> History:
-        """Find the backend as the engine does; raises ConfigurationError if none can be read."""
-        return cls(project.name, stack, open_source(backend_url(engine, project), engine, project.name, stack))
+        """Find the backend as the engine does; raises ConfigurationError if none is set or its kind cannot be read."""
+        name, url = project.name, backend_url(engine, project)
+        scheme = urlsplit(url).scheme
+        source: Source
+        if scheme in ("http", "https"):
+            source = CloudHistory(url, engine, stack)
+        elif folder := backend_folder(url, engine.folder):
+            source = SelfManagedSource(Folder(folder), name, stack)
+        elif scheme in EXTRAS:
+            storage = BucketStorage.open(bucket(url, engine.environment), engine.environment)
+            source = SelfManagedSource(storage, name, stack)
+        else:
+            raise ConfigurationError(
+                f"The history of the backend {masked_text(url)} cannot be read.",
+                why=f"Supported: file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
+                next_step="Move the stack to one of them, or use `pulumi stack history`.",
+            )
+        return cls(name, stack, source)
 
     @cached_property
     def entries(self) -> tuple[UpdateInfo, ...]:
@@ -117,15 +132,17 @@ class History:
     def _read(self, records: Sequence[Record]) -> tuple[UpdateInfo, ...]:
         whole = [record for record in records if not record.problem]
         found = dict(zip((record.number for record in whole), self.source.updates(whole), strict=True))
-        return tuple(self._entry(record, found.get(record.number)) for record in records)
-
-    def _entry(self, record: Record, update: Mapping[str, Any] | UnreadableError | None) -> UpdateInfo:
-        if update is None or isinstance(update, UnreadableError):
-            return unreadable(record.number, record.finished, record.problem or str(update))
-        try:
-            return entry(record.number, update, self.project)
-        except ValueError as error:
-            return unreadable(record.number, record.finished, f"{record.update}: {error}")
+        entries = []
+        for record in records:
+            update = found.get(record.number)
+            if update is None or isinstance(update, UnreadableError):
+                entries.append(unreadable(record.number, record.finished, record.problem or str(update)))
+                continue
+            try:
+                entries.append(entry(record.number, update, self.project))
+            except ValueError as error:
+                entries.append(unreadable(record.number, record.finished, f"{record.update}: {error}"))
+        return tuple(entries)
 
 
 def backend_url(engine: Pulumi, project: Project) -> str:
@@ -145,47 +162,23 @@ def find_backend_url(engine: Pulumi, project: Project) -> str:
     Pulumi Cloud if only a token for it is set. Empty if there is none.
     """
     variables = engine.environment
-    if url := variables.get(BACKEND_URL):
+    if url := variables.get(BACKEND_URL) or variables.get("PULUMI_BACKEND_URL"):
         return url
-    by_token = (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
-    return variables.get("PULUMI_BACKEND_URL") or _project_backend(project) or _logged_in(engine) or by_token
-
-
-def open_source(url: str, engine: Pulumi, project: str, stack: str) -> Source:
-    """The history of `stack` in the backend at `url`; raises ConfigurationError for an unsupported kind of backend."""
-    scheme = urlsplit(url).scheme
-    if scheme in ("http", "https"):
-        return CloudHistory(url, engine, stack)
-    if folder := backend_folder(url, engine.folder):
-        return SelfManagedSource(Folder(folder), project, stack)
-    if scheme in EXTRAS:
-        found = bucket(url, engine.environment)
-        return SelfManagedSource(BucketStorage.open(found, engine.environment), project, stack)
-    raise ConfigurationError(
-        f"The history of the backend {masked_text(url)} cannot be read.",
-        why=f"Supported: file://, {', '.join(f'{each}://' for each in EXTRAS)}, and Pulumi Cloud's https://.",
-        next_step="Move the stack to one of them, or use `pulumi stack history`.",
-    )
-
-
-def _project_backend(project: Project) -> str:
     content = yaml.safe_load(project.file.read_text(encoding="utf-8"))
     backend = content.get("backend") if isinstance(content, dict) else None
-    return str(backend.get("url") or "") if isinstance(backend, dict) else ""
-
-
-def _logged_in(engine: Pulumi) -> str:
-    """The backend of `pulumi login`, from its credentials file; empty if there is none."""
-    variables = engine.environment
+    if isinstance(backend, dict) and backend.get("url"):
+        return str(backend["url"])
     home = variables.get("PULUMI_HOME") or str(Path(variables.get("HOME") or Path.home()) / ".pulumi")
     file = Path(variables.get("PULUMI_CREDENTIALS_PATH") or home) / "credentials.json"
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        logins = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return ""
+        logins = {}
     except (OSError, ValueError) as error:
         raise ConfigurationError(f"{file} cannot be read.", why=str(error), next_step="Run `pulumi login`.") from error
-    return str(content.get("current") or "") if isinstance(content, dict) else ""
+    if isinstance(logins, dict) and logins.get("current"):
+        return str(logins["current"])
+    return (variables.get("PULUMI_API") or PULUMI_CLOUD) if variables.get("PULUMI_ACCESS_TOKEN") else ""
 
 
 def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Snapshot:
@@ -198,8 +191,12 @@ def decrypted(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> S
     if not has_encrypted(snapshot):
         return snapshot
     done = _opened(engine, project, stack, snapshot)
-    if done.exit_code and (former := _former_passphrase(engine.environment)):
-        done = _opened(replace(engine, environment=former), project, stack, snapshot)
+    former = next((each for each in ("", "_FILE") if engine.environment.get(f"{FORMER_PASSPHRASE}{each}")), None)
+    if done.exit_code and former is not None:
+        # Before a `pulumi stack change-secrets-provider` the state was encrypted with another passphrase.
+        environment = {name: value for name, value in engine.environment.items() if not name.startswith(PASSPHRASE)}
+        environment[f"{PASSPHRASE}{former}"] = environment[f"{FORMER_PASSPHRASE}{former}"]
+        done = _opened(replace(engine, environment=environment), project, stack, snapshot)
     if done.exit_code:
         raise ConfigurationError(
             f"The secrets of a recorded state of stack {stack} cannot be decrypted.",
@@ -230,12 +227,3 @@ def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Com
         return replace(engine, environment=scratch).run(
             "stack", "export", "--show-secrets", "--stack", stack, folder=folder
         )
-
-
-def _former_passphrase(environment: Mapping[str, str]) -> Mapping[str, str] | None:
-    """The environment with the passphrase before `pulumi stack change-secrets-provider`; `None` if none is set."""
-    for suffix in ("", "_FILE"):
-        if former := environment.get(f"{FORMER_PASSPHRASE}{suffix}"):
-            rest = {name: value for name, value in environment.items() if not name.startswith(PASSPHRASE)}
-            return {**rest, f"{PASSPHRASE}{suffix}": former}
-    return None

@@ -36,10 +36,17 @@ class CloudHistory:
         return f"{self.url} {self.engine.folder} {self.stack}"
 
     def records(self) -> list[Record]:
-        return [Record(number, _time(update["endTime"])) for number, update in sorted(self._updates.items())]
+        updates = sorted(self._updates.items())
+        return [Record(number, datetime.fromisoformat(update["endTime"])) for number, update in updates]
 
     def updates(self, records: Sequence[Record]) -> list[Mapping[str, Any] | UnreadableError]:
-        return [_as_recorded(self._updates[record.number]) for record in records]
+        found: list[Mapping[str, Any] | UnreadableError] = []
+        for record in records:
+            update = self._updates[record.number]
+            # In the form that the engine writes to files: times in seconds.
+            times = {name: datetime.fromisoformat(update[name]).timestamp() for name in ("startTime", "endTime")}
+            found.append({**update, **times})
+        return found
 
     def checkpoint(self, record: Record) -> Snapshot:
         return self._exported(f"update #{record.number}", "--version", str(record.number))
@@ -58,7 +65,10 @@ class CloudHistory:
         for number in range(1, 1_000_000):
             page = self._page(number)
             known = len(found)
-            found |= {update["version"]: update for update in page if _is_finished(update)}
+            for update in page:
+                is_finished = update.get("endTime") and update.get("result") not in UNFINISHED
+                if is_finished and update.get("kind") != PREVIEW:
+                    found[update["version"]] = update
             if len(page) < PAGE_SIZE or (found and len(found) == known):
                 break
         return found
@@ -83,17 +93,3 @@ class CloudHistory:
         except (ValueError, KeyError, TypeError) as error:
             raise UnreadableError(f"{what}: the engine printed no state: {error}") from error
         return {**snapshot, "resources": snapshot.get("resources") or []}
-
-
-def _is_finished(update: Mapping[str, Any]) -> bool:
-    return bool(update.get("endTime")) and update.get("result") not in UNFINISHED and update.get("kind") != PREVIEW
-
-
-def _as_recorded(update: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The same update in the form that the engine writes to files: times in seconds."""
-    times = {name: _time(update[name]).timestamp() for name in ("startTime", "endTime")}
-    return {**update, **times}
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text)

@@ -15,6 +15,7 @@ import secrets
 import socket
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -102,19 +103,19 @@ class RecordedStack(SelfManagedSource):
         return own
 
     def _require_no_other_lock(self, own: str) -> None:
-        if others := [path for path in self._locks() if path != own]:
-            raise HeldError(
-                f"the stack is currently locked by {len(others)} lock(s). Either wait for the other process(es) to end "
-                f"or delete the lock file with `pulumi cancel`.{''.join(map(self._described, others))}"
-            )
-
-    def _described(self, lock: str) -> str:
-        try:
-            held = from_json(self._contents([lock])[0])
-        except FileNotFoundError:  # released just now
-            return ""
-        by = f"{held['username']}@{held['hostname']} (pid {held['pid']})"
-        return f"\n  {self.storage.place(lock)}: created by {by} at {held['timestamp']}"
+        others = [path for path in self._locks() if path != own]
+        if not others:
+            return
+        text = (
+            f"the stack is currently locked by {len(others)} lock(s). Either wait for the other process(es) to end "
+            "or delete the lock file with `pulumi cancel`."
+        )
+        for lock in others:
+            with suppress(FileNotFoundError):  # released just now
+                held = from_json(self._contents([lock])[0])
+                by = f"{held['username']}@{held['hostname']} (pid {held['pid']})"
+                text += f"\n  {self.storage.place(lock)}: created by {by} at {held['timestamp']}"
+        raise HeldError(text)
 
     def unlock(self, lock: str) -> None:
         self.storage.delete([lock])
@@ -207,7 +208,13 @@ class RecordedStack(SelfManagedSource):
 
     def _contents(self, paths: Sequence[str]) -> list[bytes]:
         found = self.storage.read(paths)
-        return [_content(found[path]) for path in paths]
+        contents = []
+        for path in paths:
+            content = found[path]
+            if isinstance(content, OSError):
+                raise content
+            contents.append(content)
+        return contents
 
 
 @dataclass
@@ -246,7 +253,12 @@ class UpdateJournal:
         state = journal.state()
         self.damage = problems(state)
         features = journal.features(state)
-        checkpoint = _checkpoint(state, features, self.stack.qualified_name(), self.header["engine"])
+        engine = self.header["engine"]
+        manifest = {"time": _now(), "magic": _digest(engine.encode()), "version": engine}
+        # `metadata` may have the engine's note of a problem; an engine that finds none removes it.
+        after = {**state, "manifest": manifest, "metadata": {}}
+        version = {"version": FEATURES_VERSION, "features": features} if features else {"version": CHECKPOINT_VERSION}
+        checkpoint = to_json({**version, "checkpoint": {"stack": self.stack.qualified_name(), "latest": after}})
         self.written = _digest(checkpoint)
         self.stack.storage.write(self.path(WRITTEN), self.written.encode())
         self.stack.save(checkpoint)
@@ -265,12 +277,6 @@ class UpdateJournal:
         self.stack.storage.write(kept, to_json(whole))
         self.remove()
         return self.stack.storage.place(kept)
-
-
-def _content(read: bytes | OSError) -> bytes:
-    if isinstance(read, OSError):
-        raise read
-    return read
 
 
 def _now() -> str:
@@ -309,11 +315,3 @@ def _resources_hash(latest: Snapshot) -> str:
 
 def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _checkpoint(state: Snapshot, features: Sequence[str], stack: str, engine: str) -> bytes:
-    """The content of the file that holds the state, as the engine of this version writes it."""
-    manifest = {"time": _now(), "magic": _digest(engine.encode()), "version": engine}
-    content = {"version": FEATURES_VERSION, "features": features} if features else {"version": CHECKPOINT_VERSION}
-    latest = {**state, "manifest": manifest, "metadata": {}}  # an engine that finds no problem removes its notes of one
-    return to_json({**content, "checkpoint": {"stack": stack, "latest": latest}})

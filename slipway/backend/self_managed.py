@@ -123,7 +123,12 @@ class FileBackend:
         Call this only while the stack is not locked.
         """
         states = self._part("stacks")
-        torn = [file for file in states.glob(f"{stack}.json*.attrs") if not _is_json(file)]
+        torn = []
+        for file in states.glob(f"{stack}.json*.attrs"):
+            try:
+                json.loads(file.read_text(encoding="utf-8"))
+            except ValueError:
+                torn.append(file)
         unfinished = list(states.glob(f"{stack}.json*.tmp"))
         for file in (*torn, *unfinished):
             file.unlink(missing_ok=True)
@@ -140,14 +145,6 @@ class FileBackend:
 
     def _part(self, *parts: str) -> Path:
         return Path(self.folder, ".pulumi", *parts, self.project)
-
-
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text(encoding="utf-8"))
-    except ValueError:
-        return False
-    return True
 
 
 def file_backend(url: str, start: Path, project: str) -> FileBackend | None:
@@ -189,13 +186,24 @@ class SelfManagedSource:
         folder = self._folder("history", self.stack)
         found: dict[int, dict[str, StoredFile]] = {}
         for file in sorted(self._list(folder), key=lambda each: each.name):
-            if stamped := self._stamp(file.name):
-                stamp, part = stamped
-                found.setdefault(stamp, {})[part] = file
-        return [
-            _record(number, stamp, found[stamp], f"{folder}/{self.stack}-{stamp}")
-            for number, stamp in enumerate(sorted(found), start=1)
-        ]
+            for part in (UPDATE, CHECKPOINT):
+                stem, is_part, compression = file.name.rpartition(part)
+                stack, _, digits = stem.rpartition("-")
+                # The time of the update's end: nanoseconds since 1970, which the engine keeps in 64 bits.
+                is_time = digits.isdecimal() and int(digits) < 1 << 63
+                if is_part and compression in COMPRESSIONS and stack == self.stack and is_time:
+                    found.setdefault(int(digits), {})[part] = file
+        records = []
+        for number, stamp in enumerate(sorted(found), start=1):
+            files = found[stamp]
+            missing = [f"{self.stack}-{stamp}{part} is missing" for part in (UPDATE, CHECKPOINT) if part not in files]
+            empty = [f"{file.name} is empty" for file in files.values() if not file.size]
+            paths = {part: f"{folder}/{file.name}" for part, file in files.items()}
+            finished = datetime.fromtimestamp(stamp / NANOSECONDS, UTC)
+            size = files[CHECKPOINT].size if CHECKPOINT in files else 0
+            problem = "; ".join([*missing, *empty])
+            records.append(Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem, size))
+        return records
 
     def updates(self, records: Sequence[Record]) -> list[Mapping[str, Any] | UnreadableError]:
         """Read all files in one call: from a bucket, one after the other would take minutes."""
@@ -247,15 +255,6 @@ class SelfManagedSource:
             raise self._unreachable(error) from error
         return isinstance(meta, dict) and meta.get("version") == PROJECT_LAYOUT
 
-    def _stamp(self, name: str) -> tuple[int, str] | None:
-        """When the update ended, and which of its two files this is; `None` for any other file."""
-        for part in (UPDATE, CHECKPOINT):
-            stem, found, compression = name.rpartition(part)
-            stack, _, stamp = stem.rpartition("-")
-            if found and compression in COMPRESSIONS and stack == self.stack and _is_time(stamp):
-                return int(stamp), part
-        return None
-
     def _list(self, folder: str) -> list[StoredFile]:
         try:
             return self.storage.files(folder)
@@ -302,21 +301,6 @@ def _read_json(content: bytes) -> Any:
     return from_json(decompressed(content), cache_strings="keys")
 
 
-def _is_time(stamp: str) -> bool:
-    """Whether it is nanoseconds since 1970, which the engine keeps in 64 bits."""
-    return stamp.isdecimal() and int(stamp) < 1 << 63
-
-
 def _is_resource(raw: object) -> bool:
     """Whether it has a type and a whole URN: `urn:pulumi:STACK::PROJECT::TYPE::NAME`."""
     return isinstance(raw, dict) and isinstance(raw.get("type"), str) and str(raw.get("urn")).count("::") >= URN_MARKS
-
-
-def _record(number: int, stamp: int, files: Mapping[str, StoredFile], name: str) -> Record:
-    missing = [f"{name.rpartition('/')[-1]}{part} is missing" for part in (UPDATE, CHECKPOINT) if part not in files]
-    empty = [f"{file.name} is empty" for file in files.values() if not file.size]
-    paths = {part: f"{name.rpartition('/')[0]}/{file.name}" for part, file in files.items()}
-    finished = datetime.fromtimestamp(stamp / NANOSECONDS, UTC)
-    problem = "; ".join([*missing, *empty])
-    size = files[CHECKPOINT].size if CHECKPOINT in files else 0
-    return Record(number, finished, paths.get(UPDATE, ""), paths.get(CHECKPOINT, ""), problem, size)

@@ -54,9 +54,12 @@ def services(snapshot: Snapshot) -> dict[str, ServiceState]:
         if each.service:
             found[each.service].append(each)
     origins = {name: each.properties()[PROMOTED_FROM] for name, each in promotions(snapshot).items()}
-    return {
-        name: ServiceState(_image(name, found[name]), _mark(found[name]), origins.get(name)) for name in sorted(found)
-    }
+    states = {}
+    for name in sorted(found):
+        inputs = sorted((each.urn, masked_secrets(each.inputs)) for each in found[name])
+        mark = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
+        states[name] = ServiceState(_image(name, found[name]), mark, origins.get(name))
+    return states
 
 
 def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
@@ -76,11 +79,6 @@ def _image(service: str, resources: Iterable[ResourceState]) -> str:
     return images.get(service) or next(iter(images.values()), "")
 
 
-def _mark(resources: Iterable[ResourceState]) -> str:
-    inputs = sorted((each.urn, masked_secrets(each.inputs)) for each in resources)
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
-
-
 class RecordedServices:
     """The services of recorded states, kept in the cache: a state never changes, and takes long to read."""
 
@@ -88,8 +86,15 @@ class RecordedServices:
         self._history = history
         name = hashlib.sha256(history.source.place.encode(errors="surrogateescape")).hexdigest()[:32]
         self._file = cache_home() / "history" / f"{name}.json"
-        self._known = self._read()
+        self._known: dict[str, dict[str, ServiceState]] = {}
         self._fresh = False
+        # It is only a cache: an invalid one is rebuilt.
+        with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            self._known = {
+                identity: {name: ServiceState(**state) for name, state in found.items()}
+                for identity, found in content.items()
+            }
 
     def of(self, number: int) -> dict[str, ServiceState]:
         """The services after update `number`; raises SlipwayError if its state cannot be read."""
@@ -102,24 +107,13 @@ class RecordedServices:
     def changes(self, number: int) -> tuple[ServiceChange, ...]:
         """The changes of update `number` against the state before it; raises SlipwayError if its own cannot be read."""
         after = self.of(number)
-        return changed(self._before(number), after)
-
-    def _before(self, number: int) -> dict[str, ServiceState]:
-        """The services in the nearest older state that can be read: an update without one counts as no change."""
+        before: Services = {}
+        # Against the nearest older state that can be read: an update without one counts as no change.
         for older in reversed([known for known in self._history.numbers if known < number]):
             with contextlib.suppress(SlipwayError):
-                return self.of(older)
-        return {}
-
-    def _read(self) -> dict[str, dict[str, ServiceState]]:
-        try:
-            content = json.loads(self._file.read_text(encoding="utf-8"))
-            return {
-                identity: {name: ServiceState(**state) for name, state in found.items()}
-                for identity, found in content.items()
-            }
-        except (OSError, ValueError, TypeError, AttributeError):  # it is only a cache: an invalid one is rebuilt
-            return {}
+                before = self.of(older)
+                break
+        return changed(before, after)
 
     def save(self) -> None:
         """Write the cache. If it cannot be written, that only costs time."""

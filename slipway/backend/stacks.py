@@ -48,7 +48,9 @@ class Stacks:
         """Create the stack of `environment` if it is missing; in the lab's backend, those of all environments."""
         if not self.in_lab:
             self._repair(environment, say)
-            self._ensure_in_own_backend(environment, say)
+            if not self.exists(environment):
+                self.run(environment, "stack", "init", environment, "--no-select")
+                say(f"Created stack {environment}. Commit Pulumi.{environment}.yaml if it got an encryptionsalt.")
             return
         self._ensure_in_lab(environment, say)
         self.ensure_all_in_lab(say, but=environment)
@@ -110,30 +112,24 @@ class Stacks:
         if self.files:
             self.files.remove_copies(environment)
 
-    def _ensure_in_own_backend(self, environment: str, say: Callable[[str], None]) -> None:
-        if self.exists(environment):
-            return
-        self.run(environment, "stack", "init", environment, "--no-select")
-        say(f"Created stack {environment}. Commit Pulumi.{environment}.yaml if it got an encryptionsalt.")
-
     def _ensure_in_lab(self, environment: str, say: Callable[[str], None]) -> None:
         if self._state(environment) is None:
-            self._create_in_lab(environment)
+            committed = self.project.environment_file(environment)
+            # On copies: in place, `stack init` would rewrite the file in its own layout.
+            with tempfile.TemporaryDirectory(prefix="slipway-") as name:
+                folder = Path(name)
+                shutil.copy(self.project.file, folder)
+                # The salt of a deleted lab would need that lab's passphrase, which is deleted too.
+                settings = self._salts.without(committed.read_text(encoding="utf-8"))
+                (folder / committed.name).write_text(settings, encoding="utf-8")
+                self.run(environment, "stack", "init", environment, "--no-select", folder=folder)
             say(f"Created stack {environment} in the lab's backend.")
         self._repair(environment, say)
-        if salt := self._salt(environment):
+        salt: object = self._state(environment)
+        for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
+            salt = salt.get(key) if isinstance(salt, dict) else None
+        if salt and isinstance(salt, str):
             self._salts.put(salt, self.project.environment_file(environment))
-
-    def _create_in_lab(self, environment: str) -> None:
-        """Run `stack init` on copies: in place it would rewrite the file in its own layout."""
-        committed = self.project.environment_file(environment)
-        with tempfile.TemporaryDirectory(prefix="slipway-") as folder:
-            shutil.copy(self.project.file, folder)
-            # The salt of a deleted lab would need that lab's passphrase, which is deleted too.
-            (Path(folder) / committed.name).write_text(
-                self._salts.without(committed.read_text(encoding="utf-8")), encoding="utf-8"
-            )
-            self.run(environment, "stack", "init", environment, "--no-select", folder=Path(folder))
 
     def _repair(self, environment: str, say: Callable[[str], None]) -> None:
         """Remove the lock and half-written files of a killed engine; in a folder, these can be detected."""
@@ -156,13 +152,6 @@ class Stacks:
     def _state(self, environment: str) -> dict[str, Any] | None:
         return self.files.state(environment) if self.files else None
 
-    def _salt(self, environment: str) -> str | None:
-        """The salt that encrypts the secrets of the lab's stack."""
-        value: object = self._state(environment)
-        for key in ("checkpoint", "latest", "secrets_providers", "state", "salt"):
-            value = value.get(key) if isinstance(value, dict) else None
-        return value if isinstance(value, str) else None
-
 
 @dataclass(frozen=True)
 class LabSalts:
@@ -177,12 +166,25 @@ class LabSalts:
 
     def put(self, salt: str, file: Path) -> None:
         """Write `salt` to the settings `file`, in place of another lab's salt, without a change for git."""
-        self._overlook(salt)
+        directory, known = self._git_directory, self.known()
+        if directory and salt not in known:
+            commands = (rf"\|^encryptionsalt: {known_salt}$|d" for known_salt in sorted({*known, salt}))
+            (directory / SCRIPT).write_text("\n".join(commands) + "\n")
+            attributes = directory / "info" / "attributes"
+            attributes.parent.mkdir(exist_ok=True)
+            existing = attributes.read_text(encoding="utf-8") if attributes.exists() else ""
+            if RULE not in existing.splitlines():
+                attributes.write_text(f"{existing}\n{RULE}\n".lstrip(), encoding="utf-8")
+            self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
         settings = file.read_text(encoding="utf-8")
         salted = with_salt(self.without(settings, but=salt), salt)
         if salted != settings:
             file.write_text(salted, encoding="utf-8")
-        self._refresh(file)
+        # Git takes a different size for a change without reading the file: update the size in the index.
+        if self._git("diff-files", "--name-only", "--", file.name).stdout:
+            staged, seen = self._git("rev-parse", f":./{file.name}"), self._git("hash-object", file.name)
+            if seen.stdout == staged.stdout:
+                self._git("update-index", "--", file.name)
 
     def known(self) -> set[str]:
         directory = self._git_directory
@@ -193,22 +195,6 @@ class LabSalts:
         """The text of a `Pulumi.<env>.yaml` without a lab's salt; the salt of any other backend stays."""
         known = self.known() - {but}
         return SALT_LINE.sub(lambda line: "" if line["salt"] in known else line[0], settings)
-
-    def _overlook(self, salt: str) -> None:
-        directory, known = self._git_directory, self.known()
-        if directory is None or salt in known:
-            return
-        commands = (rf"\|^encryptionsalt: {known_salt}$|d" for known_salt in sorted({*known, salt}))
-        (directory / SCRIPT).write_text("\n".join(commands) + "\n")
-        _add_line(directory / "info" / "attributes", RULE)
-        self._git("config", f"filter.{FILTER}.clean", f'sed -f "$(git rev-parse --git-common-dir)/{SCRIPT}"')
-
-    def _refresh(self, file: Path) -> None:
-        """Update the file's size in the index: git takes a different size for a change without reading the file."""
-        if self._git("diff-files", "--name-only", "--", file.name).stdout:
-            staged, seen = self._git("rev-parse", f":./{file.name}"), self._git("hash-object", file.name)
-            if seen.stdout == staged.stdout:
-                self._git("update-index", "--", file.name)
 
     @cached_property
     def _git_directory(self) -> Path | None:
@@ -228,10 +214,3 @@ class LabSalts:
 def with_salt(settings: str, salt: str) -> str:
     """The settings with `salt` added, unless they already have one."""
     return settings if SALT_LINE.search(settings) else f"{settings.rstrip()}\nencryptionsalt: {salt}\n".lstrip()
-
-
-def _add_line(file: Path, line: str) -> None:
-    file.parent.mkdir(exist_ok=True)
-    existing = file.read_text(encoding="utf-8") if file.exists() else ""
-    if line not in existing.splitlines():
-        file.write_text(f"{existing}\n{line}\n".lstrip(), encoding="utf-8")

@@ -97,16 +97,24 @@ class Folder:
             paths = list((self.root / folder).iterdir())
         except FileNotFoundError:
             return []
-        return [file for path in paths if (file := _stored(path))]
+        found = []
+        for path in paths:
+            # The engine writes and locks in parallel: a file may be removed since it was listed.
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                if stat.S_ISREG(status.st_mode):
+                    modified = datetime.fromtimestamp(status.st_mtime, UTC)
+                    found.append(StoredFile(path.name, status.st_size, modified))
+        return found
 
     def read(self, paths: Sequence[str]) -> dict[str, bytes | OSError]:
-        return {path: self._content(path) for path in paths}
-
-    def _content(self, path: str) -> bytes | OSError:
-        try:
-            return (self.root / path).read_bytes()
-        except OSError as error:
-            return error
+        found: dict[str, bytes | OSError] = {}
+        for path in paths:
+            try:
+                found[path] = (self.root / path).read_bytes()
+            except OSError as error:
+                found[path] = error
+        return found
 
     def write(self, path: str, content: bytes) -> None:
         self._put(path, lambda partial: partial.write_bytes(content))
@@ -134,17 +142,6 @@ class Folder:
 
     def place(self, path: str) -> str:
         return str(self.root / path)
-
-
-def _stored(path: Path) -> StoredFile | None:
-    """`None` for a folder, and for a file removed since it was listed: the engine writes and locks in parallel."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    if not stat.S_ISREG(found.st_mode):
-        return None
-    return StoredFile(path.name, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
 
 
 @dataclass(frozen=True)

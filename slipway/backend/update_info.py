@@ -141,7 +141,14 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
         environment = update.get("environment") or {}
         message, config = str(update.get("message") or ""), update.get("config") or {}
         kind = UpdateKind.IMPORT if update["kind"] == RESOURCE_IMPORT else UpdateKind(update["kind"])
-        rollback = _rollback(number, message, config, project) if kind is UpdateKind.UPDATE else None
+        rollback = None
+        if kind is UpdateKind.UPDATE:
+            rollback = parse_rollback(message)
+            # With the stack's own setting a plain `pulumi up` is a rollback too.
+            setting = config.get(f"{project}:{ROLLBACK_KEY}")
+            target = str((setting.get("value") if isinstance(setting, Mapping) else setting) or "")
+            if rollback is None and target.isdecimal():
+                rollback = RollbackInfo(source=number - 1, target=int(target))
         return UpdateInfo(
             number,
             UpdateKind.ROLLBACK if rollback else kind,
@@ -158,13 +165,3 @@ def entry(number: int, update: Mapping[str, Any], project: str) -> UpdateInfo:
         )
     except (AttributeError, KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"it is not the record of an update: {type(error).__name__}: {error}") from error
-
-
-def _rollback(number: int, message: str, config: Mapping[str, Any], project: str) -> RollbackInfo | None:
-    """The rollback in the message, or in the stack's own setting, with which a plain `pulumi up` is a rollback."""
-    rollback = parse_rollback(message)
-    setting = config.get(f"{project}:{ROLLBACK_KEY}")
-    value = setting.get("value") if isinstance(setting, Mapping) else setting
-    if rollback is None and str(value or "").isdecimal():
-        return RollbackInfo(source=number - 1, target=int(str(value)))
-    return rollback

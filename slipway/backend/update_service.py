@@ -77,7 +77,18 @@ class ServedUpdate:
             answer: Mapping[str, Any]
             if found and found["rest"] in ("", "export") and method == "GET":  # of another stack: a StackReference
                 stack = replace(self.stack, project=unquote(found["project"]), stack=unquote(found["stack"]))
-                answer = _exported(stack) if found["rest"] else _described(stack)
+                if not stack.exists():
+                    raise RequestError(HTTPStatus.NOT_FOUND, "there is no such stack")
+                if found["rest"]:  # the state, in the layout of `pulumi stack export`
+                    content = from_json(stack.content(), cache_strings="keys")
+                    answer = {
+                        "version": content.get("version", CHECKPOINT_VERSION),
+                        **({"features": content["features"]} if content.get("features") else {}),
+                        "deployment": content.get("checkpoint", {}).get("latest"),
+                    }
+                else:
+                    names = {"orgName": ORGANIZATION, "projectName": stack.project, "stackName": stack.stack}
+                    answer = {**names, "activeUpdate": "", "tags": stack.tags(), "version": 0}
             elif found and (found["project"], found["stack"]) == (self.stack.project, self.stack.stack):
                 answer = self._updated(method, found["rest"], body, engine)
             elif path == "/api/user":
@@ -97,9 +108,17 @@ class ServedUpdate:
             case ["POST", "update" | "destroy", _]:
                 return self._start(engine, from_json(body).get("journalVersion", 0))
             case ["PATCH", _, _, "journalentries"]:
-                return self._append(body)
+                # Kept before the engine goes on: an operation begins only when its entry is kept.
+                if self._journal is None:
+                    raise RequestError(HTTPStatus.CONFLICT, "the update has not started, or has ended")
+                self._journal.append(body)
+                return {}
             case ["POST", _, _, "events", "batch"]:
-                return self._note_changes(body)
+                # The last event says how many resources each kind of operation concerned.
+                if b'"summaryEvent"' in body:
+                    for event in from_json(body).get("events") or ():
+                        self._changes = (event.get("summaryEvent") or {}).get("resourceChanges") or self._changes
+                return {}
             case ["POST", _, _, "renew_lease"]:
                 return {"token": self.token}
             case ["POST", _, _, "complete"]:
@@ -139,20 +158,6 @@ class ServedUpdate:
             raise RequestError(HTTPStatus.CONFLICT, str(error)) from error
         return {"version": 1, "token": self.token, "journalVersion": 1}
 
-    def _append(self, batch: bytes) -> dict[str, Any]:
-        """Keep the entries before the engine goes on: an operation begins only when its entry is kept."""
-        if self._journal is None:
-            raise RequestError(HTTPStatus.CONFLICT, "the update has not started, or has ended")
-        self._journal.append(batch)
-        return {}
-
-    def _note_changes(self, batch: bytes) -> dict[str, Any]:
-        """Note how many resources each kind of operation concerned, which the last event says."""
-        if b'"summaryEvent"' in batch:
-            for event in from_json(batch).get("events") or ():
-                self._changes = (event.get("summaryEvent") or {}).get("resourceChanges") or self._changes
-        return {}
-
     def _complete(self, result: str) -> dict[str, Any]:
         """Write state and history; the engine repeats this request if it fails."""
         if self._journal:
@@ -184,41 +189,23 @@ class ServedUpdate:
         self._lock = ""
 
 
-def _described(stack: RecordedStack) -> dict[str, Any]:
-    if not stack.exists():
-        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such stack")
-    names = {"orgName": ORGANIZATION, "projectName": stack.project, "stackName": stack.stack}
-    return {**names, "activeUpdate": "", "tags": stack.tags(), "version": 0}
-
-
-def _exported(stack: RecordedStack) -> dict[str, Any]:
-    """The state, in the layout of `pulumi stack export`."""
-    if not stack.exists():
-        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such stack")
-    content = from_json(stack.content(), cache_strings="keys")
-    version, features = content.get("version", CHECKPOINT_VERSION), content.get("features")
-    latest = content.get("checkpoint", {}).get("latest")
-    return {"version": version, **({"features": features} if features else {}), "deployment": latest}
-
-
 def _begun(kind: str, request: Mapping[str, Any]) -> dict[str, Any]:
     """What the history records of an update that begins, in the layout of the engine's own files."""
     metadata = request.get("metadata") or {}
     environment = metadata.get("environment") or {}
+    config: dict[str, Any] = {}
+    for key, value in (request.get("config") or {}).items():  # in the layout of `Pulumi.<stack>.yaml`
+        if value.get("object"):
+            config[key] = json.loads(value["string"])
+        else:
+            config[key] = {"secure": value["string"]} if value.get("secret") else value["string"]
     return {
         "kind": kind,
         "startTime": int(time.time()),
         "message": metadata.get("message") or "",
         "environment": {key: each for key, each in environment.items() if key.rpartition(".")[2] not in OWN_VARIABLES},
-        "config": {key: _setting(value) for key, value in (request.get("config") or {}).items()},
+        "config": config,
     }
-
-
-def _setting(value: Mapping[str, Any]) -> Any:
-    """A setting in the layout of `Pulumi.<stack>.yaml`."""
-    if value.get("object"):
-        return json.loads(value["string"])
-    return {"secure": value["string"]} if value.get("secret") else value["string"]
 
 
 class _Server(ThreadingHTTPServer):
@@ -276,11 +263,19 @@ def serve(update: ServedUpdate, backend_url: str) -> Iterator[Mapping[str, str]]
     thread.start()
     try:
         with tempfile.TemporaryDirectory(prefix="slipway-login-") as folder:
-            # Without it, the engine would add this backend to the user's own logins.
-            Path(folder, "credentials.json").write_text(json.dumps(_login(server.url, update.token)), encoding="utf-8")
+            account = {
+                "accessToken": update.token,
+                "username": getpass.getuser(),
+                "organizations": [ORGANIZATION],
+                "lastValidatedAt": datetime.now(UTC).isoformat(),
+            }
+            url = server.url
+            login = {"current": url, "accessTokens": {url: update.token}, "accounts": {url: account}}
+            # Without a file of its own, the engine would add this backend to the user's logins.
+            Path(folder, "credentials.json").write_text(json.dumps(login), encoding="utf-8")
             yield {
                 BACKEND_URL: backend_url,
-                "PULUMI_BACKEND_URL": server.url,
+                "PULUMI_BACKEND_URL": url,
                 "PULUMI_CREDENTIALS_PATH": folder,
                 "PULUMI_DEFAULT_ORGANIZATION": ORGANIZATION,
                 "PULUMI_JOURNALING_BATCH_PERIOD": str(BATCH_PERIOD_MILLISECONDS),
@@ -289,13 +284,3 @@ def serve(update: ServedUpdate, backend_url: str) -> Iterator[Mapping[str, str]]
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def _login(url: str, token: str) -> dict[str, Any]:
-    account = {
-        "accessToken": token,
-        "username": getpass.getuser(),
-        "organizations": [ORGANIZATION],
-        "lastValidatedAt": datetime.now(UTC).isoformat(),
-    }
-    return {"current": url, "accessTokens": {url: token}, "accounts": {url: account}}
