@@ -129,7 +129,8 @@ def failure(stack: str, events: Sequence[Event], stderr_tail: str) -> SlipwayErr
             what, _, why = message.split(CONFIGURATION_ERROR, 1)[1].strip().partition("\n")
             return ConfigurationError(what, why=why)
         if message.startswith(ROLLBACK_ERROR):
-            return _not_rolled_back(message.removeprefix(ROLLBACK_ERROR).strip())
+            what, _, why = message.removeprefix(ROLLBACK_ERROR).strip().partition("\n")
+            return NotRolledBackError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
         if message.startswith(POLICY_REFUSALS):
             return _refused(stack, message)
     if not screens and (known := known_failure(stack, "\n".join(own))):
@@ -143,11 +144,6 @@ class NotOwnedError(SlipwayError):
 
 class NotRolledBackError(SlipwayError):
     """The program refuses to restore a recorded state."""
-
-
-def _not_rolled_back(message: str) -> NotRolledBackError:
-    what, _, why = message.partition("\n")
-    return NotRolledBackError(f"{what[:1].upper()}{what[1:]}", why=why, next_step="Nothing was changed.")
 
 
 def _refused(stack: str, message: str) -> SlipwayError:
@@ -207,8 +203,17 @@ def messages(events: Iterable[Event]) -> list[str]:
     """Every error message about a resource or the run, once, with the resource's name in front."""
     found: dict[str, None] = {}
     for event in events:
-        if isinstance(event, Diagnostic) and event.severity == "error" and not _is_echo(event.message):
-            found[_named(event.resource, event.message)] = None
+        if not isinstance(event, Diagnostic) or event.severity != "error":
+            continue
+        text, resource = event.message.strip(), event.resource
+        if not text or text.startswith(ECHOES):
+            continue
+        text = PREFIX.sub("", text)
+        if resource is not None and resource.type != STACK_TYPE:
+            if exit_code := EXIT_CODE.search(text):
+                text = f"a step of the build ended with exit code {exit_code[1]}; what it printed is above."
+            text = f"{resource}: {text}"
+        found[text] = None
     return list(found)
 
 
@@ -218,19 +223,6 @@ def failed_builds(events: Sequence[Event]) -> dict[Urn, BuildStep]:
     failed = [event.resource for event in events if isinstance(event, Failed) and event.resource.type == IMAGE_TYPE]
     steps = {resource: logs[resource].failed_step() for resource in dict.fromkeys(failed) if resource in logs}
     return {resource: step for resource, step in steps.items() if step is not None}
-
-
-def _is_echo(message: str) -> bool:
-    return not message.strip() or message.strip().startswith(ECHOES)
-
-
-def _named(resource: Urn | None, message: str) -> str:
-    text = PREFIX.sub("", message.strip())
-    if resource is None or resource.type == STACK_TYPE:
-        return text
-    if exit_code := EXIT_CODE.search(text):
-        return f"{resource}: a step of the build ended with exit code {exit_code[1]}; what it printed is above."
-    return f"{resource}: {text}"
 
 
 def _errors_in(stderr_tail: str) -> list[str]:

@@ -132,7 +132,9 @@ def _typed(event: dict[str, Any], at_seconds: float) -> Event | None:
     if body := event.get("resOpFailedEvent"):
         return _step(Failed, body["metadata"], at_seconds)
     if body := event.get("diagnosticEvent"):
-        return _diagnostic(body, at_seconds)
+        urn, message = body.get("urn"), body.get("message", "").rstrip("\n")
+        severity, is_ephemeral = body.get("severity", "info"), bool(body.get("ephemeral"))
+        return Diagnostic(at_seconds, Urn(urn) if urn else None, severity, message, is_ephemeral)
     if body := event.get("summaryEvent"):
         return SummaryEvent(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
     return None
@@ -143,17 +145,6 @@ def _step(
 ) -> StepEvent:
     state = metadata.get("new") or metadata.get("old") or {}
     return kind(at_seconds, Urn(metadata["urn"]), metadata["op"], bool(state.get("custom")), **more)
-
-
-def _diagnostic(body: dict[str, Any], at_seconds: float) -> Diagnostic:
-    urn = body.get("urn")
-    return Diagnostic(
-        at_seconds,
-        Urn(urn) if urn else None,
-        body.get("severity", "info"),
-        body.get("message", "").rstrip("\n"),
-        bool(body.get("ephemeral")),
-    )
 
 
 @dataclass

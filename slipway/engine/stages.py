@@ -45,11 +45,9 @@ class Stage:
     def __str__(self) -> str:
         if self.seconds is None:
             return f"{self.name} {self.note or 'nothing to do'}"
-        return f"{self.name} {_seconds(self.seconds)}" + (f" ({self.note})" if self.note else "")
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+        minutes, rest = divmod(int(self.seconds), 60)
+        took = f"{self.seconds:.1f} s" if self.seconds < 60 else f"{minutes} min {rest:02d} s"
+        return f"{self.name} {took}" + (f" ({self.note})" if self.note else "")
 
 
 @dataclass(frozen=True)
@@ -146,9 +144,18 @@ class _Run:
         logs = build_logs(self.events)
         for operation, ended_seconds in self.operations(IMAGE_TYPE):
             for step in logs.get(operation.resource, BuildLog()).steps.values():
-                if not step.cached:
-                    for stage, interval in _parts(step, ended_seconds):
-                        intervals[stage].append(interval)
+                if step.cached:
+                    continue
+                ended = ended_seconds if step.ended_seconds is None else step.ended_seconds
+                if step.exports:
+                    exported = min(step.pushing_since_seconds or step.began_seconds, ended)
+                    intervals["package"].append((step.began_seconds, exported))
+                    intervals["push"].append((exported, ended))
+                    continue
+                stage = {TEST_STAGE: "test", PACKAGE_STAGE: "package"}.get(step.stage, "compile")
+                if not step.stage or step.instruction.startswith("FROM "):
+                    stage = "get"  # the context, the Dockerfile, the base image
+                intervals[stage].append((step.began_seconds, ended))
         return intervals
 
     def first_declared_seconds(self) -> float:
@@ -180,19 +187,6 @@ def build_logs(events: Iterable[Event]) -> dict[Urn, BuildLog]:
         if isinstance(event, Diagnostic) and event.ephemeral and event.resource and event.resource.type == IMAGE_TYPE:
             logs[event.resource].add(event.message, event.at_seconds)
     return logs
-
-
-def _parts(step: BuildStep, build_ended_seconds: float) -> Iterator[tuple[str, Interval]]:
-    ended = build_ended_seconds if step.ended_seconds is None else step.ended_seconds
-    if step.exports:
-        exported = min(step.pushing_since_seconds or step.began_seconds, ended)
-        yield "package", (step.began_seconds, exported)
-        yield "push", (exported, ended)
-        return
-    stage = {TEST_STAGE: "test", PACKAGE_STAGE: "package"}.get(step.stage, "compile")
-    if not step.stage or step.instruction.startswith("FROM "):
-        stage = "get"  # the context, the Dockerfile, the base image
-    yield stage, (step.began_seconds, ended)
 
 
 @dataclass

@@ -171,21 +171,18 @@ def service_of(urn: str) -> str:
 
 def fingerprint(snapshot: Snapshot, services: Collection[str] = ()) -> str:
     """A hash over the inputs of all objects, or only of `services` if there are any. Secret values are left out."""
-    inputs = sorted(
-        (urn, masked_secrets(_without_suspension(each)))
-        for urn, each in objects(snapshot).items()
-        if not services or each.service in services
-    )
-    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-
-
-def _without_suspension(resource: ResourceState) -> Mapping[str, Any]:
-    """Its inputs without `suspend`, with which a rollback keeps a migration from running again."""
-    inputs = resource.inputs
-    labels = (inputs.get("metadata") or {}).get("labels") if isinstance(inputs.get("metadata"), Mapping) else None
-    if not isinstance(labels, Mapping) or MIGRATION_LABEL not in labels:
-        return inputs
-    return {**inputs, "spec": {key: each for key, each in inputs["spec"].items() if key != "suspend"}}
+    found = []
+    for urn, each in objects(snapshot).items():
+        if services and each.service not in services:
+            continue
+        inputs = each.inputs
+        metadata = inputs.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, Mapping) else None
+        if isinstance(labels, Mapping) and MIGRATION_LABEL in labels:
+            # With `suspend` a rollback keeps a migration from running again.
+            inputs = {**inputs, "spec": {key: value for key, value in inputs["spec"].items() if key != "suspend"}}
+        found.append((urn, masked_secrets(inputs)))
+    return hashlib.sha256(json.dumps(sorted(found), sort_keys=True).encode()).hexdigest()
 
 
 def masked_secrets(value: Any) -> Any:

@@ -16,7 +16,6 @@ from slipway.state.checkpoint import ResourceState, Snapshot, objects, renames, 
 from slipway.values import (
     MISSING,
     Path,
-    ValueDifference,
     by_index_if_as_long,
     by_name,
     differences,
@@ -111,33 +110,22 @@ def _all(operation: Operation, those: Iterable[ResourceState]) -> Iterator[Resou
 
 
 def _updated(old: ResourceState, new: ResourceState, compared: bool) -> ResourceChange:
-    fields = (*_renamed(old, new), *(_fields(old, new, compared) if old.inputs != new.inputs else ()))
-    change = ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, fields)
+    fields = []
+    if stem(old.urn) != stem(new.urn):
+        key = "name" if old.name != new.name else "parent"
+        was, now = (each.name if key == "name" else each.parent.rsplit("::", 1)[-1] for each in (old, new))
+        fields.append(FieldChange(f"({key} in Pulumi)", "update", was, now))
+    if old.inputs != new.inputs:
+        differing = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
+        detailed = {path_text(each.path): {"diffKind": "update", "inputDiff": True} for each in differing}
+        for change in field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, detailed)):
+            # If the masked values are equal, a secret differs: the change is shown, not its values.
+            is_unsure = not compared and change.old == change.new == SECRET
+            fields.append(replace(change, new=MAY_HAVE_CHANGED) if is_unsure else change)
+    updated = ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, tuple(fields))
     if not fields:
-        return change
-    return replace(change, before=masked(old.inputs, old.type), after=masked(new.inputs, new.type))
-
-
-def _renamed(old: ResourceState, new: ResourceState) -> tuple[FieldChange, ...]:
-    """The change in its URN: of the name, or of the parent."""
-    if stem(old.urn) == stem(new.urn):
-        return ()
-    key = "name" if old.name != new.name else "parent"
-    was, now = (each.name if key == "name" else each.parent.rsplit("::", 1)[-1] for each in (old, new))
-    return (FieldChange(f"({key} in Pulumi)", "update", was, now),)
-
-
-def _fields(old: ResourceState, new: ResourceState, compared: bool) -> tuple[FieldChange, ...]:
-    """The changed fields. If the masked values are equal, a secret differs: the change is shown, not its values."""
-    found = differences(_opened(old), _opened(new), lists=by_index_if_as_long)
-    differing = dict.fromkeys(path_text(each.path) for each in found)
-    detailed = {path: {"diffKind": "update", "inputDiff": True} for path in differing}
-    fields = field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, detailed))
-    return fields if compared else tuple(map(_unsure, fields))
-
-
-def _unsure(field: FieldChange) -> FieldChange:
-    return replace(field, new=MAY_HAVE_CHANGED) if field.old == field.new == SECRET else field
+        return updated
+    return replace(updated, before=masked(old.inputs, old.type), after=masked(new.inputs, new.type))
 
 
 def _opened(resource: ResourceState) -> Any:
@@ -173,9 +161,23 @@ class StepDetails:
 def field_changes(step: StepDetails) -> tuple[FieldChange, ...]:
     """The fields whose inputs differ, in the order of the inputs, then those that only the provider reports."""
     old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
-    visible = list(map(_change, differences(old, new, lists=by_name, notes=False)))
-    found = [*visible, *_provider_differences(step, visible)]
-    found += _hidden_in_secrets(step, found)
+    live = masked(step.old_outputs, step.type)
+    found = []
+    for each in differences(old, new, lists=by_name, notes=False):
+        kind: Kind = "add" if each.old is MISSING else "delete" if each.new is MISSING else "update"
+        found.append(FieldChange(path_text(each.path), kind, _text_or_none(each.old), _text_or_none(each.new)))
+    shown = {change.path for change in found}
+    # Differences that the inputs do not show: secret values, a changed build context, changes in the cluster.
+    for path, diff in step.detailed_diff.items():
+        in_inputs = bool(diff.get("inputDiff"))
+        before, after = _at(old if in_inputs else live, path), _at(new, path)
+        hidden = same(before, after) if in_inputs else not _touches(path, shown)
+        if hidden and not path.startswith("__") and (before, after) != (MISSING, MISSING):
+            found.append(FieldChange(path, _kind(diff), _text_or_none(before), _text_or_none(after)))
+    if not step.detailed_diff:
+        # The engine only names the top-level fields that change: where the inputs show nothing, the values are secret.
+        hidden_names = [name for name in step.diffs if not _touches(name, shown)]
+        found += [FieldChange(name, "update", SECRET, SECRET) for name in hidden_names]
     replacing = {
         path for path, diff in step.detailed_diff.items() if str(diff.get("diffKind", "")).endswith("-replace")
     }
@@ -196,25 +198,6 @@ def path_text(path: Path) -> str:
     return text
 
 
-def _change(difference: ValueDifference) -> FieldChange:
-    old, new = difference.old, difference.new
-    kind: Kind = "add" if old is MISSING else "delete" if new is MISSING else "update"
-    return FieldChange(path_text(difference.path), kind, _text_or_none(old), _text_or_none(new))
-
-
-def _provider_differences(step: StepDetails, visible: Sequence[FieldChange]) -> Iterator[FieldChange]:
-    """Differences that the inputs do not show: secret values, a changed build context, changes in the cluster."""
-    old, new = masked(step.old_inputs, step.type), masked(step.new_inputs, step.type)
-    live = masked(step.old_outputs, step.type)
-    shown = {change.path for change in visible}
-    for path, diff in step.detailed_diff.items():
-        in_inputs = bool(diff.get("inputDiff"))
-        before, after = _at(old if in_inputs else live, path), _at(new, path)
-        hidden = same(before, after) if in_inputs else not _touches(path, shown)
-        if hidden and not path.startswith("__") and (before, after) != (MISSING, MISSING):
-            yield FieldChange(path, _kind(diff), _text_or_none(before), _text_or_none(after))
-
-
 def _kind(diff: Mapping[str, Any]) -> Kind:
     """`add-replace` is an `add`; the reason for the replacement is kept separately."""
     kinds: tuple[Kind, ...] = ("add", "delete", "update")
@@ -223,15 +206,6 @@ def _kind(diff: Mapping[str, Any]) -> Kind:
 
 def _text_or_none(value: Any) -> str | None:
     return None if value is MISSING else as_text(value)
-
-
-def _hidden_in_secrets(step: StepDetails, found: Sequence[FieldChange]) -> Iterator[FieldChange]:
-    """Top-level fields for which the engine only reports that they change: the changed values are secret."""
-    if not step.detailed_diff:
-        changed = {change.path for change in found}
-        for name in step.diffs:
-            if not _touches(name, changed):
-                yield FieldChange(name, "update", SECRET, SECRET)
 
 
 def _touches(path: str, others: set[str]) -> bool:
@@ -248,15 +222,11 @@ def _at(value: Any, path: str) -> Any:
     for key in _keys(path):
         if value is SECRET_VALUE:
             return value
-        inside = key in value if isinstance(value, dict) else isinstance(value, list) and _is_index(key, value)
-        if not inside:
+        is_index = isinstance(value, list) and isinstance(key, int) and key < len(value)
+        if not is_index and not (isinstance(value, dict) and key in value):
             return MISSING
         value = value[key]
     return value
-
-
-def _is_index(key: Key, items: list[Any]) -> bool:
-    return isinstance(key, int) and key < len(items)
 
 
 _NEXT_KEY: Sequence[tuple[re.Pattern[str], Callable[[str], Key]]] = (
@@ -300,7 +270,9 @@ def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, Resourc
         beyond = (path for path in now if path not in then)
         total += len(then)
         equal += len(then) - len(unequal)
-        differences += [f"{Urn(urn)}: {_words(path)}" for path in (*unequal, *beyond)]
+        for path in (*unequal, *beyond):
+            text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+            differences.append(f"{Urn(urn)}: {text.removeprefix('.')}")
     differences += [f"{Urn(urn)}: exists and should not" for urn in actual if urn not in recorded]
     return Comparison(equal, total, tuple(differences))
 
@@ -308,7 +280,3 @@ def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, Resourc
 def _leaves(resource: ResourceState) -> dict[Path, Any]:
     """Each input by its path."""
     return dict(walk(opened(resource.inputs)))
-
-
-def _words(path: Path) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")

@@ -81,8 +81,15 @@ def repaired(snapshot: Snapshot, recorded: Iterable[Snapshot] = ()) -> Snapshot:
     A missing provider or parent is taken from the first of the `recorded` states that has it; a dependency on any
     other missing resource is left out.
     """
-    raws = [raw for raw in snapshot.get("resources") or () if _is_something(raw)]
-    raws = [_without_id(raw) for raw in _each_once(raws)]
+    usable = []
+    for raw in snapshot.get("resources") or ():
+        # A provider without an id cannot be referred to.
+        if raw.get("urn") and raw.get("type") and (raw.get("id") or not _is_provider(raw)):
+            usable.append(raw)
+    raws: list[Raw] = []
+    for raw in _each_once(usable):
+        has_wrong_id = raw.get("id") and not raw.get("custom")
+        raws.append({key: each for key, each in raw.items() if key != "id"} if has_wrong_id else raw)
     raws = _complete(raws, list(recorded))
     known = {str(raw["urn"]) for raw in raws}
     present = {str(raw["urn"]): _reference(raw) for raw in raws if _is_provider(raw) and not raw.get("delete")}
@@ -105,10 +112,6 @@ def in_engine_order(resources: Sequence[Raw]) -> list[Raw]:
         return [places[reference] for reference in references if reference in places]
 
     return [resources[index] for index in in_order(range(len(resources)), needed)]
-
-
-def _is_something(raw: Raw) -> bool:
-    return bool(raw.get("urn") and raw.get("type") and (raw.get("id") or not _is_provider(raw)))
 
 
 def _is_provider(raw: Raw) -> bool:
@@ -146,37 +149,30 @@ def _each_once(raws: Sequence[Raw]) -> Iterator[Raw]:
             yield raw
 
 
-def _without_id(raw: Raw) -> Raw:
-    return raw if raw.get("custom") or not raw.get("id") else {key: each for key, each in raw.items() if key != "id"}
-
-
 def _complete(raws: list[Raw], recorded: Sequence[Snapshot]) -> list[Raw]:
     """The resources with the missing providers and parents, and those that these need in turn."""
+    known = [raw for state in recorded for raw in state.get("resources") or () if raw.get("urn")]
     found = list(raws)
     waiting = list(raws)
     while waiting:
         raw = waiting.pop()
         urns, references = {str(each["urn"]) for each in found}, {_reference(each) for each in found}
         provider, parent = str(raw.get("provider") or ""), str(raw.get("parent") or "")
-        for missing in (
-            _recorded(recorded, parent) if parent and parent not in urns else None,
-            _recorded_provider(recorded, provider) if provider and provider not in references else None,
-        ):
-            if missing and str(missing["urn"]) not in urns:
-                found.append(missing)
-                waiting.append(missing)
+        missing = []
+        if parent and parent not in urns:
+            missing.append(_of_urn(known, parent))
+        if provider and provider not in references:
+            same = next((each for each in known if _reference(each) == provider), None)
+            missing.append(same or _of_urn(known, provider.rpartition("::")[0]))
+        for each in missing:
+            if each and str(each["urn"]) not in urns:
+                found.append(each)
+                waiting.append(each)
     return found
 
 
-def _recorded(recorded: Sequence[Snapshot], urn: str) -> Raw | None:
-    raws = (raw for state in recorded for raw in state.get("resources") or ())
-    return next((raw for raw in raws if raw.get("urn") == urn and not raw.get("delete")), None)
-
-
-def _recorded_provider(recorded: Sequence[Snapshot], reference: str) -> Raw | None:
-    raws = (raw for state in recorded for raw in state.get("resources") or () if raw.get("urn"))
-    same = next((raw for raw in raws if _reference(raw) == reference), None)
-    return same or _recorded(recorded, reference.rpartition("::")[0])
+def _of_urn(known: Iterable[Raw], urn: str) -> Raw | None:
+    return next((raw for raw in known if raw["urn"] == urn and not raw.get("delete")), None)
 
 
 def _of_known(raw: Raw, urns: set[str], references: set[str], present: Mapping[str, str]) -> Raw:
