@@ -55,22 +55,34 @@ def resolve(user: Mapping[str, str], project: Path | None, stack: str = "*") -> 
         )
     exports = {name: value for name, value in toolchain.items() if isinstance(value, str) and name not in user}
     exports["SLIPWAY_CHECKOUT"] = str(CHECKOUT)  # the checkout whose fallback plugins run
-    exports["PATH"] = _path(toolchain.get("PATH", []), user.get("PATH", os.defpath), toolchain.get("PATH_BEHIND", []))
-    lab = _strings(lab_environment_file())
+    inherited = [entry for entry in user.get("PATH", os.defpath).split(os.pathsep) if entry]
+    own = str(Path(sys.executable).parent)  # last, so that `slipway` is found
+    entries = [*toolchain.get("PATH", []), *inherited, *toolchain.get("PATH_BEHIND", []), own]
+    exports["PATH"] = os.pathsep.join(dict.fromkeys(entries))
+    lab = lab_variables()
     if owns_cluster(user, project, stack):
         return ShellEnvironment(exports, uses_lab=False)
+    exports |= {name: value for name, value in lab.items() if name not in user}
+    if "PULUMI_CONFIG_PASSPHRASE" in user:  # the engine reads it before the file
+        exports.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
+    if lab and "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER" not in user:
+        # The lab's salts live in its backend, not in the committed Pulumi.<env>.yaml: see slipway.backend.stacks.
+        exports["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
     lab_url = lab.get("PULUMI_BACKEND_URL")
     in_lab_backend = user.get("PULUMI_BACKEND_URL", lab_url) == lab_url
-    return ShellEnvironment({**exports, **_lab_exports(lab, user)}, bool(lab), lab_url if in_lab_backend else None)
+    return ShellEnvironment(exports, bool(lab), lab_url if in_lab_backend else None)
 
 
 def owns_cluster(user: Mapping[str, str], project: Path | None, stack: str = "*") -> bool:
     """Whether the user has set a cluster and a registry, so that the lab is not used."""
-    lab = _strings(lab_environment_file())
+    lab = lab_variables()
     kubeconfig, registry = user.get("KUBECONFIG"), user.get("SLIPWAY_REGISTRY")
     if not kubeconfig or kubeconfig == lab.get("KUBECONFIG"):
         return False
-    if (registry and registry != lab.get("SLIPWAY_REGISTRY")) or _names_registry(project, stack):
+    if registry and registry != lab.get("SLIPWAY_REGISTRY"):
+        return True
+    settings = project.glob(f"Pulumi.{stack}.yaml") if project else ()
+    if any(REGISTRY_SETTING.search(file.read_text(encoding="utf-8")) for file in settings):
         return True
     raise ConfigurationError(
         f"KUBECONFIG is set to {kubeconfig}, but no registry is: the lab's registry cannot serve another cluster.",
@@ -86,33 +98,8 @@ def secret_variable(service: str, key: str) -> str:
 
 def lab_variables() -> Mapping[str, str]:
     """The variables that the lab sets in a shell; empty if there is no lab."""
-    return _strings(lab_environment_file())
-
-
-def _names_registry(project: Path | None, stack: str) -> bool:
-    files = project.glob(f"Pulumi.{stack}.yaml") if project else ()
-    return any(REGISTRY_SETTING.search(file.read_text(encoding="utf-8")) for file in files)
-
-
-def _lab_exports(lab: Mapping[str, str], user: Mapping[str, str]) -> dict[str, str]:
-    exports = {name: value for name, value in lab.items() if name not in user}
-    if "PULUMI_CONFIG_PASSPHRASE" in user:  # the engine reads it before the file
-        exports.pop("PULUMI_CONFIG_PASSPHRASE_FILE", None)
-    if lab and "PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER" not in user:
-        # The lab's salts live in its backend, not in the committed Pulumi.<env>.yaml: see slipway.backend.stacks.
-        exports["PULUMI_FALLBACK_TO_STATE_SECRETS_MANAGER"] = "true"
-    return exports
-
-
-def _path(front: list[str], user_path: str, behind: list[str]) -> str:
-    """PATH: the user's folders between the toolchain's. This installation's own is last, so that `slipway` is found."""
-    inherited = [entry for entry in user_path.split(os.pathsep) if entry]
-    own = str(Path(sys.executable).parent)
-    return os.pathsep.join(dict.fromkeys([*front, *inherited, *behind, own]))
-
-
-def _strings(file: Path) -> dict[str, str]:
-    return {name: value for name, value in (_read(file) or {}).items() if isinstance(value, str)}
+    content = _read(lab_environment_file()) or {}
+    return {name: value for name, value in content.items() if isinstance(value, str)}
 
 
 def _read(file: Path) -> dict[str, Any] | None:

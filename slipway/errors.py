@@ -60,9 +60,18 @@ def report_unexpected(error: Exception) -> int:
     """Report a Slipway defect: one line for the user, the traceback in a log file (SLIPWAY_DEBUG=1 prints it too)."""
     if is_debugging():
         traceback.print_exception(error)
+    file = data_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)  # the error may quote the values it found
+        text = "".join(traceback.format_exception(error))
+        file.write_text(text, encoding="utf-8", errors="backslashreplace")
+        why = f"Its traceback is in {file}"
+    except OSError as problem:
+        why = f"Its traceback could not be written to {file}: {problem}"
     _print(
         f"Unexpected {type(error).__name__}: {error}",
-        _write_log(error),
+        why,
         "This is a defect in slipway; please report it with that log. SLIPWAY_DEBUG=1 shows the traceback here.",
     )
     return int(ExitCode.FAILED)
@@ -71,18 +80,6 @@ def report_unexpected(error: Exception) -> int:
 def is_debugging() -> bool:
     """Whether SLIPWAY_DEBUG is set, and not to 0."""
     return os.environ.get("SLIPWAY_DEBUG", "") not in ("", "0")
-
-
-def _write_log(error: Exception) -> str:
-    file = data_home() / "logs" / f"error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)  # the error may quote the values it found
-        text = "".join(traceback.format_exception(error))
-        file.write_text(text, encoding="utf-8", errors="backslashreplace")
-    except OSError as problem:
-        return f"Its traceback could not be written to {file}: {problem}"
-    return f"Its traceback is in {file}"
 
 
 def _print(what: str, why: str, next_step: str) -> None:

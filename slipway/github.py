@@ -63,7 +63,16 @@ class GitHub:
     _client: httpx.Client = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _require_address(self.url)
+        try:
+            parts = urlsplit(self.url)
+            is_address = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            is_address = False
+        if not is_address:
+            raise ConfigurationError(
+                f"GITHUB_API_URL is {self.url!r}; it must be an http or https URL.",
+                next_step=f"Unset it for {API_URL}.",
+            )
         self._client = httpx.Client(
             base_url=self.url.rstrip("/") + "/",
             timeout=TIMEOUT_SECONDS,
@@ -105,8 +114,17 @@ class GitHub:
         while address and address not in seen:
             seen.add(address)
             response = self._with_retries("GET", address)
-            yield from _items(response)
-            address = self._next_page(response)
+            content = response.json()
+            if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
+                raise SlipwayError(f"{response.url} did not return a list.", next_step="Check GITHUB_API_URL.")
+            yield from content
+            address = response.links.get("next", {}).get("url")
+            if address is not None:
+                target, own = response.url.join(address), response.url
+                # The token is not sent to another server.
+                if (target.scheme, target.host, target.port) != (own.scheme, own.host, own.port):
+                    raise SlipwayError(f"GitHub's answer links to another server, {target.host}, for its next page.")
+                address = str(target)
 
     def pause(self, attempt: int, why: str) -> None:
         """Wait longer after each failed attempt (1, 2, 4, … seconds), or give up."""
@@ -136,12 +154,21 @@ class GitHub:
             except httpx.TooManyRedirects as error:
                 raise SlipwayError(f"GitHub at {self.url} redirects {path} in a loop.") from error
             if response.is_success:
-                return _checked_json(response, self.url)
+                try:
+                    response.json()
+                except ValueError as error:
+                    raise SlipwayError(
+                        f"{self.url} does not answer like GitHub's API: "
+                        f"{response.request.method} {response.url} returned no JSON.",
+                        next_step="Check GITHUB_API_URL; for an Enterprise server it ends in /api/v3.",
+                    ) from error
+                return response
             if response.status_code >= 500:
                 raise TransientError(f"{method} {path} failed with {_answer(response)}")
             wait_seconds = self._rate_limited(response)
             if wait_seconds is None:
-                raise _refusal(response, method, path)
+                asked = f"{method} /{path.lstrip('/').split('?')[0]}"
+                raise RefusedError(f"GitHub refused {asked}: {_answer(response)}", response.status_code)
             self._wait(wait_seconds, f"rate limit: {_answer(response)}")
 
     def _rate_limited(self, response: httpx.Response) -> float | None:
@@ -167,16 +194,6 @@ class GitHub:
         self.say(f"Waiting {seconds:.0f} s for GitHub: {why}")
         self.sleep(seconds)
 
-    def _next_page(self, response: httpx.Response) -> str | None:
-        """The URL in the Link header, `None` if there is none; the token is not sent to another server."""
-        following = response.links.get("next", {}).get("url")
-        if following is None:
-            return None
-        target, own = response.url.join(following), response.url
-        if (target.scheme, target.host, target.port) != (own.scheme, own.host, own.port):
-            raise SlipwayError(f"GitHub's answer links to another server, {target.host}, for its next page.")
-        return str(target)
-
 
 def token_of(environ: Mapping[str, str]) -> str:
     """The value of GITHUB_TOKEN; raises ConfigurationError if it is not set or cannot be a token."""
@@ -189,24 +206,6 @@ def token_of(environ: Mapping[str, str]) -> str:
     if not token.isascii() or not token.isprintable() or " " in token:
         raise ConfigurationError("GITHUB_TOKEN is not a token: it contains blanks or unprintable characters.")
     return token
-
-
-def _checked_json(response: httpx.Response, url: str) -> httpx.Response:
-    try:
-        response.json()
-    except ValueError as error:
-        raise SlipwayError(
-            f"{url} does not answer like GitHub's API: {response.request.method} {response.url} returned no JSON.",
-            next_step="Check GITHUB_API_URL; for an Enterprise server it ends in /api/v3.",
-        ) from error
-    return response
-
-
-def _items(response: httpx.Response) -> list[dict[str, Any]]:
-    content = response.json()
-    if not isinstance(content, list) or not all(isinstance(item, dict) for item in content):
-        raise SlipwayError(f"{response.url} did not return a list.", next_step="Check GITHUB_API_URL.")
-    return content
 
 
 def _message(response: httpx.Response) -> str:
@@ -223,20 +222,3 @@ def _message(response: httpx.Response) -> str:
 
 def _answer(response: httpx.Response) -> str:
     return f"{response.status_code} {_message(response)}".strip()
-
-
-def _refusal(response: httpx.Response, method: str, path: str) -> RefusedError:
-    what = f"GitHub refused {method} /{path.lstrip('/').split('?')[0]}: {_answer(response)}"
-    return RefusedError(what, response.status_code)
-
-
-def _require_address(url: str) -> None:
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good:
-        raise ConfigurationError(
-            f"GITHUB_API_URL is {url!r}; it must be an http or https URL.", next_step=f"Unset it for {API_URL}."
-        )

@@ -110,9 +110,6 @@ class Progress:
         if self._live is not None and not self._steps:
             self._live.stop()
             self._live = None
-        self.console.print(self._closing_line(step, error), soft_wrap=True)
-
-    def _closing_line(self, step: Step, error: BaseException | None) -> Text:
         took = elapsed_text(step.elapsed_seconds())
         if step.skipped:
             mark, end = ("-", "yellow"), f"skipped after {took}: {step.skipped}"
@@ -121,9 +118,10 @@ class Progress:
         else:
             word = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
             mark, end = ("✗", "red"), f"{word} after {took}"
-        if not self.console.is_interactive:
-            return Text(f"{step.title}: {end}")
-        return Text.assemble(mark, f" {step.title}  ", (end.removeprefix("done in "), "dim"))
+        line = Text(f"{step.title}: {end}")
+        if self.console.is_interactive:
+            line = Text.assemble(mark, f" {step.title}  ", (end.removeprefix("done in "), "dim"))
+        self.console.print(line, soft_wrap=True)
 
     def _beat(self, step: Step, stopped: threading.Event) -> None:
         while not (self.console.is_interactive or stopped.wait(self._heartbeat_seconds)):

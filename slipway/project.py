@@ -95,24 +95,23 @@ class Project:
 
     def require_environment(self, environment: str) -> None:
         """Raise ConfigurationError, which suggests the nearest name, if the environment does not exist."""
-        if environment not in self.environments():
-            raise ConfigurationError(
-                f"There is no environment `{environment}`: {self._settings(environment)} does not exist.",
-                why=self._known_names(environment),
-                next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml; "
-                f"`slipway up -s {environment} --like ENV` makes a temporary one.",
-            )
+        known = self.environments()
+        if environment in known:
+            return
+        why = f"{self.folder} has no Pulumi.<env>.yaml."
+        if known:
+            nearest = difflib.get_close_matches(environment, known, n=1)
+            hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
+            why = f"Environments here: {', '.join(known)}.{hint}"
+        raise ConfigurationError(
+            f"There is no environment `{environment}`: {self._settings(environment)} does not exist.",
+            why=why,
+            next_step=f"Use -s with one of them, or write Pulumi.{environment}.yaml; "
+            f"`slipway up -s {environment} --like ENV` makes a temporary one.",
+        )
 
     def _settings(self, environment: str) -> Path:
         return self.folder / f"Pulumi.{environment}.yaml"
-
-    def _known_names(self, name: str) -> str:
-        known = self.environments()
-        if not known:
-            return f"{self.folder} has no Pulumi.<env>.yaml."
-        nearest = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean `{nearest[0]}`?" if nearest else ""
-        return f"Environments here: {', '.join(known)}.{hint}"
 
 
 def _read_yaml(file: Path) -> Any:
