@@ -127,17 +127,15 @@ class Proxy:
     url: str
 
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
 def proxy_of(url: str, environment: Mapping[str, str]) -> Proxy | None:
     """The proxy for `url`, `None` if there is none and for loopback; the client that connects applies `NO_PROXY`."""
     parts = urlsplit(url)
-    if is_loopback(parts.hostname or ""):
+    host = parts.hostname or ""
+    try:
+        is_loopback = ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = host.lower() == "localhost"
+    if is_loopback:
         return None
     names = (f"{parts.scheme}_proxy", "all_proxy")
     variables = [variable for name in names for variable in (name, name.upper())]

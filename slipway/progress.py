@@ -72,7 +72,16 @@ class Progress:
         """Show `title` as running until the block ends, then as done, or as failed if the block raises."""
         step = Step(title)
         with self._lock:
-            self._begin(step)
+            self._steps.append(step)
+            if not self.console.is_interactive:
+                self.console.print(Text(f"{step.title} ..."), soft_wrap=True)
+            elif self._live is None:
+                # Redirecting keeps a shared terminal tidy, but must not carry output meant for a pipe to stderr.
+                redirect = sys.stdout.isatty()
+                self._live = Live(
+                    get_renderable=self._lines, console=self.console, transient=True, redirect_stdout=redirect
+                )
+                self._live.start()
         stopped, error = threading.Event(), None
         threading.Thread(target=self._beat, args=(step, stopped), daemon=True).start()
         try:
@@ -84,16 +93,6 @@ class Progress:
             stopped.set()
             with self._lock:
                 self._end(step, error)
-
-    def _begin(self, step: Step) -> None:
-        self._steps.append(step)
-        if not self.console.is_interactive:
-            self.console.print(Text(f"{step.title} ..."), soft_wrap=True)
-        elif self._live is None:
-            # Redirecting keeps a shared terminal tidy, but must not carry output meant for a pipe to standard error.
-            shared = sys.stdout.isatty()
-            self._live = Live(get_renderable=self._lines, console=self.console, transient=True, redirect_stdout=shared)
-            self._live.start()
 
     def _lines(self) -> Table:
         """The running steps, drawn at each refresh: the elapsed time changes without a call of `update`."""

@@ -186,20 +186,25 @@ class RecordedStack(SelfManagedSource):
             lock = self.lock(os.getpid())
         except HeldError:
             return []
+        said = []
         try:
-            return [self._settled(journal) for journal in self.journals()]
+            for journal in self.journals():
+                why = ""
+                try:
+                    if journal.write_state():
+                        journal.remove()
+                    else:
+                        why = "its state was replaced since"
+                except (ValueError, KeyError) as error:
+                    why = f"its journal cannot be read ({error})"
+                if why:
+                    kept = journal.keep_aside()
+                    said.append(f"An update of {self.stack} was killed, and {why}. The journal is kept: {kept}")
+                else:
+                    said.append(f"An update of {self.stack} was killed: the state was written from its journal.")
         finally:
             self.unlock(lock)
-
-    def _settled(self, journal: UpdateJournal) -> str:
-        try:
-            if journal.write_state():
-                journal.remove()
-                return f"An update of {self.stack} was killed: the state was written from its journal."
-            why = "its state was replaced since"
-        except (ValueError, KeyError) as error:
-            why = f"its journal cannot be read ({error})"
-        return f"An update of {self.stack} was killed, and {why}. The journal is kept: {journal.keep_aside()}"
+        return said
 
     def remove_journals(self) -> None:
         """Remove what is left of a removed stack."""

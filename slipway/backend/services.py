@@ -7,7 +7,7 @@ import hashlib
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,14 @@ def services(snapshot: Snapshot) -> dict[str, ServiceState]:
     for name in sorted(found):
         inputs = sorted((each.urn, masked_secrets(each.inputs)) for each in found[name])
         mark = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:MARK_LENGTH]
-        states[name] = ServiceState(_image(name, found[name]), mark, origins.get(name))
+        images: dict[str, str] = {}
+        for each in found[name]:
+            # A migration belongs to the release that ran it, which a rollback leaves behind.
+            for container in () if migration_of(each) else pod_spec_of(each).get("containers") or ():
+                images.setdefault(str(container.get("name", "")), str(container.get("image", "")))
+        # The image of the container with the service's name, else of the first container.
+        image = images.get(name) or next(iter(images.values()), "")
+        states[name] = ServiceState(image, mark, origins.get(name))
     return states
 
 
@@ -67,16 +74,6 @@ def changed(before: Services, after: Services) -> tuple[ServiceChange, ...]:
     none = ServiceState("", "")
     pairs = ((name, before.get(name, none), after.get(name, none)) for name in sorted({*before, *after}))
     return tuple(ServiceChange(name, old.image, new.image, new.promoted_from) for name, old, new in pairs if old != new)
-
-
-def _image(service: str, resources: Iterable[ResourceState]) -> str:
-    """The image of the container with the service's name, else of the first container."""
-    images: dict[str, str] = {}
-    for each in resources:
-        # A migration belongs to the release that ran it, which a rollback leaves behind.
-        for container in () if migration_of(each) else pod_spec_of(each).get("containers") or ():
-            images.setdefault(str(container.get("name", "")), str(container.get("image", "")))
-    return images.get(service) or next(iter(images.values()), "")
 
 
 class RecordedServices:

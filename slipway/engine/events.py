@@ -119,25 +119,22 @@ def parse(line: str, at_seconds: float) -> Event | None:
         return None
     if not isinstance(event, dict):
         return None
-    return _typed(event, at_seconds)
-
-
-def _typed(event: dict[str, Any], at_seconds: float) -> Event | None:
+    found: Event | None = None
     if body := event.get("resourcePreEvent"):
         inputs = (body["metadata"].get("new") or {}).get("inputs") or {}
-        return _step(Started, body["metadata"], at_seconds, inputs=inputs)
-    if body := event.get("resOutputsEvent"):
+        found = _step(Started, body["metadata"], at_seconds, inputs=inputs)
+    elif body := event.get("resOutputsEvent"):
         outputs = (body["metadata"].get("new") or {}).get("outputs") or {}
-        return _step(Finished, body["metadata"], at_seconds, outputs=outputs)
-    if body := event.get("resOpFailedEvent"):
-        return _step(Failed, body["metadata"], at_seconds)
-    if body := event.get("diagnosticEvent"):
+        found = _step(Finished, body["metadata"], at_seconds, outputs=outputs)
+    elif body := event.get("resOpFailedEvent"):
+        found = _step(Failed, body["metadata"], at_seconds)
+    elif body := event.get("diagnosticEvent"):
         urn, message = body.get("urn"), body.get("message", "").rstrip("\n")
         severity, is_ephemeral = body.get("severity", "info"), bool(body.get("ephemeral"))
-        return Diagnostic(at_seconds, Urn(urn) if urn else None, severity, message, is_ephemeral)
-    if body := event.get("summaryEvent"):
-        return SummaryEvent(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
-    return None
+        found = Diagnostic(at_seconds, Urn(urn) if urn else None, severity, message, is_ephemeral)
+    elif body := event.get("summaryEvent"):
+        found = SummaryEvent(at_seconds, body.get("resourceChanges") or {}, body.get("result", ""))
+    return found
 
 
 def _step(

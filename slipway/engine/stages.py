@@ -77,17 +77,20 @@ def stage_times(events: Iterable[Event]) -> StageTimes:
     """The times of an update that succeeded, from all its events in order."""
     run = _Run(tuple(events))
     spent = run.build_intervals()
-    otherwise = "cached" if run.changed(IMAGE_TYPE) else "nothing changed"
-    launched = [*run.operation_intervals(KUBERNETES_PREFIX), *run.rollout_intervals()]
+    has_built = next(run.operations(IMAGE_TYPE), None) is not None
+    applied = ((started.at_seconds, ended) for started, ended in run.operations(KUBERNETES_PREFIX))
+    # When the program declared its first resource: by then the environment is known.
+    declared = (e.at_seconds for e in run.events if isinstance(e, Started) and e.resource.type != STACK_TYPE)
+    first_declared_seconds = next(declared, run.events[-1].at_seconds if run.events else 0.0)
     return StageTimes(
         tuple(
-            _stage(name, spent[name] if otherwise == "cached" else [], otherwise)
+            _stage(name, spent[name] if has_built else [], "cached" if has_built else "nothing changed")
             for name in ("get", "compile", "test", "package")
         ),
         (
-            _stage("select", [(0.0, run.first_declared_seconds())]),
+            _stage("select", [(0.0, first_declared_seconds)]),
             _stage("push", spent["push"], "nothing new"),
-            _stage("launch", launched, "nothing changed"),
+            _stage("launch", [*applied, *run.rollout_intervals()], "nothing changed"),
             Stage("monitor", run.monitored_seconds(), run.checks()),
         ),
     )
@@ -123,12 +126,6 @@ class _Run:
                 if started and event.changes:
                     yield started, event.at_seconds
 
-    def changed(self, type_prefix: str) -> bool:
-        return any(True for _ in self.operations(type_prefix))
-
-    def operation_intervals(self, type_prefix: str) -> list[Interval]:
-        return [(started.at_seconds, ended) for started, ended in self.operations(type_prefix)]
-
     def rollout_intervals(self) -> Iterator[Interval]:
         """When the program waited for each Deployment that was not ready at once."""
         started_at: dict[Urn | None, float] = {}
@@ -157,11 +154,6 @@ class _Run:
                     stage = "get"  # the context, the Dockerfile, the base image
                 intervals[stage].append((step.began_seconds, ended))
         return intervals
-
-    def first_declared_seconds(self) -> float:
-        """When the program declared its first resource: by then the environment is known."""
-        declared = (e.at_seconds for e in self.events if isinstance(e, Started) and e.resource.type != STACK_TYPE)
-        return next(declared, self.events[-1].at_seconds if self.events else 0.0)
 
     def monitored_seconds(self) -> float:
         """From the last resource or rollout to the outputs of the stack, which wait for every check."""
