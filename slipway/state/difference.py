@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -89,24 +89,21 @@ def difference(old: Snapshot, new: Snapshot) -> Difference:
     came = {**successors(before, after), **renamed}
     pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
     there = set(pairs.values())
-    changes = [
-        *_all(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
-        *_all(Operation.CREATE, (each for urn, each in after.items() if urn not in there)),
-        *(_updated(before[then], after[now], compared) for then, now in pairs.items()),
-    ]
-    found = [change for change in changes if change.fields or change.operation is not Operation.UPDATE]
-    return Difference(tuple(sorted(found, key=_order)), compared)
-
-
-def _order(change: ResourceChange) -> tuple[str, str, str]:
-    return change.service, change.resource.kind, change.resource.name
-
-
-def _all(operation: Operation, those: Iterable[ResourceState]) -> Iterator[ResourceChange]:
-    side = "before" if operation is Operation.DELETE else "after"
-    for each in those:
-        change = ResourceChange(Urn(each.urn), operation, each.service)
-        yield replace(change, **{side: masked(each.inputs, each.type)})
+    changes = []
+    for urn, each in before.items():
+        if urn not in pairs:
+            inputs = masked(each.inputs, each.type)
+            changes.append(ResourceChange(Urn(each.urn), Operation.DELETE, each.service, before=inputs))
+    for urn, each in after.items():
+        if urn not in there:
+            inputs = masked(each.inputs, each.type)
+            changes.append(ResourceChange(Urn(each.urn), Operation.CREATE, each.service, after=inputs))
+    for then, now in pairs.items():
+        change = _updated(before[then], after[now], compared)
+        if change.fields:
+            changes.append(change)
+    changes.sort(key=lambda change: (change.service, change.resource.kind, change.resource.name))
+    return Difference(tuple(changes), compared)
 
 
 def _updated(old: ResourceState, new: ResourceState, compared: bool) -> ResourceChange:

@@ -6,7 +6,7 @@ sdk/go/common/apitype/journal.go. Resources are named by their index in the stat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -196,17 +196,22 @@ def _with_present_urns(resources: list[dict[str, Any]]) -> list[dict[str, Any]]:
             renamed[raw["urn"]] = "::".join(own)
     if not renamed:
         return resources
-    return [_renamed(raw, lambda urn: renamed.get(urn, urn)) for raw in resources]
 
+    def now(urn: str) -> str:
+        return renamed.get(urn, urn)
 
-def _renamed(raw: Mapping[str, Any], now: Callable[[str], str]) -> dict[str, Any]:
-    found = {name: value for name, value in raw.items() if name != "aliases"}
-    found.update({name: now(raw[name]) for name in REFERENCES if raw.get(name)})
-    if provider := raw.get("provider"):
-        urn, _, provider_id = provider.rpartition("::")
-        found["provider"] = f"{now(urn)}::{provider_id}"
-    if dependencies := raw.get("dependencies"):
-        found["dependencies"] = [now(urn) for urn in dependencies]
-    if of_properties := raw.get("propertyDependencies"):
-        found["propertyDependencies"] = {key: [now(urn) for urn in urns or ()] for key, urns in of_properties.items()}
+    found = []
+    for raw in resources:
+        each = {name: value for name, value in raw.items() if name != "aliases"}
+        each.update({name: now(raw[name]) for name in REFERENCES if raw.get(name)})
+        if provider := raw.get("provider"):
+            urn, _, provider_id = provider.rpartition("::")
+            each["provider"] = f"{now(urn)}::{provider_id}"
+        if dependencies := raw.get("dependencies"):
+            each["dependencies"] = [now(urn) for urn in dependencies]
+        if of_properties := raw.get("propertyDependencies"):
+            each["propertyDependencies"] = {
+                key: [now(urn) for urn in urns or ()] for key, urns in of_properties.items()
+            }
+        found.append(each)
     return found
