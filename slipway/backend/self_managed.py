@@ -31,6 +31,17 @@ from slipway.state.checkpoint import Snapshot
 
 COMPRESSIONS = ("", ".gz", ".zst")
 GZIP_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+FILE = "file://"
+ORGANIZATION = "organization"
+"""The engine's name for the owner of all stacks of a self-managed backend."""
+CHECKPOINT_VERSION = 3
+"""The version of a file that holds a state."""
+UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
+NANOSECONDS = 1_000_000_000
+META = ".pulumi/meta.yaml"
+LOCK = ".json"
+PROJECT_LAYOUT = 1
+URN_MARKS = 3
 
 
 def decompressed(content: bytes) -> bytes:
@@ -49,13 +60,6 @@ def decompressed(content: bytes) -> bytes:
         except zstandard.ZstdError as error:
             raise ValueError(str(error)) from error
     return content
-
-
-FILE = "file://"
-ORGANIZATION = "organization"
-"""The engine's name for the owner of all stacks of a self-managed backend."""
-CHECKPOINT_VERSION = 3
-"""The version of a file that holds a state."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,6 @@ def backend_folder(url: str, start: Path) -> Path | None:
         return None
     path = unquote(url.removeprefix(FILE).partition("?")[0])
     return Path(os.path.normpath(start / Path(path).expanduser()))
-
-
-UPDATE, CHECKPOINT = ".history.json", ".checkpoint.json"
-NANOSECONDS = 1_000_000_000
-META = ".pulumi/meta.yaml"
-LOCK = ".json"
-PROJECT_LAYOUT = 1
-URN_MARKS = 3
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot
 
 Key = TypeVar("Key", str, int)
+Raw = Mapping[str, Any]
 
 
 def in_order(known: Iterable[Key], needed: Callable[[Key], Iterable[Key]]) -> Iterator[Key]:
@@ -38,9 +39,6 @@ def in_order(known: Iterable[Key], needed: Callable[[Key], Iterable[Key]]) -> It
             way.pop()
             if path:
                 yield path.pop()
-
-
-Raw = Mapping[str, Any]
 
 
 def problems(snapshot: Snapshot) -> list[str]:
@@ -88,6 +86,7 @@ def repaired(snapshot: Snapshot, recorded: Iterable[Snapshot] = ()) -> Snapshot:
             usable.append(raw)
     raws: list[Raw] = []
     for raw in _each_once(usable):
+        # Only a custom resource has an id.
         has_wrong_id = raw.get("id") and not raw.get("custom")
         raws.append({key: each for key, each in raw.items() if key != "id"} if has_wrong_id else raw)
     raws = _complete(raws, list(recorded))
