@@ -42,8 +42,8 @@ from slipway.rollback.plan import (
 )
 from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, ResourceState, Snapshot, resources
-from slipway.values import Secret, mapped, opened
 from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE, images_of
+from slipway.values import Secret, mapped, opened
 
 # Messages of the docker provider ("got bad response from registry: 404 Not Found"), of registries, and of the lab's.
 NOT_THERE = re.compile(r"\b404\b|\b(?:manifest|name)[ _]unknown\b|\bdoes not have\b", re.IGNORECASE)

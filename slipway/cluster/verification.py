@@ -19,9 +19,7 @@ from slipway.cluster.readiness import UnreadyObject, unready_objects
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import ResourceState
-from slipway.state.kubernetes_objects import CRON_JOB_TYPE
-from slipway.state.kubernetes_objects import is_suspended, migrations
-from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE
+from slipway.state.kubernetes_objects import CRON_JOB_TYPE, DEPLOYMENT_TYPE, is_suspended, migrations
 
 CHECKS_TIMEOUT_SECONDS = 10.0
 DIGEST = "@sha256:"

@@ -62,8 +62,7 @@ from slipway.render.words import (
     value_texts,
 )
 from slipway.state.checkpoint import HASH, is_named_by_content
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.difference import FieldChange
+from slipway.state.difference import FieldChange, Operation, ResourceChange
 
 MARKER = re.compile(r"<!-- slipway:preview:(?P<project>[^\s:]+):(?P<stack>[^\s:]+) -->")
 OUTPUT_LINES = 120

@@ -16,8 +16,7 @@ from slipway.masking import UNKNOWN
 from slipway.render.markdown_text import shortened, some_of
 from slipway.render.settings import SERVICE, Setting, resource_settings
 from slipway.render.words import commits_text, counted, image_texts
-from slipway.state.difference import Operation, ResourceChange
-from slipway.state.difference import FieldChange
+from slipway.state.difference import FieldChange, Operation, ResourceChange
 
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 # The provider's hash of the files on disk: https://www.pulumi.com/registry/packages/docker-build/api-docs/image/

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway.cli.diff import lines, shape
-from slipway.render.service_changes import OUTSIDE
 from slipway.masking import SECRET, UNKNOWN
+from slipway.render.service_changes import OUTSIDE
 from slipway.state.checkpoint import objects
 from slipway.state.difference import (
     MAY_HAVE_CHANGED,
