@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 
 from .files import make_folder, write_text
-from .probes import command_probe
-from .processes import Daemon
+from .processes import Daemon, command_probe
 from .settings import LabSettings
 from .shell import program
 

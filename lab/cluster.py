@@ -12,7 +12,7 @@ import httpx
 
 from slipway.errors import SlipwayError
 
-from .probes import client_context
+from .processes import client_context
 from .settings import NODE_NAME, LabSettings
 
 _FIELD_MANAGER = "slipway-lab"

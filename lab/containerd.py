@@ -7,8 +7,7 @@ from pathlib import Path
 from slipway.errors import ConfigurationError
 
 from .files import make_folder, write_text
-from .probes import runtime_probe
-from .processes import Daemon
+from .processes import Daemon, runtime_probe
 from .settings import LabSettings
 from .shell import attempt, program, run
 

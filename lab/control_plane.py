@@ -9,9 +9,8 @@ from . import etcd, mounts
 from .files import make_folder, write_bytes
 from .kubeconfig import component_kubeconfig
 from .pki import ETCD_AUTHORITY
-from .ports import Listen
-from .probes import http_probe
-from .processes import Daemon
+from .proc import Listen
+from .processes import Daemon, http_probe
 from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program, run
 

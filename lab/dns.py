@@ -7,9 +7,8 @@ from pathlib import Path
 
 from .files import write_text
 from .kubeconfig import component_kubeconfig
-from .ports import Listen
-from .probes import http_probe
-from .processes import Daemon
+from .proc import Listen
+from .processes import Daemon, http_probe
 from .settings import CLUSTER_DOMAIN, LabSettings
 from .shell import program
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .pki import ETCD_AUTHORITY
-from .ports import Listen
-from .probes import http_probe
-from .processes import Daemon
+from .proc import Listen
+from .processes import Daemon, http_probe
 from .settings import LabSettings
 from .shell import program
 

@@ -36,9 +36,8 @@ from . import (
     registry,
 )
 from .files import make_folder, write_text
-from .processes import Daemon, Processes
+from .processes import Daemon, Processes, ProcessStatus, look_at
 from .settings import LabSettings
-from .status import ProcessStatus, look_at
 
 # In the order of stopping: no process may restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")

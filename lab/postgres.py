@@ -15,9 +15,8 @@ from slipway.errors import ConfigurationError
 
 from . import mounts, proc
 from .files import make_folder, write_text
-from .ports import Listen
-from .probes import command_probe
-from .processes import Daemon
+from .proc import Listen
+from .processes import Daemon, command_probe
 from .settings import DATABASES, ENVIRONMENTS, LabSettings
 from .shell import run
 

@@ -1,25 +1,31 @@
-"""Starts, watches and stops the lab's daemons, which keep running when the command line ends."""
+"""Starts, probes and stops the lab's daemons, which keep running when the command line ends."""
 
 from __future__ import annotations
 
 import hashlib
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
 
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
 from . import proc
 from .files import last_lines, make_folder, read_json_object, write_json
-from .ports import Listen, require_free
-from .proc import ProcessId
+from .proc import Listen, ProcessId, require_free
 from .settings import LabSettings
-from .shell import search_path
+from .shell import attempt, search_path
 
 # In the environment of each daemon and its child processes: finds processes whose record was lost.
 OWNER_VARIABLE = "SLIPWAY_LAB_OWNER"
@@ -28,6 +34,7 @@ _PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "http
 INHERITED_VARIABLES = frozenset({"HOME", "LANG", "LC_ALL", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", *_PROXY_VARIABLES})
 LOG_LIMIT_BYTES = 50 * 1024 * 1024
 _POLL_SECONDS = 0.1
+_PROBE_TIMEOUT_SECONDS = 5.0
 
 
 def owner_mark(settings: LabSettings, name: str) -> dict[str, str]:
@@ -221,3 +228,118 @@ class Processes:
 
     def _record(self, name: str) -> Path:
         return self._settings.records / f"{name}.json"
+
+
+def client_context(authority: Path, certificate: Path | None = None) -> ssl.SSLContext:
+    """TLS that trusts one authority and presents the client certificate in `NAME.crt`, with the key in `NAME.key`."""
+    context = ssl.create_default_context(cafile=str(authority))
+    if certificate:
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+    return context
+
+
+def http_probe(url: str, authority: Path | None = None, certificate: Path | None = None) -> Callable[[], None]:
+    """Healthy if `url` answers 200. The host's proxies are not used: every probed address is local."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or 0
+
+    def probe() -> None:
+        connection = http.client.HTTPConnection(host, port, timeout=_PROBE_TIMEOUT_SECONDS)
+        try:
+            if authority:
+                context = client_context(authority, certificate)
+                connection = http.client.HTTPSConnection(host, port, timeout=_PROBE_TIMEOUT_SECONDS, context=context)
+            connection.request("GET", parts.path)
+            response = connection.getresponse()
+            body = response.read().decode(errors="replace").strip()
+        except (http.client.HTTPException, OSError) as error:
+            raise NotReadyError(f"{url}: {error}") from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            raise NotReadyError(f"{url} answered {response.status}: {body[-200:]}")
+
+    return probe
+
+
+def runtime_probe(socket: Path) -> Callable[[], None]:
+    """Healthy if the container runtime at `socket` answers the kubelet's first request.
+
+    The socket exists before that, and a kubelet that gets "not initialized yet" exits.
+    """
+
+    def probe() -> None:
+        with grpc.insecure_channel(f"unix://{socket}") as channel:
+            try:
+                ask = channel.unary_unary("/runtime.v1.RuntimeService/Version", _as_it_is, _as_it_is)
+                ask(b"", timeout=_PROBE_TIMEOUT_SECONDS)
+            except grpc.RpcError as error:
+                raise NotReadyError(f"{socket}: {error.details()}") from error
+
+    return probe
+
+
+def _as_it_is(message: bytes) -> bytes:
+    """Return the bytes as they are: the request is empty, and the answer is not read."""
+    return message
+
+
+def command_probe(command: Sequence[str], user: str | None = None) -> Callable[[], None]:
+    """Healthy if the command succeeds."""
+
+    def probe() -> None:
+        try:
+            result = attempt(command, timeout_seconds=_PROBE_TIMEOUT_SECONDS, user=user)
+        except SlipwayError as error:
+            raise NotReadyError(error.what) from error
+        if result.returncode != 0:
+            raise NotReadyError((result.stderr.strip() or result.stdout.strip() or "no answer").splitlines()[-1][:200])
+
+    return probe
+
+
+@dataclass(frozen=True)
+class ProcessStatus:
+    """One daemon now. `pid` is `None` if it does not run; `problem` is empty if it is healthy."""
+
+    name: str
+    pid: int | None
+    problem: str
+    memory_bytes: int
+    uptime_seconds: float
+    listens: tuple[str, ...]
+    log: str
+
+    @property
+    def healthy(self) -> bool:
+        return not self.problem
+
+    def document(self) -> dict[str, Any]:
+        return {**asdict(self), "healthy": self.healthy}
+
+
+def look_at(daemons: Sequence[Daemon], processes: Processes) -> list[ProcessStatus]:
+    """Check all at the same time, because a hanging one takes seconds to time out."""
+    with ThreadPoolExecutor(max_workers=max(1, len(daemons))) as pool:
+        return list(pool.map(lambda daemon: _look_at_one(daemon, processes), daemons))
+
+
+def _look_at_one(daemon: Daemon, processes: Processes) -> ProcessStatus:
+    process = processes.running(daemon.name)
+    return ProcessStatus(
+        name=daemon.name,
+        pid=process.pid if process else None,
+        problem=_problem(daemon) if process else "does not run",
+        memory_bytes=proc.resident_bytes(process.pid) if process else 0,
+        uptime_seconds=proc.age_seconds(process) if process else 0.0,
+        listens=(*map(str, daemon.listens), *([str(daemon.socket)] if daemon.socket else [])),
+        log=str(processes.log(daemon.name)),
+    )
+
+
+def _problem(daemon: Daemon) -> str:
+    try:
+        daemon.probe()
+    except NotReadyError as problem:
+        return str(problem)
+    return ""

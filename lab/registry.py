@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 
 from .files import make_folder, write_text
-from .ports import Listen
-from .probes import http_probe
-from .processes import Daemon
+from .proc import Listen
+from .processes import Daemon, http_probe
 from .settings import LabSettings
 from .shell import program
 

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.lab import Lab
+from lab.processes import ProcessStatus
 from lab.settings import load_settings
-from lab.status import ProcessStatus
 from lab.toolchain import install as install_toolchain
 from slipway.errors import ExitCode
 from slipway.progress import Progress, elapsed_text

@@ -17,9 +17,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lab import ports, proc
-from lab.ports import Listen
-from lab.proc import ProcessId
+from lab import proc
+from lab.proc import Listen, ProcessId
 from lab.processes import LOG_LIMIT_BYTES, OWNER_VARIABLE, Daemon, NotReadyError, Processes
 from lab.settings import LabSettings
 from slipway.errors import SlipwayError
@@ -204,7 +203,7 @@ def test_one_that_never_answers_fails_with_its_last_answer(
 def test_a_taken_port_is_reported_before_anything_starts(
     processes: Processes, daemon: Daemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
+    monkeypatch.setattr(proc, "_RELEASE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         with pytest.raises(SlipwayError, match=f"other needs tcp port {port} on 127.0.0.1, which is in use"):

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab.lab import Lab
-from lab.status import ProcessStatus
+from lab.processes import ProcessStatus
 from slipway.cli import lab as command
 
 WELL = ProcessStatus("etcd", 41, "", 42 * 1024**2, 75.0, ("127.0.0.1:2379", "127.0.0.1:2380"), "/logs/etcd.log")

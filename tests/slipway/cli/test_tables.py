@@ -11,7 +11,7 @@ import pytest
 from rich.cells import cell_len
 
 from lab.lab import Lab
-from lab.status import ProcessStatus
+from lab.processes import ProcessStatus
 from lab.toolchain import PartStatus
 from slipway.cli import doctor, lab
 from slipway.render.tables import print_table

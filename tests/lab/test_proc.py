@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab import ports
-from lab.ports import Listen, decode_address, holders, require_free
+from lab import proc
+from lab.proc import Listen, decode_address, holders, require_free
 from slipway.errors import SlipwayError
 
 
@@ -55,7 +55,7 @@ def test_udp_sockets_are_seen() -> None:
 
 
 def test_the_error_says_who_and_what_to_do(bound: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_RELEASE_SECONDS", 0.1)
+    monkeypatch.setattr(proc, "_RELEASE_SECONDS", 0.1)
     with pytest.raises(SlipwayError) as caught:
         require_free("registry", [bound])
     assert caught.value.what == f"registry needs tcp port {bound.port} on 127.0.0.1, which is in use"
