@@ -1,23 +1,81 @@
-"""The API server, the controller manager and the scheduler."""
+"""The control plane: etcd, the API server, the controller manager, the scheduler, and the lab's own objects in it."""
 
 from __future__ import annotations
 
+import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from . import etcd, mounts
+import httpx
+
+from slipway.errors import SlipwayError
+
+from . import machine
 from .files import make_folder, write_bytes
-from .kubeconfig import component_kubeconfig
-from .pki import ETCD_AUTHORITY
+from .pki import ETCD_AUTHORITY, component_kubeconfig
 from .proc import Listen
-from .processes import Daemon, http_probe
-from .settings import CLUSTER_DOMAIN, LabSettings
+from .processes import Daemon, client_context, http_probe
+from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
 from .shell import program, run
 
 # The API server has its own user id, so that a packet filter can match its packets. Tests block it from the pods, as in
 # a cluster that enforces NetworkPolicies. Debian reserves the id, so no account has it.
 # https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
 APISERVER_USER_ID = 65530
+_FIELD_MANAGER = "slipway-lab"
+_PATHS = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "Service": "/api/v1/namespaces/kube-system/services",
+    "EndpointSlice": "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices",
+}
+
+
+def etcd_url(settings: LabSettings) -> str:
+    return f"https://127.0.0.1:{settings.ports.etcd}"
+
+
+def etcd(settings: LabSettings) -> Daemon:
+    pki, peer_url = settings.pki, f"https://127.0.0.1:{settings.ports.etcd_peer}"
+    authority, pair = pki / f"{ETCD_AUTHORITY}.crt", (pki / "etcd.crt", pki / "etcd.key")
+    return Daemon(
+        name="etcd",
+        command=(
+            program("etcd"),
+            "--name=slipway-lab",
+            f"--data-dir={settings.home / 'etcd'}",
+            f"--listen-client-urls={etcd_url(settings)}",
+            f"--advertise-client-urls={etcd_url(settings)}",
+            f"--listen-peer-urls={peer_url}",
+            f"--initial-advertise-peer-urls={peer_url}",
+            f"--initial-cluster=slipway-lab={peer_url}",
+            "--client-cert-auth",
+            f"--trusted-ca-file={authority}",
+            f"--cert-file={pair[0]}",
+            f"--key-file={pair[1]}",
+            "--peer-client-cert-auth",
+            f"--peer-trusted-ca-file={authority}",
+            f"--peer-cert-file={pair[0]}",
+            f"--peer-key-file={pair[1]}",
+            # A lab is created and deleted all day: keep few old revisions and few old logs.
+            "--auto-compaction-mode=periodic",
+            "--auto-compaction-retention=1h",
+            "--max-snapshots=2",
+            "--max-wals=2",
+            "--snapshot-count=10000",
+        ),
+        probe=http_probe(f"{etcd_url(settings)}/health", authority, _client_certificate(settings)),
+        listens=(Listen("127.0.0.1", settings.ports.etcd), Listen("127.0.0.1", settings.ports.etcd_peer)),
+        inputs=(authority, *pair),
+    )
+
+
+def _client_certificate(settings: LabSettings) -> Path:
+    return settings.pki / "etcd-client.crt"
 
 
 def _apiserver_files(settings: LabSettings) -> dict[str, Path]:
@@ -54,7 +112,7 @@ def prepare_apiserver(settings: LabSettings) -> None:
     if not reachable.exists():
         reachable.touch()
     if not reachable.samefile(source):
-        mounts.unmount_below([reachable])  # of another version
+        machine.unmount_below([reachable])  # of another version
         run(["mount", "--bind", str(source), str(reachable)])
 
 
@@ -66,7 +124,7 @@ def apiserver(settings: LabSettings) -> Daemon:
         command=(
             str(folder / "kube"),
             "kube-apiserver",
-            f"--etcd-servers={etcd.client_url(settings)}",
+            f"--etcd-servers={etcd_url(settings)}",
             # Loopback and node address: the lab's firewall blocks other machines.
             "--bind-address=0.0.0.0",
             f"--secure-port={ports.apiserver}",
@@ -148,3 +206,131 @@ def scheduler(settings: LabSettings) -> Daemon:
         listens=(Listen("127.0.0.1", port),),
         inputs=(kubeconfig, pki / "scheduler.crt"),
     )
+
+
+@contextmanager
+def api_client(settings: LabSettings) -> Iterator[httpx.Client]:
+    context = client_context(settings.pki / "ca.crt", settings.pki / "admin.crt")
+    with httpx.Client(base_url=settings.apiserver_url, verify=context, trust_env=False, timeout=30) as connection:
+        yield connection
+
+
+def objects(settings: LabSettings) -> list[dict[str, Any]]:
+    """RBAC for CoreDNS and for API server calls to the kubelet, and the cluster's DNS Service with its endpoints."""
+    return [
+        _cluster_role(),
+        _binding("slipway-lab:coredns", "slipway-lab:coredns", "system:coredns"),
+        _binding("slipway-lab:kubelet-api", "system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
+        _dns_service(settings),
+        _dns_endpoints(settings),
+    ]
+
+
+def _cluster_role() -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRole",
+        "metadata": {"name": "slipway-lab:coredns"},
+        "rules": [
+            {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+        ],
+    }
+
+
+def _binding(name: str, role: str, user: str) -> dict[str, Any]:
+    group = "rbac.authorization.k8s.io"
+    return {
+        "apiVersion": f"{group}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": user}],
+    }
+
+
+def _dns_service(settings: LabSettings) -> dict[str, Any]:
+    port = settings.ports.dns
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
+        # Without a selector: the endpoint is a process of the host, in the EndpointSlice below.
+        "spec": {
+            "clusterIP": settings.network.dns_service,
+            "ports": [
+                {"name": "dns", "protocol": "UDP", "port": 53, "targetPort": port},
+                {"name": "dns-tcp", "protocol": "TCP", "port": 53, "targetPort": port},
+            ],
+        },
+    }
+
+
+def _dns_endpoints(settings: LabSettings) -> dict[str, Any]:
+    port = settings.ports.dns
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "kube-dns-host",
+            "namespace": "kube-system",
+            "labels": {
+                "kubernetes.io/service-name": "kube-dns",
+                "endpointslice.kubernetes.io/managed-by": _FIELD_MANAGER,
+            },
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [settings.network.node_address], "conditions": {"ready": True}}],
+        "ports": [
+            {"name": "dns", "protocol": "UDP", "port": port},
+            {"name": "dns-tcp", "protocol": "TCP", "port": port},
+        ],
+    }
+
+
+def apply_objects(settings: LabSettings) -> None:
+    with api_client(settings) as connection:
+        for document in objects(settings):
+            _apply(connection, document)
+
+
+def _apply(connection: httpx.Client, document: dict[str, Any]) -> None:
+    path = f"{_PATHS[document['kind']]}/{document['metadata']['name']}"
+    answer = connection.patch(
+        path,
+        params={"fieldManager": _FIELD_MANAGER, "force": "true"},
+        content=json.dumps(document),
+        headers={"Content-Type": "application/apply-patch+yaml"},
+    )
+    if not answer.is_success:
+        raise SlipwayError(
+            f"the API server refused {document['kind']} {document['metadata']['name']}: {answer.status_code}",
+            why=answer.text.strip()[-500:],
+        )
+
+
+def node_condition(settings: LabSettings) -> tuple[bool, str]:
+    """Whether the node is Ready, and its message about that."""
+    with api_client(settings) as connection:
+        answer = connection.get(f"/api/v1/nodes/{NODE_NAME}")
+    if answer.status_code != 200:
+        return False, f"the node has not registered itself yet ({answer.status_code})"
+    for condition in answer.json()["status"].get("conditions", []):
+        if condition["type"] == "Ready":
+            return condition["status"] == "True", condition.get("message", "")
+    return False, "the node has not reported its state yet"
+
+
+def wait_node_ready(settings: LabSettings, timeout_seconds: float = 120) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        ready, message = node_condition(settings)
+        if ready:
+            return
+        if time.monotonic() > deadline:
+            raise SlipwayError(
+                f"the node {NODE_NAME} is not Ready after {timeout_seconds:.0f} s",
+                why=message,
+                next_step=f"see the kubelet's log: {settings.logs / 'kubelet.log'}",
+            )
+        time.sleep(0.2)

@@ -7,9 +7,9 @@ import secrets
 from slipway.environment_variables import secret_variable
 from slipway.paths import STACK_PLACEHOLDER, lab_environment_file
 
-from . import base_image, buildkit, postgres
+from . import base_image, images, postgres
 from .files import make_folder, write_json, write_text
-from .kubeconfig import user_kubeconfig
+from .pki import user_kubeconfig
 from .settings import DATABASES, LabSettings
 
 
@@ -19,7 +19,7 @@ def variables(settings: LabSettings) -> dict[str, str]:
         # The engine writes attribute files in place: killed meanwhile, it leaves a state that cannot be read.
         "PULUMI_BACKEND_URL": f"file://{settings.backend}?metadata=skip",
         "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
-        "BUILDX_CONFIG": str(buildkit.buildx_folder(settings)),
+        "BUILDX_CONFIG": str(images.buildx_folder(settings)),
         "SLIPWAY_REGISTRY": settings.registry_address,
         "SLIPWAY_BASE_IMAGE": base_image.reference(settings),
     } | _database_variables(settings)

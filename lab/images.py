@@ -1,4 +1,4 @@
-"""Makes images from layers and pushes them over the registry's HTTP API, without any container engine."""
+"""Images: the registry that keeps them, BuildKit that builds them, and images that the lab makes without either."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import tarfile
+import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,15 @@ from typing import IO, Any
 
 import httpx
 
+from lab.toolchain.go import ensure_go
 from slipway.errors import SlipwayError
+from slipway.progress import Progress
+
+from .files import make_folder, write_text
+from .proc import Listen
+from .processes import Daemon, command_probe, http_probe
+from .settings import IMAGE_FOLDER, LabSettings
+from .shell import program, run
 
 RECIPE_LABEL = "dev.slipway.recipe"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -24,6 +33,68 @@ _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CHUNK_BYTES = 1024 * 1024
 # `platform.machine()` -> the name that images use
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_PAUSE_SOURCE = Path(__file__).parent / "pause"
+_PAUSE_REPOSITORY, _PAUSE_TAG = f"{IMAGE_FOLDER}/pause", "1"
+BUILDER_NAME = "slipway-lab"
+# Above this size of the build cache, BuildKit removes its oldest entries.
+CACHE_LIMIT = "8GB"
+
+_BUILDKIT_CONFIG = """\
+# Written by `slipway lab up`.
+root = "{root}"
+
+[grpc]
+  address = ["unix://{socket}"]
+
+[worker.oci]
+  enabled = true
+  binary = "{runc}"
+  snapshotter = "{snapshotter}"
+  networkMode = "host"
+  defaultCgroupParent = "{cgroup}/buildkit"
+  max-parallelism = 4
+  gc = true
+
+  [[worker.oci.gcpolicy]]
+    all = true
+    maxUsedSpace = "{cache_limit}"
+
+[worker.containerd]
+  enabled = false
+
+[registry."{registry}"]
+  http = true
+"""
+
+
+def registry_config_file(settings: LabSettings) -> Path:
+    return settings.config / "registry.yml"
+
+
+def write_registry_config(settings: LabSettings) -> None:
+    storage = make_folder(settings.home / "registry")
+    config = {
+        "version": "0.1",
+        "log": {"level": "info", "accesslog": {"disabled": True}},
+        # Deletes are allowed, so that a registry that grew too large can be tidied with its own API.
+        "storage": {
+            "filesystem": {"rootdirectory": str(storage)},
+            "delete": {"enabled": True},
+            "cache": {"blobdescriptor": "inmemory"},
+        },
+        "http": {"addr": settings.registry_address, "secret": "one process, so no secret to share"},
+    }
+    write_text(registry_config_file(settings), json.dumps(config, indent=2) + "\n")
+
+
+def registry_daemon(settings: LabSettings) -> Daemon:
+    return Daemon(
+        name="registry",
+        command=(program("docker-registry"), "serve", str(registry_config_file(settings))),
+        probe=http_probe(f"http://{settings.registry_address}/v2/"),
+        listens=(Listen("127.0.0.1", settings.ports.registry),),
+        inputs=(registry_config_file(settings),),
+    )
 
 
 @dataclass(frozen=True)
@@ -196,3 +267,78 @@ def _require(answer: httpx.Response, status: int, action: str) -> None:
             why=answer.text.strip()[-500:],
             next_step="see `slipway lab status` for the registry's log; a full disk is the usual reason",
         )
+
+
+def ensure_pause_image(settings: LabSettings, progress: Progress) -> None:
+    recipe = hashlib.sha256(b"".join((_PAUSE_SOURCE / name).read_bytes() for name in ("main.go", "go.mod"))).hexdigest()
+    with Registry(settings.registry_address) as registry, tempfile.TemporaryDirectory() as folder:
+        if registry.recipe(_PAUSE_REPOSITORY, _PAUSE_TAG) == recipe:
+            return
+        binary = _build_pause(ensure_go(progress).executable, Path(folder) / "pause")
+        layer = compress_layer(archive_of([Entry("pause", binary, mode=0o755)]), Path(folder) / "layer.tar.gz")
+        # Not root: the process needs no rights at all.
+        config = ImageConfig(recipe, entrypoint=("/pause",), environment={"PATH": "/"}, user="65535:65535")
+        registry.push(_PAUSE_REPOSITORY, _PAUSE_TAG, [layer], config)
+
+
+def _build_pause(go: Path, target: Path) -> bytes:
+    run(
+        [str(go), "build", "-C", str(_PAUSE_SOURCE), "-trimpath", "-ldflags=-s -w -buildid=", "-o", str(target), "."],
+        environment={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"},
+        timeout_seconds=300,
+    )
+    return target.read_bytes()
+
+
+def buildkit_config_file(settings: LabSettings) -> Path:
+    return settings.config / "buildkitd.toml"
+
+
+def buildkit_temporary_folder(settings: LabSettings) -> Path:
+    """BuildKit's temporary folder. It contains mounts, so it is where the lab's clean-up looks."""
+    return settings.run / "buildkit-tmp"
+
+
+def buildx_folder(settings: LabSettings) -> Path:
+    """The folder that BUILDX_CONFIG names: builders are in `instances/`, the chosen one in `current`."""
+    return settings.home / "buildx"
+
+
+def write_buildkit_config(settings: LabSettings, snapshotter: str) -> None:
+    make_folder(buildkit_temporary_folder(settings))
+    write_text(
+        buildkit_config_file(settings),
+        _BUILDKIT_CONFIG.format(
+            root=settings.home / "buildkit",
+            socket=settings.buildkit_socket,
+            runc=program("runc"),
+            snapshotter=snapshotter,
+            cgroup=settings.cgroup,
+            cache_limit=CACHE_LIMIT,
+            registry=settings.registry_address,
+        ),
+    )
+
+
+def write_builder(settings: LabSettings) -> None:
+    """Register the daemon as buildx's current builder, so that a build that names no builder uses it."""
+    folder = make_folder(buildx_folder(settings))
+    for name in ("instances", "defaults", "activity"):
+        make_folder(folder / name)
+    node = {"Name": f"{BUILDER_NAME}0", "Endpoint": f"unix://{settings.buildkit_socket}"}
+    instance = {"Name": BUILDER_NAME, "Driver": "remote", "Nodes": [node], "Dynamic": False}
+    write_text(folder / "instances" / BUILDER_NAME, json.dumps(instance))
+    # Global: for every Docker endpoint or context of the user.
+    write_text(folder / "current", json.dumps({"Key": "", "Name": BUILDER_NAME, "Global": True}))
+
+
+def buildkitd(settings: LabSettings) -> Daemon:
+    socket = settings.buildkit_socket
+    return Daemon(
+        name="buildkitd",
+        command=(program("buildkitd"), "--config", str(buildkit_config_file(settings))),
+        probe=command_probe(["buildctl", "--addr", f"unix://{socket}", "debug", "workers"]),
+        socket=socket,
+        inputs=(buildkit_config_file(settings),),
+        environment={"TMPDIR": str(buildkit_temporary_folder(settings))},
+    )

@@ -12,29 +12,7 @@ from lab import toolchain
 from slipway.errors import ConfigurationError
 from slipway.progress import Progress
 
-from . import (
-    base_image,
-    buildkit,
-    cgroups,
-    cluster,
-    containerd,
-    control_plane,
-    dns,
-    environment,
-    etcd,
-    firewall,
-    host_settings,
-    kubeconfig,
-    leftovers,
-    mounts,
-    network,
-    node,
-    pause_image,
-    pki,
-    postgres,
-    preflight,
-    registry,
-)
+from . import base_image, cgroups, control_plane, environment, images, machine, network, node, pki, postgres, proc
 from .files import make_folder, write_text
 from .processes import Daemon, Processes, ProcessStatus, look_at
 from .settings import LabSettings
@@ -47,6 +25,7 @@ _POD_GRACE_SECONDS = 3.0
 # All but the last can be killed at any moment. An API server would wait for its clients' open watches.
 _DAEMON_GRACE_SECONDS = 3.0
 _DATABASE_GRACE_SECONDS = 30.0
+_LOG_LINKS = Path("/var/log/containers")
 
 
 class Lab:
@@ -60,7 +39,7 @@ class Lab:
 
     def up(self) -> bool:
         """Bring everything up; returns whether anything had to be started or made."""
-        preflight.require_root()
+        machine.require_root()
         with self._only_one_at_a_time():
             self._check_machine()
             self._install_programs()
@@ -86,11 +65,11 @@ class Lab:
 
     def down(self, *, purge: bool = False) -> str:
         """Stop everything and remove its traces outside the lab's folder; returns a message for the user."""
-        preflight.require_root()
+        machine.require_root()
         if not self.settings.home.exists():
             return "There is no lab on this machine."
         with self._only_one_at_a_time():
-            preflight.require_own_runtime(self.settings)
+            machine.require_own_runtime(self.settings)
             self._stop_daemons()
             self._remove_traces()
             if purge:
@@ -119,7 +98,7 @@ class Lab:
 
     @contextmanager
     def _only_one_with_databases(self) -> Iterator[None]:
-        preflight.require_root()
+        machine.require_root()
         if not postgres.password_file(self.settings).exists():
             raise ConfigurationError("There is no lab on this machine.", next_step="Make one with `slipway lab up`.")
         with self._only_one_at_a_time():
@@ -133,7 +112,7 @@ class Lab:
         return [*self._stores(), *self._control_plane(), *self._node()]
 
     def _stores(self) -> list[Daemon]:
-        make = (etcd.daemon, registry.daemon, containerd.daemon, buildkit.daemon, postgres.daemon)
+        make = (control_plane.etcd, images.registry_daemon, node.containerd, images.buildkitd, postgres.daemon)
         return [daemon(self.settings) for daemon in make]
 
     def _control_plane(self) -> list[Daemon]:
@@ -141,7 +120,7 @@ class Lab:
         return [daemon(self.settings) for daemon in make]
 
     def _node(self) -> list[Daemon]:
-        return [daemon(self.settings) for daemon in (node.kubelet, node.kube_proxy, dns.daemon)]
+        return [daemon(self.settings) for daemon in (node.kubelet, node.kube_proxy, node.coredns)]
 
     @contextmanager
     def _only_one_at_a_time(self) -> Iterator[None]:
@@ -155,20 +134,20 @@ class Lab:
             yield
 
     def _check_machine(self) -> None:
-        preflight.require_own_runtime(self.settings)
+        machine.require_own_runtime(self.settings)
         if not self.processes.running_names():
-            preflight.require_disk(self.settings)
+            machine.require_disk(self.settings)
 
     def _install_programs(self) -> None:
         toolchain.install_debian_tools(self.progress)
         toolchain.install_lab_parts(self.progress)
-        preflight.require_linux_features()
+        machine.require_linux_features()
 
     def _check_ports(self) -> None:
         self.processes.require_ports(self.daemons())
 
     def _clear_leftovers(self) -> None:
-        leftovers.clear(self.settings, self.processes)
+        clear_leftovers(self.settings, self.processes)
         make_folder(self.settings.run, 0o711)
         write_text(self.settings.run / "home", f"{self.settings.home}\n")
 
@@ -178,26 +157,26 @@ class Lab:
         if settings.network.pod_interface not in network.interfaces(settings):
             # Pods that outlived their bridge stay disconnected: the kubelet recreates them.
             cgroups.stop_processes(settings, grace_seconds=0)
-        host_settings.remember(settings)
-        network.create(settings)
-        firewall.install(settings)
+        machine.remember_kernel_settings(settings)
+        network.create_interfaces(settings)
+        network.install_rules(settings)
         cgroups.create(settings)
 
     def _make_keys(self) -> None:
         pki.ensure_pki(self.settings.pki, pki.certificate_specs(self.settings))
         make_folder(self.settings.config)
-        kubeconfig.write_kubeconfigs(self.settings)
+        pki.write_kubeconfigs(self.settings)
         environment.make_backend(self.settings)
 
     def _write_configuration(self) -> None:
         settings = self.settings
-        registry.write_config(settings)
-        containerd.write_config(settings)
+        images.write_registry_config(settings)
+        node.write_containerd_config(settings)
         network.write_cni_config(settings)
-        buildkit.write_config(settings, containerd.snapshotter(settings))
-        buildkit.write_builder(settings)
-        dns.write_config(settings)
-        node.write_kubelet_config(settings, dns.resolver_file(settings))
+        images.write_buildkit_config(settings, node.snapshotter(settings))
+        images.write_builder(settings)
+        node.write_coredns_config(settings)
+        node.write_kubelet_config(settings, node.resolver_file(settings))
         postgres.prepare(settings)
         control_plane.prepare_apiserver(settings)
 
@@ -211,15 +190,15 @@ class Lab:
         server, *clients = self._control_plane()
         self._ensure([server])
         self._ensure(clients)
-        cluster.apply_objects(self.settings)
+        control_plane.apply_objects(self.settings)
 
     def _start_node(self) -> None:
-        pause_image.ensure(self.settings, self.progress)
+        images.ensure_pause_image(self.settings, self.progress)
         self._ensure(self._node())
-        if not cluster.node_condition(self.settings)[0]:
+        if not control_plane.node_condition(self.settings)[0]:
             self._changed = True
             with self.progress.step("Waiting for the node to be Ready"):
-                cluster.wait_node_ready(self.settings)
+                control_plane.wait_node_ready(self.settings)
 
     def _make_base_image(self) -> None:
         if not base_image.is_current(self.settings):
@@ -247,20 +226,20 @@ class Lab:
 
     def _remove_traces(self) -> None:
         settings = self.settings
-        leftovers.clear_pods(settings)
-        leftovers.remove_log_links(settings)
-        mounts.unmount_below(mounts.lab_folders(settings))
-        network.remove(settings)
-        firewall.remove()
+        clear_pods(settings)
+        remove_log_links(settings)
+        machine.unmount_below(machine.lab_folders(settings))
+        network.remove_interfaces(settings)
+        network.remove_rules()
         cgroups.remove(settings)
-        host_settings.restore(settings)
-        mounts.remove_tree(settings.run)
+        machine.restore_kernel_settings(settings)
+        machine.remove_tree(settings.run)
 
     def _purge(self) -> None:
         keep = (self.settings.backend, self.settings.passphrase_file, self.settings.home / "lock")
         for entry in self.settings.home.iterdir():
             if entry not in keep:
-                mounts.remove_tree(entry)
+                machine.remove_tree(entry)
 
 
 def remaining(settings: LabSettings, names: Sequence[str]) -> list[str]:
@@ -268,8 +247,60 @@ def remaining(settings: LabSettings, names: Sequence[str]) -> list[str]:
     processes = Processes(settings)
     found = [f"process {stray.pid} of {name}" for name in names for stray in processes.strays(name)]
     found += [f"process {process.pid} in a control group" for process in cgroups.processes(settings)]
-    found += [f"mount {point}" for point in mounts.current_mounts(mounts.lab_folders(settings))]
+    found += [f"mount {point}" for point in machine.current_mounts(machine.lab_folders(settings))]
     found += [f"interface {name}" for name in network.interfaces(settings)]
-    found += [f"packet filter chain {chain}" for chain in firewall.leftovers()]
+    found += [f"packet filter chain {chain}" for chain in network.leftover_chains()]
     found += [f"control group {group}" for group in cgroups.groups(settings)]
     return found + [f"folder {path}" for path in (settings.run,) if Path(path).exists()]
+
+
+def clear_leftovers(settings: LabSettings, processes: Processes) -> None:
+    """Clean up for a fresh start of every part that is not running; leaves running parts unchanged."""
+    proc.stop_all(processes.strays(base_image.PROCESS_NAME), 5)
+    machine.unmount_below([base_image.work_folder(settings)])
+    if processes.running("buildkitd") is None and not processes.strays("buildkitd"):
+        machine.unmount_below([settings.home / "buildkit", images.buildkit_temporary_folder(settings)])
+        machine.remove_tree(images.buildkit_temporary_folder(settings))
+        settings.buildkit_socket.unlink(missing_ok=True)
+    if processes.running("postgres") is None:
+        postgres.clear_after_crash(settings)
+    # While shims run, a new containerd adopts their pods; without any, its state about pods is useless.
+    if processes.running("containerd") is None and not processes.strays("containerd"):
+        clear_pods(settings)
+
+
+def clear_pods(settings: LabSettings) -> None:
+    """Remove every trace of running pods; containerd and its shims must be gone."""
+    cgroups.stop_processes(settings, grace_seconds=0)
+    sockets = shim_sockets(settings)
+    machine.unmount_below(
+        [node.containerd_state_folder(settings), node.containerd_root_folder(settings), node.kubelet_folder(settings)]
+    )
+    for folder in (
+        node.containerd_state_folder(settings),
+        node.runc_folder(settings),
+        network.address_folder(settings),
+    ):
+        machine.remove_tree(folder)
+    for path in (settings.containerd_socket, Path(f"{settings.containerd_socket}.ttrpc"), *sockets):
+        path.unlink(missing_ok=True)
+    for folder in {path.parent for path in sockets}:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    network.remove_pod_links(settings)
+    network.remove_results(settings)
+
+
+def shim_sockets(settings: LabSettings) -> list[Path]:
+    """The shims' sockets outside containerd's own folders, from the `address` file of each pod."""
+    notes = node.containerd_state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
+    return [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
+
+
+def remove_log_links(settings: LabSettings) -> None:
+    """Remove the kubelet's links to the pods' logs from a folder of the system."""
+    if not _LOG_LINKS.is_dir():
+        return
+    for link in _LOG_LINKS.iterdir():
+        if link.is_symlink() and node.pod_logs_folder(settings) in link.readlink().parents:
+            link.unlink()

@@ -1,20 +1,22 @@
-"""The lab's own certificate authorities, certificates and keys: made on first use, renewed when they no longer fit."""
+"""The lab's authorities, certificates and keys, made on first use and renewed in time, and its kubeconfig files."""
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import yaml
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from .files import make_folder, write_bytes
+from .files import make_folder, write_bytes, write_text
 from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
 
 AUTHORITY_LIFETIME = timedelta(days=3650)
@@ -25,6 +27,8 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 CLUSTER_AUTHORITY = "ca"
 ETCD_AUTHORITY = "etcd-ca"
+# kubeconfig file name -> name of its certificate
+COMPONENTS = ("controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
 @dataclass(frozen=True)
@@ -236,3 +240,53 @@ def _make_service_account_key(folder: Path) -> None:
     key = load_key(folder / "service-account.key") or ec.generate_private_key(ec.SECP256R1())
     _write_key(folder / "service-account.key", key)
     write_bytes(folder / "service-account.pub", _public_pem(key))
+
+
+def user_kubeconfig(settings: LabSettings) -> Path:
+    return settings.home / "kubeconfig"
+
+
+def component_kubeconfig(settings: LabSettings, name: str) -> Path:
+    return settings.config / f"{name}.kubeconfig"
+
+
+def write_kubeconfigs(settings: LabSettings) -> None:
+    write_text(user_kubeconfig(settings), render_kubeconfig(settings, "admin"))
+    for name in COMPONENTS:
+        write_text(component_kubeconfig(settings, name), render_kubeconfig(settings, name))
+
+
+def render_kubeconfig(settings: LabSettings, certificate: str) -> str:
+    """A kubeconfig with embedded certificates and keys, so that a copy works anywhere on this machine."""
+
+    def embedded(file_name: str) -> str:
+        return base64.b64encode((settings.pki / file_name).read_bytes()).decode()
+
+    name = "slipway-lab"
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": name,
+                    "cluster": {
+                        "server": settings.apiserver_url,
+                        "certificate-authority-data": embedded("ca.crt"),
+                    },
+                }
+            ],
+            "users": [
+                {
+                    "name": certificate,
+                    "user": {
+                        "client-certificate-data": embedded(f"{certificate}.crt"),
+                        "client-key-data": embedded(f"{certificate}.key"),
+                    },
+                }
+            ],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": certificate}}],
+            "current-context": name,
+        },
+        sort_keys=False,
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from slipway.errors import ConfigurationError
 
-from . import mounts, proc
+from . import machine, proc
 from .files import make_folder, write_text
 from .proc import Listen
 from .processes import Daemon, command_probe
@@ -84,7 +84,7 @@ def clear_after_crash(settings: LabSettings) -> None:
         place = data.stat()
         proc.stop_all(proc.find_processes(lambda pid: proc.works_in(pid, place)), 5, STOP_SIGNAL)
         (data / "postmaster.pid").unlink(missing_ok=True)
-        mounts.remove_tree(socket_folder(settings))
+        machine.remove_tree(socket_folder(settings))
 
 
 def socket_folder(settings: LabSettings) -> Path:
@@ -137,7 +137,7 @@ def prepare(settings: LabSettings) -> None:
         shutil.chown(folder, account.pw_uid, account.pw_gid)
     store = reachable_folder(settings)
     # Not `is_mount`: it does not see a bind mount of the same disk.
-    if store not in mounts.current_mounts([store]):
+    if store not in machine.current_mounts([store]):
         make_folder(store)
         run(["mount", "--bind", str(stored_folder(settings)), str(store)])
     if not (store / "data").exists():

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
-from lab import cluster
+from lab import control_plane
 from lab.lab import Lab
 from lab.settings import LabSettings, load_settings
 from slipway.paths import lab_environment_file
@@ -30,7 +30,7 @@ def running_lab(lab_settings: LabSettings) -> Lab:
 
 @pytest.fixture
 def api(lab_settings: LabSettings) -> Iterator[httpx.Client]:
-    with cluster.client(lab_settings) as client:
+    with control_plane.api_client(lab_settings) as client:
         yield client
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import pip_config
-from lab.base_image import python_version
-from lab.recipe import Recipe, apt_options, apt_sources, signature
+from lab import base_image
+from lab.base_image import Recipe, apt_options, apt_sources, python_version, signature
 from slipway.errors import SlipwayError
 
 TARGETS = """\
@@ -120,13 +119,13 @@ install.no-binary=':none:'
 
 
 def test_pip_settings_are_read_as_pip_resolves_them() -> None:
-    parsed = pip_config.parse(LISTING)
+    parsed = base_image.parse_pip_settings(LISTING)
     assert parsed["timeout"] == "180"
     assert parsed["trusted-host"] == "a.example\nb.example"
 
 
 def test_an_image_gets_addresses_but_no_folders_of_the_host() -> None:
-    assert pip_config.for_image(pip_config.parse(LISTING), "/bundle.crt").splitlines() == [
+    assert base_image.image_pip_config(base_image.parse_pip_settings(LISTING), "/bundle.crt").splitlines() == [
         "[global]",
         "cert = /bundle.crt",
         "disable-pip-version-check = true",
@@ -141,6 +140,6 @@ def test_a_password_never_enters_an_image() -> None:
         "index-url": "https://me:secret@packages.example/simple",
         "extra-index-url": "https://ok.example/simple",
     }
-    text = pip_config.for_image(settings, "/bundle.crt")
+    text = base_image.image_pip_config(settings, "/bundle.crt")
     assert "secret" not in text
     assert "extra-index-url = https://ok.example/simple" in text

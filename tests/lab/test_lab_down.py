@@ -20,7 +20,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from lab import cluster, host_settings, mounts, proc
+from lab import control_plane, machine, proc
 from lab.lab import Lab, remaining
 from lab.network import CNI_RESULTS, ip_json, is_own_result
 from lab.settings import LabSettings
@@ -75,7 +75,7 @@ def test_nothing_of_the_lab_is_left_and_everybody_elses_is(
         assert len(remaining(lab.settings, _names(lab))) > 20
         lab.down()
         assert remaining(lab.settings, _names(lab)) == []
-        assert mounts.current_mounts([lab.settings.home, lab.settings.run]) == []
+        assert machine.current_mounts([lab.settings.home, lab.settings.run]) == []
         assert not any(is_own_result(json.loads(path.read_text()), lab.settings.run) for path in CNI_RESULTS.glob("*"))
         assert ":SOMEBODYS-CHAIN" in _chains()
         assert not any(chain.startswith((":KUBE-", ":SLIPWAY-", ":CNI-")) for chain in _chains())
@@ -114,14 +114,14 @@ def _run_a_pod(lab: Lab, api: httpx.Client, namespace: str, eventually: Eventual
 
 
 def _phase(lab: Lab, namespace: str) -> str:
-    with cluster.client(lab.settings) as client:
+    with control_plane.api_client(lab.settings) as client:
         found = client.get(f"/api/v1/namespaces/{namespace}/pods/web").json()
     states = found.get("status", {}).get("containerStatuses", [{}])
     return "Running" if states[0].get("ready") else "not yet"
 
 
 def test_the_kernels_settings_are_put_back(lab: Lab) -> None:
-    forwarding = Path("/proc/sys") / host_settings.CHANGED[0]
+    forwarding = Path("/proc/sys") / machine.KERNEL_SETTINGS[0]
     lab.down()
     forwarding.write_text("0")
     lab.up()

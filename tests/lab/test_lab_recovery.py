@@ -12,7 +12,7 @@ import httpx
 import pytest
 from rich.console import Console
 
-from lab import cgroups, mounts, proc
+from lab import cgroups, machine, proc
 from lab.lab import Lab
 from lab.postgres import reachable_folder
 from lab.proc import ProcessId
@@ -54,7 +54,7 @@ def test_up_on_a_healthy_lab_changes_nothing(lab: Lab) -> None:
     before, rules = processes(lab), _rule_count()
     assert Lab(lab.settings, lab.progress).up() is False
     assert processes(lab) == before
-    assert mounts.current_mounts(mounts.lab_folders(lab.settings)).count(reachable_folder(lab.settings)) == 1
+    assert machine.current_mounts(machine.lab_folders(lab.settings)).count(reachable_folder(lab.settings)) == 1
     assert _rule_count() == rules
 
 

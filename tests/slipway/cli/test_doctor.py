@@ -115,7 +115,7 @@ def test_the_readme_and_the_lab_want_as_much_as_the_doctor() -> None:
         f"toolchain is built ({wanted['DISK_GIB']} after that)"
     ) in readme
     assert f"about {wanted['DISK_GIB']} GiB of disk" in (CHECKOUT / "lab/README.md").read_text()
-    assert f"the lab needs about {wanted['DISK_GIB']}" in (CHECKOUT / "lab/preflight.py").read_text()
+    assert f"the lab needs about {wanted['DISK_GIB']}" in (CHECKOUT / "lab/machine.py").read_text()
 
 
 def test_a_path_below_the_home_folder_is_short(
