@@ -13,8 +13,7 @@ from pathlib import Path
 from bench.choice import Operation, Size
 from bench.helm import HELM_PART
 from bench.processes import Run
-from lab.toolchain.fallback import is_launcher
-from lab.toolchain.layout import bin_folder
+from lab.toolchain.layout import bin_folder, is_launcher
 from lab.toolchain.parts import BUILDKIT, DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, LANGUAGE_HOST, PULUMI
 
 FILE = Path(__file__).with_name("results.json")

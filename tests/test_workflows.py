@@ -17,8 +17,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from lab.toolchain.files import installation_lock, toolchain_home
 from lab.toolchain.go import build_part, ensure_go, recipe
+from lab.toolchain.layout import installation_lock, toolchain_home
 from lab.toolchain.parts import GoBuild, Part, Release
 from slipway.progress import Progress
 

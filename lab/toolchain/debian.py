@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.toolchain.files import installation_lock, log_file, write_atomically
+from lab.toolchain.layout import installation_lock, log_file, write_atomically
 from lab.toolchain.running import run_logged
 from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step

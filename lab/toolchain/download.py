@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from lab.toolchain.files import downloads_home
+from lab.toolchain.layout import downloads_home
 from lab.toolchain.parts import Part
 from slipway.progress import Step, elapsed_text
 

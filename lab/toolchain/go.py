@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.toolchain.files import log_file, toolchain_home
+from lab.toolchain.layout import log_file, toolchain_home
 from lab.toolchain.parts import MODULES, GoBuild, Part, machine
 from lab.toolchain.running import run_logged
 from slipway.errors import SlipwayError

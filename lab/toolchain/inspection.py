@@ -6,14 +6,20 @@ from dataclasses import dataclass, replace
 from importlib import metadata
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
-from lab.toolchain.fallback import is_launcher
 from lab.toolchain.go import find_go, pinned_version, wanted_version
-from lab.toolchain.installation import is_current
-from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
-from lab.toolchain.nearby import candidates, find_nearby, reported_version, why_unusable, will_do
+from lab.toolchain.installation import Stamp, changed_files, is_current, read_stamp
+from lab.toolchain.layout import bin_folder, is_launcher, part_folder, plugin_folder
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
-from lab.toolchain.stamps import Stamp, changed_files, read_stamp
-from lab.toolchain.versions import ask_executable, ask_plugin, version_in
+from lab.toolchain.versions import (
+    ask_executable,
+    ask_plugin,
+    candidates,
+    find_nearby,
+    reported_version,
+    version_in,
+    why_unusable,
+    will_do,
+)
 
 INSTALL = "`make up` installs it"
 _DOES_NOT_START = "does not start: run it with the argument 127.0.0.1:1 to see why"

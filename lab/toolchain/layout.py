@@ -1,13 +1,42 @@
-"""Where each installed part is, for the lab, the shell and the Pulumi engine."""
+"""Where each installed part is for the lab, the shell and the engine, and how files, links and launchers get there."""
 
 from __future__ import annotations
 
+import fcntl
+import os
+import shlex
 import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
-from lab.toolchain.files import link_atomically, pulumi_home, toolchain_home
 from lab.toolchain.parts import BUILDKIT, COREDNS, CRANE, KUBECTL, KUBERNETES, PULUMI, Part
+from slipway.paths import CHECKOUT, cache_home, data_home
+from slipway.progress import Progress
+
+_LOCK_POLL_SECONDS = 0.25
+LANGUAGE_HOST_MODULE = "lab.plugins.language_python"
+
+_LAUNCHER = """\
+#!/bin/sh
+# Starts {module} of the checkout that `slipway` runs from; outside of its environment
+# of the checkout named below; written anew by every installation of the toolchain.
+checkout={checkout}
+python={python}
+if [ -x "$SLIPWAY_CHECKOUT/.venv/bin/python" ] && [ -d "$SLIPWAY_CHECKOUT/lab/plugins" ]; then
+  checkout=$SLIPWAY_CHECKOUT
+  python=$checkout/.venv/bin/python
+elif [ ! -x "$python" ] || [ ! -d "$checkout/lab/plugins" ]; then
+  echo "$0 belongs to $checkout, which is gone; run 'make up' in the checkout you use now" >&2
+  exit 1
+fi
+export PYTHONPATH="$checkout${{PYTHONPATH:+:$PYTHONPATH}}"
+exec "$python" -P -m {module} "$@"
+"""
 
 
 @dataclass(frozen=True)
@@ -88,3 +117,97 @@ def show_to_engine(part: Part) -> None:
     link_atomically(folder / executable, bin_folder(part) / executable)
     # Left by an interrupted `pulumi plugin install`; the engine skips a folder with this mark.
     folder.with_name(f"{folder.name}.partial").unlink(missing_ok=True)
+
+
+def toolchain_home() -> Path:
+    """Folder of the installed parts, one `<part>-<version>` each."""
+    return cache_home() / "toolchain"
+
+
+def downloads_home() -> Path:
+    """Folder of unfinished downloads, kept so that an interrupted one can resume."""
+    return cache_home() / "downloads"
+
+
+def log_file(name: str) -> Path:
+    """The log file of building or installing `name`; creates its folder."""
+    path = cache_home() / "logs" / f"{name}.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def pulumi_home() -> Path:
+    """Our PULUMI_HOME, separate so that the user's plugins stay unchanged. Kept with the data for its log-ins."""
+    return data_home() / "pulumi-home"
+
+
+def write_atomically(path: Path, text: str, *, mode: int) -> None:
+    """Write `path` so that a reader sees the old text or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as temporary:
+        try:
+            temporary.write(text)
+            temporary.flush()
+            os.fchmod(temporary.fileno(), mode)
+            Path(temporary.name).replace(path)
+        except BaseException:
+            Path(temporary.name).unlink(missing_ok=True)
+            raise
+
+
+def link_atomically(link: Path, target: Path) -> None:
+    """Make `link` point to `target`, replacing what was there."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.new")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+
+
+@contextmanager
+def installation_lock(progress: Progress) -> Iterator[None]:
+    """Hold this cache's lock; wait for a run that has it, and say so. The kernel frees it when its process ends."""
+    path = cache_home() / "toolchain.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as lock:
+        if not _try_lock(lock.fileno()):
+            lock.seek(0)
+            with progress.step(f"Waiting for another installation (process {lock.read().strip() or 'unknown'})"):
+                while not _try_lock(lock.fileno()):
+                    time.sleep(_LOCK_POLL_SECONDS)
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def launcher_text(module: str) -> str:
+    """The script for `module`; `-P` keeps the program's folder, in which the engine starts it, off `sys.path`."""
+    own = CHECKOUT / ".venv" / "bin" / "python"
+    python = own if own.exists() else Path(sys.executable)
+    return _LAUNCHER.format(module=module, checkout=shlex.quote(str(CHECKOUT)), python=shlex.quote(str(python)))
+
+
+def is_launcher(path: Path) -> bool:
+    """Whether `path` is one of these scripts and not an official plugin."""
+    if not path.is_file() or path.stat().st_size > 4096:
+        return False
+    return b" of the checkout named below; written anew by " in path.read_bytes()
+
+
+def point_launcher(path: Path, module: str) -> None:
+    """Make `path` start this checkout's `module`; unchanged if it does already."""
+    text = launcher_text(module)
+    if not path.is_symlink() and path.is_file() and path.read_bytes() == text.encode():
+        return
+    write_atomically(path, text, mode=0o755)

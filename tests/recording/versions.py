@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 
 from lab.toolchain.layout import bin_folder
-from lab.toolchain.nearby import reported_version
 from lab.toolchain.parts import DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, PULUMI, Part
-from lab.toolchain.versions import version_in
+from lab.toolchain.versions import reported_version, version_in
 from slipway.cluster.client import Cluster
 from slipway.environment_variables import resolve
 from tests.recording.workspace import CHECKOUT

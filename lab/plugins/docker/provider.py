@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import threading
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -12,13 +13,15 @@ from google.protobuf.empty_pb2 import Empty
 from google.protobuf.struct_pb2 import Struct
 from pulumi.runtime.proto import plugin_pb2, provider_pb2, provider_pb2_grpc
 
-from lab.plugins.docker import credentials, images
-from lab.plugins.docker.schema import GET_REGISTRY_IMAGE, VERSION, schema
+from lab.plugins.docker import credentials
 from lab.plugins.serving import PluginError
 
 SECRET_SIGNATURE = "4dabf18193072939515e22adb298388d"  # noqa: S105 -- Pulumi's mark of special values
 SECRET = "1b47061264138c4ac30d75fd1eb44270"  # noqa: S105 -- the kind of special value that a secret is
 Context = grpc.ServicerContext
+VERSION = "5.2.0"
+GET_REGISTRY_IMAGE = "docker:index/getRegistryImage:getRegistryImage"
+REGISTRY_AUTH = "docker:index/ProviderRegistryAuth:ProviderRegistryAuth"
 
 
 class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
@@ -93,7 +96,7 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
     def _digest(self, name: str, *, verify_tls: bool) -> str:
         from lab.plugins.docker import registry  # noqa: PLC0415 -- see Configure
 
-        image = images.parse(name)
+        image = credentials.parse_image_name(name)
         access = credentials.access_to(image.registry, self._registry_auth)
         return registry.digest_of(name, image, access, verify_tls=verify_tls)
 
@@ -128,3 +131,39 @@ def _refuse(what: str) -> NoReturn:
         f"Slipway's fallback docker provider does not have {what}, only the function getRegistryImage; "
         f"install the official plugin with `pulumi plugin install resource docker {VERSION} --reinstall`"
     )
+
+
+def schema() -> str:
+    """JSON of a package schema: https://www.pulumi.com/docs/iac/extending-pulumi/schema/."""
+    text, flag = {"type": "string"}, {"type": "boolean"}
+    settings = {
+        "disableDockerDaemonCheck": flag,
+        "host": text,
+        "registryAuth": {"type": "array", "items": {"$ref": f"#/types/{REGISTRY_AUTH}"}},
+    }
+    inputs = {"name": text, "insecureSkipVerify": flag}
+    outputs = {"id": text, "sha256Digest": text, **inputs}
+    entry = {
+        "address": text,
+        "authDisabled": flag,
+        "configFile": text,
+        "configFileContent": text,
+        "password": text | {"secret": True},
+        "username": text,
+    }
+    package = {
+        "name": "docker",
+        "version": VERSION,
+        "description": "The part of the docker package that needs no Docker engine.",
+        "config": {"variables": settings},
+        "types": {REGISTRY_AUTH: {"type": "object", "properties": entry, "required": ["address"]}},
+        "provider": {"properties": settings, "inputProperties": settings},
+        "functions": {
+            GET_REGISTRY_IMAGE: {
+                "description": "Reads the digest of an image from a registry.",
+                "inputs": {"type": "object", "properties": inputs, "required": ["name"]},
+                "outputs": {"type": "object", "properties": outputs, "required": ["id", "name", "sha256Digest"]},
+            }
+        },
+    }
+    return json.dumps(package)

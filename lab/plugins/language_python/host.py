@@ -6,19 +6,21 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
-from lab.plugins.language_python import about
-from lab.plugins.language_python.environment import environment_of
+from lab.plugins.language_python.environment import (
+    PythonEnvironment,
+    about,
+    environment_of,
+    installed_packages,
+    prompts,
+)
 from lab.plugins.language_python.processes import ProgramProcess, Request
 from lab.plugins.serving import PluginError
-
-if TYPE_CHECKING:
-    from lab.plugins.language_python.environment import PythonEnvironment
 
 VERSION = "3.259.0"
 ALREADY_REPORTED = 32
@@ -59,17 +61,17 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def About(  # noqa: N802
         self, request: language_pb2.AboutRequest, _context: grpc.ServicerContext
     ) -> language_pb2.AboutResponse:
-        return about.about(request.info)
+        return about(request.info)
 
     def GetProgramDependencies(  # noqa: N802
         self, request: language_pb2.GetProgramDependenciesRequest, _context: grpc.ServicerContext
     ) -> language_pb2.GetProgramDependenciesResponse:
-        return about.dependencies(request.info, transitive=request.transitiveDependencies)
+        return installed_packages(request.info, transitive=request.transitiveDependencies)
 
     def RuntimeOptionsPrompts(  # noqa: N802
         self, request: language_pb2.RuntimeOptionsRequest, _context: grpc.ServicerContext
     ) -> language_pb2.RuntimeOptionsResponse:
-        return about.prompts(dict(request.info.options))
+        return prompts(dict(request.info.options))
 
     def Template(  # noqa: N802
         self, _request: language_pb2.TemplateRequest, _context: grpc.ServicerContext
@@ -128,10 +130,10 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
     def InstallDependencies(  # noqa: N802
         self, request: language_pb2.InstallDependenciesRequest, _context: grpc.ServicerContext
     ) -> Iterator[language_pb2.InstallDependenciesResponse]:
-        from lab.plugins.language_python import install  # noqa: PLC0415
+        from lab.plugins.language_python import plugins  # noqa: PLC0415
 
         environment = environment_of(request.info, is_plugin=request.is_plugin)
-        yield from install.dependencies(environment, request.info.program_directory)
+        yield from plugins.install_dependencies(environment, request.info.program_directory)
 
     def Cancel(self, _request: Empty, _context: grpc.ServicerContext) -> Empty:  # noqa: N802
         for process in list(self._running):

@@ -1,22 +1,20 @@
-"""Runs policy packs and providers written in Python, and streams their output to the engine."""
+"""What the engine asks for beside programs: policy packs, providers and pip's installations, their output streamed."""
 
 from __future__ import annotations
 
 import queue
+import subprocess
 import threading
 import tomllib
 from collections.abc import Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pulumi.runtime.proto import language_pb2
 
+from lab.plugins.language_python.environment import PythonEnvironment
 from lab.plugins.language_python.processes import ProgramProcess, Request
 from lab.plugins.serving import PluginError
-
-if TYPE_CHECKING:
-    from lab.plugins.language_python.environment import PythonEnvironment
 
 Responses = Iterator[language_pb2.RunPluginResponse]
 
@@ -104,3 +102,64 @@ def _without_second_port(stdout: BufferedReader) -> Iterator[bytes]:
 
 def _chunks(pipe: BufferedReader) -> Iterator[bytes]:
     return iter(lambda: pipe.read1(65536), b"")
+
+
+def install_dependencies(
+    environment: PythonEnvironment, directory: str
+) -> Iterator[language_pb2.InstallDependenciesResponse]:
+    """`pulumi install`: make the program's virtual environment, install its packages, and yield the output as it comes.
+
+    Raises:
+        PluginError: a command failed.
+    """
+    environment.require_place()
+    if not environment.exists():
+        yield _line(f"Creating virtual environment {environment.virtualenv}")
+        system = PythonEnvironment(virtualenv=None, option="")
+        yield from _output_of(system, ["-m", "venv", str(environment.virtualenv)], directory)
+    packages = _declared_packages(Path(directory))
+    if not packages:
+        yield _line(f"Nothing to install: neither requirements.txt nor pyproject.toml in {directory}")
+        return
+    yield _line("Installing dependencies")
+    yield from _output_of(environment, ["-m", "pip", "install", "--disable-pip-version-check", *packages], directory)
+    yield _line("Finished installing dependencies")
+
+
+def _declared_packages(directory: Path) -> list[str]:
+    """pip's arguments for the program in `directory`: its requirements.txt, else its pyproject.toml."""
+    if (directory / "requirements.txt").is_file():
+        return ["-r", "requirements.txt"]
+    pyproject = directory / "pyproject.toml"
+    if not pyproject.is_file():
+        return []
+    try:
+        content = tomllib.loads(pyproject.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise PluginError(f"{pyproject} is not valid TOML: {error}") from error
+    if "build-system" in content:
+        return ["--editable", "."]
+    return list(content.get("project", {}).get("dependencies", []))
+
+
+def _output_of(
+    environment: PythonEnvironment, arguments: list[str], directory: str
+) -> Iterator[language_pb2.InstallDependenciesResponse]:
+    command = [environment.python, *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=directory,
+        env=environment.activated(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        assert process.stdout is not None  # noqa: S101 -- for the type checker
+        for line in process.stdout:
+            yield language_pb2.InstallDependenciesResponse(stdout=line)
+    if process.returncode:
+        raise PluginError(f"`{' '.join(command)}` exited with {process.returncode}; its output is above")
+
+
+def _line(text: str) -> language_pb2.InstallDependenciesResponse:
+    return language_pb2.InstallDependenciesResponse(stdout=f"{text}\n".encode())

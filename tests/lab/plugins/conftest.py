@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.toolchain.fallback import launcher_text
-from lab.toolchain.layout import plugin_folder
+from lab.toolchain.layout import launcher_text, plugin_folder
 from lab.toolchain.parts import PROVIDERS
 from slipway.paths import toolchain_environment_file
 

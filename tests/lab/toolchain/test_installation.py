@@ -19,12 +19,10 @@ from typing import Any
 
 import pytest
 
-from lab.toolchain import fallback, installation
-from lab.toolchain.files import installation_lock
-from lab.toolchain.installation import Installation, install, is_current
-from lab.toolchain.layout import bin_folder, part_folder, plugin_folder
+from lab.toolchain import installation, layout
+from lab.toolchain.installation import Installation, changed_files, install, is_current, read_stamp
+from lab.toolchain.layout import bin_folder, installation_lock, part_folder, plugin_folder
 from lab.toolchain.parts import LANGUAGE_HOST, GoBuild, Part
-from lab.toolchain.stamps import changed_files, read_stamp
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
@@ -402,7 +400,7 @@ class TestPlugins:
         self, provider: Part, home: Path, monkeypatch: pytest.MonkeyPatch, progress: Progress, screen: io.StringIO
     ) -> None:
         ensure(provider)
-        monkeypatch.setattr(fallback, "CHECKOUT", home / "another clone")
+        monkeypatch.setattr(layout, "CHECKOUT", home / "another clone")
         ensure(provider, progress)
         launcher = bin_folder(provider) / "pulumi-resource-tool"
         assert f"checkout='{home}/another clone'\n" in launcher.read_text()
@@ -416,7 +414,7 @@ class TestPlugins:
     def test_the_checkout_that_slipway_runs_from_comes_first(
         self, provider: Part, home: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(fallback, "CHECKOUT", home / "gone")
+        monkeypatch.setattr(layout, "CHECKOUT", home / "gone")
         ensure(provider)
         python = home / "here" / ".venv" / "bin" / "python"
         (home / "here" / "lab" / "plugins").mkdir(parents=True)
@@ -434,7 +432,7 @@ class TestPlugins:
         fake_go()
         part = make_part(companion=LANGUAGE_HOST)
         ensure(part)
-        assert fallback.is_launcher(bin_folder(part) / LANGUAGE_HOST)
+        assert layout.is_launcher(bin_folder(part) / LANGUAGE_HOST)
         assert source(part) == "build"
         ensure(part)
         assert is_current(part, read_stamp(part_folder(part)))
@@ -456,7 +454,7 @@ class TestPlugins:
         part = make_part(companion=LANGUAGE_HOST)
         other = put_plugin(home / "path" / LANGUAGE_HOST, "1.2.2")
         ensure(part)
-        assert fallback.is_launcher(bin_folder(part) / LANGUAGE_HOST)
+        assert layout.is_launcher(bin_folder(part) / LANGUAGE_HOST)
         assert capsys.readouterr().err.splitlines()[-1] == (
             "Python language host: this checkout's own is used, because an engine built here has none and "
             f"{other} has 1.2.2, not 1.2.3"

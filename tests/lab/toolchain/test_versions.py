@@ -1,4 +1,4 @@
-"""A version is what the executable says, exactly, and in time."""
+"""A version is what the executable says, exactly and in time; what the user has already is taken if it will do."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.toolchain.parts import BUILDKIT, COREDNS, KUBERNETES, PULUMI, VersionQuestion
-from lab.toolchain.versions import ask_executable, ask_plugin, find_on_path, tells, version_in
+from lab.toolchain.parts import BUILDKIT, COREDNS, KUBERNETES, PULUMI, Part, VersionQuestion
+from lab.toolchain.versions import ask_executable, ask_plugin, find_nearby, find_on_path, tells, version_in
 
 Put = Callable[[str, str], Path]
+MakePart = Callable[..., Part]
 
 
 @pytest.mark.parametrize(
@@ -61,3 +62,21 @@ def test_a_program_that_is_no_plugin_tells_no_version(on_path: Put) -> None:
     assert ask_plugin(on_path("pulumi-resource-mute", "exec sleep 30"), deadline_seconds=0.3) == ""
     assert ask_plugin(on_path("pulumi-resource-chatty", "echo hello")) == ""
     assert ask_plugin(on_path("pulumi-resource-liar", "echo 1; exec sleep 30"), deadline_seconds=0.5) == ""
+
+
+@pytest.mark.parametrize("version", ["1.2.3", "1.0.9-vendor", "99.1"])
+def test_any_version_will_do_where_the_part_says_so(version: str, make_part: MakePart, on_path: Put) -> None:
+    tool = on_path("tool", f"echo tool v{version}")
+    assert find_nearby(make_part(any_version=True)) == {"tool": tool}
+    assert find_nearby(make_part()) == ({"tool": tool} if version == "1.2.3" else {})
+
+
+@pytest.mark.parametrize("body", ["exit 1", "echo tool", "echo tool v1.2.3; exit 1"])
+def test_what_tells_no_version_never_will_do(body: str, make_part: MakePart, on_path: Put) -> None:
+    on_path("tool", body)
+    assert find_nearby(make_part(any_version=True)) == {}
+
+
+def test_one_of_several_executables_never_will_do(make_part: MakePart, on_path: Put) -> None:
+    on_path("tool", "echo tool v1.2.3")
+    assert find_nearby(make_part(any_version=True, executables=("tool", "toolctl"))) == {}

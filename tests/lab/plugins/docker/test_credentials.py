@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.plugins.docker.images import DOCKER_HUB, ImageName, parse
+from lab.plugins.docker.credentials import DOCKER_HUB, ImageName, parse_image_name
 from lab.plugins.serving import PluginError
 
 DIGEST = "sha256:" + "0a" * 32
@@ -29,7 +29,7 @@ DIGEST = "sha256:" + "0a" * 32
     ],
 )
 def test_parse(name: str, expected: ImageName) -> None:
-    assert parse(name) == expected
+    assert parse_image_name(name) == expected
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_parse(name: str, expected: ImageName) -> None:
 )
 def test_refused(name: str) -> None:
     with pytest.raises(PluginError, match="is not the name of an image; write"):
-        parse(name)
+        parse_image_name(name)
