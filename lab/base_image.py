@@ -10,7 +10,8 @@ import re
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from slipway.errors import SlipwayError
 from slipway.progress import Step
 
 from .files import last_lines, make_folder, read_json_object, write_json
-from .images import Entry, ImageConfig, Layer, Registry, archive_of, compress_layer
+from .images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from .machine import remove_tree
 from .processes import owner_mark
 from .settings import IMAGE_FOLDER, LabSettings
@@ -87,11 +88,7 @@ def make(settings: LabSettings, step: Step) -> None:
         system = compress_layer(stream, folder / "system.tar.gz")
     additions = compress_layer(archive_of(_additions(recipe, python)), folder / "additions.tar.gz")
     step.update("pushing")
-    _push(settings, recipe, f"{python}-{recipe.suite}", [system, additions])
-    remove_tree(folder)
-
-
-def _push(settings: LabSettings, recipe: Recipe, tag: str, layers: Sequence[Layer]) -> None:
+    tag = f"{python}-{recipe.suite}"
     config = ImageConfig(
         recipe.digest(),
         command=("python3",),
@@ -103,25 +100,23 @@ def _push(settings: LabSettings, recipe: Recipe, tag: str, layers: Sequence[Laye
         },
     )
     with Registry(settings.registry_address) as registry:
-        registry.push(_REPOSITORY, tag, layers, config)
+        registry.push(_REPOSITORY, tag, [system, additions], config)
     _remember(settings, recipe.digest(), tag)
+    remove_tree(folder)
 
 
 def _additions(recipe: Recipe, python: str) -> list[Entry]:
     """The files that make the system behave like the public Python images, on this host's network."""
+    # Packages that a Dockerfile installs leave out the removed folders too.
+    dpkg_config = "".join(f"path-exclude=/usr/share/{name}/*\n" for name in UNWANTED)
     return [
         Entry("usr/local/bin/python", link="/usr/bin/python3"),
         Entry("etc/ssl/certs/ca-certificates.crt", recipe.authorities.encode()),
         Entry("etc/pip.conf", recipe.pip_config.encode()),
-        Entry("etc/dpkg/dpkg.cfg.d/slipway", _dpkg_config().encode()),
+        Entry("etc/dpkg/dpkg.cfg.d/slipway", dpkg_config.encode()),
         # pip may install into the system's Python: an image has no other.
         Entry(f"usr/lib/python{python}/.wh.EXTERNALLY-MANAGED"),
     ]
-
-
-def _dpkg_config() -> str:
-    """Excludes the removed folders from packages that a Dockerfile installs."""
-    return "".join(f"path-exclude=/usr/share/{name}/*\n" for name in UNWANTED)
 
 
 def python_version(archive: Path) -> str:
@@ -151,7 +146,8 @@ def _bootstrap(settings: LabSettings, recipe: Recipe, archive: Path, step: Step)
         try:
             while child.poll() is None:
                 step.update(last_lines(log, 1, 2048))
-                _wait_a_second(child)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(1)
         finally:
             if child.poll() is None:
                 child.terminate()
@@ -162,13 +158,6 @@ def _bootstrap(settings: LabSettings, recipe: Recipe, archive: Path, step: Step)
             why=f"the last lines of {log}:\n{last_lines(log)}",
             next_step="check that apt-get update works on this machine, then run `slipway lab up` again",
         )
-
-
-def _wait_a_second(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.wait(1)
-    except subprocess.TimeoutExpired:
-        return
 
 
 def _bootstrap_command(recipe: Recipe, archive: Path) -> list[str]:
@@ -222,7 +211,10 @@ def apt_options(dump: str) -> tuple[str, ...]:
 
 
 def read_recipe() -> Recipe:
-    suite = _host_suite()
+    release = Path("/etc/os-release")
+    text = release.read_text() if release.exists() else ""
+    system = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+    suite = system.get("VERSION_CODENAME", _DEFAULT_SUITE) if system.get("ID") == "debian" else _DEFAULT_SUITE
     target_format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
     targets = attempt(["apt-get", "indextargets", "--format", target_format, "Created-By: Packages"]).stdout
     return Recipe(
@@ -234,28 +226,18 @@ def read_recipe() -> Recipe:
     )
 
 
-def _host_suite() -> str:
-    release = Path("/etc/os-release")
-    text = release.read_text() if release.exists() else ""
-    values = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    return values.get("VERSION_CODENAME", _DEFAULT_SUITE) if values.get("ID") == "debian" else _DEFAULT_SUITE
-
-
 def signature() -> str:
     """A quick hash over the files and variables that a recipe is read from; the same hash means the same recipe."""
-    seen = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in sorted(set(_origins()))]
-    variables = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("PIP_")]
-    return hashlib.sha256("\n".join([str(_REVISION), *seen, *variables]).encode()).hexdigest()
-
-
-def _origins() -> Iterator[Path]:
     home, apt = Path.home(), Path("/etc/apt")
     folders = (apt, apt / "sources.list.d", apt / "apt.conf.d")
     candidates = [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
     candidates += [BUNDLE, Path("/etc/os-release"), Path("/etc/pip.conf"), Path("/etc/xdg/pip/pip.conf")]
     candidates += [home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf"]
     candidates += [Path(path) for path in [os.environ.get("PIP_CONFIG_FILE")] if path]
-    return (path for path in candidates if path.is_file())
+    files = sorted({path for path in candidates if path.is_file()})
+    seen = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
+    variables = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("PIP_")]
+    return hashlib.sha256("\n".join([str(_REVISION), *seen, *variables]).encode()).hexdigest()
 
 
 def host_pip_settings() -> dict[str, str]:

@@ -46,7 +46,10 @@ def create(settings: LabSettings, root: Path = ROOT) -> None:
     for hierarchy in hierarchies(root):
         group = hierarchy / settings.cgroup
         group.mkdir(exist_ok=True)
-        _inherit_cpuset(group)
+        # A new cpuset of version 1 is empty, and nothing can run in it.
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if (group / name).exists() and not (group / name).read_text().strip():
+                (group / name).write_text((group.parent / name).read_text())
 
 
 def _pass_on_controllers(folder: Path) -> None:
@@ -61,13 +64,6 @@ def _pass_on_controllers(folder: Path) -> None:
                 why="in a container, processes in its root group prevent this",
                 next_step="move them into another group first, or run the lab on the machine itself",
             ) from error
-
-
-def _inherit_cpuset(group: Path) -> None:
-    """Copy the parent's cpuset: a new one of version 1 is empty, and nothing can run in it."""
-    for name in ("cpuset.cpus", "cpuset.mems"):
-        if (group / name).exists() and not (group / name).read_text().strip():
-            (group / name).write_text((group.parent / name).read_text())
 
 
 def groups(settings: LabSettings, root: Path = ROOT) -> list[Path]:

@@ -68,14 +68,10 @@ def etcd(settings: LabSettings) -> Daemon:
             "--max-wals=2",
             "--snapshot-count=10000",
         ),
-        probe=http_probe(f"{etcd_url(settings)}/health", authority, _client_certificate(settings)),
+        probe=http_probe(f"{etcd_url(settings)}/health", authority, pki / "etcd-client.crt"),
         listens=(Listen("127.0.0.1", settings.ports.etcd), Listen("127.0.0.1", settings.ports.etcd_peer)),
         inputs=(authority, *pair),
     )
-
-
-def _client_certificate(settings: LabSettings) -> Path:
-    return settings.pki / "etcd-client.crt"
 
 
 def _apiserver_files(settings: LabSettings) -> dict[str, Path]:
@@ -217,17 +213,7 @@ def api_client(settings: LabSettings) -> Iterator[httpx.Client]:
 
 def objects(settings: LabSettings) -> list[dict[str, Any]]:
     """RBAC for CoreDNS and for API server calls to the kubelet, and the cluster's DNS Service with its endpoints."""
-    return [
-        _cluster_role(),
-        _binding("slipway-lab:coredns", "slipway-lab:coredns", "system:coredns"),
-        _binding("slipway-lab:kubelet-api", "system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
-        _dns_service(settings),
-        _dns_endpoints(settings),
-    ]
-
-
-def _cluster_role() -> dict[str, Any]:
-    return {
+    role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRole",
         "metadata": {"name": "slipway-lab:coredns"},
@@ -236,6 +222,12 @@ def _cluster_role() -> dict[str, Any]:
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
         ],
     }
+    return [
+        role,
+        _binding("slipway-lab:coredns", "slipway-lab:coredns", "system:coredns"),
+        _binding("slipway-lab:kubelet-api", "system:kubelet-api-admin", "kube-apiserver-kubelet-client"),
+        *_dns_service(settings),
+    ]
 
 
 def _binding(name: str, role: str, user: str) -> dict[str, Any]:
@@ -249,13 +241,13 @@ def _binding(name: str, role: str, user: str) -> dict[str, Any]:
     }
 
 
-def _dns_service(settings: LabSettings) -> dict[str, Any]:
+def _dns_service(settings: LabSettings) -> list[dict[str, Any]]:
+    """The Service of CoreDNS, without a selector: its endpoint is a process of the host, in an EndpointSlice."""
     port = settings.ports.dns
-    return {
+    service = {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": "kube-dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
-        # Without a selector: the endpoint is a process of the host, in the EndpointSlice below.
         "spec": {
             "clusterIP": settings.network.dns_service,
             "ports": [
@@ -264,11 +256,7 @@ def _dns_service(settings: LabSettings) -> dict[str, Any]:
             ],
         },
     }
-
-
-def _dns_endpoints(settings: LabSettings) -> dict[str, Any]:
-    port = settings.ports.dns
-    return {
+    endpoints = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {
@@ -286,27 +274,24 @@ def _dns_endpoints(settings: LabSettings) -> dict[str, Any]:
             {"name": "dns-tcp", "protocol": "TCP", "port": port},
         ],
     }
+    return [service, endpoints]
 
 
 def apply_objects(settings: LabSettings) -> None:
     with api_client(settings) as connection:
         for document in objects(settings):
-            _apply(connection, document)
-
-
-def _apply(connection: httpx.Client, document: dict[str, Any]) -> None:
-    path = f"{_PATHS[document['kind']]}/{document['metadata']['name']}"
-    answer = connection.patch(
-        path,
-        params={"fieldManager": _FIELD_MANAGER, "force": "true"},
-        content=json.dumps(document),
-        headers={"Content-Type": "application/apply-patch+yaml"},
-    )
-    if not answer.is_success:
-        raise SlipwayError(
-            f"the API server refused {document['kind']} {document['metadata']['name']}: {answer.status_code}",
-            why=answer.text.strip()[-500:],
-        )
+            kind, name = document["kind"], document["metadata"]["name"]
+            answer = connection.patch(
+                f"{_PATHS[kind]}/{name}",
+                params={"fieldManager": _FIELD_MANAGER, "force": "true"},
+                content=json.dumps(document),
+                headers={"Content-Type": "application/apply-patch+yaml"},
+            )
+            if not answer.is_success:
+                raise SlipwayError(
+                    f"the API server refused {kind} {name}: {answer.status_code}",
+                    why=answer.text.strip()[-500:],
+                )
 
 
 def node_condition(settings: LabSettings) -> tuple[bool, str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO
 
 import httpx
 
@@ -153,7 +153,9 @@ def archive_of(entries: Sequence[Entry]) -> BytesIO:
     """A tar archive of a few files, all owned by root and with the same old timestamp."""
     archive = BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for folder in _folders_of(entries):
+        # The folders are listed explicitly: the unpacker would choose their modes otherwise.
+        parents = {str(parent) for entry in entries for parent in PurePosixPath(entry.path.lstrip("/")).parents}
+        for folder in sorted(parents - {"."}):
             info = tarfile.TarInfo(folder)
             info.type, info.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(info)
@@ -166,12 +168,6 @@ def archive_of(entries: Sequence[Entry]) -> BytesIO:
             tar.addfile(info, BytesIO(entry.content))
     archive.seek(0)
     return archive
-
-
-def _folders_of(entries: Sequence[Entry]) -> list[str]:
-    """The parent folders of the entries, listed explicitly: the unpacker would choose their modes otherwise."""
-    parents = {str(parent) for entry in entries for parent in PurePosixPath(entry.path.lstrip("/")).parents}
-    return sorted(parents - {"."})
 
 
 class Registry:
@@ -204,7 +200,16 @@ class Registry:
         """Push an image and return its digest. The tag appears last: an interrupted push leaves no partial image."""
         for layer in layers:
             self._push_blob(repository, layer.digest, layer.path)
-        document = json.dumps(_config_document(layers, config), sort_keys=True).encode()
+        start = {
+            "Cmd": list(config.command),
+            "Entrypoint": list(config.entrypoint),
+            "Env": [f"{key}={value}" for key, value in config.environment.items()],
+            "User": config.user,
+            "Labels": {RECIPE_LABEL: config.recipe},
+        }
+        rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
+        description = {"architecture": architecture(), "os": "linux", "config": start, "rootfs": rootfs}
+        document = json.dumps(description, sort_keys=True).encode()
         config_digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         self._push_blob(repository, config_digest, document)
         manifest = {
@@ -245,21 +250,6 @@ def _chunks(path: Path) -> Iterator[bytes]:
             yield chunk
 
 
-def _config_document(layers: Sequence[Layer], config: ImageConfig) -> dict[str, Any]:
-    return {
-        "architecture": architecture(),
-        "os": "linux",
-        "config": {
-            "Cmd": list(config.command),
-            "Entrypoint": list(config.entrypoint),
-            "Env": [f"{key}={value}" for key, value in config.environment.items()],
-            "User": config.user,
-            "Labels": {RECIPE_LABEL: config.recipe},
-        },
-        "rootfs": {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]},
-    }
-
-
 def _require(answer: httpx.Response, status: int, action: str) -> None:
     if answer.status_code != status:
         raise SlipwayError(
@@ -274,20 +264,18 @@ def ensure_pause_image(settings: LabSettings, progress: Progress) -> None:
     with Registry(settings.registry_address) as registry, tempfile.TemporaryDirectory() as folder:
         if registry.recipe(_PAUSE_REPOSITORY, _PAUSE_TAG) == recipe:
             return
-        binary = _build_pause(ensure_go(progress).executable, Path(folder) / "pause")
-        layer = compress_layer(archive_of([Entry("pause", binary, mode=0o755)]), Path(folder) / "layer.tar.gz")
+        go, target = ensure_go(progress).executable, Path(folder) / "pause"
+        arguments = ["-C", str(_PAUSE_SOURCE), "-trimpath", "-ldflags=-s -w -buildid=", "-o", str(target), "."]
+        run(
+            [str(go), "build", *arguments],
+            environment={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"},
+            timeout_seconds=300,
+        )
+        entry = Entry("pause", target.read_bytes(), mode=0o755)
+        layer = compress_layer(archive_of([entry]), Path(folder) / "layer.tar.gz")
         # Not root: the process needs no rights at all.
         config = ImageConfig(recipe, entrypoint=("/pause",), environment={"PATH": "/"}, user="65535:65535")
         registry.push(_PAUSE_REPOSITORY, _PAUSE_TAG, [layer], config)
-
-
-def _build_pause(go: Path, target: Path) -> bytes:
-    run(
-        [str(go), "build", "-C", str(_PAUSE_SOURCE), "-trimpath", "-ldflags=-s -w -buildid=", "-o", str(target), "."],
-        environment={"CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false", "GOWORK": "off", "GOTOOLCHAIN": "local"},
-        timeout_seconds=300,
-    )
-    return target.read_bytes()
 
 
 def buildkit_config_file(settings: LabSettings) -> Path:

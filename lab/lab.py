@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import fcntl
+import secrets
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 from lab import toolchain
+from slipway.environment_variables import secret_variable
 from slipway.errors import ConfigurationError
+from slipway.paths import STACK_PLACEHOLDER, lab_environment_file
 from slipway.progress import Progress
 
-from . import base_image, cgroups, control_plane, environment, images, machine, network, node, pki, postgres, proc
-from .files import make_folder, write_text
+from . import base_image, cgroups, control_plane, images, machine, network, node, pki, postgres, proc
+from .files import make_folder, write_json, write_text
 from .processes import Daemon, Processes, ProcessStatus, look_at
-from .settings import LabSettings
+from .settings import DATABASES, LabSettings
 
 # In the order of stopping: no process may restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")
@@ -41,41 +44,115 @@ class Lab:
         """Bring everything up; returns whether anything had to be started or made."""
         machine.require_root()
         with self._only_one_at_a_time():
-            self._check_machine()
-            self._install_programs()
-            self._check_ports()
+            machine.require_own_runtime(self.settings)
+            if not self.processes.running_names():
+                machine.require_disk(self.settings)
+            toolchain.install_debian_tools(self.progress)
+            toolchain.install_lab_parts(self.progress)
+            machine.require_linux_features()
+            self.processes.require_ports(self.daemons())
             # Parts that the lab does not need are compiled while it starts and makes its base image.
             with ThreadPoolExecutor(1) as pool:
                 others = pool.submit(toolchain.install, self.progress)
+                self._prepare()
                 self._start()
                 others.result()
-            self._write_environment()
+            write_json(lab_environment_file(), self.variables())
         return self._changed
 
+    def _prepare(self) -> None:
+        """Make what the daemons need: a clean machine, networks, keys, Pulumi's backend and their configuration."""
+        settings = self.settings
+        clear_leftovers(settings, self.processes)
+        make_folder(settings.run, 0o711)
+        write_text(settings.run / "home", f"{settings.home}\n")
+
+        network.require_free_ranges(settings.network)
+        if settings.network.pod_interface not in network.interfaces(settings):
+            # Pods that outlived their bridge stay disconnected: the kubelet recreates them.
+            cgroups.stop_processes(settings, grace_seconds=0)
+        machine.remember_kernel_settings(settings)
+        network.create_interfaces(settings)
+        network.install_rules(settings)
+        cgroups.create(settings)
+
+        pki.ensure_pki(settings.pki, pki.certificate_specs(settings))
+        make_folder(settings.config)
+        pki.write_kubeconfigs(settings)
+        make_folder(settings.backend)
+        if not settings.passphrase_file.exists():  # it decrypts the secrets in the backend
+            write_text(settings.passphrase_file, secrets.token_urlsafe(32) + "\n")
+
+        images.write_registry_config(settings)
+        node.write_containerd_config(settings)
+        network.write_cni_config(settings)
+        images.write_buildkit_config(settings, node.snapshotter(settings))
+        images.write_builder(settings)
+        node.write_coredns_config(settings)
+        node.write_kubelet_config(settings, node.resolver_file(settings))
+        postgres.prepare(settings)
+        control_plane.prepare_apiserver(settings)
+
     def _start(self) -> None:
-        self._clear_leftovers()
-        self._make_network()
-        self._make_keys()
-        self._write_configuration()
-        self._start_stores()
-        self._start_control_plane()
-        self._start_node()
-        self._make_base_image()
-        self._prepare_databases()
+        """Start the daemons, and make what only running ones can: the lab's objects, images and databases."""
+        settings = self.settings
+        self._ensure(self._stores())
+        server, *clients = self._control_plane()
+        self._ensure([server])
+        self._ensure(clients)
+        control_plane.apply_objects(settings)
+        images.ensure_pause_image(settings, self.progress)
+        self._ensure(self._node())
+        if not control_plane.node_condition(settings)[0]:
+            self._changed = True
+            with self.progress.step("Waiting for the node to be Ready"):
+                control_plane.wait_node_ready(settings)
+        if not base_image.is_current(settings):
+            self._changed = True
+            with self.progress.step("Building the base image for Python services") as step:
+                base_image.make(settings, step)
+        postgres.ensure_databases(settings, postgres.environments(settings))
+
+    def _ensure(self, daemons: Sequence[Daemon]) -> None:
+        self._changed |= bool(self.processes.ensure(daemons, self.progress))
 
     def down(self, *, purge: bool = False) -> str:
         """Stop everything and remove its traces outside the lab's folder; returns a message for the user."""
         machine.require_root()
-        if not self.settings.home.exists():
+        settings = self.settings
+        if not settings.home.exists():
             return "There is no lab on this machine."
         with self._only_one_at_a_time():
-            machine.require_own_runtime(self.settings)
-            self._stop_daemons()
-            self._remove_traces()
+            machine.require_own_runtime(settings)
+            self._stop()
+            clear_pods(settings)
+            remove_log_links(settings)
+            machine.unmount_below(machine.lab_folders(settings))
+            network.remove_interfaces(settings)
+            network.remove_rules()
+            cgroups.remove(settings)
+            machine.restore_kernel_settings(settings)
+            machine.remove_tree(settings.run)
             if purge:
-                self._purge()
+                keep = (settings.backend, settings.passphrase_file, settings.home / "lock")
+                for entry in settings.home.iterdir():
+                    if entry not in keep:
+                        machine.remove_tree(entry)
         kept = "Pulumi's history and its passphrase are kept" if purge else "Its data are kept"
-        return f"The lab is down. {kept} in {self.settings.home}"
+        return f"The lab is down. {kept} in {settings.home}"
+
+    def _stop(self) -> None:
+        """End the pods and all daemons, in an order in which no daemon starts a pod again."""
+        signals = {"postgres": postgres.STOP_SIGNAL}
+        with self.progress.step("Stopping the lab") as step:
+            step.update(", ".join(_STOP_FIRST))
+            self.processes.stop(_STOP_FIRST, signals, _DAEMON_GRACE_SECONDS)
+            step.update("pods")
+            cgroups.stop_processes(self.settings, _POD_GRACE_SECONDS)
+            step.update(", ".join(_STOP_THEN))
+            self.processes.stop((base_image.PROCESS_NAME, *_STOP_THEN), signals, _DAEMON_GRACE_SECONDS)
+            step.update(", ".join(_STOP_LAST))
+            self.processes.stop(_STOP_LAST, signals, _DATABASE_GRACE_SECONDS)
 
     def status(self) -> list[ProcessStatus]:
         """The current status of every process of the lab; empty if no lab was ever made here."""
@@ -105,7 +182,22 @@ class Lab:
             yield
 
     def variables(self) -> dict[str, str]:
-        return environment.variables(self.settings)
+        """The environment variables that make Pulumi, kubectl and the program use the lab."""
+        settings = self.settings
+        found = {
+            "KUBECONFIG": str(pki.user_kubeconfig(settings)),
+            # The engine writes attribute files in place: killed meanwhile, it leaves a state that cannot be read.
+            "PULUMI_BACKEND_URL": f"file://{settings.backend}?metadata=skip",
+            "PULUMI_CONFIG_PASSPHRASE_FILE": str(settings.passphrase_file),
+            "BUILDX_CONFIG": str(images.buildx_folder(settings)),
+            "SLIPWAY_REGISTRY": settings.registry_address,
+            "SLIPWAY_BASE_IMAGE": base_image.reference(settings),
+        }
+        # Files with the URLs, so that no password is printed into a shell; `{stack}` stands for the environment.
+        for database, services in DATABASES.items():
+            file = str(postgres.url_file(settings, STACK_PLACEHOLDER, database))
+            found |= {f"{secret_variable(service, 'DATABASE_URL')}_FILE": file for service in services}
+        return found
 
     def daemons(self) -> list[Daemon]:
         """Every process of the lab, in the order of starting."""
@@ -132,114 +224,6 @@ class Lab:
                 with self.progress.step("Waiting for another `slipway lab` command to end"):
                     fcntl.flock(stream, fcntl.LOCK_EX)
             yield
-
-    def _check_machine(self) -> None:
-        machine.require_own_runtime(self.settings)
-        if not self.processes.running_names():
-            machine.require_disk(self.settings)
-
-    def _install_programs(self) -> None:
-        toolchain.install_debian_tools(self.progress)
-        toolchain.install_lab_parts(self.progress)
-        machine.require_linux_features()
-
-    def _check_ports(self) -> None:
-        self.processes.require_ports(self.daemons())
-
-    def _clear_leftovers(self) -> None:
-        clear_leftovers(self.settings, self.processes)
-        make_folder(self.settings.run, 0o711)
-        write_text(self.settings.run / "home", f"{self.settings.home}\n")
-
-    def _make_network(self) -> None:
-        settings = self.settings
-        network.require_free_ranges(settings.network)
-        if settings.network.pod_interface not in network.interfaces(settings):
-            # Pods that outlived their bridge stay disconnected: the kubelet recreates them.
-            cgroups.stop_processes(settings, grace_seconds=0)
-        machine.remember_kernel_settings(settings)
-        network.create_interfaces(settings)
-        network.install_rules(settings)
-        cgroups.create(settings)
-
-    def _make_keys(self) -> None:
-        pki.ensure_pki(self.settings.pki, pki.certificate_specs(self.settings))
-        make_folder(self.settings.config)
-        pki.write_kubeconfigs(self.settings)
-        environment.make_backend(self.settings)
-
-    def _write_configuration(self) -> None:
-        settings = self.settings
-        images.write_registry_config(settings)
-        node.write_containerd_config(settings)
-        network.write_cni_config(settings)
-        images.write_buildkit_config(settings, node.snapshotter(settings))
-        images.write_builder(settings)
-        node.write_coredns_config(settings)
-        node.write_kubelet_config(settings, node.resolver_file(settings))
-        postgres.prepare(settings)
-        control_plane.prepare_apiserver(settings)
-
-    def _ensure(self, daemons: Sequence[Daemon]) -> None:
-        self._changed |= bool(self.processes.ensure(daemons, self.progress))
-
-    def _start_stores(self) -> None:
-        self._ensure(self._stores())
-
-    def _start_control_plane(self) -> None:
-        server, *clients = self._control_plane()
-        self._ensure([server])
-        self._ensure(clients)
-        control_plane.apply_objects(self.settings)
-
-    def _start_node(self) -> None:
-        images.ensure_pause_image(self.settings, self.progress)
-        self._ensure(self._node())
-        if not control_plane.node_condition(self.settings)[0]:
-            self._changed = True
-            with self.progress.step("Waiting for the node to be Ready"):
-                control_plane.wait_node_ready(self.settings)
-
-    def _make_base_image(self) -> None:
-        if not base_image.is_current(self.settings):
-            self._changed = True
-            with self.progress.step("Building the base image for Python services") as step:
-                base_image.make(self.settings, step)
-
-    def _prepare_databases(self) -> None:
-        postgres.ensure_databases(self.settings, postgres.environments(self.settings))
-
-    def _write_environment(self) -> None:
-        environment.write(self.settings)
-
-    def _stop_daemons(self) -> None:
-        signals = {"postgres": postgres.STOP_SIGNAL}
-        with self.progress.step("Stopping the lab") as step:
-            step.update(", ".join(_STOP_FIRST))
-            self.processes.stop(_STOP_FIRST, signals, _DAEMON_GRACE_SECONDS)
-            step.update("pods")
-            cgroups.stop_processes(self.settings, _POD_GRACE_SECONDS)
-            step.update(", ".join(_STOP_THEN))
-            self.processes.stop((base_image.PROCESS_NAME, *_STOP_THEN), signals, _DAEMON_GRACE_SECONDS)
-            step.update(", ".join(_STOP_LAST))
-            self.processes.stop(_STOP_LAST, signals, _DATABASE_GRACE_SECONDS)
-
-    def _remove_traces(self) -> None:
-        settings = self.settings
-        clear_pods(settings)
-        remove_log_links(settings)
-        machine.unmount_below(machine.lab_folders(settings))
-        network.remove_interfaces(settings)
-        network.remove_rules()
-        cgroups.remove(settings)
-        machine.restore_kernel_settings(settings)
-        machine.remove_tree(settings.run)
-
-    def _purge(self) -> None:
-        keep = (self.settings.backend, self.settings.passphrase_file, self.settings.home / "lock")
-        for entry in self.settings.home.iterdir():
-            if entry not in keep:
-                machine.remove_tree(entry)
 
 
 def remaining(settings: LabSettings, names: Sequence[str]) -> list[str]:
@@ -272,7 +256,9 @@ def clear_leftovers(settings: LabSettings, processes: Processes) -> None:
 def clear_pods(settings: LabSettings) -> None:
     """Remove every trace of running pods; containerd and its shims must be gone."""
     cgroups.stop_processes(settings, grace_seconds=0)
-    sockets = shim_sockets(settings)
+    # The shims' sockets are outside containerd's own folders; the `address` file of each pod has the path.
+    notes = node.containerd_state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
+    sockets = [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
     machine.unmount_below(
         [node.containerd_state_folder(settings), node.containerd_root_folder(settings), node.kubelet_folder(settings)]
     )
@@ -289,12 +275,6 @@ def clear_pods(settings: LabSettings) -> None:
             folder.rmdir()
     network.remove_pod_links(settings)
     network.remove_results(settings)
-
-
-def shim_sockets(settings: LabSettings) -> list[Path]:
-    """The shims' sockets outside containerd's own folders, from the `address` file of each pod."""
-    notes = node.containerd_state_folder(settings).glob("io.containerd.runtime.v2.task/*/*/address")
-    return [Path(note.read_text().strip().removeprefix("unix://")) for note in notes]
 
 
 def remove_log_links(settings: LabSettings) -> None:

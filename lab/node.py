@@ -127,19 +127,16 @@ def snapshotter(settings: LabSettings) -> str:
     kept = settings.config / "snapshotter"
     if kept.exists() and kept.read_text() in ("overlayfs", "native"):
         return kept.read_text()
-    chosen = "overlayfs" if _overlay_works(make_folder(settings.home / "overlay-check")) else "native"
-    write_text(kept, chosen)
-    return chosen
-
-
-def _overlay_works(folder: Path) -> bool:
+    folder = make_folder(settings.home / "overlay-check")
     lower, upper, work, merged = (make_folder(folder / name) for name in ("lower", "upper", "work", "merged"))
     options = f"lowerdir={lower},upperdir={upper},workdir={work}"
     works = attempt(["mount", "-t", "overlay", "slipway-check", "-o", options, str(merged)]).returncode == 0
     if works:
         run(["umount", str(merged)])
     run(["rm", "-rf", "--one-file-system", str(folder)])
-    return works
+    chosen = "overlayfs" if works else "native"
+    write_text(kept, chosen)
+    return chosen
 
 
 def containerd_config_file(settings: LabSettings) -> Path:

@@ -27,7 +27,7 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 CLUSTER_AUTHORITY = "ca"
 ETCD_AUTHORITY = "etcd-ca"
-# kubeconfig file name -> name of its certificate
+# Each has a kubeconfig file and a certificate of this name.
 COMPONENTS = ("controller-manager", "scheduler", "kubelet", "proxy", "dns")
 
 
@@ -91,15 +91,19 @@ def ensure_pki(folder: Path, specs: Sequence[CertificateSpec], now: datetime | N
     make_folder(folder)
     renewed = []
     for authority in sorted({spec.authority for spec in specs}):
-        if not _authority_fits(folder, authority, now):
+        pair = _load_pair(folder, authority)
+        if pair is None or not _lasts(pair[0], now):
             _make_authority(folder, authority, now)
             renewed.append(authority)
     for spec in specs:
         if not _certificate_fits(folder, spec, now):
             _make_certificate(folder, spec, now)
             renewed.append(spec.name)
-    if not _service_account_key_fits(folder):
-        _make_service_account_key(folder)
+    key, public = load_key(folder / "service-account.key"), folder / "service-account.pub"
+    if key is None or not public.exists() or public.read_bytes() != _public_pem(key):
+        key = key or ec.generate_private_key(ec.SECP256R1())
+        _write_key(folder / "service-account.key", key)
+        write_bytes(public, _public_pem(key))
         renewed.append("service-account")
     return renewed
 
@@ -130,11 +134,6 @@ def _lasts(certificate: x509.Certificate, now: datetime) -> bool:
     return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - RENEW_BEFORE_END
 
 
-def _authority_fits(folder: Path, name: str, now: datetime) -> bool:
-    pair = _load_pair(folder, name)
-    return pair is not None and _lasts(pair[0], now)
-
-
 def _certificate_fits(folder: Path, spec: CertificateSpec, now: datetime) -> bool:
     pair, authority = _load_pair(folder, spec.name), load_certificate(folder / f"{spec.authority}.crt")
     if pair is None or authority is None or not _lasts(pair[0], now):
@@ -143,14 +142,11 @@ def _certificate_fits(folder: Path, spec: CertificateSpec, now: datetime) -> boo
         pair[0].verify_directly_issued_by(authority)
     except (ValueError, TypeError, InvalidSignature):
         return False
-    return pair[0].subject == spec.subject() and _alternative_names(pair[0]) == spec.alternative_names()
-
-
-def _alternative_names(certificate: x509.Certificate) -> list[x509.GeneralName]:
     try:
-        return list(certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+        names = list(pair[0].extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
     except x509.ExtensionNotFound:
-        return []
+        names = []
+    return pair[0].subject == spec.subject() and names == spec.alternative_names()
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
@@ -229,17 +225,6 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
 
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _service_account_key_fits(folder: Path) -> bool:
-    key, public = load_key(folder / "service-account.key"), folder / "service-account.pub"
-    return key is not None and public.exists() and public.read_bytes() == _public_pem(key)
-
-
-def _make_service_account_key(folder: Path) -> None:
-    key = load_key(folder / "service-account.key") or ec.generate_private_key(ec.SECP256R1())
-    _write_key(folder / "service-account.key", key)
-    write_bytes(folder / "service-account.pub", _public_pem(key))
 
 
 def user_kubeconfig(settings: LabSettings) -> Path:

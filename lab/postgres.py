@@ -48,6 +48,18 @@ host all {role} 127.0.0.1/32 scram-sha-256
 host all {role} {address}/32 scram-sha-256
 host all {role} {pods} scram-sha-256
 """
+_MAKE_ROLE = """\
+SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
+ALTER ROLE :"role" PASSWORD :'password';
+"""
+_MAKE_DATABASE = """\
+SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
+ WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
+"""
+# FORCE ends open sessions, also of pods that are ending.
+_DROP_DATABASE = """\
+DROP DATABASE IF EXISTS :"name" WITH (FORCE);
+"""
 
 
 def program_folder(settings: LabSettings) -> Path:
@@ -140,22 +152,14 @@ def prepare(settings: LabSettings) -> None:
     if store not in machine.current_mounts([store]):
         make_folder(store)
         run(["mount", "--bind", str(stored_folder(settings)), str(store)])
-    if not (store / "data").exists():
-        _initialise(settings)
-    _configure(settings, account)
-
-
-def _initialise(settings: LabSettings) -> None:
-    """Create an empty database in another folder and rename it at the end: an interrupted run leaves no partial one."""
-    unfinished = reachable_folder(settings) / "unfinished"
-    run(["rm", "-rf", "--", str(unfinished)])
-    initdb = str(program_folder(settings) / "initdb")
-    run([initdb, "-D", str(unfinished), "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer"], user=SYSTEM_USER)
-    unfinished.rename(reachable_folder(settings) / "data")
-
-
-def _configure(settings: LabSettings, account: pwd.struct_passwd) -> None:
-    data = reachable_folder(settings) / "data"
+    data = store / "data"
+    if not data.exists():
+        # In another folder that is renamed at the end: an interrupted run leaves no partial data.
+        unfinished = store / "unfinished"
+        run(["rm", "-rf", "--", str(unfinished)])
+        initdb = str(program_folder(settings) / "initdb")
+        run([initdb, "-D", str(unfinished), "-E", "UTF8", "--locale=C.UTF-8", "--auth=peer"], user=SYSTEM_USER)
+        unfinished.rename(data)
     config = _CONFIG.format(
         address=settings.network.node_address,
         port=settings.ports.postgres,
@@ -185,22 +189,6 @@ def daemon(settings: LabSettings) -> Daemon:
         stop_signal=STOP_SIGNAL,
         stop_timeout_seconds=30,
     )
-
-
-_MAKE_ROLE = """\
-SELECT format('CREATE ROLE %I LOGIN', :'role') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'role') \\gexec
-ALTER ROLE :"role" PASSWORD :'password';
-"""
-_MAKE_DATABASE = """\
-SELECT format('CREATE DATABASE %I OWNER %I', :'name', :'role')
- WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'name') \\gexec
-"""
-
-
-# FORCE ends open sessions, also of pods that are ending.
-_DROP_DATABASE = """\
-DROP DATABASE IF EXISTS :"name" WITH (FORCE);
-"""
 
 
 def ensure_databases(settings: LabSettings, databases: Iterable[str]) -> None:

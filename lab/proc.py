@@ -243,12 +243,11 @@ def require_free(name: str, needed: Iterable[Listen]) -> None:
         if pids:
             raise SlipwayError(
                 f"{name} needs {listen.protocol} port {listen.port} on {listen.address}, which is in use",
-                why="; ".join(_describe(pid) for pid in pids),
+                why="; ".join(
+                    f"by process {pid}: {' '.join(command_line(pid))[:200]}"
+                    if pid
+                    else "by a process that is not visible here (in another container or network namespace)"
+                    for pid in pids
+                ),
                 next_step="stop that process, or change the port in lab/settings.py, then run `slipway lab up` again",
             )
-
-
-def _describe(pid: int) -> str:
-    if pid == 0:
-        return "by a process that is not visible here (in another container or network namespace)"
-    return f"by process {pid}: {' '.join(command_line(pid))[:200]}"

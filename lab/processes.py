@@ -85,7 +85,9 @@ class Processes:
         if not record or record.get("boot_id") != proc.boot_id():
             return None
         process = ProcessId(int(record["pid"]), int(record["start_ticks"]))
-        self._reap(process.pid)
+        child = self._children.get(process.pid)
+        if child is not None and child.poll() is not None:  # of this command line: a zombie until it is polled
+            del self._children[process.pid]
         return process if proc.is_alive(process) else None
 
     def running_names(self) -> list[str]:
@@ -216,12 +218,6 @@ class Processes:
             next_step="read the whole log and fix the cause; then `slipway lab up` continues from here",
         )
 
-    def _reap(self, pid: int) -> None:
-        """Reap a child of this command line, which is a zombie until then."""
-        child = self._children.get(pid)
-        if child is not None and child.poll() is not None:
-            del self._children[pid]
-
     def _environment(self, daemon: Daemon) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
         return {**inherited, "PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
@@ -326,20 +322,18 @@ def look_at(daemons: Sequence[Daemon], processes: Processes) -> list[ProcessStat
 
 def _look_at_one(daemon: Daemon, processes: Processes) -> ProcessStatus:
     process = processes.running(daemon.name)
+    problem = "" if process else "does not run"
+    if process:
+        try:
+            daemon.probe()
+        except NotReadyError as error:
+            problem = str(error)
     return ProcessStatus(
         name=daemon.name,
         pid=process.pid if process else None,
-        problem=_problem(daemon) if process else "does not run",
+        problem=problem,
         memory_bytes=proc.resident_bytes(process.pid) if process else 0,
         uptime_seconds=proc.age_seconds(process) if process else 0.0,
         listens=(*map(str, daemon.listens), *([str(daemon.socket)] if daemon.socket else [])),
         log=str(processes.log(daemon.name)),
     )
-
-
-def _problem(daemon: Daemon) -> str:
-    try:
-        daemon.probe()
-    except NotReadyError as problem:
-        return str(problem)
-    return ""

@@ -65,9 +65,23 @@ def install_debian_tools(progress: Progress, tools: Sequence[DebianTool] = DEBIA
     with installation_lock(progress):
         _remove_marked()
         missing = [tool for tool in tools if not tool.find()]
-        if missing:
-            _refuse_early([tool.package for tool in missing])
-            _install(missing, progress)
+        if not missing:
+            return
+        packages = [tool.package for tool in missing]
+        if shutil.which("apt-get") is None:
+            raise SlipwayError(
+                f"The lab lacks {', '.join(packages)}, and this system has no apt-get",
+                why="The lab installs its tools on Debian and Ubuntu only.",
+                next_step="Install these tools by hand, or use a cluster of your own "
+                "(KUBECONFIG and `slipway:registry`).",
+            )
+        if os.geteuid() != 0:
+            raise SlipwayError(
+                f"The lab lacks {', '.join(packages)}, and only root can install packages",
+                next_step="Run the same command as root, or install the packages as root: "
+                f"apt-get install {' '.join(packages)}",
+            )
+        _install(missing, progress)
 
 
 def _install(tools: Sequence[DebianTool], progress: Progress) -> None:
@@ -78,7 +92,11 @@ def _install(tools: Sequence[DebianTool], progress: Progress) -> None:
         units = _service_units()
         with _services_kept_down():
             _apt_install(packages, log, step)
-        _disable(sorted(_service_units() - units), log, step)
+        # At the next boot, new services would start and take the lab's ports.
+        added = sorted(_service_units() - units)
+        if added and shutil.which("systemctl"):
+            command = ["systemctl", "disable", *added]
+            run_logged(command, what="systemctl disable", log=log, step=step, environment=os.environ)
     if still := [tool for tool in tools if not tool.find()]:
         raise SlipwayError(
             f"apt-get installed {', '.join(tool.package for tool in still)}, but programs for the lab are missing",
@@ -92,21 +110,6 @@ def _find(name: str) -> Path | None:
         return next(iter(sorted(Path("/").glob(name[1:]), reverse=True)), None)
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_ADMIN_FOLDERS}")
     return Path(found) if found else None
-
-
-def _refuse_early(missing: list[str]) -> None:
-    packages = " ".join(missing)
-    if shutil.which("apt-get") is None:
-        raise SlipwayError(
-            f"The lab lacks {', '.join(missing)}, and this system has no apt-get",
-            why="The lab installs its tools on Debian and Ubuntu only.",
-            next_step="Install these tools by hand, or use a cluster of your own (KUBECONFIG and `slipway:registry`).",
-        )
-    if os.geteuid() != 0:
-        raise SlipwayError(
-            f"The lab lacks {', '.join(missing)}, and only root can install packages",
-            next_step=f"Run the same command as root, or install the packages as root: apt-get install {packages}",
-        )
 
 
 def _apt_install(packages: list[str], log: Path, step: Step) -> None:
@@ -160,10 +163,3 @@ def _remove_marked() -> None:
 
 def _service_units() -> set[str]:
     return {unit.name for folder in UNIT_FOLDERS for unit in folder.glob("*.service") if "@" not in unit.name}
-
-
-def _disable(units: list[str], log: Path, step: Step) -> None:
-    """Disable new services: at the next boot they would start and take the lab's ports."""
-    if units and shutil.which("systemctl"):
-        command = ["systemctl", "disable", *units]
-        run_logged(command, what="systemctl disable", log=log, step=step, environment=os.environ)

@@ -104,10 +104,12 @@ class Downloader:
             if not answer.is_success:
                 raise UnavailableError(f"{url} answers HTTP {answer.status_code}")
             resumed = answer.status_code == httpx.codes.PARTIAL_CONTENT
+            total = (have if resumed else 0) + int(answer.headers.get("Content-Length", 0))
             with partial.open("ab" if resumed else "wb") as stream:
                 for chunk in answer.iter_raw():
                     stream.write(chunk)
-                    step.update(_transfer_text(stream.tell(), answer, have if resumed else 0, step))
+                    done = f"{stream.tell() >> 20} of {total >> 20} MiB"
+                    step.update(f"{done}, {elapsed_text(step.elapsed_seconds())}")
 
 
 def checksum_for(name: str, sums: str) -> tuple[str, str]:
@@ -117,21 +119,17 @@ def checksum_for(name: str, sums: str) -> tuple[str, str]:
     names its subjects and their digests. Raises `UnavailableError` if it does not cover `name`.
     """
     if sums.lstrip().startswith("{"):
-        return _statement_digest(name, sums)
+        try:
+            digests = {subject["name"]: subject["digest"]["sha256"] for subject in json.loads(sums)["subject"]}
+            return "sha256", str(digests[name]).lower()
+        except (ValueError, KeyError, TypeError) as error:
+            raise UnavailableError(f"the publisher's provenance statement has no digest of {name}") from error
     for line in sums.splitlines():
         digest, _, file = line.strip().partition(" ")
         named = file.strip().lstrip("*").rpartition("/")[2]
         if named in {name, ""} and re.fullmatch(r"[0-9a-fA-F]+", digest) and len(digest) in _ALGORITHMS:
             return _ALGORITHMS[len(digest)], digest.lower()
     raise UnavailableError(f"the publisher gives no checksum for {name}")
-
-
-def _statement_digest(name: str, statement: str) -> tuple[str, str]:
-    try:
-        digests = {subject["name"]: subject["digest"]["sha256"] for subject in json.loads(statement)["subject"]}
-        return "sha256", str(digests[name]).lower()
-    except (ValueError, KeyError, TypeError) as error:
-        raise UnavailableError(f"the publisher's provenance statement has no digest of {name}") from error
 
 
 def _within(seconds: float, work: Callable[[], Result]) -> Result:
@@ -174,8 +172,3 @@ def _unpack(file: Path, bin_folder: Path) -> None:
                     target.chmod(0o755)
     except (tarfile.TarError, OSError, EOFError) as error:
         raise UnavailableError(f"{file.name} cannot be unpacked ({error})") from error
-
-
-def _transfer_text(done: int, answer: httpx.Response, offset: int, step: Step) -> str:
-    total = offset + int(answer.headers.get("Content-Length", 0))
-    return f"{done >> 20} of {total >> 20} MiB, {elapsed_text(step.elapsed_seconds())}"

@@ -53,8 +53,8 @@ def pinned_version() -> str:
 def find_go() -> Go | None:
     """The Go on PATH, else the one installed into the cache; `None` if neither is new enough."""
     on_path = shutil.which("go")
-    candidates = [Path(on_path)] if on_path else []
-    for executable in [*candidates, _own_go()]:
+    own = toolchain_home() / f"go-{pinned_version()}" / "go" / "bin" / "go"
+    for executable in [Path(on_path), own] if on_path else [own]:
         version = go_version(executable)
         if version >= wanted_version():
             return Go(executable, version)
@@ -208,10 +208,6 @@ def _build_environment() -> dict[str, str]:
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     ours = {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}
     return ours | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
-
-
-def _own_go() -> Path:
-    return toolchain_home() / f"go-{pinned_version()}" / "go" / "bin" / "go"
 
 
 def _parse(match: re.Match[str] | None) -> tuple[int, ...]:

@@ -7,7 +7,7 @@ from importlib import metadata
 
 from lab.toolchain.debian import DEBIAN_TOOLS, DebianTool
 from lab.toolchain.go import find_go, pinned_version, wanted_version
-from lab.toolchain.installation import Stamp, changed_files, is_current, read_stamp
+from lab.toolchain.installation import changed_files, is_current, read_stamp
 from lab.toolchain.layout import bin_folder, is_launcher, part_folder, plugin_folder
 from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, PULUMI, Part
 from lab.toolchain.versions import (
@@ -58,9 +58,12 @@ def _part_status(part: Part) -> PartStatus:
     stamp = read_stamp(part_folder(part))
     if stamp is None:
         return _not_installed(part)
-    if not is_current(part, stamp, thorough=True):
-        return _damaged(part, stamp)
     required = _wanted(part)
+    if not is_current(part, stamp, thorough=True):
+        folder = part_folder(part)
+        changed = ", ".join(changed_files(folder, stamp, thorough=True)) or "its source"
+        to_do = f"{changed} changed since it was installed; `make up` installs it again"
+        return PartStatus(part.title, required, stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
     executable = bin_folder(part) / part.executables[0]
     where = str(executable.resolve() if stamp.source == "PATH" else executable)
     link = plugin_folder(part) / part.executables[0]
@@ -113,13 +116,6 @@ def _not_installed(part: Part) -> PartStatus:
     unusable = why_unusable(part, found)
     to_do = f"{unusable}; {INSTALL}" if unusable else "`make up` will use it"
     return PartStatus(part.title, _wanted(part), version, str(path), "PATH", ok=not unusable, to_do=to_do)
-
-
-def _damaged(part: Part, stamp: Stamp) -> PartStatus:
-    folder = part_folder(part)
-    changed = changed_files(folder, stamp, thorough=True)
-    to_do = f"{', '.join(changed) or 'its source'} changed since it was installed; `make up` installs it again"
-    return PartStatus(part.title, _wanted(part), stamp.version, str(folder), stamp.source, ok=False, to_do=to_do)
 
 
 def _language_host_status() -> PartStatus:

@@ -134,7 +134,12 @@ class Installation:
         current = is_current(part, stamp)
         if not current or (stamp and stamp.source == "fallback" and find_nearby(part)):
             self._choose(part)
-        self._point_launchers(part)
+        stamp = read_stamp(part_folder(part))
+        # Launchers start this checkout's modules, whichever checkout wrote them.
+        if stamp and stamp.source == "fallback":
+            point_launcher(bin_folder(part) / part.executables[0], part.fallback_module)
+        if stamp and stamp.source == "build" and part.companion:
+            self._provide_companion(part)
 
     def _choose(self, part: Part) -> None:
         """Try the ways in their order, each in a folder that gets its name only when it is complete."""
@@ -208,16 +213,6 @@ class Installation:
         write_stamp(partial, Stamp(part.name, part.version, source, origin, made_by, files))
         shutil.rmtree(part_folder(part), ignore_errors=True)
         partial.rename(part_folder(part))
-
-    def _point_launchers(self, part: Part) -> None:
-        """Make the launchers start this checkout's modules, whichever checkout wrote them."""
-        stamp = read_stamp(part_folder(part))
-        if stamp is None:
-            return
-        if stamp.source == "fallback":
-            point_launcher(bin_folder(part) / part.executables[0], part.fallback_module)
-        if stamp.source == "build" and part.companion:
-            self._provide_companion(part)
 
     def _provide_companion(self, part: Part) -> None:
         """Put the language host beside an engine of our own build: the one on PATH, else this checkout's."""

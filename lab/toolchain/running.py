@@ -58,8 +58,11 @@ def tail(log: Path, lines: int = LINES_IN_ERROR) -> str:
 
 
 def _start(arguments: list[str], environment: Mapping[str, str], folder: Path | None) -> subprocess.Popen[bytes]:
+    # The kernel then ends the command if this process is killed.
+    setpriv = shutil.which("setpriv")
+    prefix = [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
     return subprocess.Popen(
-        [*_tied_to_us(), *arguments],
+        [*prefix, *arguments],
         cwd=folder,
         env=dict(environment),
         stdin=subprocess.DEVNULL,
@@ -102,12 +105,6 @@ def _lines(output: IO[bytes], silence_seconds: float | None) -> Iterator[bytes]:
             break
     if rest:
         yield rest
-
-
-def _tied_to_us() -> list[str]:
-    """A prefix that makes the kernel end the command if this process is killed; empty if there is no setpriv."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -122,10 +122,14 @@ def why_unusable(part: Part, found: dict[str, Path]) -> str:
     if missing := [name for name in part.executables if name not in found]:
         return f"{' and '.join(missing)} is not on PATH"
     for executable in found.values():
-        if _is_half_installed(executable):
+        # The engine's mark of a running or interrupted installation, beside the plugin's folder.
+        if executable.parent.with_name(f"{executable.parent.name}.partial").exists():
             return "`pulumi plugin install` did not finish it"
         if not will_do(part, executable):
-            return _why_not(part, executable)
+            version = reported_version(part, executable)
+            if version[:1].isdigit():
+                return f"another version ({version})"
+            return "it does not start as a plugin" if part.question is None else "it does not report its version"
     # The engine runs the companion in its own folder: without one, this copy is useless here.
     if part.companion and not (found[part.executables[0]].resolve().parent / part.companion).is_file():
         return f"{part.companion} is not beside it"
@@ -151,18 +155,6 @@ def reported_version(part: Part, executable: Path) -> str:
     if part.question is None:
         return ask_plugin(executable)
     return version_in(ask_executable(executable, part.question.arguments))
-
-
-def _why_not(part: Part, executable: Path) -> str:
-    version = reported_version(part, executable)
-    if version[:1].isdigit():
-        return f"another version ({version})"
-    return "it does not start as a plugin" if part.question is None else "it does not report its version"
-
-
-def _is_half_installed(executable: Path) -> bool:
-    """Whether the engine's mark of a running or interrupted installation is beside the plugin's folder."""
-    return executable.parent.with_name(f"{executable.parent.name}.partial").exists()
 
 
 def _find(part: Part, name: str) -> Path | None:

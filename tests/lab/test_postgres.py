@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lab import environment, postgres
+from lab import postgres
+from lab.lab import Lab
 from lab.settings import LabSettings
 from slipway.errors import ConfigurationError
+from slipway.progress import Progress
 
 
 def test_each_environment_has_names_of_its_own() -> None:
@@ -20,7 +22,7 @@ def test_each_environment_has_names_of_its_own() -> None:
 
 def test_every_service_of_the_example_is_given_a_file_for_each_environment(tmp_path: Path) -> None:
     settings = LabSettings(home=tmp_path)
-    given = environment.variables(settings)
+    given = Lab(settings, Progress()).variables()
     for service, database in (("ORDER_CLEANUP", "order_service"), ("USER_SERVICE", "user_service")):
         file = given[f"{service}_DATABASE_URL_FILE"].replace("{stack}", "dev")
         assert Path(file) == postgres.url_file(settings, "dev", database)

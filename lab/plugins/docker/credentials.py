@@ -60,7 +60,8 @@ def access_to(registry: str, registry_auth: list[Mapping[str, Any]]) -> Registry
     """
     for entry in registry_auth:
         address = str(entry["address"])
-        if _same_host(_host(address), registry):
+        host = _host(address)
+        if host == registry or {host, registry} <= DOCKER_HUB_NAMES:
             return RegistryAccess(address.startswith("http://"), _entry_login(entry, registry))
     own = _default_config_file()
     try:
@@ -92,7 +93,8 @@ def read_registry_auth(value: object) -> list[Mapping[str, Any]]:
 
 def _entry_login(entry: Mapping[str, Any], registry: str) -> Login | None:
     """An entry's login, in the official plugin's order: user name, configuration file's content, its path."""
-    if _is_true(entry.get("authDisabled")):
+    disabled = entry.get("authDisabled")
+    if disabled is True or disabled == "true":
         return None
     if username := entry.get("username") or os.environ.get("DOCKER_REGISTRY_USER"):
         return Login(username, entry.get("password") or os.environ.get("DOCKER_REGISTRY_PASS") or "")
@@ -172,14 +174,6 @@ def _host(address: str) -> str:
     return re.sub(r"^https?://", "", address).partition("/")[0]
 
 
-def _same_host(one: str, other: str) -> bool:
-    return one == other or {one, other} <= DOCKER_HUB_NAMES
-
-
-def _is_true(value: object) -> bool:
-    return value is True or value == "true"
-
-
 @dataclass(frozen=True)
 class ImageName:
     """Where an image is: the registry's host and port, the repository in it, and a tag or a digest."""
@@ -197,7 +191,10 @@ def parse_image_name(name: str) -> ImageName:
     Raises:
         PluginError: it is not the name of an image.
     """
-    registry, path = _split_registry(name)
+    # The first part is a registry if it looks like a host: a dot, a port, capitals or `localhost`.
+    first, slash, rest = name.partition("/")
+    is_host = first == "localhost" or any(sign in first for sign in ".:") or first != first.lower()
+    registry, path = (first, rest) if slash and is_host else ("", name)
     match = _NAME.fullmatch(path)
     if match is None or (registry and not _HOST.fullmatch(registry)):
         raise PluginError(
@@ -208,10 +205,3 @@ def parse_image_name(name: str) -> ImageName:
     if registry and registry not in DOCKER_HUB_NAMES:
         return ImageName(registry, repository, reference)
     return ImageName(DOCKER_HUB, repository if "/" in repository else f"library/{repository}", reference)
-
-
-def _split_registry(name: str) -> tuple[str, str]:
-    """The first part is a registry if it looks like a host: a dot, a port, capitals or `localhost`."""
-    first, slash, rest = name.partition("/")
-    is_host = first == "localhost" or any(sign in first for sign in ".:") or first != first.lower()
-    return (first, rest) if slash and is_host else ("", name)

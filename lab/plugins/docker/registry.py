@@ -39,15 +39,19 @@ def digest_of(name: str, image: ImageName, access: RegistryAccess, *, verify_tls
         PluginError: it cannot be read; the message says whether the registry, the login or the image is at fault.
     """
     loopback = _is_loopback(image.registry)
+    # Like Docker: plain HTTP on loopback, elsewhere only if declared.
+    schemes = ["https", "http"] if loopback else ["https"]
+    if access.plain_http:
+        schemes = ["http"]
+    with _one_at_a_time:
+        context = tls_context(verify=verify_tls)
     # A proxy of the environment cannot reach this machine's own loopback.
-    with httpx.Client(
-        verify=_tls(verify=verify_tls), timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True
-    ) as client:
-        for scheme, is_last in _schemes(access, loopback=loopback):
+    with httpx.Client(verify=context, timeout=TIMEOUT, trust_env=not loopback, follow_redirects=True) as client:
+        for scheme in schemes:
             try:
                 return _Question(client, f"{scheme}://{image.registry}", image, access).digest()
             except httpx.TransportError as error:
-                if is_last or not _speaks_no_tls(error):
+                if scheme == schemes[-1] or not _speaks_no_tls(error):
                     raise _unreachable(name, f"{scheme}://{image.registry}", error) from error
             except _RefusedError as error:
                 raise PluginError(f"cannot read the image {name}: {error}") from error
@@ -109,7 +113,11 @@ class _Question:
 
     def _authorization(self, response: httpx.Response) -> str:
         """Answer the registry's challenge, with a token if it takes one."""
-        challenges = dict(_challenges(response))
+        challenges = {}
+        for header in response.headers.get_list("WWW-Authenticate"):  # one scheme in each, with its parameters
+            scheme, _, parameters = header.partition(" ")
+            pairs = [pair for pair in urllib.request.parse_http_list(parameters) if "=" in pair]
+            challenges[scheme.lower()] = urllib.request.parse_keqv_list(pairs)
         if "bearer" in challenges:
             return f"Bearer {self._token(challenges['bearer'])}"
         if "basic" in challenges and self._login is not None:
@@ -138,23 +146,8 @@ class _Question:
             raise _RefusedError(f"{realm} answered without a token") from error
 
 
-def _challenges(response: httpx.Response) -> Iterator[tuple[str, dict[str, str]]]:
-    """The schemes of the WWW-Authenticate headers, one per header, with their parameters."""
-    for header in response.headers.get_list("WWW-Authenticate"):
-        scheme, _, parameters = header.partition(" ")
-        pairs = [pair for pair in urllib.request.parse_http_list(parameters) if "=" in pair]
-        yield scheme.lower(), urllib.request.parse_keqv_list(pairs)
-
-
 def _basic(login: Login) -> str:
     return "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode()
-
-
-def _schemes(access: RegistryAccess, *, loopback: bool) -> list[tuple[str, bool]]:
-    """The schemes to try, and which is the last: like Docker, plain HTTP on loopback, elsewhere only if declared."""
-    if access.plain_http:
-        return [("http", True)]
-    return [("https", False), ("http", True)] if loopback else [("https", True)]
 
 
 def _is_loopback(registry: str) -> bool:
@@ -163,11 +156,6 @@ def _is_loopback(registry: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _tls(*, verify: bool) -> ssl.SSLContext:
-    with _one_at_a_time:
-        return tls_context(verify=verify)
 
 
 @cache  # reading the authorities takes longer than asking a registry
