@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import tarfile
 import tempfile
 import zlib
@@ -17,6 +16,7 @@ from typing import IO
 import httpx
 
 from lab.toolchain.go import ensure_go
+from lab.toolchain.parts import machine
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
@@ -31,8 +31,6 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
 _CHUNK_BYTES = 1024 * 1024
-# `platform.machine()` -> the name that images use
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _PAUSE_SOURCE = Path(__file__).parent / "pause"
 _PAUSE_REPOSITORY, _PAUSE_TAG = f"{IMAGE_FOLDER}/pause", "1"
 BUILDER_NAME = "slipway-lab"
@@ -115,11 +113,6 @@ class ImageConfig:
     entrypoint: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
-
-
-def architecture() -> str:
-    machine = platform.machine()
-    return _ARCHITECTURES.get(machine, machine)
 
 
 def compress_layer(archive: IO[bytes], target: Path) -> Layer:
@@ -208,7 +201,7 @@ class Registry:
             "Labels": {RECIPE_LABEL: config.recipe},
         }
         rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
-        description = {"architecture": architecture(), "os": "linux", "config": start, "rootfs": rootfs}
+        description = {"architecture": machine(), "os": "linux", "config": start, "rootfs": rootfs}
         document = json.dumps(description, sort_keys=True).encode()
         config_digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         self._push_blob(repository, config_digest, document)

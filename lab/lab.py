@@ -17,7 +17,7 @@ from slipway.progress import Progress
 
 from . import base_image, cgroups, control_plane, images, machine, network, node, pki, postgres, proc
 from .files import make_folder, write_json, write_text
-from .processes import Daemon, Processes, ProcessStatus, look_at
+from .processes import Daemon, Processes, ProcessStatus, check_daemons
 from .settings import DATABASES, LabSettings
 
 # In the order of stopping: no process may restart a pod while the pods are ended.
@@ -156,7 +156,7 @@ class Lab:
 
     def status(self) -> list[ProcessStatus]:
         """The current status of every process of the lab; empty if no lab was ever made here."""
-        return look_at(self.daemons(), self.processes) if self.settings.records.exists() else []
+        return check_daemons(self.daemons(), self.processes) if self.settings.records.exists() else []
 
     def make_databases(self, environment: str) -> None:
         """Create an environment's databases if they are missing.

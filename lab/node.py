@@ -303,13 +303,6 @@ def nameservers(resolver_text: str, own_address: str) -> list[str]:
     return [server for server in dict.fromkeys(servers) if server != own_address]
 
 
-def host_nameservers(settings: LabSettings) -> list[str]:
-    for path in _RESOLVER_FILES:
-        if path.exists():
-            return nameservers(path.read_text(), settings.network.node_address)
-    return []
-
-
 def resolver_file(settings: LabSettings) -> Path:
     return settings.config / "resolv.conf"
 
@@ -319,7 +312,8 @@ def corefile(settings: LabSettings) -> Path:
 
 
 def write_coredns_config(settings: LabSettings) -> None:
-    servers = host_nameservers(settings)
+    resolvers = [path for path in _RESOLVER_FILES if path.exists()]
+    servers = nameservers(resolvers[0].read_text(), settings.network.node_address) if resolvers else []
     # Without the host's search domains: each would add an outside query to every lookup of a pod.
     write_text(resolver_file(settings), "".join(f"nameserver {server}\n" for server in servers[:3]), mode=0o644)
     write_text(corefile(settings), render_corefile(settings, servers))

@@ -63,11 +63,6 @@ def is_alive(process: ProcessId) -> bool:
     return identify(process.pid) == process
 
 
-def parent(pid: int) -> int | None:
-    fields = _stat_fields(pid)
-    return int(fields[1]) if fields else None
-
-
 def leads_session(pid: int) -> bool:
     fields = _stat_fields(pid)
     return fields is not None and int(fields[3]) == pid

@@ -157,6 +157,8 @@ class Processes:
         make_folder(self._settings.logs)
         log = self.log(daemon.name)
         fresh = not log.exists() or log.stat().st_size > LOG_LIMIT_BYTES
+        inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
+        own = {"PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
         with log.open("wb" if fresh else "ab") as stream:
             log.chmod(0o600)
             stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(daemon.command)}\n".encode())
@@ -168,7 +170,7 @@ class Processes:
                 stderr=stream,
                 start_new_session=True,
                 cwd="/",
-                env=self._environment(daemon),
+                env=inherited | own,
                 user=daemon.user,
                 group=daemon.user,
                 extra_groups=[] if daemon.user else None,
@@ -176,7 +178,16 @@ class Processes:
                 umask=0o022,
             )
         self._children[child.pid] = child
-        self._remember(daemon, child.pid)
+        process = proc.identify(child.pid)
+        if process is None:
+            raise self._failure(daemon, "it exited immediately")
+        record = {
+            "pid": child.pid,
+            "start_ticks": process.start_ticks,
+            "boot_id": proc.boot_id(),
+            "fingerprint": daemon.fingerprint(),
+        }
+        write_json(self._record(daemon.name), record)
 
     def _stop_leftovers(self, daemon: Daemon) -> None:
         """End only older runs of the daemon itself: the new one may adopt its child processes, such as shims."""
@@ -185,18 +196,6 @@ class Processes:
         # Daemons are started as session leaders; their child processes are not.
         leftovers |= {stray for stray in self.strays(daemon.name) if proc.leads_session(stray.pid)}
         proc.stop_all(leftovers, daemon.stop_timeout_seconds, daemon.stop_signal)
-
-    def _remember(self, daemon: Daemon, pid: int) -> None:
-        process = proc.identify(pid)
-        if process is None:
-            raise self._failure(daemon, "it exited immediately")
-        record = {
-            "pid": pid,
-            "start_ticks": process.start_ticks,
-            "boot_id": proc.boot_id(),
-            "fingerprint": daemon.fingerprint(),
-        }
-        write_json(self._record(daemon.name), record)
 
     def _wait_ready(self, daemon: Daemon, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -217,10 +216,6 @@ class Processes:
             why=f"the last lines of {log}:\n{last_lines(log)}",
             next_step="read the whole log and fix the cause; then `slipway lab up` continues from here",
         )
-
-    def _environment(self, daemon: Daemon) -> dict[str, str]:
-        inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
-        return {**inherited, "PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
 
     def _record(self, name: str) -> Path:
         return self._settings.records / f"{name}.json"
@@ -314,13 +309,13 @@ class ProcessStatus:
         return {**asdict(self), "healthy": self.healthy}
 
 
-def look_at(daemons: Sequence[Daemon], processes: Processes) -> list[ProcessStatus]:
+def check_daemons(daemons: Sequence[Daemon], processes: Processes) -> list[ProcessStatus]:
     """Check all at the same time, because a hanging one takes seconds to time out."""
     with ThreadPoolExecutor(max_workers=max(1, len(daemons))) as pool:
-        return list(pool.map(lambda daemon: _look_at_one(daemon, processes), daemons))
+        return list(pool.map(lambda daemon: _check(daemon, processes), daemons))
 
 
-def _look_at_one(daemon: Daemon, processes: Processes) -> ProcessStatus:
+def _check(daemon: Daemon, processes: Processes) -> ProcessStatus:
     process = processes.running(daemon.name)
     problem = "" if process else "does not run"
     if process:

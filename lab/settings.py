@@ -113,10 +113,6 @@ class LabSettings:
         return f"https://127.0.0.1:{self.ports.apiserver}"
 
 
-def lab_home() -> Path:
-    """The lab's folder in `data_home()`, without symbolic links: mounts are found by their real paths."""
-    return (data_home() / "lab").resolve()
-
-
 def load_settings() -> LabSettings:
-    return LabSettings(home=lab_home())
+    # Without symbolic links: mounts are found by their real paths.
+    return LabSettings(home=(data_home() / "lab").resolve())

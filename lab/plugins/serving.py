@@ -53,11 +53,23 @@ def serve(register: Callable[[grpc.Server], None], *, on_stop: Callable[[], None
     `on_stop` has a few seconds (the engine kills after five). Never returns: the process exits with 0, without the
     interpreter's teardown, because the engine waits for it.
     """
-    wake = _catch_signals()
+    # SIGINT and SIGTERM become bytes on a pipe.
+    wake, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
     _server, port = listen(register)
     sys.stdout.write(f"{port}\n")
     sys.stdout.flush()
-    _wait_for_the_end(wake)
+    watched = [wake]
+    # The engine holds the other end of our stdin: it closes when the engine is gone.
+    if sys.stdin is not None and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
+        watched.append(sys.stdin.fileno())
+    while True:
+        ready, _, _ = select.select(watched, [], [])
+        if wake in ready or not os.read(ready[0], 65536):
+            break
     on_stop()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -71,27 +83,6 @@ def listen(register: Callable[[grpc.Server], None]) -> tuple[grpc.Server, int]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     return server, port
-
-
-def _catch_signals() -> int:
-    """Turn SIGINT and SIGTERM into bytes on a pipe; returns its reading end."""
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)
-    return reader
-
-
-def _wait_for_the_end(wake: int) -> None:
-    """Block until a signal comes, or until our stdin closes: the engine holds the other end of that pipe."""
-    watched = [wake]
-    if sys.stdin is not None and stat.S_ISFIFO(os.fstat(sys.stdin.fileno()).st_mode):
-        watched.append(sys.stdin.fileno())
-    while True:
-        ready, _, _ = select.select(watched, [], [])
-        if wake in ready or not os.read(ready[0], 65536):
-            return
 
 
 class _Errors(grpc.ServerInterceptor):

@@ -54,6 +54,28 @@ exec {folder}/"$component" "$@"
 STAMP = "stamp.json"
 
 
+@dataclass(frozen=True)
+class FileMark:
+    """Size and time show quickly that a file is as it was installed; the hash proves it."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` a hash of
+    everything that goes into the build, so that a part with a changed pin is rebuilt."""
+
+    part: str
+    version: str
+    source: str
+    origin: str
+    recipe: str
+    files: dict[str, FileMark] = field(default_factory=dict)
+
+
 def install(progress: Progress | None = None, *, for_lab: bool = True) -> Toolchain:
     """Install every part and write `toolchain.json`; quick if all are installed. Raises `SlipwayError`.
 
@@ -208,7 +230,7 @@ class Installation:
             final = shlex.quote(str(bin_folder(part)))
             write_atomically(folder / part.multicall, _DISPATCHER.format(folder=final), mode=0o755)
         files = {} if source == "fallback" else mark_files(partial)
-        settle(partial)
+        flush_files(partial)
         made_by = recipe(part.build) if part.build else ""
         write_stamp(partial, Stamp(part.name, part.version, source, origin, made_by, files))
         shutil.rmtree(part_folder(part), ignore_errors=True)
@@ -239,33 +261,6 @@ def _wrong_version(part: Part, folder: Path) -> str:
     )
 
 
-@dataclass(frozen=True)
-class FileMark:
-    """Size and time show quickly that a file is as it was installed; the hash proves it."""
-
-    size: int
-    mtime_ns: int
-    sha256: str
-
-
-@dataclass(frozen=True)
-class Stamp:
-    """`source` is `PATH`, `download`, `build` or `fallback`; `origin` the path, URL or compiler; `recipe` a hash of
-    everything that goes into the build, so that a part with a changed pin is rebuilt."""
-
-    part: str
-    version: str
-    source: str
-    origin: str
-    recipe: str
-    files: dict[str, FileMark] = field(default_factory=dict)
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def mark_files(folder: Path) -> dict[str, FileMark]:
     """Marks of every file below `folder/bin`; a link has the mark of its target."""
     hashes: dict[Path, str] = {}
@@ -276,7 +271,7 @@ def mark_files(folder: Path) -> dict[str, FileMark]:
     return marks
 
 
-def settle(folder: Path) -> None:
+def flush_files(folder: Path) -> None:
     """Write the files below `folder/bin` to the disk: after a power cut no stamp must refer to empty ones."""
     for path in (folder / "bin").iterdir():
         with path.open("rb") as stream:
@@ -317,5 +312,6 @@ def _hash_once(path: Path, hashes: dict[Path, str]) -> str:
     """The hash of the target of `path`, only once: several links may point to one large file."""
     target = path.resolve()
     if target not in hashes:
-        hashes[target] = sha256_of(target)
+        with target.open("rb") as stream:
+            hashes[target] = hashlib.file_digest(stream, "sha256").hexdigest()
     return hashes[target]

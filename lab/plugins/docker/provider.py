@@ -85,20 +85,17 @@ class DockerProvider(provider_pb2_grpc.ResourceProviderServicer):
         if not isinstance(name, str):
             failure = provider_pb2.CheckFailure(property="name", reason="name must be the name of an image")
             return provider_pb2.InvokeResponse(failures=[failure])
+        from lab.plugins.docker import registry  # noqa: PLC0415 -- see Configure
+
         insecure = arguments.get("insecureSkipVerify") is True
-        digest = self._digest(name, verify_tls=not insecure)
+        image = credentials.parse_image_name(name)
+        access = credentials.access_to(image.registry, self._registry_auth)
+        digest = registry.digest_of(name, image, access, verify_tls=not insecure)
         result = Struct()
         result.update({"id": digest, "insecureSkipVerify": insecure, "name": name, "sha256Digest": digest})
         response = provider_pb2.InvokeResponse()
         getattr(response, "return").CopyFrom(result)  # a keyword in Python
         return response
-
-    def _digest(self, name: str, *, verify_tls: bool) -> str:
-        from lab.plugins.docker import registry  # noqa: PLC0415 -- see Configure
-
-        image = credentials.parse_image_name(name)
-        access = credentials.access_to(image.registry, self._registry_auth)
-        return registry.digest_of(name, image, access, verify_tls=verify_tls)
 
     def Cancel(self, _request: Empty, _context: Context) -> Empty:  # noqa: N802
         return Empty()

@@ -118,26 +118,19 @@ def about(info: language_pb2.ProgramInfo) -> language_pb2.AboutResponse:
     """The program's Python and pip; also if its virtual environment is still missing."""
     environment = environment_of(info)
     toolchain = "Pip" if "toolchain" in info.options else "Auto"
+    version = ""
+    if environment.is_ours():
+        version = sys.version.split()[0]
+    elif environment.exists():
+        version = environment.output_of("--version").strip().removeprefix("Python ")
+    # From the folder's name: pip itself would take a third of a second.
+    pips = Path(environment.python).parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")
+    pip_versions = [folder.name.removeprefix("pip-").removesuffix(".dist-info") for folder in pips] or ["0.0.0"]
     return language_pb2.AboutResponse(
         executable=environment.python,
-        version=_python_version(environment),
-        metadata={"toolchain": toolchain, "toolchainVersion": _pip_version(environment), "typechecker": "None"},
+        version=version,
+        metadata={"toolchain": toolchain, "toolchainVersion": pip_versions[0], "typechecker": "None"},
     )
-
-
-def _python_version(environment: PythonEnvironment) -> str:
-    if environment.is_ours():
-        return sys.version.split()[0]
-    if not environment.exists():
-        return ""
-    return environment.output_of("--version").strip().removeprefix("Python ")
-
-
-def _pip_version(environment: PythonEnvironment) -> str:
-    """The version from a folder's name; pip itself would take a third of a second."""
-    folders = Path(environment.python).parent.parent.glob("lib/python3*/site-packages/pip-*.dist-info")
-    versions = [folder.name.removeprefix("pip-").removesuffix(".dist-info") for folder in folders]
-    return versions[0] if versions else "0.0.0"
 
 
 def installed_packages(

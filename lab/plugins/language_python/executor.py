@@ -25,7 +25,7 @@ import traceback
 from collections.abc import Callable
 from concurrent import futures
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn
 
 ALREADY_REPORTED = 32  # the exit code for "the user has seen the error", as in Pulumi's own language host
@@ -126,18 +126,14 @@ def _run_program(request: dict[str, Any]) -> int:
     if entry_point.is_dir() and not (entry_point / "__main__.py").is_file():
         pulumi.log.error(f"unable to find main python program `__main__.py` in `{entry_point}`")
         return ALREADY_REPORTED
-    return _run_in_loop(request["target"], parallel=request["settings"]["parallel"])
-
-
-def _run_in_loop(target: str, *, parallel: int) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
-    threads = futures.ThreadPoolExecutor(max_workers=max(parallel, 1) * 4)
+    threads = futures.ThreadPoolExecutor(max_workers=max(request["settings"]["parallel"], 1) * 4)
     loop.set_default_executor(threads)
     # A failing program leaves futures that were not awaited; asyncio's messages about them do not help.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
-        loop.run_until_complete(pulumi.runtime.run_in_stack(_program(target)))
+        loop.run_until_complete(pulumi.runtime.run_in_stack(_program(request["target"])))
     except KeyboardInterrupt:
         _cancel_tasks(loop)
         _leave_quietly()
@@ -175,16 +171,12 @@ def _user_traceback(error: BaseException) -> str:
     """The traceback without the frames that led to the program: the host's, runpy's, asyncio's and the SDK's."""
     seen: BaseException | None = error
     while seen is not None:
-        seen.__traceback__ = _from_user_frame(seen.__traceback__)
+        trace = seen.__traceback__
+        while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
+            trace = trace.tb_next
+        seen.__traceback__ = trace  # `None` if no frame is the program's, as for a syntax error in it
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return "".join(traceback.format_exception(error))
-
-
-def _from_user_frame(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the program's first frame; `None` if there is none, as for a syntax error in it."""
-    while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return trace
 
 
 def _is_machinery(filename: str) -> bool:
@@ -219,25 +211,20 @@ def _run_policy_pack(folder: str) -> None:
     os.environ.update(server.stack_variables())
     server.offer_to_pack()
     sys.argv = ["pulumi.policy", *sys.argv[1:], folder]
-    failures = _kept_failures()
-    try:
-        _run_module("pulumi.policy")
-    finally:
-        server.fail("".join(failures))
-
-
-def _kept_failures() -> list[str]:
-    """Fills with the pack's errors: `pulumi.policy` formats them for the engine's log, which may be closed by then."""
-    kept: list[str] = []
+    # `pulumi.policy` formats the pack's errors for the engine's log, which may be closed by then: keep them.
+    failures: list[str] = []
     format_exc = traceback.format_exc
 
     def keep(*arguments: Any, **options: Any) -> str:
         if error := sys.exc_info()[1]:
-            kept.append(_user_traceback(error))
+            failures.append(_user_traceback(error))
         return format_exc(*arguments, **options)
 
     traceback.format_exc = keep
-    return kept
+    try:
+        _run_module("pulumi.policy")
+    finally:
+        server.fail("".join(failures))
 
 
 def _sibling(name: str) -> Any:

@@ -90,7 +90,18 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         else:
             self._prepare(environment)
             found = json.loads(environment.output_of(packages.__file__))
-        return language_pb2.GetRequiredPackagesResponse(packages=[_dependency(package) for package in found])
+        required = [
+            plugin_pb2.PackageDependency(
+                name=package["name"],
+                kind="resource",
+                version=package["version"],
+                server=package.get("server", ""),
+                parameterization=_parameterization(package.get("parameterization")),
+                extension=_parameterization(package.get("extensionParameterization")),
+            )
+            for package in found
+        ]
+        return language_pb2.GetRequiredPackagesResponse(packages=required)
 
     def Run(  # noqa: N802
         self, request: language_pb2.RunRequest, context: grpc.ServicerContext
@@ -107,7 +118,9 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
             self._running.discard(process)
         if code == ALREADY_REPORTED or process.interrupted:
             return language_pb2.RunResponse(bail=True)
-        return language_pb2.RunResponse(error=_exit_text(code) if code else "")
+        if code < 0:
+            return language_pb2.RunResponse(error=f"program was ended by signal {-code}")
+        return language_pb2.RunResponse(error=f"program exited with non-zero exit code: {code}" if code else "")
 
     def RunPlugin(  # noqa: N802
         self, request: language_pb2.RunPluginRequest, context: grpc.ServicerContext
@@ -204,29 +217,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         )
 
 
-def _dependency(package: dict[str, Any]) -> plugin_pb2.PackageDependency:
-    return plugin_pb2.PackageDependency(
-        name=package["name"],
-        kind="resource",
-        version=package["version"],
-        server=package.get("server", ""),
-        parameterization=_parameterization(package.get("parameterization")),
-        extension=_parameterization(package.get("extensionParameterization")),
-    )
-
-
 def _parameterization(declared: dict[str, str] | None) -> plugin_pb2.PackageParameterization | None:
     if declared is None:
         return None
     return plugin_pb2.PackageParameterization(
         name=declared["name"], version=declared["version"], value=base64.b64decode(declared.get("value") or "")
     )
-
-
-def _exit_text(code: int) -> str:
-    if code < 0:
-        return f"program was ended by signal {-code}"
-    return f"program exited with non-zero exit code: {code}"
 
 
 def _refuse(what: str) -> NoReturn:

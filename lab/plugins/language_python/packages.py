@@ -11,7 +11,6 @@ import importlib.util
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +67,8 @@ def _plugin_file(module: str) -> Path | None:
     except ValueError:  # a loaded module without a `__spec__`
         return None
     folders = (spec.submodule_search_locations if spec else None) or []
-    return next(_existing(Path(folder, "pulumi-plugin.json") for folder in folders), None)
-
-
-def _existing(files: Iterator[Path]) -> Iterator[Path]:
-    return (file for file in files if file.is_file())
+    files = (Path(folder, "pulumi-plugin.json") for folder in folders)
+    return next((file for file in files if file.is_file()), None)
 
 
 def plugin_version(package_version: str) -> str | None:

@@ -30,8 +30,14 @@ def run_provider(
     if (folder / "__main__.py").is_file():
         run |= Request(kind="path", target=str(folder), arguments=list(request.args))
     else:
-        arguments = [_package_name(folder), *request.args]
-        run |= Request(kind="module", target="pulumi.run.plugin", arguments=arguments)
+        pyproject = folder / "pyproject.toml"
+        content = tomllib.loads(pyproject.read_text(encoding="utf-8")) if pyproject.is_file() else {}
+        package = content.get("project", {}).get("name")
+        if not isinstance(package, str):
+            raise PluginError(
+                f"{folder} cannot be run: it has neither a __main__.py nor a pyproject.toml with project.name"
+            )
+        run |= Request(kind="module", target="pulumi.run.plugin", arguments=[package, *request.args])
     process.run(run)
     yield from _output(process, stdout=_chunks(process.stdout))
 
@@ -57,15 +63,6 @@ def run_policy_pack(
 
 def _variables(request: language_pb2.RunPluginRequest) -> dict[str, str]:
     return dict(variable.split("=", 1) for variable in request.env)
-
-
-def _package_name(folder: Path) -> str:
-    pyproject = folder / "pyproject.toml"
-    if pyproject.is_file():
-        name = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("project", {}).get("name")
-        if isinstance(name, str):
-            return name
-    raise PluginError(f"{folder} cannot be run: it has neither a __main__.py nor a pyproject.toml with project.name")
 
 
 def _output(process: ProgramProcess, stdout: Iterator[bytes]) -> Responses:

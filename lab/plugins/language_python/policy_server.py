@@ -102,7 +102,7 @@ class PolicyServer(grpc.GenericRpcHandler):
         if self._is_open:
             return self._pack_handler(handler_call_details)
         if method == HANDSHAKE:
-            return grpc.unary_unary_rpc_method_handler(_nothing)
+            return grpc.unary_unary_rpc_method_handler(lambda _request, _context: b"")
         if method == CONFIGURE_STACK:
             return grpc.unary_unary_rpc_method_handler(self._keep_configuration)
         return grpc.unary_unary_rpc_method_handler(self._when_pack_serves(handler_call_details))
@@ -123,18 +123,15 @@ class PolicyServer(grpc.GenericRpcHandler):
             if self._failure:
                 self._failure_sent.set()
                 context.abort(grpc.StatusCode.UNAVAILABLE, self._failure)
-            self._introduce(context)
+            # Repeat the engine's earlier ConfigureStack call to the pack, once; older packs do not know it.
+            with self._introduced:
+                if not self._is_open and self._configuration is not None:
+                    with contextlib.suppress(NotImplementedError):
+                        self._call(_Details(CONFIGURE_STACK), self._configuration, context)
+                self._is_open = True
             return self._call(details, request, context)
 
         return answer
-
-    def _introduce(self, context: grpc.ServicerContext) -> None:
-        """Repeat the engine's earlier ConfigureStack call to the pack, once; older packs do not know it."""
-        with self._introduced:
-            if not self._is_open and self._configuration is not None:
-                with contextlib.suppress(NotImplementedError):
-                    self._call(_Details(CONFIGURE_STACK), self._configuration, context)
-            self._is_open = True
 
     def _call(self, details: grpc.HandlerCallDetails, request: bytes, context: grpc.ServicerContext) -> bytes:
         handler: Any = self._pack_handler(details)
@@ -148,7 +145,3 @@ class _Details(grpc.HandlerCallDetails):
     def __init__(self, method: str) -> None:
         self.method = method
         self.invocation_metadata = ()
-
-
-def _nothing(_request: bytes, _context: grpc.ServicerContext) -> bytes:
-    return b""
