@@ -37,7 +37,7 @@ PACKAGES = ("ca-certificates", "python3", "python3-pip", "python3-venv")
 # Documentation and translations are half of a small system, and no service reads them.
 UNWANTED = ("doc", "man", "locale", "info", "lintian")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
-# Counts up when `base_image` makes a different image from the same inputs.
+# Counts up when a different image is made from the same inputs.
 _REVISION = 3
 _OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
 # Settings that mean the same inside an image. Folders and files of the host do not.

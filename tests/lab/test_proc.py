@@ -1,17 +1,21 @@
-"""A taken port is refused with the name of the process that holds it."""
+"""A process is known by more than its pid, and a taken port is refused with the name of the process that holds it."""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from lab import proc
-from lab.proc import Listen, decode_address, holders, require_free
+from lab.proc import Listen, ProcessId, decode_address, holders, require_free
 from slipway.errors import SlipwayError
 
 
@@ -74,3 +78,62 @@ def test_a_port_that_is_let_go_in_time_passes() -> None:
     letting_go.start()
     require_free("registry", [wanted])
     letting_go.join()
+
+
+def test_a_signal_never_reaches_a_successor() -> None:
+    own = proc.identify(os.getpid())
+    assert own is not None
+    proc.signal_process(ProcessId(own.pid, own.start_ticks - 1), signal.SIGKILL)
+    assert proc.is_alive(own)
+
+
+def test_zombies_do_not_count_as_alive() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    identity = ProcessId(child.pid, 0)
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert proc.identify(child.pid) is None
+        assert not proc.is_alive(identity)
+    finally:
+        child.wait()
+
+
+def test_a_process_is_known_by_the_folder_it_works_in(tmp_path: Path) -> None:
+    script = "import sys, time; print(1, flush=True); time.sleep(600)"
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        found = proc.find_processes(lambda pid: proc.works_in(pid, tmp_path.stat()))
+        assert [process.pid for process in found] == [child.pid]
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_a_process_whose_other_threads_still_run_is_alive() -> None:
+    """Its first thread ends and becomes a zombie; the process still holds all that it had."""
+    script = (
+        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(600,)).start();"
+        "print(1, flush=True); ctypes.CDLL(None).syscall(60 if __import__('platform').machine() == 'x86_64' else 93, 0)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        child.stdout.readline()
+        deadline = time.monotonic() + 5
+        while " Z " not in Path(f"/proc/{child.pid}/stat").read_text() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert " Z " in Path(f"/proc/{child.pid}/stat").read_text()
+        assert proc.identify(child.pid) is not None
+    finally:
+        child.kill()
+        child.communicate()
+    assert proc.identify(child.pid) is None
+
+
+def test_memory_and_age_of_this_process_are_plausible() -> None:
+    own = proc.identify(os.getpid())
+    assert own is not None
+    assert proc.resident_bytes(own.pid) > 1024 * 1024
+    assert 0 < proc.age_seconds(own) < 86_400

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 from rich.console import Console
 
 from lab import proc
-from lab.proc import Listen, ProcessId
+from lab.proc import Listen
 from lab.processes import LOG_LIMIT_BYTES, OWNER_VARIABLE, Daemon, NotReadyError, Processes
 from lab.settings import LabSettings
 from slipway.errors import SlipwayError
@@ -125,13 +124,6 @@ def test_a_reused_pid_is_neither_believed_nor_killed(
         bystander.wait()
 
 
-def test_a_signal_never_reaches_a_successor() -> None:
-    own = proc.identify(os.getpid())
-    assert own is not None
-    proc.signal_process(ProcessId(own.pid, own.start_ticks - 1), signal.SIGKILL)
-    assert proc.is_alive(own)
-
-
 def test_a_record_of_an_earlier_boot_counts_as_none(
     settings: LabSettings, processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
@@ -229,55 +221,3 @@ def test_an_overlong_log_is_begun_anew(
     text = (settings.logs / "thing.log").read_text()
     assert len(text) < 10_000
     assert "hello from" in text
-
-
-def test_zombies_do_not_count_as_alive() -> None:
-    child = subprocess.Popen([sys.executable, "-c", ""])
-    identity = ProcessId(child.pid, 0)
-    try:
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert proc.identify(child.pid) is None
-        assert not proc.is_alive(identity)
-    finally:
-        child.wait()
-
-
-def test_a_process_is_known_by_the_folder_it_works_in(tmp_path: Path) -> None:
-    script = "import sys, time; print(1, flush=True); time.sleep(600)"
-    child = subprocess.Popen([sys.executable, "-c", script], cwd=tmp_path, stdout=subprocess.PIPE)
-    try:
-        assert child.stdout is not None
-        child.stdout.readline()
-        found = proc.find_processes(lambda pid: proc.works_in(pid, tmp_path.stat()))
-        assert [process.pid for process in found] == [child.pid]
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def test_a_process_whose_other_threads_still_run_is_alive() -> None:
-    """Its first thread ends and becomes a zombie; the process still holds all that it had."""
-    script = (
-        "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(600,)).start();"
-        "print(1, flush=True); ctypes.CDLL(None).syscall(60 if __import__('platform').machine() == 'x86_64' else 93, 0)"
-    )
-    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-    try:
-        assert child.stdout is not None
-        child.stdout.readline()
-        deadline = time.monotonic() + 5
-        while " Z " not in Path(f"/proc/{child.pid}/stat").read_text() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert " Z " in Path(f"/proc/{child.pid}/stat").read_text()
-        assert proc.identify(child.pid) is not None
-    finally:
-        child.kill()
-        child.communicate()
-    assert proc.identify(child.pid) is None
-
-
-def test_memory_and_age_of_this_process_are_plausible() -> None:
-    own = proc.identify(os.getpid())
-    assert own is not None
-    assert proc.resident_bytes(own.pid) > 1024 * 1024
-    assert 0 < proc.age_seconds(own) < 86_400

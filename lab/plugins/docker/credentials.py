@@ -15,9 +15,6 @@ from typing import Any
 
 from lab.plugins.serving import PluginError
 
-HELPER_TIMEOUT_SECONDS = 10
-HUB_KEY = "https://index.docker.io/v1/"  # where Docker keeps the login of its own registry
-AUTH_KEYS = frozenset({"address", "authDisabled", "configFile", "configFileContent", "password", "username"})
 DOCKER_HUB = "registry-1.docker.io"
 DOCKER_HUB_NAMES = frozenset({DOCKER_HUB, "index.docker.io", "docker.io", "registry.hub.docker.com"})
 
@@ -30,6 +27,43 @@ _NAME = re.compile(
     re.ASCII,
 )
 _HOST = re.compile(r"(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]+)?", re.ASCII)
+
+HELPER_TIMEOUT_SECONDS = 10
+HUB_KEY = "https://index.docker.io/v1/"  # where Docker keeps the login of its own registry
+AUTH_KEYS = frozenset({"address", "authDisabled", "configFile", "configFileContent", "password", "username"})
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """Where an image is: the registry's host and port, the repository in it, and a tag or a digest."""
+
+    registry: str
+    repository: str
+    reference: str
+
+
+def parse_image_name(name: str) -> ImageName:
+    """Read an image's name as Docker does: `python:3.12-slim` is `docker.io/library/python:3.12-slim`.
+
+    A digest overrides a tag, and `latest` is used if there is neither.
+
+    Raises:
+        PluginError: it is not the name of an image.
+    """
+    # The first part is a registry if it looks like a host: a dot, a port, capitals or `localhost`.
+    first, slash, rest = name.partition("/")
+    is_host = first == "localhost" or any(sign in first for sign in ".:") or first != first.lower()
+    registry, path = (first, rest) if slash and is_host else ("", name)
+    match = _NAME.fullmatch(path)
+    if match is None or (registry and not _HOST.fullmatch(registry)):
+        raise PluginError(
+            f"{name!r} is not the name of an image; "
+            "write [registry[:port]/]repository[:tag][@sha256:digest] in lower case, such as python:3.12-slim"
+        )
+    repository, reference = match["path"], match["digest"] or match["tag"] or "latest"
+    if registry and registry not in DOCKER_HUB_NAMES:
+        return ImageName(registry, repository, reference)
+    return ImageName(DOCKER_HUB, repository if "/" in repository else f"library/{repository}", reference)
 
 
 @dataclass(frozen=True)
@@ -172,36 +206,3 @@ def _keys(registry: str) -> Iterable[str]:
 
 def _host(address: str) -> str:
     return re.sub(r"^https?://", "", address).partition("/")[0]
-
-
-@dataclass(frozen=True)
-class ImageName:
-    """Where an image is: the registry's host and port, the repository in it, and a tag or a digest."""
-
-    registry: str
-    repository: str
-    reference: str
-
-
-def parse_image_name(name: str) -> ImageName:
-    """Read an image's name as Docker does: `python:3.12-slim` is `docker.io/library/python:3.12-slim`.
-
-    A digest overrides a tag, and `latest` is used if there is neither.
-
-    Raises:
-        PluginError: it is not the name of an image.
-    """
-    # The first part is a registry if it looks like a host: a dot, a port, capitals or `localhost`.
-    first, slash, rest = name.partition("/")
-    is_host = first == "localhost" or any(sign in first for sign in ".:") or first != first.lower()
-    registry, path = (first, rest) if slash and is_host else ("", name)
-    match = _NAME.fullmatch(path)
-    if match is None or (registry and not _HOST.fullmatch(registry)):
-        raise PluginError(
-            f"{name!r} is not the name of an image; "
-            "write [registry[:port]/]repository[:tag][@sha256:digest] in lower case, such as python:3.12-slim"
-        )
-    repository, reference = match["path"], match["digest"] or match["tag"] or "latest"
-    if registry and registry not in DOCKER_HUB_NAMES:
-        return ImageName(registry, repository, reference)
-    return ImageName(DOCKER_HUB, repository if "/" in repository else f"library/{repository}", reference)

@@ -113,13 +113,13 @@ def install_dependencies(
     if not environment.exists():
         yield _line(f"Creating virtual environment {environment.virtualenv}")
         system = PythonEnvironment(virtualenv=None, option="")
-        yield from _output_of(system, ["-m", "venv", str(environment.virtualenv)], directory)
+        yield from _run_python(system, ["-m", "venv", str(environment.virtualenv)], directory)
     packages = _declared_packages(Path(directory))
     if not packages:
         yield _line(f"Nothing to install: neither requirements.txt nor pyproject.toml in {directory}")
         return
     yield _line("Installing dependencies")
-    yield from _output_of(environment, ["-m", "pip", "install", "--disable-pip-version-check", *packages], directory)
+    yield from _run_python(environment, ["-m", "pip", "install", "--disable-pip-version-check", *packages], directory)
     yield _line("Finished installing dependencies")
 
 
@@ -139,7 +139,7 @@ def _declared_packages(directory: Path) -> list[str]:
     return list(content.get("project", {}).get("dependencies", []))
 
 
-def _output_of(
+def _run_python(
     environment: PythonEnvironment, arguments: list[str], directory: str
 ) -> Iterator[language_pb2.InstallDependenciesResponse]:
     command = [environment.python, *arguments]
