@@ -217,12 +217,15 @@ def read_recipe() -> Recipe:
     suite = system.get("VERSION_CODENAME", _DEFAULT_SUITE) if system.get("ID") == "debian" else _DEFAULT_SUITE
     target_format = "$(ORIGIN)|$(RELEASE)|$(COMPONENT)|$(REPO_URI)"
     targets = attempt(["apt-get", "indextargets", "--format", target_format, "Created-By: Packages"]).stdout
+    # As pip itself resolves them here: the environment overrides files.
+    pip_command = [sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check"]
+    pip_settings = subprocess.run(pip_command, capture_output=True, text=True, check=False).stdout
     return Recipe(
         suite=suite,
         sources=apt_sources(targets, suite),
         apt_options=apt_options(attempt(["apt-config", "dump"]).stdout),
         authorities=BUNDLE.read_text() if BUNDLE.exists() else "",
-        pip_config=image_pip_config(host_pip_settings(), str(BUNDLE)),
+        pip_config=image_pip_config(parse_pip_settings(pip_settings), str(BUNDLE)),
     )
 
 
@@ -238,13 +241,6 @@ def signature() -> str:
     seen = [f"{path} {path.stat().st_mtime_ns} {path.stat().st_size}" for path in files]
     variables = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("PIP_")]
     return hashlib.sha256("\n".join([str(_REVISION), *seen, *variables]).encode()).hexdigest()
-
-
-def host_pip_settings() -> dict[str, str]:
-    """pip's settings as it resolves them here: the environment overrides files."""
-    command = [sys.executable, "-m", "pip", "config", "list", "--disable-pip-version-check"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    return parse_pip_settings(result.stdout)
 
 
 def parse_pip_settings(listing: str) -> dict[str, str]:

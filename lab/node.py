@@ -111,17 +111,6 @@ def cni_config_folder(settings: LabSettings) -> Path:
     return settings.config / "cni"
 
 
-def cni_program_folder() -> Path:
-    for folder in CNI_FOLDERS:
-        if all((folder / name).exists() for name in CNI_PLUGINS):
-            return folder
-    raise ConfigurationError(
-        f"the CNI plugins {', '.join(CNI_PLUGINS)} were not found",
-        why=f"looked in {', '.join(map(str, CNI_FOLDERS))}",
-        next_step="install the Debian package containernetworking-plugins",
-    )
-
-
 def snapshotter(settings: LabSettings) -> str:
     """`overlayfs` if the kernel can mount an overlay in the lab's folder, else `native` (plain copies)."""
     kept = settings.config / "snapshotter"
@@ -151,6 +140,13 @@ def write_containerd_config(settings: LabSettings) -> None:
         f'server = "http://{settings.registry_address}"\n\n[host."http://{settings.registry_address}"]\n'
         '  capabilities = ["pull", "resolve"]\n',
     )
+    complete = [folder for folder in CNI_FOLDERS if all((folder / name).exists() for name in CNI_PLUGINS)]
+    if not complete:
+        raise ConfigurationError(
+            f"the CNI plugins {', '.join(CNI_PLUGINS)} were not found",
+            why=f"looked in {', '.join(map(str, CNI_FOLDERS))}",
+            next_step="install the Debian package containernetworking-plugins",
+        )
     write_text(
         containerd_config_file(settings),
         _CONTAINERD_CONFIG.format(
@@ -159,7 +155,7 @@ def write_containerd_config(settings: LabSettings) -> None:
             socket=settings.containerd_socket,
             pause_image=settings.pause_image,
             streams_port=settings.ports.containerd_streams,
-            cni_programs=cni_program_folder(),
+            cni_programs=complete[0],
             cni_config=cni_config_folder(settings),
             snapshotter=snapshotter(settings),
             runc=program("runc"),

@@ -232,7 +232,8 @@ class Installation:
         files = {} if source == "fallback" else mark_files(partial)
         flush_files(partial)
         made_by = recipe(part.build) if part.build else ""
-        write_stamp(partial, Stamp(part.name, part.version, source, origin, made_by, files))
+        stamp = Stamp(part.name, part.version, source, origin, made_by, files)
+        write_atomically(partial / STAMP, json.dumps(asdict(stamp), indent=2) + "\n", mode=0o644)
         shutil.rmtree(part_folder(part), ignore_errors=True)
         partial.rename(part_folder(part))
 
@@ -276,10 +277,6 @@ def flush_files(folder: Path) -> None:
     for path in (folder / "bin").iterdir():
         with path.open("rb") as stream:
             os.fsync(stream.fileno())
-
-
-def write_stamp(folder: Path, stamp: Stamp) -> None:
-    write_atomically(folder / STAMP, json.dumps(asdict(stamp), indent=2) + "\n", mode=0o644)
 
 
 def read_stamp(folder: Path) -> Stamp | None:

@@ -86,7 +86,12 @@ def _follow(
         process.returncode = os.waitstatus_to_exitcode(status)
         return process.returncode, used.ru_utime + used.ru_stime
     except BaseException:
-        _end(process)
+        process.terminate()
+        try:
+            process.wait(_TERMINATE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         raise
     finally:
         output.close()
@@ -105,12 +110,3 @@ def _lines(output: IO[bytes], silence_seconds: float | None) -> Iterator[bytes]:
             break
     if rest:
         yield rest
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_TERMINATE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

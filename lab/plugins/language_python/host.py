@@ -88,7 +88,13 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
         if environment.is_ours():
             found = packages.required_packages()
         else:
-            self._prepare(environment)
+            # That interpreter loads the SDK while the engine gets ready to run the program.
+            with self._lock:
+                if self._waiting is not None and self._waiting.python != environment.python:
+                    self._waiting.kill()
+                    self._waiting = None
+                if self._waiting is None:
+                    self._waiting = ProgramProcess.start(environment.python)
             found = json.loads(environment.output_of(packages.__file__))
         required = [
             plugin_pb2.PackageDependency(
@@ -170,15 +176,6 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
     def Link(self, _request: Any, _context: grpc.ServicerContext) -> NoReturn:  # noqa: N802
         _refuse("link packages")
-
-    def _prepare(self, environment: PythonEnvironment) -> None:
-        """Let the program's interpreter load the SDK while the engine gets ready to run it."""
-        with self._lock:
-            if self._waiting is not None and self._waiting.python != environment.python:
-                self._waiting.kill()
-                self._waiting = None
-            if self._waiting is None:
-                self._waiting = ProgramProcess.start(environment.python)
 
     def _take(self, environment: PythonEnvironment) -> ProgramProcess:
         """The waiting interpreter if it is the right one, else a new one."""
