@@ -37,10 +37,12 @@ from slipway.rollback.plan import (
     ROLLBACK_VARIABLE,
     RollbackPlan,
     RollbackRequest,
+    declared_resources,
+    digest,
     plan_rollback,
     services_migrated_since,
+    unchanged_resources,
 )
-from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, ResourceState, Snapshot, resources
 from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE, images_of
 from slipway.values import Secret, mapped, opened

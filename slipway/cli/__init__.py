@@ -1,1 +1,1 @@
-"""The commands: one module each, a plain function that returns an exit code."""
+"""The commands: a plain function each, which returns an exit code; main.py declares them."""

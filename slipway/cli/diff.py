@@ -1,16 +1,21 @@
-"""`slipway diff`: what changed between two recorded states of an environment, service by service."""
+"""`slipway diff`, `drift` and `verify`: compares two recorded states, or the cluster with the present one."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import typer
 
-from slipway.deploy.drift import opened
+from slipway.cluster.drift import Drift
+from slipway.cluster.verdicts import verdicts_of
+from slipway.cluster.verification import ServiceVerdict
+from slipway.deploy.drift import find_drift, opened
 from slipway.errors import ExitCode, SlipwayError
 from slipway.render.markdown_text import clean
 from slipway.render.service_changes import OUTSIDE, by_service
+from slipway.render.terminal import DRIFT_WORDS, drift_lines
 from slipway.render.words import counted, short_path, value_texts
 from slipway.stack import Stack, open_stack
 from slipway.state.difference import Difference, FieldChange, Operation, ResourceChange, difference
@@ -25,10 +30,10 @@ def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
     stack = open_stack(name, cluster=False)
     found = between(stack, old, new)
     if json_output:
-        typer.echo(json.dumps(shape(found, old, new), indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(difference_shape(found, old, new), indent=2, ensure_ascii=False))
     else:
         to = "the present state" if new is None else f"#{new}"
-        typer.echo("\n".join(lines(found, f"{stack} from #{old} to {to}")))
+        typer.echo("\n".join(difference_lines(found, f"{stack} from #{old} to {to}")))
     return ExitCode.DONE
 
 
@@ -46,7 +51,7 @@ def to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def lines(found: Difference, title: str) -> list[str]:
+def difference_lines(found: Difference, title: str) -> list[str]:
     if not found:
         return [f"{title}: no difference."]
     text = []
@@ -70,7 +75,7 @@ def _counts(found: Difference) -> str:
     return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {counts}"
 
 
-def shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
+def difference_shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
     """The JSON that docs/history.md describes; it never contains a secret."""
     return {
         "from": old,
@@ -90,3 +95,90 @@ def change_shape(change: ResourceChange) -> dict[str, Any]:
     return {
         "urn": resource.urn, "type": resource.type, "name": resource.name, "operation": operation, "fields": fields
     }  # fmt: skip
+
+
+def drift(*, name: str, json_output: bool) -> int:
+    """Print where the cluster differs from the state of stack `name`; returns the exit code."""
+    stack = open_stack(name, cluster=False)
+    found = find_drift(stack, stack.deployed(), to_stderr)
+    if json_output:
+        typer.echo(json.dumps(drift_shape(stack.name, found), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(drift_lines(stack.name, found.changes, found.changed_by)))
+    return ExitCode.DRIFT if found.changes else ExitCode.DONE
+
+
+def drift_shape(stack: str, found: Drift) -> dict[str, Any]:
+    """The JSON that docs/history.md describes."""
+    return {
+        "stack": stack,
+        "secretsCompared": found.difference.secrets_compared,
+        "drift": [
+            {
+                **change_shape(change),
+                "service": change.service,
+                "operation": DRIFT_WORDS[change.operation],
+                "changedBy": list(found.changed_by.get(change.resource.urn, ())),
+            }
+            for change in found.changes
+        ],
+    }
+
+
+def verify(*, name: str, json_output: bool) -> int:
+    """Print a line for each service; returns 0 if all of them work, else 1."""
+    stack = open_stack(name, cluster=False)
+    verdicts = verdicts_of(stack.deployed())
+    failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
+    if json_output:
+        typer.echo(json.dumps(verdicts_shape(stack.name, verdicts), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(line for each in verdicts for line in verdict_lines(each)))
+        result = f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        typer.echo(f"{stack}: {result}.")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
+    """`2 services and 1 object`: an object of no service has no pods, images or checks of its own."""
+    objects = sum(" " in each.service for each in verdicts)
+    services = counted(len(verdicts) - objects, "service")
+    return f"{services} and {counted(objects, 'object')}" if objects else services
+
+
+def verdict_lines(found: ServiceVerdict) -> list[str]:
+    """One line if all is well, else one line for each problem."""
+    if not found.problems:
+        images = ", ".join(_without_registry(image) for image in found.images)
+        checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
+        if found.about:
+            return [f"{found.service}: ok, {found.about}, on {images}"]
+        return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
+    first, *more = found.problems
+    return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
+
+
+def _without_registry(image: str) -> str:
+    name, found, digest = image.partition("@sha256:")
+    return f"{digest[:8]}" if found else name
+
+
+def verdicts_shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
+    """The JSON that docs/history.md describes."""
+    return {
+        "stack": stack,
+        "ok": not any(each.problems for each in verdicts),
+        "services": [
+            {
+                "service": each.service,
+                "namespace": each.namespace,
+                "ok": not each.problems,
+                "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
+                "images": list(each.images),
+                "checks": each.checks,
+                "about": each.about,
+                "problems": list(each.problems),
+            }
+            for each in verdicts
+        ],
+    }

@@ -1,19 +1,25 @@
-"""`slipway down`: takes an environment down, with its stack, history, namespace and settings file."""
+"""`slipway down` and `slipway reap`: takes down one environment, or every expired temporary one."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 
 from slipway import project as projects
-from slipway.environments import comment, removal
+from slipway.environments import removal
+from slipway.environments.temporary import Temporary, is_declared, require_writable, taken_down_comment
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
+from slipway.project import Project
 from slipway.render.words import counted
+from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, objects
 
 CLAIM_TYPE = "kubernetes:core/v1:PersistentVolumeClaim"
@@ -39,7 +45,7 @@ def down(*, name: str, options: DownOptions) -> int:
     project = projects.require(Path.cwd())
     removal.require_removable(project, name, committed=options.committed)
     if options.markdown:
-        comment.require_writable(options.markdown)
+        require_writable(options.markdown)
     try:
         with removal.opened(name) as stack:
             if stack is None and not removal.remove_settings(project, name):
@@ -59,7 +65,7 @@ def down(*, name: str, options: DownOptions) -> int:
             "Interrupted.", next_step=f"`slipway down -s {name}` continues.", code=ExitCode.INTERRUPTED
         ) from error
     if options.markdown:
-        options.markdown.write_text(comment.taken_down(project.name, name), encoding="utf-8")
+        options.markdown.write_text(taken_down_comment(project.name, name), encoding="utf-8")
     return ExitCode.DONE
 
 
@@ -74,3 +80,79 @@ def _is_wanted(question: str) -> bool:
         return typer.confirm(question, err=True)
     except typer.Abort as error:  # Ctrl-C or Ctrl-D
         raise SlipwayError("Interrupted: the environment was not taken down.", code=ExitCode.INTERRUPTED) from error
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A stack with the tags of a temporary environment; `kept` says why it is not taken down, and is empty if it is."""
+
+    name: str
+    like: str
+    expires: datetime | None
+    kept: str = ""
+
+
+def reap(*, preview: bool, json_output: bool) -> int:
+    """Take down the expired environments; returns the exit code. SlipwayError (1) if one cannot be taken down."""
+    project = projects.require(Path.cwd())
+    stack = removal.any_stack(project)
+    found = [each for name in stack.stacks.names() if (each := _candidate(project, stack, name))]
+    failed: dict[str, str] = {}
+    for each in found:
+        if not json_output:
+            typer.echo(_line(each, preview=preview))
+        if each.kept or preview:
+            continue
+        try:
+            with removal.opened(each.name) as opened:
+                if opened:
+                    removal.remove(opened, Progress())
+        except SlipwayError as error:  # the others can still be taken down
+            if error.code == ExitCode.INTERRUPTED:
+                raise
+            failed[each.name] = str(error)
+    if json_output:
+        typer.echo(json.dumps([_as_json(each, failed, preview=preview) for each in found], indent=2))
+    elif not found:
+        typer.echo("There is no temporary environment.")
+    if failed:
+        raise SlipwayError(
+            f"Not taken down: {', '.join(failed)}.",
+            why="\n".join(f"{name}: {reason}" for name, reason in failed.items()),
+            next_step="`slipway reap` tries again.",
+        )
+    return ExitCode.DONE
+
+
+def _candidate(project: Project, stack: Stack, name: str) -> Candidate | None:
+    """`None` if the stack was not made with `--like`."""
+    try:
+        temporary = Temporary.of_tags(stack.stacks.tags(name))
+    except ValueError as error:
+        return Candidate(name, "", None, f"its tag does not say when it expires: {error}")
+    if temporary is None:
+        return None
+    kept = ""
+    if is_declared(project, name):
+        kept = f"Pulumi.{name}.yaml belongs to the repository"
+    elif not temporary.has_expired(datetime.now(UTC)):
+        kept = f"it stays {temporary.until()}"
+    return Candidate(name, temporary.like, temporary.expires, kept)
+
+
+def _line(found: Candidate, *, preview: bool) -> str:
+    if found.kept:
+        return f"{found.name} is kept: {found.kept}."
+    verb = "would be taken down" if preview else "is taken down"
+    return f"{found.name} {verb}: it expired {found.expires:%Y-%m-%d %H:%M} UTC."
+
+
+def _as_json(found: Candidate, failed: dict[str, str], *, preview: bool) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "like": found.like or None,
+        "expires": f"{found.expires:%Y-%m-%dT%H:%M:%SZ}" if found.expires else None,
+        "kept": found.kept or None,
+        "takenDown": not (found.kept or preview or found.name in failed),
+        "problem": failed.get(found.name),
+    }

@@ -110,7 +110,7 @@ def options(
 @app.command()
 def env(json_output: JsonOption = False) -> None:
     """Print the exports a shell needs: eval "$(slipway env)"."""
-    from slipway.cli.env import env as command
+    from slipway.cli.variables import env as command
 
     raise typer.Exit(command(json_output=json_output))
 
@@ -213,7 +213,7 @@ def reap(
     json_output: JsonOption = False,
 ) -> None:
     """Take down every expired temporary environment, but never one that the repository declares."""
-    from slipway.cli.reap import reap as command
+    from slipway.cli.down import reap as command
 
     raise typer.Exit(command(preview=preview, json_output=json_output))
 
@@ -328,7 +328,7 @@ def where(
     json_output: JsonOption = False,
 ) -> None:
     """Show which image of each service runs in each environment, since when, and by which commits one is ahead."""
-    from slipway.cli.where import where as command
+    from slipway.cli.promote import where as command
 
     raise typer.Exit(command(service=service, json_output=json_output))
 
@@ -351,7 +351,7 @@ def diff(
 @app.command()
 def verify(stack: StackOption, json_output: JsonOption = False) -> None:
     """Show whether every service now runs what the state says, and meets its checks."""
-    from slipway.cli.verify import verify as command
+    from slipway.cli.diff import verify as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
 
@@ -359,7 +359,7 @@ def verify(stack: StackOption, json_output: JsonOption = False) -> None:
 @app.command()
 def drift(stack: StackOption, json_output: JsonOption = False) -> None:
     """Show where the cluster differs from the state: changed by hand, deleted or left over; exits with 6 if it does."""
-    from slipway.cli.drift import drift as command
+    from slipway.cli.diff import drift as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
 

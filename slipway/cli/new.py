@@ -25,6 +25,9 @@ TEMPLATE_NAME, TEMPLATE_PACKAGE, TEMPLATE_PORT = "sample-service", "sample_servi
 KIT = "kit"
 # Below 1024 the kernel requires a capability that the pods do not have.
 PORTS = range(1024, 65536)
+_ANSWERS = "the service {name}, with a Dockerfile and tests, answering GET /hello"
+_SETTINGS = "its replicas, resources, secrets, calls and checks"
+_LEFT_BY_TOOLS = re.compile(r"__pycache__|node_modules|target|\..+_cache")
 
 
 class Template(StrEnum):
@@ -53,8 +56,6 @@ class Made:
     package: bool = False
 
 
-_ANSWERS = "the service {name}, with a Dockerfile and tests, answering GET /hello"
-_SETTINGS = "its replicas, resources, secrets, calls and checks"
 MADE = {
     Template.PYTHON: Made(_ANSWERS, "{package}/routes.py", _SETTINGS, package=True),
     Template.GO: Made(_ANSWERS, "main.go", _SETTINGS, "go -C {folder} test ./..."),
@@ -81,7 +82,6 @@ MADE = {
         package=True,
     ),
 }
-_LEFT_BY_TOOLS = re.compile(r"__pycache__|node_modules|target|\..+_cache")
 
 
 def template_of(text: str) -> Template:

@@ -18,20 +18,19 @@ from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cli.diff import to_stderr
 from slipway.cluster.drift import Drift, remove_additions
-from slipway.deploy import approval, last_update, pending_replacements, work_tree
+from slipway.deploy import approval, last_update, work_tree
 from slipway.deploy.approval import Approval
-from slipway.deploy.drift import find_drift
-from slipway.deploy.last_update import LastUpdate
+from slipway.deploy.drift import find_drift, find_unchanged, has_same_bases
+from slipway.deploy.last_update import LastUpdate, changed_services
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
 from slipway.deploy.program_policies import PassedPolicies, passed_policies, policy_inputs, record_passed
+from slipway.deploy.recovery import REPLACEMENTS_REVERTED, replaced_objects, revert_replacements
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
-from slipway.deploy.targets import changed_services
-from slipway.deploy.unchanged import find_unchanged, has_same_bases
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import Stage, gate_line, stage_times
-from slipway.environments import comment
 from slipway.environments.creation import TemporaryRequest, ensure_temporary
+from slipway.environments.temporary import failed_comment, require_writable, running_comment
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
 from slipway.render.markdown_text import clean
@@ -78,7 +77,7 @@ def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; returns the exit code."""
     _require_consent_possible(agreed=options.yes or options.approved is not None)
     if options.markdown:
-        comment.require_writable(options.markdown)
+        require_writable(options.markdown)
     try:
         if options.temporary or options.markdown:
             return _up_temporary(name, options)
@@ -98,9 +97,9 @@ def _up_temporary(name: str, options: UpOptions) -> int:
     text = ""
     try:
         code = _up(name, options)
-        text = comment.running(project, name, temporary, outputs(open_stack(name).present() or {}).get("services", {}))
+        text = running_comment(project, name, temporary, outputs(open_stack(name).present() or {}).get("services", {}))
     except SlipwayError as error:
-        text = comment.failed(project, name, error)
+        text = failed_comment(project, name, error)
         raise
     finally:
         if text:
@@ -132,8 +131,8 @@ def _up(name: str, options: UpOptions) -> int:
         gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     inputs = policy_inputs(stack) if gate.rules and not passed else ""
-    if pending_replacements.revert(stack, gate.replacing):
-        progress.note(pending_replacements.TAKEN_BACK)
+    if revert_replacements(stack, gate.replacing):
+        progress.note(REPLACEMENTS_REVERTED)
     if options.refresh:
         _remove_additions(stack, progress)
     arguments = ["--refresh"] if options.refresh else []
@@ -304,7 +303,7 @@ def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     summary = _previewed(stack, preview, progress)
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))
-    return Gate(stages, summary.rules, pending_replacements.replacing(preview.events.events))
+    return Gate(stages, summary.rules, replaced_objects(preview.events.events))
 
 
 def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:

@@ -1,11 +1,18 @@
-"""Corrects for every command the environment variables that a hook, a terminal or a build server sets for others."""
+"""Environment variables: corrects those that a hook or a terminal set, and prints those of `slipway env`."""
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
+import sys
 from collections.abc import MutableMapping
 from pathlib import Path
 
+import typer
+
+from slipway import project
+from slipway.environment_variables import resolve
 from slipway.errors import ConfigurationError
 
 # `git rev-parse --local-env-vars` without those that configure git.
@@ -16,6 +23,21 @@ GIT_REPOSITORY = (
 )
 # `rich` prints nothing at a width of 0, which a terminal without a size has; typer reads a variable of its own.
 WIDTHS = ("COLUMNS", "LINES", "TERMINAL_WIDTH")
+
+
+def env(*, json_output: bool) -> int:
+    """Print `export K='v'` lines, or one JSON object, without variables that the user has already set."""
+    found = project.find(Path.cwd())
+    environment = resolve(os.environ, found.folder if found else None)
+    exports = dict(sorted(environment.exports.items()))
+    if json_output:
+        typer.echo(json.dumps(exports, indent=2))
+        return 0
+    for name, value in exports.items():
+        typer.echo(f"export {name}={shlex.quote(value)}")
+    if sys.stdout.isatty():
+        typer.echo('# To set these in this shell: eval "$(slipway env)"', err=True)
+    return 0
 
 
 def correct_variables(environment: MutableMapping[str, str]) -> None:

@@ -12,24 +12,39 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from services.catalog import RESERVED_NAMESPACES, RESOURCES_FILE, SPEC_FILE
+from services.yaml_source import DEFAULTS_KEY, SAFE_LOADER, SERVICES_KEY
 from slipway.deploy import approval
-from slipway.deploy.approval import Approval
-from slipway.deploy.service_sources import shared_parts
+from slipway.deploy.approval import SERVICES, Approval
+from slipway.engine.events import STACK_TYPE
 from slipway.errors import SlipwayError
 from slipway.paths import STACK_PLACEHOLDER
 from slipway.stack import Stack
+from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, Snapshot, is_settled, resources
 
 # Variables of a shell that do not affect a program.
 NOISE = {"_", "PWD", "OLDPWD", "SHLVL", "COLUMNS", "LINES"}
 FILE_SUFFIX = "_FILE"
+OWN_KEYS = {
+    *("image", "build", "contexts", "command", "args", "replicas", "resources", "env", "envFrom", "secrets", "files"),
+    *("imagePullSecrets", "initContainers", "sidecars", "egress", "scratch", "health", "checks", "autoscaling"),
+    *("rollout", "labels", "annotations", "serviceAccount", "nodeSelector", "tolerations", "affinity"),
+    *("priorityClassName", "topologySpreadConstraints", "hostAliases", "dnsPolicy", "dnsConfig", "cronJob"),
+    "migration",
+}
+"""Keys of service.yaml that affect no object of another service. Any other key counts as affecting others."""
+NAMING_KEYS = {"files", "migration"}
+"""Keys of objects made of other files than service.yaml and named by content: another content is another object."""
 
 
 class LastUpdate(BaseModel):
@@ -141,3 +156,164 @@ def _installed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
         yield from (entry.name for entry in os.scandir(home / "plugins"))
     if engine := shutil.which("pulumi", path=environment.get("PATH")):
         yield f"{engine} {Path(engine).stat().st_mtime_ns}"
+
+
+@dataclass(frozen=True)
+class ServiceSources:
+    """A service by its name; `spec` is its service.yaml, `places` are the folders and files that it is made from, all
+    relative to the project's folder.
+    """
+
+    name: str
+    spec: str
+    places: tuple[str, ...]
+    shared: str
+    """A hash of what in its service.yaml affects others."""
+    calls: tuple[str, ...] = ()
+    """The services that it names."""
+    is_named_by_content: bool = False
+    """Whether files beside service.yaml decide the names of some of its objects."""
+
+    def reads(self, file: str) -> bool:
+        return any(file == place or file.startswith(f"{place}/") for place in self.places)
+
+
+def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> list[ServiceSources]:
+    """The sources of every service of the project in `folder`; `settings` are the environment's `config`, which may
+    name other places. Raises ValueError if a file cannot be read.
+    """
+    settings = settings or {}
+    overrides, defaults = settings.get(SERVICES_KEY) or {}, settings.get(DEFAULTS_KEY) or {}
+    found = []
+    for file in sorted(folder.glob(f"{SERVICES}/*/{SPEC_FILE}")):
+        try:
+            spec = yaml.load(file.read_bytes(), SAFE_LOADER)  # noqa: S506 -- it is the safe one, in C if available
+        except (OSError, yaml.YAMLError) as error:
+            raise ValueError(f"{file} cannot be read: {error}") from error
+        if not isinstance(spec, dict):
+            raise ValueError(f"{file} is not a mapping")
+        own, name = file.parent.relative_to(folder).as_posix(), str(spec.get("name"))
+        written = [spec, overrides.get(name) if isinstance(overrides, dict) else None, defaults]
+        sections = [each for each in written if isinstance(each, dict)]
+        calls = {str(callee) for each in sections for callee in each.get("calls") or ()}
+        # Under any key: a path leaves the folder only by `..`.
+        outside = {os.path.normpath(f"{own}/{text}") for each in written for text in _texts(each) if ".." in text}
+        shared = {key: value for key, value in spec.items() if key not in OWN_KEYS}
+        text = json.dumps(shared, sort_keys=True, default=str)
+        found.append(
+            ServiceSources(
+                name,
+                f"{own}/{SPEC_FILE}",
+                (own, *sorted(outside)),
+                hashlib.sha256(text.encode()).hexdigest(),
+                tuple(sorted(calls)),
+                is_named_by_content=any(key in NAMING_KEYS for each in sections for key in _keys(each)),
+            )
+        )
+    return found
+
+
+def shared_parts(folder: Path) -> dict[str, str]:
+    """A hash of what in each service.yaml affects other services, by its path; empty if one cannot be read."""
+    try:
+        return {each.spec: each.shared for each in service_sources(folder)}
+    except ValueError:
+        return {}
+
+
+def _keys(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from map(str, value)
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _keys(each)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from (text for each in value.values() for text in _texts(each))
+    elif isinstance(value, list):
+        yield from (text for each in value for text in _texts(each))
+
+
+def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
+    """The only services that an update can change since the last one.
+
+    Empty if that is not certain, or if it is most of them: a whole update decides then. State and surroundings are as
+    `last` says, so only changed files and settings can make a difference.
+    """
+    state = stack.present()
+    if not state or not is_settled(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
+        return ()
+    try:
+        known = service_sources(stack.project.folder, stack.project.settings(stack.name))
+    except ValueError:  # the program reports it, with file and line
+        return ()
+    of_files = _of_files(known, last, now)
+    of_settings = _of_settings(known, last, now)
+    if of_files is None or of_settings is None:
+        return ()
+    changed, renaming = of_files[0] | of_settings, of_files[1] | of_settings
+    changed |= _callers(known, renaming)
+    deployed = {each.service for each in resources(state) if each.service}
+    is_known = {each.name for each in known} == deployed and has_services_alone(state)
+    return sorted(changed) if is_known and 2 * len(changed) <= len(known) else ()
+
+
+def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> tuple[set[str], set[str]] | None:
+    """The services that read a changed file, and those of them whose objects may get other names because of it; `None`
+    if a file affects other services, or the program.
+    """
+    changed: set[str] = set()
+    renaming: set[str] = set()
+    for file in last.changed_files(now):
+        # A file beside the services' folders belongs to the program.
+        readers = [each for each in known if each.reads(file)] if file.count("/") > 1 else []
+        says_to_others = any(each.spec == file and last.shared.get(file) != each.shared for each in readers)
+        if not readers or says_to_others:
+            return None
+        changed.update(each.name for each in readers)
+        renaming.update(each.name for each in readers if file == each.spec or each.is_named_by_content)
+    return changed, renaming
+
+
+def _of_settings(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> set[str] | None:
+    """The services with a changed setting or secret; `None` if one affects other services."""
+    changed: set[str] = set()
+    for setting in last.changed_settings(now):
+        readers = [each.name for each in known if _is_own(setting, each.name)]
+        if not readers:
+            return None
+        changed.update(readers)
+    return changed
+
+
+def _callers(known: Sequence[ServiceSources], services: set[str]) -> set[str]:
+    """The services that call these, or call their callers. While an unchanged service depends on a Deployment, the
+    engine deletes nothing that the Deployment depended on, and the old ConfigMap would stay.
+    """
+    found: set[str] = set()
+    while more := {each.name for each in known if {*services, *found} & set(each.calls)} - found:
+        found |= more
+    return found
+
+
+def _is_own(setting: str, service: str) -> bool:
+    prefix = f"{SERVICES_KEY}.{service}."
+    if setting.startswith(prefix):
+        return setting.removeprefix(prefix).split(".")[0] in OWN_KEYS
+    return service not in RESERVED_NAMESPACES and setting.startswith(f"{service}:")
+
+
+def has_services_alone(state: Snapshot) -> bool:
+    """Whether only the environment and its services are declared: other resources may depend on any service."""
+    found = resources(state)
+    environments = {each.urn for each in found if each.type == ENVIRONMENT_TYPE}
+    return all(
+        each.service
+        or each.type == STACK_TYPE
+        or each.type.startswith(PROVIDER_PREFIX)
+        or {each.urn, each.parent} & environments
+        for each in found
+    )

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from slipway.deploy.last_update import service_sources
 from slipway.deploy.recovery import import_state, recover, refresh, repair, restore_unreadable, write_journal
-from slipway.deploy.service_sources import service_sources
 from slipway.environment_variables import lab_variables, secret_variable
 from slipway.errors import SlipwayError
 from slipway.paths import CHECKOUT, STACK_PLACEHOLDER

@@ -11,9 +11,8 @@ from typing import Any
 
 from policy import program_check
 from slipway.cluster.drift import Drift
-from slipway.deploy.display import UpdateDisplay
+from slipway.deploy.display import POLICY_TIMEOUT_ADVICE, PolicyPackTimeout, UpdateDisplay
 from slipway.deploy.drift import find_drift
-from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
 from slipway.deploy.preview_events import STREAMING, PreviewEvents
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.work_tree import commits
@@ -136,7 +135,7 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
         return SlipwayError(
             f"The preview of {stack} was stopped: {ended.overdue}.",
             why="The policies were not evaluated, so nothing was changed.",
-            next_step=ADVICE,
+            next_step=POLICY_TIMEOUT_ADVICE,
         )
     if ended.exit_code < 0:
         name = signal.Signals(-ended.exit_code).name

@@ -23,10 +23,9 @@ from slipway.cluster.deployed import ApiResource, is_inside, object_path
 from slipway.cluster.diagnosis.objects import object_at, text_at
 from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files
-from slipway.deploy.last_update import inputs_hash
+from slipway.deploy.last_update import has_services_alone, inputs_hash
 from slipway.deploy.preview import skip_program_gate
 from slipway.deploy.summary import Violation
-from slipway.deploy.targets import has_services_alone
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.stack import Stack

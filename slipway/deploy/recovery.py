@@ -1,14 +1,19 @@
-"""Recovers a stack after an engine was killed in the middle of an update, without a person's help.
+"""Repairs a stack's state after an engine was killed in the middle of an update, or an update failed, without a person.
 
 The state has each operation in progress as a pending operation: it was started, and its end is unknown. The engine
 itself asks a person at a terminal about each. This module reads the cluster instead.
+
+The engine creates a replacement under another name (for example in another namespace) first, and deletes the replaced
+object at the end. An update that fails in between leaves both in the state: the new one as the resource, the old one
+marked for deletion. A rollback or a fixed release wants the old one again, and would fail: the engine would create it
+again under the name that it still has. So the replacement is reverted in the state first.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,12 +23,12 @@ from slipway.backend import History
 from slipway.backend.recording import RecordedStack
 from slipway.backend.self_managed import CHECKPOINT_VERSION
 from slipway.engine.errors import failure
-from slipway.engine.events import Urn
+from slipway.engine.events import Event, Failed, Started, Urn
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
 from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot, objects
-from slipway.state.integrity import problems, repaired
+from slipway.state.integrity import in_engine_order, problems, repaired
 
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
@@ -31,9 +36,13 @@ UNSURE = "An update was killed while it was at this: it has to be read from the 
 """An error of the resource until a refresh has read it; a resource that is only claimed must not count as existing."""
 UNCHECKED = "--disable-integrity-checking"
 MESSAGE = "recovery of an update that was killed"
+STATES_LOOKED_AT = 20
+Say = Callable[[str], None]
+CREATING, REPLACING = "create", "create-replacement"
+REPLACEMENTS_REVERTED = "Reverted a replacement that a failed update left half-finished: the old objects are kept."
 
 
-def recover(stack: Stack, say: Callable[[str], None]) -> None:
+def recover(stack: Stack, say: Say) -> None:
     """Settle every pending operation of `stack`, if there are any; raises SlipwayError if the engine cannot.
 
     The operations of a running update are left alone: it may end before another state could replace its own. The engine
@@ -59,7 +68,7 @@ def recover(stack: Stack, say: Callable[[str], None]) -> None:
         say(f"Check with its provider whether {name} was created, and remove it by hand.")
 
 
-def write_journal(stack: Stack, say: Callable[[str], None]) -> None:
+def write_journal(stack: Stack, say: Say) -> None:
     """Write the state from the journal of an update that was killed together with its command line, if there is one."""
     recorded = RecordedStack.of(stack.history().source)
     if recorded and recorded.is_left_over(holds_lock=False):
@@ -155,10 +164,6 @@ def _run(stack: Stack, *arguments: str) -> None:
         raise failure(stack.name, (), done.errors or done.output)
 
 
-STATES_LOOKED_AT = 20
-Say = Callable[[str], None]
-
-
 def restore_unreadable(stack: Stack, say: Say) -> list[str]:
     """If the state's file cannot be read, replace it with the state that the last update left; returns the URNs of
     resources that have to be read from the cluster then.
@@ -228,3 +233,52 @@ def _whole_states(history: History) -> Iterator[tuple[int, Snapshot]]:
         with suppress(SlipwayError):  # it is damaged as well
             if not problems(state := history.checkpoint(number)):
                 yield number, state
+
+
+def replaced_objects(events: Iterable[Event], operation: str = REPLACING) -> dict[str, str]:
+    """The ids of Kubernetes objects, by URN, whose replacement the engine began or would begin to create."""
+    started = (each for each in events if isinstance(each, Started) and each.operation == operation)
+    ids = {each.resource.urn: object_id({"type": each.resource.type, "inputs": each.inputs}) for each in started}
+    return {urn: identity for urn, identity in ids.items() if identity}
+
+
+def collisions(events: Sequence[Event], operation: str = REPLACING) -> dict[str, str]:
+    """The same, if the engine failed to create the replacement."""
+    failed = {each.resource.urn for each in events if isinstance(each, Failed) and each.operation == operation}
+    return {urn: identity for urn, identity in replaced_objects(events, operation).items() if urn in failed}
+
+
+def revert_replacements(stack: Stack, declared: Mapping[str, str]) -> bool:
+    """Restore in the state the objects of `declared`, ids by URN, that were to be deleted; whether there were any."""
+    present = stack.present() if declared else None
+    state = with_replacements_reverted(present, declared) if present else None
+    if state is None:
+        return False
+    import_state(stack, state)
+    return True
+
+
+def with_replacements_reverted(snapshot: Snapshot, declared: Mapping[str, str]) -> Snapshot | None:
+    """The state with each declared object as the resource, and the other marked for deletion; `None` if there is none.
+
+    `declared` are ids by URN.
+    """
+    resources = list(snapshot.get("resources") or ())
+    found = False
+    for urn, identity in declared.items():
+        present = _index_of(resources, urn, marked=False)
+        marked = _index_of(resources, urn, marked=True, identity=identity)
+        if present is None or marked is None or resources[present].get("id") == identity:
+            continue
+        found = True
+        resources[marked] = {key: value for key, value in resources[marked].items() if key != "delete"}
+        resources[present] = {**resources[present], "delete": True}
+    return {**snapshot, "resources": in_engine_order(resources)} if found else None
+
+
+def _index_of(resources: list[Mapping[str, Any]], urn: str, *, marked: bool, identity: str = "") -> int | None:
+    for index, raw in enumerate(resources):
+        is_it = raw["urn"] == urn and bool(raw.get("delete")) is marked
+        if is_it and (not identity or raw.get("id") == identity):
+            return index
+    return None

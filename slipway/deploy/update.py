@@ -11,10 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from slipway.deploy import pending_replacements
-from slipway.deploy.display import OperationError, UpdateDisplay
-from slipway.deploy.policy_pack_timeout import ADVICE, PolicyPackTimeout
+from slipway.deploy.display import POLICY_TIMEOUT_ADVICE, OperationError, PolicyPackTimeout, UpdateDisplay
 from slipway.deploy.preview_events import violation_in
+from slipway.deploy.recovery import REPLACEMENTS_REVERTED, collisions, revert_replacements
 from slipway.deploy.summary import Violation
 from slipway.engine.errors import failed_builds, failure, killed, messages
 from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, open_log, parse
@@ -93,9 +92,9 @@ def run_update(
     while True:  # it ends: each time there are fewer declared objects that wait for deletion
         update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
-        if not stumbled or not pending_replacements.revert(stack, pending_replacements.collisions(update.events)):
+        if not stumbled or not revert_replacements(stack, collisions(update.events)):
             return update
-        progress.note(pending_replacements.TAKEN_BACK)
+        progress.note(REPLACEMENTS_REVERTED)
 
 
 def _run(
@@ -171,7 +170,8 @@ def _hanging(stack: str, what: str) -> SlipwayError:
     return SlipwayError(
         f"The update of stack {stack} was stopped: {what}.",
         why="Nothing was changed.",
-        next_step=f"{ADVICE} If the backend is not a file:// one, release the lock with `pulumi cancel -s {stack}`.",
+        next_step=f"{POLICY_TIMEOUT_ADVICE} If the backend is not a file:// one, release the lock with "
+        f"`pulumi cancel -s {stack}`.",
     )
 
 

@@ -23,6 +23,8 @@ UNTRACKED, IGNORED = "??", "!!"
 # Folders in which an untracked file is part of the program, or of an image.
 FOLDERS = ("services/", "components/", "policy/")
 OPTIONS = ("color.status=never", "core.quotePath=false", "status.relativePaths=true", "status.branch=false")
+DIRTY = "-dirty"
+LOOKED_BACK = 20
 
 
 def require_committed(project: Project, stack: str, *, allowed: bool) -> list[str]:
@@ -103,10 +105,6 @@ def _matters(folder: Path, how: str, path: str) -> bool:
         return path.startswith("services/") and of_service and (folder / within[0] / within[1] / SPEC_FILE).exists()
     in_project = "/" not in path and (path.endswith(".py") or (path.startswith("Pulumi") and path.endswith(".yaml")))
     return in_project or path.startswith(FOLDERS)
-
-
-DIRTY = "-dirty"
-LOOKED_BACK = 20
 
 
 def commits(folder: Path, engine: Pulumi | None, stack: str) -> Commits:

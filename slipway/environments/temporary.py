@@ -1,4 +1,4 @@
-"""The properties of a temporary environment: its name, its stack's tags, settings that git does not track."""
+"""What a temporary environment has: its name, tags, a pull request's comment, settings that git does not track."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from slipway.deploy.work_tree import git_output, uncommitted
-from slipway.errors import ConfigurationError
+from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import Project
+from slipway.render.markdown_text import fence
 
 LIKE_TAG, EXPIRES_TAG = "slipway:like", "slipway:expires"
 HEADER = "# Made by `slipway up --like"
@@ -118,3 +120,42 @@ def _rule(folder: Path, name: str) -> str:
 def _exclude_file(folder: Path) -> Path | None:
     found = git_output(folder, "rev-parse", "--git-path", "info/exclude")
     return folder / found if found else None
+
+
+def comment_marker(project: str, name: str) -> str:
+    """The hidden line by which `slipway comment` finds the comment again."""
+    return f"<!-- slipway:preview:{project}:{name} -->\n\n"
+
+
+def running_comment(project: str, name: str, temporary: Temporary, services: Mapping[str, Any]) -> str:
+    """The comment on a running one; `services` is the stack's output: by name, `url` and `image`."""
+    rows = [f"| `{service}` | {each.get('url', '')} |" for service, each in sorted(services.items())]
+    return comment_marker(project, name) + "\n".join(
+        [
+            f"## ✅ `{name}` is up",
+            "",
+            "| service | answers at |",
+            "| --- | --- |",
+            *rows,
+            "",
+            f"Like `{temporary.like}`, {temporary.until()}. Every push updates it; closing the pull request takes it "
+            "down.",
+            "",
+        ]
+    )
+
+
+def failed_comment(project: str, name: str, error: SlipwayError) -> str:
+    return comment_marker(project, name) + f"## ❌ `{name}` was not updated\n\n{fence(str(error))}\n"
+
+
+def taken_down_comment(project: str, name: str) -> str:
+    return comment_marker(project, name) + f"## `{name}` was taken down\n"
+
+
+def require_writable(file: Path) -> None:
+    """Raise ConfigurationError if the file's folder does not exist, before any other work."""
+    if not file.absolute().parent.is_dir():
+        raise ConfigurationError(
+            f"--markdown {file} cannot be written.", why=f"There is no folder {file.parent}.", next_step="Make it."
+        )

@@ -1,9 +1,12 @@
-"""Plans a promotion: which digests of one environment another one would run, and which must not be promoted."""
+"""Plans a promotion: which digests another environment would run, which must not be promoted; copies their images."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +27,6 @@ from slipway.backend.promotion import (
 )
 from slipway.backend.services import RecordedServices
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.promotion.image_copy import ImageCopy, crane
 from slipway.promotion.settings_file import SettingsFile
 from slipway.registry import image_digest
 from slipway.rollback.target import last_good, unverified
@@ -32,6 +34,7 @@ from slipway.stack import Stack
 
 REQUESTS_AT_ONCE = 16
 DIGEST_DIGITS = 8
+TAG_DIGITS = 16
 
 
 @dataclass(frozen=True)
@@ -274,3 +277,64 @@ def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, in
 
 def _short(digest: str) -> str:
     return digest.removeprefix("sha256:")[:DIGEST_DIGITS]
+
+
+@dataclass(frozen=True)
+class ImageCopy:
+    """`source` and `target` are repositories, without a tag; `digest` is `sha256:…`."""
+
+    service: str
+    source: str
+    target: str
+    digest: str
+
+    @property
+    def tag(self) -> str:
+        """A registry's clean-up removes images without a tag. Not `sha256-…`, which is for referrers of an image."""
+        return f"promoted-{self.digest.removeprefix('sha256:')[:TAG_DIGITS]}"
+
+
+def crane(environment: Mapping[str, str]) -> str:
+    """The path of `crane`; raises ConfigurationError if it is not on PATH."""
+    found = shutil.which("crane", path=environment.get("PATH", os.defpath))
+    if found is None:
+        raise ConfigurationError(
+            "`crane`, which copies images to another registry, was not found on PATH.",
+            next_step="Run `make up`, or `make lab` with a cluster and a registry of your own: both install it.",
+        )
+    return found
+
+
+def copy_image(copy: ImageCopy, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Copy the image and check its digest in the target's registry; raises SlipwayError if it was not copied.
+
+    `environment` has PATH, and the variables that locate Docker's configuration.
+    """
+    program = crane(environment)
+    source, target = f"{copy.source}@{copy.digest}", f"{copy.target}:{copy.tag}"
+    done = subprocess.run(
+        [program, "copy", source, target],
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    if done.returncode:
+        host = copy.target.partition("/")[0]
+        raise SlipwayError(
+            f"{copy.service} was not copied from {source} to {copy.target}.",
+            why=(done.stderr.strip().splitlines() or ["crane gave no reason."])[-1],
+            next_step=f"`docker login {host}` stores credentials that may push there. No settings were changed; "
+            "copied images are not copied again.",
+        )
+    for name in (f"{copy.target}@{copy.digest}", target):
+        if (found := image_digest(name)) != copy.digest:
+            raise SlipwayError(
+                f"{copy.service} was copied, but its registry has {found or 'no image'} as {name}.",
+                why="A registry that keeps no images of several platforms, or changes what is pushed, cannot be "
+                "promoted to.",
+                next_step="Use another registry, or one that stores OCI indexes as they are.",
+            )
+    say(f"Copied {copy.service} to {target}: the same digest.")

@@ -18,6 +18,10 @@ from slipway.state.difference import Comparison, Operation, ResourceChange, comp
 from slipway.state.kubernetes_objects import DEPLOYMENT_TYPE
 from slipway.values import opened
 
+DEFINITION_TYPE = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
+DIFFERENCES_SHOWN = 20
+UNDECLARED_SHOWN = 3
+
 
 @dataclass(frozen=True)
 class ClusterDifference:
@@ -117,11 +121,6 @@ def _is_half_recorded(resource: ResourceState) -> bool:
 
 def _is_below(path: str, ignored: Iterable[str]) -> bool:
     return any(path == each or path.startswith((f"{each}.", f"{each}[")) for each in ignored)
-
-
-DEFINITION_TYPE = "kubernetes:apiextensions.k8s.io/v1:CustomResourceDefinition"
-DIFFERENCES_SHOWN = 20
-UNDECLARED_SHOWN = 3
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,8 @@ from policy.files import PolicyFileError
 from policy.judge import Judge, RuleError, refusal
 from slipway.backend import History, UpdateInfo, rollback_message
 from slipway.backend.promotion import ProvenanceError, UnknownUpdateError, build_of, promotions_of
-from slipway.deploy import pending_replacements
 from slipway.deploy.preview import skip_program_gate
-from slipway.deploy.recovery import import_state
+from slipway.deploy.recovery import import_state, revert_replacements
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -27,12 +26,13 @@ from slipway.rollback.plan import (
     ROLLBACK_VARIABLE,
     RollbackPlan,
     RollbackRequest,
+    digest,
     plan_rollback,
     services_migrated_since,
+    unchanged_resources,
 )
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
 from slipway.rollback.target import UnfinishedRollback, default_target, mark_in_progress, resume_target
-from slipway.rollback.unchanged import digest, unchanged_resources
 from slipway.stack import Stack
 from slipway.state.checkpoint import Snapshot, is_settled, objects, resources
 from slipway.state.difference import compared
@@ -147,7 +147,7 @@ class Rollback:
         before = self._unmoved()
         unfinished = UnfinishedRollback(self.source, self.target.number, self.request.services)
         with mark_in_progress(self.stack, unfinished) as go_on_remembering:
-            pending_replacements.revert(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
+            revert_replacements(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
             refresh = ["--refresh"] if self._has_moved else []
             update = run_update(
                 self.stack,

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from slipway.deploy.unchanged import has_same_bases
+from slipway.deploy.drift import has_same_bases
 from slipway.registry import ImageName, RegistryError, image_digest
 
 DIGEST = f"sha256:{'a' * 64}"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.where import age_text
+from slipway.cli.promote import age_text
 from slipway.promotion.settings_file import SettingsFile
 from tests.slipway.environments import Environments, Repository, digest
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.drift import shape
+from slipway.cli.diff import drift_shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.deployed import ApiResource, Key, kind_of, recorded_name
 from slipway.cluster.drift import Addition, Drift, additions, drift, found_inputs, managers, to_read
@@ -257,7 +257,7 @@ def test_an_object_that_is_gone_and_one_that_nobody_knows() -> None:
         "  - Deployment a, gone from the cluster",
         "dev: 2 objects drifted from the state: 1 not in the state, 1 gone.",
     ]
-    assert [each["operation"] for each in shape("dev", found(*maps))["drift"]] == ["not in the state", "gone"]
+    assert [each["operation"] for each in drift_shape("dev", found(*maps))["drift"]] == ["not in the state", "gone"]
 
 
 def test_who_changed_it_is_told() -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.verify import lines
 from slipway.cluster.deployed import ApiResource
+from slipway.cli.diff import verdict_lines
 from slipway.cluster.readiness import UnreadyObject, problem
 from slipway.cluster.verification import ServiceVerdict, with_objects
 
@@ -91,7 +91,7 @@ def test_an_unready_object_is_a_problem_of_its_service() -> None:
     claim = UnreadyObject("PersistentVolumeClaim", "exports", "dev", "user-service", "it is pending")
     stray = UnreadyObject("CronJob", "nightly", "dev", "", "its last Job failed")
     found = with_objects([service], [claim, stray])
-    assert [line for each in found for line in lines(each)] == [
+    assert [line for each in found for line in verdict_lines(each)] == [
         "user-service: failed, PersistentVolumeClaim exports: it is pending",
         "CronJob nightly: failed, its last Job failed",
     ]

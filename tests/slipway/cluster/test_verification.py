@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.verify import lines, shape
+from slipway.cli.diff import verdict_lines, verdicts_shape
 from slipway.cluster.diagnosis import Evidence
 from slipway.cluster.verification import ServiceVerdict, recorded_deployments, verdict
 from slipway.state.checkpoint import ResourceState
@@ -61,9 +61,9 @@ def judged(found: Evidence | None, why: str = "", failing: tuple[str, ...] = (),
 def test_all_is_well() -> None:
     found = judged(evidence())
     assert found.problems == ()
-    assert lines(found) == ["a: ok, 1/1 pods on 11111111, 1 check met"]
-    assert lines(judged(evidence(), checks="[]")) == ["a: ok, 1/1 pods on 11111111, no checks"]
-    assert shape("dev", [found])["ok"] is True
+    assert verdict_lines(found) == ["a: ok, 1/1 pods on 11111111, 1 check met"]
+    assert verdict_lines(judged(evidence(), checks="[]")) == ["a: ok, 1/1 pods on 11111111, no checks"]
+    assert verdicts_shape("dev", [found])["ok"] is True
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_all_is_well() -> None:
 def test_what_is_wrong_is_reported(found: Evidence | None, problem: str) -> None:
     (actual,) = judged(found, "it crashes").problems
     assert actual == problem
-    assert shape("dev", [judged(found)])["ok"] is False
+    assert verdicts_shape("dev", [judged(found)])["ok"] is False
 
 
 def test_images_of_sidecars_are_compared_too() -> None:
@@ -108,7 +108,7 @@ def test_failing_and_unreadable_checks() -> None:
 
 
 def test_each_problem_has_a_line() -> None:
-    assert lines(judged(None, failing=("a: GET /a did not answer",))) == [
+    assert verdict_lines(judged(None, failing=("a: GET /a did not answer",))) == [
         "a: failed, its Deployment is gone from the cluster",
         "   and check failed: GET /a did not answer",
     ]

@@ -1,4 +1,4 @@
-"""What becomes of operations that were under way when an engine was killed."""
+"""How a state is repaired after an engine was killed, or an update failed before it had replaced an object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from typing import Any
 import pytest
 
 from slipway.deploy import recovery
-from slipway.deploy.recovery import INIT_ERRORS, PENDING, UNSURE, recover, unknown_creations, unsettled
+from slipway.deploy.recovery import (
+    INIT_ERRORS,
+    PENDING,
+    UNSURE,
+    collisions,
+    recover,
+    replaced_objects,
+    unknown_creations,
+    unsettled,
+    with_replacements_reverted,
+)
+from slipway.engine.events import Failed, Started, Urn
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import is_settled
 from tests.slipway.opened import stack_in
@@ -284,3 +295,106 @@ def test_a_recovery_that_is_cut_off_is_taken_up_again(tmp_path: Path, first: Any
     backend.put(settle(backend.state())[0])  # as a refresh leaves it
     recover(backend.stack, said.append)
     assert len([each for each in backend.commands() if each.startswith("refresh")]) == 3
+
+
+PREFIX = "urn:pulumi:dev::slipway::slipway:index:Microservice$kubernetes"
+MAP = f"{PREFIX}:core/v1:ConfigMap::user-service"
+REPLACED = f"{PREFIX}:apps/v1:Deployment::user-service"
+OLD, NEW = "slipway-dev/user-service-a", "slipway-dev/user-service-b"
+
+
+def replacement_begun(urn: str, name: str, operation: str = "create-replacement") -> Started:
+    return Started(0, Urn(urn), operation, True, {"metadata": {"namespace": "slipway-dev", "name": name}})
+
+
+def half_replaced() -> dict[str, Any]:
+    return {
+        "manifest": {},
+        "resources": [
+            {"urn": MAP, "id": NEW, "inputs": {"data": {"A": "2"}}},
+            {"urn": REPLACED, "id": "slipway-dev/user-service", "dependencies": [MAP]},
+            {"urn": MAP, "id": OLD, "inputs": {"data": {"A": "1"}}, "delete": True},
+        ],
+    }
+
+
+def test_what_could_not_be_created_is_known_by_its_id() -> None:
+    events = [replacement_begun(MAP, "user-service-a"), Failed(1, Urn(MAP), "create-replacement", True)]
+    assert collisions(events) == {MAP: OLD}
+
+
+def test_what_a_preview_would_make_anew_is_known_by_its_id_too() -> None:
+    preview = [replacement_begun(MAP, "user-service-a"), replacement_begun(REPLACED, "user-service", "update")]
+    assert replaced_objects(preview) == {MAP: OLD}
+    assert collisions(preview) == {}
+
+
+def test_other_failures_are_no_collisions() -> None:
+    update = [
+        replacement_begun(REPLACED, "user-service", "update"),
+        Failed(1, Urn(REPLACED), "update", True),
+    ]
+    assert collisions([replacement_begun(MAP, "user-service-a"), *update]) == {}
+
+
+def test_the_two_change_places() -> None:
+    before = half_replaced()
+    unchanged = copy.deepcopy(before)
+    after = with_replacements_reverted(before, {MAP: OLD})
+    assert before == unchanged
+    assert after is not None
+    assert after["resources"] == [
+        {"urn": MAP, "id": NEW, "inputs": {"data": {"A": "2"}}, "delete": True},
+        {"urn": MAP, "id": OLD, "inputs": {"data": {"A": "1"}}},
+        {"urn": REPLACED, "id": "slipway-dev/user-service", "dependencies": [MAP]},
+    ]
+    assert after["manifest"] == {}
+
+
+def test_of_several_that_wait_for_deletion_the_wanted_one_is_taken() -> None:
+    older = half_replaced()
+    older["resources"].append({"urn": MAP, "id": "slipway-dev/user-service-0", "delete": True})
+    after = with_replacements_reverted(older, {MAP: "slipway-dev/user-service-0"})
+    assert after is not None
+    marked = {raw["id"] for raw in after["resources"] if raw.get("delete")}
+    assert marked == {OLD, NEW}
+
+
+def test_what_is_there_under_that_id_already_stays() -> None:
+    """The other one stands for the same object: exchanged, it would be deleted."""
+    both = half_replaced()
+    both["resources"][0]["id"] = OLD
+    assert with_replacements_reverted(both, {MAP: OLD}) is None
+
+
+def test_a_name_that_somebody_else_has_taken_stays_a_failure() -> None:
+    assert with_replacements_reverted(half_replaced(), {MAP: "slipway-dev/user-service-c"}) is None
+    assert with_replacements_reverted(half_replaced(), {f"{MAP}-other": OLD}) is None
+
+
+def test_each_stands_behind_what_it_needed_in_its_own_time() -> None:
+    """The engine refuses a state in which a dependency comes after what depends on it, marked or not."""
+    provider, map_of_the_failed = "urn:pulumi:dev::slipway::pulumi:providers:kubernetes::kubernetes", f"{MAP}-ba10f276"
+    after = with_replacements_reverted(
+        {
+            "resources": [
+                {"urn": provider, "id": "1", "delete": True},
+                {"urn": REPLACED, "id": OLD, "provider": f"{provider}::2", "dependencies": [MAP], "delete": True},
+                {"urn": map_of_the_failed, "id": "slipway-dev/user-service-ba10f276"},
+                {"urn": REPLACED, "id": NEW, "provider": f"{provider}::1", "dependencies": [map_of_the_failed]},
+                {"urn": MAP, "id": "slipway-dev/user-service"},
+                {"urn": provider, "id": "2"},
+            ]
+        },
+        {REPLACED: OLD},
+    )
+    assert after is not None
+    order = [(raw["urn"], raw.get("id"), bool(raw.get("delete"))) for raw in after["resources"]]
+    assert order.index((map_of_the_failed, "slipway-dev/user-service-ba10f276", False)) < order.index(
+        (REPLACED, NEW, True)
+    )
+    assert order.index((provider, "1", True)) < order.index((REPLACED, NEW, True))
+    wanted = order.index((REPLACED, OLD, False))
+    assert order.index((MAP, "slipway-dev/user-service", False)) < wanted
+    assert order.index((provider, "2", False)) < wanted
+    assert len(order) == 6

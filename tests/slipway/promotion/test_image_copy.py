@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.promotion.image_copy import ImageCopy, copy_image, crane
+from slipway.promotion.plan import ImageCopy, copy_image, crane
 from slipway.registry import MANIFESTS, RegistryError, image_digest
 from tests.lab_exports import lab_exports
 from tests.second_registry import PASSWORD, USER, second_registry

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from slipway.rollback.plan import RollbackPlan, RollbackRequest, plan_rollback
-from slipway.rollback.unchanged import declared_resources, digest, unchanged_resources
 from slipway.state.checkpoint import stem
+from slipway.rollback.plan import (
+    RollbackPlan,
+    RollbackRequest,
+    declared_resources,
+    digest,
+    plan_rollback,
+    unchanged_resources,
+)
 from tests.slipway.states import find, urn
 
 SERVICE = urn("core/v1:Service", "user-service")

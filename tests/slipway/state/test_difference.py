@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.diff import lines, shape
 from slipway.masking import SECRET, UNKNOWN
 from slipway.render.service_changes import OUTSIDE
 from slipway.state.checkpoint import objects
@@ -26,6 +25,7 @@ from slipway.state.difference import (
 )
 from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 from tests.slipway.states import add, find, named_by_service, secret, urn, without
+from slipway.cli.diff import difference_lines, difference_shape
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"
 KUBERNETES = "urn:pulumi:dev::slipway::"
@@ -57,8 +57,8 @@ def test_the_same_states_do_not_differ() -> None:
     one = state(resource("apps/v1:Deployment", "a", {"spec": {"replicas": 1}}))
     found = difference(one, one)
     assert not found
-    assert lines(found, "dev from #1 to #2") == ["dev from #1 to #2: no difference."]
-    assert shape(found, 1, None) == {"from": 1, "to": None, "secretsCompared": True, "services": []}
+    assert difference_lines(found, "dev from #1 to #2") == ["dev from #1 to #2: no difference."]
+    assert difference_shape(found, 1, None) == {"from": 1, "to": None, "secretsCompared": True, "services": []}
 
 
 def test_resources_come_go_and_change_under_their_services() -> None:
@@ -72,7 +72,7 @@ def test_resources_come_go_and_change_under_their_services() -> None:
         resource("core/v1:Service", "a-service", {}),
         resource("core/v1:Namespace", "dev", {"metadata": {"labels": {"a.b/c": "2"}}}, service=False),
     )
-    assert lines(difference(old, new), "dev") == [
+    assert difference_lines(difference(old, new), "dev") == [
         OUTSIDE,
         "  ~ Namespace dev",
         '      metadata.labels["a.b/c"]: 1 → 2',
@@ -105,7 +105,7 @@ def test_a_changed_secret_is_seen_and_not_shown() -> None:
     (change,) = found.changes
     (field,) = change.fields
     assert (field.path, field.kind, field.old, field.new) == ("stringData.KEY", "update", SECRET, SECRET)
-    text = "\n".join(lines(found, "dev")) + json.dumps(shape(found, 1, 2))
+    text = "\n".join(difference_lines(found, "dev")) + json.dumps(difference_shape(found, 1, 2))
     assert "hunter2" not in text
     assert "correct horse" not in text
 
@@ -115,7 +115,7 @@ def test_what_only_looks_like_a_secret_is_masked_and_seen() -> None:
         env = [{"name": "URL", "value": f"postgres://u:{password}@h/db"}, {"name": "API_TOKEN", "value": password}]
         return state(resource("apps/v1:Deployment", "a", {"spec": {"env": env}}))
 
-    text = "\n".join(lines(difference(deployment("first-one"), deployment("second-one")), "dev"))
+    text = "\n".join(difference_lines(difference(deployment("first-one"), deployment("second-one")), "dev"))
     assert "spec.env[0].value" in text
     assert "spec.env[1].value" in text
     assert "first-one" not in text
@@ -132,7 +132,7 @@ def test_secrets_that_cannot_be_opened_may_have_changed() -> None:
     found = difference(old, new)
     assert not found.secrets_compared
     assert [(field.path, field.new) for field in found.changes[0].fields] == [("data", MAY_HAVE_CHANGED)]
-    assert "v1:" not in "\n".join(lines(found, "dev"))
+    assert "v1:" not in "\n".join(difference_lines(found, "dev"))
     assert not difference(old, old)
 
 
@@ -149,7 +149,7 @@ def test_another_content_is_a_change_of_one_resource() -> None:
         return resource("core/v1:ConfigMap", name, {"metadata": {"name": name}, "data": {"LEVEL": level}})
 
     old, new = (config_map(f"web-{name}", level) for name, level in (("1a2b3c4d", "info"), ("0a2b3c4d", "debug")))
-    assert lines(difference(state(old), state(new)), "dev") == [
+    assert difference_lines(difference(state(old), state(new)), "dev") == [
         "web",
         "  ~ ConfigMap web-0a2b3c4d",
         "      metadata.name: web-1a2b3c4d → web-0a2b3c4d",
@@ -162,13 +162,13 @@ def test_what_was_renamed_is_one_resource_in_both_directions() -> None:
     inputs = {"metadata": {"name": "web", "namespace": "dev"}, "spec": {"port": 80}}
     old = resource("core/v1:Service", "web", inputs) | {"id": "dev/web"}
     new = resource("core/v1:Service", "front", {**inputs, "spec": {"port": 81}}) | {"id": "dev/web"}
-    assert lines(difference(state(old), state(new)), "dev")[1:] == [
+    assert difference_lines(difference(state(old), state(new)), "dev")[1:] == [
         "  ~ Service front",
         "      (name in Pulumi): web → front",
         "      spec.port: 80 → 81",
         "dev: 1 resource differs: 1 changed.",
     ]
-    assert "(name in Pulumi): front → web" in "\n".join(lines(difference(state(new), state(old)), "dev"))
+    assert "(name in Pulumi): front → web" in "\n".join(difference_lines(difference(state(new), state(old)), "dev"))
 
 
 def test_an_alias_tells_that_it_is_the_same_though_the_object_is_another() -> None:

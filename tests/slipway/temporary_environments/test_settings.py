@@ -11,7 +11,7 @@ import yaml
 
 from services.catalog import Service
 from services.spec import ServiceSpec
-from slipway.environments.settings import derive_settings
+from slipway.environments.creation import derive_settings
 from slipway.environments.temporary import Temporary, parse_duration, require_name
 from slipway.errors import ConfigurationError
 

@@ -13,9 +13,7 @@ import pytest
 from services.catalog import allowed_keys
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
-from slipway.deploy.last_update import LastUpdate
-from slipway.deploy.service_sources import OWN_KEYS, service_sources, shared_parts
-from slipway.deploy.targets import changed_services
+from slipway.deploy.last_update import OWN_KEYS, LastUpdate, changed_services, service_sources, shared_parts
 from tests.slipway.opened import stack_in
 
 URN = "urn:pulumi:dev::slipway::"
