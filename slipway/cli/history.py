@@ -1,4 +1,4 @@
-"""`slipway history`: the recorded updates of an environment, newest first, and what each changed."""
+"""`slipway history`, `diff`, `drift` and `verify`: what each update changed, and whether the cluster is as recorded."""
 
 from __future__ import annotations
 
@@ -12,23 +12,34 @@ from rich.text import Text
 
 from slipway.backend import History, UpdateInfo
 from slipway.backend.services import RecordedServices, ServiceChange
+from slipway.cluster.drift import Drift
+from slipway.cluster.verdicts import verdicts_of
+from slipway.cluster.verification import ServiceVerdict
+from slipway.deploy.drift import find_drift, opened
 from slipway.deploy.work_tree import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress, elapsed_text
+from slipway.render.groups import by_service
 from slipway.render.markdown_text import clean, some_of
 from slipway.render.tables import print_table
-from slipway.render.words import COMMIT_DIGITS, repository
-from slipway.stack import open_stack
+from slipway.render.terminal import DRIFT_WORDS, drift_lines
+from slipway.render.verdict import OUTSIDE
+from slipway.render.words import COMMIT_DIGITS, counted, repository, short_path, value_texts
+from slipway.stack import Stack, open_stack
+from slipway.state.difference import Difference, Operation, ResourceChange, difference
+from slipway.state.fields import FieldChange
 
-HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
+HISTORY_HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
 # Columns that move under their row on a narrow terminal.
 BELOW = ("services changed", "who", "kind")
 DIGEST_DIGITS = 8
 NAMED = 4
 # Reading more states than this takes so long that a person wants to see progress.
 MANY_STATES = 50
-DIGEST = "sha256:"
 NOTHING = "-"
+DIGEST = "sha256:"
+SIGNS = {Operation.CREATE: "+", Operation.DELETE: "-", Operation.UPDATE: "~"}
+WORDS = {Operation.CREATE: "added", Operation.UPDATE: "changed", Operation.DELETE: "removed"}
 
 
 @dataclass(frozen=True)
@@ -50,19 +61,19 @@ def history(*, name: str, limit: int, json_output: bool) -> int:
     found = stack.history()
     if min(limit, len(found.numbers)) > MANY_STATES:
         with Progress().step(f"Read the history of {stack}"):
-            rows = read(found, limit)
+            rows = read_rows(found, limit)
     else:
-        rows = read(found, limit)
+        rows = read_rows(found, limit)
     if json_output:
-        typer.echo(json.dumps([shape(row) for row in rows], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([row_shape(row) for row in rows], indent=2, ensure_ascii=False))
     elif rows:
-        print_table(HEADINGS, [cells(row) for row in rows], right=("#", "took"), below=BELOW)
+        print_table(HISTORY_HEADINGS, [row_cells(row) for row in rows], right=("#", "took"), below=BELOW)
     else:
         typer.echo(f"{stack} has no history: it was never updated. `slipway up -s {stack}` makes the first entry.")
     return ExitCode.DONE
 
 
-def read(found: History, limit: int) -> list[Row]:
+def read_rows(found: History, limit: int) -> list[Row]:
     """The last `limit` updates, newest first; reads only their states and the state before them."""
     recorded = RecordedServices(found)
     rows = [_row(entry, recorded) for entry in reversed(found.latest(limit))]
@@ -79,7 +90,7 @@ def _row(entry: UpdateInfo, recorded: RecordedServices) -> Row:
         return Row(entry, problem=error.why)
 
 
-def cells(row: Row) -> Sequence[str | Text]:
+def row_cells(row: Row) -> Sequence[str | Text]:
     entry = row.entry
     time = entry.started.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     if entry.problem:
@@ -88,19 +99,19 @@ def cells(row: Row) -> Sequence[str | Text]:
         str(entry.number),
         time,
         clean(entry.author) or NOTHING,
-        commit(entry) or NOTHING,
-        kind(entry),
+        commit_text(entry) or NOTHING,
+        kind_text(entry),
         Text("succeeded", "green") if entry.succeeded else Text("failed", "red"),
-        row.problem or some_of([service(each) for each in row.services], NAMED) or NOTHING,
+        row.problem or some_of([service_text(each) for each in row.services], NAMED) or NOTHING,
         elapsed_text(entry.duration_seconds),
     )
 
 
-def commit(entry: UpdateInfo) -> str:
+def commit_text(entry: UpdateInfo) -> str:
     return f"{entry.commit[:COMMIT_DIGITS]}{DIRTY if entry.dirty else ''}" if entry.commit else ""
 
 
-def kind(entry: UpdateInfo) -> str:
+def kind_text(entry: UpdateInfo) -> str:
     """`rollback of #14 to #12 (user-service)`; one word for any other update."""
     if entry.rollback is None:
         return entry.kind.value
@@ -109,23 +120,23 @@ def kind(entry: UpdateInfo) -> str:
     return f"rollback of #{entry.rollback.source} to #{entry.rollback.target}{only}{overridden}"
 
 
-def service(change: ServiceChange) -> str:
+def service_text(change: ServiceChange) -> str:
     """`user-service 2675f307 → 00aa11bb (#12 of dev)`; `user-service (settings)` if the image is the same."""
     if change.old_image == change.new_image:
         return f"{change.name} (settings)"
-    old, new = (digest(image) for image in (change.old_image, change.new_image))
+    old, new = (short_digest(image) for image in (change.old_image, change.new_image))
     origin = change.promoted_from
     trail = f" (#{origin['update']} of {origin['environment']})" if origin else ""
     return f"{change.name} {old or NOTHING} → {new or NOTHING}{trail}"
 
 
-def digest(image: str) -> str:
+def short_digest(image: str) -> str:
     """The first digits of an image's digest; its tag if it has no digest."""
     _, found, digits = image.partition(f"@{DIGEST}")
     return digits[:DIGEST_DIGITS] if found else image.removeprefix(repository(image)).lstrip(":") or image
 
 
-def shape(row: Row) -> dict[str, Any]:
+def row_shape(row: Row) -> dict[str, Any]:
     """The JSON of one update, as docs/history.md describes it."""
     entry = row.entry
     rollback = entry.rollback and {
@@ -156,4 +167,163 @@ def shape(row: Row) -> dict[str, Any]:
             for each in row.services
         ],
         "problem": row.problem,
+    }
+
+
+def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
+    """Print what changed from update `old` to `new` (`None`: the present state); returns the exit code."""
+    stack = open_stack(name, cluster=False)
+    found = between(stack, old, new)
+    if json_output:
+        typer.echo(json.dumps(difference_shape(found, old, new), indent=2, ensure_ascii=False))
+    else:
+        to = "the present state" if new is None else f"#{new}"
+        typer.echo("\n".join(difference_lines(found, f"{stack} from #{old} to {to}")))
+    return ExitCode.DONE
+
+
+def between(stack: Stack, old: int, new: int | None) -> Difference:
+    """The difference; SlipwayError if an update does not exist or its state cannot be read."""
+    history = stack.history()
+    before = history.checkpoint(old)
+    after = history.present() if new is None else history.checkpoint(new)
+    if after is None:
+        raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
+    return difference(*opened(stack, [before, after], to_stderr))
+
+
+def to_stderr(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def difference_lines(found: Difference, title: str) -> list[str]:
+    if not found:
+        return [f"{title}: no difference."]
+    text = []
+    for service, changes in by_service(found.changes):
+        text.append(service or OUTSIDE)
+        for change in changes:
+            text.append(f"  {SIGNS[change.operation]} {change.resource}")
+            text += [f"      {field_text(field)}" for field in change.fields]
+    return [*text, f"{title}: {_counts(found)}."]
+
+
+def field_text(field: FieldChange) -> str:
+    """`spec.replicas: 1 → 2`."""
+    old, new = (" ".join(clean(text).split()) for text in value_texts(field))
+    return f"{short_path(field.path)}: {old or NOTHING} → {new or NOTHING}"
+
+
+def _counts(found: Difference) -> str:
+    numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
+    counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
+    return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {counts}"
+
+
+def difference_shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
+    """The JSON that docs/history.md describes; it never contains a secret."""
+    return {
+        "from": old,
+        "to": new,
+        "secretsCompared": found.secrets_compared,
+        "services": [
+            {"service": service, "changes": [change_shape(change) for change in changes]}
+            for service, changes in by_service(found.changes)
+        ],
+    }
+
+
+def change_shape(change: ResourceChange) -> dict[str, Any]:
+    resource = change.resource
+    fields = [{"path": each.path, "kind": each.kind, "old": each.old, "new": each.new} for each in change.fields]
+    operation = WORDS[change.operation]
+    return {
+        "urn": resource.urn, "type": resource.type, "name": resource.name, "operation": operation, "fields": fields
+    }  # fmt: skip
+
+
+def drift(*, name: str, json_output: bool) -> int:
+    """Print where the cluster differs from the state of stack `name`; returns the exit code."""
+    stack = open_stack(name, cluster=False)
+    found = find_drift(stack, stack.deployed(), to_stderr)
+    if json_output:
+        typer.echo(json.dumps(drift_shape(stack.name, found), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(drift_lines(stack.name, found.changes, found.changed_by)))
+    return ExitCode.DRIFT if found.changes else ExitCode.DONE
+
+
+def drift_shape(stack: str, found: Drift) -> dict[str, Any]:
+    """The JSON that docs/history.md describes."""
+    return {
+        "stack": stack,
+        "secretsCompared": found.difference.secrets_compared,
+        "drift": [
+            {
+                **change_shape(change),
+                "service": change.service,
+                "operation": DRIFT_WORDS[change.operation],
+                "changedBy": list(found.changed_by.get(change.resource.urn, ())),
+            }
+            for change in found.changes
+        ],
+    }
+
+
+def verify(*, name: str, json_output: bool) -> int:
+    """Print a line for each service; returns 0 if all of them work, else 1."""
+    stack = open_stack(name, cluster=False)
+    verdicts = verdicts_of(stack.deployed())
+    failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
+    if json_output:
+        typer.echo(json.dumps(verdicts_shape(stack.name, verdicts), indent=2, ensure_ascii=False))
+    else:
+        typer.echo("\n".join(line for each in verdicts for line in verdict_lines(each)))
+        result = f"{failed} of {services} failed" if failed else f"{services} as recorded, every check met"
+        typer.echo(f"{stack}: {result}.")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
+    """`2 services and 1 object`: an object of no service has no pods, images or checks of its own."""
+    objects = sum(" " in each.service for each in verdicts)
+    services = counted(len(verdicts) - objects, "service")
+    return f"{services} and {counted(objects, 'object')}" if objects else services
+
+
+def verdict_lines(found: ServiceVerdict) -> list[str]:
+    """One line if all is well, else one line for each problem."""
+    if not found.problems:
+        images = ", ".join(_without_registry(image) for image in found.images)
+        checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
+        if found.about:
+            return [f"{found.service}: ok, {found.about}, on {images}"]
+        return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
+    first, *more = found.problems
+    return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
+
+
+def _without_registry(image: str) -> str:
+    name, found, digest = image.partition("@sha256:")
+    return f"{digest[:8]}" if found else name
+
+
+def verdicts_shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:
+    """The JSON that docs/history.md describes."""
+    return {
+        "stack": stack,
+        "ok": not any(each.problems for each in verdicts),
+        "services": [
+            {
+                "service": each.service,
+                "namespace": each.namespace,
+                "ok": not each.problems,
+                "pods": {"wanted": each.pods_wanted, "available": each.pods_available},
+                "images": list(each.images),
+                "checks": each.checks,
+                "about": each.about,
+                "problems": list(each.problems),
+            }
+            for each in verdicts
+        ],
     }

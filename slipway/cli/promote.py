@@ -16,7 +16,7 @@ from typing import Any
 import typer
 
 from slipway import project as projects
-from slipway.cli.history import digest
+from slipway.cli.history import short_digest, to_stderr
 from slipway.cli.preview import Files, preview
 from slipway.deploy.work_tree import DIRTY
 from slipway.environments.temporary import is_declared, is_generated
@@ -88,7 +88,7 @@ def promote(*, source: str, target: str, options: PromoteOptions) -> int:
         if options.pull_request:
             try:
                 body = _body(plan, summary)
-                with GitHub(token, os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
+                with GitHub(token, os.environ.get("GITHUB_API_URL") or API_URL, say=to_stderr) as github:
                     url = open_pull_request(github, repository, _proposed(plan, settings, body))
             finally:  # only the pull request has the change
                 SettingsFile.of_text(settings.file, text).write(settings.text)
@@ -129,10 +129,6 @@ def _branch(plan: PromotionPlan) -> str:
     """The branch, the same for the same digests from any update: they are proposed once."""
     digests = sorted(f"{service} {each.digest}" for service, each in plan.images.items())
     return f"promote-to-{plan.target}-{hashlib.sha256(' '.join(digests).encode()).hexdigest()[:DIGEST_DIGITS]}"
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def message(plan: PromotionPlan) -> str:
@@ -236,7 +232,7 @@ def image_cells(image: RunningImage) -> Sequence[str]:
     return (
         image.service,
         image.environment,
-        digest(image.image) or NOTHING,
+        short_digest(image.image) or NOTHING,
         f"{image.commit[:COMMIT_DIGITS]}{DIRTY if image.dirty else ''}" or NOTHING,
         age_text((datetime.now(UTC) - image.since).total_seconds()),
         f"#{image.update}",
@@ -269,7 +265,7 @@ def lead_lines(images: Sequence[RunningImage], leads: Sequence[Ahead]) -> list[s
         if len(each.commits) > LEAD_COMMITS_SHOWN:
             text.append(f"  and {len(each.commits) - LEAD_COMMITS_SHOWN} more")
     text += [
-        f"{each.service}: Pulumi.{each.environment}.yaml has {digest(f'@{each.waiting.digest}')}, of update "
+        f"{each.service}: Pulumi.{each.environment}.yaml has {short_digest(f'@{each.waiting.digest}')}, of update "
         f"{each.waiting}: `slipway up -s {each.environment}` deploys it"
         for each in images
         if each.waiting

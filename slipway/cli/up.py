@@ -16,16 +16,15 @@ from rich.text import Text
 
 from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
-from slipway.cli.diff import to_stderr
 from slipway.cluster.drift import Drift, remove_additions
+from slipway.cli.history import to_stderr
 from slipway.deploy import approval, last_update, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift, find_unchanged, has_same_bases
 from slipway.deploy.last_update import LastUpdate, changed_services
-from slipway.deploy.preparation import prepare_stack
+from slipway.deploy.preparation import REPLACEMENTS_REVERTED, prepare_stack, replaced_objects, revert_replacements
 from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
 from slipway.deploy.program_policies import PassedPolicies, passed_policies, policy_inputs, record_passed
-from slipway.deploy.recovery import REPLACEMENTS_REVERTED, replaced_objects, revert_replacements
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import Stage, gate_line, stage_times

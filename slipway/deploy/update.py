@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from slipway.deploy.display import POLICY_TIMEOUT_ADVICE, OperationError, PolicyPackTimeout, UpdateDisplay
+from slipway.deploy.preparation import REPLACEMENTS_REVERTED, collisions, revert_replacements
 from slipway.deploy.preview_events import violation_in
-from slipway.deploy.recovery import REPLACEMENTS_REVERTED, collisions, revert_replacements
 from slipway.deploy.summary import Violation
 from slipway.engine.errors import failed_builds, failure, killed, messages
 from slipway.engine.events import STACK_TYPE, Event, Failed, Finished, Started, Urn, open_log, parse

@@ -16,8 +16,8 @@ from policy.files import PolicyFileError
 from policy.judge import Judge, RuleError, refusal
 from slipway.backend import History, UpdateInfo, rollback_message
 from slipway.backend.promotion import ProvenanceError, UnknownUpdateError, build_of, promotions_of
+from slipway.deploy.preparation import import_state, revert_replacements
 from slipway.deploy.preview import skip_program_gate
-from slipway.deploy.recovery import import_state, revert_replacements
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError

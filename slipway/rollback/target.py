@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from slipway.backend import History, RollbackInfo, UpdateInfo, UpdateKind
-from slipway.deploy.recovery import MESSAGE
+from slipway.deploy.preparation import MESSAGE
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, Snapshot, fingerprint, is_settled, objects

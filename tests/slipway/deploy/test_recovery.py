@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from slipway.deploy import recovery
-from slipway.deploy.recovery import (
+from slipway.deploy import preparation
+from slipway.deploy.preparation import (
     INIT_ERRORS,
     PENDING,
     UNSURE,
@@ -44,7 +44,7 @@ def begun(resource: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def settle(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The settled state without its marks, and what they are on."""
-    settled = copy.deepcopy(dict(recovery.settle_pending_operations(state)))
+    settled = copy.deepcopy(dict(preparation.settle_pending_operations(state)))
     marked = unsettled(settled)
     for each in settled["resources"]:
         if UNSURE in each.get(INIT_ERRORS, ()):

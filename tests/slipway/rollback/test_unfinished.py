@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from slipway.backend import RollbackInfo, UpdateInfo, UpdateKind
-from slipway.deploy.recovery import MESSAGE
+from slipway.deploy.preparation import MESSAGE
 from slipway.rollback.target import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in

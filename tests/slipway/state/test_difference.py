@@ -25,7 +25,7 @@ from slipway.state.difference import (
 )
 from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 from tests.slipway.states import add, find, named_by_service, secret, urn, without
-from slipway.cli.diff import difference_lines, difference_shape
+from slipway.cli.history import difference_lines, difference_shape
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"
 KUBERNETES = "urn:pulumi:dev::slipway::"
