@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,13 @@ LONGEST_BODY = 65_536
 
 def comment(*, repo: str, pr: int, file: Path) -> int:
     """Create the comment with the marker of `file`, or update it; returns the exit code."""
-    target = Target(_repository(repo), _number(pr))
-    body = _body(file)
+    if not REPOSITORY.fullmatch(repo):
+        raise ConfigurationError(
+            f"--repo is {repo!r}; it must be OWNER/NAME.", next_step="For example: --repo acme/shop"
+        )
+    if pr < 1:
+        raise ConfigurationError(f"--pr is {pr}; it must be the number of a pull request.")
+    target, body = Target(repo, pr), _body(file)
     with GitHub(token_of(os.environ), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
         done, url = upsert(github, target, body)
     typer.echo(f"{done}: {url}")
@@ -54,8 +58,10 @@ def upsert(github: GitHub, target: Target, body: str) -> tuple[str, str]:
     author = Author.of(github)
     attempt = 0
     while True:
-        for found in _own_comments(github, target, marker, author):
-            if outcome := _update(github, target, found, body):
+        for found in github.pages(target.comments):  # oldest first
+            # Another author's comment with the marker is ignored.
+            is_own = author.wrote(found) and str(found.get("body") or "").lstrip().startswith(marker)
+            if is_own and (outcome := _update(github, target, found, body)):
                 return outcome
         try:
             created = github.post(target.comments, {"body": body})
@@ -110,13 +116,6 @@ def _is_bot(comment: dict[str, Any]) -> bool:
     return (comment.get("user") or {}).get("type") == "Bot"
 
 
-def _own_comments(github: GitHub, target: Target, marker: str, author: Author) -> Iterator[dict[str, Any]]:
-    """Our comments with the marker, oldest first; another author's comment with it is ignored."""
-    for found in github.pages(target.comments):
-        if author.wrote(found) and str(found.get("body") or "").lstrip().startswith(marker):
-            yield found
-
-
 def _marker(body: str) -> str:
     found = MARKER.match(body.lstrip())
     if found is None:
@@ -142,20 +141,6 @@ def _body(file: Path) -> str:
         )
     _marker(body)
     return body
-
-
-def _repository(repo: str) -> str:
-    if not REPOSITORY.fullmatch(repo):
-        raise ConfigurationError(
-            f"--repo is {repo!r}; it must be OWNER/NAME.", next_step="For example: --repo acme/shop"
-        )
-    return repo
-
-
-def _number(pr: int) -> int:
-    if pr < 1:
-        raise ConfigurationError(f"--pr is {pr}; it must be the number of a pull request.")
-    return pr
 
 
 def _say(text: str) -> None:

@@ -44,7 +44,13 @@ def doctor(json_output: bool) -> int:
     with Progress().step("Check every part"):
         parts = survey()
         cluster, uses_lab = _cluster()
-        statuses = [_unless_lab_is_spared(status, uses_lab) for status in [*_machine(parts), *parts]] + [cluster]
+        statuses = [*_machine(parts), *parts]
+        if not uses_lab:
+            spared = "not needed with a cluster and a registry of your own"
+            statuses = [
+                replace(each, ok=True, to_do=spared) if each.for_lab and not each.ok else each for each in statuses
+            ]
+        statuses.append(cluster)
     if json_output:
         sys.stdout.write(json.dumps([asdict(status) for status in statuses], indent=2) + "\n")
     else:
@@ -52,44 +58,31 @@ def doctor(json_output: bool) -> int:
     return int(ExitCode.DONE if all(status.ok for status in statuses) else ExitCode.FAILED)
 
 
-def _unless_lab_is_spared(status: PartStatus, uses_lab: bool) -> PartStatus:
-    if uses_lab or status.ok or not status.for_lab:
-        return status
-    return replace(status, ok=True, to_do="not needed with a cluster and a registry of your own")
-
-
 def _machine(parts: Sequence[PartStatus]) -> list[PartStatus]:
-    building = not all(part.ok for part in parts)
-    return [_python(), _root(), _memory(), _disk(DISK_FOR_BUILDS_GIB if building else DISK_GIB)]
-
-
-def _python() -> PartStatus:
+    """Python, the user, memory and free disk; missing `parts` have to be built, which takes more disk."""
     required = ".".join(map(str, WANTED_PYTHON))
     ok = sys.version_info[:2] >= WANTED_PYTHON
     to_do = "" if ok else f"install Python {required} or newer, remove .venv, and run `make up`"
-    return PartStatus("Python", f">= {required}", platform.python_version(), sys.executable, "", ok, to_do)
+    python = PartStatus("Python", f">= {required}", platform.python_version(), sys.executable, "", ok, to_do)
 
-
-def _root() -> PartStatus:
     ok = os.geteuid() == 0
     to_do = "" if ok else "run as root: the lab makes mounts, network interfaces and containers"
-    return PartStatus("root", "yes", "yes" if ok else f"no, user {os.geteuid()}", "", "", ok, to_do, for_lab=True)
+    root = PartStatus("root", "yes", "yes" if ok else f"no, user {os.geteuid()}", "", "", ok, to_do, for_lab=True)
 
-
-def _memory() -> PartStatus:
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     available_gib = int(lines["MemAvailable"].split()[0]) / (1 << 20)
     ok = available_gib >= MEMORY_GIB
     to_do = "" if ok else "stop other programs; the lab takes about 1 GiB, building Kubernetes about 2"
-    return PartStatus("memory", f">= {MEMORY_GIB} GiB", f"{available_gib:.1f} GiB", "", "", ok, to_do, for_lab=True)
+    wanted, found = f">= {MEMORY_GIB} GiB", f"{available_gib:.1f} GiB"
+    memory = PartStatus("memory", wanted, found, "", "", ok, to_do, for_lab=True)
 
-
-def _disk(wanted_gib: int) -> PartStatus:
     folder = next(path for path in (cache_home(), *cache_home().parents) if path.exists())
     free_gib = shutil.disk_usage(folder).free / _GIB
+    wanted_gib = DISK_GIB if all(part.ok for part in parts) else DISK_FOR_BUILDS_GIB
     ok = free_gib >= wanted_gib
     to_do = "" if ok else "free some, or set SLIPWAY_CACHE, SLIPWAY_HOME, GOCACHE and GOMODCACHE to a larger disk"
-    return PartStatus("free disk", f">= {wanted_gib} GiB", f"{free_gib:.1f} GiB", str(folder), "", ok, to_do)
+    disk = PartStatus("free disk", f">= {wanted_gib} GiB", f"{free_gib:.1f} GiB", str(folder), "", ok, to_do)
+    return [python, root, memory, disk]
 
 
 def _cluster() -> tuple[PartStatus, bool]:
@@ -100,7 +93,17 @@ def _cluster() -> tuple[PartStatus, bool]:
             return _own_cluster(os.environ["KUBECONFIG"], project), False
     except ConfigurationError as error:
         return PartStatus("cluster", "", "", error.what, "", ok=False, to_do=error.next_step), True
-    return _lab(), True
+    # A lab that is down or was never created is not a missing part: `lab up` starts it.
+    try:
+        file = lab_environment_file()
+        environment = json.loads(file.read_text(encoding="utf-8"))
+        kubeconfig = read_kubeconfig(environment["KUBECONFIG"])
+        addresses = [kubeconfig.server(kubeconfig.current_context), f"http://{environment['SLIPWAY_REGISTRY']}"]
+    except (OSError, ValueError, KeyError, TypeError):  # a KubeconfigError is a ValueError
+        return PartStatus("lab", "", "not made", "", "", ok=True, to_do="`make up` makes it"), True
+    up = all(_answers(address) for address in addresses)
+    to_do = "" if up else "`slipway lab up` starts it"
+    return PartStatus("lab", "", "up" if up else "down", str(file.parent), "", ok=True, to_do=to_do), True
 
 
 def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
@@ -122,19 +125,6 @@ def _own_cluster(kubeconfig: str, project: Project | None) -> PartStatus:
         to_do = f"check why {address} does not answer"
     ok = not to_do
     return PartStatus("your cluster", "answers", "answers" if ok else "no answer", address, "", ok, to_do)
-
-
-def _lab() -> PartStatus:
-    """A lab that is down or was never created is not a missing part: `lab up` starts it."""
-    try:
-        environment = json.loads(lab_environment_file().read_text(encoding="utf-8"))
-        kubeconfig = read_kubeconfig(environment["KUBECONFIG"])
-        addresses = [kubeconfig.server(kubeconfig.current_context), f"http://{environment['SLIPWAY_REGISTRY']}"]
-    except (OSError, ValueError, KeyError, TypeError):  # a KubeconfigError is a ValueError
-        return PartStatus("lab", "", "not made", "", "", ok=True, to_do="`make up` makes it")
-    up = all(_answers(address) for address in addresses)
-    to_do = "" if up else "`slipway lab up` starts it"
-    return PartStatus("lab", "", "up" if up else "down", str(lab_environment_file().parent), "", ok=True, to_do=to_do)
 
 
 def _answers(address: str) -> bool:

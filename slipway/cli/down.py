@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -99,8 +98,11 @@ def reap(*, preview: bool, json_output: bool) -> int:
     found = [each for name in stack.stacks.names() if (each := _candidate(project, stack, name))]
     failed: dict[str, str] = {}
     for each in found:
-        if not json_output:
-            typer.echo(_line(each, preview=preview))
+        if not json_output and each.kept:
+            typer.echo(f"{each.name} is kept: {each.kept}.")
+        elif not json_output:
+            verb = "would be taken down" if preview else "is taken down"
+            typer.echo(f"{each.name} {verb}: it expired {each.expires:%Y-%m-%d %H:%M} UTC.")
         if each.kept or preview:
             continue
         try:
@@ -112,7 +114,18 @@ def reap(*, preview: bool, json_output: bool) -> int:
                 raise
             failed[each.name] = str(error)
     if json_output:
-        typer.echo(json.dumps([_as_json(each, failed, preview=preview) for each in found], indent=2))
+        shapes = [
+            {
+                "name": each.name,
+                "like": each.like or None,
+                "expires": f"{each.expires:%Y-%m-%dT%H:%M:%SZ}" if each.expires else None,
+                "kept": each.kept or None,
+                "takenDown": not (each.kept or preview or each.name in failed),
+                "problem": failed.get(each.name),
+            }
+            for each in found
+        ]
+        typer.echo(json.dumps(shapes, indent=2))
     elif not found:
         typer.echo("There is no temporary environment.")
     if failed:
@@ -138,21 +151,3 @@ def _candidate(project: Project, stack: Stack, name: str) -> Candidate | None:
     elif not temporary.has_expired(datetime.now(UTC)):
         kept = f"it stays {temporary.until()}"
     return Candidate(name, temporary.like, temporary.expires, kept)
-
-
-def _line(found: Candidate, *, preview: bool) -> str:
-    if found.kept:
-        return f"{found.name} is kept: {found.kept}."
-    verb = "would be taken down" if preview else "is taken down"
-    return f"{found.name} {verb}: it expired {found.expires:%Y-%m-%d %H:%M} UTC."
-
-
-def _as_json(found: Candidate, failed: dict[str, str], *, preview: bool) -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "like": found.like or None,
-        "expires": f"{found.expires:%Y-%m-%dT%H:%M:%SZ}" if found.expires else None,
-        "kept": found.kept or None,
-        "takenDown": not (found.kept or preview or found.name in failed),
-        "problem": failed.get(found.name),
-    }

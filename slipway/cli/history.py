@@ -25,7 +25,7 @@ from slipway.render.tables import print_table
 from slipway.render.terminal import DRIFT_WORDS, drift_lines
 from slipway.render.verdict import OUTSIDE
 from slipway.render.words import COMMIT_DIGITS, counted, repository, short_path, value_texts
-from slipway.stack import Stack, open_stack
+from slipway.stack import open_stack
 from slipway.state.difference import Difference, Operation, ResourceChange, difference
 from slipway.state.fields import FieldChange
 
@@ -76,18 +76,18 @@ def history(*, name: str, limit: int, json_output: bool) -> int:
 def read_rows(found: History, limit: int) -> list[Row]:
     """The last `limit` updates, newest first; reads only their states and the state before them."""
     recorded = RecordedServices(found)
-    rows = [_row(entry, recorded) for entry in reversed(found.latest(limit))]
+    rows = []
+    for entry in reversed(found.latest(limit)):
+        services: tuple[ServiceChange, ...] = ()
+        problem = entry.problem
+        if not problem:
+            try:
+                services = recorded.changes(entry.number)
+            except SlipwayError as error:
+                problem = error.why
+        rows.append(Row(entry, services, problem))
     recorded.save()
     return rows
-
-
-def _row(entry: UpdateInfo, recorded: RecordedServices) -> Row:
-    if entry.problem:
-        return Row(entry, problem=entry.problem)
-    try:
-        return Row(entry, recorded.changes(entry.number))
-    except SlipwayError as error:
-        return Row(entry, problem=error.why)
 
 
 def row_cells(row: Row) -> Sequence[str | Text]:
@@ -99,16 +99,12 @@ def row_cells(row: Row) -> Sequence[str | Text]:
         str(entry.number),
         time,
         clean(entry.author) or NOTHING,
-        commit_text(entry) or NOTHING,
+        f"{entry.commit[:COMMIT_DIGITS]}{DIRTY if entry.dirty else ''}" if entry.commit else NOTHING,
         kind_text(entry),
         Text("succeeded", "green") if entry.succeeded else Text("failed", "red"),
         row.problem or some_of([service_text(each) for each in row.services], NAMED) or NOTHING,
         elapsed_text(entry.duration_seconds),
     )
-
-
-def commit_text(entry: UpdateInfo) -> str:
-    return f"{entry.commit[:COMMIT_DIGITS]}{DIRTY if entry.dirty else ''}" if entry.commit else ""
 
 
 def kind_text(entry: UpdateInfo) -> str:
@@ -171,25 +167,23 @@ def row_shape(row: Row) -> dict[str, Any]:
 
 
 def diff(*, name: str, old: int, new: int | None, json_output: bool) -> int:
-    """Print what changed from update `old` to `new` (`None`: the present state); returns the exit code."""
+    """Print what changed from update `old` to `new` (`None`: the present state); returns the exit code.
+
+    SlipwayError if an update does not exist or its state cannot be read.
+    """
     stack = open_stack(name, cluster=False)
-    found = between(stack, old, new)
+    recorded = stack.history()
+    before = recorded.checkpoint(old)
+    after = recorded.present() if new is None else recorded.checkpoint(new)
+    if after is None:
+        raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
+    found = difference(*opened(stack, [before, after], to_stderr))
     if json_output:
         typer.echo(json.dumps(difference_shape(found, old, new), indent=2, ensure_ascii=False))
     else:
         to = "the present state" if new is None else f"#{new}"
         typer.echo("\n".join(difference_lines(found, f"{stack} from #{old} to {to}")))
     return ExitCode.DONE
-
-
-def between(stack: Stack, old: int, new: int | None) -> Difference:
-    """The difference; SlipwayError if an update does not exist or its state cannot be read."""
-    history = stack.history()
-    before = history.checkpoint(old)
-    after = history.present() if new is None else history.checkpoint(new)
-    if after is None:
-        raise SlipwayError(f"There is no stack {stack} now.", next_step=f"Name the update to compare #{old} with.")
-    return difference(*opened(stack, [before, after], to_stderr))
 
 
 def to_stderr(line: str) -> None:
@@ -205,19 +199,16 @@ def difference_lines(found: Difference, title: str) -> list[str]:
         for change in changes:
             text.append(f"  {SIGNS[change.operation]} {change.resource}")
             text += [f"      {field_text(field)}" for field in change.fields]
-    return [*text, f"{title}: {_counts(found)}."]
+    numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
+    counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
+    differing = f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}"
+    return [*text, f"{title}: {differing}: {counts}."]
 
 
 def field_text(field: FieldChange) -> str:
     """`spec.replicas: 1 → 2`."""
     old, new = (" ".join(clean(text).split()) for text in value_texts(field))
     return f"{short_path(field.path)}: {old or NOTHING} → {new or NOTHING}"
-
-
-def _counts(found: Difference) -> str:
-    numbers = {operation: sum(change.operation is operation for change in found.changes) for operation in WORDS}
-    counts = ", ".join(f"{number} {WORDS[operation]}" for operation, number in numbers.items() if number)
-    return f"{counted(len(found.changes), 'resource')} differ{'s' if len(found.changes) == 1 else ''}: {counts}"
 
 
 def difference_shape(found: Difference, old: int, new: int | None) -> dict[str, Any]:
@@ -274,7 +265,12 @@ def verify(*, name: str, json_output: bool) -> int:
     """Print a line for each service; returns 0 if all of them work, else 1."""
     stack = open_stack(name, cluster=False)
     verdicts = verdicts_of(stack.deployed())
-    failed, services = sum(bool(each.problems) for each in verdicts), _counted(verdicts)
+    failed = sum(bool(each.problems) for each in verdicts)
+    # An object of no service has no pods, images or checks of its own.
+    objects = sum(" " in each.service for each in verdicts)
+    services = counted(len(verdicts) - objects, "service")
+    if objects:
+        services += f" and {counted(objects, 'object')}"
     if json_output:
         typer.echo(json.dumps(verdicts_shape(stack.name, verdicts), indent=2, ensure_ascii=False))
     else:
@@ -284,28 +280,17 @@ def verify(*, name: str, json_output: bool) -> int:
     return ExitCode.FAILED if failed else ExitCode.DONE
 
 
-def _counted(verdicts: Sequence[ServiceVerdict]) -> str:
-    """`2 services and 1 object`: an object of no service has no pods, images or checks of its own."""
-    objects = sum(" " in each.service for each in verdicts)
-    services = counted(len(verdicts) - objects, "service")
-    return f"{services} and {counted(objects, 'object')}" if objects else services
-
-
 def verdict_lines(found: ServiceVerdict) -> list[str]:
     """One line if all is well, else one line for each problem."""
     if not found.problems:
-        images = ", ".join(_without_registry(image) for image in found.images)
+        parts = (image.partition("@sha256:") for image in found.images)
+        images = ", ".join(digest[:DIGEST_DIGITS] if at else name for name, at, digest in parts)
         checks = f"{counted(found.checks, 'check')} met" if found.checks else "no checks"
         if found.about:
             return [f"{found.service}: ok, {found.about}, on {images}"]
         return [f"{found.service}: ok, {found.pods_available}/{found.pods_wanted} pods on {images}, {checks}"]
     first, *more = found.problems
     return [f"{found.service}: failed, {first}", *(f"{' ' * len(found.service)}  and {each}" for each in more)]
-
-
-def _without_registry(image: str) -> str:
-    name, found, digest = image.partition("@sha256:")
-    return f"{digest[:8]}" if found else name
 
 
 def verdicts_shape(stack: str, verdicts: Sequence[ServiceVerdict]) -> dict[str, Any]:

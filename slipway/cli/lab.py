@@ -60,7 +60,20 @@ def status(json_output: bool = False) -> int:
         Console(highlight=False).print("There is no lab on this machine. Make one with `slipway lab up`.")
     else:
         headings = ("process", "pid", "health", "memory", "up", "listens on")
-        rows = [_cells(process) for process in found]
+        rows = []
+        for process in found:
+            problem, *_ = process.problem.strip().splitlines() or ["unhealthy"]
+            running = process.pid is not None
+            rows.append(
+                (
+                    process.name,
+                    str(process.pid) if running else "-",
+                    Text("healthy", style="green") if process.healthy else Text(problem, style="red"),
+                    _mebibytes(process.memory_bytes) if running else "-",
+                    elapsed_text(process.uptime_seconds) if running else "-",
+                    ", ".join(dict.fromkeys(process.listens)),  # each once, although TCP and UDP may both listen
+                )
+            )
         print_table(headings, rows, right=("pid", "memory", "up"), below=("listens on", "health"))
         console = Console(highlight=False)
         total = sum(process.memory_bytes for process in found)
@@ -70,20 +83,6 @@ def status(json_output: bool = False) -> int:
         if unhealthy:
             console.print("`slipway lab up` starts what is missing; the logs say why it ended.")
     return ExitCode.DONE if healthy else ExitCode.FAILED
-
-
-def _cells(process: ProcessStatus) -> list[str | Text]:
-    problem, *_ = process.problem.strip().splitlines() or ["unhealthy"]
-    health = Text("healthy", style="green") if process.healthy else Text(problem, style="red")
-    running = process.pid is not None
-    return [
-        process.name,
-        str(process.pid) if running else "-",
-        health,
-        _mebibytes(process.memory_bytes) if running else "-",
-        elapsed_text(process.uptime_seconds) if running else "-",
-        ", ".join(dict.fromkeys(process.listens)),  # each once, although TCP and UDP may both listen
-    ]
 
 
 def _mebibytes(size_bytes: int) -> str:

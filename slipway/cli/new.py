@@ -6,7 +6,6 @@ import keyword
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
@@ -119,7 +118,17 @@ def new(name: str, root: Path, *, template: Template = Template.PYTHON, port: in
         )
     _refuse_taken(name, folder, services)
     _write(folder, name, package, TEMPLATES / template, port or TEMPLATE_PORT)
-    _print_next_steps(name, folder.relative_to(root), template)
+    made, shown = MADE[template], folder.relative_to(root)
+    typer.echo(f"Made {shown}: {made.what.format(name=name)}.")
+    steps = {
+        made.tests.format(folder=shown): "its unit tests; the image build runs them too",
+        "slipway up -s dev": "build, test, deploy and check it",
+        f"{shown}/{made.code.format(package=package)}": "the code to change",
+        f"{shown}/service.yaml": made.settings,
+    }
+    width = max(map(len, steps))
+    for step, meaning in steps.items():
+        typer.echo(f"  {step:{width}}  {meaning}")
     return 0
 
 
@@ -131,8 +140,14 @@ def _package(name: str, template: Template) -> str:
         what, _, allowed = str(error).partition(": ")
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
         raise ConfigurationError(f"{what}.", why=f"Allowed are {allowed}.", next_step=_suggest(likely)) from error
-    taken = keyword.iskeyword(package) or package in _reserved() or _is_installed(package)
-    if MADE[template].package and taken:
+    # Python packages that a service needs, and the folder its tests are in.
+    files = TEMPLATES.glob("*/requirements*.txt")
+    pins = "".join(file.read_text(encoding="utf-8") for file in files)
+    needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
+    reserved = needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
+    installed = find_spec(package)
+    is_installed = installed is not None and installed.origin is not None
+    if MADE[template].package and (keyword.iskeyword(package) or package in reserved or is_installed):
         raise ConfigurationError(
             f"A service cannot be named {name!r}.",
             why=f"Its Python package would be `{package}`, which hides an existing package.",
@@ -148,19 +163,6 @@ def _suggest(name: str) -> str:
         return "Try a name like `greeting-service`."
 
 
-def _reserved() -> set[str]:
-    """Names of Python packages that a service needs, and of the folder its tests are in."""
-    files = TEMPLATES.glob("*/requirements*.txt")
-    pins = "".join(file.read_text(encoding="utf-8") for file in files)
-    needed = {pin.lower().replace("-", "_") for pin in re.findall(r"^([\w-]+)==", pins, re.MULTILINE)}
-    return needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
-
-
-def _is_installed(package: str) -> bool:
-    found = find_spec(package)
-    return found is not None and found.origin is not None
-
-
 def _refuse_taken(name: str, folder: Path, services: Path) -> None:
     if not services.is_dir():
         raise ConfigurationError(
@@ -172,19 +174,13 @@ def _refuse_taken(name: str, folder: Path, services: Path) -> None:
             why="`slipway new` does not overwrite files.",
             next_step="Choose another name, or remove it first.",
         )
-    for file, taken in _names(services):
-        if taken == name:
-            raise ConfigurationError(f"{file} already has the name {name!r}.", next_step="Choose another name.")
-
-
-def _names(services: Path) -> Iterator[tuple[Path, object]]:
     for file in sorted(services.glob("*/service.yaml")):
         try:
             content = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue  # the catalogue reports a broken service.yaml; this service can be made anyway
-        if isinstance(content, dict):
-            yield file, content.get("name")
+        if isinstance(content, dict) and content.get("name") == name:
+            raise ConfigurationError(f"{file} already has the name {name!r}.", next_step="Choose another name.")
 
 
 def _write(folder: Path, name: str, package: str, template: Path, port: int) -> None:
@@ -214,17 +210,3 @@ def _write(folder: Path, name: str, package: str, template: Path, port: int) -> 
 def _write_file(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
-
-
-def _print_next_steps(name: str, folder: Path, template: Template) -> None:
-    made = MADE[template]
-    typer.echo(f"Made {folder}: {made.what.format(name=name)}.")
-    steps = {
-        made.tests.format(folder=folder): "its unit tests; the image build runs them too",
-        "slipway up -s dev": "build, test, deploy and check it",
-        f"{folder}/{made.code.format(package=folder.name)}": "the code to change",
-        f"{folder}/service.yaml": made.settings,
-    }
-    width = max(map(len, steps))
-    for step, meaning in steps.items():
-        typer.echo(f"  {step:{width}}  {meaning}")

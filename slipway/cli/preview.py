@@ -44,7 +44,17 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
     project = projects.require(Path.cwd())
     project.require_environment(stack)
     attempt = Preview(project, stack, drift)
-    approved, error = _attempt(attempt, take=files.approval is not None)
+    approved: Approval | None = None
+    error: SlipwayError | None = None
+    try:
+        policy_pack(project)
+        opened = open_stack(stack)
+        opened.stacks.ensure(opened.name, attempt.progress.note)
+        ensure_databases(opened, attempt.progress.note)
+        approved = approval.take(opened) if files.approval else None
+        attempt.run(opened)
+    except SlipwayError as raised:  # the summary has it, with all that the preview has found before
+        error = raised
     summary = attempt.summary(error)
     if files.markdown:
         _write(files.markdown, render(summary, links(os.environ, summary.commits)))
@@ -56,21 +66,6 @@ def preview(*, stack: str, files: Files, drift: bool) -> int:
     if summary.result is PreviewResult.SUCCEEDED and summary.drift:
         return ExitCode.DRIFT
     return EXIT_CODES.get(summary.result, error.code if error else ExitCode.FAILED)
-
-
-def _attempt(preview: Preview, *, take: bool) -> tuple[Approval | None, SlipwayError | None]:
-    """The approval, and the error that kept the preview from its end; `None` if it got there, whatever it found."""
-    approved = None
-    try:
-        policy_pack(preview.project)
-        stack = open_stack(preview.stack)
-        stack.stacks.ensure(stack.name, preview.progress.note)
-        ensure_databases(stack, preview.progress.note)
-        approved = approval.take(stack) if take else None
-        preview.run(stack)
-    except SlipwayError as error:
-        return approved, error
-    return approved, None
 
 
 def _clear(file: Path) -> None:

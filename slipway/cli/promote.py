@@ -22,7 +22,7 @@ from slipway.deploy.work_tree import DIRTY
 from slipway.environments.temporary import is_declared, is_generated
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.github import API_URL, GitHub, token_of
-from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, copy_image, plan_promotion
+from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, copy_image, first_digits, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
 from slipway.promotion.where import (
@@ -147,7 +147,8 @@ def promotion_lines(plan: PromotionPlan, folder: Path) -> list[str]:
     paths = build_paths(folder)
     text = [f"{head}:"]
     for move in plan.moves:
-        text.append(f"  {move.service} {_short(move.old.digest) if move.old else NOTHING} → {_short(move.new.digest)}")
+        old = first_digits(move.old.digest) if move.old else NOTHING
+        text.append(f"  {move.service} {old} → {first_digits(move.new.digest)}")
         text += [f"    {line}" for line in _commits(move, folder, paths.get(move.service, ()))]
     return [*text, *plan.notes]
 
@@ -178,10 +179,6 @@ def difference(settings: SettingsFile, text: str) -> list[str]:
     name = settings.file.name
     old, new = settings.text.splitlines(), text.splitlines()
     return [line.rstrip("\n") for line in difflib.unified_diff(old, new, f"a/{name}", f"b/{name}", lineterm="")]
-
-
-def _short(digest: str) -> str:
-    return digest.removeprefix("sha256:")[:DIGEST_DIGITS]
 
 
 def where(*, service: str | None, json_output: bool) -> int:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 import typer
 from rich.console import Console
 
-from slipway.backend import UpdateInfo
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.deploy.preparation import prepare_stack
 from slipway.deploy.preview import Preview
@@ -70,7 +68,15 @@ def headline(prepared: Rollback) -> str:
     """What is rolled back to which update, in a few lines."""
     target, only = prepared.target, prepared.request.services
     what = f"{prepared.stack}: {', '.join(only)}" if only else prepared.stack
-    lines = [f"Rollback of {what} from #{prepared.source} to #{target.number}, {_described(target)}"]
+    dirty = " (with uncommitted changes)" if target.dirty else ""
+    parts = (
+        f"Rollback of {what} from #{prepared.source} to #{target.number}",
+        f"{target.started:%Y-%m-%d %H:%M} UTC",
+        f"by {clean(target.author)}" if target.author else "",
+        f"commit {target.commit[:8]}{dirty}" if target.commit else "",
+        clean(target.message.splitlines()[0]) if target.message else "",
+    )
+    lines = [", ".join(filter(None, parts))]
     if prepared.warning:
         lines.append(prepared.warning)
     if prepared.moved:
@@ -78,17 +84,6 @@ def headline(prepared: Rollback) -> str:
     if prepared.reason:
         lines.append(f"Today's policies are overridden: {prepared.reason}")
     return "\n".join(lines)
-
-
-def _described(entry: UpdateInfo) -> str:
-    dirty = " (with uncommitted changes)" if entry.dirty else ""
-    parts: Sequence[str] = (
-        f"{entry.started:%Y-%m-%d %H:%M} UTC",
-        f"by {clean(entry.author)}" if entry.author else "",
-        f"commit {entry.commit[:8]}{dirty}" if entry.commit else "",
-        clean(entry.message.splitlines()[0]) if entry.message else "",
-    )
-    return ", ".join(filter(None, parts))
 
 
 def _show_preview(prepared: Rollback, progress: Progress) -> None:

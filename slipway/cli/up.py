@@ -18,14 +18,14 @@ from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cluster.drift import Drift, remove_additions
 from slipway.cli.history import to_stderr
-from slipway.deploy import approval, last_update, work_tree
+from slipway.deploy import approval, work_tree
 from slipway.deploy.approval import Approval
 from slipway.deploy.drift import find_drift, find_unchanged, has_same_bases
-from slipway.deploy.last_update import LastUpdate, changed_services
+from slipway.deploy.last_update import LastUpdate, changed_services, last_update, record_last_update
 from slipway.deploy.preparation import REPLACEMENTS_REVERTED, prepare_stack, replaced_objects, revert_replacements
 from slipway.deploy.preview import Preview, policy_pack, skip_program_gate
 from slipway.deploy.program_policies import PassedPolicies, passed_policies, policy_inputs, record_passed
-from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
+from slipway.deploy.summary import PreviewResult, PreviewSummary
 from slipway.deploy.update import Update, require_success, run_update
 from slipway.engine.stages import Stage, gate_line, stage_times
 from slipway.environments.creation import TemporaryRequest, ensure_temporary
@@ -67,6 +67,11 @@ class UpOptions:
     """Where to write a pull request's comment about a temporary environment."""
 
     @property
+    def agreed(self) -> bool:
+        """Whether the user agreed to the update beforehand: nobody reads the preview."""
+        return self.yes or self.approved is not None
+
+    @property
     def variables(self) -> Mapping[str, str]:
         """More environment variables for the program."""
         return {RERUN_VARIABLE: "1"} if self.force else {}
@@ -74,7 +79,11 @@ class UpOptions:
 
 def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; returns the exit code."""
-    _require_consent_possible(agreed=options.yes or options.approved is not None)
+    if not options.agreed and not sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is not a terminal, so there is no prompt.",
+            next_step="Add --yes to update without a prompt.",
+        )
     if options.markdown:
         require_writable(options.markdown)
     try:
@@ -118,7 +127,7 @@ def _up(name: str, options: UpOptions) -> int:
     reached.result()
     if options.approved:
         approval.require_approved(stack, options.approved, approved)
-    last = None if options.refresh else last_update.last_update(stack, approved)
+    last = None if options.refresh else last_update(stack, approved)
     before = last if last and last.is_same(approved) else None
     if before and not options.force and (code := _as_last_updated(stack, before)) is not None:
         return code
@@ -126,7 +135,8 @@ def _up(name: str, options: UpOptions) -> int:
     if before and options.yes:
         gate = _passed_before(stack, before)
     else:
-        passed = passed_policies(stack) if _needs_no_preview(stack, options) else None
+        needs_preview = not options.agreed or options.refresh or ROLLBACK_SETTING in stack.config()
+        passed = None if needs_preview else passed_policies(stack)
         gate = _judged(passed, options) if passed else _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     inputs = policy_inputs(stack) if gate.rules and not passed else ""
@@ -143,11 +153,10 @@ def _up(name: str, options: UpOptions) -> int:
         variables = {**variables, **target_variables(targets, variables)}
     update = _updated(stack, arguments, progress, environment=variables, pack=pack, rollback=options.rollback)
     if gate.rules:
-        last_update.record_last_update(stack, approved)
+        record_last_update(stack, approved)
         if inputs:
             record_passed(stack, inputs, gate.rules, update.violations)
-    _show_summary(update, gate)
-    _show_proof(stack, update)
+    _show_result(stack, update, gate)
     # The engine compares what the program declares with the state, and does not read the cluster.
     return _drift_code(stack, progress) if update.changed_nothing and not options.refresh else ExitCode.DONE
 
@@ -172,51 +181,6 @@ def _updated(
             raise FailedUpdate(stack, update, error).undone(progress) from error
         raise
     return update
-
-
-def _require_consent_possible(*, agreed: bool) -> None:
-    if not agreed and not sys.stdin.isatty():
-        raise ConfigurationError(
-            "Standard input is not a terminal, so there is no prompt.",
-            next_step="Add --yes to update without a prompt.",
-        )
-
-
-def _needs_no_preview(stack: Stack, options: UpOptions) -> bool:
-    """Whether no person reads the preview, and neither a refresh nor `slipway:rollbackTo` needs it."""
-    agreed = options.yes or options.approved is not None
-    return agreed and not options.refresh and ROLLBACK_SETTING not in stack.config()
-
-
-def _previewed(stack: Stack, preview: Preview, progress: Progress) -> PreviewSummary:
-    """Show what the update would do; raises SlipwayError if it must not happen."""
-    error = None
-    try:
-        preview.run(stack)
-    except SlipwayError as raised:
-        error = raised
-    summary = preview.summary(error)
-    if error and is_incomplete(summary):
-        _show_output(summary.problems, progress.console)
-        raise error
-    show(summary, Console(highlight=False))
-    if summary.result is PreviewResult.REFUSED:
-        raise SlipwayError(
-            f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
-            why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
-            next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
-            code=ExitCode.POLICY,
-        )
-    return summary
-
-
-def _show_output(problems: Sequence[PreviewProblem], console: Console) -> None:
-    """Print the output of failed builds; the error that follows says the rest."""
-    for problem in problems:
-        if problem.output:
-            console.print(Text(f"\n{problem.resource}: {problem.step}", style="bold red"), soft_wrap=True)
-        for line in problem.output:
-            console.print(Text(f"  {clean(line)}"), soft_wrap=True)
 
 
 def _as_last_updated(stack: Stack, before: LastUpdate) -> ExitCode | None:
@@ -290,7 +254,7 @@ def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
 
 
 def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
-    """Preview, and get consent; raises SlipwayError without it."""
+    """Show what the update would do, and get consent; raises SlipwayError without it, or if it must not happen."""
     preview = Preview(
         stack.project,
         stack.name,
@@ -299,7 +263,27 @@ def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
         variables=options.variables,
         progress=progress,
     )
-    summary = _previewed(stack, preview, progress)
+    error = None
+    try:
+        preview.run(stack)
+    except SlipwayError as raised:
+        error = raised
+    summary = preview.summary(error)
+    if error and is_incomplete(summary):
+        for problem in summary.problems:  # the output of failed builds; the error says the rest
+            if problem.output:
+                progress.console.print(Text(f"\n{problem.resource}: {problem.step}", style="bold red"), soft_wrap=True)
+            for line in problem.output:
+                progress.console.print(Text(f"  {clean(line)}"), soft_wrap=True)
+        raise error
+    show(summary, Console(highlight=False))
+    if summary.result is PreviewResult.REFUSED:
+        raise SlipwayError(
+            f"{stack} was not updated: {counted(len(summary.refusals()), 'mandatory policy violation')}.",
+            why="\n".join(dict.fromkeys(f"{each.rule}: {each.resource or 'the stack'}" for each in summary.refusals())),
+            next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            code=ExitCode.POLICY,
+        )
     asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
     stages = (asked, _consent(stack.name, summary, options))
     return Gate(stages, summary.rules, replaced_objects(preview.events.events))
@@ -309,7 +293,7 @@ def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     """The stage of the consent to the update; SlipwayError for a no. Without a change, no consent is needed."""
     if not summary.changes:
         return Stage("approve", None, "not needed")
-    if options.approved or options.yes:
+    if options.agreed:
         return Stage("approve", None, f"by {options.approved}" if options.approved else "by --yes")
     began = time.monotonic()
     try:
@@ -321,14 +305,11 @@ def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     return Stage("approve", time.monotonic() - began)
 
 
-def _show_summary(update: Update, gate: Gate) -> None:
+def _show_result(stack: Stack, update: Update, gate: Gate) -> None:
+    """Print the services, how long each stage took, and the proof that `slipway:rollbackTo` holds if it is set."""
     _show_services(update.outputs)
     for line in (gate_line(*gate.stages), *stage_times(update.events).lines()):
         typer.echo(line)
-
-
-def _show_proof(stack: Stack, update: Update) -> None:
-    """Print the proof that the stack is as its setting `slipway:rollbackTo` says, if it is set."""
     if target := stack.config().get(ROLLBACK_SETTING):
         from slipway.rollback.proof import prove_setting  # noqa: PLC0415 -- it imports all policies
         from slipway.rollback.run import checks_met  # noqa: PLC0415

@@ -59,7 +59,7 @@ def take(stack: Stack) -> Approval:
         file_hashes(folder),
         settings_of(stack),
         state_hash(stack),
-        _last_number(stack) if in_folder else None,
+        max((entry.number for entry in stack.history().latest(1)), default=0) if in_folder else None,
     )
 
 
@@ -81,12 +81,23 @@ def changed_since_preview(before: Approval, after: Approval, others: Sequence[Up
     if before.commit != after.commit:
         lines.append(f"commit: {_short(before.commit)} → {_short(after.commit)}")
     for what, old, new in (("files", before.files, after.files), ("settings", before.settings, after.settings)):
-        if changes := _differences(old, new):
+        added = {name: "new" for name in new if name not in old}
+        removed = {name: "removed" for name in old if name not in new}
+        changed = {name: "changed" for name in old if name in new and old[name] != new[name]}
+        if changes := [f"{name} ({how})" for name, how in sorted({**added, **removed, **changed}.items())]:
             lines.append(f"{what}: {some_of(changes, NAMED)}")
-    if before.state != after.state:
-        lines += [f"state: {_told(entry)}" for entry in others] or [
+    if before.state == after.state:
+        return lines
+    for entry in others:
+        by = f" by {entry.author}" if entry.author else ""
+        at = entry.started.astimezone().strftime("%H:%M:%S")
+        commit = f", commit {_short(entry.commit)}" if entry.commit else ""
+        result = "succeeded" if entry.succeeded else "failed"
+        lines.append(f"state: {entry.kind} #{entry.number}{by}, started at {at}{commit}, {result}")
+    if not others:
+        lines.append(
             "state: changed, though no update was recorded since; `pulumi state` and `pulumi stack import` do that"
-        ]
+        )
     return lines
 
 
@@ -131,13 +142,10 @@ def source_files(folder: Path) -> Iterator[tuple[str, Path]]:
     A name that is not UTF-8 is escaped, because JSON has to keep it too.
     """
     for parent, folders, files in os.walk(folder / SERVICES):
-        folders[:] = sorted(name for name in folders if _is_source(Path(parent, name)))
+        named = [name for name in folders if not (name.startswith(".") or name in NO_SOURCES)]
+        folders[:] = sorted(name for name in named if not Path(parent, name, "pyvenv.cfg").exists())
         for file in (Path(parent, name) for name in sorted(files)):
             yield os.fsencode(file.relative_to(folder)).decode(errors="backslashreplace"), file
-
-
-def _is_source(folder: Path) -> bool:
-    return not (folder.name.startswith(".") or folder.name in NO_SOURCES or (folder / "pyvenv.cfg").exists())
 
 
 def _content_hash(file: Path) -> str:
@@ -166,30 +174,24 @@ def state_hash(stack: Stack) -> str:
     return _hash(normalized(state))
 
 
-def _last_number(stack: Stack) -> int:
-    return max((entry.number for entry in stack.history().latest(1)), default=0)
-
-
 def normalized(state: Mapping[str, Any]) -> dict[str, Any]:
     """A recorded state without the parts that differ each time the engine writes it, even if nothing has changed.
 
     A program declares in parallel, so the order of resources and of their dependencies has no meaning.
     """
-    resources = [_normalized(resource) for resource in state.get("resources") or ()]
+    resources = []
+    for resource in state.get("resources") or ():
+        kept = {name: value for name, value in resource.items() if name not in WHERE_DECLARED}
+        # Most have no secret: to write one as JSON takes a tenth of the time that a check of every value in it takes.
+        if SIGNATURE in json.dumps(kept):
+            kept = {name: _without_ciphertexts(value) for name, value in kept.items()}
+        kept["dependencies"] = sorted(resource.get("dependencies") or ())
+        by_property = resource.get("propertyDependencies") or {}
+        kept["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
+        resources.append(kept)
     resources.sort(key=lambda each: (each["urn"], str(each.get("delete")), str(each.get("id"))))
     rest = {name: value for name, value in state.items() if name not in (VOLATILE, "resources")}
     return {**_without_ciphertexts(rest), "resources": resources}
-
-
-def _normalized(resource: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in resource.items() if name not in WHERE_DECLARED}
-    # Most have no secret: to write one as JSON takes a tenth of the time that a check of every value in it takes.
-    if SIGNATURE in json.dumps(kept):
-        kept = {name: _without_ciphertexts(value) for name, value in kept.items()}
-    kept["dependencies"] = sorted(resource.get("dependencies") or ())
-    by_property = resource.get("propertyDependencies") or {}
-    kept["propertyDependencies"] = {name: sorted(urns or ()) for name, urns in by_property.items()}
-    return kept
 
 
 def _without_ciphertexts(value: Any) -> Any:
@@ -217,20 +219,6 @@ def updates_since(stack: Stack, before: Approval) -> Sequence[UpdateInfo]:
     return [entry for entry in entries if entry.started + timedelta(seconds=entry.duration_seconds) >= before.taken]
 
 
-def _told(entry: UpdateInfo) -> str:
-    by = f" by {entry.author}" if entry.author else ""
-    at = entry.started.astimezone().strftime("%H:%M:%S")
-    commit = f", commit {_short(entry.commit)}" if entry.commit else ""
-    return f"{entry.kind} #{entry.number}{by}, started at {at}{commit}, {'succeeded' if entry.succeeded else 'failed'}"
-
-
-def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    added = {name: "new" for name in new if name not in old}
-    removed = {name: "removed" for name in old if name not in new}
-    changed = {name: "changed" for name in old if name in new and old[name] != new[name]}
-    return [f"{name} ({how})" for name, how in sorted({**added, **removed, **changed}.items())]
-
-
 def _short(commit: str) -> str:
     return commit[:COMMIT_DIGITS] or "(no commit)"
 
@@ -248,7 +236,21 @@ def require_approved(stack: Stack, file: Path, now: Approval) -> None:
 
     Raises ConfigurationError if no preview of this stack wrote the file.
     """
-    before = _read(file, f"{stack.project.name}/{stack}")
+    name = f"{stack.project.name}/{stack}"
+    try:
+        content = _File.model_validate_json(file.read_bytes())
+        problem = "" if content.stack == name else f"It is for {content.stack}."
+    except ValidationError as error:
+        problem = "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+    except OSError as error:
+        problem = str(error)
+    if problem:
+        raise ConfigurationError(
+            f"{file} is not an approval of {name}.",
+            why=problem,
+            next_step=f"`slipway preview -s {stack} --approval {file}` writes one.",
+        )
+    before = content.approval
     others = () if before.state == now.state else updates_since(stack, before)
     if lines := changed_since_preview(before, now, others):
         raise SlipwayError(
@@ -261,20 +263,3 @@ def require_approved(stack: Stack, file: Path, now: Approval) -> None:
 def to_text(approval: Approval, project: str, stack: str) -> str:
     """The text that `require_approved` reads, on any machine."""
     return _File(stack=f"{project}/{stack}", approval=approval).model_dump_json(indent=1) + "\n"
-
-
-def _read(file: Path, stack: str) -> Approval:
-    try:
-        content = _File.model_validate_json(file.read_bytes())
-        problem = "" if content.stack == stack else f"It is for {content.stack}."
-    except ValidationError as error:
-        problem = "\n".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-    except OSError as error:
-        problem = str(error)
-    if problem:
-        raise ConfigurationError(
-            f"{file} is not an approval of {stack}.",
-            why=problem,
-            next_step=f"`slipway preview -s {stack.rpartition('/')[2]} --approval {file}` writes one.",
-        )
-    return content.approval

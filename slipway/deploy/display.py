@@ -90,18 +90,24 @@ class UpdateDisplay:
 
     def _say(self, event: Diagnostic) -> None:
         if event.ephemeral:
-            self._status(event)
+            if event.resource:
+                self._show_status(event.resource, event)
         elif event.severity != "error" and event.message.strip() and not event.message.startswith(NOISE):
             about = f"{event.resource}: " if event.resource and event.resource.type != STACK_TYPE else ""
             self.progress.note(f"{about}{event.message}")
 
-    def _status(self, event: Diagnostic) -> None:
-        resource = event.resource
-        if resource is None:
-            return
+    def _show_status(self, resource: Urn, event: Diagnostic) -> None:
         text = event.message
-        if text.startswith((ROLLING_OUT, ROLLED_OUT)):
-            self._roll_out(resource, text)
+        # A rollout has a line of its own: the program waits for it after the engine is done with the Deployment.
+        rollout = (resource, ROLLING_OUT)
+        if text.startswith(ROLLED_OUT):
+            self._leave(rollout, None)
+            return
+        if text.startswith(ROLLING_OUT):
+            if rollout not in self._running:
+                context = self.progress.step(f"Roll out {resource.name}")
+                self._running[rollout] = (context, context.__enter__())
+            self._running[rollout][1].update(text.removeprefix(f"{ROLLING_OUT}: "))
             return
         if resource.type == IMAGE_TYPE:
             text = without_marks(text)
@@ -111,17 +117,6 @@ class UpdateDisplay:
         for (running, _), (_, step) in self._running.items():
             if running == resource and text.strip():
                 step.update(text)
-
-    def _roll_out(self, resource: Urn, text: str) -> None:
-        """Show a separate line for a rollout: the program waits for it after the engine is done with the Deployment."""
-        key = (resource, ROLLING_OUT)
-        if text.startswith(ROLLED_OUT):
-            self._leave(key, None)
-            return
-        if key not in self._running:
-            context = self.progress.step(f"Roll out {resource.name}")
-            self._running[key] = (context, context.__enter__())
-        self._running[key][1].update(text.removeprefix(f"{ROLLING_OUT}: "))
 
 
 def _is_worth_a_line(event: StepEvent) -> bool:

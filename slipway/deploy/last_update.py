@@ -123,11 +123,27 @@ def inputs_hash(stack: Stack, files: Mapping[str, str], settings: Mapping[str, s
 def surroundings_hash(stack: Stack) -> str:
     """A hash of what a preview needs besides files and settings: variables, files they name, installed software."""
     environment = stack.engine.environment
+    contents = {}
+    for name, value in environment.items():
+        if name == "KUBECONFIG" or name.endswith(FILE_SUFFIX):
+            for path in filter(None, value.split(os.pathsep)):
+                file = Path(path.replace(STACK_PLACEHOLDER, stack.name))
+                content = file.read_bytes() if file.is_file() else b""
+                contents[f"{name} {path}"] = hashlib.sha256(content).hexdigest()
+    # The names, with versions, of the program's packages and the engine's plugins, and the engine's path and time.
+    installed: list[str] = []
+    for packages in (stack.project.folder / ".venv").glob("lib/python*/site-packages"):
+        installed += (entry.name for entry in os.scandir(packages) if entry.name.endswith(".dist-info"))
+    home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME", "/"), ".pulumi"))
+    if (home / "plugins").is_dir():
+        installed += (entry.name for entry in os.scandir(home / "plugins"))
+    if engine := shutil.which("pulumi", path=environment.get("PATH")):
+        installed.append(f"{engine} {Path(engine).stat().st_mtime_ns}")
     return _hash(
         {
             "variables": {name: value for name, value in environment.items() if name not in NOISE},
-            "contents": dict(_contents(environment, stack.name)),
-            "installed": sorted(_installed(stack.project.folder, environment)),
+            "contents": contents,
+            "installed": sorted(installed),
             "day": datetime.now(UTC).date().isoformat(),  # waivers expire
         }
     )
@@ -135,27 +151,6 @@ def surroundings_hash(stack: Stack) -> str:
 
 def _hash(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _contents(environment: Mapping[str, str], stack: str) -> Iterator[tuple[str, str]]:
-    """The files that variables name: a kubeconfig, secrets."""
-    for name, value in environment.items():
-        if name == "KUBECONFIG" or name.endswith(FILE_SUFFIX):
-            for path in filter(None, value.split(os.pathsep)):
-                file = Path(path.replace(STACK_PLACEHOLDER, stack))
-                content = file.read_bytes() if file.is_file() else b""
-                yield f"{name} {path}", hashlib.sha256(content).hexdigest()
-
-
-def _installed(folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Names, with versions, of the program's packages and the engine's plugins, and the engine's path and time."""
-    for packages in (folder / ".venv").glob("lib/python*/site-packages"):
-        yield from (entry.name for entry in os.scandir(packages) if entry.name.endswith(".dist-info"))
-    home = Path(environment.get("PULUMI_HOME") or Path(environment.get("HOME", "/"), ".pulumi"))
-    if (home / "plugins").is_dir():
-        yield from (entry.name for entry in os.scandir(home / "plugins"))
-    if engine := shutil.which("pulumi", path=environment.get("PATH")):
-        yield f"{engine} {Path(engine).stat().st_mtime_ns}"
 
 
 @dataclass(frozen=True)
@@ -251,11 +246,21 @@ def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[
     except ValueError:  # the program reports it, with file and line
         return ()
     of_files = _of_files(known, last, now)
-    of_settings = _of_settings(known, last, now)
-    if of_files is None or of_settings is None:
+    if of_files is None:
         return ()
-    changed, renaming = of_files[0] | of_settings, of_files[1] | of_settings
-    changed |= _callers(known, renaming)
+    changed, renaming = of_files
+    for setting in last.changed_settings(now):
+        readers = {each.name for each in known if _is_own(setting, each.name)}
+        if not readers:  # it affects other services, or the program
+            return ()
+        changed |= readers
+        renaming |= readers
+    # Those who call them, or their callers: while an unchanged service depends on a Deployment, the engine deletes
+    # nothing that the Deployment depended on, and the old ConfigMap would stay.
+    callers: set[str] = set()
+    while more := {each.name for each in known if {*renaming, *callers} & set(each.calls)} - callers:
+        callers |= more
+    changed |= callers
     deployed = {each.service for each in resources(state) if each.service}
     is_known = {each.name for each in known} == deployed and has_services_alone(state)
     return sorted(changed) if is_known and 2 * len(changed) <= len(known) else ()
@@ -276,27 +281,6 @@ def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) 
         changed.update(each.name for each in readers)
         renaming.update(each.name for each in readers if file == each.spec or each.is_named_by_content)
     return changed, renaming
-
-
-def _of_settings(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> set[str] | None:
-    """The services with a changed setting or secret; `None` if one affects other services."""
-    changed: set[str] = set()
-    for setting in last.changed_settings(now):
-        readers = [each.name for each in known if _is_own(setting, each.name)]
-        if not readers:
-            return None
-        changed.update(readers)
-    return changed
-
-
-def _callers(known: Sequence[ServiceSources], services: set[str]) -> set[str]:
-    """The services that call these, or call their callers. While an unchanged service depends on a Deployment, the
-    engine deletes nothing that the Deployment depended on, and the old ConfigMap would stay.
-    """
-    found: set[str] = set()
-    while more := {each.name for each in known if {*services, *found} & set(each.calls)} - found:
-        found |= more
-    return found
 
 
 def _is_own(setting: str, service: str) -> bool:

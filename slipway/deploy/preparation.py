@@ -78,7 +78,16 @@ def ensure_databases(stack: Stack, say: Say) -> None:
     none yet. SlipwayError if the lab cannot.
     """
     missing = [name for name, file in _url_files(stack).items() if not file.exists()]
-    if missing and _read_from_lab(stack, missing):
+    if not missing:
+        return
+    # The stack's settings take precedence over the lab's files.
+    keys = (str(key).partition(":") for key in stack.project.settings(stack.name))
+    configured = {f"{secret_variable(service, key)}_FILE" for service, _, key in keys}
+    try:
+        services = tuple(secret_variable(each.name, "") for each in service_sources(stack.project.folder))
+    except ValueError:  # the program reports it, with file and line
+        return
+    if any(name not in configured and name.startswith(services) for name in missing):
         _lab_databases(stack)
         say(f"{stack} has databases of its own on the lab.")
 
@@ -100,17 +109,6 @@ def _url_files(stack: Stack) -> dict[str, Path]:
         for name, path in lab_variables().items()
         if STACK_PLACEHOLDER in path and given.get(name) == path
     }
-
-
-def _read_from_lab(stack: Stack, variables: Iterable[str]) -> bool:
-    """Whether a service of this clone takes its address from one of them; the stack's settings take precedence."""
-    keys = (str(key).partition(":") for key in stack.project.settings(stack.name))
-    configured = {f"{secret_variable(service, key)}_FILE" for service, _, key in keys}
-    try:
-        services = tuple(secret_variable(each.name, "") for each in service_sources(stack.project.folder))
-    except ValueError:  # the program reports it, with file and line
-        return False
-    return any(name not in configured and name.startswith(services) for name in variables)
 
 
 def _lab_databases(stack: Stack, *options: str) -> None:
@@ -187,9 +185,8 @@ def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     """
     operations = snapshot.get(PENDING) or ()
     started = {str(each["resource"]["urn"]) for each in operations}
-    made = [
-        _adopted(each["resource"]) for each in operations if each["type"] == "creating" and object_id(each["resource"])
-    ]
+    begun = [each["resource"] for each in operations if each["type"] == "creating" and object_id(each["resource"])]
+    made = [{**raw, "id": object_id(raw), "outputs": raw.get("inputs") or {}} for raw in begun]
     instead = {raw["urn"] for raw in made}
     known = [
         raw for raw in snapshot.get("resources") or () if not (raw.get("pendingReplacement") and raw["urn"] in instead)
@@ -198,10 +195,6 @@ def settle_pending_operations(snapshot: Snapshot) -> Snapshot:
     made = [{**raw, "delete": True} if raw["urn"] in there else raw for raw in made]
     settled = (_marked(raw) if raw["urn"] in started else raw for raw in _each_once([*known, *made]))
     return {**{key: value for key, value in snapshot.items() if key != PENDING}, "resources": list(settled)}
-
-
-def _adopted(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**raw, "id": object_id(raw), "outputs": raw.get("inputs") or {}}
 
 
 def _marked(raw: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.work_tree import commits
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
 from slipway.engine.events import Event, StepEvent, open_log
+from slipway.engine.events import StepEvent
 from slipway.engine.pulumi_cli import Completed
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
@@ -72,8 +73,9 @@ class Preview:
                 log.write_line(line, at_seconds)
                 event = self.events.take(line, at_seconds)
                 watch.take(line, event, at_seconds)
-                if event:
-                    _show_builds(display.show, event)
+                # Of the resources only builds, which take time in a preview; the summary has the rest.
+                if event and (not isinstance(event, StepEvent) or event.resource.type == IMAGE_TYPE):
+                    display.show(event)
 
             ended = engine.stream(arguments, on_line, self.progress.note, watch.overdue)
             display.close(interrupted=ended.interrupted)
@@ -88,12 +90,13 @@ class Preview:
 
     def summary(self, error: SlipwayError | None) -> PreviewSummary:
         """The summary so far, with `error` among its problems if the events do not say the same."""
-        summary = self.events.summary(
-            self.project.name,
-            self.stack,
-            **self._found_drift(),
-            duration_seconds=time.monotonic() - self.started,
-        )
+        drift: dict[str, Any] = {}
+        if self._drift:
+            drift = {"drift": self._drift.changes, "changed_by": self._drift.changed_by}
+        elif self.drift and self._opened:  # without a state there is none
+            drift = {"drift": ()}
+        seconds = time.monotonic() - self.started
+        summary = self.events.summary(self.project.name, self.stack, **drift, duration_seconds=seconds)
         engine = self._opened.engine if self._opened and summary.changes else None
         summary = replace(summary, commits=commits(self.project.folder, engine, self.stack))
         if error is None:
@@ -102,13 +105,15 @@ class Preview:
             return replace(summary, result=PreviewResult.INTERRUPTED)
         if summary.result is PreviewResult.REFUSED:  # the engine fails for that reason too
             return summary
-        return replace(summary, result=PreviewResult.FAILED, problems=_problems(summary, error))
-
-    def _found_drift(self) -> dict[str, Any]:
-        """Fields of the summary; without a state there is no drift."""
-        if self._drift:
-            return {"drift": self._drift.changes, "changed_by": self._drift.changed_by}
-        return {"drift": ()} if self.drift and self._opened else {}
+        problems = summary.problems
+        # An error that says more than what the engine reported comes first, and replaces its own among them.
+        if error.next_step or isinstance(error, ConfigurationError) or not problems:
+            what, why = masked_text(error.what), masked_text(error.why)
+            said = [line.strip() for line in (what, *why.splitlines()[:1]) if line.strip()]
+            others = [problem for problem in problems if not any(line in problem.message for line in said)]
+            message = "\n".join(filter(None, (what, why)))
+            problems = (PreviewProblem(message, next_step=error.next_step), *others)
+        return replace(summary, result=PreviewResult.FAILED, problems=problems)
 
 
 def skip_program_gate(project: Project, stack: str) -> dict[str, str]:
@@ -148,20 +153,3 @@ def _error(stack: str, events: PreviewEvents, ended: Completed) -> SlipwayError:
     if isinstance(error, ConfigurationError | NotRolledBackError | NotOwnedError) or known_failure(stack, error.why):
         return error
     return SlipwayError(f"The preview of {stack} failed.", why=error.why, next_step=gone_advice(stack, error.why))
-
-
-def _problems(summary: PreviewSummary, error: SlipwayError) -> tuple[PreviewProblem, ...]:
-    """The problems that the engine reported; an error that says more comes first and replaces its own among them."""
-    if not error.next_step and not isinstance(error, ConfigurationError) and summary.problems:
-        return summary.problems
-    what, why = masked_text(error.what), masked_text(error.why)
-    said = [line.strip() for line in (what, *why.splitlines()[:1]) if line.strip()]
-    others = [problem for problem in summary.problems if not any(line in problem.message for line in said)]
-    message = "\n".join(filter(None, (what, why)))
-    return (PreviewProblem(message, next_step=error.next_step), *others)
-
-
-def _show_builds(show_event: Callable[[Event], None], event: Event) -> None:
-    """Show only builds, which take time in a preview; the summary has the rest."""
-    if not isinstance(event, StepEvent) or event.resource.type == IMAGE_TYPE:
-        show_event(event)

@@ -97,13 +97,18 @@ class PreviewEvents:
         services = {each.urn: each.service for each in with_owners(filter(None, states))}
         changes = tuple(change for steps in _paired(self._steps) if (change := _change(steps, services)))
         problems = self.problems()
+        ended = (event for event in reversed(self.events) if isinstance(event, SummaryEvent))
+        counts: Mapping[str, int] = next((event.changes for event in ended), {})
+        declared = (event for event in self.events if isinstance(event, StepEvent) and event.operation != "delete")
         return PreviewSummary(
             project,
             stack,
             self._result(problems),
             changes=tuple(sorted(changes, key=_order)),
-            unchanged=self._engine_counts().get("same", 0),
-            services=self._services(),
+            unchanged=counts.get("same", 0),
+            services=tuple(
+                sorted({step.resource.name for step in declared if step.resource.type in WORKLOAD_COMPONENTS})
+            ),
             images=image_changes(changes),
             tested=self._tested(),
             rules=len(self.rules),
@@ -117,10 +122,6 @@ class PreviewEvents:
         logs = build_logs(self.events)
         found = (_problem(event, logs) for event in self._diagnostics("error"))
         return tuple(dict.fromkeys(found))
-
-    def _services(self) -> tuple[str, ...]:
-        steps = (event for event in self.events if isinstance(event, StepEvent) and event.operation != "delete")
-        return tuple(sorted({step.resource.name for step in steps if step.resource.type in WORKLOAD_COMPONENTS}))
 
     def _tested(self) -> tuple[str, ...]:
         """The services whose test stage was completely built."""
@@ -149,9 +150,6 @@ class PreviewEvents:
             if not event.message.startswith(NOISE)
         ]
         return tuple(dict.fromkeys(said))
-
-    def _engine_counts(self) -> Mapping[str, int]:
-        return next((event.changes for event in reversed(self.events) if isinstance(event, SummaryEvent)), {})
 
     def _result(self, problems: tuple[PreviewProblem, ...]) -> PreviewResult:
         if problems:
@@ -214,21 +212,17 @@ def _change(steps: Steps, services: Mapping[str, str]) -> ResourceChange | None:
     resource = Urn(step["urn"])
     if not (new or old).get("custom") or (resource.type.startswith(PROVIDER_PREFIX) and operation is Operation.CREATE):
         return None
+    replacement = next((name for name in known if name in ("create-replacement", "import-replacement")), None)
     return ResourceChange(
         resource,
         operation,
         services.get(resource.urn, ""),
         _fields(step, old, new) if operation in (Operation.UPDATE, Operation.REPLACE) else (),
-        deleted_first=_is_deleted_first(known),
+        deleted_first=replacement is not None and "delete-replaced" in known[: known.index(replacement)],
         kept=operation is Operation.DELETE and (bool(old.get("retainOnDelete")) or telling == "discard"),
         before={} if operation is Operation.CREATE else masked(old.get("inputs") or {}, resource.type),
         after={} if operation is Operation.DELETE else masked(new.get("inputs") or {}, resource.type),
     )
-
-
-def _is_deleted_first(operations: list[str]) -> bool:
-    made = [name for name in operations if name in ("create-replacement", "import-replacement")]
-    return bool(made) and "delete-replaced" in operations[: operations.index(made[0])]
 
 
 def _fields(step: Mapping[str, Any], old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[FieldChange, ...]:

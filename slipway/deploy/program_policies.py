@@ -20,7 +20,7 @@ from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.deployed import ApiResource, is_inside, object_path
-from slipway.cluster.diagnosis.objects import object_at, text_at
+from slipway.cluster.diagnosis.objects import text_at
 from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import has_services_alone, inputs_hash
@@ -30,6 +30,7 @@ from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, resources, stem
+from slipway.state.checkpoint import resources
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 # Also a Dockerfile of another name, whose content the catalogue reads.
@@ -99,20 +100,19 @@ def record_passed(stack: Stack, inputs: str, rules: int, violations: Iterable[Vi
             return
         notes = [f"  {each.rule} [{each.weight}] {each.resource or 'the stack'}: {each.message}" for each in violations]
         notes = ["Policy advice and waivers:", *notes] if notes else []
-        recorded = (each for each in resources(state) if program_check.may_change_something(each.type))
-        _write(stack, inputs, _PolicyVerdict(rules, "\n".join(notes), [_recorded_object(each) for each in recorded]))
-
-
-def _recorded_object(resource: ResourceState) -> DeclaredObject:
-    inputs, metadata = resource.inputs, object_at(resource.inputs, "metadata")
-    return DeclaredObject(
-        type=resource.type,
-        resource=resource.name,
-        api_version=text_at(inputs, "apiVersion"),
-        kind=text_at(inputs, "kind"),
-        namespace=text_at(metadata, "namespace"),
-        name=text_at(metadata, "name"),
-    )
+        objects = [
+            DeclaredObject(
+                type=each.type,
+                resource=each.name,
+                api_version=text_at(each.inputs, "apiVersion"),
+                kind=text_at(each.inputs, "kind"),
+                namespace=text_at(each.inputs, "metadata", "namespace"),
+                name=text_at(each.inputs, "metadata", "name"),
+            )
+            for each in resources(state)
+            if program_check.may_change_something(each.type)
+        ]
+        _write(stack, inputs, _PolicyVerdict(rules, "\n".join(notes), objects))
 
 
 def policy_inputs(stack: Stack) -> str:

@@ -156,33 +156,25 @@ def require_success(stack: str, update: Update, progress: Progress) -> None:
             code=ExitCode.INTERRUPTED,
         )
     if update.ended.overdue:
-        raise _hanging(stack, update.ended.overdue)
+        raise SlipwayError(
+            f"The update of stack {stack} was stopped: {update.ended.overdue}.",
+            why="Nothing was changed.",
+            next_step=f"{POLICY_TIMEOUT_ADVICE} If the backend is not a file:// one, release the lock with "
+            f"`pulumi cancel -s {stack}`.",
+        )
     _show_failed_builds(progress.console, failed_builds(update.events))
     if update.ended.exit_code < 0:
         raise killed(stack, -update.ended.exit_code)
+    # Violations that only the update could find: the refused resources were not changed, earlier ones were.
     refusals = [violation for violation in update.violations if violation.refuses]
     if refusals and not messages(update.events):
-        raise _refused(stack, refusals)
+        raise SlipwayError(
+            f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
+            why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
+            next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
+            code=ExitCode.POLICY,
+        )
     raise failure(stack, update.events, update.ended.errors)
-
-
-def _hanging(stack: str, what: str) -> SlipwayError:
-    return SlipwayError(
-        f"The update of stack {stack} was stopped: {what}.",
-        why="Nothing was changed.",
-        next_step=f"{POLICY_TIMEOUT_ADVICE} If the backend is not a file:// one, release the lock with "
-        f"`pulumi cancel -s {stack}`.",
-    )
-
-
-def _refused(stack: str, refusals: Sequence[Violation]) -> SlipwayError:
-    """Violations that only the update could find: the refused resources were not changed, earlier ones were."""
-    return SlipwayError(
-        f"The update of stack {stack} was stopped by {counted(len(refusals), 'mandatory policy violation')}.",
-        why="\n".join(f"{each.rule}: {each.resource or 'the stack'}: {each.message}" for each in refusals),
-        next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
-        code=ExitCode.POLICY,
-    )
 
 
 def _show_failed_builds(console: Console, failed: dict[Urn, BuildStep]) -> None:

@@ -130,13 +130,10 @@ def deployed_commit(engine: Pulumi, stack: str) -> str:
         return ""
     for update in updates:
         if update.get("kind") == "update" and update.get("result") == "succeeded":
-            return _commit_of(update.get("environment") or {})
+            environment = update.get("environment") or {}
+            head: str = environment.get("git.head", "")
+            return f"{head}{DIRTY}" if head and environment.get("git.dirty") == "true" else head
     return ""
-
-
-def _commit_of(environment: Mapping[str, str]) -> str:
-    head = environment.get("git.head", "")
-    return f"{head}{DIRTY}" if head and environment.get("git.dirty") == "true" else head
 
 
 def links(environment: Mapping[str, str], known: Commits) -> Links:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ import yaml
 
 from services.catalog import CatalogError, Overrides, Service, load
 from services.fields import LABEL_MAX_LENGTH
-from services.spec import ServiceSpec
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway import project as projects
 from slipway.backend.self_managed import backend_folder
@@ -119,14 +118,19 @@ def _present(source: Stack, name: str) -> Temporary | None:
     return found
 
 
-def _content(source: Stack) -> Mapping[str, Any]:
-    content = yaml.safe_load(source.project.environment_file(source.name).read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
-
-
 def _services(source: Stack) -> Sequence[Service]:
-    services, defaults = (_mapping(source, key) for key in (SERVICES_KEY, DEFAULTS_KEY))
-    overrides = Overrides(services, defaults)
+    settings: dict[str, dict[str, Any]] = {}
+    for key in (SERVICES_KEY, DEFAULTS_KEY):
+        value = source.project.settings(source.name).get(key) or {}
+        services = value.values() if isinstance(value, dict) and key == SERVICES_KEY else ()
+        if not isinstance(value, dict) or not all(isinstance(each, dict) for each in services):
+            raise ConfigurationError(
+                f"Pulumi.{source}.yaml: `{key}` is {value!r}.",
+                why="Allowed: a mapping, of services for `slipway:services`.",
+                next_step="Fix it.",
+            )
+        settings[key] = value
+    overrides = Overrides(settings[SERVICES_KEY], settings[DEFAULTS_KEY])
     folder = source.project.folder / "services"
     try:
         return load(folder, overrides) if folder.is_dir() else ()
@@ -134,17 +138,6 @@ def _services(source: Stack) -> Sequence[Service]:
         raise ConfigurationError(
             f"The services of {source} are not valid.", why="\n".join(error.problems), next_step="Fix them."
         ) from error
-
-
-def _mapping(source: Stack, key: str) -> dict[str, Any]:
-    found = source.project.settings(source.name).get(key) or {}
-    if not isinstance(found, dict) or (key == SERVICES_KEY and not all(isinstance(v, dict) for v in found.values())):
-        raise ConfigurationError(
-            f"Pulumi.{source}.yaml: `{key}` is {found!r}.",
-            why="Allowed: a mapping, of services for `slipway:services`.",
-            next_step="Fix it.",
-        )
-    return found
 
 
 def _require_openable(source: Stack, derived: DerivedSettings) -> None:
@@ -166,7 +159,9 @@ def _has_secrets(derived: DerivedSettings) -> bool:
 
 def _make(source: Stack, name: str, derived: DerivedSettings, requested: Temporary, *, created: bool) -> None:
     """Create the stack if `created`, its tags and the settings file. If one fails, a created stack is removed."""
-    content = _content(source)
+    content = yaml.safe_load(source.project.environment_file(source.name).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        content = {}
     others = {key: value for key, value in content.items() if key not in ("config", *SECRETS_KEYS)}
     with tempfile.TemporaryDirectory(prefix="slipway-") as temporary:
         # A copy, so that the engine does not rewrite a committed file.
@@ -193,7 +188,9 @@ def _make(source: Stack, name: str, derived: DerivedSettings, requested: Tempora
             others |= {key: copied[key] for key in SECRETS_KEYS if key in copied}
             text = replace(derived, config={**derived.config, **encrypted}).text(name, source.name, others)
             exclude_from_git(source.project.folder, name)
-            _write(source.project.folder / file.name, text)
+            partial = source.project.folder / f".{file.name}.partial"
+            partial.write_text(text, encoding="utf-8")
+            partial.replace(source.project.folder / file.name)
         except BaseException:
             if created:
                 stacks.remove(name)
@@ -207,12 +204,6 @@ def _in_copy(source: Stack) -> Stacks:
     if folder := backend_folder(source.backend_url(), source.project.folder):
         variables["PULUMI_BACKEND_URL"] = f"file://{folder}"
     return replace(source.stacks, engine=source.engine.with_variables(variables))
-
-
-def _write(file: Path, text: str) -> None:
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(file)
 
 
 @dataclass(frozen=True)
@@ -248,11 +239,20 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
     overrides = derived.setdefault(SERVICES_KEY, {})
     notes: list[str] = []
     for service in services:
-        changed = dict(_changes(service.spec, name))
+        spec = service.spec
+        changed: dict[str, dict[str, Any]] = {}  # sections of service.yaml, with the values that override them
+        if spec.service.node_port:
+            changed["service"] = {"nodePort": None}
+            notes.append(f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken")
+        if spec.ingress:
+            host = _host(spec.name, spec.ingress.host, name)
+            changed["ingress"] = {"host": host}
+            notes.append(f"{spec.name}: its host is {host}, which needs a DNS record for this cluster")
+            if secret := spec.ingress.tls_secret_name:
+                notes.append(f"{spec.name}: its TLS secret {secret} is to be made in the new namespace")
         for section, values in changed.items():
             own = overrides.setdefault(service.name, {})
             own[section] = {**(own.get(section) or {}), **values}
-        notes += _service_notes(service.spec, changed)
     if not overrides:
         del derived[SERVICES_KEY]
     notes += [f"{key} of {like} is left out" for key in OWN_KEYS if key in config and key != NAMESPACE_KEY]
@@ -276,14 +276,6 @@ def is_secret(value: Any) -> bool:
     return isinstance(value, list) and any(is_secret(each) for each in value)
 
 
-def _changes(spec: ServiceSpec, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sections of `service.yaml` with the values that override them."""
-    if spec.service.node_port:
-        yield "service", {"nodePort": None}
-    if spec.ingress:
-        yield "ingress", {"host": _host(spec.name, spec.ingress.host, name)}
-
-
 def _host(service: str, host: str, name: str) -> str:
     """`shop.example` becomes `pr-123-shop.example`: as many labels, so that a DNS wildcard and its certificate fit."""
     wildcard, rest = ("*.", host[2:]) if host.startswith("*.") else ("", host)
@@ -295,12 +287,3 @@ def _host(service: str, host: str, name: str) -> str:
             next_step="Choose a shorter name with -s.",
         )
     return f"{wildcard}{label}{dot}{domain}"
-
-
-def _service_notes(spec: ServiceSpec, changed: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    if "service" in changed:
-        yield f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken"
-    if "ingress" in changed:
-        yield f"{spec.name}: its host is {changed['ingress']['host']}, which needs a DNS record for this cluster"
-        if spec.ingress and spec.ingress.tls_secret_name:
-            yield f"{spec.name}: its TLS secret {spec.ingress.tls_secret_name} is to be made in the new namespace"

@@ -66,7 +66,14 @@ def opened(name: str) -> Iterator[Stack | None]:
         return
     exclude_from_git(project.folder, name)
     try:
-        file.write_text(_stand_in(project, other, name), encoding="utf-8")
+        text = f"{HEADER}`.\n"
+        with suppress(ValueError):
+            found = Temporary.of_tags(other.stacks.tags(name))
+            if found and found.like in project.environments():
+                config = project.settings(found.like)
+                place = {key: config[key] for key in PLACE_KEYS if key in config}
+                text = f"{HEADER} {found.like}`.\n" + yaml.safe_dump({"config": place})
+        file.write_text(text, encoding="utf-8")
         yield open_stack(name, cluster=False)
     finally:
         file.unlink(missing_ok=True)
@@ -81,16 +88,6 @@ def any_stack(project: Project) -> Stack:
             f"{project.folder} has no Pulumi.<env>.yaml.", next_step="Run this in a clone of the project."
         )
     return open_stack(names[0], cluster=False)
-
-
-def _stand_in(project: Project, other: Stack, name: str) -> str:
-    with suppress(ValueError):
-        found = Temporary.of_tags(other.stacks.tags(name))
-        if found and found.like in project.environments():
-            config = project.settings(found.like)
-            place = {key: config[key] for key in PLACE_KEYS if key in config}
-            return f"{HEADER} {found.like}`.\n" + yaml.safe_dump({"config": place})
-    return f"{HEADER}`.\n"
 
 
 def remove(stack: Stack, progress: Progress) -> None:

@@ -80,7 +80,9 @@ def plan_promotion(
         )
     history = source.history()
     update = _update(history, to_update)
-    histories = cache(lambda name: source.history() if name == source.name else _history(source, name))
+    histories = cache(
+        lambda name: source.history() if name == source.name else History.open(source.engine, source.project, name)
+    )
     running = promotions(target.present() or {})
     _require_as_promoted(settings, running, histories)
     state = history.checkpoint(update.number)
@@ -106,10 +108,6 @@ def plan_promotion(
     left_out = [] if services else sorted(set(settings.images) - set(new))
     notes = [*_source_notes(history, update, left_out), *_target_notes(target, settings, new, running)]
     return PromotionPlan(source.name, target.name, update, moves, tuple(notes), copies)
-
-
-def _history(source: Stack, name: str) -> History:
-    return History.open(source.engine, source.project, name)
 
 
 def _update(history: History, number: int | None) -> UpdateInfo:
@@ -250,18 +248,12 @@ def _target_notes(
         here, file = running.get(service), settings.images.get(service)
         if file and here and file.digest == each.digest != here.digest:
             notes.append(
-                f"{service} of {target} runs {_short(here.digest)}, of update {here}, and {settings.file.name} has "
-                f"{_short(each.digest)} already: `slipway up -s {target}` deploys it."
+                f"{service} of {target} runs {first_digits(here.digest)}, of update {here}, and {settings.file.name} "
+                f"has {first_digits(each.digest)} already: `slipway up -s {target}` deploys it."
             )
-    for service, number in _rolled_back(target.history(), new).items():
-        notes.append(f"#{number} of {target} was a rollback from {_short(new[service].digest)} of {service}.")
-    return notes
-
-
-def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, int]:
-    """The last rollback, by service, that took the service back from the digest in `new`."""
+    history = target.history()
     recorded = RecordedServices(history)
-    found: dict[str, int] = {}
+    rolled_back: dict[str, int] = {}  # by service, the last rollback that took it back from its digest in `new`
     for entry in history.entries:
         if not entry.rollback or not entry.succeeded:
             continue
@@ -270,12 +262,15 @@ def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, in
             for service, each in new.items():
                 images = [state[service].image if service in state else "" for state in (before, after)]
                 if images[0].endswith(f"@{each.digest}") and not images[1].endswith(f"@{each.digest}"):
-                    found[service] = entry.number
+                    rolled_back[service] = entry.number
     recorded.save()
-    return found
+    for service, number in rolled_back.items():
+        notes.append(f"#{number} of {target} was a rollback from {first_digits(new[service].digest)} of {service}.")
+    return notes
 
 
-def _short(digest: str) -> str:
+def first_digits(digest: str) -> str:
+    """The part of a digest that identifies it to a person."""
     return digest.removeprefix("sha256:")[:DIGEST_DIGITS]
 
 

@@ -40,8 +40,12 @@ def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -
         commit = str(github.get(f"{base_path}/git/ref/heads/{base}")["object"]["sha"])
         found = github.get(f"{base_path}/contents/{change.path}?ref={commit}")
         text = change.edit(base64.b64decode(found["content"]).decode())
-        if not _create_branch(github, base_path, change.branch, commit):
-            return ""
+        try:
+            github.post(f"{base_path}/git/refs", {"ref": f"refs/heads/{change.branch}", "sha": commit})
+        except RefusedError as error:
+            if error.status == UNPROCESSABLE:  # the branch already exists
+                return ""
+            raise
         content = base64.b64encode(text.encode()).decode()
         committed = {"message": change.title, "content": content, "sha": str(found["sha"]), "branch": change.branch}
         github.put(f"{base_path}/contents/{change.path}", committed)
@@ -58,17 +62,6 @@ def open_pull_request(github: GitHub, repository: str, change: ProposedChange) -
             f"GitHub did not confirm the request: {error}",
             next_step=f"Look for branch {change.branch} of {repository}, delete it, and run the same command again.",
         ) from error
-
-
-def _create_branch(github: GitHub, base_path: str, branch: str, commit: str) -> bool:
-    """Create the branch; False if it already exists."""
-    try:
-        github.post(f"{base_path}/git/refs", {"ref": f"refs/heads/{branch}", "sha": commit})
-    except RefusedError as error:
-        if error.status != UNPROCESSABLE:
-            raise
-        return False
-    return True
 
 
 def repository_of(folder: Path, environ: Mapping[str, str]) -> str:

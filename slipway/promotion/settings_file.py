@@ -174,7 +174,9 @@ def _edits(file: Path, text: str, new: Mapping[str, Promotion]) -> Iterator[Edit
     images = _value_of(config, IMAGES_KEY)
     present = {key.value: (key, value) for key, value in images.value} if isinstance(images, yaml.MappingNode) else {}
     for name in sorted({*new} & {*present}):
-        yield from _replaced(present[name][1], new[name])
+        values = _values(new[name])
+        for key, value in present[name][1].value:
+            yield Edit(value.start_mark.index, value.end_mark.index, values[key.value])
     added = sorted({*new} - {*present})
     if not added:
         return
@@ -208,13 +210,6 @@ def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
     return next((value for name, value in pairs if name.value == key), None)
 
 
-def _replaced(entry: yaml.Node, promotion: Promotion) -> Iterator[Edit]:
-    """The edits that replace each value of one service's entry."""
-    values = _values(promotion)
-    for key, value in entry.value:
-        yield Edit(value.start_mark.index, value.end_mark.index, values[key.value])
-
-
 def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
     """The lines of a service, its name at `column`."""
     inner = " " * (column + INDENTATION)
@@ -225,14 +220,15 @@ def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
 def _values(promotion: Promotion) -> dict[str, str]:
     """The values as they are written, by key."""
     values: dict[str, Any] = promotion.model_dump(by_alias=True)
-    return {key: _scalar(values[key], quoted=key in QUOTED) for key in FIELDS}
-
-
-def _scalar(value: Any, *, quoted: bool) -> str:
-    if isinstance(value, int):
-        return str(value)
-    as_it_is = not quoted and (PLAIN.fullmatch(value) or value.startswith("sha256:"))
-    return value if as_it_is and yaml.safe_load(value) == value else f"'{value}'"
+    written = {}
+    for key in FIELDS:
+        value = values[key]
+        if isinstance(value, int):
+            written[key] = str(value)
+            continue
+        as_it_is = key not in QUOTED and (PLAIN.fullmatch(value) or value.startswith("sha256:"))
+        written[key] = value if as_it_is and yaml.safe_load(value) == value else f"'{value}'"
+    return written
 
 
 def _last_line(*nodes: yaml.Node) -> int:

@@ -132,14 +132,19 @@ def running_images(stack: Stack) -> list[RunningImage]:
     present = history.present()
     if present is None or not history.numbers:
         return []
-    promoted, settings = promotions(present), _promoted_by_settings(stack)
+    promoted = promotions(present)
+    try:
+        settings = SettingsFile.read(stack.project.folder / f"Pulumi.{stack}.yaml")
+        in_settings = {} if settings.builds else settings.images
+    except ConfigurationError:  # an update and a promotion report what is wrong with it
+        in_settings = {}
     recorded = RecordedServices(history)
     found = []
     for name, state in services(present).items():
         number = _brought_by(history, recorded, name, state.image)
         entry, origin = history.entry(number), promoted.get(name)
         builder = entry if origin else deployed_by(history, number, name)
-        waiting = settings.get(name)
+        waiting = in_settings.get(name)
         found.append(
             RunningImage(
                 stack.name,
@@ -155,14 +160,6 @@ def running_images(stack: Stack) -> list[RunningImage]:
         )
     recorded.save()
     return found
-
-
-def _promoted_by_settings(stack: Stack) -> Mapping[str, Promotion]:
-    try:
-        settings = SettingsFile.read(stack.project.folder / f"Pulumi.{stack}.yaml")
-    except ConfigurationError:  # an update and a promotion report what is wrong with it
-        return {}
-    return {} if settings.builds else settings.images
 
 
 def _brought_by(history: History, recorded: RecordedServices, service: str, image: str) -> int:

@@ -35,7 +35,11 @@ class FailedUpdate:
         That is the update's own error if there is nothing to undo. Otherwise its exit code is 4 after a verified
         rollback, and 5 if the rollback failed. The update's own error is printed before the rollback begins.
         """
-        if not self._may_have_broken():
+        events = self.update.events
+        started = (event for event in events if isinstance(event, Started | Failed) and event.changes)
+        touched_cluster = any(event.resource.type.startswith(KUBERNETES_PREFIX) for event in started)
+        may_have_broken = touched_cluster or _does_not_work(events)
+        if isinstance(self.error, NotDeletedError) or not may_have_broken:  # a release works even if a delete failed
             return self.error
         try:
             target = self._target(progress)
@@ -47,30 +51,22 @@ class FailedUpdate:
             prepared = Rollback.prepare(self.stack, target.number, RollbackOptions(automatic=True))
         except NothingToRollBackError:
             left = f"{self.stack} is still as update #{target.number} left it: nothing to roll back."
-            return _with_note(self.error, left + self._migrated_before())
+            # The update did not run these migrations: only their database shows whether they ran in it.
+            if services := ", ".join(sorted(migrations(resources(self.stack.present() or {})))):
+                left += (
+                    f"\nThe migration of {services} ran in an earlier update. If the database is empty now, "
+                    f"`slipway up -s {self.stack} --force` runs it again."
+                )
+            return _with_note(self.error, left)
         except SlipwayError as second:
             return self._not_undone(second, target)
         report(self.error)
         return self._replayed(prepared, progress)
 
-    def _may_have_broken(self) -> bool:
-        """Whether the update may have changed or broken the cluster; a release still works if a delete failed."""
-        if isinstance(self.error, NotDeletedError):
-            return False
-        return _touched_cluster(self.update.events) or _does_not_work(self.update.events)
-
     def _target(self, progress: Progress) -> UpdateInfo | None:
         if self.update.killed:
             prepare_stack(self.stack, progress.note)
         return last_good(self.stack.history())
-
-    def _migrated_before(self) -> str:
-        """A sentence on migrations that the update did not run: only their database shows whether they ran in it."""
-        services = ", ".join(sorted(migrations(resources(self.stack.present() or {}))))
-        return services and (
-            f"\nThe migration of {services} ran in an earlier update. If the database is empty now, "
-            f"`slipway up -s {self.stack} --force` runs it again."
-        )
 
     def _replayed(self, prepared: Rollback, progress: Progress) -> SlipwayError:
         progress.note(f"Going back to #{prepared.target.number}, the last good state.")
@@ -113,13 +109,6 @@ class FailedUpdate:
             f"slipway up -s {self.stack}                      or forward, with a fixed program",
             code=ExitCode.ROLLBACK_FAILED,
         )
-
-
-def _touched_cluster(events: Iterable[Event]) -> bool:
-    return any(
-        isinstance(event, Started | Failed) and event.changes and event.resource.type.startswith(KUBERNETES_PREFIX)
-        for event in events
-    )
 
 
 def _does_not_work(events: Iterable[Event]) -> bool:

@@ -109,7 +109,7 @@ def plan_rollback(target: Snapshot, present: Snapshot, request: RollbackRequest)
     Raises ConfigurationError for services that the recorded state does not have, and DataAtStakeError if stored data
     would be lost without `include_stateful`.
     """
-    then, now = (_without_namespace(_by_urn(state), request.unmanaged_namespace) for state in (target, present))
+    then, now = (_by_urn(state, request.unmanaged_namespace) for state in (target, present))
     chosen = _of_services(then, now, request) if request.services else dict(then)
     aliases = renames(chosen, now)
     if request.keep_secrets:
@@ -118,19 +118,23 @@ def plan_rollback(target: Snapshot, present: Snapshot, request: RollbackRequest)
         _require_no_replaced_data(chosen, now, aliases, _to_be_removed(present))
         _require_no_destructive_migration(chosen, now)
     chosen = _without_running_migrations(chosen, now, _to_be_removed(present))
-    kept = _kept_without_target(chosen, now, set(aliases.values()), stateful=not request.include_stateful)
+    # The engine refuses to delete protected resources, after it has done the rest.
+    keeps_data = set() if request.include_stateful else STATEFUL_KINDS
+    renamed = set(aliases.values())
+    gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
+    kept = tuple(each for each in gone if each.raw.get("protect") or _kind(each) in keeps_data)
     chosen |= _with_what_they_need(kept, now, chosen)
-    return RollbackPlan(
-        tuple(map(directed, _in_order(chosen))), _outputs(target, present, chosen, request), aliases, tuple(kept)
-    )
+    declared = tuple(map(directed, _in_order(chosen)))
+    return RollbackPlan(declared, _outputs(target, present, chosen, request), aliases, kept)
 
 
-def _by_urn(snapshot: Snapshot) -> dict[str, ResourceState]:
-    return {each.urn: each for each in resources(snapshot)}
-
-
-def _without_namespace(known: dict[str, ResourceState], name: str) -> dict[str, ResourceState]:
-    return {urn: each for urn, each in known.items() if not (name and _kind(each) == "Namespace" and each.id == name)}
+def _by_urn(snapshot: Snapshot, unmanaged: str) -> dict[str, ResourceState]:
+    """The resources, without the namespace that the stack does not manage now, if there is one."""
+    return {
+        each.urn: each
+        for each in resources(snapshot)
+        if not (unmanaged and _kind(each) == "Namespace" and each.id == unmanaged)
+    }
 
 
 def _of_services(
@@ -149,12 +153,9 @@ def _of_services(
         )
     others = {urn: each for urn, each in now.items() if each.service not in request.services}
     theirs = [each for each in then.values() if each.service in request.services]
-    of_nobody = {dependency for each in theirs for dependency in each.dependencies if _is_of_nobody(then, dependency)}
+    needed = {urn for each in theirs for urn in each.dependencies}
+    of_nobody = {urn for urn in needed if urn in then and not then[urn].service}
     return others | _with_what_they_need([*theirs, *(then[urn] for urn in of_nobody)], then, others)
-
-
-def _is_of_nobody(known: Mapping[str, ResourceState], urn: str) -> bool:
-    return urn in known and not known[urn].service
 
 
 def _with_present_secrets(
@@ -163,7 +164,9 @@ def _with_present_secrets(
     """The same resources with the present Secrets, and with their present names in every reference to a Secret."""
     names: dict[str, str] = {}
     secrets: dict[str, ResourceState] = {}
-    newest = _newest(now)
+    # A failed update leaves the Secret of the update before it beside its own.
+    created = sorted(now.values(), key=lambda each: str(each.raw.get("created", "")))
+    newest = {stem(each.urn): each.urn for each in created if each.type == SECRET_TYPE}
     for urn, each in chosen.items():
         present = now.get(aliases.get(urn) or newest.get(stem(urn), urn))
         if each.type == SECRET_TYPE and present:
@@ -172,12 +175,6 @@ def _with_present_secrets(
             names |= {_object_name(each): _object_name(present), urn: secrets[urn].urn}
     kept = (secrets.get(urn) or _renamed(each, names) for urn, each in chosen.items())
     return {each.urn: each for each in kept}
-
-
-def _newest(state: Mapping[str, ResourceState]) -> dict[str, str]:
-    """The newest Secret of each name; a failed update leaves the one of the update before it beside its own."""
-    secrets = (each for each in state.values() if each.type == SECRET_TYPE)
-    return {stem(each.urn): each.urn for each in sorted(secrets, key=lambda each: str(each.raw.get("created", "")))}
 
 
 def _object_name(resource: ResourceState) -> str:
@@ -311,14 +308,6 @@ def _replacement_reason(then: ResourceState, now: ResourceState) -> str:
 
 def _kind(resource: ResourceState) -> str:
     return resource.type.rsplit(":", 1)[-1]
-
-
-def _kept_without_target(
-    chosen: Mapping[str, ResourceState], now: Mapping[str, ResourceState], renamed: set[str], *, stateful: bool
-) -> list[ResourceState]:
-    """The resources that are not deleted: the engine refuses to delete protected ones, after it has done the rest."""
-    gone = (each for urn, each in now.items() if urn not in chosen and urn not in renamed and each.is_object)
-    return [each for each in gone if each.raw.get("protect") or (stateful and _kind(each) in STATEFUL_KINDS)]
 
 
 def _with_what_they_need(

@@ -157,9 +157,10 @@ def prove(stack: Stack, target: int, plan: RollbackPlan, services: tuple[str, ..
     actual = stack.decrypted(history.present() or {})
     comparison = compared(_of(services, plan.objects()), _of(services, objects(actual)))
     if comparison.differences:
+        shown, more = comparison.differences[:DIFFERENCES_SHOWN], len(comparison.differences) - DIFFERENCES_SHOWN
         raise SlipwayError(
             f"The rollback ran, but only {comparison} recorded inputs are as in #{target}.",
-            why="\n".join(_first(comparison.differences)),
+            why="\n".join([*shown, *([f"and {more} more"] if more > 0 else [])]),
             next_step=f"`slipway diff -s {stack} {target}` shows the values.",
         )
     moved = cluster_difference(stack, actual, services)
@@ -192,8 +193,3 @@ def prove_setting(stack: Stack, target: int) -> Proof:
 def _of(services: Collection[str], known: Mapping[str, ResourceState]) -> dict[str, ResourceState]:
     """The objects of these services, or all if none is named; the engine does not change any others."""
     return {urn: each for urn, each in known.items() if not services or each.service in services}
-
-
-def _first(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - DIFFERENCES_SHOWN
-    return [*lines[:DIFFERENCES_SHOWN], *([f"and {more} more"] if more > 0 else [])]

@@ -140,11 +140,18 @@ class Rollback:
         return {ROLLBACK_VARIABLE: request.to_text(), **skip_program_gate(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:
-        """Declare the recorded state again; raises an error that says why if that fails.
+        """Declare the recorded state again; raises an error that says why if that fails, or if the stack has changed.
 
         If the program refuses, the state is put back as it was: a failed update removes the stack's outputs.
         """
-        before = self._unmoved()
+        history = self.stack.history()
+        if (last := history.numbers[-1]) != self.source:
+            raise SlipwayError(
+                f"{self.stack} was not rolled back: it has changed since the rollback was prepared.",
+                why=f"Its last update was #{self.source}, now it is #{last}.",
+                next_step=f"`slipway history -s {self.stack}` shows the updates since; start the rollback again.",
+            )
+        before = history.present()
         unfinished = UnfinishedRollback(self.source, self.target.number, self.request.services)
         with mark_in_progress(self.stack, unfinished) as go_on_remembering:
             revert_replacements(self.stack, {urn: each.id for urn, each in self.plan.objects().items()})
@@ -166,17 +173,6 @@ class Rollback:
                 import_state(self.stack, before)
             raise self.as_its_own(error) from error
         return update
-
-    def _unmoved(self) -> Snapshot | None:
-        """The present state; raises SlipwayError if it is not the one that the rollback was prepared from."""
-        history = self.stack.history()
-        if (last := history.numbers[-1]) != self.source:
-            raise SlipwayError(
-                f"{self.stack} was not rolled back: it has changed since the rollback was prepared.",
-                why=f"Its last update was #{self.source}, now it is #{last}.",
-                next_step=f"`slipway history -s {self.stack}` shows the updates since; start the rollback again.",
-            )
-        return history.present()
 
     def _is_all_since(self) -> bool:
         """Whether this rollback is the only update since it was prepared: one that found the stack locked is not

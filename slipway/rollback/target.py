@@ -27,32 +27,33 @@ def default_target(history: History, present: Snapshot, services: Collection[str
     again. Raises ConfigurationError if there is no such state.
     """
     states = _States(history, frozenset(services))
-    now, position = _outcome(present, history.entries[-1], services), states.position()
+    # A successful update may leave replaced objects to the next one: the engine deletes nothing that an excluded
+    # resource depends on. An update that did not finish has left no state of its own.
+    succeeded = history.entries[-1].succeeded
+    counting = [ResourceState(raw) for raw in present["resources"] if not (succeeded and raw.get("delete"))]
+    inputs = [each.raw for each in counting if not services or each.service in services]
+    now = fingerprint(present, services) if is_settled({**present, "resources": inputs}) else ""
+    position = states.position()
     if (again := states.unfinished()) and states.fingerprint(again.number) != now:
         return again
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
-    _require_known(history, present, services)
-    of_what = f" of {', '.join(services)}" if services else ""
-    raise ConfigurationError(
-        f"{history.stack} has no earlier state{of_what} to go back to.",
-        why="Each earlier update failed, has the same state, or was rolled back from.",
-        next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
-    )
-
-
-def _require_known(history: History, present: Snapshot, services: Collection[str]) -> None:
-    """Raise ConfigurationError, with the known services, if one is neither in the present nor the last good state."""
     good = last_good(history)
-    states = (present, history.checkpoint(good.number)) if good else (present,)
-    known = {each.service for state in states for each in objects(state).values() if each.service}
+    recorded = (present, history.checkpoint(good.number)) if good else (present,)
+    known = {each.service for state in recorded for each in objects(state).values() if each.service}
     if unknown := [name for name in services if name not in known]:
         raise ConfigurationError(
             f"{history.stack} has no service {', '.join(unknown)}.",
             why=f"Its services: {', '.join(sorted(known)) or 'none'}.",
             next_step="Name one of them, or with --to an update that had it.",
         )
+    of_what = f" of {', '.join(services)}" if services else ""
+    raise ConfigurationError(
+        f"{history.stack} has no earlier state{of_what} to go back to.",
+        why="Each earlier update failed, has the same state, or was rolled back from.",
+        next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
+    )
 
 
 def last_good(history: History) -> UpdateInfo | None:
@@ -77,17 +78,6 @@ def unverified(history: History, entry: UpdateInfo) -> str:
     )
     by = next((f" by #{each.number}" for each in undone), "")
     return f"was rolled back from{by}" if by else "did not run the checks of every service"
-
-
-def _outcome(present: Snapshot, last: UpdateInfo, services: Collection[str]) -> str:
-    """The fingerprint of the present state; empty if an update did not finish: it has left no state of its own.
-
-    A successful update may leave replaced objects to the next one: the engine deletes nothing that an excluded resource
-    depends on.
-    """
-    counting = [ResourceState(raw) for raw in present["resources"] if not (last.succeeded and raw.get("delete"))]
-    inputs = [each.raw for each in counting if not services or each.service in services]
-    return fingerprint(present, services) if is_settled({**present, "resources": inputs}) else ""
 
 
 class _States:
@@ -166,20 +156,29 @@ class _States:
         return None
 
     def _is_undone(self, number: int, state: str) -> bool:
-        later = (entry for entry in self._history.entries if entry.number > number and entry.succeeded)
-        return any(self._undoes(entry, state) for entry in later if entry.rollback)
-
-    def _undoes(self, entry: UpdateInfo, state: str) -> bool:
-        """Whether that rollback left `state` behind; one that was already done, as by a setting in git, did not."""
-        rollback = entry.rollback
-        if rollback is None or rollback.source not in self._succeeded or self.fingerprint(rollback.source) != state:
-            return False
-        return (self.fingerprint(entry.number) or self.fingerprint(rollback.target)) != state
+        """Whether a rollback since update `number` left `state` behind; one that was already done, as by a setting in
+        git, did not.
+        """
+        for entry in self._history.entries:
+            rollback = entry.rollback
+            if entry.number <= number or not entry.succeeded or not rollback:
+                continue
+            if rollback.source in self._succeeded and self.fingerprint(rollback.source) == state:
+                after = self.fingerprint(entry.number) or self.fingerprint(rollback.target)
+                if after != state:
+                    return True
+        return False
 
     def fingerprint(self, number: int) -> str:
         """The fingerprint of a state; empty if it cannot be read or lacks one of the services: it is no target."""
         if number not in self._fingerprints:
-            self._fingerprints[number] = self._read(number)
+            try:
+                state = self._history.checkpoint(number)
+            except SlipwayError:
+                self._fingerprints[number] = ""
+            else:
+                there = not self._services or self._services <= {each.service for each in objects(state).values()}
+                self._fingerprints[number] = fingerprint(state, self._services) if there else ""
         return self._fingerprints[number]
 
     def _left(self, number: int) -> tuple[str, bool] | None:
@@ -188,14 +187,6 @@ class _States:
         except SlipwayError:
             return None
         return fingerprint(state), is_settled(state)
-
-    def _read(self, number: int) -> str:
-        try:
-            state = self._history.checkpoint(number)
-        except SlipwayError:
-            return ""
-        there = not self._services or self._services <= {each.service for each in objects(state).values()}
-        return fingerprint(state, self._services) if there else ""
 
 
 @dataclass(frozen=True)
@@ -236,11 +227,9 @@ def resume_target(stack: Stack, entries: Sequence[UpdateInfo], services: Sequenc
     except (OSError, ValueError, TypeError):  # none, or an invalid one
         return None
     updates = [entry for entry in entries if not (entry.kind is UpdateKind.REFRESH and entry.message == MESSAGE)]
-    if updates and updates[-1].rollback and not updates[-1].succeeded and _is_of(updates[-1].rollback, unfinished):
+    last = updates[-1] if updates else None
+    ends = (unfinished.source, unfinished.target)
+    if last and last.rollback and not last.succeeded and (last.rollback.source, last.rollback.target) == ends:
         updates.pop()
     is_newest = [entry.number for entry in updates[-1:]] == [unfinished.source]
     return unfinished.target if is_newest and sorted(unfinished.services) == sorted(services) else None
-
-
-def _is_of(rollback: RollbackInfo, unfinished: UnfinishedRollback) -> bool:
-    return (rollback.source, rollback.target) == (unfinished.source, unfinished.target)
