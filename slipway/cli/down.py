@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -114,18 +115,7 @@ def reap(*, preview: bool, json_output: bool) -> int:
                 raise
             failed[each.name] = str(error)
     if json_output:
-        shapes = [
-            {
-                "name": each.name,
-                "like": each.like or None,
-                "expires": f"{each.expires:%Y-%m-%dT%H:%M:%SZ}" if each.expires else None,
-                "kept": each.kept or None,
-                "takenDown": not (each.kept or preview or each.name in failed),
-                "problem": failed.get(each.name),
-            }
-            for each in found
-        ]
-        typer.echo(json.dumps(shapes, indent=2))
+        typer.echo(json.dumps([reap_shape(each, failed, preview=preview) for each in found], indent=2))
     elif not found:
         typer.echo("There is no temporary environment.")
     if failed:
@@ -151,3 +141,15 @@ def _candidate(project: Project, stack: Stack, name: str) -> Candidate | None:
     elif not temporary.has_expired(datetime.now(UTC)):
         kept = f"it stays {temporary.until()}"
     return Candidate(name, temporary.like, temporary.expires, kept)
+
+
+def reap_shape(found: Candidate, failed: Mapping[str, str], *, preview: bool) -> dict[str, Any]:
+    """The JSON of one environment."""
+    return {
+        "name": found.name,
+        "like": found.like or None,
+        "expires": f"{found.expires:%Y-%m-%dT%H:%M:%SZ}" if found.expires else None,
+        "kept": found.kept or None,
+        "takenDown": not (found.kept or preview or found.name in failed),
+        "problem": failed.get(found.name),
+    }

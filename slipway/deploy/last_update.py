@@ -153,6 +153,77 @@ def _hash(parts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
+    """The only services that an update can change since the last one.
+
+    Empty if that is not certain, or if it is most of them: a whole update decides then. State and surroundings are as
+    `last` says, so only changed files and settings can make a difference.
+    """
+    state = stack.present()
+    if not state or not is_settled(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
+        return ()
+    try:
+        known = service_sources(stack.project.folder, stack.project.settings(stack.name))
+    except ValueError:  # the program reports it, with file and line
+        return ()
+    of_files = _of_files(known, last, now)
+    if of_files is None:
+        return ()
+    changed, renaming = of_files
+    for setting in last.changed_settings(now):
+        readers = {each.name for each in known if _is_own(setting, each.name)}
+        if not readers:  # it affects other services, or the program
+            return ()
+        changed |= readers
+        renaming |= readers
+    # Those who call them, or their callers: while an unchanged service depends on a Deployment, the engine deletes
+    # nothing that the Deployment depended on, and the old ConfigMap would stay.
+    callers: set[str] = set()
+    while more := {each.name for each in known if {*renaming, *callers} & set(each.calls)} - callers:
+        callers |= more
+    changed |= callers
+    deployed = {each.service for each in resources(state) if each.service}
+    is_known = {each.name for each in known} == deployed and has_services_alone(state)
+    return sorted(changed) if is_known and 2 * len(changed) <= len(known) else ()
+
+
+def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> tuple[set[str], set[str]] | None:
+    """The services that read a changed file, and those of them whose objects may get other names because of it; `None`
+    if a file affects other services, or the program.
+    """
+    changed: set[str] = set()
+    renaming: set[str] = set()
+    for file in last.changed_files(now):
+        # A file beside the services' folders belongs to the program.
+        readers = [each for each in known if each.reads(file)] if file.count("/") > 1 else []
+        says_to_others = any(each.spec == file and last.shared.get(file) != each.shared for each in readers)
+        if not readers or says_to_others:
+            return None
+        changed.update(each.name for each in readers)
+        renaming.update(each.name for each in readers if file == each.spec or each.is_named_by_content)
+    return changed, renaming
+
+
+def _is_own(setting: str, service: str) -> bool:
+    prefix = f"{SERVICES_KEY}.{service}."
+    if setting.startswith(prefix):
+        return setting.removeprefix(prefix).split(".")[0] in OWN_KEYS
+    return service not in RESERVED_NAMESPACES and setting.startswith(f"{service}:")
+
+
+def has_services_alone(state: Snapshot) -> bool:
+    """Whether only the environment and its services are declared: other resources may depend on any service."""
+    found = resources(state)
+    environments = {each.urn for each in found if each.type == ENVIRONMENT_TYPE}
+    return all(
+        each.service
+        or each.type == STACK_TYPE
+        or each.type.startswith(PROVIDER_PREFIX)
+        or {each.urn, each.parent} & environments
+        for each in found
+    )
+
+
 @dataclass(frozen=True)
 class ServiceSources:
     """A service by its name; `spec` is its service.yaml, `places` are the folders and files that it is made from, all
@@ -230,74 +301,3 @@ def _texts(value: Any) -> Iterator[str]:
         yield from (text for each in value.values() for text in _texts(each))
     elif isinstance(value, list):
         yield from (text for each in value for text in _texts(each))
-
-
-def changed_services(stack: Stack, last: LastUpdate, now: Approval) -> Sequence[str]:
-    """The only services that an update can change since the last one.
-
-    Empty if that is not certain, or if it is most of them: a whole update decides then. State and surroundings are as
-    `last` says, so only changed files and settings can make a difference.
-    """
-    state = stack.present()
-    if not state or not is_settled(state) or any(stack.project.folder.glob(f"{SERVICES}/*/{RESOURCES_FILE}")):
-        return ()
-    try:
-        known = service_sources(stack.project.folder, stack.project.settings(stack.name))
-    except ValueError:  # the program reports it, with file and line
-        return ()
-    of_files = _of_files(known, last, now)
-    if of_files is None:
-        return ()
-    changed, renaming = of_files
-    for setting in last.changed_settings(now):
-        readers = {each.name for each in known if _is_own(setting, each.name)}
-        if not readers:  # it affects other services, or the program
-            return ()
-        changed |= readers
-        renaming |= readers
-    # Those who call them, or their callers: while an unchanged service depends on a Deployment, the engine deletes
-    # nothing that the Deployment depended on, and the old ConfigMap would stay.
-    callers: set[str] = set()
-    while more := {each.name for each in known if {*renaming, *callers} & set(each.calls)} - callers:
-        callers |= more
-    changed |= callers
-    deployed = {each.service for each in resources(state) if each.service}
-    is_known = {each.name for each in known} == deployed and has_services_alone(state)
-    return sorted(changed) if is_known and 2 * len(changed) <= len(known) else ()
-
-
-def _of_files(known: Sequence[ServiceSources], last: LastUpdate, now: Approval) -> tuple[set[str], set[str]] | None:
-    """The services that read a changed file, and those of them whose objects may get other names because of it; `None`
-    if a file affects other services, or the program.
-    """
-    changed: set[str] = set()
-    renaming: set[str] = set()
-    for file in last.changed_files(now):
-        # A file beside the services' folders belongs to the program.
-        readers = [each for each in known if each.reads(file)] if file.count("/") > 1 else []
-        says_to_others = any(each.spec == file and last.shared.get(file) != each.shared for each in readers)
-        if not readers or says_to_others:
-            return None
-        changed.update(each.name for each in readers)
-        renaming.update(each.name for each in readers if file == each.spec or each.is_named_by_content)
-    return changed, renaming
-
-
-def _is_own(setting: str, service: str) -> bool:
-    prefix = f"{SERVICES_KEY}.{service}."
-    if setting.startswith(prefix):
-        return setting.removeprefix(prefix).split(".")[0] in OWN_KEYS
-    return service not in RESERVED_NAMESPACES and setting.startswith(f"{service}:")
-
-
-def has_services_alone(state: Snapshot) -> bool:
-    """Whether only the environment and its services are declared: other resources may depend on any service."""
-    found = resources(state)
-    environments = {each.urn for each in found if each.type == ENVIRONMENT_TYPE}
-    return all(
-        each.service
-        or each.type == STACK_TYPE
-        or each.type.startswith(PROVIDER_PREFIX)
-        or {each.urn, each.parent} & environments
-        for each in found
-    )

@@ -15,6 +15,7 @@ import yaml
 
 from services.catalog import CatalogError, Overrides, Service, load
 from services.fields import LABEL_MAX_LENGTH
+from services.spec import ServiceSpec
 from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway import project as projects
 from slipway.backend.self_managed import backend_folder
@@ -239,17 +240,8 @@ def derive_settings(config: Mapping[str, Any], services: Sequence[Service], name
     overrides = derived.setdefault(SERVICES_KEY, {})
     notes: list[str] = []
     for service in services:
-        spec = service.spec
-        changed: dict[str, dict[str, Any]] = {}  # sections of service.yaml, with the values that override them
-        if spec.service.node_port:
-            changed["service"] = {"nodePort": None}
-            notes.append(f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken")
-        if spec.ingress:
-            host = _host(spec.name, spec.ingress.host, name)
-            changed["ingress"] = {"host": host}
-            notes.append(f"{spec.name}: its host is {host}, which needs a DNS record for this cluster")
-            if secret := spec.ingress.tls_secret_name:
-                notes.append(f"{spec.name}: its TLS secret {secret} is to be made in the new namespace")
+        changed, about_changes = _changes(service.spec, name)
+        notes += about_changes
         for section, values in changed.items():
             own = overrides.setdefault(service.name, {})
             own[section] = {**(own.get(section) or {}), **values}
@@ -274,6 +266,24 @@ def is_secret(value: Any) -> bool:
     if isinstance(value, Mapping):
         return set(value) == {"secure"} or any(is_secret(each) for each in value.values())
     return isinstance(value, list) and any(is_secret(each) for each in value)
+
+
+def _changes(spec: ServiceSpec, name: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Sections of `service.yaml` with the values that override them, and lines on this for the user."""
+    changed: dict[str, dict[str, Any]] = {}
+    notes = []
+    if spec.service.node_port:
+        changed["service"] = {"nodePort": None}
+        notes.append(f"{spec.name}: the cluster chooses its node port; {spec.service.node_port} is taken")
+    if spec.ingress:
+        host = _host(spec.name, spec.ingress.host, name)
+        changed["ingress"] = {"host": host}
+        notes.append(f"{spec.name}: its host is {host}, which needs a DNS record for this cluster")
+        if spec.ingress.tls_secret_name:
+            notes.append(
+                f"{spec.name}: its TLS secret {spec.ingress.tls_secret_name} is to be made in the new namespace"
+            )
+    return changed, notes
 
 
 def _host(service: str, host: str, name: str) -> str:

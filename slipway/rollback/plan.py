@@ -24,6 +24,7 @@ from slipway.state.checkpoint import (
     resources,
     stem,
 )
+from slipway.state.difference import STATEFUL_KINDS
 from slipway.state.integrity import in_order
 from slipway.state.kubernetes_objects import (
     directed,
@@ -43,8 +44,6 @@ ROLLBACK_VARIABLE = "SLIPWAY_ROLLBACK"
 SECRET_TYPE = "kubernetes:core/v1:Secret"  # noqa: S105 (a resource type)
 # The keys whose `name` or `secretName` refers to a Secret.
 SECRET_REFERENCES = {"secretRef", "secretKeyRef", "secret", "imagePullSecrets", "tls", "nodePublishSecretRef"}
-# Deleting or replacing one of these deletes the data stored in it, or the objects of its kind.
-STATEFUL_KINDS = {"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet"}
 # Fields for which the Kubernetes provider replaces an object (pulumi-kubernetes, provider/pkg/provider/diff.go), and
 # fields that the API server refuses to change: the provider replaces the object for these too.
 IMMUTABLE_FIELDS = {
@@ -201,7 +200,7 @@ def _renamed(resource: ResourceState, names: Mapping[str, str]) -> ResourceState
 
 
 def _to_be_removed(snapshot: Snapshot) -> set[tuple[str, str]]:
-    """URN and id of objects that a failed update has replaced but not deleted: `pending_replacements` takes them back.
+    """URN and id of objects that a failed update has replaced but not deleted: `revert_replacements` restores them.
 
     For a Namespace this loses no data: the objects in the new one are checked one by one.
     """
