@@ -67,9 +67,11 @@ class UpOptions:
     """Where to write a pull request's comment about a temporary environment."""
 
     @property
-    def agreed(self) -> bool:
-        """Whether the user agreed to the update beforehand: nobody reads the preview."""
-        return self.yes or self.approved is not None
+    def agreed_by(self) -> str:
+        """How the user agreed to the update beforehand, so that nobody reads the preview; empty if they did not."""
+        if self.approved:
+            return f"by {self.approved}"
+        return "by --yes" if self.yes else ""
 
     @property
     def variables(self) -> Mapping[str, str]:
@@ -79,7 +81,7 @@ class UpOptions:
 
 def up(*, name: str, options: UpOptions) -> int:
     """Update the stack `name`; returns the exit code."""
-    if not options.agreed and not sys.stdin.isatty():
+    if not options.agreed_by and not sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is not a terminal, so there is no prompt.",
             next_step="Add --yes to update without a prompt.",
@@ -133,11 +135,11 @@ def _up(name: str, options: UpOptions) -> int:
         return code
     passed = None
     if before and options.yes:
-        gate = _passed_before(stack, before)
+        since = f"nothing has changed since update #{before.number}"
+        typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
+        gate = Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
     else:
-        needs_preview = not options.agreed or options.refresh or ROLLBACK_SETTING in stack.config()
-        passed = None if needs_preview else passed_policies(stack)
-        gate = _judged(passed, options) if passed else _gate(stack, progress, options)
+        gate, passed = _gate(stack, progress, options)
         approval.require_unchanged(stack, approved)
     inputs = policy_inputs(stack) if gate.rules and not passed else ""
     if revert_replacements(stack, gate.replacing):
@@ -237,23 +239,23 @@ def _remove_additions(stack: Stack, progress: Progress) -> None:
         progress.note(f"Removed what was added in the cluster: {', '.join(changed)}.")
 
 
-def _passed_before(stack: Stack, before: LastUpdate) -> Gate:
-    """The gate if everything is as the last update left it, which passed."""
-    since = f"nothing has changed since update #{before.number}"
-    typer.echo(f"Preview of {stack.project.name}/{stack}: not needed, {since}, which passed.")
-    return Gate((Stage("preview", None, "not needed"), Stage("approve", None, "by --yes")))
+def _gate(stack: Stack, progress: Progress, options: UpOptions) -> tuple[Gate, PassedPolicies | None]:
+    """Evaluate the policies without the engine if nobody reads a preview, and otherwise preview the update.
 
-
-def _judged(passed: PassedPolicies, options: UpOptions) -> Gate:
-    """The gate of an update that needs no preview: only the policies. The update evaluates them again."""
+    The update evaluates the policies again.
+    """
+    needs_preview = not options.agreed_by or options.refresh or ROLLBACK_SETTING in stack.config()
+    passed = None if needs_preview else passed_policies(stack)
+    if passed is None:
+        return _previewed(stack, progress, options), None
     if passed.notes:
         typer.echo(passed.notes)
-    by = f"by {options.approved}" if options.approved else "by --yes"
     asked = Stage("policies", passed.seconds, f"{counted(passed.rules, 'policy')} asked")
-    return Gate((asked, Stage("preview", None, "not needed"), Stage("approve", None, by)), passed.rules)
+    stages = (asked, Stage("preview", None, "not needed"), Stage("approve", None, options.agreed_by))
+    return Gate(stages, passed.rules), passed
 
 
-def _gate(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
+def _previewed(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
     """Show what the update would do, and get consent; raises SlipwayError without it, or if it must not happen."""
     preview = Preview(
         stack.project,
@@ -293,8 +295,8 @@ def _consent(stack: str, summary: PreviewSummary, options: UpOptions) -> Stage:
     """The stage of the consent to the update; SlipwayError for a no. Without a change, no consent is needed."""
     if not summary.changes:
         return Stage("approve", None, "not needed")
-    if options.agreed:
-        return Stage("approve", None, f"by {options.approved}" if options.approved else "by --yes")
+    if options.agreed_by:
+        return Stage("approve", None, options.agreed_by)
     began = time.monotonic()
     try:
         agreed = typer.confirm(f"Update {stack}?", err=True)
