@@ -13,21 +13,18 @@ from rich.text import Text
 from slipway.backend import History, UpdateInfo
 from slipway.backend.services import RecordedServices, ServiceChange
 from slipway.cluster.drift import Drift
-from slipway.cluster.verdicts import verdicts_of
-from slipway.cluster.verification import ServiceVerdict
+from slipway.cluster.verification import ServiceVerdict, verdicts_of
 from slipway.deploy.drift import find_drift, opened
 from slipway.deploy.work_tree import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress, elapsed_text
-from slipway.render.groups import by_service
 from slipway.render.markdown_text import clean, some_of
+from slipway.render.service_changes import OUTSIDE, by_service
 from slipway.render.tables import print_table
 from slipway.render.terminal import DRIFT_WORDS, drift_lines
-from slipway.render.verdict import OUTSIDE
 from slipway.render.words import COMMIT_DIGITS, counted, repository, short_path, value_texts
 from slipway.stack import open_stack
-from slipway.state.difference import Difference, Operation, ResourceChange, difference
-from slipway.state.fields import FieldChange
+from slipway.state.difference import Difference, FieldChange, Operation, ResourceChange, difference
 
 HISTORY_HEADINGS = ("#", "time", "who", "commit", "kind", "result", "services changed", "took")
 # Columns that move under their row on a narrow terminal.

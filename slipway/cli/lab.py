@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from lab.lab import Lab
-from lab.processes import ProcessStatus
 from lab.settings import load_settings
 from lab.toolchain import install as install_toolchain
 from slipway.errors import ExitCode

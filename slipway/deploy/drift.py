@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from slipway.backend.update_info import ROLLBACK_SETTING
 from slipway.cluster.deployed import Deployed
 from slipway.cluster.drift import Drift, find
-from slipway.cluster.verdicts import verdicts_of
+from slipway.cluster.verification import verdicts_of
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import SlipwayError
 from slipway.registry import image_digest

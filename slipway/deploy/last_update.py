@@ -22,7 +22,8 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from services.catalog import RESERVED_NAMESPACES, RESOURCES_FILE, SPEC_FILE
+from services.catalog import RESOURCES_FILE, SPEC_FILE
+from services.contradictions import RESERVED_NAMESPACES
 from services.yaml_source import DEFAULTS_KEY, SAFE_LOADER, SERVICES_KEY
 from slipway.deploy import approval
 from slipway.deploy.approval import SERVICES, Approval

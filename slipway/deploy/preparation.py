@@ -32,9 +32,9 @@ from slipway.environment_variables import lab_variables, secret_variable
 from slipway.errors import SlipwayError
 from slipway.paths import CHECKOUT, STACK_PLACEHOLDER
 from slipway.stack import Stack
-from slipway.state.kubernetes_objects import has_namespace, without_namespace
 from slipway.state.checkpoint import PROVIDER_PREFIX, ResourceState, Snapshot, objects
 from slipway.state.integrity import in_engine_order, problems, repaired
+from slipway.state.kubernetes_objects import has_namespace, without_namespace
 
 Say = Callable[[str], None]
 TIMEOUT_SECONDS = 300

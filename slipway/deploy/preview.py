@@ -17,8 +17,7 @@ from slipway.deploy.preview_events import STREAMING, PreviewEvents
 from slipway.deploy.summary import PreviewProblem, PreviewResult, PreviewSummary
 from slipway.deploy.work_tree import commits
 from slipway.engine.errors import NotOwnedError, NotRolledBackError, failure, gone_advice, known_failure
-from slipway.engine.events import Event, StepEvent, open_log
-from slipway.engine.events import StepEvent
+from slipway.engine.events import StepEvent, open_log
 from slipway.engine.pulumi_cli import Completed
 from slipway.engine.stages import IMAGE_TYPE
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError

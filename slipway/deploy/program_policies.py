@@ -29,8 +29,7 @@ from slipway.deploy.summary import Violation
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError
 from slipway.stack import Stack
-from slipway.state.checkpoint import ResourceState, resources, stem
-from slipway.state.checkpoint import resources
+from slipway.state.checkpoint import resources, stem
 
 HOW_BUILT = re.compile(r"Dockerfile|\.dockerignore$")
 # Also a Dockerfile of another name, whose content the catalogue reads.

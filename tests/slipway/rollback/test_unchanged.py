@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from slipway.state.checkpoint import stem
 from slipway.rollback.plan import (
     RollbackPlan,
     RollbackRequest,
@@ -16,6 +15,7 @@ from slipway.rollback.plan import (
     plan_rollback,
     unchanged_resources,
 )
+from slipway.state.checkpoint import stem
 from tests.slipway.states import find, urn
 
 SERVICE = urn("core/v1:Service", "user-service")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from slipway.cli.history import difference_lines, difference_shape
 from slipway.masking import SECRET, UNKNOWN
 from slipway.render.service_changes import OUTSIDE
 from slipway.state.checkpoint import objects
@@ -25,7 +26,6 @@ from slipway.state.difference import (
 )
 from slipway.values import SECRET_SIGNATURE, SIGNATURE, UNKNOWN_MARK
 from tests.slipway.states import add, find, named_by_service, secret, urn, without
-from slipway.cli.history import difference_lines, difference_shape
 
 SERVICE = "urn:pulumi:dev::slipway::slipway:index:Microservice$"
 KUBERNETES = "urn:pulumi:dev::slipway::"
