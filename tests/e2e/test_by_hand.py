@@ -41,8 +41,11 @@ def test_each_is_found_and_taken_back(released: Any) -> None:
         assert again.code == 6, f"{command}: {again.output}"
         assert told in again.output
         if command == "rollout undo":  # as docs/rollback.md has it
-            shown = released.run("kubectl", "-n", released.namespace, "get", "pods")
-            assert "CreateContainerConfigError" in shown.output
+            deadline = time.monotonic() + 60
+            get_pods = ("kubectl", "-n", released.namespace, "get", "pods")
+            while "CreateContainerConfigError" not in (shown := released.run(*get_pods)).output:
+                assert time.monotonic() < deadline, shown.output
+                time.sleep(1)
             assert httpx.get(f"{released.url('user-service')}/users").status_code == 200
         back = released.slipway(*UP, "--refresh")
         assert back.code == 0, f"{command}: {back.output}"
