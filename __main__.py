@@ -5,7 +5,7 @@ rolls the stack back to a recorded state.
 import pulumi
 
 from components.environment import Environment, EnvironmentArgs
-from components.policies import enforce_policies
+from components.preflight import enforce_policies
 from components.program import drop_debug_details, exit_silently_when_cancelled, wait_at_once
 from components.release import release
 from components.rollback import restore

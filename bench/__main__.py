@@ -12,13 +12,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from bench import results
-from bench.choice import Choice, Operation, Size, first_of, parse
 from bench.helm import install_helm
 from bench.processes import CommandError, Run
 from bench.report import write_documentation
-from bench.results import Measurement, describe
-from bench.rounds import Rounds
-from bench.tools import HELM, HELM_QPS, QPS, Bench, HelmTool, SlipwayTool, Tool, UntilAnswered
+from bench.results import Choice, Measurement, Operation, Size, describe, first_of, parse
+from bench.tools import HELM, HELM_QPS, QPS, Bench, HelmTool, Rounds, SlipwayTool, Tool, UntilAnswered
 from slipway.environment_variables import resolve
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError, report
 from slipway.progress import Progress

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from bench.choice import TITLES, Operation, Size
-from bench.results import Measurement, Results, load
+from bench.results import TITLES, Measurement, Operation, Results, Size, load
 from bench.tools import HELM, HELM_QPS, SLIPWAY
 
 CHECKOUT = Path(__file__).resolve().parent.parent

@@ -19,7 +19,6 @@ from pulumi.runtime.settings import get_monitor
 from pulumi_docker_build import Provider as BuildProvider
 from pulumi_kubernetes import core, meta
 
-from components.inputs import held_back
 from components.kubernetes_defaults import object_labels, register_kubernetes_defaults
 from components.migration import RecordedMigrations
 from components.network import assigned_ports, passed_on, wanted_ports
@@ -31,12 +30,10 @@ from components.preflight import (
     present_state,
     promotion_problems,
 )
-from components.program import in_thread, silent_when_cancelled
-from components.recorded_only import RecordedOnly, register_transformation
+from components.program import RecordedOnly, held_back, in_thread, register_transformation, silent_when_cancelled
 from components.rollouts import AwaitedRollouts
-from components.secrets import read_secrets
 from components.service_resources import ServiceResources, mentions_stateful_kinds
-from components.settings import StackSettings, configuration_error
+from components.settings import StackSettings, configuration_error, read_secrets
 from services.catalog import CatalogError, Overrides, Service, load
 from services.yaml_source import YamlSource
 from slipway.cluster.client import Cluster

@@ -1,22 +1,23 @@
-"""Labels of every Kubernetes object, and a stack transformation with its other defaults, for all components."""
+"""Labels of every Kubernetes object, a stack transformation with its other defaults, and how inputs of objects are read
+and changed.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
 import pulumi
-from pulumi import ResourceHook, ResourceHookArgs, ResourceHookBinding
+from pulumi import ResourceHook, ResourceHookArgs, ResourceHookBinding, _types
 from pulumi.resource_hooks import ResourceHookOptions
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
-from components.inputs import changed
-from components.program import in_thread
-from components.recorded_only import register_transformation
+from components.program import in_thread, register_transformation
 from slipway.backend import History
 from slipway.cluster.client import Cluster
 from slipway.cluster.deployed import ApiResource
@@ -139,3 +140,30 @@ def _ownership_hook(context: str | None, adopt: Collection[str]) -> ResourceHook
 
     hook = ResourceHook(OWNERSHIP_HOOK, refuse_what_is_not_owned, ResourceHookOptions(on_dry_run=True))
     return ResourceHookBinding(before_create=[hook])
+
+
+def plain(value: Any) -> Any:
+    """An object of an SDK class as a mapping with the same keys, in Python's spelling; any other value unchanged.
+
+    Fields that are None are left out: they are not set.
+    """
+    if not _types.is_input_type(type(value)):
+        return value
+    fields = _types.input_type_to_untranslated_dict(value)
+    return {key: each for key, each in fields.items() if each is not None}
+
+
+def changed(value: Any, change: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Any:
+    """The mapping `value`, which may be an output, changed by `change`; `None` counts as an empty mapping."""
+    if isinstance(value, pulumi.Output) or isawaitable(value):
+        return pulumi.Output.from_input(value).apply(lambda known: changed(known, change))
+    mapping = plain(value)
+    if mapping is None or isinstance(mapping, Mapping):
+        return change(dict(mapping or {}))
+    return value  # the provider says what is wrong with it
+
+
+def key_of(mapping: Mapping[str, Any], camel: str) -> str:
+    """The key of field `camel` in `mapping`: Python's spelling if `mapping` has it, else Kubernetes' own."""
+    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in camel)
+    return snake if snake in mapping else camel

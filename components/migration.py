@@ -20,8 +20,7 @@ from components.pod import job_spec
 from components.program import in_thread
 from services.workloads import Migration
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
-from slipway.cluster.diagnosis.model import has_failed
-from slipway.cluster.diagnosis.objects import Object, object_at, text_at, uid_of
+from slipway.cluster.diagnosis.model import Object, has_failed, object_at, text_at, uid_of
 from slipway.state.checkpoint import MIGRATION_LABEL, ResourceState, Snapshot, resources
 from slipway.state.kubernetes_objects import (
     APPLIED_IS_ENOUGH,

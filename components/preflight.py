@@ -1,4 +1,6 @@
-"""What is looked up before anything is registered: the cluster, the stack's state, and images promoted to the stack."""
+"""What comes before anything is registered: the policies are evaluated, and the cluster, the stack's state and promoted
+images looked up.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,20 @@ from functools import cache
 from pathlib import Path
 
 import pulumi
+from pulumi.runtime.config import get_config_env, get_config_secret_keys_env
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.settings import get_monitor
 
+from components.program import register_transformation
 from components.settings import StackSettings
+from policy import program_check
 from slipway.backend import History
 from slipway.backend.promotion import Promotion, ProvenanceError, build_of, promotions, was_never_updated
 from slipway.backend.recording import RecordedStack
 from slipway.cluster.checks import missing_rights
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, KubeconfigError, read_kubeconfig
-from slipway.cluster.diagnosis.objects import text_at
+from slipway.cluster.diagnosis.model import text_at
+from slipway.engine.messages import POLICY_ERROR
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.environment_variables import BACKEND_URL
 from slipway.errors import ConfigurationError, SlipwayError
@@ -29,6 +35,7 @@ from slipway.state.checkpoint import Snapshot
 
 # Registries answer one request in tens of milliseconds.
 REQUESTS_AT_ONCE = 16
+NEXT_STEP = "Run `slipway up`, which evaluates the policies with the engine."
 
 
 def kubeconfig_problem(context: str | None) -> str:
@@ -167,3 +174,56 @@ def _in_registry(reference: str) -> _ImageStatus:
     except RegistryError as error:
         return _ImageStatus(warning=f"The registry could not be checked for {reference}: {error}")
     return _ImageStatus()
+
+
+def enforce_policies() -> None:
+    """Return when the policies allow what this program declares; raises RunError, which lists the violations.
+
+    A preview reports the same and goes on. The policies are not checked twice: not behind `slipway preview` and
+    `slipway up`, which check them with the whole engine, nor while the program itself is being checked. A resource that
+    an update declares and the check did not see is refused when it is declared.
+    """
+    folder, project, stack = Path.cwd(), pulumi.get_project(), pulumi.get_stack()
+    if program_check.is_declaring() or program_check.is_passed(os.environ, folder, project, stack):
+        return
+    verdict = program_check.judge(
+        program_check.CheckRequest(
+            str(folder),
+            project,
+            stack,
+            pulumi.get_organization(),
+            get_config_env(),
+            get_config_secret_keys_env(),
+        )
+    )
+    if verdict.notes:
+        pulumi.log.warn(verdict.notes)
+    if verdict.program_error:
+        raise pulumi.RunError(verdict.program_error)  # as the program would, in its own words
+    problem, previews = _problem(verdict), pulumi.runtime.is_dry_run()
+    if problem and previews and not verdict.error:
+        pulumi.log.warn(f"{problem}\nAn update would be refused.")
+    elif problem:
+        raise pulumi.RunError(f"{problem}\nNothing was changed.")
+    elif not previews:
+        judged = {(type_, name) for type_, name in verdict.judged}
+
+        def refuse_unjudged(args: pulumi.ResourceTransformationArgs) -> None:
+            # A program may declare more in an update than in the check: in an `apply`, or if it asks whether it is a
+            # preview. The check does not list resources that are only read.
+            if (args.type_, args.name) not in judged and not args.opts.id and not args.opts.urn:
+                kind = args.type_.rsplit(":", 1)[-1]
+                raise pulumi.RunError(
+                    f"{POLICY_ERROR} the program's policy check did not see {kind} {args.name}.\n{NEXT_STEP}"
+                )
+
+        register_transformation(refuse_unjudged)
+
+
+def _problem(verdict: program_check.Verdict) -> str:
+    """Why an update must not go on; empty if it may."""
+    if verdict.not_inspectable:
+        return f"{POLICY_ERROR} the program's policy check cannot inspect {verdict.not_inspectable}.\n{NEXT_STEP}"
+    if verdict.error or verdict.refusal:
+        return f"{POLICY_ERROR} {verdict.error}" if verdict.error else verdict.refusal
+    return f"{POLICY_ERROR} {verdict.undecided}\n{NEXT_STEP}" if verdict.undecided else ""

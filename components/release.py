@@ -9,9 +9,9 @@ import pulumi
 from pulumi import Output, ResourceOptions
 
 from components.environment import Environment, declare_limits
-from components.inputs import after
 from components.kinds import CronJob, Microservice, Worker
 from components.kubernetes_defaults import object_labels
+from components.program import after
 from components.rollouts import recent_logs, verified
 from components.service_image import (
     DOCKERFILE,

@@ -18,10 +18,9 @@ import pulumi
 from pulumi.runtime.sync_await import _sync_await
 
 from components.environment import Environment
-from components.inputs import after
 from components.network import assigned_ports, declared_ports, passed_on
 from components.preflight import cluster_id
-from components.recorded_only import RecordedOnly, export_recorded
+from components.program import RecordedOnly, after, export_recorded
 from components.rollouts import recent_logs, verified
 from services.spec import Check
 from slipway.backend import History

@@ -24,7 +24,7 @@ from components.program import in_thread
 from services.spec import Check
 from slipway.cluster.checks import Ask, failing
 from slipway.cluster.client import Cluster, ClusterError
-from slipway.cluster.diagnosis.objects import objects_at, text_at, time_at
+from slipway.cluster.diagnosis.model import objects_at, text_at, time_at
 from slipway.cluster.rollouts import AwaitedJob, Rollout, RolloutError, Rollouts
 from slipway.engine.messages import checks_failed
 from slipway.engine.stages import ROLLED_OUT, ROLLING_OUT

@@ -18,7 +18,7 @@ import pulumi
 import pulumi_docker_build as docker_build
 from docker.utils.build import exclude_paths
 
-from components.inputs import unknown
+from components.program import unknown
 from services.builds import BASE_IMAGE_ARGUMENT, Build, Dockerfile
 from services.files import is_utf_8, readable
 from slipway.backend.promotion import BUILT_ELSEWHERE, IN_STAGE, UNIT_TESTS_LABEL, UNTESTED, Promotion

@@ -14,10 +14,9 @@ import pulumi_kubernetes as kubernetes
 from pulumi_kubernetes import core, networking
 
 from components import network, pod
-from components.inputs import changed, key_of, plain
-from components.kubernetes_defaults import NAME_LABEL
+from components.kubernetes_defaults import NAME_LABEL, changed, key_of, plain
 from components.pod import USER_ID
-from components.recorded_only import declare_nothing
+from components.program import declare_nothing
 from components.settings import configuration_error
 from policy.kinds import BUILT_IN_GROUPS, NAMESPACED_KINDS, POD_TEMPLATES
 from services import catalog

@@ -14,10 +14,10 @@ from pulumi import Input, Output, ResourceOptions
 from pulumi_kubernetes import apps, autoscaling, core, meta, networking, policy
 
 from components import network
-from components.inputs import after
 from components.kubernetes_defaults import COMPONENT_LABEL, NAME_LABEL, object_labels
 from components.migration import RecordedMigrations, migration_job
 from components.pod import PodFiles, file_data, pod_template, shape
+from components.program import after
 from components.rollouts import AwaitedRollouts, checks_annotation
 from services.files import MountedFile
 from services.spec import Autoscaling, ServiceSpec, config_data

@@ -13,13 +13,12 @@ from policy.rules import (
     objects,
     pod_security,
     rollouts_and_jobs,
-    stateful,
 )
 
 # In the order of the tables in docs/policy.md.
 _MODULES = (
     *(images, containers, rollouts_and_jobs, availability, network),
-    *(objects, pod_security, hardening, access, stateful),
+    *(objects, pod_security, hardening, access),
 )
 
 

@@ -21,10 +21,9 @@ from slipway.cluster.client import KubeconfigError, no_answer, read_kubeconfig
 from slipway.environment_variables import owns_cluster, proxy_of
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.paths import cache_home, lab_environment_file
-from slipway.progress import Progress
+from slipway.progress import Progress, print_table
 from slipway.project import Project
 from slipway.project import find as find_project
-from slipway.render.tables import print_table
 
 WANTED_PYTHON = (3, 11)
 MEMORY_GIB = 3

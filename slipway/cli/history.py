@@ -17,10 +17,9 @@ from slipway.cluster.verification import ServiceVerdict, verdicts_of
 from slipway.deploy.drift import find_drift, opened
 from slipway.deploy.work_tree import DIRTY
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
-from slipway.progress import Progress, elapsed_text
+from slipway.progress import Progress, elapsed_text, print_table
 from slipway.render.markdown_text import clean, some_of
 from slipway.render.service_changes import OUTSIDE, by_service
-from slipway.render.tables import print_table
 from slipway.render.terminal import DRIFT_WORDS, drift_lines
 from slipway.render.words import COMMIT_DIGITS, counted, repository, short_path, value_texts
 from slipway.stack import open_stack

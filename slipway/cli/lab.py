@@ -12,8 +12,7 @@ from lab.lab import Lab
 from lab.settings import load_settings
 from lab.toolchain import install as install_toolchain
 from slipway.errors import ExitCode
-from slipway.progress import Progress, elapsed_text
-from slipway.render.tables import print_table
+from slipway.progress import Progress, elapsed_text, print_table
 
 
 def up(progress: Progress | None = None) -> int:

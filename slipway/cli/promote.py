@@ -22,6 +22,7 @@ from slipway.deploy.work_tree import DIRTY
 from slipway.environments.temporary import is_declared, is_generated
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.github import API_URL, GitHub, token_of
+from slipway.progress import print_table
 from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, copy_image, first_digits, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
@@ -36,7 +37,6 @@ from slipway.promotion.where import (
     running_images,
 )
 from slipway.render.markdown_text import clean, fence
-from slipway.render.tables import print_table
 from slipway.render.words import COMMIT_DIGITS, counted
 from slipway.stack import open_stack
 

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from services.spec import PORT_NAME, Check, json_path_keys
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError
-from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import Object, object_at, objects_at, text_at
 from slipway.cluster.port_forward import PortForwards
 from slipway.masking import masked_text, without_control
 from slipway.values import same

@@ -19,8 +19,7 @@ import yaml
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete, is_rolled_out
 from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, tails
-from slipway.cluster.diagnosis.model import Finding
-from slipway.cluster.diagnosis.objects import Object, name_of, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import Finding, Object, name_of, object_at, objects_at, text_at
 from slipway.environment_variables import proxy_of
 from slipway.masking import masked_text
 

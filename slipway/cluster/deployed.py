@@ -10,7 +10,7 @@ from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
-from slipway.cluster.diagnosis.objects import Object, name_of, objects_at, text_at
+from slipway.cluster.diagnosis.model import Object, name_of, objects_at, text_at
 from slipway.engine.stages import KUBERNETES_PREFIX
 from slipway.errors import SlipwayError
 from slipway.state.checkpoint import ResourceState, Snapshot, objects, resources

@@ -32,7 +32,7 @@ from slipway.cluster.deployed import (
     object_path,
     recorded_name,
 )
-from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import Object, object_at, objects_at, text_at
 from slipway.engine.events import Urn
 from slipway.state.checkpoint import ResourceState
 from slipway.state.difference import Difference, Operation, ResourceChange, difference

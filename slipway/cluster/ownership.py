@@ -20,7 +20,7 @@ from slipway.backend import History
 from slipway.backend.history import find_backend_url
 from slipway.cluster.client import Cluster, ForbiddenError, NotFoundError
 from slipway.cluster.deployed import ApiResource, is_inside, object_path
-from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at, time_at, uid_of
+from slipway.cluster.diagnosis.model import Object, object_at, objects_at, text_at, time_at, uid_of
 from slipway.engine.pulumi_cli import Pulumi
 from slipway.errors import SlipwayError
 from slipway.paths import data_home

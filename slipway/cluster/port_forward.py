@@ -17,8 +17,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError, status_message, unreachable
-from slipway.cluster.diagnosis.model import Cause, Evidence, Finding, container_spec
-from slipway.cluster.diagnosis.objects import Object, event_time, name_of, object_at, objects_at, text_at, uid_of
+from slipway.cluster.diagnosis.model import (
+    Cause,
+    Evidence,
+    Finding,
+    Object,
+    container_spec,
+    event_time,
+    name_of,
+    object_at,
+    objects_at,
+    text_at,
+    uid_of,
+)
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

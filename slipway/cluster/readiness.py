@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from slipway.cluster.client import Cluster
 from slipway.cluster.deployed import ApiResource, key_of, kind_of
-from slipway.cluster.diagnosis.model import FAILED, has_failed, is_done, last_ended
-from slipway.cluster.diagnosis.objects import (
+from slipway.cluster.diagnosis.model import (
+    FAILED,
     Object,
     condition,
+    has_failed,
+    is_done,
+    last_ended,
     name_of,
     number_at,
     object_at,

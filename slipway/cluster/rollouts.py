@@ -13,8 +13,18 @@ from typing import Any
 from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, diagnose, diagnose_job, is_rolled_out, screen
 from slipway.cluster.diagnosis.diagnose import WIDTH
-from slipway.cluster.diagnosis.model import Finding, has_failed, is_done
-from slipway.cluster.diagnosis.objects import Object, condition, name_of, number_at, object_at, text_at, time_at
+from slipway.cluster.diagnosis.model import (
+    Finding,
+    Object,
+    condition,
+    has_failed,
+    is_done,
+    name_of,
+    number_at,
+    object_at,
+    text_at,
+    time_at,
+)
 from slipway.cluster.diagnosis.pods import is_ready
 from slipway.cluster.port_forward import ASKED_CAUSES, probe_answer
 from slipway.engine.messages import DIAGNOSIS

@@ -13,8 +13,17 @@ from slipway.cluster.checks import CHECKS_ANNOTATION, ReadyPods, failing, record
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.deployed import Deployed, cluster_errors, metadata
 from slipway.cluster.diagnosis import Evidence, diagnose_job, is_complete
-from slipway.cluster.diagnosis.model import has_failed, is_done, last_ended
-from slipway.cluster.diagnosis.objects import Object, condition, number_at, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import (
+    Object,
+    condition,
+    has_failed,
+    is_done,
+    last_ended,
+    number_at,
+    object_at,
+    objects_at,
+    text_at,
+)
 from slipway.cluster.readiness import UnreadyObject, unready_objects
 from slipway.engine.events import Urn
 from slipway.errors import SlipwayError

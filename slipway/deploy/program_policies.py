@@ -20,7 +20,7 @@ from services.yaml_source import DEFAULTS_KEY, SERVICES_KEY
 from slipway.backend.self_managed import ORGANIZATION
 from slipway.cluster.client import Cluster, ClusterError, NotFoundError
 from slipway.cluster.deployed import ApiResource, is_inside, object_path
-from slipway.cluster.diagnosis.objects import text_at
+from slipway.cluster.diagnosis.model import text_at
 from slipway.cluster.ownership import NAMESPACE
 from slipway.deploy.approval import SERVICES, settings_of, source_files
 from slipway.deploy.last_update import has_services_alone, inputs_hash

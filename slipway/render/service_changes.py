@@ -9,7 +9,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any
 
-from slipway.cluster.diagnosis.objects import object_at, text_at
+from slipway.cluster.diagnosis.model import object_at, text_at
 from slipway.deploy.summary import ImageChange, PreviewResult, PreviewSummary
 from slipway.engine.stages import IMAGE_TYPE, KUBERNETES_PREFIX
 from slipway.masking import UNKNOWN

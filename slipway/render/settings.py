@@ -12,7 +12,7 @@ from typing import Any
 from services.spec import ServiceSpec
 from services.workloads import MIGRATION_SUFFIX
 from slipway.cluster.checks import CHECKS_ANNOTATION, recorded_checks
-from slipway.cluster.diagnosis.objects import object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import object_at, objects_at, text_at
 from slipway.masking import SECRET, UNKNOWN, as_text
 from slipway.state.checkpoint import HASH, MIGRATION_LABEL
 from slipway.state.difference import FieldChange, Operation, ResourceChange, path_text

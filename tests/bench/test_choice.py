@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench.choice import DEFAULT_PAIRS, Choice, Operation, Size, first_of, parse
+from bench.results import DEFAULT_PAIRS, Choice, Operation, Size, first_of, parse
 from slipway.errors import ConfigurationError
 
 

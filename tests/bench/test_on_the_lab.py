@@ -9,11 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.choice import Operation, Size
 from bench.helm import install_helm
 from bench.processes import Run
-from bench.rounds import Rounds
-from bench.tools import HELM, Bench, HelmTool, SlipwayTool, Tool
+from bench.results import Operation, Size
+from bench.tools import HELM, Bench, HelmTool, Rounds, SlipwayTool, Tool
 from slipway.progress import Progress
 from tests.recording.workspace import workspace
 

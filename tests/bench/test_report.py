@@ -7,10 +7,9 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import report
-from bench.choice import Operation, Size
 from bench.processes import Run
 from bench.report import BEGIN, CHECKOUT, END, PAGE, RATIOS, README, documentation
-from bench.results import Measurement, Results, load
+from bench.results import Measurement, Operation, Results, Size, load
 
 MACHINE = {"cores": "2", "processor": "a processor", "memory": "24 GiB"}
 TEXT = f"before\n{BEGIN}\nold\n{END}\nafter\n"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.choice import Operation, Size
 from bench.processes import Run
-from bench.results import Measurement, Results, from_json, load, to_json
+from bench.results import Measurement, Operation, Results, Size, from_json, load, to_json
 
 SMALL = Size(2)
 MACHINE = {"cores": "2", "memory": "24 GiB"}

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bench import rounds
-from bench.choice import Operation, Size
+from bench import tools as bench_tools
 from bench.processes import Run
-from bench.rounds import Rounds, steps
-from bench.tools import BenchServices
+from bench.results import Operation, Size
+from bench.tools import BenchServices, Rounds, steps
 
 
 @dataclass
@@ -46,7 +45,7 @@ class Ran:
 def ran(
     folder: Path, operations: Sequence[Operation], pairs: int, monkeypatch: pytest.MonkeyPatch, *, history: bool = False
 ) -> Ran:
-    monkeypatch.setattr(rounds, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(bench_tools, "PAUSE_SECONDS", 0.0)
     (folder / "services").mkdir()
     workload = BenchServices(folder, Size(2), "run")
     workload.write()

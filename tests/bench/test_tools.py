@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.choice import Size
+from bench.results import Size
 from bench.tools import BenchServices, copy_updates
 from services.catalog import load
 

@@ -15,7 +15,7 @@ from pulumi_kubernetes import batch, core, helm
 
 from components import environment as environments
 from components.environment import Environment, EnvironmentArgs
-from components.recorded_only import export_recorded
+from components.program import export_recorded
 from components.rollback import RecordedState
 from components.settings import NamespaceSettings, StackSettings
 from slipway.rollback.plan import RollbackRequest, plan_rollback

@@ -21,7 +21,7 @@ import os
 
 import pulumi
 
-from components.recorded_only import RecordedOnly, declare_nothing, export_recorded
+from components.program import RecordedOnly, declare_nothing, export_recorded
 
 
 class Own(pulumi.ComponentResource):

@@ -8,7 +8,7 @@ from typing import Any
 import pulumi
 import pytest
 
-from components.secrets import read_secrets
+from components.settings import read_secrets
 from services.catalog import Service
 from services.spec import ServiceSpec
 

@@ -14,7 +14,7 @@ from pulumi.runtime.mocks import MockResourceArgs, Mocks
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
-from components.policies import enforce_policies
+from components.preflight import enforce_policies
 from policy import program_check
 
 REFUSAL = "Policy violation: stack dev breaks 1 mandatory rule.\n  liveness-probe"

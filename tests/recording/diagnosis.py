@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from slipway.cluster.diagnosis.diagnose import LINES_READ
-from slipway.cluster.diagnosis.objects import is_owned_by, name_of, object_at, objects_at, text_at, time_at, uid_of
+from slipway.cluster.diagnosis.model import is_owned_by, name_of, object_at, objects_at, text_at, time_at, uid_of
 from tests.recording.workspace import CHECKOUT, RecordingError, Workspace, workspace
 
 RECORDINGS = CHECKOUT / "tests/slipway/cluster/diagnosis/recorded"

@@ -6,8 +6,7 @@ import json
 import time
 from typing import Any
 
-from slipway.cluster.diagnosis.model import has_failed, is_done
-from slipway.cluster.diagnosis.objects import is_owned_by, name_of, text_at, uid_of
+from slipway.cluster.diagnosis.model import has_failed, is_done, is_owned_by, name_of, text_at, uid_of
 from tests.recording.diagnosis import RESOURCES, recent_logs
 from tests.recording.workspace import CHECKOUT, RecordingError, Workspace, workspace
 

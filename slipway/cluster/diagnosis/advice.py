@@ -7,8 +7,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from slipway.cluster.diagnosis.model import Cause, Finding, container_spec
-from slipway.cluster.diagnosis.objects import Object, object_at, objects_at, text_at
+from slipway.cluster.diagnosis.model import Cause, Finding, Object, container_spec, object_at, objects_at, text_at
 from slipway.masking import masked_text
 
 _STATUS = re.compile(r"^HTTP probe failed with statuscode: (\d+)")

@@ -11,8 +11,23 @@ from dataclasses import replace
 from typing import Any
 
 from slipway.cluster.diagnosis import advice, pods
-from slipway.cluster.diagnosis.model import FAILED, Cause, Diagnosis, Evidence, Finding, JobEvidence, Log, LogTail
-from slipway.cluster.diagnosis.objects import Object, condition, event_count, event_time, name_of, number_at, text_at
+from slipway.cluster.diagnosis.model import (
+    FAILED,
+    Cause,
+    Diagnosis,
+    Evidence,
+    Finding,
+    JobEvidence,
+    Log,
+    LogTail,
+    Object,
+    condition,
+    event_count,
+    event_time,
+    name_of,
+    number_at,
+    text_at,
+)
 from slipway.masking import masked_text, without_control
 
 Kind = tuple[Cause, str, int | None]

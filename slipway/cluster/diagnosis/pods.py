@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from slipway.cluster.diagnosis import advice
-from slipway.cluster.diagnosis.model import Cause, Evidence, Finding
-from slipway.cluster.diagnosis.objects import (
+from slipway.cluster.diagnosis.model import (
+    Cause,
+    Evidence,
+    Finding,
     Object,
     condition,
     event_time,

@@ -14,7 +14,7 @@ from lab.lab import Lab
 from lab.processes import ProcessStatus
 from lab.toolchain import PartStatus
 from slipway.cli import doctor, lab
-from slipway.render.tables import print_table
+from slipway.progress import print_table
 
 RECORDED = Path(__file__).parents[1] / "recorded"
 
