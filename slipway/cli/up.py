@@ -250,8 +250,8 @@ def _gate(stack: Stack, progress: Progress, options: UpOptions) -> tuple[Gate, P
         return _previewed(stack, progress, options), None
     if passed.notes:
         typer.echo(passed.notes)
-    asked = Stage("policies", passed.seconds, f"{counted(passed.rules, 'policy')} asked")
-    stages = (asked, Stage("preview", None, "not needed"), Stage("approve", None, options.agreed_by))
+    policies = Stage("policies", passed.seconds, f"{counted(passed.rules, 'policy')} evaluated")
+    stages = (policies, Stage("preview", None, "not needed"), Stage("approve", None, options.agreed_by))
     return Gate(stages, passed.rules), passed
 
 
@@ -286,8 +286,8 @@ def _previewed(stack: Stack, progress: Progress, options: UpOptions) -> Gate:
             next_step="Fix it, or waive the rule in policy/waivers.yaml; every rule is in docs/policy.md.",
             code=ExitCode.POLICY,
         )
-    asked = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} asked")
-    stages = (asked, _consent(stack.name, summary, options))
+    policies = Stage("preview", summary.duration_seconds, f"{counted(summary.rules, 'policy')} evaluated")
+    stages = (policies, _consent(stack.name, summary, options))
     return Gate(stages, summary.rules, replaced_objects(preview.events.events))
 
 

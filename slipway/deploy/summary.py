@@ -92,7 +92,7 @@ class Commits:
 
 @dataclass(frozen=True)
 class PreviewSummary:
-    """A preview, complete or as far as it came."""
+    """A preview, complete or until it ended."""
 
     project: str
     stack: str

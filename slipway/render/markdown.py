@@ -275,7 +275,7 @@ def drift(summary: PreviewSummary) -> list[Section]:
         what = DRIFT_NOTES.get(change.operation, CHANGES)
         brief = row(name, f"*{what}*", "", "")
         entries.append(Item("".join(rows) or brief, brief))
-    back = f"\nTo take it back: {code(f'slipway up -s {summary.stack} --refresh')}.\n"
+    back = f"\nTo revert it: {code(f'slipway up -s {summary.stack} --refresh')}.\n"
     head = f"### Drift\n\n{table_head('object', 'what differs', 'recorded', 'found')}"
     return [Section("drift", 5, head, entries, back)]
 

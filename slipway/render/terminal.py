@@ -70,7 +70,7 @@ def drift_lines(stack: str, changes: Sequence[ResourceChange], changed_by: Mappi
             found += [f"      {setting_text(replace(each, name=within(each.name, change)))}" for each in settings]
     numbers = {operation: sum(change.operation is operation for change in changes) for operation in DRIFT_WORDS}
     counts = ", ".join(f"{number} {DRIFT_WORDS[operation]}" for operation, number in numbers.items() if number)
-    back = f"To take it back: `slipway up -s {stack} --refresh`; what is not in the state stays."
+    back = f"To revert it: `slipway up -s {stack} --refresh`; what is not in the state stays."
     return [*found, f"{stack}: {counted(len(changes), 'object')} drifted from the state: {counts}.", back]
 
 
@@ -192,7 +192,7 @@ class _Report:
             )
         )
         if not good:
-            so_far = "as far as it came: " if is_incomplete(summary) else "if it went through: "
+            so_far = "before it ended: " if is_incomplete(summary) else "if it went through: "
             self.wrapped(f"{so_far}{counts(summary)}", 2)
         if changes:
             self.wrapped(restarts_text(changes, summary.services), 2)

@@ -34,12 +34,13 @@ def is_incomplete(summary: PreviewSummary) -> bool:
 def rules_text(summary: PreviewSummary) -> str:
     """How many policies were evaluated, or that none was."""
     if not summary.rules:
-        return "No policy was asked" + (": it did not come that far." if is_incomplete(summary) else ".")
+        return "No policy was evaluated" + (": it ended before that." if is_incomplete(summary) else ".")
     if is_incomplete(summary):
-        return f"{counted(summary.rules, 'policy')} asked, as far as it came."
+        ended = "was interrupted" if summary.result is PreviewResult.INTERRUPTED else "failed"
+        return f"{counted(summary.rules, 'policy')} evaluated before it {ended}."
     broken = {violation.rule for violation in summary.violations}
-    kept = max(0, summary.rules - len(broken))
-    return f"{counted(summary.rules, 'policy')} asked, {kept} kept everywhere."
+    passed = max(0, summary.rules - len(broken))
+    return f"{counted(summary.rules, 'policy')} evaluated, {passed} passed."
 
 
 def kinds_text(changes: Iterable[ResourceChange]) -> str:

@@ -82,7 +82,7 @@ def test_a_preview_that_would_go_through(project: Any) -> None:
     exit_code, markdown, output = preview(project, PACK.format(rude="False"))
     assert exit_code == ExitCode.DONE, output
     assert markdown.startswith("<!-- slipway:preview:scratch:dev -->\n\n## ✅ `dev`: nothing to do\n")
-    assert "1 policy asked, 1 kept everywhere." in markdown
+    assert "1 policy evaluated, 1 passed." in markdown
     assert "Nothing in the cluster differs from the recorded state." in markdown, "before the first update"
     assert checkpoints(project) == []
 
@@ -100,7 +100,7 @@ def test_a_pack_that_cannot_be_read(project: Any) -> None:
     assert exit_code not in (ExitCode.DONE, ExitCode.POLICY), output
     assert "## ❌ `dev`: failed" in markdown
     assert "the policy pack ended before it was ready" in markdown
-    assert "No policy was asked: it did not come that far." in markdown
+    assert "No policy was evaluated: it ended before that." in markdown
 
 
 def test_a_program_that_fails(project: Any) -> None:

@@ -65,7 +65,9 @@ def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project
     assert result.returncode == 0, result.stderr
     services, gate, build, *_ = re.split(r"\n(?=\S)", result.stdout.strip())
     assert services == "a-service  http://10.0.0.1"
-    assert re.fullmatch(r"G  policies \d+\.\d s \(\d+ policies asked\) · preview not needed · approve by --yes", gate)
+    assert re.fullmatch(
+        r"G  policies \d+\.\d s \(\d+ policies evaluated\) · preview not needed · approve by --yes", gate
+    )
     assert build.startswith("B  nothing changed")
     assert "Created stack dev" in result.stderr
     assert "Created stack prod" in result.stderr

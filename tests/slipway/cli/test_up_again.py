@@ -20,7 +20,7 @@ def project(scratch: Any) -> Iterator[Any]:
     """Updated once, so that the next update finds nothing to do."""
     first = scratch("up", "-s", "dev", "--yes")
     assert first.returncode == 0, first.stderr
-    assert "policies asked) · preview not needed" in first.stdout, "it creates nothing"
+    assert "policies evaluated) · preview not needed" in first.stdout, "it creates nothing"
     yield scratch
 
 
@@ -83,7 +83,7 @@ def test_what_moved_is_held_to_the_policies_again(project: Any, move: Callable[[
     move(project)
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
-    assert "policies asked" in result.stdout or "1 policy asked" in result.stdout
+    assert "policies evaluated" in result.stdout or "1 policy evaluated" in result.stdout
     assert "not needed, nothing" not in result.stdout
 
 

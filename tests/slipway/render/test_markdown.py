@@ -230,7 +230,7 @@ def test_a_marker_in_somebodys_text_is_no_second_marker() -> None:
 
 def test_that_nobody_checked_is_said() -> None:
     summary = replace(summary_of(changes=(ResourceChange(resource("a"), Operation.CREATE),)), rules=0)
-    assert "## ⚠️ `dev`: 1 other object changes\n\nNo pod restarts.\n\n**No policy was asked.**" in render(summary)
+    assert "## ⚠️ `dev`: 1 other object changes\n\nNo pod restarts.\n\n**No policy was evaluated.**" in render(summary)
 
 
 def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
@@ -238,7 +238,7 @@ def test_what_is_waived_or_undecided_refuses_nothing_and_is_folded() -> None:
     waived = Violation("replicas", "mandatory", f"{WAIVED}until 2030-01-01\nreplicas is 1", resource("b"))
     text = render(summary_of(violations=(undecided, waived)))
     assert "## ✅ `dev`: nothing to do" in text
-    assert "<details><summary>1 policy asked, 0 kept everywhere; 1 waived</summary>\n\n| rule | level |" in text
+    assert "<details><summary>1 policy evaluated, 0 passed; 1 waived</summary>\n\n| rule | level |" in text
     assert "Decided at the update: `image-digest`." in text
     assert "| **`replicas`** | waived | `Deployment b` | Waived until 2030-01-01<br>replicas is 1 |" in text
     assert_well_formed(text)
@@ -262,7 +262,7 @@ def test_links_lead_to_the_log_and_the_difference(summarized: Any) -> None:
 @pytest.mark.parametrize("result", [PreviewResult.FAILED, PreviewResult.INTERRUPTED])
 def test_a_preview_that_knows_nothing_yet(result: PreviewResult) -> None:
     text = render(replace(summary_of(result=result), rules=0))
-    assert "No policy was asked: it did not come that far." in text
+    assert "No policy was evaluated: it ended before that." in text
     assert "As far as it came: nothing to do." in text
 
 

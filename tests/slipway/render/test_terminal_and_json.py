@@ -52,7 +52,7 @@ def test_the_last_line_says_how_it_ended(summarized: Any) -> None:
         "Preview of slipway/dev: refused by policy, 1 mandatory violation",
         "  if it went through: 1 service changes",
         "  Pods restart: user-service (1 pod); no pod of the other service.",
-        "  3 policies asked, 1 kept everywhere.  Commit 1234abcd → 5678ef01.",
+        "  3 policies evaluated, 1 passed.  Commit 1234abcd → 5678ef01.",
     ]
 
 
