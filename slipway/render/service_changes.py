@@ -157,7 +157,9 @@ def _image_settings(service: str, changes: Sequence[ResourceChange], summary: Pr
         built = f"built again from {_sources(build)}: of its files only modes have changed, as another umask does"
     if image := next((each for each in summary.images if each.service == service), None):
         old, new = image_texts(image)
-        yield Setting("image", old or None, built if built and image.new == UNKNOWN else new)
+        # A build that runs its tests in the same Dockerfile runs in a preview too, and its digest is known then.
+        known = [] if built and image.new == UNKNOWN else [new]
+        yield Setting("image", old or None, ", ".join([*known, built] if built else known))
     elif built and build and build.operation is Operation.CREATE:
         yield Setting("image", None, built)
     bases = [field for field in build.fields if field.path == "buildArgs.BASE_IMAGE"] if build else []

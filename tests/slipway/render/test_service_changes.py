@@ -109,11 +109,14 @@ def test_a_build_of_which_only_modes_of_files_have_changed_says_so() -> None:
     only_modes = StepDetails(IMAGE_TYPE, inputs, inputs, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
     anew = {**inputs, "tags": ["registry.example/api:2"]}
     more = StepDetails(IMAGE_TYPE, inputs, anew, {"contextHash": "a"}, {"contextHash": {"diffKind": "update"}})
-    pods = change(DEPLOYMENT, deployment(), deployment(image=UNKNOWN))
-    for step, built in (
-        (only_modes, "built again from services/api: of its files only modes have changed, as another umask does"),
-        (more, "built from services/api"),
+    again = "built again from services/api: of its files only modes have changed, as another umask does"
+    digest = f"sha256:{'ab' * 32}"
+    for image, step, built in (
+        (UNKNOWN, only_modes, again),
+        (UNKNOWN, more, "built from services/api"),
+        (f"registry.example/api@{digest}", only_modes, f"{digest[:19]}…, {again}"),  # it was built in the preview
     ):
+        pods = change(DEPLOYMENT, deployment(), deployment(image=image))
         build = change(IMAGE_TYPE, inputs, step.new_inputs, fields=field_changes(step))
         summary = summary_of(build, pods, images=image_changes([build, pods]))
         (found,) = service_changes(summary)
