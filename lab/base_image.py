@@ -39,9 +39,17 @@ UNWANTED = ("doc", "man", "locale", "info", "lintian")
 BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 # Counts up when a different image is made from the same inputs.
 _REVISION = 3
-_OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
-# Settings that mean the same inside an image. Folders and files of the host do not.
-_CARRIED = ("index-url", "extra-index-url", "trusted-host", "timeout", "default-timeout", "retries", "proxy")
+_APT_OPTION = re.compile(r'^(Acquire::[^ ]*(?:Proxy|CaInfo|Verify|Check|Retries|Timeout)[^ ]* ".+");$')
+# pip's settings that mean the same inside an image. Those that name folders and files of the host do not.
+_PIP_SETTINGS = (
+    "index-url",
+    "extra-index-url",
+    "trusted-host",
+    "timeout",
+    "default-timeout",
+    "retries",
+    "proxy",
+)
 
 
 def _remembered(settings: LabSettings) -> Path:
@@ -207,7 +215,7 @@ def apt_sources(index_targets: str, suite: str) -> tuple[str, ...]:
 
 def apt_options(dump: str) -> tuple[str, ...]:
     """The options for this host's mirrors (proxy, authorities, checks), from `apt-config dump`."""
-    return tuple(found[1] for line in dump.splitlines() if (found := _OPTION.match(line)))
+    return tuple(found[1] for line in dump.splitlines() if (found := _APT_OPTION.match(line)))
 
 
 def read_recipe() -> Recipe:
@@ -259,7 +267,10 @@ def has_credentials(value: str) -> bool:
 
 
 def image_pip_config(settings: Mapping[str, str], bundle: str) -> str:
-    """The text of an image's `/etc/pip.conf`. An address with a login stays out: images are pushed to registries."""
-    carried = {key: value for key, value in settings.items() if key in _CARRIED and not has_credentials(value)}
+    """The text of an image's `/etc/pip.conf`, with which `RUN pip install` finds packages where the host finds them.
+
+    An address with a login stays out: images are pushed to registries.
+    """
+    carried = {key: value for key, value in settings.items() if key in _PIP_SETTINGS and not has_credentials(value)}
     lines = [f"{key} = {' '.join(value.split())}" for key, value in sorted(carried.items())]
     return "\n".join(["[global]", f"cert = {bundle}", "disable-pip-version-check = true", *lines, ""])

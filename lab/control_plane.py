@@ -1,4 +1,6 @@
-"""The control plane: etcd, the API server, the controller manager, the scheduler, and the lab's own objects in it."""
+"""The control plane: etcd, the API server, the controller manager, the scheduler, and the lab's own objects in it;
+and the wait for the node.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ from .shell import program, run
 # https://www.debian.org/doc/debian-policy/ch-opersys.html#uid-and-gid-classes
 APISERVER_USER_ID = 65530
 _FIELD_MANAGER = "slipway-lab"
-_PATHS = {
+_OBJECT_PATHS = {
     "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
     "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
     "Service": "/api/v1/namespaces/kube-system/services",
@@ -282,7 +284,7 @@ def apply_objects(settings: LabSettings) -> None:
         for document in objects(settings):
             kind, name = document["kind"], document["metadata"]["name"]
             answer = connection.patch(
-                f"{_PATHS[kind]}/{name}",
+                f"{_OBJECT_PATHS[kind]}/{name}",
                 params={"fieldManager": _FIELD_MANAGER, "force": "true"},
                 content=json.dumps(document),
                 headers={"Content-Type": "application/apply-patch+yaml"},

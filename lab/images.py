@@ -16,7 +16,7 @@ from typing import IO
 import httpx
 
 from lab.toolchain.go import ensure_go
-from lab.toolchain.parts import machine
+from lab.toolchain.parts import architecture
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
@@ -201,7 +201,7 @@ class Registry:
             "Labels": {RECIPE_LABEL: config.recipe},
         }
         rootfs = {"type": "layers", "diff_ids": [layer.diff_id for layer in layers]}
-        description = {"architecture": machine(), "os": "linux", "config": start, "rootfs": rootfs}
+        description = {"architecture": architecture(), "os": "linux", "config": start, "rootfs": rootfs}
         document = json.dumps(description, sort_keys=True).encode()
         config_digest = f"sha256:{hashlib.sha256(document).hexdigest()}"
         self._push_blob(repository, config_digest, document)
@@ -253,6 +253,7 @@ def _require(answer: httpx.Response, status: int, action: str) -> None:
 
 
 def ensure_pause_image(settings: LabSettings, progress: Progress) -> None:
+    """Build and push the image of the process that holds a pod's namespaces, from the few lines of Go in lab/pause."""
     recipe = hashlib.sha256(b"".join((_PAUSE_SOURCE / name).read_bytes() for name in ("main.go", "go.mod"))).hexdigest()
     with Registry(settings.registry_address) as registry, tempfile.TemporaryDirectory() as folder:
         if registry.recipe(_PAUSE_REPOSITORY, _PAUSE_TAG) == recipe:

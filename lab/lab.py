@@ -89,7 +89,7 @@ class Lab:
         images.write_buildkit_config(settings, node.snapshotter(settings))
         images.write_builder(settings)
         node.write_coredns_config(settings)
-        node.write_kubelet_config(settings, node.resolver_file(settings))
+        node.write_kubelet_config(settings)
         postgres.prepare(settings)
         control_plane.prepare_apiserver(settings)
 

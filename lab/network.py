@@ -22,9 +22,9 @@ from .shell import attempt, find_program, run
 CNI_NETWORK = "slipway-lab"
 # libcni keeps its results here whatever the configuration says.
 CNI_RESULTS = Path("/var/lib/cni/results")
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-INPUT, FORWARD, MASQUERADE = "SLIPWAY-LAB-INPUT", "SLIPWAY-LAB-FORWARD", "SLIPWAY-LAB-MASQ"
+INPUT_CHAIN, FORWARD_CHAIN, MASQUERADE_CHAIN = "SLIPWAY-LAB-INPUT", "SLIPWAY-LAB-FORWARD", "SLIPWAY-LAB-MASQ"
 _OWN_CHAIN = re.compile(r"^(SLIPWAY-LAB|KUBE)-")
 _CHAIN_LINE = re.compile(r"^:(\S+) ")
 # iptables and ip6tables: kube-proxy keeps a few chains in the second one too.
@@ -68,7 +68,7 @@ def create_interfaces(settings: LabSettings) -> None:
     network = settings.network
     _ensure_bridge(network.node_interface, f"{network.node_address}/32")
     _ensure_bridge(network.pod_interface, f"{network.pod_gateway}/{network.node_pod_range.split('/')[1]}")
-    FORWARDING.write_text("1")
+    IP_FORWARD.write_text("1")
     _filter_bridged_packets()
 
 
@@ -162,27 +162,27 @@ def remove_interfaces(settings: LabSettings) -> None:
         run(["ip", "link", "delete", name])
 
 
-def rules(settings: LabSettings) -> str:
+def packet_filter_rules(settings: LabSettings) -> str:
     """Input for `iptables-restore --noflush`; each chain is flushed and filled in one step."""
     network, ports = settings.network, settings.ports
     return "\n".join(
         (
             "*filter",
-            f":{INPUT} - [0:0]",
-            f":{FORWARD} - [0:0]",
+            f":{INPUT_CHAIN} - [0:0]",
+            f":{FORWARD_CHAIN} - [0:0]",
             # This machine and its pods may reach everything, other machines nothing of the lab.
-            f"-A {INPUT} -i lo -j RETURN",
-            f"-A {INPUT} -i {network.pod_interface} -j RETURN",
-            f"-A {INPUT} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
-            f"-A {INPUT} -d {network.node_address}/32 -j DROP",
-            f"-A {INPUT} -p tcp -m tcp --dport {ports.apiserver} -j DROP",
+            f"-A {INPUT_CHAIN} -i lo -j RETURN",
+            f"-A {INPUT_CHAIN} -i {network.pod_interface} -j RETURN",
+            f"-A {INPUT_CHAIN} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+            f"-A {INPUT_CHAIN} -d {network.node_address}/32 -j DROP",
+            f"-A {INPUT_CHAIN} -p tcp -m tcp --dport {ports.apiserver} -j DROP",
             # Docker and some distributions forward nothing by default.
-            f"-A {FORWARD} -i {network.pod_interface} -j ACCEPT",
-            f"-A {FORWARD} -o {network.pod_interface} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            f"-A {FORWARD_CHAIN} -i {network.pod_interface} -j ACCEPT",
+            f"-A {FORWARD_CHAIN} -o {network.pod_interface} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
             "COMMIT",
             "*nat",
-            f":{MASQUERADE} - [0:0]",
-            f"-A {MASQUERADE} -s {network.pod_range} ! -d {network.pod_range} -j MASQUERADE",
+            f":{MASQUERADE_CHAIN} - [0:0]",
+            f"-A {MASQUERADE_CHAIN} -s {network.pod_range} ! -d {network.pod_range} -j MASQUERADE",
             "COMMIT",
             "",
         )
@@ -194,9 +194,9 @@ def rules_of_version_6(settings: LabSettings) -> str:
     return "\n".join(
         (
             "*filter",
-            f":{INPUT} - [0:0]",
-            f"-A {INPUT} -i lo -j RETURN",
-            f"-A {INPUT} -p tcp -m tcp --dport {settings.ports.apiserver} -j DROP",
+            f":{INPUT_CHAIN} - [0:0]",
+            f"-A {INPUT_CHAIN} -i lo -j RETURN",
+            f"-A {INPUT_CHAIN} -p tcp -m tcp --dport {settings.ports.apiserver} -j DROP",
             "COMMIT",
             "",
         )
@@ -204,8 +204,12 @@ def rules_of_version_6(settings: LabSettings) -> str:
 
 
 def install_rules(settings: LabSettings) -> None:
-    jumps = (("filter", "INPUT", INPUT), ("filter", "FORWARD", FORWARD), ("nat", "POSTROUTING", MASQUERADE))
-    _install_family("iptables", rules(settings), jumps)
+    jumps = (
+        ("filter", "INPUT", INPUT_CHAIN),
+        ("filter", "FORWARD", FORWARD_CHAIN),
+        ("nat", "POSTROUTING", MASQUERADE_CHAIN),
+    )
+    _install_family("iptables", packet_filter_rules(settings), jumps)
     if _IPV6.exists() and find_program("ip6tables-restore"):
         _install_family("ip6tables", rules_of_version_6(settings), jumps[:1])
 
@@ -224,7 +228,7 @@ def own_chains(saved: str) -> list[str]:
     return sorted({name for name in names if _OWN_CHAIN.match(name)})
 
 
-def removal(saved: str) -> str:
+def rules_removal(saved: str) -> str:
     """Input for `iptables-restore --noflush` that removes only the lab's chains, and the jumps into them from others.
 
     `saved` is the output of `iptables-save`; the result is empty if it has no chain of ours.
@@ -272,6 +276,6 @@ def leftover_chains() -> list[str]:
 def remove_rules() -> None:
     for family in _FAMILIES:
         if find_program(f"{family}-save"):
-            script = removal(attempt([f"{family}-save"]).stdout)
+            script = rules_removal(attempt([f"{family}-save"]).stdout)
             if script:
                 run([f"{family}-restore", "--noflush", "--wait", "10"], stdin=script)

@@ -191,8 +191,7 @@ def kubelet_config_file(settings: LabSettings) -> Path:
     return settings.config / "kubelet.yaml"
 
 
-def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
-    """`resolver_file` is the resolv.conf of pods with `dnsPolicy: Default`; CoreDNS forwards to its servers too."""
+def write_kubelet_config(settings: LabSettings) -> None:
     pki = settings.pki
     config = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
@@ -212,7 +211,7 @@ def write_kubelet_config(settings: LabSettings, resolver_file: Path) -> None:
         "containerRuntimeEndpoint": f"unix://{settings.containerd_socket}",
         "clusterDNS": [settings.network.dns_service],
         "clusterDomain": CLUSTER_DOMAIN,
-        "resolvConf": str(resolver_file),
+        "resolvConf": str(resolver_file(settings)),
         # All pods run below one cgroup of the lab, whatever else runs containers on this machine.
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{settings.cgroup}",
@@ -300,6 +299,7 @@ def nameservers(resolver_text: str, own_address: str) -> list[str]:
 
 
 def resolver_file(settings: LabSettings) -> Path:
+    """The resolv.conf of pods with `dnsPolicy: Default`; CoreDNS forwards to its servers too."""
     return settings.config / "resolv.conf"
 
 
@@ -327,6 +327,7 @@ def render_corefile(settings: LabSettings, servers: Sequence[str]) -> str:
 
 
 def coredns(settings: LabSettings) -> Daemon:
+    """A process of the host: answers for the cluster's names, and asks the host's resolver for all others."""
     address, port = settings.network.node_address, settings.ports.dns
     return Daemon(
         name="coredns",

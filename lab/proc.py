@@ -207,7 +207,7 @@ def _clashes(needed: Listen, bound: _BoundSocket) -> bool:
     return bound.port == needed.port and (same_address or bound.address in _WILDCARDS or needed.address in _WILDCARDS)
 
 
-def holders(needed: Listen) -> list[int]:
+def port_holders(needed: Listen) -> list[int]:
     """Pids of the processes whose sockets conflict with `needed`; 0 for one that cannot be seen."""
     inodes = {bound.inode for bound in _sockets(needed.protocol) if _clashes(needed, bound)}
     return sorted(_owner(inode) for inode in inodes)
@@ -229,11 +229,11 @@ def _owner(inode: str) -> int:
     return 0
 
 
-def require_free(name: str, needed: Iterable[Listen]) -> None:
+def require_free_ports(name: str, needed: Iterable[Listen]) -> None:
     """Raise SlipwayError that names the process if a port that `name` needs is taken, and stays so for a moment."""
     deadline = time.monotonic() + _RELEASE_SECONDS
     for listen in needed:
-        while (pids := holders(listen)) and time.monotonic() < deadline:
+        while (pids := port_holders(listen)) and time.monotonic() < deadline:
             time.sleep(0.1)
         if pids:
             raise SlipwayError(

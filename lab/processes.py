@@ -23,7 +23,7 @@ from slipway.progress import Progress
 
 from . import proc
 from .files import last_lines, make_folder, read_json_object, write_json
-from .proc import Listen, ProcessId, require_free
+from .proc import Listen, ProcessId, require_free_ports
 from .settings import LabSettings
 from .shell import attempt, search_path
 
@@ -100,7 +100,7 @@ class Processes:
         for daemon in daemons:
             if self.running(daemon.name) is None:
                 self._stop_leftovers(daemon)
-                require_free(daemon.name, daemon.listens)
+                require_free_ports(daemon.name, daemon.listens)
 
     def ensure(self, daemons: Sequence[Daemon], progress: Progress) -> list[str]:
         """Make sure that all of them run and answer; returns the names of the ones that had to be started."""
@@ -153,7 +153,7 @@ class Processes:
 
     def _start(self, daemon: Daemon) -> None:
         self._stop_leftovers(daemon)
-        require_free(daemon.name, daemon.listens)
+        require_free_ports(daemon.name, daemon.listens)
         make_folder(self._settings.logs)
         log = self.log(daemon.name)
         fresh = not log.exists() or log.stat().st_size > LOG_LIMIT_BYTES

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.toolchain.layout import log_file, toolchain_home
-from lab.toolchain.parts import MODULES, GoBuild, Part, machine
+from lab.toolchain.parts import MODULES, GoBuild, Part, architecture
 from lab.toolchain.running import run_logged
 from slipway.errors import SlipwayError
 from slipway.progress import Progress, Step
@@ -204,7 +204,7 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
 
 def _build_environment() -> dict[str, str]:
     """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
-    fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": machine(), "GOFLAGS": "-buildvcs=false"}
+    fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture(), "GOFLAGS": "-buildvcs=false"}
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     ours = {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}
     return ours | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}

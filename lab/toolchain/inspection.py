@@ -13,8 +13,8 @@ from lab.toolchain.parts import LAB_PARTS, LANGUAGE_HOST, PROGRAMS, PROVIDERS, P
 from lab.toolchain.versions import (
     ask_executable,
     ask_plugin,
-    candidates,
     find_nearby,
+    nearby_executables,
     reported_version,
     version_in,
     why_unusable,
@@ -108,7 +108,7 @@ def _wanted(part: Part) -> str:
 
 
 def _not_installed(part: Part) -> PartStatus:
-    found = candidates(part)
+    found = nearby_executables(part)
     if not found:
         return PartStatus(part.title, _wanted(part), "", "", "", ok=False, to_do=INSTALL)
     path = next(iter(found.values()))

@@ -33,10 +33,10 @@ from lab.toolchain.layout import (
 from lab.toolchain.parts import LAB_PARTS, PROGRAMS, PROVIDERS, Part
 from lab.toolchain.versions import (
     ask_plugin,
-    candidates,
     find_nearby,
     find_on_path,
     has_version,
+    nearby_executables,
     reported_version,
     why_unusable,
 )
@@ -182,7 +182,7 @@ class Installation:
             return
 
     def _from_path(self, part: Part, folder: Path) -> tuple[str, str]:
-        executables = candidates(part)
+        executables = nearby_executables(part)
         if not executables:
             raise UnavailableError(f"{' and '.join(part.executables)} {part.version} is not on PATH")
         if unusable := why_unusable(part, executables):

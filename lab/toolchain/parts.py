@@ -9,7 +9,7 @@ from pathlib import Path
 MODULES = Path(__file__).resolve().parent / "modules"
 
 
-def machine() -> str:
+def architecture() -> str:
     """This machine's architecture in Go's words (`amd64`, `arm64`)."""
     name = platform.machine().lower()
     return {"x86_64": "amd64", "aarch64": "arm64"}.get(name, name)
@@ -34,8 +34,12 @@ class Release:
     archives: dict[str, str]
 
     def addresses(self, version: str) -> list[tuple[str, str]]:
-        words = {"version": version, "arch": machine(), "x64": {"amd64": "x64"}.get(machine(), machine())}
-        words["uname"] = {"amd64": "x86_64"}.get(machine(), machine())
+        words = {
+            "version": version,
+            "arch": architecture(),
+            "x64": {"amd64": "x64"}.get(architecture(), architecture()),
+        }
+        words["uname"] = {"amd64": "x86_64"}.get(architecture(), architecture())
         return [(url.format(**words), sums.format(**words)) for url, sums in self.archives.items()]
 
 

@@ -107,11 +107,11 @@ def _started_plugin(executable: Path, deadline_seconds: float) -> Iterator[str]:
 
 def find_nearby(part: Part) -> dict[str, Path]:
     """The part's executables by name; empty if one of them is missing or unusable."""
-    found = candidates(part)
+    found = nearby_executables(part)
     return {} if why_unusable(part, found) else found
 
 
-def candidates(part: Part) -> dict[str, Path]:
+def nearby_executables(part: Part) -> dict[str, Path]:
     """Files with the names of the part's executables, right version or not."""
     found = {name: _find(part, name) for name in part.executables}
     return {name: path for name, path in found.items() if path is not None}

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from lab import network
-from lab.network import is_own_result, overlapping_routes, own_chains, removal, rules, rules_of_version_6
+from lab.network import (
+    is_own_result,
+    overlapping_routes,
+    own_chains,
+    packet_filter_rules,
+    rules_of_version_6,
+    rules_removal,
+)
 from lab.settings import LabSettings, Network
 from slipway.errors import ConfigurationError
 
@@ -94,7 +101,7 @@ def test_without_modprobe_the_missing_kernel_modules_are_named(monkeypatch: pyte
 
 
 def test_removes_own_chains_and_the_jumps_into_them_and_nothing_else() -> None:
-    assert removal(SAVED).splitlines() == [
+    assert rules_removal(SAVED).splitlines() == [
         "*filter",
         ":KUBE-FORWARD - [0:0]",
         ":SLIPWAY-LAB-INPUT - [0:0]",
@@ -116,7 +123,7 @@ def test_removes_own_chains_and_the_jumps_into_them_and_nothing_else() -> None:
 def test_a_machine_without_a_lab_is_left_alone() -> None:
     theirs = "\n".join(line for line in SAVED.splitlines() if "KUBE-" not in line and "SLIPWAY" not in line)
     assert "KUBERNETES-OF-SOMEBODY" in theirs
-    assert removal(theirs) == ""
+    assert rules_removal(theirs) == ""
 
 
 def test_own_chains_are_found_by_their_declared_names() -> None:
@@ -129,7 +136,7 @@ def test_own_chains_are_found_by_their_declared_names() -> None:
 
 
 def test_what_the_lab_installs_is_what_it_would_remove(tmp_path: Path) -> None:
-    script = removal(rules(LabSettings(home=tmp_path)))
+    script = rules_removal(packet_filter_rules(LabSettings(home=tmp_path)))
     assert {line for line in script.splitlines() if line.startswith("-X")} == {
         "-X SLIPWAY-LAB-INPUT",
         "-X SLIPWAY-LAB-FORWARD",
@@ -144,7 +151,7 @@ def test_ipv6_gets_no_more_than_the_door_to_the_api_server(tmp_path: Path) -> No
 
 
 def test_neighbours_reach_neither_the_api_server_nor_the_node_address(tmp_path: Path) -> None:
-    text = rules(LabSettings(home=tmp_path))
+    text = packet_filter_rules(LabSettings(home=tmp_path))
     lines = text.splitlines()
     drops = [index for index, line in enumerate(lines) if line.endswith("-j DROP")]
     returns = [index for index, line in enumerate(lines) if line.endswith("-j RETURN")]

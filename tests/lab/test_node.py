@@ -1,4 +1,4 @@
-"""The lab's DNS never asks itself, and names only servers that the host has."""
+"""CoreDNS on the node never asks itself, and names only servers that the host has."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lab import proc
-from lab.proc import Listen, ProcessId, decode_address, holders, require_free
+from lab.proc import Listen, ProcessId, decode_address, port_holders, require_free_ports
 from slipway.errors import SlipwayError
 
 
@@ -40,35 +40,35 @@ def bound() -> Iterator[Listen]:
 
 
 def test_the_holder_is_found(bound: Listen) -> None:
-    assert holders(bound) == [os.getpid()]
+    assert port_holders(bound) == [os.getpid()]
 
 
 def test_a_wildcard_clashes_with_every_address(bound: Listen) -> None:
-    assert holders(Listen("0.0.0.0", bound.port)) == [os.getpid()]  # noqa: S104
+    assert port_holders(Listen("0.0.0.0", bound.port)) == [os.getpid()]  # noqa: S104
 
 
 def test_another_address_or_protocol_does_not_clash(bound: Listen) -> None:
-    assert holders(Listen("127.0.0.2", bound.port)) == []
-    assert holders(Listen("127.0.0.1", bound.port, "udp")) == []
+    assert port_holders(Listen("127.0.0.2", bound.port)) == []
+    assert port_holders(Listen("127.0.0.1", bound.port, "udp")) == []
 
 
 def test_udp_sockets_are_seen() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
-        assert holders(Listen("127.0.0.1", bound.getsockname()[1], "udp")) == [os.getpid()]
+        assert port_holders(Listen("127.0.0.1", bound.getsockname()[1], "udp")) == [os.getpid()]
 
 
 def test_the_error_says_who_and_what_to_do(bound: Listen, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proc, "_RELEASE_SECONDS", 0.1)
     with pytest.raises(SlipwayError) as caught:
-        require_free("registry", [bound])
+        require_free_ports("registry", [bound])
     assert caught.value.what == f"registry needs tcp port {bound.port} on 127.0.0.1, which is in use"
     assert caught.value.why.startswith(f"by process {os.getpid()}: ")
     assert "lab/settings.py" in caught.value.next_step
 
 
 def test_free_ports_pass(bound: Listen) -> None:
-    require_free("registry", [Listen("127.0.0.2", bound.port)])
+    require_free_ports("registry", [Listen("127.0.0.2", bound.port)])
 
 
 def test_a_port_that_is_let_go_in_time_passes() -> None:
@@ -76,7 +76,7 @@ def test_a_port_that_is_let_go_in_time_passes() -> None:
     wanted = Listen("127.0.0.1", server.getsockname()[1])
     letting_go = threading.Timer(0.3, server.close)
     letting_go.start()
-    require_free("registry", [wanted])
+    require_free_ports("registry", [wanted])
     letting_go.join()
 
 

@@ -115,7 +115,10 @@ def environment_of(info: language_pb2.ProgramInfo, *, is_plugin: bool = False) -
 
 
 def about(info: language_pb2.ProgramInfo) -> language_pb2.AboutResponse:
-    """The program's Python and pip; also if its virtual environment is still missing."""
+    """The program's Python and pip; also if its virtual environment is still missing.
+
+    Asked for before every preview and update: keep it cheap.
+    """
     environment = environment_of(info)
     toolchain = "Pip" if "toolchain" in info.options else "Auto"
     version = ""

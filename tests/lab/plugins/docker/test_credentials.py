@@ -1,4 +1,4 @@
-"""Names of images."""
+"""Names of images are read as Docker reads them; logins are tested where the provider pushes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DIGEST = "sha256:" + "0a" * 32
         ("ghcr.io/owner/app_x__y.z-1:v1", ImageName("ghcr.io", "owner/app_x__y.z-1", "v1")),
     ],
 )
-def test_parse(name: str, expected: ImageName) -> None:
+def test_a_name_has_a_registry_a_repository_and_a_tag(name: str, expected: ImageName) -> None:
     assert parse_image_name(name) == expected
 
 
@@ -36,6 +36,6 @@ def test_parse(name: str, expected: ImageName) -> None:
     "name",
     ["", ":1", "App", "a//b", "app:", "app@sha256:12", "app:1:2", "a b", "bad_host.org:x/app", "../etc", "app:-1"],
 )
-def test_refused(name: str) -> None:
+def test_what_is_no_name_of_an_image_is_refused(name: str) -> None:
     with pytest.raises(PluginError, match="is not the name of an image; write"):
         parse_image_name(name)
