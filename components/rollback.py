@@ -37,9 +37,9 @@ from slipway.rollback.plan import (
     RollbackPlan,
     RollbackRequest,
     declared_resources,
-    digest,
     plan_rollback,
     services_migrated_since,
+    unchanged_digest,
     unchanged_resources,
 )
 from slipway.state.checkpoint import ENVIRONMENT_TYPE, PROVIDER_PREFIX, ResourceState, Snapshot, resources
@@ -93,7 +93,7 @@ def _to_declare(plan: RollbackPlan, present: Snapshot, request: RollbackRequest)
     if not request.unchanged:
         return plan
     unchanged = unchanged_resources(plan, present)
-    if digest(unchanged) != request.unchanged:
+    if unchanged_digest(unchanged) != request.unchanged:
         raise pulumi.RunError(f"{ROLLBACK_ERROR} the state has changed since the rollback started. Start it again.")
     return replace(plan, resources=declared_resources(plan, unchanged))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from slipway.cli.output import to_stderr
 from slipway.errors import ConfigurationError, ExitCode
 from slipway.github import API_URL, GitHub, RefusedError, TransientError, token_of
 from slipway.render.markdown import MARKER
@@ -28,7 +29,7 @@ def comment(*, repo: str, pr: int, file: Path) -> int:
     if pr < 1:
         raise ConfigurationError(f"--pr is {pr}; it must be the number of a pull request.")
     target, body = Target(repo, pr), _body(file)
-    with GitHub(token_of(os.environ), os.environ.get("GITHUB_API_URL") or API_URL, say=_say) as github:
+    with GitHub(token_of(os.environ), os.environ.get("GITHUB_API_URL") or API_URL, say=to_stderr) as github:
         done, url = upsert(github, target, body)
     typer.echo(f"{done}: {url}")
     return ExitCode.DONE
@@ -141,7 +142,3 @@ def _body(file: Path) -> str:
         )
     _marker(body)
     return body
-
-
-def _say(text: str) -> None:
-    typer.echo(text, err=True)

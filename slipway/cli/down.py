@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from slipway import project as projects
-from slipway.environments import temporary
+from slipway.environments import removal
 from slipway.environments.temporary import Temporary, is_declared, require_writable, taken_down_comment
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.progress import Progress
@@ -43,12 +43,12 @@ def down(*, name: str, options: DownOptions) -> int:
             next_step="Add --yes to take it down without a prompt.",
         )
     project = projects.require(Path.cwd())
-    temporary.require_removable(project, name, committed=options.committed)
+    removal.require_removable(project, name, committed=options.committed)
     if options.markdown:
         require_writable(options.markdown)
     try:
-        with temporary.opened(name) as stack:
-            if stack is None and not temporary.remove_settings(project, name):
+        with removal.opened(name) as stack:
+            if stack is None and not removal.remove_settings(project, name):
                 if not options.if_exists:
                     project.require_environment(name)
                 typer.echo(f"There is no stack {name}: nothing to take down.")
@@ -58,7 +58,7 @@ def down(*, name: str, options: DownOptions) -> int:
                 found = objects(stack.present() or {})
                 if not options.yes and not _is_wanted(_question(name, found)):
                     raise SlipwayError(f"{name} was not taken down: you answered no.")
-                temporary.remove(stack, Progress())
+                removal.remove(stack, Progress())
                 typer.echo(f"Deleted {name}: {counted(len(found), 'object')}, its stack and its history.")
     except KeyboardInterrupt as error:  # between two runs of the engine, which handles Ctrl-C itself
         raise SlipwayError(
@@ -95,7 +95,7 @@ class Candidate:
 def reap(*, preview: bool, json_output: bool) -> int:
     """Take down the expired environments; returns the exit code. SlipwayError (1) if one cannot be taken down."""
     project = projects.require(Path.cwd())
-    stack = temporary.any_stack(project)
+    stack = removal.any_stack(project)
     found = [each for name in stack.stacks.names() if (each := _candidate(project, stack, name))]
     failed: dict[str, str] = {}
     for each in found:
@@ -107,9 +107,9 @@ def reap(*, preview: bool, json_output: bool) -> int:
         if each.kept or preview:
             continue
         try:
-            with temporary.opened(each.name) as opened:
+            with removal.opened(each.name) as opened:
                 if opened:
-                    temporary.remove(opened, Progress())
+                    removal.remove(opened, Progress())
         except SlipwayError as error:  # the others can still be taken down
             if error.code == ExitCode.INTERRUPTED:
                 raise

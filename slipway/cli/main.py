@@ -343,7 +343,7 @@ def diff(
     json_output: JsonOption = False,
 ) -> None:
     """Show what changed between two recorded states, service by service; secrets are masked."""
-    from slipway.cli.history import diff as command
+    from slipway.cli.diff import diff as command
 
     raise typer.Exit(command(name=stack, old=old, new=new, json_output=json_output))
 
@@ -351,7 +351,7 @@ def diff(
 @app.command()
 def verify(stack: StackOption, json_output: JsonOption = False) -> None:
     """Show whether every service now runs what the state says, and meets its checks."""
-    from slipway.cli.history import verify as command
+    from slipway.cli.diff import verify as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
 
@@ -359,7 +359,7 @@ def verify(stack: StackOption, json_output: JsonOption = False) -> None:
 @app.command()
 def drift(stack: StackOption, json_output: JsonOption = False) -> None:
     """Show where the cluster differs from the state: changed by hand, deleted or left over; exits with 6 if it does."""
-    from slipway.cli.history import drift as command
+    from slipway.cli.diff import drift as command
 
     raise typer.Exit(command(name=stack, json_output=json_output))
 

@@ -140,6 +140,8 @@ def _package(name: str, template: Template) -> str:
         what, _, allowed = str(error).partition(": ")
         likely = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-0123456789")
         raise ConfigurationError(f"{what}.", why=f"Allowed are {allowed}.", next_step=_suggest(likely)) from error
+    if not MADE[template].package:
+        return package
     # Python packages that a service needs, and the folder its tests are in.
     files = TEMPLATES.glob("*/requirements*.txt")
     pins = "".join(file.read_text(encoding="utf-8") for file in files)
@@ -147,7 +149,7 @@ def _package(name: str, template: Template) -> str:
     reserved = needed | sys.stdlib_module_names | {KIT, "kit_testing", "tests"}
     installed = find_spec(package)
     is_installed = installed is not None and installed.origin is not None
-    if MADE[template].package and (keyword.iskeyword(package) or package in reserved or is_installed):
+    if keyword.iskeyword(package) or package in reserved or is_installed:
         raise ConfigurationError(
             f"A service cannot be named {name!r}.",
             why=f"Its Python package would be `{package}`, which hides an existing package.",

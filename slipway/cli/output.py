@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+import typer
+
 from slipway.errors import ExitCode
 from slipway.paths import data_home
 from slipway.project import find
@@ -158,3 +160,7 @@ def _unread() -> Path | None:
     except OSError:  # the folder is gone
         return None
     return data_home() / "unread" / hashlib.sha256(os.fsencode(project.folder)).hexdigest()[:16] if project else None
+
+
+def to_stderr(line: str) -> None:
+    typer.echo(line, err=True)

@@ -16,14 +16,15 @@ from typing import Any
 import typer
 
 from slipway import project as projects
-from slipway.cli.history import short_digest, to_stderr
+from slipway.cli.history import short_digest
+from slipway.cli.output import to_stderr
 from slipway.cli.preview import Files, preview
 from slipway.deploy.work_tree import DIRTY
 from slipway.environments.temporary import is_declared, is_generated
 from slipway.errors import ConfigurationError, ExitCode, SlipwayError
 from slipway.github import API_URL, GitHub, token_of
 from slipway.progress import print_table
-from slipway.promotion.plan import DIGEST_DIGITS, ImageMove, PromotionPlan, copy_image, first_digits, plan_promotion
+from slipway.promotion.plan import ImageMove, PromotionPlan, copy_image, first_digits, plan_promotion
 from slipway.promotion.pull_request import ProposedChange, open_pull_request, path_in_repository, repository_of
 from slipway.promotion.settings_file import SettingsFile, only_promotion
 from slipway.promotion.where import (
@@ -37,14 +38,14 @@ from slipway.promotion.where import (
     running_images,
 )
 from slipway.render.markdown_text import clean, fence
-from slipway.render.words import COMMIT_DIGITS, counted
+from slipway.render.words import COMMIT_DIGITS, DIGEST_DIGITS, counted
 from slipway.stack import open_stack
 
-COMMITS_SHOWN = 20
+MOVE_COMMITS_SHOWN = 20
 NOTHING = "-"
 WHERE_HEADINGS = ("service", "environment", "digest", "commit", "since", "update", "promoted from")
 LEAD_COMMITS_SHOWN = 10
-UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
+AGE_UNITS = (("day", 86_400), ("h", 3_600), ("min", 60))
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,9 @@ def _commits(move: ImageMove, folder: Path, paths: Sequence[Path]) -> Iterator[s
         old, new = move.old.commit[:COMMIT_DIGITS], move.new.commit[:COMMIT_DIGITS]
         yield f"commits {old} to {new}, which are not all in this clone: `git fetch`"
         return
-    yield from map(commit_line, found[:COMMITS_SHOWN])
-    if len(found) > COMMITS_SHOWN:
-        yield f"and {len(found) - COMMITS_SHOWN} more"
+    yield from map(commit_line, found[:MOVE_COMMITS_SHOWN])
+    if len(found) > MOVE_COMMITS_SHOWN:
+        yield f"and {len(found) - MOVE_COMMITS_SHOWN} more"
     if not found:
         yield f"no commit of its own; another base image, or a setting of the build: {move.new.commit[:COMMIT_DIGITS]}"
 
@@ -239,7 +240,7 @@ def image_cells(image: RunningImage) -> Sequence[str]:
 
 def age_text(seconds: float) -> str:
     """`3 days`, `2 h`, `5 min`, in the largest unit that fits at least once."""
-    for unit, length in UNITS:
+    for unit, length in AGE_UNITS:
         if seconds >= length:
             number = int(seconds // length)
             return f"{number} {unit}{'s' if unit == 'day' and number > 1 else ''}"
@@ -262,7 +263,7 @@ def lead_lines(images: Sequence[RunningImage], leads: Sequence[Ahead]) -> list[s
         if len(each.commits) > LEAD_COMMITS_SHOWN:
             text.append(f"  and {len(each.commits) - LEAD_COMMITS_SHOWN} more")
     text += [
-        f"{each.service}: Pulumi.{each.environment}.yaml has {short_digest(f'@{each.waiting.digest}')}, of update "
+        f"{each.service}: Pulumi.{each.environment}.yaml has {first_digits(each.waiting.digest)}, of update "
         f"{each.waiting}: `slipway up -s {each.environment}` deploys it"
         for each in images
         if each.waiting

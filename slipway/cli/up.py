@@ -16,7 +16,7 @@ from rich.text import Text
 
 from slipway import project as projects
 from slipway.backend.update_info import ROLLBACK_SETTING
-from slipway.cli.history import to_stderr
+from slipway.cli.output import to_stderr
 from slipway.cluster.drift import Drift, remove_additions
 from slipway.deploy import approval, work_tree
 from slipway.deploy.approval import Approval

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import typer
 
 from slipway import project
-from slipway.environment_variables import resolve
 from slipway.errors import ConfigurationError
 
 # `git rev-parse --local-env-vars` without those that configure git.
@@ -27,6 +25,10 @@ WIDTHS = ("COLUMNS", "LINES", "TERMINAL_WIDTH")
 
 def env(*, json_output: bool) -> int:
     """Print `export K='v'` lines, or one JSON object, without variables that the user has already set."""
+    import shlex  # noqa: PLC0415 -- every command imports this module; it and the next for this one alone
+
+    from slipway.environment_variables import resolve  # noqa: PLC0415
+
     found = project.find(Path.cwd())
     environment = resolve(os.environ, found.folder if found else None)
     exports = dict(sorted(environment.exports.items()))

@@ -1,1 +1,1 @@
-"""An update: preview, approval, run, and recovery from one that was killed."""
+"""An update: preparation with the repair of a state, preview, approval, run."""

@@ -23,7 +23,6 @@ VERBS = {
 # The engine prints it about itself each time, and it is useless.
 NOISE = ("using pulumi-",)
 
-Key = tuple[Urn, str]
 POLICY_TIMEOUT_VARIABLE = "SLIPWAY_POLICY_TIMEOUT_SECONDS"
 POLICY_TIMEOUT_ADVICE = (
     f"Fix the policy that hangs, and test it with `slipway preview`. For a slow one, raise {POLICY_TIMEOUT_VARIABLE}."
@@ -33,6 +32,8 @@ LOADING_SECONDS = 60.0
 SILENCE_SECONDS = 300.0
 LOADING = '"policyLoadEvent":'
 LOADED = '"preludeEvent":'
+
+Key = tuple[Urn, str]
 
 
 class OperationError(Exception):

@@ -248,6 +248,8 @@ class ServiceSources:
 def service_sources(folder: Path, settings: Mapping[str, Any] | None = None) -> list[ServiceSources]:
     """The sources of every service of the project in `folder`; `settings` are the environment's `config`, which may
     name other places. Raises ValueError if a file cannot be read.
+
+    Without the catalogue, which takes a hundredth of a second per service and validates again.
     """
     settings = settings or {}
     overrides, defaults = settings.get(SERVICES_KEY) or {}, settings.get(DEFAULTS_KEY) or {}

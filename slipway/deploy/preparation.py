@@ -37,13 +37,13 @@ from slipway.state.integrity import in_engine_order, problems, repaired
 from slipway.state.kubernetes_objects import has_namespace, without_namespace
 
 Say = Callable[[str], None]
-TIMEOUT_SECONDS = 300
+DATABASES_TIMEOUT_SECONDS = 300
 PENDING = "pending_operations"
 INIT_ERRORS = "initErrors"
 UNSURE = "An update was killed while it was at this: it has to be read from the cluster."
 """An error of the resource until a refresh has read it; a resource that is only claimed must not count as existing."""
 UNCHECKED = "--disable-integrity-checking"
-MESSAGE = "recovery of an update that was killed"
+RECOVERY_MESSAGE = "recovery of an update that was killed"
 STATES_LOOKED_AT = 20
 CREATING, REPLACING = "create", "create-replacement"
 REPLACEMENTS_REVERTED = "Reverted a replacement that a failed update left half-finished: the old objects are kept."
@@ -114,7 +114,9 @@ def _url_files(stack: Stack) -> dict[str, Path]:
 def _lab_databases(stack: Stack, *options: str) -> None:
     """Runs the command, because in this package only the commands `lab`, `toolchain` and `doctor` know the lab."""
     command = [sys.executable, "-m", "slipway.cli.main", "lab", "databases", stack.name, *options]
-    done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
+    done = subprocess.run(
+        command, cwd=CHECKOUT, capture_output=True, text=True, timeout=DATABASES_TIMEOUT_SECONDS, check=False
+    )
     if done.returncode:
         raise SlipwayError(
             f"The lab's databases of {stack} could not be {'deleted' if options else 'created'}.",
@@ -161,7 +163,7 @@ def refresh(stack: Stack, urns: Sequence[str]) -> None:
     """Refresh these resources: missing ones leave the state, the others are recorded as they are."""
     targets = [argument for urn in urns for argument in ("--target", urn)]
     if targets:
-        _run(stack, "refresh", "--yes", "--skip-preview", "--message", MESSAGE, *targets)
+        _run(stack, "refresh", "--yes", "--skip-preview", "--message", RECOVERY_MESSAGE, *targets)
 
 
 def unknown_creations(snapshot: Snapshot) -> list[str]:

@@ -29,11 +29,11 @@ from slipway.backend.services import RecordedServices
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.promotion.settings_file import SettingsFile
 from slipway.registry import image_digest
+from slipway.render.words import DIGEST_DIGITS
 from slipway.rollback.target import last_good, unverified
 from slipway.stack import Stack
 
 REQUESTS_AT_ONCE = 16
-DIGEST_DIGITS = 8
 TAG_DIGITS = 16
 
 
@@ -251,9 +251,15 @@ def _target_notes(
                 f"{service} of {target} runs {first_digits(here.digest)}, of update {here}, and {settings.file.name} "
                 f"has {first_digits(each.digest)} already: `slipway up -s {target}` deploys it."
             )
-    history = target.history()
+    for service, number in _rolled_back(target.history(), new).items():
+        notes.append(f"#{number} of {target} was a rollback from {first_digits(new[service].digest)} of {service}.")
+    return notes
+
+
+def _rolled_back(history: History, new: Mapping[str, Promotion]) -> dict[str, int]:
+    """The last rollback, by service, that took the service back from the digest in `new`."""
     recorded = RecordedServices(history)
-    rolled_back: dict[str, int] = {}  # by service, the last rollback that took it back from its digest in `new`
+    found: dict[str, int] = {}
     for entry in history.entries:
         if not entry.rollback or not entry.succeeded:
             continue
@@ -262,11 +268,9 @@ def _target_notes(
             for service, each in new.items():
                 images = [state[service].image if service in state else "" for state in (before, after)]
                 if images[0].endswith(f"@{each.digest}") and not images[1].endswith(f"@{each.digest}"):
-                    rolled_back[service] = entry.number
+                    found[service] = entry.number
     recorded.save()
-    for service, number in rolled_back.items():
-        notes.append(f"#{number} of {target} was a rollback from {first_digits(new[service].digest)} of {service}.")
-    return notes
+    return found
 
 
 def first_digits(digest: str) -> str:
@@ -303,7 +307,8 @@ def crane(environment: Mapping[str, str]) -> str:
 def copy_image(copy: ImageCopy, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
     """Copy the image and check its digest in the target's registry; raises SlipwayError if it was not copied.
 
-    `environment` has PATH, and the variables that locate Docker's configuration.
+    `environment` has PATH, and the variables that locate Docker's configuration. `crane` copies an index with all its
+    platforms byte for byte, mounts layers if both repositories are in one registry, and logs in as Docker does.
     """
     program = crane(environment)
     source, target = f"{copy.source}@{copy.digest}", f"{copy.target}:{copy.tag}"

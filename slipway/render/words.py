@@ -16,6 +16,7 @@ from slipway.state.difference import FieldChange, Operation, ResourceChange
 POD = "spec.template.spec."
 CHANGES = "(changes)"
 COMMIT_DIGITS = 8
+DIGEST_DIGITS = 8
 DIGEST_UNKNOWN = UNKNOWN.replace("(", "(digest ")
 NAME = "…"
 DRIFT_NOTES = {Operation.CREATE: "in the cluster, not in the state", Operation.DELETE: "gone from the cluster"}

@@ -406,6 +406,6 @@ def declared_resources(plan: RollbackPlan, unchanged: Collection[str]) -> tuple[
     return tuple(each for each in plan.resources if each.urn in needed)
 
 
-def digest(unchanged: Collection[str]) -> str:
+def unchanged_digest(unchanged: Collection[str]) -> str:
     """A hash by which the program checks that it leaves out the resources that the engine leaves as they are."""
     return hashlib.sha256("\n".join(sorted(unchanged)).encode()).hexdigest()

@@ -26,9 +26,9 @@ from slipway.rollback.plan import (
     ROLLBACK_VARIABLE,
     RollbackPlan,
     RollbackRequest,
-    digest,
     plan_rollback,
     services_migrated_since,
+    unchanged_digest,
     unchanged_resources,
 )
 from slipway.rollback.proof import ClusterDifference, Proof, cluster_difference, prove
@@ -136,7 +136,7 @@ class Rollback:
 
     def variables(self) -> dict[str, str]:
         """The variables that make the program replay, read right before it starts; the policies were evaluated here."""
-        request = replace(self.request, unchanged=digest(self.unchanged) if self.unchanged else "")
+        request = replace(self.request, unchanged=unchanged_digest(self.unchanged) if self.unchanged else "")
         return {ROLLBACK_VARIABLE: request.to_text(), **skip_program_gate(self.stack.project, self.stack.name)}
 
     def run(self, progress: Progress) -> Update:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 
 from slipway.backend import History, RollbackInfo, UpdateInfo, UpdateKind
-from slipway.deploy.preparation import MESSAGE
+from slipway.deploy.preparation import RECOVERY_MESSAGE
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.stack import Stack
 from slipway.state.checkpoint import ResourceState, Snapshot, fingerprint, is_settled, objects
@@ -39,21 +39,26 @@ def default_target(history: History, present: Snapshot, services: Collection[str
     for entry in states.good_releases():
         if entry.number <= position and states.fingerprint(entry.number) != now:
             return entry
-    good = last_good(history)
-    recorded = (present, history.checkpoint(good.number)) if good else (present,)
-    known = {each.service for state in recorded for each in objects(state).values() if each.service}
-    if unknown := [name for name in services if name not in known]:
-        raise ConfigurationError(
-            f"{history.stack} has no service {', '.join(unknown)}.",
-            why=f"Its services: {', '.join(sorted(known)) or 'none'}.",
-            next_step="Name one of them, or with --to an update that had it.",
-        )
+    _require_known(history, present, services)
     of_what = f" of {', '.join(services)}" if services else ""
     raise ConfigurationError(
         f"{history.stack} has no earlier state{of_what} to go back to.",
         why="Each earlier update failed, has the same state, or was rolled back from.",
         next_step=f"`slipway history -s {history.stack}` lists them; name one with --to.",
     )
+
+
+def _require_known(history: History, present: Snapshot, services: Collection[str]) -> None:
+    """Raise ConfigurationError, with the known services, if one is neither in the present nor the last good state."""
+    good = last_good(history)
+    states = (present, history.checkpoint(good.number)) if good else (present,)
+    known = {each.service for state in states for each in objects(state).values() if each.service}
+    if unknown := [name for name in services if name not in known]:
+        raise ConfigurationError(
+            f"{history.stack} has no service {', '.join(unknown)}.",
+            why=f"Its services: {', '.join(sorted(known)) or 'none'}.",
+            next_step="Name one of them, or with --to an update that had it.",
+        )
 
 
 def last_good(history: History) -> UpdateInfo | None:
@@ -226,7 +231,9 @@ def resume_target(stack: Stack, entries: Sequence[UpdateInfo], services: Sequenc
         unfinished = UnfinishedRollback(**json.loads(stack.own_file("rollbacks").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):  # none, or an invalid one
         return None
-    updates = [entry for entry in entries if not (entry.kind is UpdateKind.REFRESH and entry.message == MESSAGE)]
+    updates = [
+        entry for entry in entries if not (entry.kind is UpdateKind.REFRESH and entry.message == RECOVERY_MESSAGE)
+    ]
     last = updates[-1] if updates else None
     ends = (unfinished.source, unfinished.target)
     if last and last.rollback and not last.succeeded and (last.rollback.source, last.rollback.target) == ends:

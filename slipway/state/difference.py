@@ -25,7 +25,7 @@ from slipway.values import (
     walk,
 )
 
-# Deleting one of these deletes the data stored in it.
+# Deleting or replacing one of these deletes the data stored in it, or the objects of its kind.
 STATEFUL_KINDS = {"Namespace", "PersistentVolume", "PersistentVolumeClaim", "StatefulSet", "CustomResourceDefinition"}
 MAY_HAVE_CHANGED = "(secret, may have changed)"
 PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$]*")

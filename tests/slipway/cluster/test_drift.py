@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.history import drift_shape
+from slipway.cli.diff import drift_shape
 from slipway.cluster.client import NotFoundError
 from slipway.cluster.deployed import ApiResource, Key, kind_of, recorded_name
 from slipway.cluster.drift import Addition, Drift, additions, drift, found_inputs, managers, to_read

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.history import verdict_lines
+from slipway.cli.diff import verdict_lines
 from slipway.cluster.deployed import ApiResource
 from slipway.cluster.readiness import UnreadyObject, problem
 from slipway.cluster.verification import ServiceVerdict, with_objects

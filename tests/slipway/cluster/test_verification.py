@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cli.history import verdict_lines, verdicts_shape
+from slipway.cli.diff import verdict_lines, verdicts_shape
 from slipway.cluster.diagnosis import Evidence
 from slipway.cluster.verification import ServiceVerdict, recorded_deployments, verdict
 from slipway.state.checkpoint import ResourceState

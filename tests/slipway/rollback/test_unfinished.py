@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from slipway.backend import RollbackInfo, UpdateInfo, UpdateKind
-from slipway.deploy.preparation import MESSAGE
+from slipway.deploy.preparation import RECOVERY_MESSAGE
 from slipway.rollback.target import UnfinishedRollback, mark_in_progress, resume_target
 from slipway.stack import Stack
 from tests.slipway.opened import stack_in
 
 THEN = datetime(2030, 1, 2, tzinfo=UTC)
 SIX, SEVEN = (UpdateInfo(number, UpdateKind.UPDATE, succeeded=True, started=THEN) for number in (6, 7))
-RECOVERED = UpdateInfo(8, UpdateKind.REFRESH, succeeded=True, started=THEN, message=MESSAGE)
+RECOVERED = UpdateInfo(8, UpdateKind.REFRESH, succeeded=True, started=THEN, message=RECOVERY_MESSAGE)
 
 
 @pytest.fixture

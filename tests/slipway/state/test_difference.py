@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.cli.history import difference_lines, difference_shape
+from slipway.cli.diff import difference_lines, difference_shape
 from slipway.masking import SECRET, UNKNOWN
 from slipway.render.service_changes import OUTSIDE
 from slipway.state.checkpoint import objects
