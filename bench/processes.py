@@ -130,13 +130,14 @@ class _Sampler:
             with suppress(psutil.Error):
                 root = psutil.Process(pid)
                 for process in (root, *root.children(recursive=True)):
-                    with suppress(psutil.Error):  # it ended just now
-                        used = process.cpu_times()
-                        # Read each time: right after a fork the command line is still the parent's.
-                        command = process.cmdline()
-                        before, _ = self.seen.get(process.pid, (OTHER, 0.0))
-                        kind = kind_of(command) if command else before  # an ending process has none
-                        self.seen[process.pid] = (kind, used.user + used.system)
+                    self._look_at(process)
+
+    def _look_at(self, process: psutil.Process) -> None:
+        with suppress(psutil.Error):  # it ended just now
+            used = process.cpu_times()
+            # Read each time: right after a fork the command line is still the parent's. An ending process has none.
+            command, (kind, _) = process.cmdline(), self.seen.get(process.pid, (OTHER, 0.0))
+            self.seen[process.pid] = (kind_of(command) if command else kind, used.user + used.system)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -25,6 +25,8 @@ MAX_SERVICES = 500
 MIN_PAIRS = 1
 DEFAULT_SIZES = "2 10 50 200 real"
 DEFAULT_PAIRS = 5
+FILE = Path(__file__).with_name("results.json")
+FORMAT = 1
 
 
 class Operation(StrEnum):
@@ -127,10 +129,6 @@ def _is_number(text: str) -> bool:
 def first_of(sizes: Sequence[Size]) -> Size:
     """The size at which the history is timed; the number of services matters little to it."""
     return min(sizes, key=lambda size: (size.real, size.services))
-
-
-FILE = Path(__file__).with_name("results.json")
-FORMAT = 1
 
 
 @dataclass(frozen=True)

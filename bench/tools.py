@@ -33,8 +33,8 @@ QPS = ("--qps", "500", "--burst-limit", "1000")
 # Data that the command line reads: the lab, the toolchain, and the engine's plugins.
 KEPT_DATA = ("lab", "toolchain.json", "pulumi-home")
 # How many updates the history has that is timed.
-UPDATES = 1000
-SECOND = 1_000_000_000
+HISTORY_UPDATES = 1000
+SECOND_NANOSECONDS = 1_000_000_000
 # No instruction runs anything: what is timed is the builder, and the way to it and to the registry.
 DOCKERFILE = """\
 ARG BASE_IMAGE=python:3.12-slim
@@ -46,13 +46,13 @@ FROM scratch AS runtime
 COPY --from=test version.txt /
 USER 10001:10001
 """
-SERVICE = """\
+SERVICE_YAML = """\
 name: {name}
 replicas: 0
 env: {{LOG_LEVEL: info}}
 """
 ANSWER, VERSION = "service=SERVICE)", 'service=SERVICE, version="{version}")'
-PATH = "/hello"
+ANSWER_PATH = "/hello"
 # Time for the cluster's controllers to finish work for the run before.
 PAUSE_SECONDS = 1.0
 # A round runs each of these once; an operation that is not chosen runs too if another one needs it.
@@ -115,7 +115,7 @@ class BenchServices:
                 service = self._service(name)
                 service.mkdir()
                 (service / "Dockerfile").write_text(DOCKERFILE)
-                (service / "service.yaml").write_text(SERVICE.format(name=name))
+                (service / "service.yaml").write_text(SERVICE_YAML.format(name=name))
         self._write_versions(self.names, replacing=ANSWER)
 
     def change(self, *names: str) -> None:
@@ -180,7 +180,7 @@ class SlipwayTool:
     def prepare(self, operation: Operation) -> None:
         if operation is Operation.HISTORY:
             folder = self.bench.folder.parent / "backend" / ".pulumi" / "history" / "slipway" / STACK
-            copy_updates(folder, STACK, UPDATES)
+            copy_updates(folder, STACK, HISTORY_UPDATES)
 
     def do(self, operation: Operation, service: str, /) -> Run:
         slipway = (sys.executable, "-m", "slipway.cli.main")
@@ -203,7 +203,7 @@ def copy_updates(folder: Path, stack: str, count: int) -> None:
     update = json.loads(updates[0].read_text())
     for number in range(1, count - len(updates) + 1):
         earlier = {name: update[name] - number for name in ("startTime", "endTime")}
-        copy = folder / f"{stack}-{stamp - number * SECOND}"
+        copy = folder / f"{stack}-{stamp - number * SECOND_NANOSECONDS}"
         Path(f"{copy}.history.json").write_text(json.dumps({**update, **earlier}))
         os.link(folder / f"{stack}-{stamp}.checkpoint.json", f"{copy}.checkpoint.json")
 
@@ -230,7 +230,7 @@ class HelmTool:
 
     def prepare(self, operation: Operation) -> None:
         if operation is Operation.HISTORY:
-            helm.copy_release(self.bench.kubectl, self.namespace, UPDATES)
+            helm.copy_release(self.bench.kubectl, self.namespace, HISTORY_UPDATES)
         else:
             state = json.loads(self.bench.run("stack", "export", "--stack", STACK).output)["deployment"]
             helm.write_chart(self._chart, helm.objects_of(state, self.namespace))
@@ -282,7 +282,7 @@ class UntilAnswered:
         with httpx.Client(trust_env=False, timeout=5) as client:
             began = time.monotonic()
             for name, version in self.versions().items():
-                await_answer(client, f"http://{addresses[name]}{PATH}", version)
+                await_answer(client, f"http://{addresses[name]}{ANSWER_PATH}", version)
             waited = time.monotonic() - began
         return replace(run, seconds=round(run.seconds + waited, 2))
 

@@ -107,7 +107,7 @@ def _own_container(
         ],
         "env": env(spec),
     }
-    mounts = scratch_mounts(spec, "scratch")
+    mounts = _scratch_mounts(spec, "scratch")
     for volume in spec.volumes:
         if volume.mount_path:
             mount: Object = {"name": volume.name, "mount_path": volume.mount_path}
@@ -116,12 +116,12 @@ def _own_container(
     return {
         "name": spec.name,
         "image": image,
-        **non_empty(optional),
+        **_non_empty(optional),
         "env_from": sources,
         "resources": resources(spec),
         "security_context": security_context(),
         "lifecycle": {"pre_stop": {"sleep": {"seconds": DRAIN_SECONDS}}},
-        "volume_mounts": [*mounts, *file_mounts(spec.name, files.files)],
+        "volume_mounts": [*mounts, *_file_mounts(spec.name, files.files)],
         **probes(spec, PORT_NAME),
     }
 
@@ -200,9 +200,9 @@ def init_containers(
         {
             **_container(each, image, *((), ()) if each.image else (sources, variables)),
             "volume_mounts": [
-                *scratch_mounts(each, _scratch_prefix(at)),
+                *_scratch_mounts(each, _scratch_prefix(at)),
                 *map(shape, each.volume_mounts),
-                *file_mounts(each.name, files),
+                *_file_mounts(each.name, files),
             ],
         }
         for at, each in others
@@ -231,11 +231,11 @@ def _container(
         "image": container.image or image,
         "resources": resources(container),
         "security_context": security_context(),
-        **non_empty(optional),
+        **_non_empty(optional),
     }
 
 
-def non_empty(fields: Mapping[str, Any]) -> Object:
+def _non_empty(fields: Mapping[str, Any]) -> Object:
     """The fields that have a value; an empty one is left out, because a refresh would not find its null."""
     return {key: value for key, value in fields.items() if value}
 
@@ -298,7 +298,7 @@ def file_data(files: Iterable[MountedFile]) -> tuple[dict[str, str], dict[str, s
     return data, binary
 
 
-def file_mounts(container: str, files: Iterable[MountedFile]) -> list[Object]:
+def _file_mounts(container: str, files: Iterable[MountedFile]) -> list[Object]:
     """One mount per file, so that other files in its folder stay visible."""
     return [
         {
@@ -349,7 +349,7 @@ def scratch(container: ServiceSpec | InitContainer) -> dict[str, str]:
     return TMP | container.scratch
 
 
-def scratch_mounts(container: ServiceSpec | InitContainer, prefix: str) -> list[Object]:
+def _scratch_mounts(container: ServiceSpec | InitContainer, prefix: str) -> list[Object]:
     return [{"name": f"{prefix}-{index}", "mount_path": path} for index, path in enumerate(scratch(container))]
 
 
@@ -375,4 +375,4 @@ def placement(spec: ServiceSpec, labels: Mapping[str, str]) -> Object:
         "dns_policy": spec.dns_policy,
         "dns_config": shape(spec.dns_config) if spec.dns_config else None,
     }
-    return {"topology_spread_constraints": spread, **non_empty(optional)}
+    return {"topology_spread_constraints": spread, **_non_empty(optional)}

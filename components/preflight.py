@@ -1,5 +1,5 @@
 """What comes before anything is registered: the policies are evaluated, and the cluster, the stack's state and promoted
-images looked up.
+images looked up; and what the program asks of the cluster and the state without the provider.
 """
 
 from __future__ import annotations

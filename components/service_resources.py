@@ -87,18 +87,7 @@ class ServiceResources:
                 continue
             self.service = given
             try:
-                # It cannot import from its own folder: each service has its own packages.
-                spec = importlib.util.spec_from_file_location(f"slipway_resources_{file.parent.name}", file)
-                if spec is None or spec.loader is None:
-                    raise ResourcesError("it cannot be loaded as Python")
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                function = getattr(module, FUNCTION, None)
-                if not callable(function):
-                    raise ResourcesError(
-                        f"it has no function `{FUNCTION}`; allowed: `def {FUNCTION}(service: Service) -> None`"
-                    )
-                function(given)
+                _function(file)(given)
             except (Exception, SystemExit) as error:
                 declare_nothing()
                 raise configuration_error([_problem(error, file)]) from error
@@ -171,6 +160,19 @@ def mentions_stateful_kinds(service: catalog.Service) -> bool:
 
 _latest: list[ServiceResources] = []
 """Of the newest environment: a process that declares several, like tests, has the transformations of all of them."""
+
+
+def _function(file: Path) -> Callable[[Service], None]:
+    """`resources` of the file, which cannot import from its own folder: each service has its own packages."""
+    spec = importlib.util.spec_from_file_location(f"slipway_resources_{file.parent.name}", file)
+    if spec is None or spec.loader is None:
+        raise ResourcesError("it cannot be loaded as Python")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, FUNCTION, None)
+    if not callable(function):
+        raise ResourcesError(f"it has no function `{FUNCTION}`; allowed: `def {FUNCTION}(service: Service) -> None`")
+    return function  # type: ignore[no-any-return]
 
 
 def _problem(error: BaseException, file: Path) -> str:

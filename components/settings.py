@@ -39,14 +39,6 @@ from slipway.environment_variables import secret_variable
 from slipway.paths import STACK_PLACEHOLDER
 from slipway.rollback.plan import ROLLBACK_VARIABLE, RollbackRequest
 
-# A build server sets these for a cloud, a registry or itself: they are no secrets of a service called `aws`.
-OF_TOOLS = {
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_KEY"),
-    *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_CREDENTIALS"),
-    *("GOOGLE_OAUTH_ACCESS_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"),
-    *("DOCKER_HOST", "DOCKER_CONFIG", "REGISTRY_PASSWORD", "KUBECONFIG_CONTENT"),
-}
-
 NO_REGISTRY = (
     "no image registry: set one with `pulumi config set slipway:registry HOST/PATH`, "
     'or take the lab\'s with `eval "$(slipway env)"`'
@@ -63,6 +55,13 @@ IMAGE_PATTERN = re.compile(rf"({_HOST}/)?{_PATH}(:\w[-.\w]{{0,127}})?(@sha256:[0
 REPOSITORY_MAX_LENGTH = 200
 # Environment variables for settings that a stack's configuration does not have.
 VARIABLES = {"registry": "SLIPWAY_REGISTRY", "baseImage": "SLIPWAY_BASE_IMAGE"}
+# A build server sets these for a cloud, a registry or itself: they are no secrets of a service called `aws`.
+OF_TOOLS = {
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_CLIENT_SECRET", "AZURE_STORAGE_KEY"),
+    *("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_SAS_TOKEN", "AZURE_STORAGE_CONNECTION_STRING", "GOOGLE_CREDENTIALS"),
+    *("GOOGLE_OAUTH_ACCESS_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN", "CI_JOB_TOKEN", "CI_REGISTRY_PASSWORD"),
+    *("DOCKER_HOST", "DOCKER_CONFIG", "REGISTRY_PASSWORD", "KUBECONFIG_CONTENT"),
+}
 
 
 def configuration_error(problems: Iterable[str]) -> pulumi.RunError:

@@ -21,7 +21,7 @@ from components.program import after
 from components.rollouts import AwaitedRollouts, checks_annotation
 from services.files import MountedFile
 from services.spec import Autoscaling, ServiceSpec, config_data
-from services.workloads import MIGRATION_SUFFIX
+from services.workloads import MIGRATION_SUFFIX, Migration
 from slipway.cluster.checks import CHECKS_ANNOTATION
 from slipway.cluster.client import Cluster
 
@@ -222,24 +222,30 @@ class Workload(pulumi.ComponentResource):
         """
         before = [callee.rolled_out for callee in self._args.callees]
         if self._spec.migration:
-            labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
-            rules = network.migration_policy(self._spec, labels)
-            policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
-            network_policy = networking.v1.NetworkPolicy(
-                policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
-            )
-            job = migration_job(
-                self._spec.name,
-                self._spec.migration,
-                self._pod_template(Output.from_input(self._args.image), config_map, secret),
-                self._metadata(),
-                self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
-                pod_labels=labels,
-                parent=self,
-                depends_on=[network_policy, self._service_account],
-            )
-            before.append(self._args.rollouts.ended(job))
+            before.append(self._migrated(self._spec.migration, config_map, secret))
         return after(Output.from_input(self._args.image), before)
+
+    def _migrated(
+        self, migration: Migration, config_map: core.v1.ConfigMap, secret: core.v1.Secret | None
+    ) -> Output[Any]:
+        """Resolves when the migration's Job, which this declares with its NetworkPolicy, has completed."""
+        labels = {NAME_LABEL: f"{self._spec.name}{MIGRATION_SUFFIX}", COMPONENT_LABEL: "migration"}
+        rules = network.migration_policy(self._spec, labels)
+        policy_name = self._hashed(json.dumps(rules, sort_keys=True).encode(), MIGRATION_SUFFIX)
+        network_policy = networking.v1.NetworkPolicy(
+            policy_name, metadata=self._metadata(policy_name), spec=rules, opts=self._child()
+        )
+        job = migration_job(
+            self._spec.name,
+            migration,
+            self._pod_template(Output.from_input(self._args.image), config_map, secret),
+            self._metadata(),
+            self._args.migrations or RecordedMigrations(partial(Cluster.connect, None)),
+            pod_labels=labels,
+            parent=self,
+            depends_on=[network_policy, self._service_account],
+        )
+        return self._args.rollouts.ended(job)
 
     def _pod_template(
         self, image: Output[str], config_map: core.v1.ConfigMap, secret: core.v1.Secret | None

@@ -13,6 +13,10 @@ from slipway.values import OutputValue, Path, ResourceReference, Secret, Special
 
 T = TypeVar("T")
 CONTENT_HASH = re.compile(r"-[0-9a-f]{8}$")
+PERCENT = re.compile(r"(\d+)%")
+# https://pkg.go.dev/time#ParseDuration
+DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
+UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 class _Unknown:
@@ -216,9 +220,6 @@ def all_known(conditions: Iterable[Callable[[], bool]]) -> bool:
     return True
 
 
-PERCENT = re.compile(r"(\d+)%")
-
-
 def amount(quantity: View) -> float | None:
     """The quantity as a plain number; `None` if it is missing or no quantity."""
     value = quantity.read()
@@ -240,11 +241,6 @@ def share(value: View, of: float, *, round_up: bool) -> float | None:
         exact = int(match[1]) * of / 100
         return math.ceil(exact) if round_up else math.floor(exact)
     return float(text) if text.isdecimal() else None
-
-
-# https://pkg.go.dev/time#ParseDuration
-DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)")
-UNIT_SECONDS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def plain(value: Any) -> Any:

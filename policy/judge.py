@@ -22,6 +22,8 @@ T = TypeVar("T")
 DEADLINE_SECONDS = 60.0
 # For a rule that lets no other thread run, such as a regular expression that backtracks for ever.
 LAST_RESORT_SECONDS = 5.0
+ERROR = f"{POLICY_ERROR} "
+WHERE_TO_LOOK = "All rules: docs/policy.md. To waive a rule for a limited time: policy/waivers.yaml."
 
 
 class DeadlineError(TimeoutError):
@@ -185,10 +187,6 @@ class Report:
     def refuses(self) -> bool:
         """Whether the update is refused."""
         return bool(self.refusals or self.waiver_problems)
-
-
-ERROR = f"{POLICY_ERROR} "
-WHERE_TO_LOOK = "All rules: docs/policy.md. To waive a rule for a limited time: policy/waivers.yaml."
 
 
 def message(result: Result) -> str:

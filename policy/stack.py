@@ -13,6 +13,7 @@ from policy.kinds import is_built_in, pods
 
 # A key and a value; `None` stands for all objects, known or not, that no single label tells apart.
 Label = tuple[str, str] | None
+DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True)
@@ -141,9 +142,6 @@ def _labels(value: Any) -> list[Label] | None:
         return [] if value is None else None
     known: list[Label] = [(str(key), each) for key, each in value.items() if isinstance(each, str)]
     return known if len(known) == len(value) else None
-
-
-DEFAULT_NAMESPACE = "default"
 
 
 def has_labels(match_labels: View, labels: View) -> bool:

@@ -19,10 +19,10 @@ from rich.table import Table
 from rich.text import Text
 
 # Wider than any row: a reader of a pipe wants each row on one line.
-_WIDTH = 1000
-_GAP = 2
-_INDENT = " " * 4
-_EMPTY = ("", "-")
+_TABLE_WIDTH = 1000
+_COLUMN_GAP = 2
+_MOVED_INDENT = " " * 4
+_EMPTY_CELLS = ("", "-")
 HEARTBEAT_SECONDS = 30.0
 
 
@@ -148,28 +148,30 @@ def print_table(
     one in that order, until the others fit.
     """
     console = Console(highlight=False)
-    limit = console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _WIDTH
+    limit = console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else _TABLE_WIDTH
     widths = {
         heading: max(cell_len(str(cell)) for cell in (heading, *(row[index] for row in rows)))
         for index, heading in enumerate(headings)
     }
     moved: list[str] = []
     for heading in below:
-        if sum(widths.values()) + _GAP * (len(widths) - 1) <= limit:
+        if sum(widths.values()) + _COLUMN_GAP * (len(widths) - 1) <= limit:
             break
         moved.append(heading)
         del widths[heading]
     for number, row in enumerate([headings, *rows]):
         cells = dict(zip(headings, row, strict=True))
-        line = Text(" " * _GAP).join(_aligned(cells[name], widths[name], to_right=name in right) for name in widths)
+        line = Text(" " * _COLUMN_GAP).join(
+            _aligned(cells[name], widths[name], to_right=name in right) for name in widths
+        )
         line.rstrip()
         console.print(Text(line.plain, style="bold") if number == 0 else line, soft_wrap=True)
-        for name in (each for each in headings if number and each in moved and str(cells[each]) not in _EMPTY):
+        for name in (each for each in headings if number and each in moved and str(cells[each]) not in _EMPTY_CELLS):
             text = textwrap.fill(
                 f"{name}: {cells[name]}",
                 limit,
-                initial_indent=_INDENT,
-                subsequent_indent=f"{_INDENT}  ",
+                initial_indent=_MOVED_INDENT,
+                subsequent_indent=f"{_MOVED_INDENT}  ",
                 break_on_hyphens=False,
             )
             console.print(Text(text), soft_wrap=True)

@@ -25,10 +25,13 @@ _MODULES = (
 def _by_family() -> dict[str, tuple[Rule, ...]]:
     found: dict[str, list[Rule]] = {}
     for module in _MODULES:
+        rules: list[Rule] | None = None
         for each in vars(module).values():
             if isinstance(each, Family):
                 rules = found[each.title] = []
             elif isinstance(each, Rule):
+                if rules is None:
+                    raise TypeError(f"{module.__name__}: rule {each.id} comes before any Family")
                 rules.append(each)
     return {title: tuple(rules) for title, rules in found.items()}
 

@@ -31,6 +31,9 @@ from slipway.values import has_encrypted
 
 PULUMI_CLOUD = "https://api.pulumi.com"
 PASSPHRASE, FORMER_PASSPHRASE = "PULUMI_CONFIG_PASSPHRASE", "SLIPWAY_FORMER_PASSPHRASE"
+PAGE_SIZE = 100
+UNFINISHED = ("in-progress", "not-started")
+PREVIEW = "preview"
 
 
 @dataclass(frozen=True)
@@ -234,14 +237,14 @@ def _opened(engine: Pulumi, project: str, stack: str, snapshot: Snapshot) -> Com
         )
 
 
-PAGE_SIZE = 100
-UNFINISHED = ("in-progress", "not-started")
-PREVIEW = "preview"
-
-
 @dataclass(frozen=True)
 class CloudHistory:
-    """One stack in Pulumi Cloud, which numbers updates itself: its version is the number here."""
+    """One stack in Pulumi Cloud, which numbers updates itself: its version is the number here.
+
+    This project is tested without an account: in the tests, the JSON that the engine's source documents
+    (pkg/cmd/pulumi/stack/stack_history.go, `updateInfoJSON`: fields are added to it, never changed) replaces the
+    engine.
+    """
 
     url: str
     engine: Pulumi

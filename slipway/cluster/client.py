@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from slipway.cluster.diagnosis import Cause, Diagnosis, Evidence, JobEvidence, Log, diagnose, is_complete, is_rolled_out
-from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, tails
+from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, log_tails
 from slipway.cluster.diagnosis.model import Finding, Object, name_of, object_at, objects_at, text_at
 from slipway.environment_variables import proxy_of
 from slipway.masking import masked_text
@@ -256,7 +256,7 @@ class Cluster:
         main = deployment if deployment in containers else next(iter(containers), "")
         newest = Finding(Cause.STARTING, name_of(pods[-1]), main)
         read = self.with_logs(evidence, newest)
-        return next((tail.lines for tail in tails(read.logs, newest)), ())[-lines:]
+        return next((tail.lines for tail in log_tails(read.logs, newest)), ())[-lines:]
 
     def rollouts(self, namespace: str, names: Collection[str] | None = None) -> dict[str, Evidence]:
         """Every Deployment of the namespace by name, without events and logs, in one to three requests.

@@ -76,6 +76,9 @@ OWN_KINDS = frozenset(
     }.items()
     for kind in kinds
 )
+Pointer = tuple[str, ...]
+KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}
+"""Their writer wants to act before the object is deleted, or to delete it with another."""
 
 
 @dataclass(frozen=True)
@@ -362,11 +365,6 @@ def _matches(item: Any, keys: Mapping[str, Any], *, missing: bool) -> bool:
     present = {key for key in keys if key in item}
     enough = bool(present) if missing else len(present) == len(keys)
     return enough and all(item[key] == keys[key] for key in present)
-
-
-Pointer = tuple[str, ...]
-KEPT = {("metadata", "finalizers"), ("metadata", "ownerReferences")}
-"""Their writer wants to act before the object is deleted, or to delete it with another."""
 
 
 @dataclass(frozen=True)

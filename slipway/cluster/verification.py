@@ -310,13 +310,12 @@ def cron_job_verdicts(cluster: Cluster, recorded: Sequence[RecordedCronJob]) -> 
     verdicts = []
     for namespace in dict.fromkeys(each.namespace for each in recorded):
         cron_jobs, jobs = cluster.cron_jobs(namespace)
-        verdicts += [
-            _verdict(cluster, each, cron_jobs.get(each.name), jobs) for each in recorded if each.namespace == namespace
-        ]
+        in_namespace = (each for each in recorded if each.namespace == namespace)
+        verdicts += [_cron_job_verdict(cluster, each, cron_jobs.get(each.name), jobs) for each in in_namespace]
     return verdicts
 
 
-def _verdict(
+def _cron_job_verdict(
     cluster: Cluster, recorded: RecordedCronJob, live: Object | None, jobs: Sequence[Object]
 ) -> ServiceVerdict:
     problems: list[str] = []

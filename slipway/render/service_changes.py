@@ -23,7 +23,7 @@ WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
 CONTEXT_HASH = "contextHash"
 # The settings shown for a new service; its service.yaml has all.
 KEYS_OF_NEW = ("image", "cronJob.schedule", "replicas", "resources.memory", "calls", "service.type", "ingress.host")
-NAMED_SERVICES = 6
+NAMED_RESTARTS = 6
 OUTSIDE = "outside any service"
 SMALLEST_GROUP = 4
 # At most this many different values are shown in one line.
@@ -245,7 +245,7 @@ def pods_text(changes: ServiceChanges) -> str:
     return f"{pods} {'restarts' if one else 'restart'}" if changes.restarts else "no pod restarts"
 
 
-def restarts_text(changes: Sequence[ServiceChanges], services: Sequence[str], most: int = NAMED_SERVICES) -> str:
+def restarts_text(changes: Sequence[ServiceChanges], services: Sequence[str], most: int = NAMED_RESTARTS) -> str:
     """Which pods restart, and that no others do: `order-service (2 pods); no pod of the other 48 services.`"""
     restarting = [each for each in changes if each.restarts and each.pods != 0]
     others = len(set(services) - {each.service for each in restarting})

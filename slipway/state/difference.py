@@ -84,7 +84,7 @@ class Difference:
 def difference(old: Snapshot, new: Snapshot) -> Difference:
     """The changes from `old` to `new`, best decrypted: every update encrypts a secret again, and it then differs."""
     before, after = objects(old), objects(new)
-    compared = not any(has_encrypted(each.inputs) for each in (*before.values(), *after.values()))
+    secrets_compared = not any(has_encrypted(each.inputs) for each in (*before.values(), *after.values()))
     renamed = {**{old: new for new, old in renames(after, before).items()}, **renames(before, after)}
     came = {**successors(before, after), **renamed}
     pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
@@ -99,14 +99,14 @@ def difference(old: Snapshot, new: Snapshot) -> Difference:
             inputs = masked(each.inputs, each.type)
             changes.append(ResourceChange(Urn(each.urn), Operation.CREATE, each.service, after=inputs))
     for then, now in pairs.items():
-        change = _updated(before[then], after[now], compared)
+        change = _updated(before[then], after[now], secrets_compared)
         if change.fields:
             changes.append(change)
     changes.sort(key=lambda change: (change.service, change.resource.kind, change.resource.name))
-    return Difference(tuple(changes), compared)
+    return Difference(tuple(changes), secrets_compared)
 
 
-def _updated(old: ResourceState, new: ResourceState, compared: bool) -> ResourceChange:
+def _updated(old: ResourceState, new: ResourceState, secrets_compared: bool) -> ResourceChange:
     fields = []
     if stem(old.urn) != stem(new.urn):
         key = "name" if old.name != new.name else "parent"
@@ -117,7 +117,7 @@ def _updated(old: ResourceState, new: ResourceState, compared: bool) -> Resource
         detailed = {path_text(each.path): {"diffKind": "update", "inputDiff": True} for each in differing}
         for change in field_changes(StepDetails(old.type, old.inputs, new.inputs, {}, detailed)):
             # If the masked values are equal, a secret differs: the change is shown, not its values.
-            is_unsure = not compared and change.old == change.new == SECRET
+            is_unsure = not secrets_compared and change.old == change.new == SECRET
             fields.append(replace(change, new=MAY_HAVE_CHANGED) if is_unsure else change)
     updated = ResourceChange(Urn(new.urn), Operation.UPDATE, new.service, tuple(fields))
     if not fields:
@@ -259,7 +259,7 @@ class Comparison:
 
 def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, ResourceState]) -> Comparison:
     """Compare each input of each recorded object with the actual one, both decrypted; additional ones count as well."""
-    equal, total, differences = 0, 0, []
+    equal, total, unlike = 0, 0, []
     for urn, each in recorded.items():
         then = _leaves(each)
         now = _leaves(actual[urn]) if urn in actual else {}
@@ -269,9 +269,9 @@ def compared(recorded: Mapping[str, ResourceState], actual: Mapping[str, Resourc
         equal += len(then) - len(unequal)
         for path in (*unequal, *beyond):
             text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
-            differences.append(f"{Urn(urn)}: {text.removeprefix('.')}")
-    differences += [f"{Urn(urn)}: exists and should not" for urn in actual if urn not in recorded]
-    return Comparison(equal, total, tuple(differences))
+            unlike.append(f"{Urn(urn)}: {text.removeprefix('.')}")
+    unlike += [f"{Urn(urn)}: exists and should not" for urn in actual if urn not in recorded]
+    return Comparison(equal, total, tuple(unlike))
 
 
 def _leaves(resource: ResourceState) -> dict[Path, Any]:

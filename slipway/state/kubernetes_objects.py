@@ -10,10 +10,14 @@ from slipway.state.checkpoint import HIDDEN, MIGRATION_LABEL, ResourceState, Sna
 from slipway.state.integrity import repaired
 from slipway.values import Secret, mapped
 
-# The annotations tell the provider how to treat an object; the program sets them, and so does a rollback.
-# https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/#pulumi-kubernetes-annotations
 DEPLOYMENT_TYPE = "kubernetes:apps/v1:Deployment"
 NAMESPACE_TYPE = "kubernetes:core/v1:Namespace"
+HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
+CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
+POD_TYPE = "kubernetes:core/v1:Pod"
+JOB_TYPE = "kubernetes:batch/v1:Job"
+# The annotations tell the provider how to treat an object; the program sets them, and so does a rollback.
+# https://www.pulumi.com/registry/packages/kubernetes/installation-configuration/#pulumi-kubernetes-annotations
 # The program owns all declared fields, even if another client has set them since. Otherwise, after a `kubectl scale`,
 # every update and rollback would end in a field conflict.
 PATCH_FORCE = {"pulumi.com/patchForce": "true"}
@@ -29,10 +33,6 @@ AWAIT = {
     "kubernetes:core/v1:PersistentVolumeClaim": SKIP_AWAIT,
     "kubernetes:networking.k8s.io/v1:Ingress": SKIP_AWAIT,
 }
-HELM_PREFIX = f"{KUBERNETES_PREFIX}helm.sh/"
-CRON_JOB_TYPE = "kubernetes:batch/v1:CronJob"
-POD_TYPE = "kubernetes:core/v1:Pod"
-JOB_TYPE = "kubernetes:batch/v1:Job"
 RUN_ANNOTATION = "slipway.dev/migration-run"
 """On the Job of a migration: a hash of the image and the command, which run together once on each database."""
 ENVIRONMENT_ANNOTATION = "slipway.dev/migration-environment"

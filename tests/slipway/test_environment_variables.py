@@ -1,4 +1,4 @@
-"""Proxies of the environment: which one is meant, and never one for loopback."""
+"""Which proxy of the environment is meant, and never one for loopback; the rest is in tests/test_environment.py."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def init_telemetry(app: Flask) -> CollectorRegistry:
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
         collector(registry=registry)
     # Correct for one process, which is why gunicorn runs a single worker with threads.
-    requests = Counter("http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
+    answered = Counter("http_requests", "Requests answered.", ("method", "route", "status"), registry=registry)
     duration = Histogram(
         "http_request_duration_seconds", "Time to answer a request.", ("method", "route"), registry=registry
     )
@@ -45,7 +45,7 @@ def init_telemetry(app: Flask) -> CollectorRegistry:
         # labels must stay few: a path or method a caller makes up must not become a new time series
         route = request.url_rule.rule if request.url_rule else "unmatched"
         method = request.method if request.method in _KNOWN_METHODS else "other"
-        requests.labels(method, route, str(response.status_code)).inc()
+        answered.labels(method, route, str(response.status_code)).inc()
         duration.labels(method, route).observe(seconds)
         _log_answer(response.status_code, seconds)
         return response

@@ -1,4 +1,6 @@
-"""From evidence to a diagnosis: the finding that explains most, how long it must be seen, and its text on a screen."""
+"""From evidence to a diagnosis: the finding that explains most, what the logs add to it, how long it must be seen, and
+its text on a screen.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +52,23 @@ _INDENT = 9
 _REASON_LINES = 3
 _LAST_LINE_ROWS = 3
 _LOG_MARK = "    | "
+_CAUSES = (
+    (Cause.READ_ONLY, re.compile(r"(?i)read-only file ?system|\bEROFS\b")),
+    (
+        Cause.OUT_OF_MEMORY,
+        re.compile(
+            r"Perhaps out of memory|\bMemoryError\b|(?i:cannot allocate memory)|\bOutOfMemoryError\b"
+            r"|heap out of memory|fatal error: runtime: out of memory"
+        ),
+    ),
+    (Cause.PERMISSION, re.compile(r"(?i)permission ?denied|PermissionError|\bEACCES\b|operation not permitted")),
+)
+# Messages of a program that waits for another one, which may still come up.
+_DEPENDENCY = re.compile(
+    r"(?i)connection ?refused|could not connect|connection ?(?:timed out|timeout|reset)|ECONNREFUSED|ETIMEDOUT"
+    r"|name or service not known|name resolution|no such host|ENOTFOUND|could not translate host name|is starting up"
+    r"|503 service unavailable|no route to host"
+)
 
 
 def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
@@ -57,7 +76,7 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
 
     `known` is the finding if no pod shows it.
     """
-    found = [known] if known else [refined(finding, evidence.logs) for finding in pods.findings(evidence)]
+    found = [known] if known else [_refined_by_log(finding, evidence.logs) for finding in pods.findings(evidence)]
     main, same = _main(found)
     others = Counter(each.cause for each in found if each not in same)
     pod = next((each for each in evidence.current_pods() if name_of(each) == main.pod), {})
@@ -70,7 +89,7 @@ def diagnose(evidence: Evidence, known: Finding | None = None) -> Diagnosis:
         pods=tuple(finding.pod for finding in same if finding.pod),
         pods_wanted=number_at(evidence.deployment, "spec", "replicas", default=1),
         image=case.image,
-        logs=tails(evidence.logs, main),
+        logs=log_tails(evidence.logs, main),
         events=_events(evidence, main, pod),
         advice=advice.steps(case),
         commands=advice.commands(case),
@@ -217,31 +236,12 @@ def patience_seconds(finding: Finding, same: int = 1) -> float | None:
     return _SECONDS.get(finding.cause)
 
 
-_CAUSES = (
-    (Cause.READ_ONLY, re.compile(r"(?i)read-only file ?system|\bEROFS\b")),
-    (
-        Cause.OUT_OF_MEMORY,
-        re.compile(
-            r"Perhaps out of memory|\bMemoryError\b|(?i:cannot allocate memory)|\bOutOfMemoryError\b"
-            r"|heap out of memory|fatal error: runtime: out of memory"
-        ),
-    ),
-    (Cause.PERMISSION, re.compile(r"(?i)permission ?denied|PermissionError|\bEACCES\b|operation not permitted")),
-)
-# Messages of a program that waits for another one, which may still come up.
-_DEPENDENCY = re.compile(
-    r"(?i)connection ?refused|could not connect|connection ?(?:timed out|timeout|reset)|ECONNREFUSED|ETIMEDOUT"
-    r"|name or service not known|name resolution|no such host|ENOTFOUND|could not translate host name|is starting up"
-    r"|503 service unavailable|no route to host"
-)
-
-
-def refined(finding: Finding, logs: Sequence[Log]) -> Finding:
+def _refined_by_log(finding: Finding, logs: Sequence[Log]) -> Finding:
     """The finding with a better cause if the log of a crash, or of a service that never answers, names it."""
     if finding.cause not in (Cause.CRASH, Cause.STARTUP, Cause.READINESS, Cause.LIVENESS, Cause.STARTING):
         return finding
     crashed = finding.cause is Cause.CRASH
-    text = next((log.text for log in chosen(logs, finding)), "")
+    text = next((log.text for log in _chosen_logs(logs, finding)), "")
     for cause, pattern in _CAUSES:
         # A running service may have survived what its log reports, but not a killed worker.
         if (crashed or cause is Cause.OUT_OF_MEMORY) and (line := _last_match(pattern, text)):
@@ -251,7 +251,7 @@ def refined(finding: Finding, logs: Sequence[Log]) -> Finding:
     return finding
 
 
-def chosen(logs: Sequence[Log], finding: Finding) -> list[Log]:
+def _chosen_logs(logs: Sequence[Log], finding: Finding) -> list[Log]:
     """The runs worth reading, most informative first: if a container ended, the run that ended."""
     own = [log for log in logs if (log.pod, log.container) == (finding.pod, finding.container) and log.text.strip()]
     # A runtime that has deleted a log returns one line that says so.
@@ -266,12 +266,12 @@ def _last_match(pattern: re.Pattern[str], text: str) -> str:
     return _readable(masked_text(matching[-1])) if matching else ""
 
 
-def tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
+def log_tails(logs: Sequence[Log], finding: Finding) -> tuple[LogTail, ...]:
     """The last lines of the runs worth reading; lines that differ only in numbers appear once, with their count, such
     as a probe's lines in an access log.
     """
     found: list[LogTail] = []
-    for log in chosen(logs, finding)[:2]:
+    for log in _chosen_logs(logs, finding)[:2]:
         run = "run before this one" if log.previous else "last run" if finding.ends else "so far"
         lines = [_readable(line) for line in masked_text(without_control(log.text)).splitlines() if line.strip()]
         kinds = [_NUMBER.sub("0", line) for line in lines]

@@ -11,6 +11,9 @@ from typing import Any
 from slipway.state.checkpoint import MIGRATION_LABEL
 
 Object = Mapping[str, Any]
+REVISION = "deployment.kubernetes.io/revision"
+# https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions
+COMPLETE, FAILED = "Complete", "Failed"
 
 
 def object_at(item: Object, *keys: str) -> Object:
@@ -79,12 +82,6 @@ def first_event_time(event: Object) -> datetime | None:
 
 def event_count(event: Object) -> int:
     return number_at(event, "series", "count") or number_at(event, "count", default=1)
-
-
-REVISION = "deployment.kubernetes.io/revision"
-
-# https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions
-COMPLETE, FAILED = "Complete", "Failed"
 
 
 class Cause(StrEnum):

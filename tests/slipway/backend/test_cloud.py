@@ -1,4 +1,4 @@
-"""Pulumi Cloud's history, with documented JSON in the engine's place: see `slipway.backend.history`."""
+"""Pulumi Cloud's history, with documented JSON in the engine's place: see `CloudHistory`."""
 
 from __future__ import annotations
 
