@@ -19,12 +19,11 @@ from urllib.parse import urlsplit
 from slipway.errors import SlipwayError
 from slipway.progress import Step
 
-from .files import last_lines, make_folder, read_json_object, write_json
 from .images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from .machine import remove_tree
 from .processes import owner_mark
 from .settings import IMAGE_FOLDER, LabSettings
-from .shell import attempt, program, search_path
+from .system import attempt, last_lines, make_folder, program, read_json_object, search_path, write_json
 
 _REPOSITORY = f"{IMAGE_FOLDER}/python"
 _LOCAL_AUTHORITIES = Path("/usr/local/share/ca-certificates")

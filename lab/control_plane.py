@@ -17,12 +17,11 @@ import httpx
 from slipway.errors import SlipwayError
 
 from . import machine
-from .files import make_folder, write_bytes
 from .pki import ETCD_AUTHORITY, component_kubeconfig
 from .proc import Listen
 from .processes import Daemon, client_context, http_probe
 from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
-from .shell import program, run
+from .system import make_folder, program, run, write_bytes
 
 # The API server has its own user id, so that a packet filter can match its packets. Tests block it from the pods, as in
 # a cluster that enforces NetworkPolicies. Debian reserves the id, so no account has it.

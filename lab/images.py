@@ -20,11 +20,10 @@ from lab.toolchain.parts import architecture
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
-from .files import make_folder, write_text
 from .proc import Listen
 from .processes import Daemon, command_probe, http_probe
 from .settings import IMAGE_FOLDER, LabSettings
-from .shell import program, run
+from .system import make_folder, program, run, write_text
 
 RECIPE_LABEL = "dev.slipway.recipe"
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"

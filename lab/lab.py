@@ -16,9 +16,9 @@ from slipway.paths import STACK_PLACEHOLDER, lab_environment_file
 from slipway.progress import Progress
 
 from . import base_image, cgroups, control_plane, images, machine, network, node, pki, postgres, proc
-from .files import make_folder, write_json, write_text
 from .processes import Daemon, Processes, ProcessStatus, check_daemons
 from .settings import DATABASES, LabSettings
+from .system import make_folder, write_json, write_text
 
 # In the order of stopping: no process may restart a pod while the pods are ended.
 _STOP_FIRST = ("kubelet", "kube-proxy", "coredns", "kube-scheduler", "kube-controller-manager", "buildkitd")

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from slipway.errors import ConfigurationError, SlipwayError
 
-from .files import read_json_object, write_json
 from .proc import PROC, boot_id
 from .processes import Processes
 from .settings import LabSettings
-from .shell import attempt, run
+from .system import attempt, read_json_object, run, write_json
 
 _NEEDED_BYTES = 5 * 1024**3
 _SYSCTL = Path("/proc/sys")

@@ -14,10 +14,9 @@ from typing import Any
 
 from slipway.errors import ConfigurationError
 
-from .files import make_folder, read_json_object, write_text
 from .node import cni_config_folder
 from .settings import LabSettings, Network
-from .shell import attempt, find_program, run
+from .system import attempt, find_program, make_folder, read_json_object, run, write_text
 
 CNI_NETWORK = "slipway-lab"
 # libcni keeps its results here whatever the configuration says.

@@ -8,12 +8,11 @@ from pathlib import Path
 
 from slipway.errors import ConfigurationError
 
-from .files import make_folder, write_text
 from .pki import component_kubeconfig
 from .proc import Listen
 from .processes import Daemon, http_probe, runtime_probe
 from .settings import CLUSTER_DOMAIN, NODE_NAME, LabSettings
-from .shell import attempt, program, run
+from .system import attempt, make_folder, program, run, write_text
 
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 # Every CNI plugin that a pod's network uses, including containerd's own check of the loopback.

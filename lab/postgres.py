@@ -14,11 +14,10 @@ from pathlib import Path
 from slipway.errors import ConfigurationError
 
 from . import machine, proc
-from .files import make_folder, write_text
 from .proc import Listen
 from .processes import Daemon, command_probe
 from .settings import DATABASES, ENVIRONMENTS, LabSettings
-from .shell import run
+from .system import make_folder, run, write_text
 
 SYSTEM_USER = "postgres"
 # "Fast shutdown": end the sessions instead of waiting for them.

@@ -22,10 +22,9 @@ from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
 from . import proc
-from .files import last_lines, make_folder, read_json_object, write_json
 from .proc import Listen, ProcessId, require_free_ports
 from .settings import LabSettings
-from .shell import attempt, search_path
+from .system import attempt, last_lines, make_folder, read_json_object, search_path, write_json
 
 # In the environment of each daemon and its child processes: finds processes whose record was lost.
 OWNER_VARIABLE = "SLIPWAY_LAB_OWNER"

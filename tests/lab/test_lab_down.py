@@ -24,7 +24,7 @@ from lab import control_plane, machine, proc
 from lab.lab import Lab, remaining
 from lab.network import CNI_RESULTS, ip_json, is_own_result
 from lab.settings import LabSettings
-from lab.shell import run
+from lab.system import run
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 

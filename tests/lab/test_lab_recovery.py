@@ -17,7 +17,7 @@ from lab.lab import Lab
 from lab.postgres import reachable_folder
 from lab.proc import ProcessId
 from lab.settings import LabSettings
-from lab.shell import run
+from lab.system import run
 from slipway.progress import Progress
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

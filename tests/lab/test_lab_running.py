@@ -23,7 +23,7 @@ from lab.images import Entry, ImageConfig, Registry, archive_of, compress_layer
 from lab.lab import Lab
 from lab.network import ip_json
 from lab.settings import NODE_NAME, LabSettings
-from lab.shell import run
+from lab.system import run
 from slipway.cli import lab as command
 from slipway.paths import CHECKOUT, lab_environment_file, toolchain_environment_file
 from tests.lab_databases import lab_database

@@ -17,7 +17,7 @@ from threading import Lock
 
 import httpx
 
-from lab.plugins.docker.credentials import ImageName, Login, RegistryAccess
+from lab.plugins.docker.provider import ImageName, Login, RegistryAccess
 from lab.plugins.serving import PluginError
 
 _one_at_a_time = Lock()  # else all first questions would read the authorities at once

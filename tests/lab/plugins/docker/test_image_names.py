@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.plugins.docker.credentials import DOCKER_HUB, ImageName, parse_image_name
+from lab.plugins.docker.provider import DOCKER_HUB, ImageName, parse_image_name
 from lab.plugins.serving import PluginError
 
 DIGEST = "sha256:" + "0a" * 32

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.files import last_lines, make_folder, read_json_object, write_json, write_text
+from lab.system import last_lines, make_folder, read_json_object, write_json, write_text
 
 
 def test_says_whether_anything_changed_and_keeps_the_file_when_not(tmp_path: Path) -> None:
