@@ -15,6 +15,8 @@ import httpx
 from slipway.errors import ConfigurationError, SlipwayError
 
 API_URL = "https://api.github.com"
+# Of a comment and of the description of a pull request, in characters.
+LONGEST_BODY = 65_536
 API_VERSION = "2022-11-28"
 TIMEOUT_SECONDS = 30.0
 # Longer than a secondary rate limit lasts, shorter than users wait for a job.

@@ -12,12 +12,11 @@ import typer
 
 from slipway.cli.output import to_stderr
 from slipway.errors import ConfigurationError, ExitCode
-from slipway.github import API_URL, GitHub, RefusedError, TransientError, token_of
+from slipway.github import API_URL, LONGEST_BODY, GitHub, RefusedError, TransientError, token_of
 from slipway.render.markdown import MARKER
 
 ACTIONS_BOT = "github-actions[bot]"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
-LONGEST_BODY = 65_536
 
 
 def comment(*, repo: str, pr: int, file: Path) -> int:

@@ -90,22 +90,24 @@ def run_update(
         title or f"Update {stack}",
     )
     while True:  # it ends: each time there are fewer declared objects that wait for deletion
-        update = _run(stack, arguments, progress, title=title, command=command, watch=watch)
+        run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
+        update = follow(stack, run, progress, title=title, command=command, watch=watch)
         stumbled = not update.succeeded and not update.ended.interrupted
         if not stumbled or not revert_replacements(stack, collisions(update.events)):
             return update
         progress.note(REPLACEMENTS_REVERTED)
 
 
-def _run(
+def follow(
     stack: Stack,
     arguments: Sequence[str],
     progress: Progress,
     *,
     title: str,
     command: str,
-    watch: PolicyPackTimeout | None,
+    watch: PolicyPackTimeout | None = None,
 ) -> Update:
+    """Run the engine with `arguments`, shown as `title`, to its end, well or not; its log is named after `command`."""
     events: list[Event] = []
     violations: list[Violation] = []
     with suppress(OperationError), progress.step(title) as whole, open_log(command, stack.name) as log:
@@ -122,9 +124,8 @@ def _run(
             elif violation := violation_in(line):
                 violations.append(violation)
 
-        run = ["up", "--stack", stack.name, "--yes", "--skip-preview", "--json", *arguments]
         overdue = watch.overdue if watch else None
-        ended = stack.stream(run, on_line, progress.note, overdue)
+        ended = stack.stream(arguments, on_line, progress.note, overdue)
         display.close(interrupted=ended.interrupted)
         log.write(ended.errors)
         update = Update(events, ended, log.name, violations)

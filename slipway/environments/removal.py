@@ -10,10 +10,9 @@ import yaml
 
 from slipway import project as projects
 from slipway.backend.recording import RecordedStack
-from slipway.deploy.display import OperationError, UpdateDisplay
 from slipway.deploy.preparation import drop_databases, prepare_stack
+from slipway.deploy.update import follow
 from slipway.engine.errors import failure, messages
-from slipway.engine.events import Event, open_log, parse
 from slipway.environments.temporary import (
     HEADER,
     Temporary,
@@ -136,30 +135,17 @@ def remove_settings(project: Project, name: str) -> bool:
 
 
 def _destroy(stack: Stack, progress: Progress) -> None:
-    events: list[Event] = []
-    with suppress(OperationError), progress.step(f"Destroy {stack}") as whole, open_log("down", stack.name) as log:
-        display = UpdateDisplay(progress, whole)
-
-        def on_line(line: str, at_seconds: float) -> None:
-            log.write_line(line, at_seconds)
-            if event := parse(line, at_seconds):
-                events.append(event)
-                display.show(event)
-
-        arguments = ["destroy", "--stack", stack.name, "--yes", "--skip-preview", "--json"]
-        ended = stack.stream(arguments, on_line, progress.note)
-        display.close(interrupted=ended.interrupted)
-        log.write(ended.errors)
-        if ended.exit_code or ended.interrupted:
-            raise OperationError  # for the progress: its line says that it failed
+    arguments = ["destroy", "--stack", stack.name, "--yes", "--skip-preview", "--json"]
+    done = follow(stack, arguments, progress, title=f"Destroy {stack}", command="down")
+    if done.succeeded:
         return
-    progress.note(f"Engine log: {log.name}")
+    progress.note(f"Engine log: {done.log}")
     again = f"`slipway down -s {stack}` continues where it stopped."
-    if ended.interrupted:
+    if done.ended.interrupted:
         raise SlipwayError(f"{stack} was not taken down: interrupted.", next_step=again, code=ExitCode.INTERRUPTED)
-    known = failure(stack.name, events, ended.errors)
+    known = failure(stack.name, done.events, done.ended.errors)
     raise SlipwayError(
         f"{stack} was not taken down: {known.what}",
-        why="\n".join(messages(events)) or known.why,
+        why="\n".join(messages(done.events)) or known.why,
         next_step=f"{known.next_step}\n{again}".strip(),
     )

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from slipway.deploy.work_tree import git_output
 from slipway.errors import ConfigurationError, SlipwayError
-from slipway.github import GitHub, RefusedError, TransientError
+from slipway.github import LONGEST_BODY, GitHub, RefusedError, TransientError
 
 # git@github.com:acme/shop.git, https://github.com/acme/shop, ssh://git@github.com/acme/shop.git
 REMOTE = re.compile(r"(?:[/:])(?P<repository>[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+?)(?:\.git)?/?$")
-LONGEST_BODY = 65_536
 UNPROCESSABLE = 422
 
 
