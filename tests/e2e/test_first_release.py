@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.e2e.conftest import copy_unit_tests
+
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 APPLICATION = "services/user_service/user_service/routes.py"
@@ -155,7 +157,11 @@ def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(projec
 
 
 @pytest.mark.thorough
-def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_in(released: Any) -> None:
+def test_a_change_of_the_kit_is_tested_and_built_in_every_service_that_takes_it_in(
+    released: Any, sources: list[str]
+) -> None:
+    copy_unit_tests(released.folder, sources)
+    assert released.up().code == 0
     before = images(released)
     released.replace(KIT, 'status="ready"', 'status="raedy"')
     broken = released.slipway("up", "-s", "e2e", "--yes")

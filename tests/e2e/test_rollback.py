@@ -53,10 +53,6 @@ def overrides(*more: dict[str, Any]) -> str:
 def ship(project: Any) -> Any:
     """The project, with images that no other run of these tests has, so that one of them may be deleted."""
     project.environment["SLIPWAY_REGISTRY"] += f"/{secrets.token_hex(3)}"
-    tests = project.folder / "services" / "user_service" / "tests"
-    for file in tests.glob("test_*.py"):  # half a minute each time, and none of them is about this
-        file.unlink()
-    (tests / "test_one.py").write_text("def test_one() -> None:\n    assert 1 + 1 == 2\n")
     project.replace(DOCKERFILE, LABEL, f"{secrets.token_hex(3)}: {LABEL}")
     return project
 
