@@ -140,7 +140,7 @@ def sources() -> list[str]:
 
 @pytest.fixture
 def project(tmp_path: Path, exports: dict[str, str], sources: list[str]) -> Iterator[Project]:
-    """The two services that answer over HTTP, with SQLite in their pods and a unit test each; nothing is deployed yet."""
+    """The two services that answer over HTTP, with SQLite in their pods and a unit test each, and nothing deployed."""
     folder, backend = tmp_path / "project", tmp_path / "backend"
     copy_sources(folder, sources)
     leave_out_postgresql(folder)
