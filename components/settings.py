@@ -30,7 +30,7 @@ from pydantic.alias_generators import to_camel
 
 from services.catalog import Service
 from services.fields import LabelName, SubdomainName
-from services.quantities import parse_quantity
+from services.quantities import number_as_text, parse_quantity
 from services.spec import OBJECT_MAX_BYTES, variable_problem
 from services.yaml_source import SERVICES_KEY, YamlError, YamlSource, misread_settings, read
 from slipway.backend.promotion import Promotion
@@ -112,18 +112,13 @@ class NamespaceSettings(BaseModel):
     managed: StrictBool = True
 
 
-def _number_as_text(value: Any) -> Any:
-    """`pods: 8` is a number to YAML and text to Kubernetes."""
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
 def _quantity(text: str) -> str:
     if parse_quantity(text) < 0:
         raise ValueError(f"{text!r} is less than zero")
     return text
 
 
-Quantities = dict[StrictStr, Annotated[StrictStr, BeforeValidator(_number_as_text), AfterValidator(_quantity)]]
+Quantities = dict[StrictStr, Annotated[StrictStr, BeforeValidator(number_as_text), AfterValidator(_quantity)]]
 """By resource, under Kubernetes' own names: `{cpu: 500m, memory: 1Gi}`."""
 
 
