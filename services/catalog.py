@@ -106,8 +106,7 @@ def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tup
     if not problems:
         for name in overrides.services:
             if name not in names:
-                hint = f"{_did_you_mean(name, names)}The services: {', '.join(names)}"
-                problems.append(f"{overrides.where((name,))}: no service is named `{name}`; {hint}")
+                problems.append(f"{overrides.where((name,))}: no service is named `{name}`; {_others(name, names)}")
     problems.extend(_clashes(found))
     is_complete = not problems
     without_port = {service.name: service.spec.kind for service, _ in found if not service.spec.has_port}
@@ -117,8 +116,7 @@ def load(root: Path = CATALOG_FOLDER, overrides: Overrides | None = None) -> tup
             if kind := without_port.get(callee):
                 problems.append(f"{where}: calls `{callee}`, which is a {kind} and has no port; remove the call")
             if is_complete and callee not in names:
-                hint = f"{_did_you_mean(callee, names)}The services: {', '.join(names)}"
-                problems.append(f"{where}: calls `{callee}`, which is not a service; {hint}")
+                problems.append(f"{where}: calls `{callee}`, which is not a service; {_others(callee, names)}")
     if problems:
         raise CatalogError(problems)
     return _callees_first(found)
@@ -278,6 +276,11 @@ def _present(data: Any, path: KeyPath) -> bool:
             return False
         data = data[part]
     return bool(path)
+
+
+def _others(name: str, names: list[str]) -> str:
+    """What to write instead of a name that no service has."""
+    return f"{_did_you_mean(name, names)}The services: {', '.join(names)}"
 
 
 def _did_you_mean(word: str, known: list[str]) -> str:
