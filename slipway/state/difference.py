@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Literal
@@ -89,21 +89,24 @@ def difference(old: Snapshot, new: Snapshot) -> Difference:
     came = {**successors(before, after), **renamed}
     pairs = {urn: came.get(urn, urn) for urn in before if came.get(urn, urn) in after}
     there = set(pairs.values())
-    changes = []
-    for urn, each in before.items():
-        if urn not in pairs:
-            inputs = masked(each.inputs, each.type)
-            changes.append(ResourceChange(Urn(each.urn), Operation.DELETE, each.service, before=inputs))
-    for urn, each in after.items():
-        if urn not in there:
-            inputs = masked(each.inputs, each.type)
-            changes.append(ResourceChange(Urn(each.urn), Operation.CREATE, each.service, after=inputs))
+    changes = [
+        *_whole(Operation.DELETE, (each for urn, each in before.items() if urn not in pairs)),
+        *_whole(Operation.CREATE, (each for urn, each in after.items() if urn not in there)),
+    ]
     for then, now in pairs.items():
         change = _updated(before[then], after[now], secrets_compared)
         if change.fields:
             changes.append(change)
     changes.sort(key=lambda change: (change.service, change.resource.kind, change.resource.name))
     return Difference(tuple(changes), secrets_compared)
+
+
+def _whole(operation: Operation, states: Iterable[ResourceState]) -> Iterator[ResourceChange]:
+    """A change for each resource that is all on one side: deleted or created."""
+    side = "before" if operation is Operation.DELETE else "after"
+    for each in states:
+        change = ResourceChange(Urn(each.urn), operation, each.service)
+        yield replace(change, **{side: masked(each.inputs, each.type)})
 
 
 def _updated(old: ResourceState, new: ResourceState, secrets_compared: bool) -> ResourceChange:
