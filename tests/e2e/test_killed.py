@@ -1,6 +1,7 @@
 """Killed in the middle: whatever a `kill -9` hits, the next command recovers alone, and no history is lost.
 
-The second release follows the first, and a rollback goes back to it: each test kills one of them at another point.
+The second release follows the first, and a rollback goes back to it. One scenario kills them at five points, one after
+the other; each of the others, which run with SLIPWAY_TEST_ALL=1, at one point of a stack that knows no other.
 """
 
 from __future__ import annotations
@@ -30,11 +31,6 @@ Point = tuple[str, float]
 
 def point_id(point: Point) -> str:
     return point[0].replace(" ", "-")
-
-
-def thorough(line_start: str, delay_seconds: float) -> Any:
-    """One of the points that are tried only with SLIPWAY_TEST_ALL=1."""
-    return pytest.param((line_start, delay_seconds), marks=pytest.mark.thorough)
 
 
 def release_second(project: Any) -> None:
@@ -117,6 +113,9 @@ def require_in_order(project: Any, services: set[str], before: list[dict[str, An
 
 ALL = {"user-service", "order-service", "parcel-service"}
 OLD = {"user-service", "order-service"}
+UP = ("up", "-s", "e2e", "--yes")
+ROLLBACK = ("rollback", "-s", "e2e", "--yes")  # after a kill to where that one was on its way
+TO_FIRST = (*ROLLBACK, "--to", "1")
 
 
 def bring_second(project: Any) -> None:
@@ -126,112 +125,134 @@ def bring_second(project: Any) -> None:
     release_first(project)
 
 
+def done(project: Any, *arguments: str) -> str:
+    """What the command prints, which has to succeed."""
+    result = project.slipway(*arguments)
+    assert result.code == 0, result.output
+    return str(result.output)
+
+
+def test_five_kills_of_one_stack_lose_nothing(released: Any) -> None:
+    """Each meets what the recovery from the one before has left."""
+    before = history(released)
+    release_second(released)
+    killed(released, ("Create Service parcel-service", 0.02), *UP)
+    done(released, *UP)
+    require_in_order(released, ALL, before)
+    release_first(released)
+
+    killed(released, ("Update Deployment user-service", 0.2), *TO_FIRST)
+    assert "e2e is back at #1: " in done(released, *ROLLBACK)
+    require_in_order(released, OLD, before)
+
+    release_second(released)
+    killed(released, ("Create Deployment parcel-service", 0.5), *UP)
+    require_plain_update_refused(released)
+    release_first(released)
+    done(released, *TO_FIRST)
+    require_in_order(released, OLD, before)
+
+    release_second(released)
+    killed(released, ("Update Deployment order-service", 0.0), *UP)
+    assert "was written from its journal" in done(released, *UP)
+    require_in_order(released, ALL, before)
+    release_first(released)
+
+    # By the out-of-memory killer: the command lives on, and says how.
+    output = killed(released, ("Update Deployment user-service", 0.2), *TO_FIRST, engine_alone=True)
+    assert "The engine was killed by SIGKILL" in output
+    assert "e2e is back at #1: " in done(released, *ROLLBACK)
+    require_in_order(released, OLD, before)
+
+
+def require_plain_update_refused(project: Any) -> None:
+    """While the state lacks what the killed update did."""
+    cancelled = project.run("pulumi", "cancel", "--stack", "e2e", "--yes")
+    assert cancelled.code == 0, cancelled.output
+    refused = project.up()
+    assert refused.code != 0
+    assert "an update of e2e was killed, and the state lacks some of its changes" in refused.output
+    assert "`slipway up -s e2e`" in refused.output
+
+
 # The command that recovers takes turns, so that each meets what the other's neighbours leave.
-GOING_ON: list[Any] = [
-    thorough("Preview e2e", 1.0),
-    thorough("Update e2e", 0.3),
+GOING_ON: list[Point] = [
+    ("Preview e2e", 1.0),
+    ("Update e2e", 0.3),
     ("Create Service parcel-service", 0.02),
-    thorough("Update Deployment order-service", 0.0),
+    ("Update Deployment order-service", 0.0),
 ]
-GOING_BACK: list[Any] = [
-    thorough("Create ConfigMap order-service", 0.0),
+GOING_BACK: list[Point] = [
+    ("Create ConfigMap order-service", 0.0),
     ("Create Deployment parcel-service", 0.5),
-    thorough("Update Deployment user-service", 0.3),
+    ("Update Deployment user-service", 0.3),
 ]
-ROLLBACKS: list[Any] = [
-    thorough("Roll e2e back", 1.0),
+ROLLBACKS: list[Point] = [
+    ("Roll e2e back", 1.0),
     ("Update Deployment user-service", 0.2),
-    thorough("Create ConfigMap order-service", 0.05),
-    thorough("Delete Deployment parcel-service", 0.3),
-    thorough("Delete ConfigMap order-service", 0.0),
-    thorough("Delete Service parcel-service", 0.0),
+    ("Create ConfigMap order-service", 0.05),
+    ("Delete Deployment parcel-service", 0.3),
+    ("Delete ConfigMap order-service", 0.0),
+    ("Delete Service parcel-service", 0.0),
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", GOING_ON, ids=point_id)
 def test_an_update_that_was_killed_goes_on_with_the_next_one(released: Any, point: Point) -> None:
     before = history(released)
     release_second(released)
-    killed(released, point, "up", "-s", "e2e", "--yes")
-    result = released.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
+    killed(released, point, *UP)
+    done(released, *UP)
     require_in_order(released, ALL, before)
     release_first(released)
-    back = released.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
-    assert back.code == 0, back.output
+    done(released, *TO_FIRST)
     require_in_order(released, OLD, before)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("point", GOING_BACK, ids=point_id)
 def test_an_update_that_was_killed_can_be_rolled_back(released: Any, point: Point) -> None:
     before = history(released)
     release_second(released)
-    killed(released, point, "up", "-s", "e2e", "--yes")
+    killed(released, point, *UP)
     release_first(released)
-    result = released.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
-    assert result.code == 0, result.output
+    done(released, *TO_FIRST)
     require_in_order(released, OLD, before)
 
 
+@pytest.mark.thorough
+@pytest.mark.parametrize("engine_alone", [False, True])
 @pytest.mark.parametrize("point", ROLLBACKS, ids=point_id)
-def test_a_rollback_that_was_killed_goes_on_with_the_next_one(released: Any, point: Point) -> None:
+def test_a_rollback_that_was_killed_goes_on_with_the_next_one(released: Any, point: Point, engine_alone: bool) -> None:
     before = history(released)
-    bring_second(released)
-    killed(released, point, "rollback", "-s", "e2e", "--to", "1", "--yes")
-    result = released.slipway("rollback", "-s", "e2e", "--yes")  # to where it was on its way
-    assert result.code == 0, result.output
-    assert "e2e is back at #1: " in result.output
+    release_second(released)
+    done(released, *UP)
+    release_first(released)
+    killed(released, point, *TO_FIRST, engine_alone=engine_alone)
+    assert "e2e is back at #1: " in done(released, *ROLLBACK)
     require_in_order(released, OLD, before)
 
 
+@pytest.mark.thorough
 def test_a_plain_update_is_refused_while_the_state_lacks_what_a_killed_one_did(released: Any) -> None:
     before = history(released)
     release_second(released)
-    killed(released, ("Create Deployment parcel-service", 0.5), "up", "-s", "e2e", "--yes")
-    cancelled = released.run("pulumi", "cancel", "--stack", "e2e", "--yes")
-    assert cancelled.code == 0, cancelled.output
-    refused = released.up()
-    assert refused.code != 0
-    assert "an update of e2e was killed, and the state lacks some of its changes" in refused.output
-    assert "`slipway up -s e2e`" in refused.output
-    result = released.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    assert "was written from its journal" in result.output
+    killed(released, ("Create Deployment parcel-service", 0.5), *UP)
+    require_plain_update_refused(released)
+    assert "was written from its journal" in done(released, *UP)
     require_in_order(released, ALL, before)
     again = released.up()
     assert again.code == 0, again.output
-
-
-def test_a_rollback_whose_engine_alone_was_killed_goes_on_to_the_same(released: Any) -> None:
-    """By the out-of-memory killer: the command lives on, and says how."""
-    before = history(released)
-    bring_second(released)
-    output = killed(
-        released,
-        ("Update Deployment user-service", 0.2),
-        "rollback",
-        "-s",
-        "e2e",
-        "--to",
-        "1",
-        "--yes",
-        engine_alone=True,
-    )
-    assert "The engine was killed by SIGKILL" in output
-    result = released.slipway("rollback", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    assert "e2e is back at #1: " in result.output
-    require_in_order(released, OLD, before)
 
 
 @pytest.mark.thorough
 def test_a_recovery_that_was_killed_too_is_taken_up_again(released: Any) -> None:
     before = history(released)
     release_second(released)
-    killed(released, ("Create Deployment parcel-service", 0.05), "up", "-s", "e2e", "--yes")
-    killed(released, ("An earlier update of e2e was killed", 1.0), "up", "-s", "e2e", "--yes")
-    result = released.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
+    killed(released, ("Create Deployment parcel-service", 0.05), *UP)
+    killed(released, ("An earlier update of e2e was killed", 1.0), *UP)
+    done(released, *UP)
     require_in_order(released, ALL, before)
 
 
@@ -240,8 +261,7 @@ def test_an_automatic_rollback_that_was_killed_can_be_requested(released: Any) -
     before = history(released)
     bad = {"user-service": {"checks": [{"get": "/users", "has": "no such words"}]}}
     released.configure(f"  slipway:services: {json.dumps(bad)}\n")
-    killed(released, ("Roll e2e back", 1.0), "up", "-s", "e2e", "--yes")
+    killed(released, ("Roll e2e back", 1.0), *UP)
     released.configure("")
-    result = released.slipway("rollback", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
+    done(released, *ROLLBACK)
     require_in_order(released, OLD, before)
