@@ -38,15 +38,26 @@ def there_twice(state: State) -> None:
     state["resources"].append(next(each for each in state["resources"] if each["type"].endswith("v1:Service")))
 
 
+def test_a_state_is_put_right_or_taken_from_the_history(released: Any) -> None:
+    require_put_right(released, providers_last, ("up",))
+    require_taken_from_the_history(released, share=0.5)
+
+
+@pytest.mark.thorough
 @pytest.mark.parametrize(
-    ("damage", "command"),
-    [
-        (providers_last, ("up",)),
-        pytest.param(without_providers, ("rollback", "--to", "1"), marks=pytest.mark.thorough),
-        pytest.param(there_twice, ("up",), marks=pytest.mark.thorough),
-    ],
+    ("damage", "command"), [(without_providers, ("rollback", "--to", "1")), (there_twice, ("up",))]
 )
 def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any, command: tuple[str, ...]) -> None:
+    require_put_right(released, damage, command)
+
+
+@pytest.mark.thorough
+def test_an_empty_state_is_taken_from_the_history(released: Any) -> None:
+    require_taken_from_the_history(released, share=0.0)
+
+
+def require_put_right(released: Any, damage: Any, command: tuple[str, ...]) -> None:
+    """A state that the engine refuses."""
     before = states.object_inputs(states.present(released))
     rewritten(released, damage)
     refused = released.up()
@@ -61,10 +72,8 @@ def test_a_state_that_the_engine_refuses_is_put_right(released: Any, damage: Any
     assert states.object_inputs(states.present(released)) == before
 
 
-@pytest.mark.parametrize(
-    "share", [pytest.param(0.0, id="empty", marks=pytest.mark.thorough), pytest.param(0.5, id="cut short")]
-)
-def test_a_state_that_cannot_be_read_is_taken_from_the_history(released: Any, share: float) -> None:
+def require_taken_from_the_history(released: Any, share: float) -> None:
+    """A state of which this share is left."""
     before, file = states.object_inputs(states.present(released)), states.state_file(released)
     text = file.read_text()
     file.write_text(text[: int(len(text) * share)])
@@ -98,20 +107,15 @@ def half_an_object(before: State, after: State) -> None:
             each["outputs"] = outputs[each["urn"]]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("bad", "recorded", "left"),
     [
-        pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap", marks=pytest.mark.thorough),
-        pytest.param(CONFIG_MAP_TOO, some, "", id="some of it", marks=pytest.mark.thorough),
-        pytest.param(
-            CONFIG_MAP_TOO,
-            nothing,
-            "ConfigMap user-service-",
-            id="nothing, with a ConfigMap",
-            marks=pytest.mark.thorough,
-        ),
-        pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing", marks=pytest.mark.thorough),
-        pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object", marks=pytest.mark.thorough),
+        pytest.param(CONFIG_MAP_TOO, everything, "", id="all, with a ConfigMap"),
+        pytest.param(CONFIG_MAP_TOO, some, "", id="some of it"),
+        pytest.param(CONFIG_MAP_TOO, nothing, "ConfigMap user-service-", id="nothing, with a ConfigMap"),
+        pytest.param(DEPLOYMENT_ALONE, nothing, "", id="nothing"),
+        pytest.param(DEPLOYMENT_ALONE, half_an_object, "", id="half an object"),
     ],
 )
 def test_a_rollback_brings_the_target_back_whatever_was_recorded(

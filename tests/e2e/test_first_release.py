@@ -113,26 +113,9 @@ def test_orders_stay_over_a_migration_and_over_a_rollback_of_it(whole_example: A
     eventually(lambda: statuses(project), ["confirmed", "confirmed"])
 
 
-def test_an_update_builds_and_changes_just_what_has_changed(released: Any) -> None:
-    before, generation = images(released), generations(released)
-    nothing = released.up()
-    assert nothing.code == 0, nothing.output
-    assert "created" not in nothing.output
-    assert "updated" not in nothing.output
-    assert "replaced" not in nothing.output
-    assert "unchanged" in nothing.output
-    assert generations(released) == generation
-    released.replace(APPLICATION, '"""', '"""Changed. ')
-    result = released.up()
-    assert result.code == 0, result.output
-    after = images(released)
-    assert after["user-service"] != before["user-service"]
-    assert after["order-service"] == before["order-service"]
-    assert generations(released)["order-service"] == generation["order-service"]
-    assert generations(released)["user-service"] > generation["user-service"]
-
-
-def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(project: Any) -> None:
+def test_an_update_builds_just_what_has_changed_and_nothing_that_fails_its_unit_tests(
+    project: Any, tmp_path: Path
+) -> None:
     test_file = project.folder / "services/user_service/tests/test_broken.py"
     broken = "def test_broken() -> None:\n    assert 'keel' == 'mast', 'the ship is upside down'\n"
     assert project.run("pulumi", "stack", "init", "e2e").code == 0
@@ -147,13 +130,65 @@ def test_a_failing_unit_test_stops_the_update_before_anything_is_deployed(projec
     assert fixed.code == 0, fixed.output
     assert "preview not needed" in fixed.output
 
-    before = generations(project)
+    before, generation = images(project), generations(project)
+    nothing = project.up()
+    assert nothing.code == 0, nothing.output
+    assert not [word for word in ("created", "updated", "replaced") if word in nothing.output], nothing.output
+    assert "unchanged" in nothing.output
+    assert generations(project) == generation
+    project.replace(APPLICATION, '"""', '"""Changed. ')
+    result = project.up()
+    assert result.code == 0, result.output
+    after = images(project)
+    assert after["user-service"] != before["user-service"]
+    assert after["order-service"] == before["order-service"]
+    assert generations(project)["order-service"] == generation["order-service"]
+    assert generations(project)["user-service"] > generation["user-service"]
+
+    generation = generations(project)
     test_file.write_text(broken)
     again = project.slipway("up", "-s", "e2e", "--yes")
     assert again.code == 1, again.output
     assert "the ship is upside down" in again.output
     assert "test_broken" in again.output
-    assert generations(project) == before
+    assert generations(project) == generation
+    test_file.unlink()
+    require_refusals(project, tmp_path)
+    assert generations(project) == generation
+
+
+def require_refusals(project: Any, tmp_path: Path) -> None:
+    """Settings that are wrong, a cluster and a registry that do not answer, another passphrase are reported."""
+    for settings, message in (
+        ("  slipway:services: {user-service: {replcas: 2}}\n", "unknown key `replcas`; did you mean `replicas`?"),
+        ("  slipway:registery: x\n", "unknown key `slipway:registery`; did you mean `slipway:registry`?"),
+        ("  slipway:context: nowhere\n", "nowhere"),
+    ):
+        project.configure(settings)
+        result = project.slipway("up", "-s", "e2e", "--yes")
+        assert result.code == 2, result.output
+        assert message in result.output
+        assert "Traceback" not in result.output
+    project.configure("")
+
+    kubeconfig = tmp_path / "kubeconfig"
+    text = Path(project.environment["KUBECONFIG"]).read_text()
+    kubeconfig.write_text(re.sub(r"https://[^\s\"']+", "https://127.0.0.1:1", text))
+    unreachable = project.with_environment(KUBECONFIG=str(kubeconfig)).slipway("up", "-s", "e2e", "--yes")
+    assert unreachable.code == 1, unreachable.output
+    assert "127.0.0.1:1" in unreachable.output
+    assert "Traceback" not in unreachable.output
+
+    elsewhere = project.with_environment(SLIPWAY_REGISTRY="127.0.0.1:1/e2e", SLIPWAY_BASE_IMAGE="127.0.0.1:1/base:1")
+    for command in (elsewhere.slipway("up", "-s", "e2e", "--yes"), elsewhere.up()):
+        assert command.code != 0
+        assert "127.0.0.1:1" in command.output
+        assert "Traceback" not in command.output
+
+    wrong = project.with_environment(PULUMI_CONFIG_PASSPHRASE="wrong")
+    result = wrong.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 2, result.output
+    assert "The passphrase does not decrypt the secrets of stack e2e." in result.output
 
 
 @pytest.mark.thorough
@@ -207,39 +242,3 @@ def test_a_rollout_that_fails_never_takes_the_old_pods_away(released: Any) -> No
     released.configure("")
     fixed = released.up()
     assert fixed.code == 0, fixed.output
-
-
-def test_what_cannot_be_done_changes_nothing_and_is_reported(released: Any, tmp_path: Any) -> None:
-    """Settings that are wrong, a cluster and a registry that do not answer, another passphrase."""
-    before = generations(released)
-    for settings, message in (
-        ("  slipway:services: {user-service: {replcas: 2}}\n", "unknown key `replcas`; did you mean `replicas`?"),
-        ("  slipway:registery: x\n", "unknown key `slipway:registery`; did you mean `slipway:registry`?"),
-        ("  slipway:context: nowhere\n", "nowhere"),
-    ):
-        released.configure(settings)
-        result = released.slipway("up", "-s", "e2e", "--yes")
-        assert result.code == 2, result.output
-        assert message in result.output
-        assert "Traceback" not in result.output
-    released.configure("")
-
-    kubeconfig = tmp_path / "kubeconfig"
-    text = Path(released.environment["KUBECONFIG"]).read_text()
-    kubeconfig.write_text(re.sub(r"https://[^\s\"']+", "https://127.0.0.1:1", text))
-    unreachable = released.with_environment(KUBECONFIG=str(kubeconfig)).slipway("up", "-s", "e2e", "--yes")
-    assert unreachable.code == 1, unreachable.output
-    assert "127.0.0.1:1" in unreachable.output
-    assert "Traceback" not in unreachable.output
-
-    elsewhere = released.with_environment(SLIPWAY_REGISTRY="127.0.0.1:1/e2e", SLIPWAY_BASE_IMAGE="127.0.0.1:1/base:1")
-    for command in (elsewhere.slipway("up", "-s", "e2e", "--yes"), elsewhere.up()):
-        assert command.code != 0
-        assert "127.0.0.1:1" in command.output
-        assert "Traceback" not in command.output
-
-    wrong = released.with_environment(PULUMI_CONFIG_PASSPHRASE="wrong")
-    result = wrong.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 2, result.output
-    assert "The passphrase does not decrypt the secrets of stack e2e." in result.output
-    assert generations(released) == before

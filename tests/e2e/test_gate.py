@@ -40,7 +40,7 @@ def level_of(project: Any) -> str:
     return str(project.get(f"/api/v1/namespaces/{project.namespace}/configmaps/{name}")["data"]["LOG_LEVEL"])
 
 
-def test_what_keeps_all_rules_goes_through(project: Any) -> None:
+def test_what_keeps_all_rules_goes_through_and_nothing_else(project: Any) -> None:
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output
     assert "preview not needed" in first.output, "its namespace is new"
@@ -72,37 +72,44 @@ def test_what_keeps_all_rules_goes_through(project: Any) -> None:
     assert "objects as declared, 2 checks met" in nothing.output
     assert generations(project) == before
 
+    require_a_liveness_probe(project)
+    require_an_approval_of_just_this(project)
 
-def test_a_service_without_a_liveness_probe_is_refused(released: Any) -> None:
-    generation, recorded, content = generations(released), state(released), state_file(released).read_bytes()
-    released.replace(POD, PROBES, f'{PROBES} if name != "live"')
+
+def require_a_liveness_probe(project: Any) -> None:
+    """A service without one is refused by a preview, an update and a plain update."""
+    generation, recorded, content = generations(project), state(project), state_file(project).read_bytes()
+    without = f'{PROBES} if name != "live"'
+    project.replace(POD, PROBES, without)
     for command, code in ((("preview", "-s", "e2e"), 3), (("up", "-s", "e2e", "--yes"), 3), ((), 1)):
-        result = released.slipway(*command) if command else released.up()
+        result = project.slipway(*command) if command else project.up()
         assert result.code == code, result.output
         assert RULE in result.output
         assert NAME in result.output
         assert "Traceback" not in result.output
-        assert generations(released) == generation
-        assert state(released) == recorded
+        assert generations(project) == generation
+        assert state(project) == recorded
         if command:  # a bare `pulumi up` was begun: the engine writes down that it failed
-            assert state_file(released).read_bytes() == content
+            assert state_file(project).read_bytes() == content
+    project.replace(POD, without, PROBES)
 
 
-def test_an_approval_of_another_machine_holds_for_just_what_it_is_of(released: Any) -> None:
-    released.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: error")
-    previewed = released.slipway("preview", "-s", "e2e", "--approval", "approval.json")
+def require_an_approval_of_just_this(project: Any) -> None:
+    """One of another machine, in a file."""
+    project.replace(SERVICE, "LOG_LEVEL: debug", "LOG_LEVEL: error")
+    previewed = project.slipway("preview", "-s", "e2e", "--approval", "approval.json")
     assert previewed.code == 0, previewed.output
-    released.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: critical")
-    refused = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    project.replace(SERVICE, "LOG_LEVEL: error", "LOG_LEVEL: critical")
+    refused = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert refused.code == 1, refused.output
     assert f"files: {SERVICE} (changed)" in refused.output
-    assert level_of(released) == "info"
-    released.replace(SERVICE, "LOG_LEVEL: critical", "LOG_LEVEL: error")
-    result = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert level_of(project) == "debug"
+    project.replace(SERVICE, "LOG_LEVEL: critical", "LOG_LEVEL: error")
+    result = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert result.code == 0, result.output
     assert "approve by approval.json" in result.output
-    assert level_of(released) == "error"
-    again = released.slipway("up", "-s", "e2e", "--approved", "approval.json")
+    assert level_of(project) == "error"
+    again = project.slipway("up", "-s", "e2e", "--approved", "approval.json")
     assert again.code == 1, "the state is another now"
     assert "state: update #" in again.output
 

@@ -92,6 +92,21 @@ def test_what_alone_has_changed_is_declared_and_rolled_back_as_by_a_whole_update
     assert "Only" not in forced.output
     assert state(four) == left, "a whole update finds nothing to do"
 
+    mail = four.folder / "services" / "mail" / "main.py"
+    mail.write_text("raise SystemExit('no mail today')\n")
+    failed = four.slipway("up", "-s", "e2e", "--yes")
+    assert failed.code == 4, failed.output
+    assert "Only mail changed" in failed.output
+    assert "no mail today" in failed.output
+    assert "4 checks met" in failed.output
+    mail.write_text(MAIN.replace("version 1", "version 2"))
+
+    # What others rest on is declared with all.
+    four.replace("services/api/service.yaml", "name: api\n", "name: api\nport: 9000\n")
+    updated = four.slipway("up", "-s", "e2e", "--yes")
+    assert updated.code == 0, updated.output
+    assert "Only" not in updated.output
+
     back = four.slipway("rollback", "-s", "e2e", "--yes", "--service", "api", "--to", "1")
     assert back.code == 0, back.output
     assert config_maps(four, "api") == before
@@ -110,17 +125,3 @@ def declared(recorded: dict[str, Any]) -> dict[str, Any]:
         for each in recorded["resources"]
         if "docker-build" not in each["urn"]
     }
-
-
-def test_what_others_rest_on_is_declared_with_all(four: Any) -> None:
-    four.replace("services/api/service.yaml", "name: api\n", "name: api\nport: 9000\n")
-    updated = four.slipway("up", "-s", "e2e", "--yes")
-    assert updated.code == 0, updated.output
-    assert "Only" not in updated.output
-    broken = four.folder / "services" / "mail" / "main.py"
-    broken.write_text("raise SystemExit('no mail today')\n")
-    failed = four.slipway("up", "-s", "e2e", "--yes")
-    assert failed.code == 4, failed.output
-    assert "Only mail changed" in failed.output
-    assert "no mail today" in failed.output
-    assert "4 checks met" in failed.output
