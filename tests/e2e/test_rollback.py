@@ -153,27 +153,6 @@ def configure_changed(project: Any, *more: dict[str, Any], settings: str = "") -
     project.replace("Pulumi.e2e.yaml", "/data/users.db", "/data/people.db")
 
 
-def test_before_a_second_good_release_there_is_nothing_to_go_back_to(ship: Any) -> None:
-    ship.configure(overrides(NO_SUCH_WORDS))
-    failed = ship.slipway("up", "-s", "e2e", "--yes")
-    assert failed.code == 1, failed.output
-    assert "no such words" in failed.output
-    assert "There is no earlier state of e2e to go back to." in failed.output
-    refused = ship.slipway("rollback", "-s", "e2e", "--yes")
-    assert refused.code == 2, refused.output
-    assert "no earlier state" in refused.output
-    assert states.count(ship) == 1
-    ship.configure()
-    result = ship.slipway("up", "-s", "e2e", "--yes")
-    assert result.code == 0, result.output
-    for arguments, reason in (((), ""), (("--to", "2"), ""), (("--to", "1"), "it failed")):
-        refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
-        assert refused.code == 2, refused.output
-        assert reason in refused.output
-        assert "Traceback" not in refused.output
-    assert states.count(ship) == 2
-
-
 def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_back(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
@@ -231,9 +210,10 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
 
     refuse_a_state_of_another_cluster(ship)
     override_and_waive_a_policy(ship, good)
+    refuse_a_state_whose_image_is_gone(ship, changed)
 
 
-def test_one_service_goes_back_and_the_others_are_not_touched(
+def test_one_service_goes_back_alone_and_then_all_by_a_setting_in_git(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     before, recorded = states.in_cluster(ship), states.present(ship)
@@ -267,6 +247,8 @@ def test_one_service_goes_back_and_the_others_are_not_touched(
     assert seen(ship) == {**changed, "user-service": expected}
     total = states.number_of_inputs(states.object_inputs(states.of_service(states.present(ship), "user-service")))
     assert f"{total}/{total} recorded inputs are the same" in result.output
+
+    go_back_by_a_setting_in_git(ship, good, changed)
 
 
 @contextmanager
@@ -375,9 +357,23 @@ def override_and_waive_a_policy(ship: Any, good: dict[str, Any]) -> None:
     assert "image-registry" in result.output
 
 
-def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
-    ship: Any, good: dict[str, Any], changed: dict[str, Any]
-) -> None:
+def refuse_a_state_whose_image_is_gone(ship: Any, changed: dict[str, Any]) -> None:
+    host, _, rest = changed["user-service"]["image"].partition("/")
+    name, _, digest = rest.partition("@")
+    gone = httpx.delete(f"http://{host}/v2/{name}/manifests/{digest}")
+    assert gone.status_code == 202, "as a registry's clean-up does it: " + gone.text
+    before, recorded, outputs = states.in_cluster(ship), states.object_inputs(states.present(ship)), ship.outputs()
+    result = ship.slipway("rollback", "-s", "e2e", "--yes", "--to", str(CHANGED))
+    assert result.code == 1, result.output
+    assert "the registry lacks these images of the recorded state" in result.output.lower()
+    assert changed["user-service"]["image"] in " ".join(result.output.split())
+    assert states.in_cluster(ship) == before
+    assert states.object_inputs(states.present(ship)) == recorded
+    assert ship.outputs() == outputs
+
+
+def go_back_by_a_setting_in_git(ship: Any, good: dict[str, Any], changed: dict[str, Any]) -> None:
+    """It is shown, and then carried out by a plain update."""
     before, recorded = states.in_cluster(ship), states.object_inputs(states.present(ship))
     configure_changed(ship, settings=f"  slipway:rollbackTo: {UNKNOWN}\n")
     refused = ship.up()
@@ -415,27 +411,50 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
     assert states.history(ship)[-1]["kind"] == "update"
 
 
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        pytest.param(NO_SUCH_WORDS, "no such words", id="a failing check"),
-        pytest.param(TOO_LITTLE_MEMORY, "limit of 12Mi", id="a failing rollout", marks=pytest.mark.thorough),
-    ],
-)
-def test_a_bad_release_goes_back_by_itself(ship: Any, good: dict[str, Any], bad: Any, message: str) -> None:
+def test_a_bad_release_goes_back_by_itself_where_there_is_a_good_one(ship: Any) -> None:
+    ship.configure(overrides(NO_SUCH_WORDS))
+    failed = ship.slipway("up", "-s", "e2e", "--yes")
+    assert failed.code == 1, failed.output
+    assert "no such words" in failed.output
+    assert "There is no earlier state of e2e to go back to." in failed.output
+    refused = ship.slipway("rollback", "-s", "e2e", "--yes")
+    assert refused.code == 2, refused.output
+    assert "no earlier state" in refused.output
+    assert states.count(ship) == 1
+    ship.configure()
+    result = ship.slipway("up", "-s", "e2e", "--yes")
+    assert result.code == 0, result.output
+    for arguments, reason in (((), ""), (("--to", "2"), ""), (("--to", "1"), "it failed")):
+        refused = ship.slipway("rollback", "-s", "e2e", "--yes", *arguments)
+        assert refused.code == 2, refused.output
+        assert reason in refused.output
+        assert "Traceback" not in refused.output
+    assert states.count(ship) == 2
+    require_automatic_rollback(ship, 2, NO_SUCH_WORDS, "no such words")
+
+
+@pytest.mark.thorough
+def test_a_failing_rollout_goes_back_by_itself(ship: Any, good: dict[str, Any]) -> None:
+    assert good
+    require_automatic_rollback(ship, GOOD, TOO_LITTLE_MEMORY, "limit of 12Mi")
+
+
+def require_automatic_rollback(ship: Any, good_number: int, bad: Any, message: str) -> None:
+    """From a bad release, with `message`, to this good one; and the next goes forward."""
+    good = seen(ship)
     ship.configure(overrides(bad, {"user-service": {**bad["user-service"], "replicas": 3}}))
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 4, result.output
     flat = " ".join(result.output.split())
     assert message in flat, "why it failed comes first"
-    assert flat.index(message) < flat.index(f"was rolled back to #{GOOD}")
+    assert flat.index(message) < flat.index(f"was rolled back to #{good_number}")
     assert "2 checks met" in result.output
-    is_whole(ship, GOOD, result.output)
+    is_whole(ship, good_number, result.output)
     assert seen(ship) == good
     assert answers(ship, "user-service", "/users") == 200
     last = states.history(ship)[-2:]
     assert [each["succeeded"] for each in last] == [False, True]
-    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (GOOD + 1, GOOD)
+    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (good_number + 1, good_number)
     ship.configure(overrides({"user-service": {"replicas": 2}}))
     fixed = ship.slipway("up", "-s", "e2e", "--yes")
     assert fixed.code == 0, fixed.output
@@ -494,21 +513,3 @@ def test_failing_checks_that_an_earlier_update_left_are_gone_back_from(ship: Any
     assert result.code == 4, result.output
     is_whole(ship, GOOD, result.output)
     assert seen(ship) == good
-
-
-def test_an_image_that_is_gone_from_the_registry_is_refused(ship: Any, good: dict[str, Any]) -> None:
-    ship.replace(DOCKERFILE, LABEL, f"Changed. {LABEL}")
-    changed = ship.up()
-    assert changed.code == 0, changed.output
-    host, _, rest = good["user-service"]["image"].partition("/")
-    name, _, digest = rest.partition("@")
-    gone = httpx.delete(f"http://{host}/v2/{name}/manifests/{digest}")
-    assert gone.status_code == 202, "as a registry's clean-up does it: " + gone.text
-    before, recorded, outputs = states.in_cluster(ship), states.object_inputs(states.present(ship)), ship.outputs()
-    result = ship.slipway("rollback", "-s", "e2e", "--yes", *TO_GOOD)
-    assert result.code == 1, result.output
-    assert "the registry lacks these images of the recorded state" in result.output.lower()
-    assert good["user-service"]["image"] in " ".join(result.output.split())
-    assert states.in_cluster(ship) == before
-    assert states.object_inputs(states.present(ship)) == recorded
-    assert ship.outputs() == outputs
