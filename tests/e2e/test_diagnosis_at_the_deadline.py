@@ -23,26 +23,24 @@ WAITED_FOR: list[Any] = [
         overrides(15, health={"startupTimeoutSeconds": 10}),
         ["is too slow to start: GET /healthz on port http does not answer", "| warming up", "connection refused"],
         id="startup-too-slow",
-        marks=pytest.mark.thorough,
     ),
     pytest.param(
         unchanged,
         overrides(110, 100, health={"live": "/no-such-path"}),  # only a rollout that waits this long can see it
         ["liveness probe", "/no-such-path", "statuscode: 404", "health.live"],
         id="liveness-probe",
-        marks=pytest.mark.thorough,
     ),
     pytest.param(
         unchanged,
         overrides(15, resources={"cpu": "250"}),
         ["has no node with room for it: each pod asks for cpu 250", "Insufficient cpu"],
         id="unschedulable-resources",
-        marks=pytest.mark.thorough,
     ),
 ]
 
 
-# The Deployment's deadline, made short, decides.
+# The Deployment's deadline, made short, decides; tests/e2e/test_no_interruption.py has the first cause too.
+@pytest.mark.thorough
 @pytest.mark.parametrize(("setting", "settings", "words"), WAITED_FOR)
 def test_what_may_mend_is_reported_at_the_deadline(
     released: Any, setting: Setting, settings: str, words: list[str]

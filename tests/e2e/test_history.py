@@ -122,6 +122,11 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     assert "check failed: GET /users" in shown.output
     assert not json_of(changed, "verify", code=1)["ok"]
 
+    drifted = changed.slipway("up", "-s", "e2e", "--yes")
+    assert drifted.code == 6, "nothing was updated, and it is no success: " + drifted.output
+    assert "replicas: 1 → 0" in drifted.output
+    assert "`slipway up -s e2e --refresh`" in drifted.output
+
     done = changed.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
     assert done.code == 0, done.output
     looked = next(line for line in done.output.splitlines() if line.startswith("The cluster differs from the state"))

@@ -8,17 +8,21 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
-import httpx
 import pytest
+
+from tests.e2e.bad_releases import failing_up, one_screen
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 SOURCE = "services/user_service/user_service/routes.py"
 SETTINGS = "services/user_service/service.yaml"
 CLIENTS = 4
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.04
 REQUEST_TIMEOUT_SECONDS = 10.0
 AT_LEAST = 2000
 SOON_GIVEN_UP = """\
@@ -58,9 +62,13 @@ class Load:
     def _ask(self) -> None:
         while not self._stop.is_set():
             try:
-                response = httpx.get(self.url, timeout=REQUEST_TIMEOUT_SECONDS, headers={"Connection": "close"})
-                self.answers[str(response.status_code)] += 1
-            except httpx.HTTPError as error:
+                # Which costs a tenth of httpx, and closes its connection.
+                with urlopen(self.url, timeout=REQUEST_TIMEOUT_SECONDS) as response:  # noqa: S310 (of the lab)
+                    response.read()
+                    self.answers[str(response.status)] += 1
+            except HTTPError as error:
+                self.answers[str(error.code)] += 1
+            except (OSError, HTTPException) as error:
                 self.answers[f"{type(error).__name__}: {error}"] += 1
             time.sleep(PAUSE_SECONDS)
 
@@ -75,7 +83,7 @@ def test_every_request_is_answered_through_it_all(project: Any) -> None:
         update = project.slipway("up", "-s", "e2e", "--yes")
         updated = load.answers.total()
         project.replace(SETTINGS, "ready: /readyz", "ready: /nowhere")
-        failed = project.slipway("up", "-s", "e2e", "--yes")
+        failed = failing_up(project)
         rolled_back = load.answers.total()
         project.replace(SETTINGS, "ready: /nowhere", "ready: /readyz")
         rollback = project.slipway("rollback", "-s", "e2e", "--to", "1", "--yes")
@@ -83,3 +91,4 @@ def test_every_request_is_answered_through_it_all(project: Any) -> None:
     assert (update.code, failed.code, rollback.code) == (0, 4, 0), update.output + failed.output + rollback.output
     assert 0 < updated < rolled_back < load.answers.total()
     assert not load.lost, load.answers
+    one_screen(failed, ["does not become ready: GET /nowhere on port http answers 404", "statuscode: 404"])

@@ -46,6 +46,7 @@ def config_map(project: Any, name: str) -> Any:
     return project.get(f"/api/v1/namespaces/{project.namespace}/configmaps/{name}")
 
 
+@pytest.mark.thorough
 def test_a_raw_object_in_the_program_comes_back_with_the_rest(released: Any) -> None:
     released.replace(PROGRAM, EXPORTS, RAW + EXPORTS)
     assert (added := released.slipway(*UP)).code == 0, added.output

@@ -36,6 +36,7 @@ def require_in_order(project: Any) -> None:
     assert not state.get("pending_operations")
 
 
+@pytest.mark.thorough
 def test_head_reads_one_line(released: Any) -> None:
     released.replace(SETTINGS, FIRST, SECOND)
     command = " ".join(UP)

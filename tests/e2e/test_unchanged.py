@@ -39,6 +39,7 @@ def test_what_is_as_the_last_update_left_it_is_looked_at_and_left(released: Any)
     assert updates(released) == before + 1
 
 
+@pytest.mark.thorough
 def test_what_was_done_by_hand_is_reported_and_not_called_a_success(released: Any) -> None:
     assert released.slipway("up", "-s", "e2e", "--yes", "--force").code == 0
     scale(released, 2)

@@ -20,6 +20,7 @@ def kubectl(project: Any, *arguments: str) -> str:
     return str(done.output)
 
 
+@pytest.mark.thorough
 def test_a_paused_deployment_is_reported_within_seconds_and_taken_back(released: Any) -> None:
     # One that `kubectl rollout pause` has set is the provider's to take away: it takes over what kubectl wrote.
     paused = '{"spec":{"paused":true}}'
