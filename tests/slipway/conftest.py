@@ -18,6 +18,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -219,10 +220,10 @@ pulumi.export("token", secret.apply(len) if secret else 0)
 POLICY = ROOT / "policy"
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
+@contextlib.contextmanager
+def scratch_in(home: Path) -> Iterator[Scratch]:
     """A clone with environments dev and prod, in front of a lab that has never seen it; the lab's toolchain is used."""
-    folder = tmp_path / "project"
+    folder = home / "project"
     folder.mkdir()
     (folder / "Pulumi.yaml").write_text(PROJECT)
     (folder / "__main__.py").write_text(PROGRAM)
@@ -232,12 +233,42 @@ def scratch(tmp_path: Path) -> Iterator[Scratch]:
     (folder / ".venv").symlink_to(sys.prefix)
     shutil.copytree(POLICY, folder / "policy", ignore=shutil.ignore_patterns("__pycache__"))
     with socket.create_server(("127.0.0.1", 0)) as registry:  # asked whether it is there, and no more
-        made = Scratch(tmp_path, folder, f"127.0.0.1:{registry.getsockname()[1]}")
+        made = Scratch(home, folder, f"127.0.0.1:{registry.getsockname()[1]}")
         made.git("init", "-q")
         made.commit()
         made.write_toolchain(**json.loads(toolchain_environment_file().read_text()))
         made.use_lab("first")
         yield made
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    with scratch_in(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def scratch_after(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Scratch]]:
+    """Gives a `scratch` as one command left it. The command runs once in a module: each test gets all files back as
+    they were, at the same place, as they name each other.
+    """
+    with contextlib.ExitStack() as stack:
+
+        @cache
+        def once(*arguments: str) -> Scratch:
+            made = stack.enter_context(scratch_in(tmp_path_factory.mktemp("scratch")))
+            done = made(*arguments)
+            assert done.returncode == 0, done.stderr
+            shutil.copytree(made.home, f"{made.home}-kept", symlinks=True)
+            return made
+
+        def restored(*arguments: str) -> Scratch:
+            made = once(*arguments)
+            shutil.rmtree(made.home)
+            shutil.copytree(f"{made.home}-kept", made.home, symlinks=True)
+            return Scratch(made.home, made.folder, made.registry)
+
+        yield restored
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,15 @@ import pytest
 from services.catalog import allowed_keys
 from slipway.deploy import approval
 from slipway.deploy.approval import Approval
-from slipway.deploy.last_update import OWN_KEYS, LastUpdate, changed_services, service_sources, shared_parts
+from slipway.deploy.last_update import (
+    OWN_KEYS,
+    LastUpdate,
+    changed_services,
+    last_update,
+    service_sources,
+    shared_parts,
+    surroundings_hash,
+)
 from tests.slipway.opened import stack_in
 
 URN = "urn:pulumi:dev::slipway::"
@@ -32,6 +40,7 @@ class Clone:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.variables: dict[str, str] = {}
         for name in NAMES:
             self.write(f"services/{name}/main.py", "one")
             self.write(f"services/{name}/service.yaml", SPECS.get(name, f"name: {name}\n"))
@@ -98,6 +107,41 @@ def clone(tmp_path: Path) -> Clone:
 def test_nothing_has_changed(clone: Clone) -> None:
     assert clone.changed() == []
     assert clone.last.is_same(clone.approval())
+
+
+MOVES: dict[str, Callable[[Clone], object]] = {
+    "a program": lambda clone: clone.write("__main__.py", "two"),
+    "a setting": lambda clone: clone.config("api:GREETING: hello"),
+    "a policy": lambda clone: clone.write("policy/waivers.yaml", "waivers: []"),
+    "a source": lambda clone: clone.write("services/api/new.py", ""),
+    "a variable": lambda clone: clone.variables.update(GREETING="hello"),
+    "a file that a variable names": lambda clone: clone.write("token", "another"),
+    "the state": lambda clone: (clone.state["resources"][-1].update(id="another"), clone.save()),
+    "the record": lambda clone: stack_in(clone.folder).own_file("passed").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=list(MOVES))
+def test_what_moved_has_not_passed(
+    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, move: Callable[[Clone], object]
+) -> None:
+    monkeypatch.setenv("SLIPWAY_HOME", str(tmp_path / "data"))
+    clone.variables["TOKEN_FILE"] = str(clone.folder / "token")
+    stack = stack_in(clone.folder, variables=clone.variables)
+    surroundings = surroundings_hash(stack)
+    passed = clone.last.model_copy(update={"state": approval.state_hash(stack), "surroundings": surroundings})
+    stack.own_file("passed").parent.mkdir(parents=True)
+    stack.own_file("passed").write_text(passed.model_dump_json())
+    assert has_passed(clone)
+    move(clone)
+    assert not has_passed(clone)
+
+
+def has_passed(clone: Clone) -> bool:
+    stack = stack_in(clone.folder, variables=clone.variables)
+    now = approval.take(stack)
+    last = last_update(stack, now)
+    return last is not None and last.is_same(now)
 
 
 @pytest.mark.parametrize(
