@@ -55,6 +55,7 @@ def test_a_torn_state_is_named(tmp_path: Path, stacks: Path, *, suffix: str, pac
 
 
 @pytest.mark.lab
+@pytest.mark.thorough  # test_engine.py has what the engine compresses read
 def test_a_compressed_backend_is_updated_again(scratch: Any) -> None:
     for _ in range(2):
         result = scratch("up", "-s", "dev", "--yes", PULUMI_DIY_BACKEND_GZIP="true")

@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from slipway.errors import ExitCode
 from slipway.paths import lab_environment_file, toolchain_environment_file
+from tests.slipway.conftest import CommandLine
 
 pytestmark = pytest.mark.lab
 
@@ -38,12 +38,12 @@ CALL = (
 )
 
 
-@pytest.fixture
-def project(slipway: Any) -> Any:
-    """A project and a lab that has never seen it, but whose registry answers."""
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    """A project that was never updated, and a lab whose registry answers; each preview brings its own pack."""
+    slipway = CommandLine(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("project"))
     folder = slipway.folder
     (folder / "Pulumi.yaml").write_text(PROJECT)
-    (folder / "__main__.py").write_text(PROGRAM)
     (folder / "Pulumi.dev.yaml").write_text("config:\n  scratch:greeting: hello\n")
     (folder / ".venv").symlink_to(sys.prefix)
     (folder / "policy").mkdir()
@@ -59,7 +59,8 @@ def project(slipway: Any) -> Any:
     return slipway
 
 
-def preview(project: Any, pack: str) -> tuple[int, str, str]:
+def preview(project: CommandLine, pack: str, program: str = PROGRAM) -> tuple[int, str, str]:
+    (project.folder / "__main__.py").write_text(program)
     (project.folder / "policy" / "__main__.py").write_text(pack)
     done = subprocess.run(
         [sys.executable, "-c", CALL],
@@ -74,11 +75,11 @@ def preview(project: Any, pack: str) -> tuple[int, str, str]:
     return done.returncode, (project.folder / "out.md").read_text(), done.stdout + done.stderr
 
 
-def checkpoints(project: Any) -> list[Path]:
+def checkpoints(project: CommandLine) -> list[Path]:
     return sorted((project.home / "backend").rglob("*.checkpoint.json"))
 
 
-def test_a_preview_that_would_go_through(project: Any) -> None:
+def test_a_preview_that_would_go_through(project: CommandLine) -> None:
     exit_code, markdown, output = preview(project, PACK.format(rude="False"))
     assert exit_code == ExitCode.DONE, output
     assert markdown.startswith("<!-- slipway:preview:scratch:dev -->\n\n## ✅ `dev`: nothing to do\n")
@@ -87,7 +88,7 @@ def test_a_preview_that_would_go_through(project: Any) -> None:
     assert checkpoints(project) == []
 
 
-def test_a_preview_that_a_policy_refuses(project: Any) -> None:
+def test_a_preview_that_a_policy_refuses(project: CommandLine) -> None:
     exit_code, markdown, output = preview(project, PACK.format(rude="True"))
     assert exit_code == ExitCode.POLICY, output
     assert "## ❌ `dev`: refused by policy, 1 mandatory violation" in markdown
@@ -95,7 +96,7 @@ def test_a_preview_that_a_policy_refuses(project: Any) -> None:
     assert json.loads((project.folder / "out.json").read_text())["result"] == "refused"
 
 
-def test_a_pack_that_cannot_be_read(project: Any) -> None:
+def test_a_pack_that_cannot_be_read(project: CommandLine) -> None:
     exit_code, markdown, output = preview(project, "import nonsense\n")
     assert exit_code not in (ExitCode.DONE, ExitCode.POLICY), output
     assert "## ❌ `dev`: failed" in markdown
@@ -103,8 +104,8 @@ def test_a_pack_that_cannot_be_read(project: Any) -> None:
     assert "No policy was evaluated: it ended before that." in markdown
 
 
-def test_a_program_that_fails(project: Any) -> None:
-    (project.folder / "__main__.py").write_text('import pulumi\nraise pulumi.RunError("no <b>luck</b> | @team")\n')
-    exit_code, markdown, output = preview(project, PACK.format(rude="False"))
+def test_a_program_that_fails(project: CommandLine) -> None:
+    program = 'import pulumi\nraise pulumi.RunError("no <b>luck</b> | @team")\n'
+    exit_code, markdown, output = preview(project, PACK.format(rude="False"), program)
     assert exit_code == ExitCode.FAILED, output
     assert "no &#60;b&#62;luck&#60;/b&#62; &#124; @&#8203;team" in markdown

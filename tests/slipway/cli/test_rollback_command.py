@@ -21,14 +21,12 @@ REASON = ("--break-glass", "the harbour burns")
 
 
 @pytest.fixture
-def project(scratch: Any) -> Any:
+def project(scratch_after: Any) -> Any:
     """Its only update made a PriorityClass without labels, which is gone by now, and the program makes it still."""
+    scratch = scratch_after("preview", "-s", "dev")  # which makes the stacks
     scratch.program(UNLABELLED)
-    made = scratch("history", "-s", "dev")
-    assert made.returncode == 0, made.stderr
     folder = backend(scratch) / "history" / "scratch" / "dev"
     folder.mkdir(parents=True)
-    (backend(scratch) / "meta.yaml").write_text("version: 1\n")
     urn = f"urn:pulumi:dev::scratch::kubernetes:scheduling.k8s.io/v1:PriorityClass::{scratch.unique}"
     recorded = {
         "urn": urn,
@@ -66,6 +64,7 @@ def test_a_reason_needs_approval_and_is_not_refused_by_what_it_overrides(project
     assert updates(project) == 1
 
 
+@pytest.mark.thorough  # it is what is shown before the question above
 def test_a_preview_with_a_reason_is_one_that_would_be_carried_out(project: Any) -> None:
     result = project("rollback", "-s", "dev", "--to", "1", "--preview", *REASON)
     assert result.returncode == 0, result.stderr

@@ -17,13 +17,16 @@ SALT = "encryptionsalt"
 
 
 @pytest.fixture
-def project(scratch: Any) -> Any:
+def updated(scratch_after: Any) -> Any:
+    return scratch_after("up", "-s", "dev", "--yes")
+
+
+@pytest.fixture
+def project(updated: Any) -> Any:
     """Environment dev has a secret that is encrypted for its own stack."""
-    done = scratch("up", "-s", "dev", "--yes")
-    assert done.returncode == 0, done.stderr
-    pulumi(scratch, "config", "set", "--secret", "token", "of-dev", "--stack", "dev")
-    scratch.commit()
-    return scratch
+    pulumi(updated, "config", "set", "--secret", "token", "of-dev", "--stack", "dev")
+    updated.commit()
+    return updated
 
 
 def pulumi(scratch: Any, *arguments: str) -> str:
@@ -53,6 +56,7 @@ def left(scratch: Any, name: str = "pr-1") -> list[Path]:
     ]
 
 
+@pytest.mark.thorough  # tests/e2e/test_temporary_environment.py does the same on the cluster, the rest is below
 def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     comment = project.home / "comment.md"
     done = project(*UP, "--markdown", str(comment))
@@ -87,29 +91,34 @@ def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     assert project("down", "-s", "pr-1", "--yes", "--if-exists").returncode == 0
 
 
-def test_why_it_was_not_updated_is_in_the_comment_and_it_can_be_taken_down(scratch: Any) -> None:
-    scratch.program("raise ValueError('no `such` thing')\n")
-    comment = scratch.home / "comment.md"
-    done = scratch(*UP, "--markdown", str(comment))
+def test_why_it_was_not_updated_is_in_the_comment_and_it_can_be_taken_down(updated: Any) -> None:
+    updated.program("raise ValueError('no `such` thing')\n")
+    comment = updated.home / "comment.md"
+    done = updated(*UP, "--markdown", str(comment))
     assert done.returncode == 1, done.stderr
     text = comment.read_text()
     assert text.startswith("<!-- slipway:preview:scratch:pr-1 -->\n\n## ❌ `pr-1` was not updated\n")
     assert "no `such` thing" in text
-    done = scratch("down", "-s", "pr-1", "--yes")
-    assert (done.returncode, left(scratch)) == (0, []), done.stderr
+    done = updated("down", "-s", "pr-1", "--yes", "--markdown", str(comment))
+    assert (done.returncode, left(updated)) == (0, []), done.stderr
+    assert "Deleted pr-1" in done.stdout
+    assert "`pr-1` was taken down" in comment.read_text()
+    assert updated("down", "-s", "pr-1", "--yes", "--if-exists").returncode == 0
 
 
-def test_what_is_protected_goes_with_it(scratch: Any) -> None:
+def test_what_is_protected_goes_with_it(updated: Any) -> None:
     """As claims are, and the namespace that has some."""
     protected = "pulumi.ComponentResource('a:b:C', 'c', None, pulumi.ResourceOptions(protect=True))"
-    scratch.program(f"import pulumi\n{protected}\n")
-    done = scratch(*UP)
+    updated.program(f"import pulumi\n{protected}\n")
+    done = updated(*UP)
     assert done.returncode == 0, done.stderr
-    code, screen = scratch.on_terminal(b"? [y/N]: ", lambda: b"n\n", "down", "-s", "pr-1")
+    done = updated("up", "-s", "pr-1", "--expires", "2w", "--yes")
+    assert (done.returncode, "pr-1 stays until 20" in done.stderr) == (0, True), done.stderr
+    code, screen = updated.on_terminal(b"? [y/N]: ", lambda: b"n\n", "down", "-s", "pr-1")
     assert (code, "pr-1 was not taken down: you answered no." in screen) == (1, True), screen
-    assert settings(scratch).is_file()
-    done = scratch("down", "-s", "pr-1", "--yes")
-    assert (done.returncode, left(scratch)) == (0, []), done.stderr
+    assert settings(updated).is_file()
+    done = updated("down", "-s", "pr-1", "--yes")
+    assert (done.returncode, left(updated)) == (0, []), done.stderr
 
 
 def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> None:

@@ -34,8 +34,9 @@ kubernetes.scheduling.v1.PriorityClass("NAME", metadata={"name": "NAME", "labels
 
 
 @pytest.fixture
-def project(scratch: Any) -> Any:
-    return scratch
+def project(scratch_after: Any) -> Any:
+    """Updated once."""
+    return scratch_after("up", "-s", "dev", "--yes")
 
 
 def by_hand(project: Any, command: str) -> str:
@@ -60,8 +61,8 @@ def is_clean(project: Any) -> bool:
     return bool(project.git("status", "--porcelain") == "")
 
 
-def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project: Any) -> None:
-    result = project("up", "-s", "dev", "--yes")
+def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(scratch: Any) -> None:
+    result = scratch("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
     services, gate, build, *_ = re.split(r"\n(?=\S)", result.stdout.strip())
     assert services == "a-service  http://10.0.0.1"
@@ -71,20 +72,15 @@ def test_an_update_makes_the_stacks_and_prints_where_the_services_answer(project
     assert build.startswith("B  nothing changed")
     assert "Created stack dev" in result.stderr
     assert "Created stack prod" in result.stderr
-    again = project("up", "-s", "dev", "--yes")
-    assert again.returncode == 0, again.stderr
-    assert "Created" not in again.stderr
 
 
 def test_the_checkout_stays_clean_by_slipway_and_by_hand(project: Any) -> None:
-    assert project("up", "-s", "dev", "--yes").returncode == 0
     assert is_clean(project)
     by_hand(project, "pulumi up -s prod --yes --skip-preview --non-interactive")
     assert is_clean(project)
 
 
 def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> None:
-    assert project("up", "-s", "dev", "--yes").returncode == 0
     second = tmp_path / "second"
     project.git("clone", "-q", str(project.folder), str(second))
     (second / ".venv").symlink_to(sys.prefix)
@@ -96,7 +92,6 @@ def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> N
 
 
 def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> None:
-    assert project("up", "-s", "dev", "--yes").returncode == 0
     by_hand(project, "pulumi config set --secret token abcde -s dev")
     added = [line for line in project.git("diff").splitlines() if line.startswith("+ ")]
     assert len(added) == 2
@@ -107,26 +102,24 @@ def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> 
 
 
 def test_a_new_lab_does_not_stumble_over_the_salt_of_the_old_one(project: Any) -> None:
-    assert project("up", "-s", "dev", "--yes").returncode == 0
     project.use_lab("second")
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 0, result.stderr
     assert is_clean(project)
 
 
-def test_a_backend_of_the_users_own_gets_no_stack_unasked(project: Any, tmp_path: Path) -> None:
+def test_a_backend_of_the_users_own_gets_no_stack_unasked(scratch: Any, tmp_path: Path) -> None:
     backend = tmp_path / "own"
     backend.mkdir()
-    result = project("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL=f"file://{backend}")
+    result = scratch("up", "-s", "dev", "--yes", PULUMI_BACKEND_URL=f"file://{backend}")
     assert result.returncode == 0, result.stderr
     assert "Created stack dev" in result.stderr
     stacks = (backend / ".pulumi" / "stacks" / "scratch").glob("*.json")
     assert [file.stem for file in stacks] == ["dev"]
-    assert not is_clean(project)  # a shared backend's salt is for everyone: it is to be committed
+    assert not is_clean(scratch)  # a shared backend's salt is for everyone: it is to be committed
 
 
 def test_a_wrong_passphrase_is_refused_before_anything_happens(project: Any) -> None:
-    assert project("up", "-s", "dev", "--yes").returncode == 0
     result = project("up", "-s", "dev", "--yes", PULUMI_CONFIG_PASSPHRASE="wrong")
     assert result.returncode == 2
     assert "The passphrase does not decrypt the secrets of stack dev." in result.stderr
@@ -153,6 +146,7 @@ def test_a_missing_engine_is_reported(project: Any) -> None:
     assert "slipway doctor" in result.stderr
 
 
+@pytest.mark.thorough  # as of one that has declared something, in test_up_refusals.py
 def test_an_error_of_the_program_is_shown_once(project: Any) -> None:
     (project.folder / "__main__.py").write_text('raise ValueError("no such thing")\n')
     result = project("up", "-s", "dev", "--yes")
@@ -170,22 +164,31 @@ def test_settings_that_are_no_yaml_are_reported_with_their_line(project: Any) ->
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize(("typed", "code"), [(b"n\n", 1), (b"y\n", 0), (b"\x03", 130)])
+@pytest.mark.parametrize(
+    ("typed", "code"), [(b"n\n", 1), (b"y\n", 0), pytest.param(b"\x03", 130, marks=pytest.mark.thorough)]
+)
 def test_on_a_terminal_it_asks_before_it_changes_anything(project: Any, typed: bytes, code: int) -> None:
     project.program(CHANGING)
+    before = updates(project)
     try:
         ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: typed, "up", "-s", "dev")
         assert ended == code, screen
         assert "outside any service" in screen
         assert ": created" in screen
-        assert len(list((project.home / "first" / "backend").rglob("*.history.json"))) == (code == 0)
+        assert updates(project) - before == (code == 0)
         assert project.locks() == []
     finally:
-        by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
+        if updates(project) > before:
+            by_hand(project, "pulumi destroy -s dev --yes --skip-preview --non-interactive")
 
 
-def test_on_a_terminal_there_is_no_question_without_changes(project: Any) -> None:
-    ended, screen = project.on_terminal(b"Update dev? [y/N]: ", lambda: b"n\n", "up", "-s", "dev")
+def updates(project: Any) -> int:
+    return len(list((project.home / "first" / "backend").rglob("*.history.json")))
+
+
+@pytest.mark.thorough  # as after an update, in test_up_again.py
+def test_on_a_terminal_there_is_no_question_without_changes(scratch: Any) -> None:
+    ended, screen = scratch.on_terminal(b"Update dev? [y/N]: ", lambda: b"n\n", "up", "-s", "dev")
     assert ended == 0, screen
     assert "Update dev?" not in screen
 
@@ -216,7 +219,7 @@ def running(project: Any) -> Iterator[Running]:
         update.process.wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)])
 def test_an_interrupt_ends_the_update_cleanly(project: Any, running: Running, number: signal.Signals) -> None:
     assert project.locks()
     running.process.send_signal(number)
@@ -238,18 +241,18 @@ def test_a_second_interrupt_ends_it_at_once(project: Any, running: Running) -> N
     assert "Interrupted again" in errors
 
 
-def test_a_locked_stack_says_who_holds_it(project: Any, running: Running) -> None:
+def test_the_lock_says_who_holds_it_and_is_released_by_the_next_update_when_that_engine_was_killed(
+    project: Any, running: Running
+) -> None:
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 1
     assert "Stack dev is locked" in result.stderr
     assert f"pid {running.engine()}" in result.stderr
     assert "pulumi cancel -s dev" in result.stderr
     (holder,) = (project.home / "data" / "locks").glob("*.json")  # by which its end would be known in a container, too
-    assert json.loads(holder.read_text())["pid"] == running.engine()
-
-
-def test_the_lock_of_a_killed_engine_is_released_by_the_next_update(project: Any, running: Running) -> None:
     engine = running.engine()
+    assert json.loads(holder.read_text())["pid"] == engine
+
     os.kill(engine, signal.SIGKILL)
     code, errors = running.ended()
     assert code == 1

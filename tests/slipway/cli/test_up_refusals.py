@@ -29,7 +29,8 @@ TIMEOUT_SECONDS = 60
 
 
 @pytest.fixture
-def project(scratch: Any) -> Iterator[Any]:
+def project(scratch_after: Any) -> Iterator[Any]:
+    scratch = scratch_after("preview", "-s", "dev")  # which makes the stacks
     scratch.program(LABELLED)
     yield scratch
     assert not is_there(scratch), "something was changed"
@@ -77,6 +78,7 @@ def test_a_rule_that_raises_is_named_and_lets_nothing_pass(project: Any) -> None
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough  # as test_pack.py and test_program_check.py of tests/policy have it, without an update
 def test_a_rule_that_never_ends_is_named(project: Any) -> None:
     for file in ("policy/judge.py", "policy/program_check.py"):  # of the policy pack, and of the program
         edit(project, file, "DEADLINE_SECONDS = 60.0", "DEADLINE_SECONDS = 2.0")
@@ -86,7 +88,9 @@ def test_a_rule_that_never_ends_is_named(project: Any) -> None:
     assert f"rule `{RULE}` on PriorityClass/{project.unique} did not finish in 2 s" in result.stderr
 
 
-@pytest.mark.parametrize("hanging", ["import time; time.sleep(1000)", "while True: pass"])
+@pytest.mark.parametrize(
+    "hanging", ["import time; time.sleep(1000)", pytest.param("while True: pass", marks=pytest.mark.thorough)]
+)
 def test_a_pack_that_hangs_while_it_loads_is_ended(project: Any, hanging: str) -> None:
     edit(project, "policy/__main__.py", "import sys\n", f"import sys\n{hanging}\n")
     result = project("up", "-s", "dev", "--yes", "--refresh", SLIPWAY_POLICY_TIMEOUT_SECONDS="3")
@@ -124,6 +128,7 @@ def _commands() -> list[str]:
     return found
 
 
+@pytest.mark.thorough  # tests/slipway/deploy/test_display.py has each such text
 def test_a_deadline_that_is_no_number_is_reported(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes", SLIPWAY_POLICY_TIMEOUT_SECONDS="soon")
     assert result.returncode == 2
@@ -144,6 +149,7 @@ def test_a_waiver_of_a_rule_that_there_is_not_is_refused(project: Any) -> None:
     assert "waivers.yaml:2" in result.stdout
 
 
+@pytest.mark.thorough  # one of two waivers; tests/policy/test_pack.py has both
 def test_a_waiver_of_what_is_not_broken_is_refused(project: Any) -> None:
     (project.folder / "policy" / "waivers.yaml").write_text(
         "waivers:\n"
@@ -170,6 +176,7 @@ def test_a_preview_that_fails_half_way_changes_nothing(project: Any) -> None:
     result = project("up", "-s", "dev", "--yes")
     assert result.returncode == 1, result.stderr
     assert result.stderr.count("ValueError: half way") == 1
+    assert "slipway/" not in result.stderr.split("error:", 1)[1].split("Traceback", 1)[0]
     assert "The preview of dev failed." in result.stderr
 
 
@@ -224,7 +231,16 @@ def add_a_source(project: Any) -> str:
     return "files: services/parcel_service/app.py (new)"
 
 
-@pytest.mark.parametrize("change", [change_the_program, commit_something, change_a_setting, add_a_source])
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_the_program,
+        *(  # tests/slipway/deploy/test_approval.py has them all
+            pytest.param(change, marks=pytest.mark.thorough)
+            for change in (commit_something, change_a_setting, add_a_source)
+        ),
+    ],
+)
 def test_what_moved_between_preview_and_approval_stops_the_update(project: Any, change: Callable[[Any], str]) -> None:
     moved = ""
 

@@ -109,6 +109,11 @@ def test_nothing_has_changed(clone: Clone) -> None:
     assert clone.last.is_same(clone.approval())
 
 
+def change_the_state(clone: Clone) -> None:
+    clone.state["resources"][-1]["id"] = "another"
+    clone.save()
+
+
 MOVES: dict[str, Callable[[Clone], object]] = {
     "a program": lambda clone: clone.write("__main__.py", "two"),
     "a setting": lambda clone: clone.config("api:GREETING: hello"),
@@ -116,8 +121,9 @@ MOVES: dict[str, Callable[[Clone], object]] = {
     "a source": lambda clone: clone.write("services/api/new.py", ""),
     "a variable": lambda clone: clone.variables.update(GREETING="hello"),
     "a file that a variable names": lambda clone: clone.write("token", "another"),
-    "the state": lambda clone: (clone.state["resources"][-1].update(id="another"), clone.save()),
+    "the state": change_the_state,
     "the record": lambda clone: stack_in(clone.folder).own_file("passed").write_text("{"),
+    "the record, which is gone": lambda clone: stack_in(clone.folder).own_file("passed").unlink(),
 }
 
 
