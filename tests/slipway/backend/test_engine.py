@@ -63,13 +63,6 @@ def assert_everything(history: History) -> None:
     assert history.latest(2) == history.entries[3:]
 
 
-@pytest.mark.parametrize("journaled", [False, True])
-def test_in_a_folder(recorder: Any, journaled: bool) -> None:
-    recorder = replace(recorder, journaled=journaled)
-    record_everything(recorder)
-    assert_everything(recorder.history())
-
-
 def files_of(backend: Path) -> dict[str, Any]:
     """The content of each file, by its name without stamps, and in it no time, salt or ciphertext."""
     found: dict[str, Any] = {}
@@ -87,7 +80,9 @@ def timeless(value: Any) -> Any:
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
-def test_an_update_by_journal_leaves_the_files_that_the_engine_leaves_alone(recorder: Any, tmp_path: Path) -> None:
+def test_by_the_engine_alone_and_by_journal_a_folder_has_the_same_history_in_the_same_files(
+    recorder: Any, tmp_path: Path
+) -> None:
     """All but `.bak`, of which the engine makes one at each step: the last is the state before the last step."""
     by_engine, by_journal = tmp_path / "by-engine", tmp_path / "by-journal"
     for backend in (by_engine, by_journal):
@@ -98,6 +93,7 @@ def test_an_update_by_journal_leaves_the_files_that_the_engine_leaves_alone(reco
         each("stack", "init", "dev", "--no-select")
         each("config", "set", "word", "hush", "--secret", "--stack", "dev")
         record_everything_of(each)
+        assert_everything(each.history())
     expected, found = files_of(by_engine), files_of(by_journal)
     backups = [name for name in expected if name.endswith(".bak")]
     assert backups == [name for name in found if name.endswith(".bak")]
@@ -106,6 +102,7 @@ def test_an_update_by_journal_leaves_the_files_that_the_engine_leaves_alone(reco
     assert found == expected
 
 
+@pytest.mark.thorough  # test_update_service.py has what the engine asks for it
 def test_a_reference_to_another_stack_in_an_update_by_journal(recorder: Any) -> None:
     for stack in ("dev", "prod"):
         recorder("stack", "init", stack, "--no-select")
@@ -147,7 +144,9 @@ def test_a_state_of_before_a_change_of_the_passphrase_is_opened_with_the_former_
     assert [word(both.engine(), number) for number in (1, 2)] == ["hush", "hush"]
 
 
-@pytest.mark.parametrize(("option", "suffix"), [("GZIP", ".gz"), ("ZSTD", ".zst")])
+@pytest.mark.parametrize(
+    ("option", "suffix"), [("GZIP", ".gz"), pytest.param("ZSTD", ".zst", marks=pytest.mark.thorough)]
+)
 def test_compressed(recorder: Any, tmp_path: Path, option: str, suffix: str) -> None:
     recorder("stack", "init", "dev", "--no-select")
     recorder.up("plain", greeting="plain")
@@ -167,13 +166,21 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
-@pytest.mark.parametrize(("prefix", "journaled"), [("", False), ("/of/a%20team", False), ("/by/journal", True)])
+@pytest.mark.parametrize(
+    ("prefix", "journaled"),
+    [
+        pytest.param("", False, marks=pytest.mark.thorough),
+        pytest.param("/of/a%20team", False, marks=pytest.mark.thorough),
+        ("/by/a%20journal", True),  # what is no update is written by the engine
+    ],
+)
 def test_in_a_bucket(recorder: Any, s3: S3Server, prefix: str, journaled: bool) -> None:
     bucket = replace(recorder, url=s3.url(prefix), variables=s3.variables, journaled=journaled)
     record_everything(bucket)
     assert_everything(bucket.history())
 
 
+@pytest.mark.thorough  # test_storage.py reads such a file too
 def test_keys_in_the_shared_credentials_file(recorder: Any, s3: S3Server, tmp_path: Path) -> None:
     (tmp_path / ".aws").mkdir()
     keys = "aws_access_key_id = the-key\naws_secret_access_key = the-secret\n"
