@@ -196,7 +196,11 @@ def test_a_program_that_never_ends_is_given_up(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        ("pulumi.runtime.invoke('aws:index/getRegion:getRegion', {})", "the function aws:index/getRegion:getRegion"),
+        pytest.param(
+            "pulumi.runtime.invoke('aws:index/getRegion:getRegion', {})",
+            "the function aws:index/getRegion:getRegion",
+            marks=pytest.mark.thorough,
+        ),
         (
             "pulumi.ComponentResource('eks:index:Cluster', 'c', {}, None, True)",
             "the remote component eks:index:Cluster `c`",
