@@ -120,22 +120,31 @@ def _launcher(path: Path, module: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.fixture(scope="session")
+def stack_made(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the engine makes for a new stack: its settings, with a salt, and its state."""
+    folder = tmp_path_factory.mktemp("stack")
+    (folder / ".state").mkdir()
+    project = Project(folder, engine | {"PULUMI_BACKEND_URL": f"file://{folder}/.state"})
+    project.write("Pulumi.yaml", json.dumps({"name": "tiny", "runtime": "python"}))
+    made = project.pulumi("stack", "init", "dev", "--no-select")
+    assert made.code == 0, made.output
+    return folder
+
+
 @pytest.fixture
-def new_project(engine: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Project]]:
+def new_project(engine: dict[str, str], stack_made: Path, tmp_path: Path) -> Iterator[Callable[..., Project]]:
     """Makes a project from its `__main__.py`; `options` are the runtime options of its Pulumi.yaml."""
     projects: list[Project] = []
 
     def make(program: str, **options: str) -> Project:
         folder = tmp_path / f"project{len(projects)}"
-        state = folder / ".state"
-        state.mkdir(parents=True)
-        project = Project(folder, engine | {"PULUMI_BACKEND_URL": f"file://{state}"})
+        shutil.copytree(stack_made, folder)
+        project = Project(folder, engine | {"PULUMI_BACKEND_URL": f"file://{folder}/.state", "PULUMI_STACK": "dev"})
         projects.append(project)
         runtime = {"name": "python", "options": {"virtualenv": str(VIRTUALENV)} | options}
         project.write("Pulumi.yaml", json.dumps({"name": "tiny", "runtime": runtime}))
         project.write("__main__.py", program)
-        made = project.pulumi("stack", "init", "dev")
-        assert made.code == 0, made.output
         return project
 
     yield make

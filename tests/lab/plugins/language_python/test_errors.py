@@ -30,7 +30,10 @@ RUN_ERROR_IN_APPLY = """
 """
 
 
-@pytest.mark.parametrize("program", [RUN_ERROR, RUN_ERROR_IN_APPLY], ids=["main", "apply"])
+@pytest.mark.parametrize(
+    "program",
+    [pytest.param(RUN_ERROR, id="main", marks=pytest.mark.thorough), pytest.param(RUN_ERROR_IN_APPLY, id="apply")],
+)
 def test_run_error_is_its_message_alone(new_project: NewProject, program: str) -> None:
     done = new_project(program).up()
 
@@ -105,7 +108,7 @@ def test_missing_program(new_project: NewProject) -> None:
 @pytest.mark.parametrize(
     ("program", "code", "error"),
     [
-        ("raise SystemExit(0)", 0, ""),
+        pytest.param("raise SystemExit(0)", 0, "", marks=pytest.mark.thorough),
         ("raise SystemExit(7)", 1, "program exited with non-zero exit code: 7"),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", 1, "program was ended by signal 9"),
     ],
@@ -124,9 +127,10 @@ def test_exit_status_of_the_program(new_project: NewProject, program: str, code:
         ({"virtualenv": "nowhere"}, "nowhere does not exist; run `pulumi install` to create it"),
         ({"virtualenv": "."}, "exists and is not a virtual environment; set another folder"),
         ({"toolchain": "uv"}, "runtime.options.toolchain is 'uv', but Slipway's fallback language host has only 'pip'"),
-        (
+        pytest.param(
             {"typechecker": "mypy"},
             "runtime.options.typechecker is 'mypy', but Slipway's fallback language host",
+            marks=pytest.mark.thorough,
         ),
     ],
     ids=["missing", "no virtual environment", "toolchain", "typechecker"],
@@ -154,7 +158,7 @@ def test_environment_without_the_sdk(new_project: NewProject) -> None:
     assert "Traceback" not in done.output
 
 
-def test_install_makes_the_environment(new_project: NewProject) -> None:
+def test_install_makes_the_environment_and_says_which_command_failed(new_project: NewProject) -> None:
     project = new_project("", virtualenv="venv")
     project.write("requirements.txt", "# nothing\n")
 
@@ -166,16 +170,13 @@ def test_install_makes_the_environment(new_project: NewProject) -> None:
     assert "Creating virtual environment" in first.output
     assert "Creating virtual environment" not in second.output
 
-
-def test_failed_install_says_which_command_failed(new_project: NewProject) -> None:
-    project = new_project("", virtualenv="venv")
     project.write("requirements.txt", "./nowhere\n")
 
-    done = project.pulumi("install")
+    failed = project.pulumi("install")
 
-    assert done.code not in (0, None)
-    assert "does not exist" in done.output
-    assert "-m pip install --disable-pip-version-check -r requirements.txt` exited with 1" in done.output
+    assert failed.code not in (0, None)
+    assert "does not exist" in failed.output
+    assert "-m pip install --disable-pip-version-check -r requirements.txt` exited with 1" in failed.output
 
 
 def test_what_the_host_cannot_do_is_refused_with_a_sentence(new_project: NewProject) -> None:

@@ -15,6 +15,8 @@ import pytest
 pytestmark = pytest.mark.lab
 NewProject = Callable[..., Any]
 DEADLINE_SECONDS = 20.0
+PREVIEW = ("preview",)
+UP = ("up", "--yes", "--skip-preview")
 
 IN_MAIN = """
     import atexit, os, pathlib, subprocess, time
@@ -78,8 +80,17 @@ def is_alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("program", [IN_MAIN, IN_COROUTINE, IN_APPLY], ids=["main", "coroutine", "apply"])
-@pytest.mark.parametrize("command", [("preview",), ("up", "--yes", "--skip-preview")], ids=["preview", "up"])
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        pytest.param(IN_MAIN, UP, id="up-main"),
+        pytest.param(IN_COROUTINE, PREVIEW, id="preview-coroutine"),
+        pytest.param(IN_APPLY, UP, id="up-apply"),
+        pytest.param(IN_MAIN, PREVIEW, id="preview-main", marks=pytest.mark.thorough),
+        pytest.param(IN_COROUTINE, UP, id="up-coroutine", marks=pytest.mark.thorough),
+        pytest.param(IN_APPLY, PREVIEW, id="preview-apply", marks=pytest.mark.thorough),
+    ],
+)
 def test_interrupted_program_cleans_up_quietly(new_project: NewProject, program: str, command: tuple[str, ...]) -> None:
     project = new_project(program)
     running, pids = start(project, *command)
@@ -119,6 +130,7 @@ def test_everything_ends_with_a_killed_engine(new_project: NewProject) -> None:
     assert (project.folder / "finally").exists()
 
 
+@pytest.mark.thorough  # as with the engine, which ends the host
 def test_program_ends_with_a_killed_host(new_project: NewProject) -> None:
     project = new_project(IN_MAIN)
     running, (program, child, host) = start(project, "preview")
