@@ -65,9 +65,9 @@ def _rule_count() -> int:
 @pytest.mark.parametrize(
     "names",
     [
-        ("kube-scheduler",),
+        pytest.param(("kube-scheduler",), marks=pytest.mark.thorough),
         ("kubelet", "coredns"),
-        ("containerd",),
+        pytest.param(("containerd",), marks=pytest.mark.thorough),  # below with the kubelet
         ("kube-apiserver", "etcd"),
         ("buildkitd", "registry", "postgres"),
     ],

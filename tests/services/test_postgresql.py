@@ -90,7 +90,9 @@ def replicas(tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
         yield start
 
 
-def test_replicas_share_their_users_and_orders(replicas: Callable[..., list[str]]) -> None:
+def test_replicas_share_their_users_and_orders_and_one_address_sent_to_both_at_once_is_one_user(
+    replicas: Callable[..., list[str]],
+) -> None:
     users = replicas("user_service")
     orders = replicas("order_service", USER_SERVICE_URL=users[1])
     with httpx.Client(trust_env=False, timeout=10) as client:
@@ -109,10 +111,6 @@ def test_replicas_share_their_users_and_orders(replicas: Callable[..., list[str]
 
         assert client.delete(f"{users[1]}/users/{user['id']}").status_code == 204
         assert client.get(f"{users[0]}/users").json()["users"] == []
-
-
-def test_one_address_sent_to_both_replicas_at_once_is_one_user(replicas: Callable[..., list[str]]) -> None:
-    users = replicas("user_service")
 
     def send(number: int) -> int:
         body = {"name": "Ada", "email": "ada@example.org"}
@@ -160,8 +158,8 @@ def test_a_table_of_before_the_migrations_is_taken_over_with_its_orders(orders_u
 
 def test_migrations_of_two_updates_at_once_wait_for_each_other(orders_url: str) -> None:
     with ThreadPoolExecutor() as pool:
-        done = list(pool.map(lambda _: alembic(orders_url, "upgrade", "head"), range(3)))
-    assert [each.returncode for each in done] == [0] * 3, [each.stdout + each.stderr for each in done]
+        done = list(pool.map(lambda _: alembic(orders_url, "upgrade", "head"), range(2)))
+    assert [each.returncode for each in done] == [0] * 2, [each.stdout + each.stderr for each in done]
     assert execute(orders_url, "SELECT version_num FROM alembic_version") == [("2",)]
 
 
