@@ -213,7 +213,7 @@ def test_a_rollback_without_the_sources_brings_everything_back_and_is_rolled_bac
     refuse_a_state_whose_image_is_gone(ship, changed)
 
 
-def test_one_service_goes_back_alone_and_then_all_by_a_setting_in_git(
+def test_one_service_goes_back_and_the_others_are_not_touched(
     ship: Any, good: dict[str, Any], changed: dict[str, Any]
 ) -> None:
     before, recorded = states.in_cluster(ship), states.present(ship)
@@ -247,8 +247,6 @@ def test_one_service_goes_back_alone_and_then_all_by_a_setting_in_git(
     assert seen(ship) == {**changed, "user-service": expected}
     total = states.number_of_inputs(states.object_inputs(states.of_service(states.present(ship), "user-service")))
     assert f"{total}/{total} recorded inputs are the same" in result.output
-
-    go_back_by_a_setting_in_git(ship, good, changed)
 
 
 @contextmanager
@@ -372,8 +370,10 @@ def refuse_a_state_whose_image_is_gone(ship: Any, changed: dict[str, Any]) -> No
     assert ship.outputs() == outputs
 
 
-def go_back_by_a_setting_in_git(ship: Any, good: dict[str, Any], changed: dict[str, Any]) -> None:
-    """It is shown, and then carried out by a plain update."""
+@pytest.mark.thorough
+def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
+    ship: Any, good: dict[str, Any], changed: dict[str, Any]
+) -> None:
     before, recorded = states.in_cluster(ship), states.object_inputs(states.present(ship))
     configure_changed(ship, settings=f"  slipway:rollbackTo: {UNKNOWN}\n")
     refused = ship.up()

@@ -70,6 +70,7 @@ def config_maps(project: Any, name: str) -> list[str]:
     return [each["metadata"]["name"] for each in listed if each["metadata"]["name"].startswith(f"{name}-")]
 
 
+@pytest.mark.thorough  # other scenarios update one service alone, and test_rollback.py takes one back
 def test_what_alone_has_changed_is_declared_and_rolled_back_as_by_a_whole_update(four: Any) -> None:
     first = state(four)
     four.replace("services/mail/main.py", "version 1", "version 2")
