@@ -34,7 +34,7 @@ unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolcha
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --ignore tests/e2e -m 'not (lab or e2e or toolchain or slow)'
 
 test: lint lab ## Linters, types, import contracts and tests of all parts; every test with SLIPWAY_TEST_ALL=1
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadscope --durations 20
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --durations 20
 
 record: lab ## Everything recorded that tests read, anew; KINDS="diagnosis states" for some of it
 	$(BIN)/python -m tests.recording $(KINDS)

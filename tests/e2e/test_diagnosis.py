@@ -27,7 +27,7 @@ from tests.e2e.bad_releases import (
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
-# Of the wait alone, on a machine that rolls out two other releases at the same time: a third crash comes after 14 s at
+# Of the wait alone, on a machine that rolls out three more releases at the same time: a third crash comes after 14 s at
 # the earliest. The Deployments' deadlines are far behind.
 SOON_SECONDS = 45.0
 START_SECONDS = 15.0

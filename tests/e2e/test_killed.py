@@ -217,7 +217,9 @@ def test_an_update_that_was_killed_can_be_rolled_back(released: Any, point: Poin
     release_second(released)
     killed(released, point, *UP)
     release_first(released)
-    done(released, *TO_FIRST)
+    result = released.slipway(*TO_FIRST)
+    nothing_done = "There is nothing to roll back: e2e is as update #1 left it." in result.output
+    assert result.code == 0 or nothing_done, result.output  # where the kill came before the first object
     require_in_order(released, OLD, before)
 
 
