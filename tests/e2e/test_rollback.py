@@ -434,8 +434,8 @@ def test_a_bad_release_goes_back_by_itself_where_there_is_a_good_one(ship: Any) 
 
 
 @pytest.mark.thorough
-def test_a_failing_rollout_goes_back_by_itself(ship: Any, good: dict[str, Any]) -> None:
-    assert good
+@pytest.mark.usefixtures("good")
+def test_a_failing_rollout_goes_back_by_itself(ship: Any) -> None:
     require_automatic_rollback(ship, GOOD, TOO_LITTLE_MEMORY, "limit of 12Mi")
 
 
