@@ -91,6 +91,20 @@ class Project:
         listed = self.get(f"/apis/apps/v1/namespaces/{self.namespace}/deployments")
         return {item["metadata"]["name"]: item for item in listed.get("items", [])}
 
+    def generations(self) -> dict[str, int]:
+        """Of each Deployment; it is another after every change of it."""
+        return {name: item["metadata"]["generation"] for name, item in self.deployments().items()}
+
+    def namespaces(self) -> list[str]:
+        """All of the cluster."""
+        return [each["metadata"]["name"] for each in self.get("/api/v1/namespaces")["items"]]
+
+    def kubectl(self, *arguments: str) -> str:
+        """What the command prints in the project's namespace; it has to succeed."""
+        done = self.run("kubectl", "-n", self.namespace, *arguments)
+        assert done.code == 0, done.output
+        return done.output
+
     def configure(self, more: str = "", namespace: Any = None) -> None:
         """The environment's settings and `more` lines of them, instead of what an earlier call added."""
         file = self.folder / f"Pulumi.{STACK}.yaml"
@@ -203,7 +217,6 @@ def released(project: Project) -> Project:
 
 def delete_namespaces(project: Project) -> None:
     """All that the scenario may have made, and what is in them; the cluster goes on with it alone."""
-    for each in project.get("/api/v1/namespaces")["items"]:
-        name = each["metadata"]["name"]
+    for name in project.namespaces():
         if name.startswith(project.namespace):
             project.run("kubectl", "delete", "namespace", name, "--wait=false", "--ignore-not-found")

@@ -169,8 +169,7 @@ def test_a_mended_release_may_want_what_the_failed_one_was_to_remove(released: A
     assert fixed.code == 0, fixed.output
     assert "the old objects are kept" in fixed.output
     assert httpx.get(f"{url}/users").status_code == 200
-    there = released.get("/api/v1/namespaces")["items"]
-    assert f"{released.namespace}-other" not in [each["metadata"]["name"] for each in there]
+    assert f"{released.namespace}-other" not in released.namespaces()
 
 
 @pytest.mark.thorough

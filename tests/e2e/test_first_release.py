@@ -19,10 +19,6 @@ APPLICATION = "services/user_service/user_service/routes.py"
 KIT = "services/kit/kit/health.py"
 
 
-def generations(project: Any) -> dict[str, int]:
-    return {name: item["metadata"]["generation"] for name, item in project.deployments().items()}
-
-
 def images(project: Any) -> dict[str, str]:
     return {name: service["image"] for name, service in project.outputs()["services"].items()}
 
@@ -87,8 +83,7 @@ def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: 
     destroyed = project.run("pulumi", "destroy", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive")
     assert destroyed.code == 0, destroyed.output
     assert project.deployments() == {}
-    namespaces = project.get("/api/v1/namespaces")["items"]
-    assert project.namespace not in {item["metadata"]["name"] for item in namespaces}
+    assert project.namespace not in project.namespaces()
 
 
 @pytest.mark.thorough
@@ -123,38 +118,38 @@ def test_an_update_builds_just_what_has_changed_and_nothing_that_fails_its_unit_
     test_file.write_text(broken)
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert (first.code, "the ship is upside down" in first.output) == (1, True), first.output
-    assert project.namespace not in [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
+    assert project.namespace not in project.namespaces()
 
     test_file.unlink()
     fixed = project.slipway("up", "-s", "e2e", "--yes")
     assert fixed.code == 0, fixed.output
     assert "preview not needed" in fixed.output
 
-    before, generation = images(project), generations(project)
+    before, generation = images(project), project.generations()
     nothing = project.up()
     assert nothing.code == 0, nothing.output
     assert not [word for word in ("created", "updated", "replaced") if word in nothing.output], nothing.output
     assert "unchanged" in nothing.output
-    assert generations(project) == generation
+    assert project.generations() == generation
     project.replace(APPLICATION, '"""', '"""Changed. ')
     result = project.up()
     assert result.code == 0, result.output
     after = images(project)
     assert after["user-service"] != before["user-service"]
     assert after["order-service"] == before["order-service"]
-    assert generations(project)["order-service"] == generation["order-service"]
-    assert generations(project)["user-service"] > generation["user-service"]
+    assert project.generations()["order-service"] == generation["order-service"]
+    assert project.generations()["user-service"] > generation["user-service"]
 
-    generation = generations(project)
+    generation = project.generations()
     test_file.write_text(broken)
     again = project.slipway("up", "-s", "e2e", "--yes")
     assert again.code == 1, again.output
     assert "the ship is upside down" in again.output
     assert "test_broken" in again.output
-    assert generations(project) == generation
+    assert project.generations() == generation
     test_file.unlink()
     require_refusals(project, tmp_path)
-    assert generations(project) == generation
+    assert project.generations() == generation
 
 
 def require_refusals(project: Any, tmp_path: Path) -> None:

@@ -19,10 +19,6 @@ SERVICE = "services/user_service/service.yaml"
 NAME = "user-service"
 
 
-def generations(project: Any) -> dict[str, int]:
-    return {name: item["metadata"]["generation"] for name, item in project.deployments().items()}
-
-
 def state_file(project: Any) -> Path:
     backend = Path(project.environment["PULUMI_BACKEND_URL"].removeprefix("file://"))
     return backend / ".pulumi" / "stacks" / "slipway" / "e2e.json"
@@ -47,13 +43,13 @@ def test_what_keeps_all_rules_goes_through_and_nothing_else(project: Any) -> Non
     assert "approve by --yes" in first.output
     assert level_of(project) == "info"
 
-    before = generations(project)
+    before = project.generations()
     project.replace(SERVICE, "LOG_LEVEL: info", "LOG_LEVEL: debug")
     previewed = project.slipway("preview", "-s", "e2e")
     assert previewed.code == 0, previewed.output
     assert re.search(r"\d+ policies evaluated, \d+ passed", previewed.output), previewed.output
     assert f"{NAME}: its pod restarts" in previewed.output
-    assert generations(project) == before
+    assert project.generations() == before
 
     made = project.slipway("up", "-s", "e2e", "--yes")
     assert made.code == 0, made.output
@@ -64,13 +60,13 @@ def test_what_keeps_all_rules_goes_through_and_nothing_else(project: Any) -> Non
     assert f"Deployment {NAME}" in made.output
     assert "checks met" in made.output
     assert level_of(project) == "debug"
-    assert generations(project)[NAME] > before[NAME]
+    assert project.generations()[NAME] > before[NAME]
 
-    before = generations(project)
+    before = project.generations()
     nothing = project.slipway("up", "-s", "e2e", "--yes")
     assert nothing.code == 0, nothing.output
     assert "objects as declared, 2 checks met" in nothing.output
-    assert generations(project) == before
+    assert project.generations() == before
 
     require_a_liveness_probe(project)
     require_an_approval_of_just_this(project)
@@ -78,7 +74,7 @@ def test_what_keeps_all_rules_goes_through_and_nothing_else(project: Any) -> Non
 
 def require_a_liveness_probe(project: Any) -> None:
     """A service without one is refused by a preview, an update and a plain update."""
-    generation, recorded, content = generations(project), state(project), state_file(project).read_bytes()
+    generation, recorded, content = project.generations(), state(project), state_file(project).read_bytes()
     without = f'{PROBES} if name != "live"'
     project.replace(POD, PROBES, without)
     for command, code in ((("preview", "-s", "e2e"), 3), (("up", "-s", "e2e", "--yes"), 3), ((), 1)):
@@ -87,7 +83,7 @@ def require_a_liveness_probe(project: Any) -> None:
         assert RULE in result.output
         assert NAME in result.output
         assert "Traceback" not in result.output
-        assert generations(project) == generation
+        assert project.generations() == generation
         assert state(project) == recorded
         if command:  # a bare `pulumi up` was begun: the engine writes down that it failed
             assert state_file(project).read_bytes() == content
@@ -120,9 +116,9 @@ def test_a_bare_update_leaves_the_next_one_nothing_to_do(released: Any) -> None:
     bare = released.up()
     assert bare.code == 0, bare.output
     assert level_of(released) == "warning"
-    before = generations(released)
+    before = released.generations()
     result = released.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
     assert "push nothing new · launch nothing changed" in result.output
     assert "checks met" in result.output
-    assert generations(released) == before
+    assert released.generations() == before

@@ -31,11 +31,6 @@ def changed(released: Any) -> Any:
     return released
 
 
-def kubectl(project: Any, *arguments: str) -> None:
-    done = project.run("kubectl", "-n", project.namespace, *arguments)
-    assert done.code == 0, done.output
-
-
 def json_of(project: Any, command: str, *arguments: str, code: int = 0) -> Any:
     done = project.slipway(command, "-s", "e2e", *arguments, "--json")
     assert done.code == code, done.output
@@ -81,12 +76,12 @@ def test_updates_are_listed_distinguished_and_verified(changed: Any, tmp_path: A
 
 def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed: Any, tmp_path: Any) -> None:
     """The state is that of #2 already: only the cluster is not."""
-    kubectl(changed, "set", "env", "deployment/user-service", "A=b")
-    kubectl(changed, "scale", "deployment/user-service", "--replicas=0")
-    kubectl(changed, "label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
-    kubectl(changed, "delete", "poddisruptionbudget/order-service")
+    changed.kubectl("set", "env", "deployment/user-service", "A=b")
+    changed.kubectl("scale", "deployment/user-service", "--replicas=0")
+    changed.kubectl("label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
+    changed.kubectl("delete", "poddisruptionbudget/order-service")
     (tmp_path / "leftover.yaml").write_text(LEFTOVER)
-    kubectl(changed, "create", "-f", str(tmp_path / "leftover.yaml"))
+    changed.kubectl("create", "-f", str(tmp_path / "leftover.yaml"))
 
     found = {(each["operation"], each["name"]): each for each in json_of(changed, "drift", code=6)["drift"]}
     assert sorted(found) == [
@@ -143,13 +138,13 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
 @pytest.mark.thorough
 def test_an_update_brings_back_what_was_changed_by_hand(released: Any) -> None:
     """With --refresh what somebody else has set is taken over: else it would stand against every update after it."""
-    kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
-    kubectl(released, "delete", "service/order-service")
+    released.kubectl("set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
+    released.kubectl("delete", "service/order-service")
     assert not json_of(released, "verify", code=1)["ok"]
     refreshed = released.slipway("up", "-s", "e2e", "--yes", "--refresh")
     assert refreshed.code == 0, refreshed.output
     assert json_of(released, "verify")["ok"]
-    kubectl(released, "delete", "deployment/order-service")
+    released.kubectl("delete", "deployment/order-service")
     plain = released.slipway("up", "-s", "e2e", "--yes")
     assert plain.code == 6, "nothing else has changed: " + plain.output
     assert "Deployment order-service, gone from the cluster" in plain.output

@@ -175,11 +175,6 @@ def with_resources(released: Any) -> Iterator[Any]:
     released.run("kubectl", "delete", "persistentvolume", group, "--ignore-not-found", "--wait=false")
 
 
-def kubectl(project: Any, *arguments: str) -> None:
-    done = project.run("kubectl", "-n", project.namespace, *arguments)
-    assert done.code == 0, done.output
-
-
 def edit(project: Any, old: str, new: str) -> None:
     project.replace(str(RESOURCES), old, new)
 
@@ -237,9 +232,9 @@ def test_what_a_service_declares_of_its_own_is_looked_after_like_the_rest(with_r
     claim = live.claim
 
     # What somebody has changed by hand is drift, and is no obstacle to the next update.
-    kubectl(project, "patch", "cronjob/nightly", "--type=merge", "--patch", '{"spec": {"schedule": "5 5 * * *"}}')
-    kubectl(project, "patch", live.backup_name, "--type=merge", "--patch", '{"spec": {"keep": 1}}')
-    kubectl(project, "patch", "configmap/greeter-text", "--type=merge", "--patch", '{"data": {"text": "by hand"}}')
+    project.kubectl("patch", "cronjob/nightly", "--type=merge", "--patch", '{"spec": {"schedule": "5 5 * * *"}}')
+    project.kubectl("patch", live.backup_name, "--type=merge", "--patch", '{"spec": {"keep": 1}}')
+    project.kubectl("patch", "configmap/greeter-text", "--type=merge", "--patch", '{"data": {"text": "by hand"}}')
     drift = project.slipway("drift", "-s", "e2e")
     assert drift.code == 6, drift.output
     assert all(each in drift.output for each in ("spec.schedule", "spec.keep", "data.text")), drift.output
@@ -262,9 +257,9 @@ def test_what_a_service_declares_of_its_own_is_looked_after_like_the_rest(with_r
     project.replace("services/user_service/service.yaml", "memory: 12Mi", "memory: 128Mi")
 
     # What does not do its work is no verified service.
-    kubectl(project, "create", "job", "nightly-now", "--from=cronjob/nightly")
+    project.kubectl("create", "job", "nightly-now", "--from=cronjob/nightly")
     refused = '{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "NoSpace"}]}}'
-    kubectl(project, "patch", live.backup_name, "--subresource=status", "--type=merge", "--patch", refused)
+    project.kubectl("patch", live.backup_name, "--subresource=status", "--type=merge", "--patch", refused)
     deadline = time.monotonic() + 60
     while "nightly-now failed" not in (verified := project.slipway("verify", "-s", "e2e")).output:
         assert time.monotonic() < deadline, verified.output

@@ -72,7 +72,7 @@ def test_an_image_still_looked_up_when_something_else_fails_is_not_told_of(proje
     assert failed.code not in (0, 4), failed.output
     assert "/absent" in failed.output
     assert "unhandled exception" not in failed.output
-    assert project.namespace not in [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
+    assert project.namespace not in project.namespaces()
 
 
 @pytest.mark.thorough

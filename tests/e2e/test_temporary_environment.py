@@ -26,10 +26,6 @@ def files_about(name: str, *folders: Path) -> list[str]:
     return [str(file) for folder in folders for file in folder.rglob("*") if name in file.name]
 
 
-def namespaces(project: Any) -> list[str]:
-    return [each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"]]
-
-
 def test_an_environment_comes_is_updated_expires_and_is_gone(project: Any, tmp_path: Path) -> None:
     name = f"pr-{secrets.token_hex(3)}"
     namespace = f"slipway-{name}"
@@ -87,7 +83,7 @@ def test_an_environment_comes_is_updated_expires_and_is_gone(project: Any, tmp_p
         kept = project.slipway("reap")
         assert kept.code == 0, kept.output
         assert f"{name} is kept: it stays until" in kept.output
-        assert namespace in namespaces(project)
+        assert namespace in project.namespaces()
 
         done = project.slipway("down", "-s", "e2e", "--yes")
         assert (done.code, "Pulumi.e2e.yaml belongs to the repository" in done.output) == (2, True), done.output
@@ -102,7 +98,7 @@ def test_an_environment_comes_is_updated_expires_and_is_gone(project: Any, tmp_p
         print(f"reaped in {time.monotonic() - began:.0f} s\n{done.output}")
     finally:
         project.run("kubectl", "delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
-    assert namespace not in namespaces(project)
+    assert namespace not in project.namespaces()
     assert name not in project.run("pulumi", "stack", "ls", "--json").output
     assert files_about(name, project.folder, tmp_path / "backend") == []
     exclude = project.folder / ".git" / "info" / "exclude"

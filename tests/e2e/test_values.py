@@ -46,8 +46,7 @@ def files(folder: Path) -> list[Path]:
 
 
 def namespaces(project: Any) -> list[str]:
-    names = (each["metadata"]["name"] for each in project.get("/api/v1/namespaces")["items"])
-    return [name for name in names if name.startswith(project.namespace)]
+    return [name for name in project.namespaces() if name.startswith(project.namespace)]
 
 
 @pytest.mark.thorough

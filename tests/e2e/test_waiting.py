@@ -14,17 +14,11 @@ from tests.e2e.bad_releases import overrides
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
 
-def kubectl(project: Any, *arguments: str) -> str:
-    done = project.run("kubectl", "-n", project.namespace, *arguments)
-    assert done.code == 0, done.output
-    return str(done.output)
-
-
 @pytest.mark.thorough
 def test_a_paused_deployment_is_reported_within_seconds_and_taken_back(released: Any) -> None:
     # One that `kubectl rollout pause` has set is the provider's to take away: it takes over what kubectl wrote.
     paused = '{"spec":{"paused":true}}'
-    kubectl(released, "patch", "deployment/user-service", "--field-manager=release-freeze", "-p", paused)
+    released.kubectl("patch", "deployment/user-service", "--field-manager=release-freeze", "-p", paused)
     released.configure(overrides(resources={"memory": "130Mi"}))
     began = time.monotonic()
     refused = released.slipway("up", "-s", "e2e", "--yes")
@@ -36,7 +30,7 @@ def test_a_paused_deployment_is_reported_within_seconds_and_taken_back(released:
     command = f"kubectl -n {released.namespace} rollout resume deployment/user-service"
     assert command in flat
     assert "and 1 field that was never declared (Deployment user-service: spec.paused)" in flat
-    kubectl(released, "rollout", "resume", "deployment/user-service")
+    released.kubectl("rollout", "resume", "deployment/user-service")
     assert released.slipway("up", "-s", "e2e", "--yes").code == 0
 
 
@@ -55,9 +49,9 @@ def test_a_rollout_that_progresses_is_waited_for_beyond_its_deadline(released: A
 @pytest.mark.thorough
 def test_what_will_not_go_takes_no_good_release_back(released: Any) -> None:
     with_short_patience(released)
-    listed = kubectl(released, "get", "configmap", "-o", "name")
+    listed = released.kubectl("get", "configmap", "-o", "name")
     (old,) = (name for name in listed.split() if name.startswith("configmap/user-service-"))
-    kubectl(released, "patch", old, "--type=merge", "-p", '{"metadata":{"finalizers":["example.com/keep"]}}')
+    released.kubectl("patch", old, "--type=merge", "-p", '{"metadata":{"finalizers":["example.com/keep"]}}')
     try:
         released.configure(overrides(env={"LOG_LEVEL": "debug"}))
         # The time-out of a deletion is that of the update before.
@@ -69,7 +63,7 @@ def test_what_will_not_go_takes_no_good_release_back(released: Any) -> None:
         assert "rolled back" not in done.output
         assert httpx.get(f"{released.url('user-service')}/users").status_code == 200
     finally:
-        kubectl(released, "patch", old, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+        released.kubectl("patch", old, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
     again = released.slipway("up", "-s", "e2e", "--yes")
     assert again.code == 0, again.output
 
@@ -90,14 +84,14 @@ def test_a_load_balancer_without_an_address_is_no_failure(released: Any) -> None
     assert done.code == 0, done.output
     assert "Its load balancer has no address 5 s after it was created" in " ".join(done.output.split())
     assert (
-        json.loads(kubectl(released, "get", "service", "user-service", "-o", "json"))["spec"]["type"] == "LoadBalancer"
+        json.loads(released.kubectl("get", "service", "user-service", "-o", "json"))["spec"]["type"] == "LoadBalancer"
     )
 
 
 @pytest.mark.thorough
 def test_what_was_changed_by_hand_ends_no_update_in_a_field_conflict(released: Any) -> None:
-    kubectl(released, "scale", "deployment/user-service", "--replicas=2")
-    kubectl(released, "set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
+    released.kubectl("scale", "deployment/user-service", "--replicas=2")
+    released.kubectl("set", "image", "deployment/user-service", "user-service=nowhere.invalid/hotfix:1")
     released.configure(overrides(replicas=3, resources={"memory": "130Mi"}))
     done = released.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
