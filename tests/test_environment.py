@@ -18,29 +18,50 @@ from slipway.paths import cache_home, data_home
 ROOT = Path(__file__).parents[1]
 UNKNOWN_USER = 59871
 ASCII_ALONE = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-# Stands for the Python of a virtual environment: takes down its variables whenever pip is to install something.
-PYTHON = """\
+# Stands for a program of a virtual environment: notes its variables whenever it is to install something.
+INSTALLER = """\
 #!/usr/bin/env bash
-case "$*" in *install*) env >variables ;; esac
+case "$*" in
+    *"config list"*) env | sed -n 's/^PIP_INDEX_URL/:env:.index-url/p' ;;
+    *" uv") ;;
+    *install*) env >"${0##*/}-variables"; echo Resolved; exit %s ;;
+esac
 """
+ELSEWHERE = {"PIP_TARGET": "/x", "PIP_USER": "1", "PIP_PREFIX": "/x", "PYTHONHOME": "/x", "PYTHONPATH": "/x"}
+ELSEWHERE |= {"UV_SYSTEM_PYTHON": "1", "UV_NO_EDITABLE": "1"}
 
 
-def test_what_has_pip_install_elsewhere_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("own", "uv_fails", "installing"),
+    [
+        ({}, 0, ["uv"]),
+        ({}, 1, ["python", "uv"]),
+        ({"PIP_INDEX_URL": "https://packages.example/simple"}, 0, ["python"]),
+    ],
+    ids=["uv", "pip where uv fails", "pip where it has an index of the user's"],
+)
+def test_packages_are_installed_from_the_user_s_index_and_nowhere_else(
+    tmp_path: Path, own: dict[str, str], uv_fails: int, installing: list[str]
+) -> None:
     for folder in ("scripts", ".venv/bin"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "scripts/venv").write_bytes((ROOT / "scripts/venv").read_bytes())
     for name in ("pyproject.toml", "constraints.txt"):
         (tmp_path / name).touch()
-    python = tmp_path / ".venv/bin/python"
-    python.write_text(PYTHON)
-    python.chmod(0o755)
-    elsewhere = {"PIP_TARGET": "/x", "PIP_USER": "1", "PIP_PREFIX": "/x", "PYTHONHOME": "/x", "PYTHONPATH": "/x"}
-    environment = {"PATH": os.environ["PATH"], "PIP_INDEX_URL": "https://packages.example/simple", **elsewhere}
+    for program, status in (("python", 0), ("uv", uv_fails)):
+        file = tmp_path / ".venv/bin" / program
+        file.write_text(INSTALLER % status)
+        file.chmod(0o755)
     (tmp_path / ".venv/installed-packages.txt").write_text("others")
+    environment = {"PATH": os.environ["PATH"], **own, **ELSEWHERE}
     subprocess.run(["bash", tmp_path / "scripts/venv"], env=environment, check=True, capture_output=True)
-    variables = dict(line.split("=", 1) for line in (tmp_path / "variables").read_text().splitlines() if "=" in line)
-    assert variables["PIP_INDEX_URL"] == environment["PIP_INDEX_URL"]
-    assert not set(elsewhere) & set(variables)
+    noted = sorted(tmp_path.glob("*-variables"))
+    assert [file.name.removesuffix("-variables") for file in noted] == installing
+    for file in noted:
+        variables = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+        assert {name: variables.get(name) for name in own} == own
+        assert not set(ELSEWHERE) & set(variables)
+    assert not (tmp_path / ".venv/installed-packages.txt").read_text()
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
