@@ -21,7 +21,7 @@ lab: venv ## Toolchain and lab; the toolchain alone with KUBECONFIG and a regist
 up: lab ## Everything from nothing to the services of `dev` answering
 	@$(BIN)/slipway up --stack dev --yes
 
-check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; two minutes
+check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; some 75 s
 	@$(MAKE) --no-print-directory --jobs=2 lint unit
 
 lint: venv ## Linters, types, import contracts
