@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import grpc
 
+from lab.toolchain.go import rarer_garbage_collection
 from slipway.errors import SlipwayError
 from slipway.progress import Progress
 
@@ -157,6 +158,7 @@ class Processes:
         log = self.log(daemon.name)
         fresh = not log.exists() or log.stat().st_size > LOG_LIMIT_BYTES
         inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
+        inherited |= rarer_garbage_collection()
         own = {"PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
         with log.open("wb" if fresh else "ab") as stream:
             log.chmod(0o600)

@@ -23,6 +23,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 ALONE = "tests/lab/test_lab_recovery.py"
 SCENARIOS = "tests/e2e/"
 ALONE_SECONDS = 240.0
+# What the other workers do meanwhile: files of so many tests, none of which takes seconds.
+MANY, TAKE_SECONDS = 20, {"lab", "e2e", "toolchain", "slow"}
 ON_THE_LAB = pytest.StashKey[set[str]]()
 
 
@@ -56,17 +58,22 @@ def _read_public_authorities_once() -> None:
 
 @pytest.hookimpl(trylast=True)  # what `-m` leaves out is not waited for
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """First what needs the lab for itself, then what takes long: of scenarios those of small files, a long one each."""
+    """First what needs the lab for itself, and what others do meanwhile, then what takes long: of scenarios those of
+    small files, a long one each.
+    """
     left_out = [] if os.environ.get("SLIPWAY_TEST_ALL") else [item for item in items if "thorough" in item.keywords]
     for item in left_out:
         item.add_marker(pytest.mark.skip(reason="one of many of its kind: SLIPWAY_TEST_ALL=1 runs them all"))
     config.stash[ON_THE_LAB] = {_file(item) for item in items if _is_on_the_lab(item)}
     tests = Counter(map(_file, items))
     tests.subtract(map(_file, left_out))
+    take_seconds = {_file(item) for item in items if not TAKE_SECONDS.isdisjoint(item.keywords)}
 
-    def turn(item: pytest.Item) -> tuple[bool, bool, bool, int]:
+    def turn(item: pytest.Item) -> tuple[bool, bool, bool, bool, int]:
         file, is_scenario = _file(item), "e2e" in item.keywords
-        return file != ALONE, not is_scenario, not _is_on_the_lab(item), tests[file] if is_scenario else -tests[file]
+        meanwhile = tests[file] >= MANY and file not in take_seconds
+        number = tests[file] if is_scenario else -tests[file]
+        return file != ALONE, not meanwhile, not is_scenario, not _is_on_the_lab(item), number
 
     items.sort(key=turn)
 

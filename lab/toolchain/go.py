@@ -23,7 +23,6 @@ from slipway.progress import Progress, Step
 REQUIREMENTS = Path(__file__).resolve().parent / "go-requirements.txt"
 # Go itself waits forever if a module proxy stops in the middle of a module.
 FETCH_SILENCE_SECONDS = 300.0
-# The compiler collects garbage less often if the machine has enough memory.
 GARBAGE_PERCENT, MEMORY_FOR_GARBAGE_GIB = "400", 8
 _VERSION_SECONDS = 10.0
 
@@ -205,9 +204,13 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
 def _build_environment() -> dict[str, str]:
     """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
     fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture(), "GOFLAGS": "-buildvcs=false"}
+    return rarer_garbage_collection() | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
+
+
+def rarer_garbage_collection() -> dict[str, str]:
+    """The variable of Go by which the compiler and the lab's daemons collect less often, if there is enough memory."""
     memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    ours = {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}
-    return ours | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
+    return {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}
 
 
 def _parse(match: re.Match[str] | None) -> tuple[int, ...]:

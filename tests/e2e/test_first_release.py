@@ -155,7 +155,6 @@ def test_an_update_builds_just_what_has_changed_and_nothing_that_fails_its_unit_
 def require_refusals(project: Any, tmp_path: Path) -> None:
     """Settings that are wrong, a cluster and a registry that do not answer, another passphrase are reported."""
     for settings, message in (
-        ("  slipway:services: {user-service: {replcas: 2}}\n", "unknown key `replcas`; did you mean `replicas`?"),
         ("  slipway:registery: x\n", "unknown key `slipway:registery`; did you mean `slipway:registry`?"),
         ("  slipway:context: nowhere\n", "nowhere"),
     ):
