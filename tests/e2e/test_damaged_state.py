@@ -38,12 +38,7 @@ def there_twice(state: State) -> None:
     state["resources"].append(next(each for each in state["resources"] if each["type"].endswith("v1:Service")))
 
 
-def test_a_state_is_put_right_or_taken_from_the_history(released: Any) -> None:
-    require_put_right(released, providers_last, ("up",))
-    require_taken_from_the_history(released, share=0.5)
-
-
-@pytest.mark.thorough
+@pytest.mark.thorough  # test_diagnosis.py has another damage of each kind
 @pytest.mark.parametrize(
     ("damage", "command"), [(without_providers, ("rollback", "--to", "1")), (there_twice, ("up",))]
 )

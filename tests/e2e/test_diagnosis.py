@@ -24,6 +24,8 @@ from tests.e2e.bad_releases import (
     quota,
     unchanged,
 )
+from tests.e2e.test_damaged_state import providers_last, require_put_right, require_taken_from_the_history
+from tests.e2e.test_ownership import require_adoption_alone
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -109,7 +111,8 @@ GIVEN_UP: list[Any] = [
 ]
 
 
-def test_what_cannot_mend_is_given_up_soon_and_a_plain_update_says_it_too(released: Any) -> None:
+def test_crashes_are_given_up_soon_damage_is_repaired_and_the_objects_of_others_are_left(released: Any) -> None:
+    """Which all leave the one release as it was, or add a service to it."""
     crash = python("print('no compass on board', flush=True); raise SystemExit(3)")
     require_given_up(
         released,
@@ -130,6 +133,10 @@ def test_what_cannot_mend_is_given_up_soon_and_a_plain_update_says_it_too(releas
     released.configure("")
     fixed = released.slipway("up", "-s", "e2e", "--yes")
     assert fixed.code == 0, "the next update needs nothing by hand: " + fixed.output
+
+    require_put_right(released, providers_last, ("up",))
+    require_taken_from_the_history(released, share=0.5)
+    require_adoption_alone(released)
 
 
 @pytest.mark.thorough

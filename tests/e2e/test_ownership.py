@@ -94,7 +94,8 @@ def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: 
     assert (after.labels, after.uid) == (before.labels, before.uid)
 
 
-def test_an_object_of_somebody_else_is_refused_and_taken_over_where_the_stack_says_so(released: Any) -> None:
+def require_adoption_alone(released: Any) -> None:
+    """An object of somebody else is refused, and taken over where the stack says so."""
     made = released.slipway("new", "parcel-service")
     assert made.code == 0, made.output
     core(released).create_namespaced_service_account(released.namespace, {"metadata": {"name": "parcel-service"}})
