@@ -114,14 +114,18 @@ def failing(
 
     def until_met(service: str, check: Check) -> str:
         limit = check.timeout_seconds or timeout_seconds
-        deadline = clock() + limit
+        deadline, longest = clock() + limit, max(REQUEST_TIMEOUT_SECONDS, limit / 2)
         tries = 1
+        bad: list[tuple[Answer, str]] = []
         while True:
-            patience = max(min(max(REQUEST_TIMEOUT_SECONDS, limit / 2), deadline - clock()), PAUSE_SECONDS)
-            answers = ask(service, check, patience)
-            bad = [(answer, reason) for answer in answers if (reason := unmet(check, answer))]
-            if not bad:
+            patience = max(min(longest, deadline - clock()), PAUSE_SECONDS)
+            latest = ask(service, check, patience)
+            unmet_by = [(answer, reason) for answer in latest if (reason := unmet(check, answer))]
+            if not unmet_by:
                 return ""
+            # Where the deadline leaves less time than an answer may take, silence says less than the answer before.
+            if not bad or patience == longest or all(answer.status for answer, _ in unmet_by):
+                answers, bad = latest, unmet_by
             if clock() + PAUSE_SECONDS >= deadline:
                 break
             tries += 1

@@ -100,6 +100,19 @@ def test_a_check_that_never_comes_good_is_given_up_at_its_deadline() -> None:
     assert clock.now <= 10
 
 
+def test_what_was_answered_is_reported_where_the_last_request_had_too_little_time() -> None:
+    """As on a machine with much to do: the deadline left the last request half a second."""
+    clock = Clock()
+
+    def ask(_service: str, _check: Check, timeout_seconds: float) -> list[Answer]:
+        return [Answer(200, "3 users") if timeout_seconds >= 5 else Answer(None, "silent")]
+
+    (line,) = failing({"a": [Check(get="/x", has="0 users")]}, ask, 10, clock=clock, sleep=clock.sleep)
+    assert line == "a: GET /x answered 200: 3 users; expected a body that has '0 users' (asked 20 times in 10 s)"
+    (line,) = failing({"a": [Check(get="/x")]}, lambda *_: [Answer(None, "no")], 10, clock=clock, sleep=clock.sleep)
+    assert "did not answer: no" in line
+
+
 def test_one_pod_that_answers_differently_is_named() -> None:
     clock = Clock()
     answers = [Answer(200, "ok", "a-1"), Answer(404, "old", "a-2"), Answer(200, "ok", "a-3")]
