@@ -158,8 +158,8 @@ class Processes:
         log = self.log(daemon.name)
         fresh = not log.exists() or log.stat().st_size > LOG_LIMIT_BYTES
         inherited = {key: value for key, value in os.environ.items() if key in INHERITED_VARIABLES}
-        inherited |= rarer_garbage_collection()
-        own = {"PATH": search_path(), **daemon.environment, **owner_mark(self._settings, daemon.name)}
+        own = rarer_garbage_collection() | {"PATH": search_path(), **daemon.environment}
+        own |= owner_mark(self._settings, daemon.name)
         with log.open("wb" if fresh else "ab") as stream:
             log.chmod(0o600)
             stream.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(daemon.command)}\n".encode())

@@ -28,7 +28,7 @@ case "$*" in
 esac
 """
 ELSEWHERE = {"PIP_TARGET": "/x", "PIP_USER": "1", "PIP_PREFIX": "/x", "PYTHONHOME": "/x", "PYTHONPATH": "/x"}
-ELSEWHERE |= {"UV_SYSTEM_PYTHON": "1", "UV_NO_EDITABLE": "1"}
+ELSEWHERE |= {"UV_SYSTEM_PYTHON": "1", "UV_NO_EDITABLE": "1", "UV_WORKING_DIR": "/x"}
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from slipway.progress import Progress, Step
 REQUIREMENTS = Path(__file__).resolve().parent / "go-requirements.txt"
 # Go itself waits forever if a module proxy stops in the middle of a module.
 FETCH_SILENCE_SECONDS = 300.0
+# Of all that is compiled, so that Go has what is shared in its cache. The linker drops DWARF (-w): none is generated.
+FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 GARBAGE_PERCENT, MEMORY_FOR_GARBAGE_GIB = "400", 8
 _VERSION_SECONDS = 10.0
 
@@ -133,10 +135,9 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
                 go.executable,
                 "build",
                 "-v",
-                "-trimpath",
+                *FLAGS,
                 "-mod=readonly",
                 *module_file,
-                "-gcflags=all=-dwarf=false",  # -w makes the linker drop DWARF: do not generate it either
                 "-ldflags",
                 f"-s -w {settings}".strip(),
             ]
@@ -145,7 +146,7 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
                 what=f"Building {part.title} {part.version} ({executable})",
                 log=log,
                 step=step,
-                environment=_build_environment(),
+                environment=build_environment(),
                 folder=build.folder,
             )
     return seconds
@@ -162,7 +163,7 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
         what=f"Fetching the Go modules of {part.title} {part.version}",
         log=log,
         step=step,
-        environment=_build_environment(),
+        environment=build_environment(),
         folder=build.folder,
         silence_seconds=FETCH_SILENCE_SECONDS,
         next_step=f"Go asks the proxies that `go env GOPROXY` names: set GOPROXY to one that serves these modules, "
@@ -183,7 +184,7 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
     listed = subprocess.run(
         [*command, *build.packages.values()],
         cwd=build.folder,
-        env=_build_environment(),
+        env=build_environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -201,7 +202,7 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
         yield ["-modfile", str(Path(folder, "go.mod"))]
 
 
-def _build_environment() -> dict[str, str]:
+def build_environment() -> dict[str, str]:
     """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
     fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture(), "GOFLAGS": "-buildvcs=false"}
     return rarer_garbage_collection() | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}

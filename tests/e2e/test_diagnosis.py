@@ -25,7 +25,7 @@ from tests.e2e.bad_releases import (
     unchanged,
 )
 from tests.e2e.test_damaged_state import providers_last, require_put_right, require_taken_from_the_history
-from tests.e2e.test_ownership import require_adoption_alone
+from tests.e2e.test_ownership import require_adoption_as_declared
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
 
@@ -136,7 +136,7 @@ def test_crashes_are_given_up_soon_damage_is_repaired_and_the_objects_of_others_
 
     require_put_right(released, providers_last, ("up",))
     require_taken_from_the_history(released, share=0.5)
-    require_adoption_alone(released)
+    require_adoption_as_declared(released)
 
 
 @pytest.mark.thorough

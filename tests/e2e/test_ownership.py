@@ -94,7 +94,7 @@ def test_a_namespace_that_somebody_else_manages_is_used_and_left_alone(project: 
     assert (after.labels, after.uid) == (before.labels, before.uid)
 
 
-def require_adoption_alone(released: Any) -> None:
+def require_adoption_as_declared(released: Any) -> None:
     """An object of somebody else is refused, and taken over where the stack says so."""
     made = released.slipway("new", "parcel-service")
     assert made.code == 0, made.output

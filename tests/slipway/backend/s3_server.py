@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from lab.toolchain.go import find_go, rarer_garbage_collection
+from lab.toolchain.go import FLAGS, build_environment, find_go
 from slipway.paths import cache_home
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw"
@@ -42,10 +42,8 @@ def program() -> Path:
     if not (folder / "versitygw").exists():
         go = find_go()
         assert go, "the lab's toolchain has a Go compiler"
-        environment = {**os.environ, **rarer_garbage_collection(), "GOBIN": str(folder), "CGO_ENABLED": "0"}
-        # The toolchain's parts are compiled with the same, so that Go takes what they share from its cache.
-        flags = ["-trimpath", "-gcflags=all=-dwarf=false", "-ldflags=-s -w"]
-        command = ["nice", str(go.executable), "install", *flags, f"{MODULE}@{VERSION}"]
+        environment = build_environment() | {"GOBIN": str(folder)}
+        command = ["nice", str(go.executable), "install", *FLAGS, "-ldflags=-s -w", f"{MODULE}@{VERSION}"]
         subprocess.run(command, env=environment, check=True, timeout=BUILD_TIMEOUT_SECONDS)
     return folder / "versitygw"
 

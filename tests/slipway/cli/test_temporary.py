@@ -142,6 +142,8 @@ def test_only_what_has_expired_and_is_not_declared_is_reaped(project: Any) -> No
     assert [name for name in names if name.startswith("pr-")] == ["pr-10", "pr-3"]
     updates = json.loads(project("history", "-s", "pr-10", "--json").stdout)
     assert sorted(each["number"] for each in updates) == [1, 2]
+    done = project("down", "-s", "pr-10", "--yes")
+    assert (done.returncode, left(project, "pr-10")) == (0, []), done.stderr
 
 
 @pytest.mark.parametrize(
