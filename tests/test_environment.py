@@ -64,6 +64,21 @@ def test_packages_are_installed_from_the_user_s_index_and_nowhere_else(
     assert not (tmp_path / ".venv/installed-packages.txt").read_text()
 
 
+def test_a_python_that_is_asked_for_and_too_old_is_named(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts/venv").write_bytes((ROOT / "scripts/venv").read_bytes())
+    old = tmp_path / "python3.10"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    environment = {"PATH": os.environ["PATH"], "PYTHON": str(old)}
+    done = subprocess.run(["bash", tmp_path / "scripts/venv"], env=environment, check=False, capture_output=True)
+    assert done.returncode == 2
+    assert done.stderr.decode() == (
+        f"error: PYTHON is {old}, which is no Python 3.11 or newer with the modules venv and ensurepip.\n"
+        "  next: Name another one, or unset PYTHON.\n"
+    )
+
+
 def run(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "SLIPWAY_HOME": str(folder / "data"), **variables}
     command = [sys.executable, "-m", "slipway.cli.main", *arguments]
