@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
 # Nothing that runs reads them.
 NOT_COPIED = ("tests/", "docs/")
+COMPILED = ("components/", "policy/", "slipway/")
 COMMAND_TIMEOUT_SECONDS = 600
 
 
@@ -186,10 +188,13 @@ def copy_unit_tests(folder: Path, names: Iterable[str]) -> None:
 
 
 def copy_sources(folder: Path, names: Iterable[str]) -> None:
-    """These files of the checkout."""
+    """These files of the checkout, and the bytecode of the program and of Slipway, if there is."""
     for name in names:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, folder / name)
+        compiled = Path(cache_from_source(name)) if name.startswith(COMPILED) and name.endswith(".py") else Path(name)
+        for file in {Path(name), compiled}:
+            if (ROOT / file).is_file():
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / file, folder / file)
 
 
 @pytest.fixture

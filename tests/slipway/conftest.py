@@ -231,7 +231,7 @@ def scratch_in(home: Path) -> Iterator[Scratch]:
         (folder / f"Pulumi.{environment}.yaml").write_text("config:\n  scratch:greeting: hello\n")
     (folder / ".gitignore").write_text(".venv\nstarted\n__pycache__/\n")
     (folder / ".venv").symlink_to(sys.prefix)
-    shutil.copytree(POLICY, folder / "policy", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(POLICY, folder / "policy")  # with its bytecode, if there is
     with socket.create_server(("127.0.0.1", 0)) as registry:  # asked whether it is there, and no more
         made = Scratch(home, folder, f"127.0.0.1:{registry.getsockname()[1]}")
         made.git("init", "-q")
