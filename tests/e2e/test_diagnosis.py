@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.e2e import recorded_states as states
 from tests.e2e.bad_releases import (
     Setting,
     admission_policy,
@@ -25,6 +27,8 @@ from tests.e2e.bad_releases import (
     unchanged,
 )
 from tests.e2e.test_damaged_state import providers_last, require_put_right, require_taken_from_the_history
+from tests.e2e.test_history import require_named_and_brought_back
+from tests.e2e.test_no_interruption import Load
 from tests.e2e.test_ownership import require_adoption_as_declared
 
 pytestmark = [pytest.mark.lab, pytest.mark.e2e]
@@ -111,17 +115,24 @@ GIVEN_UP: list[Any] = [
 ]
 
 
-def test_crashes_are_given_up_soon_damage_is_repaired_and_the_objects_of_others_are_left(released: Any) -> None:
+def test_crashes_damage_and_changes_by_hand_are_put_right_and_the_objects_of_others_are_left(
+    released: Any, tmp_path: Path
+) -> None:
     """Which all leave the one release as it was, or add a service to it."""
+    url = released.url("user-service")
     crash = python("print('no compass on board', flush=True); raise SystemExit(3)")
-    require_given_up(
-        released,
-        crash,
-        overrides(),
-        ["user-service crashes", "exit code 3", "| no compass on board", "--previous"],
-    )
+    load = Load(f"{url}/users")
+    with load.running():
+        require_given_up(
+            released,
+            crash,
+            overrides(),
+            ["user-service crashes", "exit code 3", "| no compass on board", "--previous"],
+        )
+        load.wait_for(500)
+    assert not load.lost, load.answers
 
-    url, before, began = released.url("user-service"), len(engine_history(released)), time.monotonic()
+    before, began = len(engine_history(released)), time.monotonic()
     released.configure(overrides(resources={"memory": "12Mi"}, env={"CARGO": "heavy"}))
     result = released.up()
     assert result.code != 0
@@ -136,6 +147,7 @@ def test_crashes_are_given_up_soon_damage_is_repaired_and_the_objects_of_others_
 
     require_put_right(released, providers_last, ("up",))
     require_taken_from_the_history(released, share=0.5)
+    require_named_and_brought_back(released, states.count(released), tmp_path)
     require_adoption_as_declared(released)
 
 
@@ -147,7 +159,7 @@ def test_what_cannot_mend_is_given_up_soon(released: Any, setting: Setting, sett
 
 def require_given_up(released: Any, setting: Setting, settings: str, words: list[str]) -> None:
     """A bad release ends soon, with one screen that has these words, and is taken back."""
-    url = released.url("user-service")
+    url, before = released.url("user-service"), states.object_inputs(states.present(released))
     released.configure(settings)
     with setting(released):
         failed = failing_up(released)
@@ -155,6 +167,7 @@ def require_given_up(released: Any, setting: Setting, settings: str, words: list
     assert 0 < failed.wait_seconds <= SOON_SECONDS, failed.output
     assert httpx.get(f"{url}/users").status_code == 200, "the release before must go on answering"
     assert [each["result"] for each in engine_history(released)] == ["succeeded", "failed", "succeeded"]
+    assert states.object_inputs(states.present(released)) == before
 
 
 def engine_history(project: Any) -> list[dict[str, Any]]:

@@ -31,18 +31,18 @@ def eventually(found: Any, wanted: Any, timeout_seconds: float = 60) -> None:
     assert met == wanted
 
 
-def order(project: Any, item: str) -> None:
-    """Place one, which is open, for a new user."""
+def order(users: str, orders: str, item: str) -> None:
+    """Place one at these addresses, which is open, for a new user."""
     user = {"name": "Ada", "email": f"{item}@example.com"}
-    created = httpx.post(f"{project.url('user-service')}/users", json=user)
+    created = httpx.post(f"{users}/users", json=user)
     assert created.status_code == 201, created.text
     order = {"user_id": created.json()["id"], "item": item, "quantity": 1}
-    placed = httpx.post(f"{project.url('order-service')}/orders", json=order)
+    placed = httpx.post(f"{orders}/orders", json=order)
     assert (placed.status_code, placed.json()["status"]) == (201, "open"), placed.text
 
 
-def statuses(project: Any) -> list[str]:
-    return [each["status"] for each in httpx.get(f"{project.url('order-service')}/orders").json()["orders"]]
+def statuses(orders: str) -> list[str]:
+    return [each["status"] for each in httpx.get(f"{orders}/orders").json()["orders"]]
 
 
 def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: Any) -> None:
@@ -50,11 +50,11 @@ def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: 
     project = whole_example
     result = project.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 0, result.output
-    orders = project.url("order-service")
-    assert project.url("user-service") in result.output
+    users, orders = project.url("user-service"), project.url("order-service")
+    assert users in result.output
     assert orders in result.output
-    order(project, "keel")
-    eventually(lambda: statuses(project), ["confirmed"])
+    order(users, orders, "keel")
+    eventually(lambda: statuses(orders), ["confirmed"])
     refused = httpx.post(f"{orders}/orders", json={"user_id": 4242, "item": "keel", "quantity": 1})
     assert 400 <= refused.status_code < 500
     assert "4242" in refused.text
@@ -78,7 +78,7 @@ def test_one_command_brings_the_example_up_and_one_takes_it_away(whole_example: 
     file = project.folder / "by-hand.json"
     file.write_text(json.dumps(job))
     assert project.run(*kubectl, "create", "-f", str(file)).code == 0
-    eventually(lambda: statuses(project), [])
+    eventually(lambda: statuses(orders), [])
 
     destroyed = project.run("pulumi", "destroy", "--stack", "e2e", "--yes", "--skip-preview", "--non-interactive")
     assert destroyed.code == 0, destroyed.output
@@ -91,8 +91,9 @@ def test_orders_stay_over_a_migration_and_over_a_rollback_of_it(whole_example: A
     project = whole_example
     first = project.slipway("up", "-s", "e2e", "--yes")
     assert first.code == 0, first.output
-    order(project, "keel")
-    eventually(lambda: statuses(project), ["confirmed"])
+    users, orders = project.url("user-service"), project.url("order-service")
+    order(users, orders, "keel")
+    eventually(lambda: statuses(orders), ["confirmed"])
     versions = project.folder / "services/order_service/order_service/migrations/versions"
     (versions / "r3_note.py").write_text(
         "import sqlalchemy as sa\nfrom alembic import op\n\nrevision = '3'\ndown_revision = '2'\n\n\n"
@@ -100,12 +101,12 @@ def test_orders_stay_over_a_migration_and_over_a_rollback_of_it(whole_example: A
     )
     second = project.slipway("up", "-s", "e2e", "--yes")
     assert second.code == 0, second.output
-    assert statuses(project) == ["confirmed"]
+    assert statuses(orders) == ["confirmed"]
     back = project.slipway("rollback", "-s", "e2e", "--yes")
     assert back.code == 0, back.output
     assert "The migrations since" in back.output
-    order(project, "oar")
-    eventually(lambda: statuses(project), ["confirmed", "confirmed"])
+    order(users, orders, "oar")
+    eventually(lambda: statuses(orders), ["confirmed", "confirmed"])
 
 
 def test_an_update_builds_just_what_has_changed_and_nothing_that_fails_its_unit_tests(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,16 +75,21 @@ def test_updates_are_listed_distinguished_and_verified(changed: Any, tmp_path: A
         assert (refused.code, "Nothing is deployed to e2e" in refused.output) == (1, True), refused.output
 
 
-def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed: Any, tmp_path: Any) -> None:
-    """The state is that of #2 already: only the cluster is not."""
-    changed.kubectl("set", "env", "deployment/user-service", "A=b")
-    changed.kubectl("scale", "deployment/user-service", "--replicas=0")
-    changed.kubectl("label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
-    changed.kubectl("delete", "poddisruptionbudget/order-service")
-    (tmp_path / "leftover.yaml").write_text(LEFTOVER)
-    changed.kubectl("create", "-f", str(tmp_path / "leftover.yaml"))
+@pytest.mark.thorough  # test_diagnosis.py has it after other updates
+def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed: Any, tmp_path: Path) -> None:
+    require_named_and_brought_back(changed, 2, tmp_path)
 
-    found = {(each["operation"], each["name"]): each for each in json_of(changed, "drift", code=6)["drift"]}
+
+def require_named_and_brought_back(project: Any, number: int, tmp_path: Path) -> None:
+    """Changes by hand since update `number`, the last one: the state is what it left, only the cluster is not."""
+    project.kubectl("set", "env", "deployment/user-service", "A=b")
+    project.kubectl("scale", "deployment/user-service", "--replicas=0")
+    project.kubectl("label", "service/order-service", "app.kubernetes.io/name=other", "--overwrite")
+    project.kubectl("delete", "poddisruptionbudget/order-service")
+    (tmp_path / "leftover.yaml").write_text(LEFTOVER)
+    project.kubectl("create", "-f", str(tmp_path / "leftover.yaml"))
+
+    found = {(each["operation"], each["name"]): each for each in json_of(project, "drift", code=6)["drift"]}
     assert sorted(found) == [
         ("changed", "order-service"),
         ("changed", "user-service"),
@@ -97,12 +103,12 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     (label,) = found["changed", "order-service"]["fields"]
     assert label["path"] == 'metadata.labels["app.kubernetes.io/name"]'
     assert found["not in the state", "leftover"]["service"] == "user-service"
-    shown = changed.slipway("drift", "-s", "e2e")
+    shown = project.slipway("drift", "-s", "e2e")
     assert shown.code == 6
     assert "~ Deployment user-service, changed by kubectl" in shown.output
     assert "- PodDisruptionBudget order-service, gone from the cluster" in shown.output
 
-    previewed = changed.slipway("preview", "-s", "e2e", "--drift", "--json", str(tmp_path / "preview.json"))
+    previewed = project.slipway("preview", "-s", "e2e", "--drift", "--json", str(tmp_path / "preview.json"))
     assert previewed.code == 6, previewed.output
     assert set(shown.output.splitlines()) <= set(previewed.output.splitlines()), "one answer"
     of_preview = json.loads((tmp_path / "preview.json").read_text())["drift"]
@@ -111,18 +117,18 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
         each["urn"]: each["changedBy"] for each in found.values()
     }
 
-    shown = changed.slipway("verify", "-s", "e2e")
+    shown = project.slipway("verify", "-s", "e2e")
     assert shown.code == 1, shown.output
     assert "user-service: failed, the Deployment in the cluster has 0 replicas, the state says 1" in shown.output
     assert "check failed: GET /users" in shown.output
-    assert not json_of(changed, "verify", code=1)["ok"]
+    assert not json_of(project, "verify", code=1)["ok"]
 
-    drifted = changed.slipway("up", "-s", "e2e", "--yes")
+    drifted = project.slipway("up", "-s", "e2e", "--yes")
     assert drifted.code == 6, "nothing was updated, and it is no success: " + drifted.output
     assert "replicas: 1 → 0" in drifted.output
     assert "`slipway up -s e2e --refresh`" in drifted.output
 
-    done = changed.slipway("rollback", "-s", "e2e", "--to", "2", "--yes")
+    done = project.slipway("rollback", "-s", "e2e", "--to", str(number), "--yes")
     assert done.code == 0, done.output
     looked = next(line for line in done.output.splitlines() if line.startswith("The cluster differs from the state"))
     for each in ("Deployment user-service", "Service order-service", "PodDisruptionBudget order-service"):
@@ -130,8 +136,8 @@ def test_what_was_changed_by_hand_is_named_and_a_rollback_brings_it_back(changed
     left_over = "and 1 object that was never recorded (ConfigMap leftover), 2 checks met"
     assert f"recorded inputs are the same, {left_over}" in done.output
     assert "Update Secret" not in done.output, "nobody touched the Secrets"
-    assert json_of(changed, "verify")["ok"]
-    left = json_of(changed, "drift", code=6)["drift"]
+    assert json_of(project, "verify")["ok"]
+    left = json_of(project, "drift", code=6)["drift"]
     assert {each["name"] for each in left} == {"leftover"}, "what kubectl has set goes with the object's update"
 
 

@@ -99,11 +99,12 @@ def history(project: Any) -> list[dict[str, Any]]:
 def require_in_order(project: Any, services: set[str], before: list[dict[str, Any]]) -> None:
     """The stack has nothing pending, the cluster what the state says, and the history all that it had."""
     assert set(project.deployments()) == services
-    addresses = {name: service["url"] for name, service in project.outputs()["services"].items()}
+    export = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
+    (stack,) = (each for each in export["resources"] if each["type"] == "pulumi:pulumi:Stack")
+    addresses = {name: service["url"] for name, service in stack["outputs"]["services"].items()}
     assert set(addresses) == services
     for address in addresses.values():
         assert httpx.get(f"{address}/healthz").status_code == 200
-    export = json.loads(project.run("pulumi", "stack", "export", "--stack", "e2e").output)["deployment"]
     assert not export.get("pending_operations")
     assert not [each["urn"] for each in export["resources"] if each.get("delete") or each.get("initErrors")]
     assert history(project)[: len(before)] == before

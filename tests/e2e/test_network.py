@@ -96,16 +96,19 @@ def test_with_exactly_the_documented_rights_where_the_api_server_cannot_reach_th
     failed = allowed.slipway("up", "-s", "e2e", "--yes")
     assert failed.code == 4, failed.output
 
-    # One pod of two that answers differently: each has a database of its own.
+
+@pytest.mark.thorough
+def test_a_check_asks_each_pod_and_names_the_one_that_answers_differently(project: Any, port: int) -> None:
+    """Each has a database of its own."""
     empty = {"replicas": 2, "checks": [{"get": "/users", "json": {"$.total": 0}}]}
-    project.configure(services(user_service=empty), namespace=existing)
-    done = allowed.slipway("up", "-s", "e2e", "--yes")
+    project.configure(services(user_service=empty))
+    done = project.slipway("up", "-s", "e2e", "--yes")
     assert done.code == 0, done.output
     pods = answering_pods(project)
     assert len(pods) == 2
     cluster = Cluster.connect(None, project.environment["KUBECONFIG"])
     status, _ = PortForwards(cluster.client).request(
-        namespace,
+        project.namespace,
         pods[1],
         port,
         method="POST",
@@ -115,11 +118,11 @@ def test_with_exactly_the_documented_rights_where_the_api_server_cannot_reach_th
         timeout_seconds=10,
     )
     assert status == 201
-    verified = allowed.slipway("verify", "-s", "e2e")
+    verified = project.slipway("verify", "-s", "e2e")
     assert verified.code == 1, verified.output
     assert f"GET /users of pod {pods[1]} answered 200" in flat(verified.output)
     assert "expected 0 at $.total, which is 1 (1 of 2 pods, asked" in flat(verified.output)
-    failed = allowed.slipway("up", "-s", "e2e", "--yes")
+    failed = project.slipway("up", "-s", "e2e", "--yes")
     assert f"GET /users of pod {pods[1]} answered 200" in flat(failed.output), failed.output
 
 

@@ -73,6 +73,7 @@ class Load:
             time.sleep(PAUSE_SECONDS)
 
 
+@pytest.mark.thorough  # as through updates and a rollback in test_promotion.py, and a failed one in test_diagnosis.py
 def test_every_request_is_answered_through_it_all(project: Any) -> None:
     project.configure(SOON_GIVEN_UP)
     first = project.slipway("up", "-s", "e2e", "--yes")

@@ -410,7 +410,7 @@ def test_a_setting_in_git_is_shown_and_then_carried_out_by_a_plain_update(
     assert states.history(ship)[-1]["kind"] == "update"
 
 
-def test_a_bad_release_goes_back_by_itself_where_there_is_a_good_one(ship: Any) -> None:
+def test_a_first_release_that_fails_has_nothing_to_go_back_to(ship: Any) -> None:
     ship.configure(overrides(NO_SUCH_WORDS))
     failed = ship.slipway("up", "-s", "e2e", "--yes")
     assert failed.code == 1, failed.output
@@ -429,31 +429,26 @@ def test_a_bad_release_goes_back_by_itself_where_there_is_a_good_one(ship: Any) 
         assert reason in refused.output
         assert "Traceback" not in refused.output
     assert states.count(ship) == 2
-    require_automatic_rollback(ship, 2, NO_SUCH_WORDS, "no such words")
 
 
-@pytest.mark.thorough
-@pytest.mark.usefixtures("good")
-def test_a_failing_rollout_goes_back_by_itself(ship: Any) -> None:
-    require_automatic_rollback(ship, GOOD, TOO_LITTLE_MEMORY, "limit of 12Mi")
-
-
-def require_automatic_rollback(ship: Any, good_number: int, bad: Any, message: str) -> None:
-    """From a bad release, with `message`, to this good one; and the next goes forward."""
-    good = seen(ship)
+@pytest.mark.thorough  # test_diagnosis.py and test_network.py have one each
+@pytest.mark.parametrize(("bad", "message"), [(NO_SUCH_WORDS, "no such words"), (TOO_LITTLE_MEMORY, "limit of 12Mi")])
+def test_a_bad_release_goes_back_by_itself_and_the_next_goes_forward(
+    ship: Any, good: dict[str, Any], bad: Any, message: str
+) -> None:
     ship.configure(overrides(bad, {"user-service": {**bad["user-service"], "replicas": 3}}))
     result = ship.slipway("up", "-s", "e2e", "--yes")
     assert result.code == 4, result.output
     flat = " ".join(result.output.split())
     assert message in flat, "why it failed comes first"
-    assert flat.index(message) < flat.index(f"was rolled back to #{good_number}")
+    assert flat.index(message) < flat.index(f"was rolled back to #{GOOD}")
     assert "2 checks met" in result.output
-    is_whole(ship, good_number, result.output)
+    is_whole(ship, GOOD, result.output)
     assert seen(ship) == good
     assert answers(ship, "user-service", "/users") == 200
     last = states.history(ship)[-2:]
     assert [each["succeeded"] for each in last] == [False, True]
-    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (good_number + 1, good_number)
+    assert (last[1]["rollback"]["source"], last[1]["rollback"]["target"]) == (GOOD + 1, GOOD)
     ship.configure(overrides({"user-service": {"replicas": 2}}))
     fixed = ship.slipway("up", "-s", "e2e", "--yes")
     assert fixed.code == 0, fixed.output

@@ -26,6 +26,7 @@ def files_about(name: str, *folders: Path) -> list[str]:
     return [str(file) for folder in folders for file in folder.rglob("*") if name in file.name]
 
 
+@pytest.mark.thorough  # as without services in tests/slipway/cli/test_temporary.py
 def test_an_environment_comes_is_updated_expires_and_is_gone(project: Any, tmp_path: Path) -> None:
     name = f"pr-{secrets.token_hex(3)}"
     namespace = f"slipway-{name}"

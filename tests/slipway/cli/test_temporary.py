@@ -56,7 +56,6 @@ def left(scratch: Any, name: str = "pr-1") -> list[Path]:
     ]
 
 
-@pytest.mark.thorough  # tests/e2e/test_temporary_environment.py does the same on the cluster, the rest is below
 def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     comment = project.home / "comment.md"
     done = project(*UP, "--markdown", str(comment))
