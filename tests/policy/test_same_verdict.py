@@ -227,6 +227,7 @@ def test_a_bare_update_is_refused_before_anything_is_touched(checkout: Checkout)
     assert NAMESPACE not in {each["metadata"]["name"] for each in namespaces}
 
 
+@pytest.mark.thorough  # as `slipway preview`, in tests/e2e/test_gate.py
 def test_a_preview_asks_unless_slipway_has_and_shows_the_list_and_goes_on(checkout: Checkout) -> None:
     without_probe(checkout)
     checkout.environment[program_check.VARIABLE] = program_check.token(checkout.folder, "slipway", STACK)

@@ -90,6 +90,7 @@ def replicas(tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
         yield start
 
 
+@pytest.mark.thorough  # tests/e2e/test_first_release.py has one of each
 def test_replicas_share_their_users_and_orders_and_one_address_sent_to_both_at_once_is_one_user(
     replicas: Callable[..., list[str]],
 ) -> None:
@@ -175,6 +176,7 @@ def run_module(name: str, url: str, tmp_path: Path, **variables: str) -> subproc
     )
 
 
+@pytest.mark.thorough  # tests/e2e/test_first_release.py has one
 def test_workers_share_the_open_orders_and_wait_for_the_tables(orders_url: str, tmp_path: Path) -> None:
     workers = [run_module("worker", orders_url, tmp_path) for _ in range(2)]
     try:

@@ -80,6 +80,7 @@ def timeless(value: Any) -> Any:
     return [timeless(each) for each in value] if isinstance(value, list) else value
 
 
+@pytest.mark.thorough  # the kills of tests/e2e/test_killed.py are recovered from a journal
 def test_by_the_engine_alone_and_by_journal_a_folder_has_the_same_history_in_the_same_files(
     recorder: Any, tmp_path: Path
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_checkout_stays_clean_by_slipway_and_by_hand(project: Any) -> None:
     assert is_clean(project)
 
 
+@pytest.mark.thorough  # backend/test_stacks.py has the salt that a clone lacks
 def test_a_second_clone_opens_the_same_stacks(project: Any, tmp_path: Path) -> None:
     second = tmp_path / "second"
     project.git("clone", "-q", str(project.folder), str(second))
@@ -101,6 +102,7 @@ def test_a_secret_set_by_hand_is_read_and_is_all_that_git_sees(project: Any) -> 
     assert by_hand(project, "pulumi stack output token -s dev --show-secrets").strip() == "5"
 
 
+@pytest.mark.thorough  # as there, the salt of another lab
 def test_a_new_lab_does_not_stumble_over_the_salt_of_the_old_one(project: Any) -> None:
     project.use_lab("second")
     result = project("up", "-s", "dev", "--yes")

@@ -112,6 +112,7 @@ def test_the_policies_judge_the_update_too(scratch: Any) -> None:
     assert not list(Path(scratch.home, "data").glob("passed/*"))
 
 
+@pytest.mark.thorough  # as in a preview, in test_up_refusals.py
 def test_a_pack_that_hangs_while_it_loads_does_not_hold_up_an_update_that_is_not_previewed(scratch: Any) -> None:
     switch, pack = scratch.home / "hang", scratch.folder / "policy" / "__main__.py"
     pack.write_text(f"import os, time\ntime.sleep(3600 if os.path.exists({str(switch)!r}) else 0)\n{pack.read_text()}")

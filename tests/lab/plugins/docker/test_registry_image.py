@@ -248,6 +248,7 @@ def test_plain_http_elsewhere_has_to_be_declared(new_registry: NewRegistry, new_
     assert provider.image(name)["name"] == name
 
 
+@pytest.mark.thorough  # as every first release looks up its base image
 @pytest.mark.lab
 def test_lab_registry_through_the_engine(new_project: Callable[..., Any], lab_image: str) -> None:
     project = new_project(

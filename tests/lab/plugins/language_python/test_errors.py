@@ -109,7 +109,7 @@ def test_missing_program(new_project: NewProject) -> None:
     ("program", "code", "error"),
     [
         pytest.param("raise SystemExit(0)", 0, "", marks=pytest.mark.thorough),
-        ("raise SystemExit(7)", 1, "program exited with non-zero exit code: 7"),
+        pytest.param("raise SystemExit(7)", 1, "program exited with non-zero exit code: 7", marks=pytest.mark.thorough),
         ("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)", 1, "program was ended by signal 9"),
     ],
     ids=["exit 0", "exit 7", "killed"],
@@ -125,8 +125,16 @@ def test_exit_status_of_the_program(new_project: NewProject, program: str, code:
     ("options", "error"),
     [
         ({"virtualenv": "nowhere"}, "nowhere does not exist; run `pulumi install` to create it"),
-        ({"virtualenv": "."}, "exists and is not a virtual environment; set another folder"),
-        ({"toolchain": "uv"}, "runtime.options.toolchain is 'uv', but Slipway's fallback language host has only 'pip'"),
+        pytest.param(
+            {"virtualenv": "."},
+            "exists and is not a virtual environment; set another folder",
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            {"toolchain": "uv"},
+            "runtime.options.toolchain is 'uv', but Slipway's fallback language host has only 'pip'",
+            marks=pytest.mark.thorough,
+        ),
         pytest.param(
             {"typechecker": "mypy"},
             "runtime.options.typechecker is 'mypy', but Slipway's fallback language host",
@@ -158,6 +166,7 @@ def test_environment_without_the_sdk(new_project: NewProject) -> None:
     assert "Traceback" not in done.output
 
 
+@pytest.mark.thorough  # it has pip make an environment, which no command of Slipway asks for
 def test_install_makes_the_environment_and_says_which_command_failed(new_project: NewProject) -> None:
     project = new_project("", virtualenv="venv")
     project.write("requirements.txt", "# nothing\n")

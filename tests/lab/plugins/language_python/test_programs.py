@@ -51,6 +51,7 @@ def test_program_gets_its_configuration_settings_and_virtual_environment(new_pro
     assert "hunter2" not in state
 
 
+@pytest.mark.thorough  # as tests/e2e/test_gate.py previews, updates and updates again
 def test_preview_is_a_dry_run_and_a_second_update_changes_nothing(new_project: NewProject) -> None:
     project = new_project('import pulumi\npulumi.export("dry_run", pulumi.runtime.is_dry_run())\n')
 
@@ -114,6 +115,7 @@ def test_main_file_elsewhere(new_project: NewProject) -> None:
     assert project.outputs() == {"folder": str(project.folder / "infra")}
 
 
+@pytest.mark.thorough  # as tests/e2e/test_first_release.py takes the example down
 def test_program_runs_for_destroy_and_refresh_too(new_project: NewProject) -> None:
     project = new_project('print("I ran")\n')
     assert project.up().code == 0
