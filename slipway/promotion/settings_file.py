@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from services.yaml_source import is_read_as_another
 from slipway.backend.promotion import BUILD_KEY, IMAGES_KEY, Promotion
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import NOT_BUILT
@@ -213,8 +212,13 @@ def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
 def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
     """The lines of a service, its name at `column`."""
     inner = " " * (column + INDENTATION)
-    key = name if PLAIN.fullmatch(name) and not is_read_as_another(name) else f"'{name}'"
+    key = name if _is_plain(name) else f"'{name}'"
     return [f"{' ' * column}{key}:", *(f"{inner}{field}: {value}" for field, value in _values(promotion).items())]
+
+
+def _is_plain(text: str) -> bool:
+    """Whether it is read as it is written without quotes: `on` and `null` are not."""
+    return PLAIN.fullmatch(text) is not None and yaml.safe_load(text) == text
 
 
 def _values(promotion: Promotion) -> dict[str, str]:
@@ -226,8 +230,8 @@ def _values(promotion: Promotion) -> dict[str, str]:
         if isinstance(value, int):
             written[key] = str(value)
             continue
-        as_it_is = key not in QUOTED and (PLAIN.fullmatch(value) or value.startswith("sha256:"))
-        written[key] = value if as_it_is and yaml.safe_load(value) == value else f"'{value}'"
+        as_it_is = key not in QUOTED and (_is_plain(value) or value.startswith("sha256:"))
+        written[key] = value if as_it_is else f"'{value}'"
     return written
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from slipway.backend.promotion import Promotion
@@ -117,6 +117,7 @@ images = st.dictionaries(
 
 @settings(max_examples=15, deadline=None)
 @given(images, images)
+@example({}, {name: promotion() for name in ("on", "off", "no", "1", "null", "true")})
 def test_what_was_written_is_read(first: dict[str, Promotion], second: dict[str, Promotion]) -> None:
     """Names such as `on`, `1` and `true` too."""
     old = "config:\n  slipway:build: false\n  a:b: c # d\n"
