@@ -76,6 +76,14 @@ def test_the_catalogue_takes_it_as_it_is(root: Path) -> None:
     assert [(check.get, check.has) for check in service.spec.checks] == [("/hello", "greeting")]
 
 
+@pytest.mark.parametrize("name", ["on", "null", "yes"])
+def test_the_catalogue_takes_a_name_that_yaml_reads_as_another_value(root: Path, name: str) -> None:
+    _with_kit(root)
+    new(name, root)
+    (service,) = catalog.load(root / "services")
+    assert service.name == name
+
+
 @pytest.mark.parametrize("template", [Template.GO, Template.NODE, Template.JAVA, Template.STATIC])
 def test_the_catalogue_takes_it_in_any_language(root: Path, template: Template) -> None:
     new("order-desk", root, template=template, port=9000)
