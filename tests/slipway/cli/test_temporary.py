@@ -56,6 +56,7 @@ def left(scratch: Any, name: str = "pr-1") -> list[Path]:
     ]
 
 
+@pytest.mark.thorough  # each of it is below, with what goes wrong
 def test_it_comes_is_updated_without_flags_and_goes(project: Any) -> None:
     comment = project.home / "comment.md"
     done = project(*UP, "--markdown", str(comment))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from kubernetes.client import CoreV1Api
+from kubernetes import client
 
 from policy import program_check
 from policy.program_check import DeclaredObject
@@ -194,7 +194,7 @@ def test_the_first_update_needs_no_preview_in_a_namespace_that_it_creates(stack:
     passed = passed_policies(stack)
     assert passed
     assert passed.rules > 50
-    api = CoreV1Api(stack.cluster().client)
+    api = client.CoreV1Api(stack.cluster().client)
     api.create_namespace({"metadata": {"name": name}})
     try:
         assert passed_policies(stack) is None, "the namespace may be somebody else's"

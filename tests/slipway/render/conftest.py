@@ -12,7 +12,7 @@ from tests.slipway.render import reading
 
 
 @pytest.fixture
-def lines() -> Callable[[str], list[tuple[float, str]]]:
+def lines() -> Callable[[str], tuple[tuple[float, str], ...]]:
     return reading.lines
 
 

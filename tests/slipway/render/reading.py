@@ -27,11 +27,12 @@ COMMITS = Commits(previewed="5678ef0123456789", deployed="1234abcd12345678")
 LINKS = Links(run="https://ci.example/run/1", compare="https://ci.example/compare/1234abcd...5678ef01")
 
 
-def lines(name: str) -> list[tuple[float, str]]:
+@cache
+def lines(name: str) -> tuple[tuple[float, str], ...]:
     """The lines of a recording and when they came."""
     text = lzma.decompress((RECORDINGS / f"{name}.jsonl.xz").read_bytes()).decode()
     parts = (line.partition(" ") for line in text.splitlines())
-    return [(float(at_seconds), line) for at_seconds, _, line in parts]
+    return tuple((float(at_seconds), line) for at_seconds, _, line in parts)
 
 
 def events(name: str, until: int | None = None) -> PreviewEvents:
