@@ -1,7 +1,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up check lint unit test record bench down
+.PHONY: help venv lab up check lint unit collect test record bench down
 
 BIN := .venv/bin
 # pytest keeps its rewritten test modules as bytecode, which halves the time until its first test.
@@ -32,6 +32,10 @@ lint: venv ## Linters, types, import contracts
 
 unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolchain
 	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --ignore tests/e2e -m 'not (lab or e2e or toolchain or slow)'
+
+# Compiles the tests, so that four workers need not, each for itself.
+collect: venv
+	$(BIN)/python -m pytest --collect-only --quiet
 
 test: lint lab ## Linters, types, import contracts and tests of all parts; every test with SLIPWAY_TEST_ALL=1
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadscope --durations 20
