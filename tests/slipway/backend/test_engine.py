@@ -167,13 +167,10 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.thorough  # its server is compiled for minutes; test_storage.py has the addresses
 @pytest.mark.parametrize(
     ("prefix", "journaled"),
-    [
-        pytest.param("", False, marks=pytest.mark.thorough),
-        pytest.param("/of/a%20team", False, marks=pytest.mark.thorough),
-        ("/by/a%20journal", True),  # what is no update is written by the engine
-    ],
+    [("", False), ("/of/a%20team", False), ("/by/a%20journal", True)],  # what is no update is written by the engine
 )
 def test_in_a_bucket(recorder: Any, s3: S3Server, prefix: str, journaled: bool) -> None:
     bucket = replace(recorder, url=s3.url(prefix), variables=s3.variables, journaled=journaled)
@@ -192,6 +189,7 @@ def test_keys_in_the_shared_credentials_file(recorder: Any, s3: S3Server, tmp_pa
     assert [entry.message for entry in bucket.history().entries] == ["as a profile"]
 
 
+@pytest.mark.thorough
 def test_what_a_bucket_refuses(recorder: Any, s3: S3Server) -> None:
     wrong = {**s3.variables, "AWS_SECRET_ACCESS_KEY": "wrong"}
     with pytest.raises(ConfigurationError, match=r"backend s3://states/ cannot be read") as caught:
