@@ -228,8 +228,10 @@ def write_kubelet_config(settings: LabSettings) -> None:
             "imagefs.available": "1%",
             "imagefs.inodesFree": "1%",
         },
-        "imageGCHighThresholdPercent": 97,
-        "imageGCLowThresholdPercent": 96,
+        # No collection of images but by the eviction above: the first one, at the kubelet's start, now and then found
+        # no statistics of its file systems yet, which ends the kubelet (cAdvisor's GetFsInfo).
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
         "registryPullQPS": 0,
         "serializeImagePulls": False,
         "kubeAPIQPS": 200,
