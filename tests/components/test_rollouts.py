@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import pulumi
 import pytest
@@ -19,6 +19,7 @@ from slipway.cluster.checks import Answer
 from slipway.cluster.client import ForbiddenError
 from slipway.cluster.rollouts import Rollout, RolloutError
 
+Answered = TypeVar("Answered")
 WEB = pulumi.resource.DependencyResource("urn:pulumi:dev::shop::kubernetes:apps/v1:Deployment::web")
 
 
@@ -45,6 +46,15 @@ def awaited(monkeypatch: pytest.MonkeyPatch) -> AwaitedRollouts:
     return AwaitedRollouts(None)
 
 
+def run(coroutine: Coroutine[Any, Any, Answered]) -> Answered:
+    """In a loop of its own: `asyncio.run` would leave the thread without the one that Pulumi goes on with."""
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(coroutine)
+    finally:
+        loop.close()
+
+
 def wait(awaited: AwaitedRollouts, cluster: Cluster, *names: str) -> list[bool | BaseException]:
     awaited._live = cluster  # type: ignore[assignment]
 
@@ -52,7 +62,7 @@ def wait(awaited: AwaitedRollouts, cluster: Cluster, *names: str) -> list[bool |
         waits = (awaited._wait(WEB, {"namespace": "shop", "name": name}) for name in names)
         return await asyncio.gather(*waits, return_exceptions=True)
 
-    return asyncio.run(all_of_them())
+    return run(all_of_them())
 
 
 def test_all_share_each_reading_until_they_are_complete(awaited: AwaitedRollouts) -> None:
@@ -69,7 +79,7 @@ def test_one_that_comes_later_is_read_at_once(awaited: AwaitedRollouts) -> None:
         for name in ("web", "api"):
             await awaited._wait(WEB, {"namespace": "shop", "name": name})
 
-    asyncio.run(asyncio.wait_for(one_after_the_other(), rollouts.POLL_SECONDS))
+    run(asyncio.wait_for(one_after_the_other(), rollouts.POLL_SECONDS))
     assert cluster.asked == [{"web"}, {"api"}]
 
 
