@@ -166,10 +166,13 @@ def test_a_huge_change(summarized: Any) -> None:
 
 @pytest.mark.parametrize("name", SMALL_AND_LARGE[:-1])
 def test_a_preview_may_break_off_anywhere(name: str, recorded: Any, lines: Callable[[str], list[Any]]) -> None:
-    for until in range(0, len(lines(name)), max(7, len(lines(name)) // 40)):
-        summary = recorded(name, until).summary("slipway", "dev")
-        assert summary.result is not PreviewResult.SUCCEEDED or until > len(lines(name)) - 10
-        assert render(summary).startswith("<!-- slipway:preview:slipway:dev -->\n")
+    events = recorded(name, 0)
+    for until, (at_seconds, line) in enumerate(lines(name)):
+        if until % 7 == 0:
+            summary = events.summary("slipway", "dev")
+            assert summary.result is not PreviewResult.SUCCEEDED or until > len(lines(name)) - 10
+            assert render(summary).startswith("<!-- slipway:preview:slipway:dev -->\n")
+        events.take(line, at_seconds)
 
 
 @pytest.mark.parametrize("line", ["", "{", "[]", "null", "1", '"text"', "panic: in a plugin", '{"resourcePreEvent'])
