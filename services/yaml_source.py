@@ -19,6 +19,7 @@ NUMBER_PATTERN = re.compile(
 # Only in YAML 1.1: `12:30` is 750.
 SEXAGESIMAL_PATTERN = re.compile(r"[-+]?\d[\d_]*(:[0-5]?\d)+(\.\d*)?", re.ASCII)
 DECIMAL_PATTERN = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
+PLAIN_PATTERN = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 # Longer numbers are rounded on their way through JSON.
 DIGITS_KEPT = 15
 SERVICES_KEY, DEFAULTS_KEY = "slipway:services", "slipway:defaults"
@@ -94,6 +95,12 @@ def _marked(shown: Path, error: yaml.MarkedYAMLError) -> YamlError:
     """The error with the line that the parser names."""
     line = error.problem_mark.line + 1 if error.problem_mark else 1
     return YamlError(f"{shown}:{line}: not valid YAML: {error.problem}")
+
+
+def scalar(text: str) -> str:
+    """A name or a word as it is written in YAML: in quotes where it would be read as something else, as `on` is."""
+    is_plain = PLAIN_PATTERN.fullmatch(text) is not None and yaml.safe_load(text) == text
+    return text if is_plain else f"'{text}'"
 
 
 def is_read_as_another(text: str) -> bool:

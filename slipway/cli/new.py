@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from services.spec import service_name
+from services.yaml_source import scalar
 from slipway.errors import ConfigurationError, SlipwayError
 
 TEMPLATES = Path(__file__).resolve().parent.parent / "templates"
@@ -188,15 +189,16 @@ def _refuse_taken(name: str, folder: Path, services: Path) -> None:
 def _write(folder: Path, name: str, package: str, template: Path, port: int) -> None:
     # Beside services/, not in it: files that an interrupt leaves behind must not look like a service.
     root = folder.parent.parent
-    scalar = name if yaml.safe_load(name) == name else f"'{name}'"  # `on` and `null` are read as other values
     try:
         with tempfile.TemporaryDirectory(prefix=".slipway-new-", dir=root) as temporary:
             made = Path(temporary) / package
             for source in sorted(template.rglob("*")):
                 relative = source.relative_to(template)
                 if source.is_file() and not any(_LEFT_BY_TOOLS.fullmatch(part) for part in relative.parts):
-                    text = source.read_text(encoding="utf-8").replace(f"\nname: {TEMPLATE_NAME}", f"\nname: {scalar}")
-                    text = text.replace(TEMPLATE_NAME, name)
+                    text = source.read_text(encoding="utf-8")
+                    text = text.replace(f"\nname: {TEMPLATE_NAME}", f"\nname: {scalar(name)}").replace(
+                        TEMPLATE_NAME, name
+                    )
                     text = text.replace(TEMPLATE_PACKAGE, package).replace(str(TEMPLATE_PORT), str(port))
                     _write_file(made / str(relative).replace(TEMPLATE_PACKAGE, package), text)
             for path in (made, *made.rglob("*")):

@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from services.yaml_source import scalar
 from slipway.backend.promotion import BUILD_KEY, IMAGES_KEY, Promotion
 from slipway.errors import ConfigurationError, SlipwayError
 from slipway.project import NOT_BUILT
@@ -24,7 +25,6 @@ from slipway.project import NOT_BUILT
 FIELDS = ("digest", "from", "update", "commit", "time")
 # Fields that Pulumi might read as something else: it reads numbers, dates and words in its own way.
 QUOTED = ("commit", "time")
-PLAIN = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
 INDENTATION = 2
 
 
@@ -212,13 +212,8 @@ def _value_of(node: yaml.Node | None, key: str) -> yaml.Node | None:
 def _entry(name: str, promotion: Promotion, column: int) -> list[str]:
     """The lines of a service, its name at `column`."""
     inner = " " * (column + INDENTATION)
-    key = name if _is_plain(name) else f"'{name}'"
-    return [f"{' ' * column}{key}:", *(f"{inner}{field}: {value}" for field, value in _values(promotion).items())]
-
-
-def _is_plain(text: str) -> bool:
-    """Whether it is read as it is written without quotes: `on` and `null` are not."""
-    return PLAIN.fullmatch(text) is not None and yaml.safe_load(text) == text
+    values = (f"{inner}{field}: {value}" for field, value in _values(promotion).items())
+    return [f"{' ' * column}{scalar(name)}:", *values]
 
 
 def _values(promotion: Promotion) -> dict[str, str]:
@@ -230,8 +225,10 @@ def _values(promotion: Promotion) -> dict[str, str]:
         if isinstance(value, int):
             written[key] = str(value)
             continue
-        as_it_is = key not in QUOTED and (_is_plain(value) or value.startswith("sha256:"))
-        written[key] = value if as_it_is else f"'{value}'"
+        if key in QUOTED:
+            written[key] = f"'{value}'"
+        else:
+            written[key] = value if value.startswith("sha256:") else scalar(value)
     return written
 
 

@@ -189,7 +189,7 @@ def test_keys_in_the_shared_credentials_file(recorder: Any, s3: S3Server, tmp_pa
     assert [entry.message for entry in bucket.history().entries] == ["as a profile"]
 
 
-@pytest.mark.thorough
+@pytest.mark.thorough  # the same server
 def test_what_a_bucket_refuses(recorder: Any, s3: S3Server) -> None:
     wrong = {**s3.variables, "AWS_SECRET_ACCESS_KEY": "wrong"}
     with pytest.raises(ConfigurationError, match=r"backend s3://states/ cannot be read") as caught:
