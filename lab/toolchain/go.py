@@ -26,6 +26,8 @@ FETCH_SILENCE_SECONDS = 300.0
 # Of all that is compiled, so that Go has what is shared in its cache. The linker drops DWARF (-w): none is generated.
 FLAGS = ("-trimpath", "-gcflags=all=-dwarf=false")
 GARBAGE_PERCENT, MEMORY_FOR_GARBAGE_GIB = "400", 8
+# Go compiles as many packages at once as there are processors, each in a process of its own that soon ends.
+COMPILER_GARBAGE_GIB, MEMORY_PER_PROCESSOR_GIB = 2, 4
 _VERSION_SECONDS = 10.0
 
 
@@ -205,13 +207,19 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
 def build_environment() -> dict[str, str]:
     """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
     fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture(), "GOFLAGS": "-buildvcs=false"}
-    return rarer_garbage_collection() | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
+    collection = rarer_garbage_collection()
+    if _memory_gib() >= MEMORY_PER_PROCESSOR_GIB * (os.cpu_count() or 1):
+        collection = {"GOGC": "off", "GOMEMLIMIT": f"{COMPILER_GARBAGE_GIB}GiB"}
+    return collection | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 def rarer_garbage_collection() -> dict[str, str]:
     """The variable of Go by which the compiler and the lab's daemons collect less often, if there is enough memory."""
-    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return {"GOGC": GARBAGE_PERCENT} if memory_gib >= MEMORY_FOR_GARBAGE_GIB else {}
+    return {"GOGC": GARBAGE_PERCENT} if _memory_gib() >= MEMORY_FOR_GARBAGE_GIB else {}
+
+
+def _memory_gib() -> float:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
 def _parse(match: re.Match[str] | None) -> tuple[int, ...]:

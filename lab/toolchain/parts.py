@@ -204,6 +204,8 @@ def _provider_release(name: str) -> Release:
     return Release({archive: f"{base}/pulumi-{name}_{{version}}_checksums.txt"})
 
 
+# What it and the Pulumi engine both require is of the engine's version, but for Pulumi's own modules, which do not fit:
+# Go compiles it once.
 DOCKER_BUILD = Part(
     name="docker-build",
     title="docker-build provider",

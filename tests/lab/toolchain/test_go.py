@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 from collections.abc import Callable
@@ -45,6 +46,37 @@ def test_the_pinned_go_is_pinned_by_hash() -> None:
 
 
 BUILT = [PULUMI, KUBERNETES, KUBECTL, BUILDKIT, COREDNS, CRANE, DOCKER_BUILD, KUBERNETES_PROVIDER]
+
+
+def test_the_docker_build_provider_has_the_libraries_of_the_engine() -> None:
+    """Of one version, Go compiles them once. These cost most."""
+    required = re.compile(
+        r"^\t((?:golang\.org/x|google\.golang\.org|go\.opentelemetry\.io|github\.com/aws)/\S+) (v\S+)", re.M
+    )
+    engine, provider = (
+        dict(required.findall((MODULES / part.build.module / "go.mod").read_text()))
+        for part in (PULUMI, DOCKER_BUILD)
+        if part.build
+    )
+    both = engine.keys() & provider.keys()
+    assert len(both) > 30
+    assert {module: provider[module] for module in both} == {module: engine[module] for module in both}
+
+
+@pytest.mark.parametrize(
+    ("cores", "expected"), [(2, {"GOGC": "off", "GOMEMLIMIT": "2GiB"}), (3, {"GOGC": "400"}), (64, {"GOGC": "400"})]
+)
+def test_the_compiler_collects_garbage_by_the_memory_of_each_processor(
+    cores: int, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GOGC", "GOMEMLIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 8 * 2**18, "SC_PAGE_SIZE": 2**12}.__getitem__)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    built = go.build_environment()
+    assert {name: built[name] for name in ("GOGC", "GOMEMLIMIT") if name in built} == expected
+    monkeypatch.setenv("GOGC", "50")
+    assert go.build_environment()["GOGC"] == "50"
 
 
 # Pulumi tags no version of the module; the table says which commit it is of.

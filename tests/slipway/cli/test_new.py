@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.service_image import context_problems
+from lab.toolchain.go import FLAGS, build_environment
 from services import catalog
 from services.builds import Dockerfile
 from slipway.cli import new as command
@@ -59,6 +60,8 @@ def test_a_new_service_passes_its_own_tests(root: Path, template: Template) -> N
     program, passed = NEEDED.get(template, (sys.executable, " passed"))
     if shutil.which(program) is None:
         pytest.skip(f"no {program} on this machine: the image build of tests/e2e/test_templates.py runs these tests")
+    if template is Template.GO:  # what the toolchain has compiled of Go's library, it does not compile again
+        environment |= build_environment() | {"GOFLAGS": " ".join(FLAGS)}
     tests = shlex.split(MADE[template].tests.format(folder="services/greeter"))
     if MADE[template].package:
         tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "services/greeter"]
