@@ -22,6 +22,7 @@ from slipway.cluster.diagnosis.diagnose import LINES_READ, last_lines, log_tails
 from slipway.cluster.diagnosis.model import Finding, Object, name_of, object_at, objects_at, text_at
 from slipway.environment_variables import proxy_of
 from slipway.masking import masked_text
+from slipway.tls import shared
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
@@ -168,10 +169,10 @@ def _tls(settings: Configuration) -> ssl.SSLContext:
         context.load_default_certs()
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file)
-    return context
+    return shared(context)
 
 
-def unreachable(client: ApiClient, error: Exception) -> ClusterError:
+def unreachable(client: ApiClient, error: BaseException) -> ClusterError:
     """An error that names the proxy of the request, if any: people easily forget a proxy that was set long ago."""
     host = client.configuration.host
     reason = error.__cause__ or error
@@ -380,6 +381,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Object | Sequence[Object] | None = None,
     ) -> tuple[bytes, Mapping[str, str]]:
+        from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
         content_type = "application/json-patch+json" if method == "PATCH" else "application/json"
@@ -394,6 +396,8 @@ class Cluster:
         try:
             response = self.client.call_api(*request, _request_timeout=TIMEOUT_SECONDS)
             answer: bytes = response.read()  # type: ignore[no-untyped-call]
+        except ApiException as error:  # of TLS, behind two lines of the client's own
+            raise unreachable(self.client, error.__context__ or error) from error
         except (HTTPError, OSError) as error:
             raise unreachable(self.client, error) from error
         if response.status == 404:

@@ -19,6 +19,7 @@ import httpx
 
 from lab.plugins.docker.provider import ImageName, Login, RegistryAccess
 from lab.plugins.serving import PluginError
+from slipway.tls import shared
 
 _one_at_a_time = Lock()  # else all first questions would read the authorities at once
 TIMEOUT = httpx.Timeout(10.0, connect=5.0)
@@ -165,7 +166,7 @@ def tls_context(*, verify: bool) -> ssl.SSLContext:
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    return context
+    return shared(context)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import tempfile
 import threading
 import time
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from slipway.cluster.client import ClusterError, ForbiddenError, NotFoundError, client
+from slipway.cluster.client import Cluster, ClusterError, ForbiddenError, NotFoundError, client
 from slipway.cluster.port_forward import BODY_LIMIT_BYTES, PortForwards
 from tests.slipway.cluster.api_server import ApiServer, api_server
 
@@ -164,12 +165,45 @@ def test_a_refusal_is_in_the_words_of_the_api_server(
     assert len(server.requests) == 1, "a token goes to no other host"
 
 
-def test_nobody_but_the_api_server_is_believed(authorities: Path, tmp_path: Path, pod: int) -> None:
+@pytest.mark.parametrize(
+    "request_of",
+    [
+        ask,
+        lambda server, _: Cluster(server.client()).is_allowed("shop", "get", "pods"),
+    ],
+    ids=["port-forward", "request"],
+)
+def test_nobody_but_the_api_server_is_believed(
+    authorities: Path, tmp_path: Path, pod: int, request_of: Callable[[ApiServer, int], object]
+) -> None:
     with api_server(tmp_path) as impostor:
         impostor.folder = authorities
-        with pytest.raises(ClusterError, match="CERTIFICATE_VERIFY_FAILED"):
-            ask(impostor, pod)
+        with pytest.raises(ClusterError, match=r"^the cluster at .* does not answer: \[SSL: CERTIFICATE_VERIFY_FAILED"):
+            request_of(impostor, pod)
     assert impostor.requests == []
+
+
+def test_nothing_changes_the_tls_context_that_threads_share(
+    authorities: Path, pod: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenSSL sends a torn greeting if one thread changes it while another connects; that is too rare to wait for."""
+    offers: list[list[str]] = []
+    offer = ssl.SSLContext.set_alpn_protocols
+
+    def counted(context: ssl.SSLContext, names: list[str]) -> None:
+        offers.append(names)
+        offer(context, names)
+
+    monkeypatch.setattr(ssl.SSLContext, "set_alpn_protocols", counted)
+    with api_server(authorities) as server:
+        assert offers == []
+        forwards = PortForwards(server.client())
+        for _ in range(2):
+            answered = forwards.request(
+                "shop", "web-1", pod, method="GET", path="/", headers={}, body=None, timeout_seconds=30
+            )
+            assert answered == (200, b"hello")
+    assert offers == [["http/1.1"]]
 
 
 def test_no_file_keeps_the_credentials_of_a_kubeconfig(
