@@ -194,6 +194,7 @@ def test_every_variable_of_git_that_says_which_repository_is_known() -> None:
     assert {name for name in listed.stdout.split() if not name.startswith("GIT_CONFIG")} <= set(GIT_REPOSITORY)
 
 
+@pytest.mark.slow
 def test_a_terminal_without_a_size_is_as_none(tmp_path: Path) -> None:
     """As an expect script or a build server's terminal has it; a screen of no width shows nothing, errors neither."""
     for arguments, stream in ((["--help"], "stdout"), (["history", "-s", "dev"], "stderr")):

@@ -182,6 +182,7 @@ def test_one_that_ends_at_once_fails_with_the_end_of_its_log(
     assert str(settings.logs / "thing.log") in caught.value.why
 
 
+@pytest.mark.slow
 def test_one_that_never_answers_fails_with_its_last_answer(
     processes: Processes, daemon: Daemon, progress: Progress
 ) -> None:
@@ -203,6 +204,7 @@ def test_a_taken_port_is_reported_before_anything_starts(
     assert processes.running_names() == []
 
 
+@pytest.mark.slow
 def test_a_stubborn_one_is_killed(processes: Processes, daemon: Daemon, progress: Progress) -> None:
     processes.ensure([replace(daemon, command=(*daemon.command, "stubborn"))], progress)
     process = processes.running("thing")

@@ -65,6 +65,7 @@ def test_a_program_that_falls_silent_is_ended(tmp_path: Path) -> None:
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
 
 
+@pytest.mark.slow
 def test_a_program_that_goes_on_talking_may_take_longer(tmp_path: Path) -> None:
     script = "for each in 1 2 3 4; do sleep 0.2; printf $each; done"
     run_logged(

@@ -94,6 +94,7 @@ def test_a_lock_of_another_machine_is_held(backend: FileBackend) -> None:
     assert lock(backend, 2**22 + 1, "another-machine").doubt() == "Only another-machine can tell whether it still runs."
 
 
+@pytest.mark.slow
 @needs_host
 @needs_unshare
 def test_an_engine_in_a_container_of_the_same_name_holds_its_lock(tmp_path: Path, backend: FileBackend) -> None:
@@ -111,6 +112,7 @@ def test_an_engine_in_a_container_of_the_same_name_holds_its_lock(tmp_path: Path
     assert held.is_dead
 
 
+@pytest.mark.slow
 @needs_unshare
 def test_from_within_a_container_an_engine_outside_is_not_known_to_be_gone(
     tmp_path: Path, backend: FileBackend

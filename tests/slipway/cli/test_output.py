@@ -82,6 +82,7 @@ def test_an_update_whose_output_is_closed_ends_well_and_says_so(command: Command
     assert command.kept().startswith("line 0\nline 1\nline 2\n")
 
 
+@pytest.mark.slow
 def test_what_could_be_said_to_nobody_is_said_by_the_next_command(command: Command, closed_pipe: int) -> None:
     assert command("up", stdout=closed_pipe, stderr=closed_pipe)[0] == 0
     assert command("env")[2] == "step 0\nstep 1\nstep 2\n"
@@ -170,6 +171,7 @@ def engine(tmp_path: Path) -> Pulumi:
     return engine_in(tmp_path, ENGINE)
 
 
+@pytest.mark.slow
 def test_an_error_while_a_line_is_shown_lets_the_engine_end_in_order(engine: Pulumi) -> None:
     def fail(_line: str, _seconds: float) -> None:
         raise ValueError("a defect")
@@ -179,6 +181,7 @@ def test_an_error_while_a_line_is_shown_lets_the_engine_end_in_order(engine: Pul
     assert (engine.folder / "in-order").read_text() == "1"
 
 
+@pytest.mark.slow
 def test_a_build_server_that_cancels_lets_the_engine_end_in_order(engine: Pulumi) -> None:
     """GitHub's runner sends SIGINT, SIGTERM 7.5 s later, and kills 2.5 s after that."""
     said: list[str] = []
@@ -197,6 +200,7 @@ def test_a_build_server_that_cancels_lets_the_engine_end_in_order(engine: Pulumi
     assert sum(each.startswith("Interrupted: waiting") for each in said) == 1
 
 
+@pytest.mark.slow
 def test_under_nohup_a_hangup_interrupts_nothing(engine: Pulumi) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     lines: list[str] = []
@@ -213,6 +217,7 @@ def test_under_nohup_a_hangup_interrupts_nothing(engine: Pulumi) -> None:
     assert len(lines) >= 3
 
 
+@pytest.mark.slow
 def test_a_captured_run_that_is_interrupted_ends_in_order(tmp_path: Path, engine: Pulumi) -> None:
     code = (
         "from slipway.cli.main import _interruptible\nfrom slipway.engine.pulumi_cli import Pulumi\n"

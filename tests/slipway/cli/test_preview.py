@@ -207,6 +207,7 @@ def wait_for(file: Path) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_interrupted_preview_is_written_too(preview: Preview) -> None:
     process = preview.start("small", UNTIL="-12", HANG="1")
     wait_for(Path(f"{preview.calls}.hanging"))

@@ -53,6 +53,7 @@ def engine(tmp_path: Path) -> Pulumi:
     return engine_in(tmp_path, ENGINE)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_gets_the_signal_once_and_says_so(engine: Pulumi) -> None:
     printed: list[str] = []
     lines: list[str] = []

@@ -22,8 +22,9 @@ from slipway.state.difference import FieldChange, Operation, ResourceChange
 from tests.recording.previews import examples
 from tests.slipway.render.reading import LINKS
 
+HUGE = pytest.param("huge", marks=pytest.mark.slow)
 RECORDED = (
-    "first", "unchanged", "env", "small", "refused", "failing", "removed", "removed_refused", "drift", "fifty", "huge"
+    "first", "unchanged", "env", "small", "refused", "failing", "removed", "removed_refused", "drift", "fifty", HUGE
 )  # fmt: skip
 HASHED_NAME = re.compile(r"-[0-9a-f]{8}\b")
 PARSER = MarkdownIt("commonmark").enable("table")
@@ -74,6 +75,7 @@ def test_comments_are_well_formed(name: str, summarized: Any) -> None:
     assert len(text.encode()) <= GITHUB_LIMIT_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_bytes", [2_500, 5_000, 10_000, 20_000, 30_000])
 def test_a_huge_comment_fits_any_limit_and_stays_well_formed(limit_bytes: int, summarized: Any) -> None:
     text = render(summarized("huge"), limit_bytes=limit_bytes)
@@ -95,6 +97,7 @@ def test_what_matters_least_is_cut_first(summarized: Any) -> None:
         assert not re.search(rf"\d+ of \d+ {kept}", note)
 
 
+@pytest.mark.slow
 def test_300_services_that_change_alike_are_a_few_lines(summarized: Any) -> None:
     text = render(summarized("huge"))
     table = text[text.index("| service | what changes |") : text.index("<details>")]

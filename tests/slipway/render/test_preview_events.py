@@ -153,6 +153,7 @@ def test_drift_that_was_not_asked_is_not_told(summarized: Any) -> None:
     assert summarized("small").drift is None
 
 
+@pytest.mark.slow
 def test_a_huge_change(summarized: Any) -> None:
     summary = summarized("huge")
     assert summary.result is PreviewResult.REFUSED

@@ -17,6 +17,7 @@ from slipway.render.json_summary import shape, to_json
 from slipway.render.terminal import show
 from tests.slipway.render.reading import plain
 
+HUGE = pytest.param("huge", marks=pytest.mark.slow)
 RECORDED = (
     "first", "unchanged", "env", "small", "refused", "failing", "removed", "removed_refused", "drift", "fifty"
 )  # fmt: skip
@@ -56,7 +57,7 @@ def test_the_last_line_says_how_it_ended(summarized: Any) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", [*RECORDED, "huge"])
+@pytest.mark.parametrize("name", [*RECORDED, HUGE])
 def test_json_can_be_read_back(name: str, summarized: Any) -> None:
     summary = summarized(name)
     read = json.loads(to_json(summary))
@@ -108,7 +109,7 @@ def test_drift_is_in_the_json_when_it_was_asked(summarized: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("name", [*RECORDED, "huge"])
+@pytest.mark.parametrize("name", [*RECORDED, HUGE])
 def test_what_changes_fits_a_terminal_of_80_columns(name: str, summarized: Any) -> None:
     """What a failed build printed is as wide as that printed it."""
     file = io.StringIO()
