@@ -76,7 +76,7 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         host = f"127.0.0.1:{server.server_port}"
         servers.append(server)
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         (tmp_path / "config.json").write_text(json.dumps({"auths": {host: {"auth": USER}}}))
         return host
 
