@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.helm import HELM_PART
 from bench.processes import Run
+from lab.toolchain.go import memory_gib
 from lab.toolchain.layout import bin_folder, is_launcher
 from lab.toolchain.parts import BUILDKIT, DOCKER_BUILD, KUBERNETES, KUBERNETES_PROVIDER, LANGUAGE_HOST, PULUMI
 from slipway.errors import ConfigurationError
@@ -237,7 +238,6 @@ def load(file: Path = FILE) -> Results:
 
 def describe() -> dict[str, str]:
     """Names and values, in the order of the table."""
-    memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     processors = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     distribution = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
@@ -246,7 +246,7 @@ def describe() -> dict[str, str]:
     return {
         "cores": str(os.cpu_count()),
         "processor": " ".join(processors[0].split()) if processors else platform.machine(),
-        "memory": f"{memory_gib:.0f} GiB",
+        "memory": f"{memory_gib():.0f} GiB",
         "system": f"{distribution}, Linux {platform.release()}",
         "Python": platform.python_version(),
         **{part.title: part.version for part in parts},

@@ -208,17 +208,18 @@ def build_environment() -> dict[str, str]:
     """The user's environment (their proxy, caches and GOGC), except variables that would change the result."""
     fixed = {"CGO_ENABLED": "0", "GOOS": "linux", "GOARCH": architecture(), "GOFLAGS": "-buildvcs=false"}
     collection = rarer_garbage_collection()
-    if _memory_gib() >= MEMORY_PER_PROCESSOR_GIB * (os.cpu_count() or 1):
+    if memory_gib() >= MEMORY_PER_PROCESSOR_GIB * (os.cpu_count() or 1):
         collection = {"GOGC": "off", "GOMEMLIMIT": f"{COMPILER_GARBAGE_GIB}GiB"}
     return collection | os.environ | fixed | {"GOTOOLCHAIN": "local", "GOWORK": "off"}
 
 
 def rarer_garbage_collection() -> dict[str, str]:
     """The variable of Go by which the compiler and the lab's daemons collect less often, if there is enough memory."""
-    return {"GOGC": GARBAGE_PERCENT} if _memory_gib() >= MEMORY_FOR_GARBAGE_GIB else {}
+    return {"GOGC": GARBAGE_PERCENT} if memory_gib() >= MEMORY_FOR_GARBAGE_GIB else {}
 
 
-def _memory_gib() -> float:
+def memory_gib() -> float:
+    """The memory of this machine, in GiB."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 
