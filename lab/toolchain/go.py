@@ -113,7 +113,7 @@ def ensure_go(progress: Progress) -> Go:
 
 def recipe(build: GoBuild) -> str:
     """A hash over all inputs of a build except the compiler."""
-    made_of = (build.packages, sorted(build.settings.items()), *build.instead.items())
+    made_of = (build.packages, sorted(build.settings.items()), *build.instead.items(), *build.tags)
     digest = hashlib.sha256(repr(made_of).encode())
     for file in sorted(path for path in build.folder.rglob("*") if path.is_file()):
         digest.update(f"\n{file.relative_to(build.folder)}\n".encode())
@@ -138,6 +138,7 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
                 "build",
                 "-v",
                 *FLAGS,
+                f"-tags={','.join(build.tags)}",
                 "-mod=readonly",
                 *module_file,
                 "-ldflags",
@@ -160,8 +161,9 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
     Compiling may be silent for long and needs no network; fetching is not silent for long.
     """
     executables = " and ".join(part.executables)
+    tags = f"-tags={','.join(build.tags)}"
     run_logged(
-        [go.executable, "list", "-mod=readonly", "-deps", "-f", '{{""}}', *build.packages.values()],
+        [go.executable, "list", "-mod=readonly", tags, "-deps", "-f", '{{""}}', *build.packages.values()],
         what=f"Fetching the Go modules of {part.title} {part.version}",
         log=log,
         step=step,
@@ -193,14 +195,15 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
     )
     modules = dict(line.split(" ", 1) for line in listed.stdout.splitlines() if line)
     with tempfile.TemporaryDirectory(prefix="slipway-modules-") as folder:
-        text = (build.folder / "go.mod").read_text()
-        for number, ((module, name), ours) in enumerate(build.instead.items()):
-            copy = Path(folder, str(number))
+        copies = {module: Path(folder, module.replace("/", "-")) for module, _ in build.instead}
+        for module, copy in copies.items():
             shutil.copytree(modules[module], copy, copy_function=shutil.copyfile)
-            (copy / name).write_bytes((build.folder / ours).read_bytes())
-            text += f"\nreplace {module} => {copy}\n"
-        Path(folder, "go.mod").write_text(text)
-        shutil.copyfile(build.folder / "go.sum", Path(folder, "go.sum"))
+        for (module, name), ours in build.instead.items():
+            (copies[module] / name).write_bytes((build.folder / ours).read_bytes())
+        for name in ("go.mod", "go.sum"):
+            shutil.copyfile(build.folder / name, Path(folder, name))
+        replaced = [f"-replace={module}={copy}" for module, copy in copies.items()]
+        subprocess.run([go.executable, "mod", "edit", *replaced, Path(folder, "go.mod")], check=True)
         yield ["-modfile", str(Path(folder, "go.mod"))]
 
 

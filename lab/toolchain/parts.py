@@ -47,13 +47,15 @@ class Release:
 class GoBuild:
     """A module below `modules/`, the packages it builds by executable name, and the linker's `-X` settings.
 
-    `instead` has files of ours, by module and file, that are compiled instead of what a required module has there.
+    `instead` has files of ours, by module and file, that are compiled instead of what a required module has there, and
+    `tags` are Go's build tags.
     """
 
     module: str
     packages: dict[str, str]
     settings: dict[str, str] = field(default_factory=dict)
     instead: dict[tuple[str, str], str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -106,6 +108,7 @@ PULUMI = Part(
         "pulumi",
         {"pulumi": "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"},
         {"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version": "v3.259.0"},
+        tags=("disable_grpc_modules",),  # of Google Cloud Storage, which is read over HTTP
     ),
 )
 
@@ -129,7 +132,12 @@ KUBERNETES = Part(
     multicall="kube",
     question=VersionQuestion(("--version",), "Kubernetes v{version}"),
     release=Release({f"{_KUBE_URL}{name}": f"{_KUBE_URL}{name}.sha256" for name in _KUBE_COMPONENTS}),
-    build=GoBuild(_ONE_MODULE, {"kube": "./kube"}, _KUBE_SETTINGS),
+    build=GoBuild(
+        _ONE_MODULE,
+        {"kube": "./kube"},
+        _KUBE_SETTINGS,
+        {("k8s.io/client-go", "kubernetes/fake/clientset_generated.go"): "instead/fake_clientset.go"},
+    ),
 )
 
 # For people: the lab itself does without.
@@ -180,6 +188,11 @@ BUILDKIT = Part(
             "buildctl": "github.com/moby/buildkit/cmd/buildctl",
         },
         {"github.com/moby/buildkit/version.Version": "v0.34.2"},
+        {
+            ("github.com/moby/buildkit", "cache/remotecache/s3/s3.go"): "instead/s3.go",
+            ("github.com/moby/policy-helpers", "verifier.go"): "instead/verifier.go",
+            ("github.com/moby/policy-helpers", "hashedrecordbundle.go"): "instead/hashedrecordbundle.go",
+        },
     ),
 )
 

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -186,7 +187,8 @@ def test_the_recipe_follows_every_file_and_setting(home: Path, make_part: Callab
     (home / "module" / "extra" / "file.go").write_text("package extra\n")
     second = recipe(build)
     third = recipe(GoBuild(build.module, build.packages, {"main.version": "1.2.4"}))
-    assert len({first, second, third}) == 3
+    fourth = recipe(replace(build, tags=("small",)))
+    assert len({first, second, third, fourth}) == 4
 
 
 @pytest.mark.toolchain

@@ -105,12 +105,30 @@ def is_there(part: Part) -> bool:
 @pytest.mark.toolchain
 def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part, home: Path) -> None:
     assert part.build is not None
-    (home / "module" / "ours.go.txt").write_text("package second\n\nconst Version = `1.2.3 of ours`\n")
-    instead = {("example.test/second", "source.go"): "ours.go.txt"}
+    module = home / "module"
+    (module / "ours.go.txt").write_text("package second\n\nconst Version = `1.2.3 ` + more\n")
+    (module / "more.go.txt").write_text("package second\n\nconst more = `of ours`\n")
+    with (module / "go.mod").open("a") as replacements:
+        replacements.write("\nreplace example.test/second => example.test/second v1.0.0\n")
+    before = (module / "go.mod").read_text()
+    instead = {
+        ("example.test/second", "source.go"): "ours.go.txt",
+        ("example.test/second", "more.go"): "more.go.txt",
+    }
     build_part(part, replace(part.build, instead=instead), find_go() or pytest.fail(), home, Step("build"))
     answer = subprocess.run([home / "tool"], capture_output=True, text=True, check=True)
     assert answer.stdout == "tool v1.2.3 of ours\n"
-    assert "replace" not in (home / "module" / "go.mod").read_text()
+    assert (module / "go.mod").read_text() == before
+
+
+@pytest.mark.toolchain
+def test_what_a_build_tag_leaves_out_is_not_even_fetched(proxy: Any, part: Part, home: Path) -> None:
+    assert part.build is not None
+    tagged = "//go:build !small\n\npackage main\n\nimport _ `example.test/third`\n"
+    (home / "module" / "large.go").write_text(tagged)
+    build_part(part, replace(part.build, tags=("small",)), find_go() or pytest.fail(), home, Step("build"))
+    answer = subprocess.run([home / "tool"], capture_output=True, text=True, check=True)
+    assert answer.stdout == "tool v1.2.3\n"
 
 
 @pytest.mark.toolchain
