@@ -10,9 +10,11 @@ from typing import Any
 
 import pulumi
 import pytest
+from pulumi.runtime import resource
 from pulumi.runtime.stack import run_pulumi_func
 from pulumi.runtime.sync_await import _sync_await
 
+from components.program import _declaring_frame
 from slipway.environment_variables import secret_variable
 from slipway.state.checkpoint import TYPES
 from tests.committed_settings import committed_settings
@@ -82,6 +84,7 @@ def declare() -> Iterator[Declare]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
+        patch.setattr(resource, "_get_stack_trace", _declaring_frame)  # as `__main__.py` has it
         patch.setenv("SLIPWAY_REGISTRY", "registry.example/team")
         patch.delenv("SLIPWAY_BASE_IMAGE", raising=False)
         for service in SERVICES:

@@ -12,6 +12,7 @@ from pulumi.runtime import rpc
 
 from components import release
 from components.environment import Environment, EnvironmentArgs
+from components.program import wait_at_once
 from services.spec import Check
 from slipway.cluster.checks import Answer
 from tests.example import SERVICES
@@ -45,6 +46,7 @@ def program() -> None:
     images = release.build(environment)
     microservices = release.deploy(environment, images)
     release.verify(environment, microservices)
+    wait_at_once()
 
 
 @pytest.fixture

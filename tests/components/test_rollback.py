@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import pulumi
 import pytest
 from google.protobuf.json_format import MessageToDict
-from pulumi.runtime import rpc
+from pulumi.runtime import resource, rpc
 from pulumi.runtime.mocks import MockMonitor
 from pulumi.runtime.proto import resource_pb2
 from pulumi.runtime.stack import run_pulumi_func
@@ -22,6 +22,7 @@ from components import environment as environments
 from components import rollback as module
 from components.environment import Environment, EnvironmentArgs
 from components.kubernetes_defaults import DELETE_TIMEOUT
+from components.program import _declaring_frame, wait_at_once
 from components.rollback import RecordedState
 from components.settings import NamespaceSettings, StackSettings
 from slipway.rollback.plan import RollbackRequest, plan_rollback
@@ -95,6 +96,7 @@ def replay() -> Iterator[Replay]:
         def program() -> None:
             settings = StackSettings(namespace=NamespaceSettings(name="slipway-dev"), registry="registry.example/team")
             RecordedState(Environment("dev", EnvironmentArgs(settings, ())), plan)
+            wait_at_once()
 
         mocks = Echo()
         monitor = Monitor(mocks)
@@ -105,6 +107,7 @@ def replay() -> Iterator[Replay]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         patch.setattr(environments, "cluster_id", lambda _: "here")
+        patch.setattr(resource, "_get_stack_trace", _declaring_frame)
         yield run
 
 
