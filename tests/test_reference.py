@@ -18,6 +18,7 @@ VARIABLE = re.compile(
     r"(SLIPWAY|PULUMI|GITHUB|CI|XDG|AWS|GOOGLE|AZURE|AZURE_STORAGEBLOB|DOCKER|BUILDX)_[A-Z0-9_]*[A-Z0-9]"
     r"|KUBECONFIG|HTTPS?_PROXY|NO_PROXY|GOGC|GOMEMLIMIT"
 )
+OF_TESTS = re.compile("SLIPWAY_TEST_[A-Z_]+")
 # Read under a name that is put together: FORMER_PASSPHRASE and _FILE.
 PUT_TOGETHER = {"SLIPWAY_FORMER_PASSPHRASE_FILE"}
 
@@ -26,14 +27,7 @@ def _in_code() -> set[str]:
     files = [
         file for name in CODE for file in ([CHECKOUT / name] if name.endswith(".py") else _modules(CHECKOUT / name))
     ]
-    found = {text for file in files for text in _texts(file) if VARIABLE.fullmatch(text)}
-    tests = {
-        text
-        for file in _modules(CHECKOUT / "tests")
-        for text in _texts(file)
-        if re.fullmatch("SLIPWAY_TEST_[A-Z_]+", text)
-    }
-    return found | tests | PUT_TOGETHER
+    return _texts(files, VARIABLE) | _texts(_modules(CHECKOUT / "tests"), OF_TESTS) | PUT_TOGETHER
 
 
 def _modules(folder: Path) -> list[Path]:
@@ -42,9 +36,12 @@ def _modules(folder: Path) -> list[Path]:
     ]
 
 
-def _texts(file: Path) -> set[str]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def _texts(files: list[Path], pattern: re.Pattern[str]) -> set[str]:
+    """The strings of these modules that are what the pattern says."""
+    sources = [source for file in files if pattern.search(source := file.read_text(encoding="utf-8"))]
+    nodes = (node for source in sources for node in ast.walk(ast.parse(source)))
+    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return {text for text in texts if pattern.fullmatch(text)}
 
 
 def _described() -> set[str]:

@@ -77,6 +77,7 @@ def sent(tmp_path: Path) -> Send:
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("debug", ["", "0"])
 def test_nothing_of_it_is_sent_but_where_a_resource_is_declared(sent: Send, debug: str) -> None:
     found = sent(debug)
@@ -84,6 +85,7 @@ def test_nothing_of_it_is_sent_but_where_a_resource_is_declared(sent: Send, debu
     assert found["traces"] == [[1, True], [1, True]]
 
 
+@pytest.mark.slow
 def test_all_of_it_is_sent_when_asked_for(sent: Send) -> None:
     found = sent("1")
     assert {"every property", "kept"} <= set(found["messages"])

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.main
 
 from slipway.cli.main import main
 from slipway.engine.events import Event, parse
@@ -80,6 +81,8 @@ class CommandLine:
 
 
 STARTED_TIMEOUT_SECONDS = 60
+# Typer makes all commands of their functions for each call, which takes longer than most of them.
+get_command = cache(typer.main.get_command)
 
 
 class CommandLineHere(CommandLine):
@@ -103,6 +106,7 @@ class CommandLineHere(CommandLine):
                 patch.setenv(name, value)
             patch.chdir(self.folder)
             patch.setattr(sys, "argv", ["slipway", *arguments])
+            patch.setattr("typer.main.get_command", get_command)
             main()
         return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), output.getvalue(), errors.getvalue())
 

@@ -189,6 +189,7 @@ def test_diff(backend: Any) -> None:
     assert (done.returncode, "no update #4" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_a_thousand_updates_are_listed_in_seconds(backend: Any) -> None:
     resources = [deployment(f"service-{index}", "0badf00d") for index in range(300)]
     state = backend.add(*resources)

@@ -85,6 +85,7 @@ def test_a_huge_comment_fits_any_limit_and_stays_well_formed(limit_bytes: int, s
     assert text.rstrip().endswith("</sub>")
 
 
+@pytest.mark.slow
 def test_what_matters_least_is_cut_first(summarized: Any) -> None:
     """Room for a part: the refusals and what loses data stay, what is merely long goes."""
     text = render(summarized("huge"), limit_bytes=6_000)
@@ -154,6 +155,7 @@ def test_a_removed_service_beside_a_refusal(summarized: Any) -> None:
     assert "| called by | `order-service` | — |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_bytes", [6_000, GITHUB_LIMIT_BYTES])
 def test_300_services_that_all_change_in_their_own_way(limit_bytes: int) -> None:
     """None like another: not all fit, and what is refused, lost and restarted comes before what is merely long."""

@@ -443,6 +443,7 @@ def object_versions(state: dict[str, Any] | None) -> dict[str, int] | None:
     return state and {each["urn"]: each["inputs"]["version"] for each in state["resources"]}
 
 
+@pytest.mark.slow
 @given(st.lists(STEP, max_size=10))
 @settings(deadline=None, max_examples=300)
 def test_no_target_is_failed_unreadable_present_or_undone(steps: list[tuple[str, int, bool]]) -> None:
