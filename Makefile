@@ -1,13 +1,18 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help venv lab up check lint unit collect test record bench down
+.PHONY: help venv lab up check lint unit unit-slipway unit-others collect test record bench down
 
 BIN := .venv/bin
 # pytest keeps its rewritten test modules as bytecode, which halves the time until its first test.
 export PYTHONDONTWRITEBYTECODE :=
 # Of another Python than the one in .venv.
 unexport PYTHONHOME PYTHONPATH
+
+# Two halves, each of which reads its own files: two workers of pytest-xdist take a quarter more processor time, to read
+# all files each and to report each test.
+UNIT := unit-slipway unit-others
+UNIT_TESTS := $(BIN)/python -m pytest -q -m 'not (lab or e2e or toolchain or slow)'
 
 help: ## Show what there is to make
 	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST)
@@ -22,7 +27,7 @@ up: lab ## Everything from nothing to the services of `dev` answering
 	@$(BIN)/slipway up --stack dev --yes
 
 check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; some 75 s
-	@$(MAKE) --no-print-directory --jobs=2 lint unit
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint $(UNIT)
 
 lint: venv ## Linters, types, import contracts
 	$(BIN)/ruff check .
@@ -31,7 +36,13 @@ lint: venv ## Linters, types, import contracts
 	$(BIN)/lint-imports
 
 unit: venv ## Unit tests: none that takes seconds, or needs the lab or a toolchain
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist worksteal --ignore tests/e2e -m 'not (lab or e2e or toolchain or slow)'
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(UNIT)
+
+unit-slipway: venv
+	$(UNIT_TESTS) tests/slipway services
+
+unit-others: venv
+	$(UNIT_TESTS) tests --ignore tests/e2e --ignore tests/slipway
 
 # Compiles the tests, so that four workers need not, each for itself.
 collect: venv
