@@ -26,7 +26,7 @@ lab: venv ## Toolchain and lab; the toolchain alone with KUBECONFIG and a regist
 up: lab ## Everything from nothing to the services of `dev` answering
 	@$(BIN)/slipway up --stack dev --yes
 
-check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; some 75 s
+check: venv ## Linters, types, import contracts and unit tests: no lab, no root, no network; about a minute
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint $(UNIT)
 
 lint: venv ## Linters, types, import contracts

@@ -36,7 +36,8 @@ def go_mod(name: str) -> bytes:
 def module_files(name: str, value: str = "1.2.3") -> dict[str, bytes]:
     folder = f"example.test/{name}@v1.0.0"
     source = f"package {name}\n\nconst Version = `{value}`\n".encode()
-    return {f"{folder}/go.mod": go_mod(name), f"{folder}/source.go": source}
+    more = f"package {name}\n".encode()
+    return {f"{folder}/go.mod": go_mod(name), f"{folder}/more.go": more, f"{folder}/source.go": source}
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
