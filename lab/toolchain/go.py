@@ -203,7 +203,7 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
         for name in ("go.mod", "go.sum"):
             shutil.copyfile(build.folder / name, Path(folder, name))
         replaced = [f"-replace={module}={copy}" for module, copy in copies.items()]
-        edit = [go.executable, "mod", "edit", *replaced, Path(folder, "go.mod")]
+        edit = [str(go.executable), "mod", "edit", *replaced, str(Path(folder, "go.mod"))]
         subprocess.run(edit, env=build_environment(), check=True)
         yield ["-modfile", str(Path(folder, "go.mod"))]
 
