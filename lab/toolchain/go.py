@@ -113,7 +113,8 @@ def ensure_go(progress: Progress) -> Go:
 
 def recipe(build: GoBuild) -> str:
     """A hash over all inputs of a build except the compiler."""
-    made_of = (build.packages, sorted(build.settings.items()), *build.instead.items(), *build.tags)
+    changes = (*build.instead.items(), *build.edits.items(), *build.tags)
+    made_of = (build.packages, sorted(build.settings.items()), *changes)
     digest = hashlib.sha256(repr(made_of).encode())
     for file in sorted(path for path in build.folder.rglob("*") if path.is_file()):
         digest.update(f"\n{file.relative_to(build.folder)}\n".encode())
@@ -181,7 +182,8 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
 
     Go does not allow replacing files in its own module cache.
     """
-    if not build.instead:
+    changed = {**build.instead, **build.edits}
+    if not changed:
         yield []
         return
     command = [str(go.executable), "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}"]
@@ -195,11 +197,18 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
     )
     modules = dict(line.split(" ", 1) for line in listed.stdout.splitlines() if line)
     with tempfile.TemporaryDirectory(prefix="slipway-modules-") as folder:
-        copies = {module: Path(folder, module.replace("/", "-")) for module, _ in build.instead}
+        copies = {module: Path(folder, module.replace("/", "-")) for module, _ in changed}
         for module, copy in copies.items():
             shutil.copytree(modules[module], copy, copy_function=shutil.copyfile)
         for (module, name), ours in build.instead.items():
             (copies[module] / name).write_bytes((build.folder / ours).read_bytes())
+        for (module, name), edits in build.edits.items():
+            text = (copies[module] / name).read_text()
+            for old, new in edits.items():
+                if old not in text:
+                    raise ValueError(f"{name} of {module} has no {old!r}")
+                text = text.replace(old, new)
+            (copies[module] / name).write_text(text)
         for name in ("go.mod", "go.sum"):
             shutil.copyfile(build.folder / name, Path(folder, name))
         replaced = [f"-replace={module}={copy}" for module, copy in copies.items()]

@@ -188,7 +188,8 @@ def test_the_recipe_follows_every_file_and_setting(home: Path, make_part: Callab
     second = recipe(build)
     third = recipe(GoBuild(build.module, build.packages, {"main.version": "1.2.4"}))
     fourth = recipe(replace(build, tags=("small",)))
-    assert len({first, second, third, fourth}) == 4
+    fifth = recipe(replace(build, edits={("example.test/first", "source.go"): {"a": "b"}}))
+    assert len({first, second, third, fourth, fifth}) == 5
 
 
 @pytest.mark.toolchain

@@ -123,6 +123,18 @@ def test_a_file_of_ours_is_compiled_instead_of_a_modules(proxy: Any, part: Part,
 
 
 @pytest.mark.toolchain
+def test_a_file_of_a_module_is_compiled_with_edits(proxy: Any, part: Part, home: Path) -> None:
+    assert part.build is not None
+    go = find_go() or pytest.fail()
+    file = ("example.test/second", "source.go")
+    build_part(part, replace(part.build, edits={file: {"1.2.3": "1.2.4"}}), go, home, Step("build"))
+    answer = subprocess.run([home / "tool"], capture_output=True, text=True, check=True)
+    assert answer.stdout == "tool v1.2.4\n"
+    with pytest.raises(ValueError, match=r"source.go of example.test/second has no '4.5.6'"):
+        build_part(part, replace(part.build, edits={file: {"4.5.6": "1.2.4"}}), go, home, Step("build"))
+
+
+@pytest.mark.toolchain
 def test_what_a_build_tag_leaves_out_is_not_even_fetched(proxy: Any, part: Part, home: Path) -> None:
     assert part.build is not None
     tagged = "//go:build !small\n\npackage main\n\nimport _ `example.test/third`\n"

@@ -277,4 +277,7 @@ require (
 	lukechampine.com/frand v1.5.1 // indirect
 )
 
-replace github.com/pb33f/libopenapi => ./stubs/libopenapi
+replace (
+	github.com/nbutton23/zxcvbn-go => ./stubs/zxcvbn
+	github.com/pb33f/libopenapi => ./stubs/libopenapi
+)
