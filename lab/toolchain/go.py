@@ -139,7 +139,7 @@ def build_part(part: Part, build: GoBuild, go: Go, bin_folder: Path, step: Step)
                 "build",
                 "-v",
                 *FLAGS,
-                f"-tags={','.join(build.tags)}",
+                build.tags_flag,
                 "-mod=readonly",
                 *module_file,
                 "-ldflags",
@@ -162,9 +162,8 @@ def _fetch_modules(part: Part, build: GoBuild, go: Go, log: Path, step: Step) ->
     Compiling may be silent for long and needs no network; fetching is not silent for long.
     """
     executables = " and ".join(part.executables)
-    tags = f"-tags={','.join(build.tags)}"
     run_logged(
-        [go.executable, "list", "-mod=readonly", tags, "-deps", "-f", '{{""}}', *build.packages.values()],
+        [go.executable, "list", "-mod=readonly", build.tags_flag, "-deps", "-f", '{{""}}', *build.packages.values()],
         what=f"Fetching the Go modules of {part.title} {part.version}",
         log=log,
         step=step,
@@ -186,9 +185,9 @@ def _module_file(build: GoBuild, go: Go) -> Iterator[list[str]]:
     if not changed:
         yield []
         return
-    command = [str(go.executable), "list", "-mod=readonly", "-deps", "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}"]
+    command = [str(go.executable), "list", "-mod=readonly", build.tags_flag, "-deps"]
     listed = subprocess.run(
-        [*command, *build.packages.values()],
+        [*command, "-f", "{{with .Module}}{{.Path}} {{.Dir}}{{end}}", *build.packages.values()],
         cwd=build.folder,
         env=build_environment(),
         capture_output=True,

@@ -62,6 +62,10 @@ class GoBuild:
     def folder(self) -> Path:
         return MODULES / self.module
 
+    @property
+    def tags_flag(self) -> str:
+        return f"-tags={','.join(self.tags)}"
+
 
 @dataclass(frozen=True)
 class Part:
