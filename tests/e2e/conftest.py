@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STACK = "e2e"
 # Nothing that runs reads them.
 NOT_COPIED = ("tests/", "docs/")
+ONLY_TEST = "test_one.py"
 COMPILED = ("components/", "policy/", "slipway/")
 COMMAND_TIMEOUT_SECONDS = 600
 
@@ -179,11 +180,13 @@ def shorten_unit_tests(folder: Path) -> None:
     for tests in (folder / "services").glob("*/tests"):
         for file in tests.glob("test_*.py"):
             file.unlink()
-        (tests / "test_one.py").write_text("def test_one() -> None:\n    assert 1 + 1 == 2\n")
+        (tests / ONLY_TEST).write_text("def test_one() -> None:\n    assert 1 + 1 == 2\n")
 
 
 def copy_unit_tests(folder: Path, names: Iterable[str]) -> None:
     """Those of the checkout's services after all, for what is about them; `names` are its files."""
+    for shortened in (folder / "services").glob(f"*/tests/{ONLY_TEST}"):
+        shortened.unlink()
     copy_sources(folder, (name for name in names if name.startswith("services/") and "/tests/" in name))
 
 
@@ -199,8 +202,12 @@ def copy_sources(folder: Path, names: Iterable[str]) -> None:
 
 @pytest.fixture
 def whole_example(project: Project, sources: list[str]) -> Iterator[Project]:
-    """All services of the checkout, on the lab's PostgreSQL, in a schema of this scenario; nothing is deployed yet."""
+    """All services of the checkout, on the lab's PostgreSQL, in a schema of this scenario; nothing is deployed yet.
+
+    Their images are those that `make up` has built, so that they are not built again.
+    """
     copy_sources(project.folder, (name for name in sources if name.startswith("services/")))
+    copy_unit_tests(project.folder, sources)
     urls = {name: lab_database(f"{name}_service") for name in ("user", "order")}
     with ExitStack() as stack:
         urls = {name: stack.enter_context(own_schema(url)) for name, url in urls.items()}
