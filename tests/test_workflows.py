@@ -17,10 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import yaml
 
-from lab.toolchain.go import build_part, ensure_go, recipe
-from lab.toolchain.layout import installation_lock, toolchain_home
-from lab.toolchain.parts import GoBuild, Part, Release
-from slipway.progress import Progress
+from tests.go_programs import built
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 WORKFLOWS = sorted((CHECKOUT / ".github/workflows").glob("*.yml"))
@@ -28,14 +25,6 @@ ACTION = CHECKOUT / ".github/actions/slipway/action.yml"
 SETUP_GUIDE = CHECKOUT / "docs/pull-requests.md"
 # A tag can be moved to other code, a commit cannot; the comment is what a person, and renovate, reads.
 PINNED = re.compile(r"uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
-ACTIONLINT = Part(
-    name="actionlint",
-    title="actionlint",
-    version="1.7.12",
-    executables=("actionlint",),
-    release=Release({}),
-    build=GoBuild("actionlint", {"actionlint": "github.com/rhysd/actionlint/cmd/actionlint"}),
-)
 
 
 def loaded(file: Path) -> dict[Any, Any]:
@@ -64,19 +53,7 @@ def test_actionlint_would_say_something(tmp_path: Path) -> None:
 
 
 def actionlint() -> Path:
-    """The pinned actionlint, built once into the cache that the toolchain has, too."""
-    build = ACTIONLINT.build
-    assert build is not None
-    folder = toolchain_home() / ACTIONLINT.folder_name
-    made_by = folder / "recipe"
-    progress = Progress()
-    with installation_lock(progress):
-        if not made_by.is_file() or made_by.read_text() != recipe(build):
-            go = ensure_go(progress)
-            with progress.step("Building actionlint") as step:
-                build_part(ACTIONLINT, build, go, folder / "bin", step)
-            made_by.write_text(recipe(build))
-    return folder / "bin" / "actionlint"
+    return built("actionlint", "1.7.12", "github.com/rhysd/actionlint/cmd/actionlint")
 
 
 def test_there_are_the_five_workflows() -> None:

@@ -1,4 +1,4 @@
-"""An S3 server on loopback over a folder: versitygw, built once from its Go module and kept in the cache."""
+"""An S3 server on loopback over a folder: versitygw."""
 
 from __future__ import annotations
 
@@ -13,12 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from lab.toolchain.go import FLAGS, build_environment, find_go
-from slipway.paths import cache_home
+from tests.go_programs import built
 
-MODULE = "github.com/versity/versitygw/cmd/versitygw"
-VERSION = "v1.8.0"
-BUILD_TIMEOUT_SECONDS = 900
 READY_TIMEOUT_SECONDS = 30
 BUCKET = "states"
 
@@ -36,18 +32,6 @@ class S3Server:
         return f"s3://{BUCKET}{prefix}?{query}"
 
 
-def program() -> Path:
-    """The server's executable, built where it is missing."""
-    folder = cache_home() / "tests" / f"versitygw-{VERSION}"
-    if not (folder / "versitygw").exists():
-        go = find_go()
-        assert go, "the lab's toolchain has a Go compiler"
-        environment = build_environment() | {"GOBIN": str(folder)}
-        command = ["nice", str(go.executable), "install", *FLAGS, "-ldflags=-s -w", f"{MODULE}@{VERSION}"]
-        subprocess.run(command, env=environment, check=True, timeout=BUILD_TIMEOUT_SECONDS)
-    return folder / "versitygw"
-
-
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
     root = folder / "buckets"
@@ -55,7 +39,8 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     keys = {"ROOT_ACCESS_KEY": "the-key", "ROOT_SECRET_KEY": "the-secret"}
-    command = [str(program()), "--port", f"127.0.0.1:{port}", "--quiet", "posix", "--sidecar", str(folder), str(root)]
+    program = built("versitygw", "1.8.0", "github.com/versity/versitygw/cmd/versitygw")
+    command = [str(program), "--port", f"127.0.0.1:{port}", "--quiet", "posix", "--sidecar", str(folder), str(root)]
     (folder / "server.log").touch()
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, env=os.environ | keys, stdout=log, stderr=log)
