@@ -16,7 +16,8 @@ from bench.tools import HELM, Bench, HelmTool, Rounds, SlipwayTool, Tool
 from slipway.progress import Progress
 from tests.recording.workspace import workspace
 
-pytestmark = [pytest.mark.e2e, pytest.mark.thorough]
+# On a machine that has not compiled Helm yet, that alone takes minutes, more where all workers are busy.
+pytestmark = [pytest.mark.e2e, pytest.mark.thorough, pytest.mark.timeout(2700)]
 
 NAMESPACE = "slipway-test-bench"
 KINDS = "deployments,services,serviceaccounts,configmaps,networkpolicies,poddisruptionbudgets"
